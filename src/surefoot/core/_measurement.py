@@ -1,0 +1,58 @@
+"""One measured number, the only type of result."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from surefoot.core._errors import SurefootError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One measured number with its interval.
+
+    `value` is in the unit that `metric` names (shares are fractions from 0 to 1); `n` is the number of examples (or
+    points) behind it; `stderr` is its standard error in the same unit; `low` and `high` bound its 95 percent interval.
+    A value that could not be computed is not measured: NaN and infinity are refused.
+    """
+
+    metric: str
+    value: float
+    n: int
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    task: str = ""
+    shift: str = ""
+    group: str = ""
+    replicate: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("value", "stderr", "low", "high"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be finite.")
+
+
+COLUMNS = tuple(field.name for field in fields(Measurement))
+
+
+def dump_measurements(measurements: Iterable[Measurement]) -> str:
+    """The measurements as JSON text: one object a line in a list, the same bytes for the same numbers."""
+    lines = [json.dumps(_plain(measurement), ensure_ascii=False) for measurement in measurements]
+    return "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
+
+
+def load_measurements(text: str) -> tuple[Measurement, ...]:
+    """The measurements in JSON text that `dump_measurements` wrote."""
+    return tuple(Measurement(**row) for row in json.loads(text))
+
+
+def _plain(measurement: Measurement) -> dict[str, Any]:
+    """Built-in numbers in place of numpy's, so that the text does not depend on who computed them."""
+    row = asdict(measurement)
+    for name in ("value", "stderr", "low", "high"):
+        row[name] = None if row[name] is None else float(row[name])
+    return row | {"n": int(row["n"]), "replicate": int(row["replicate"])}
