@@ -29,7 +29,7 @@ class SurefootError(Exception):
 
 def missing_module(name: str) -> SurefootError:
     """The error for a module that is not installed, with the command that installs it."""
-    root = name.split(".")[0]
+    root = name.split(".", maxsplit=1)[0]
     extra = _EXTRA_OF_MODULE.get(root)
     command = f"python -m pip install 'surefoot[{extra}]'" if extra else f"python -m pip install {root}"
     return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")

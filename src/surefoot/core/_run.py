@@ -1,0 +1,238 @@
+"""run: the one verb. It yields events; whoever shows them is a listener."""
+
+import json
+import queue
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from surefoot.core._errors import SurefootError, missing_module
+from surefoot.core._lease import EXPIRY_SECONDS, is_dead
+from surefoot.core._step import Step, inputs_of, to_spec, walk
+from surefoot.core._store import Store
+from surefoot.core._worker import Job, Outcome, current_commit, execute
+
+TICK_SECONDS = 0.25
+QUEUED_LOOKED_AT = 32
+EventKind = Literal["kept", "started", "progress", "made", "failed", "blocked", "elsewhere"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to one Step.
+
+    `kept` it was in the store already; `started`, `progress` (with `done` of `total` and `values`), `made` (with
+    `seconds`); `failed` (with `error`); `blocked` (`error` names the failed Step that it needs); `elsewhere` another
+    runner is making it.
+    """
+
+    kind: EventKind
+    step: Step
+    seconds: float = 0.0
+    error: str = ""
+    done: float = 0.0
+    total: float = 0.0
+    values: tuple[tuple[str, float], ...] = ()
+
+
+def run(steps: Iterable[Step], store: Store, pool: Executor, *, retry: bool = False) -> Iterator[Event]:
+    """Make what is missing of `steps` and of the Steps below them, in `pool`; what is in the store is kept.
+
+    A failed Step blocks only its users; it is tried again only with `retry`. The pool decides where and how many at
+    once, never what comes out. Raises `SurefootError` when a needed module is missing, the disk is full or the workers
+    die.
+    """
+    order = walk(steps)
+    made = store.made()
+    missing = [step for step in order if step.key not in made]
+    check_modules(missing)
+    yield from (Event(kind="kept", step=step) for step in order if step.key in made)
+    if missing:
+        yield from _Runner(store, pool, missing, retry).events()
+
+
+def check_modules(steps: Iterable[Step]) -> None:
+    """Raise before any work when a module that a Step requires is not installed."""
+    for name in dict.fromkeys(name for step in steps for name in type(step).requires):
+        if find_spec(name) is None:
+            raise missing_module(name)
+
+
+@dataclass
+class _Watched:
+    """A lease held elsewhere: when did its time of change last move, by our own clock?"""
+
+    changed: int
+    since: float
+
+
+@dataclass
+class _Runner:
+    store: Store
+    pool: Executor
+    missing: list[Step]
+    retry: bool
+    answers: "queue.SimpleQueue[tuple[Step, Future[Outcome]]]" = field(default_factory=queue.SimpleQueue)
+    waiting_for: dict[str, int] = field(default_factory=dict)
+    users: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list))
+    submitted: dict[str, Step] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    elsewhere: dict[str, _Watched] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    shown: dict[str, str] = field(default_factory=dict)
+    commit: str = field(default_factory=current_commit)
+
+    def events(self) -> Iterator[Event]:
+        self._count_inputs()
+        earlier = {} if self.retry else self.store.failures()
+        for step in [step for step in self.missing if not self.waiting_for[step.key]]:
+            yield from self._begin(step, earlier.get(step.key))
+        while self.submitted or self.elsewhere:
+            yield from self._answered()
+            yield from self._look_around()
+
+    def _count_inputs(self) -> None:
+        keys = {step.key for step in self.missing}
+        for step in self.missing:
+            needed = {inner.key for inner in inputs_of(step)} & keys
+            self.waiting_for[step.key] = len(needed)
+            for key in needed:
+                self.users[key].append(step)
+
+    def _begin(self, step: Step, failure: Path | None) -> Iterator[Event]:
+        if failure:
+            error = json.loads(failure.read_text(encoding="utf-8"))["error"]
+            yield from self._fail(step, f"{error} (in an earlier run; try again with --retry)")
+        else:
+            self._submit(step)
+
+    def _recorded_failure(self, step: Step) -> Path | None:
+        path = _beside(self.store, step, "failed.json")
+        return path if not self.retry and path.exists() else None
+
+    def _submit(self, step: Step, expired: int | None = None) -> None:
+        job = Job(
+            spec=json.dumps(to_spec(step)),
+            root=str(self.store.root.absolute()),
+            import_paths=tuple(path for path in sys.path if path),
+            commit=self.commit,
+            expired_lease=expired,
+        )
+        self.submitted[step.key] = step
+        future = self.pool.submit(execute, job)
+        future.add_done_callback(lambda done: self.answers.put((step, done)))
+
+    def _answered(self) -> Iterator[Event]:
+        """Wait a tick for the first answer, then take all that are there."""
+        block = True
+        while True:
+            try:
+                step, future = self.answers.get(timeout=TICK_SECONDS) if block else self.answers.get_nowait()
+            except queue.Empty:
+                return
+            block = False
+            yield from self._closing(step, self._outcome(future))
+
+    def _outcome(self, future: "Future[Outcome]") -> Outcome:
+        try:
+            return future.result()
+        except BrokenExecutor as error:
+            raise SurefootError(
+                "A worker process died (killed, or out of memory). Finished Steps are kept: run again to go on, "
+                "with fewer --workers if memory was short."
+            ) from error
+
+    def _closing(self, step: Step, outcome: Outcome) -> Iterator[Event]:
+        del self.submitted[step.key]
+        if outcome.status == "held":
+            self.elsewhere[step.key] = _Watched(0, time.monotonic())
+            self.shown[step.key] = ""
+            yield Event(kind="elsewhere", step=step)
+        elif outcome.status == "failed":
+            yield from self._fail(step, outcome.error)
+        else:
+            yield Event(kind=outcome.status, step=step, seconds=outcome.seconds)
+            yield from self._release_users(step)
+
+    def _release_users(self, step: Step) -> Iterator[Event]:
+        self.closed.add(step.key)
+        for user in self.users[step.key]:
+            self.waiting_for[user.key] -= 1
+            if not self.waiting_for[user.key] and user.key not in self.closed:
+                yield from self._begin(user, self._recorded_failure(user))
+
+    def _fail(self, step: Step, error: str) -> Iterator[Event]:
+        self.closed.add(step.key)
+        yield Event(kind="failed", step=step, error=error)
+        blocked = list(self.users[step.key])
+        while blocked:
+            user = blocked.pop()
+            if user.key not in self.closed:
+                self.closed.add(user.key)
+                yield Event(kind="blocked", step=user, error=f"needs {step.kind} {step.key}, which failed")
+                blocked.extend(self.users[user.key])
+
+    def _look_around(self) -> Iterator[Event]:
+        """What the files beside the artifacts say: who started, how far, and who finished or died elsewhere."""
+        queued = 0
+        for key, step in list(self.submitted.items()):
+            if key not in self.started and _beside(self.store, step, "lease").exists():
+                self.started.add(key)
+                yield Event(kind="started", step=step)
+            queued += key not in self.started
+            if queued > QUEUED_LOOKED_AT:
+                break  # pools start Steps about in the order of submission: those behind wait too
+            yield from self._progress(step)
+        for step in [step for step in self.missing if step.key in self.elsewhere]:
+            yield from self._watch(step)
+
+    def _progress(self, step: Step) -> Iterator[Event]:
+        text = _text(_beside(self.store, step, "progress.json"))
+        if text and text != self.shown.get(step.key):
+            self.shown[step.key] = text
+            told: dict[str, Any] = json.loads(text)
+            values = tuple(told["values"].items())
+            yield Event(kind="progress", step=step, done=told["done"], total=told["total"], values=values)
+
+    def _watch(self, step: Step) -> Iterator[Event]:
+        """Follow a Step that another runner makes: take its result, or its place when it is gone."""
+        path = _beside(self.store, step, "lease")
+        watched, changed = self.elsewhere[step.key], _changed(path)
+        if self.store.has(step):
+            del self.elsewhere[step.key]
+            yield Event(kind="kept", step=step)
+            yield from self._release_users(step)
+        elif changed is None or is_dead(path):
+            del self.elsewhere[step.key]
+            yield from self._begin(step, self._recorded_failure(step))
+        elif changed != watched.changed:
+            self.elsewhere[step.key] = _Watched(changed, time.monotonic())
+        elif time.monotonic() - watched.since > EXPIRY_SECONDS:
+            del self.elsewhere[step.key]
+            self._submit(step, expired=changed)
+
+
+def _beside(store: Store, step: Step, suffix: str) -> Path:
+    return store.path(step).with_name(f"{step.key}.{suffix}")
+
+
+def _text(path: Path) -> str:
+    """The text of a file that may vanish at any moment, or ''."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _changed(path: Path) -> int | None:
+    """When a file that may vanish at any moment was changed, in nanoseconds, or None."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,269 @@
+"""A Step: a piece of work that is known by what it is, not by how it runs."""
+
+import hashlib
+import json
+import math
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache, cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from surefoot.core._errors import SurefootError, missing_module
+from surefoot.core._measurement import Measurement
+
+if TYPE_CHECKING:
+    from surefoot.core._store import Inputs
+
+KEY_LENGTH = 20
+Spec = dict[str, Any]
+
+
+class Step(ABC):
+    """A piece of work: a frozen, keyword-only dataclass whose fields are plain values, tuples, or other Steps.
+
+    Its `key` is a hash of its kind, its `version`, its non-default fields, and the keys of the Steps in it. Raise
+    `version` when the same fields begin to mean another result. Nothing about how it runs can enter the key.
+    """
+
+    version: ClassVar[int] = 1
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Modules that `make` imports and the base install lacks; they are looked for before any work starts."""
+    cost_fields: ClassVar[tuple[str, ...]] = ()
+    """Numeric fields that the running time is proportional to; they scale the estimate of `plan`."""
+
+    @abstractmethod
+    def make(self, out: Path, inputs: "Inputs") -> Iterable[Measurement]:
+        """Fill the empty directory `out` and return what was measured.
+
+        `inputs[step]` is the directory of a Step held by this one, and `inputs.measurements(step)` what it measured.
+        """
+
+    @cached_property
+    def key(self) -> str:
+        """The identity of this Step: 20 hexadecimal digits."""
+        for step in _depth_first(self, skip=lambda inner: "key" in vars(inner)):
+            if step is not self:
+                vars(step)["key"] = _hash(step)
+        return _hash(self)
+
+    @property
+    def kind(self) -> str:
+        """The qualified public name of the class, with private modules left out."""
+        return kind_of(type(self))
+
+
+@cache
+def kind_of(cls: type[Step]) -> str:
+    """The qualified public name of a Step class; it must lead back to the class when imported."""
+    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+        raise SurefootError(
+            f"The Step class {cls.__qualname__} cannot be found again by name: "
+            "define it at the top level of an importable file."
+        )
+    public = [part for part in cls.__module__.split(".") if not part.startswith("_")]
+    return ".".join([*public, cls.__qualname__])
+
+
+def inputs_of(step: Step) -> tuple[Step, ...]:
+    """The Steps that a Step holds directly, in the order of its fields, each once."""
+    held = [inner for field in step_fields(type(step)) for inner in _steps_in(getattr(step, field.name))]
+    return tuple({id(inner): inner for inner in held}.values())
+
+
+def walk(steps: Iterable[Step]) -> list[Step]:
+    """All Steps in `steps` and below, inputs before their users, each key once."""
+    seen: dict[str, Step] = {}
+    for root in steps:
+        for step in _depth_first(root, skip=lambda inner: inner.key in seen):
+            seen.setdefault(step.key, step)
+    return list(seen.values())
+
+
+@cache
+def step_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
+    """The fields of a Step class, after a check that the class keeps the rules for Steps."""
+    parameters = getattr(cls, "__dataclass_params__", None)
+    if not is_dataclass(cls) or parameters is None or not parameters.frozen:
+        raise SurefootError(f"{cls.__qualname__} must be a frozen dataclass: @dataclass(frozen=True, kw_only=True).")
+    positional = [field.name for field in fields(cls) if not field.kw_only]
+    if positional:
+        raise SurefootError(f"{cls.__qualname__}.{positional[0]} must be keyword-only: @dataclass(kw_only=True).")
+    return fields(cls)
+
+
+def non_default_fields(step: Step) -> dict[str, Any]:
+    """The canonical values of the fields that differ from their defaults."""
+    own = {field.name: _canonical(step, field.name, getattr(step, field.name)) for field in step_fields(type(step))}
+    defaults = _canonical_defaults(type(step))
+    return {name: value for name, value in own.items() if name not in defaults or defaults[name] != value}
+
+
+def to_spec(step: Step) -> Spec:
+    """The Step as plain JSON data: every Step below it once, by key."""
+    return {"format": 1, "root": step.key, "steps": {inner.key: _describe(inner) for inner in walk([step])}}
+
+
+def from_spec(spec: Spec) -> Step:
+    """The Step that a spec describes; its key must be the one that the spec gives."""
+    try:
+        root, described = spec["root"], spec["steps"]
+        made: dict[str, Step] = {}
+        for key, description in described.items():
+            made[key] = _build(key, description, made)
+        return made[root]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SurefootError(f"This is not the spec of a Step ({error!r}): expected keys 'root' and 'steps'.") from error
+
+
+def _build(key: str, description: Spec, made: dict[str, Step]) -> Step:
+    cls = find_kind(description["kind"])
+    if description["version"] != cls.version:
+        raise SurefootError(
+            f"{description['kind']} {key} was described at version {description['version']}, "
+            f"the installed code is version {cls.version}: install the matching Surefoot or run it anew."
+        )
+    step = cls(**{name: _decode(value, made) for name, value in _known_fields(cls, description["fields"]).items()})
+    if step.key != key:
+        raise SurefootError(
+            f"{description['kind']} {key} gives the key {step.key} when read back: a default changed without a "
+            "new version, or the spec was edited."
+        )
+    return step
+
+
+def _known_fields(cls: type[Step], given: Spec) -> Spec:
+    names = [field.name for field in step_fields(cls)]
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" It has: {', '.join(names)}."
+            raise SurefootError(f"{kind_of(cls)} has no field '{name}'.{hint}")
+    return given
+
+
+def find_kind(kind: str) -> type[Step]:
+    """The Step class with this qualified public name."""
+    module, _, name = kind.rpartition(".")
+    try:
+        cls = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if module.startswith(f"{error.name}.") or module == error.name:
+            raise SurefootError(f"No module '{module}' for the Step kind '{kind}'.") from error
+        raise missing_module(str(error.name)) from error
+    if not (isinstance(cls, type) and issubclass(cls, Step)):
+        raise SurefootError(f"'{kind}' is not a kind of Step: the module '{module}' must export it.")
+    return cls
+
+
+def _depth_first(root: Step, skip: Callable[[Step], bool]) -> Iterator[Step]:
+    """Inputs before users, without recursion: a chain of Steps may be longer than Python's stack."""
+    stack: list[tuple[Step, bool]] = [(root, False)]
+    visited: set[int] = set()
+    while stack:
+        step, opened = stack.pop()
+        if opened:
+            yield step
+        elif id(step) not in visited and not skip(step):
+            visited.add(id(step))
+            stack.append((step, True))
+            stack.extend((inner, False) for inner in reversed(inputs_of(step)))
+
+
+def _steps_in(value: Any) -> Iterator[Step]:
+    if isinstance(value, Step):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _steps_in(item)
+
+
+def _hash(step: Step) -> str:
+    identity = [step.kind, type(step).version, non_default_fields(step)]
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _canonical(step: Step, name: str, value: Any) -> Any:
+    """The value as JSON data in which equal numbers are equal: 1.0 is 1, and -0.0 is 0."""
+    _check_type(step, name, value)
+    return _encode(value, whole_floats=False)
+
+
+@cache
+def _canonical_defaults(cls: type[Step]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
+    for field in step_fields(cls):
+        if field.default is not MISSING:
+            defaults[field.name] = _encode(field.default, whole_floats=False)
+        elif field.default_factory is not MISSING:
+            defaults[field.name] = _encode(field.default_factory(), whole_floats=False)
+    return defaults
+
+
+def _encode(value: Any, *, whole_floats: bool) -> Any:
+    if isinstance(value, Step):
+        return {"step": value.key}
+    if isinstance(value, tuple):
+        return [_encode(item, whole_floats=whole_floats) for item in value]
+    if isinstance(value, float) and value.is_integer() and not whole_floats:
+        return int(value)
+    return value
+
+
+def _decode(value: Any, made: dict[str, Step]) -> Any:
+    if isinstance(value, dict):
+        return made[value["step"]]
+    if isinstance(value, list):
+        return tuple(_decode(item, made) for item in value)
+    return value
+
+
+def _describe(step: Step) -> Spec:
+    values = {field.name: _encode(getattr(step, field.name), whole_floats=True) for field in step_fields(type(step))}
+    return {"kind": step.kind, "version": type(step).version, "fields": values}
+
+
+@cache
+def _hints(cls: type[Step]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _check_type(step: Step, name: str, value: Any) -> None:
+    hint = _hints(type(step))[name]
+    if not _fits(value, hint):
+        shown = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
+        raise SurefootError(f"{kind_of(type(step))}: field '{name}' must be {shown}, got {value!r}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is one that a field with this annotation may hold."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and _items_fit(value, arguments)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (None, type(None)):
+        return value is None
+    return (hint in (str, bool) and isinstance(value, hint)) or _is_step(value, hint)
+
+
+def _items_fit(value: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return all(_fits(item, arguments[0]) for item in value)
+    return len(value) == len(arguments) and all(map(_fits, value, arguments))
+
+
+def _is_step(value: Any, hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Step) and isinstance(value, hint)
