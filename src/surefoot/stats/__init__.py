@@ -1,5 +1,15 @@
 """Intervals, paired tests, laws and lines: pure functions on arrays."""
 
+from surefoot.stats._agreement import AgreementLine as AgreementLine
+from surefoot.stats._agreement import agreement as agreement
+from surefoot.stats._agreement import agreement_on_the_line as agreement_on_the_line
+from surefoot.stats._axes import AXES as AXES
+from surefoot.stats._axes import Axis as Axis
+from surefoot.stats._axes import Placed as Placed
+from surefoot.stats._axes import axis_slope as axis_slope
+from surefoot.stats._axes import from_axis as from_axis
+from surefoot.stats._axes import place_on_axis as place_on_axis
+from surefoot.stats._axes import to_axis as to_axis
 from surefoot.stats._intervals import Interval as Interval
 from surefoot.stats._intervals import bootstrap as bootstrap
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson
@@ -10,6 +20,17 @@ from surefoot.stats._intervals import resample_counts as resample_counts
 from surefoot.stats._intervals import t_quantile as t_quantile
 from surefoot.stats._intervals import wilson as wilson
 from surefoot.stats._intervals import wilson_bounds as wilson_bounds
+from surefoot.stats._lines import Lines as Lines
+from surefoot.stats._lines import fit_lines as fit_lines
+from surefoot.stats._lines import line_interval as line_interval
+from surefoot.stats._lines import predict_lines as predict_lines
+from surefoot.stats._lines_shape import FamilyLine as FamilyLine
+from surefoot.stats._lines_shape import FamilyLines as FamilyLines
+from surefoot.stats._lines_shape import FTest as FTest
+from surefoot.stats._lines_shape import Linearity as Linearity
+from surefoot.stats._lines_shape import fit_families as fit_families
+from surefoot.stats._lines_shape import hinge as hinge
+from surefoot.stats._lines_shape import linearity as linearity
 from surefoot.stats._paired import McNemar as McNemar
 from surefoot.stats._paired import PairedDifference as PairedDifference
 from surefoot.stats._paired import holm as holm
@@ -17,3 +38,10 @@ from surefoot.stats._paired import mcnemar as mcnemar
 from surefoot.stats._paired import mcnemar_p as mcnemar_p
 from surefoot.stats._paired import paired_difference as paired_difference
 from surefoot.stats._paired import t_p_value as t_p_value
+from surefoot.stats._robustness import Effective as Effective
+from surefoot.stats._robustness import GroupMeans as GroupMeans
+from surefoot.stats._robustness import binomial_stderr as binomial_stderr
+from surefoot.stats._robustness import effective_robustness as effective_robustness
+from surefoot.stats._robustness import group_robustness as group_robustness
+from surefoot.stats._robustness import rank_agreement as rank_agreement
+from surefoot.stats._robustness import relative_robustness as relative_robustness

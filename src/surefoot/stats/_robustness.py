@@ -1,0 +1,243 @@
+"""Effective and relative robustness of each model, in percentage points, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtrit
+
+from surefoot.stats._axes import Axis, axis_slope, from_axis, place_on_axis
+from surefoot.stats._intervals import wilson_bounds
+from surefoot.stats._lines import Lines, as_regressors, column_quantiles, predict_lines
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+POINTS = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effective:
+    """Effective robustness of every model under every shift; all arrays are (models, S).
+
+    `expected` is the fraction that the line gives a model of that accuracy. `points` is the fraction seen less the
+    expected one, in percentage points, with `low` and `high` bounds; NaN where either accuracy is missing.
+    `outside` marks models beyond the baseline's range, where the line is extrapolated. `unusual` marks those that
+    lie outside the band which would hold a new baseline model at `level`.
+    """
+
+    level: float
+    expected: Floats
+    points: Floats
+    low: Floats
+    high: Floats
+    outside: Bools
+    unusual: Bools
+
+
+def effective_robustness(
+    x: ArrayLike,
+    y: ArrayLike,
+    lines: Lines,
+    *,
+    axis: Axis = "logit",
+    x_stderr: ArrayLike | None = None,
+    y_stderr: ArrayLike | None = None,
+    x_n: ArrayLike | None = None,
+) -> Effective:
+    """What each model has over the line: y - line(x) (Taori et al. 2020, equation 1), in percentage points.
+
+    `x` (models,), (models, S) or (models, S or 1, K) and `y` (models, S) are fractions. `x_stderr` and `y_stderr` are
+    their standard errors (`binomial_stderr` from n; 0 or None: taken as exact), `x_n` moves an exact 0 or 1 of x.
+
+    The interval joins three errors, which are independent for a model outside the baseline: of y (Wilson's interval at
+    the size which that standard error stands for), of x (through the slope), and of the line (HC3, Student's t). They
+    are joined by the method of variance estimates recovery (Zou and Donner 2008), which keeps bounds within reach.
+    For a model of the baseline itself the second and third are slightly overstated.
+    """
+    accuracy = np.asarray(y, dtype=np.float64)
+    accuracy = accuracy[:, None] if accuracy.ndim == 1 else accuracy
+    fraction = as_regressors(x, accuracy.shape[1])
+    regressor = place_on_axis(fraction, axis, n=None if x_n is None else as_regressors(x_n, 1)).value
+    place, line_error = predict_lines(lines, regressor)
+    expected = from_axis(place, axis)
+    freedom = np.maximum(lines.n - lines.coefficients.shape[1], 1)
+    t, z = stdtrit(freedom, 0.5 + lines.level / 2), ndtri(0.5 + lines.level / 2)
+    x_error = _x_error(fraction, lines, axis, x_stderr)
+    half = np.sqrt((t * line_error) ** 2 + (z * x_error) ** 2)
+    line_low, line_high = from_axis(place - half, axis), from_axis(place + half, axis)
+    own_low, own_high = _own_bounds(accuracy, y_stderr, lines.level)
+    difference = accuracy - expected
+    below = np.hypot(accuracy - own_low, line_high - expected)
+    above = np.hypot(own_high - accuracy, expected - line_low)
+    band = np.sqrt(half**2 + (t * lines.residual_sd) ** 2)
+    missing = np.isnan(difference)
+    outside = ((regressor < lines.x_low) | (regressor > lines.x_high)).any(axis=2)
+    beyond = (own_low > from_axis(place + band, axis)) | (own_high < from_axis(place - band, axis))
+    return Effective(
+        level=lines.level,
+        expected=expected,
+        points=POINTS * difference,
+        low=POINTS * (difference - below),
+        high=POINTS * (difference + above),
+        outside=outside & ~missing,
+        unusual=beyond & ~missing,
+    )
+
+
+def binomial_stderr(fraction: ArrayLike, n: ArrayLike) -> Floats:
+    """Standard error of accuracies over `n` examples; exact 0 and 1 get that of (k + 1/2) / (n + 1)."""
+    share, size = np.broadcast_arrays(np.asarray(fraction, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    inside = np.where((share == 0) | (share == 1), (share * size + 0.5) / (size + 1), share)
+    return np.sqrt(inside * (1 - inside) / size)
+
+
+def relative_robustness(
+    after: ArrayLike, before: ArrayLike, *, n: ArrayLike | None = None, level: float = 0.95
+) -> tuple[Floats, Floats, Floats]:
+    """What an intervention adds under the shift, after - before (Taori et al. 2020, tau): points, low, high.
+
+    Fractions of any one shape. With `n` the bounds are Newcombe's (1998, method 10) for two independent samples;
+    both models saw the same examples, so a paired test of the per-example scores is narrower where there are any.
+    """
+    new, old = np.asarray(after, dtype=np.float64), np.asarray(before, dtype=np.float64)
+    new_low, new_high = _own_bounds(new, None if n is None else binomial_stderr(new, n), level)
+    old_low, old_high = _own_bounds(old, None if n is None else binomial_stderr(old, n), level)
+    low = new - old - np.hypot(new - new_low, old_high - old)
+    high = new - old + np.hypot(new_high - new, old - old_low)
+    return POINTS * (new - old), POINTS * low, POINTS * high
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMeans:
+    """Mean effective robustness of groups of models, in points; arrays are (groups, S).
+
+    `n` counts the models behind each mean, `n_outside` those beyond the baseline's range.
+    """
+
+    level: float
+    groups: tuple[str, ...]
+    points: Floats
+    low: Floats
+    high: Floats
+    n: NDArray[np.int64]
+    n_outside: NDArray[np.int64]
+
+
+def group_robustness(
+    x: ArrayLike,
+    y: ArrayLike,
+    lines: Lines,
+    effective: Effective,
+    groups: ArrayLike,
+    *,
+    counts: ArrayLike,
+    axis: Axis = "logit",
+    x_n: ArrayLike | None = None,
+) -> GroupMeans:
+    """Mean effective robustness of each group, its interval from a bootstrap over models and baseline together.
+
+        `x`, `y` and `lines` as for `effective_robustness`, whose answer is `effective`; `groups` are labels (models,).
+        `counts` (B, models) must be the very counts that `lines` were bootstrapped with, so that a model drawn twice
+        weighs twice both in its group and in the line. Percentiles are stretched about the mean by
+    sqrt(n / (n - 1)) t(n - 1) / z, as small groups need (Hesterberg 2015); a group of one model has no interval (NaN).
+    """
+    weights = np.asarray(counts, dtype=np.float64)
+    if len(weights) != len(lines.draws):
+        raise ValueError(f"the lines hold {len(lines.draws)} replicates and counts has {len(weights)}")
+    accuracy = np.asarray(y, dtype=np.float64)
+    accuracy = accuracy[:, None] if accuracy.ndim == 1 else accuracy
+    regressor = as_regressors(x, accuracy.shape[1])
+    regressor = place_on_axis(regressor, axis, n=None if x_n is None else as_regressors(x_n, 1)).value
+    labels, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    one_hot = (member[:, None] == np.arange(len(labels))).astype(np.float64)
+    known = np.isfinite(effective.points)
+    size = one_hot.T @ known
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = one_hot.T @ np.where(known, effective.points, 0) / size
+    tails = [(1 - lines.level) / 2, (1 + lines.level) / 2]
+    bounds = []
+    for shift in range(accuracy.shape[1]):
+        line, place, seen = lines.draws[:, shift], regressor[:, shift], accuracy[:, shift]
+        drawn = _group_draws(line, place, seen, weights=weights, one_hot=one_hot, axis=axis)
+        bounds.append(column_quantiles(drawn, tails))
+    low, high = mean + (np.stack(bounds, axis=2) - mean) * _stretch(size, lines.level)
+    return GroupMeans(
+        level=lines.level,
+        groups=tuple(labels.tolist()),
+        points=mean,
+        low=low,
+        high=high,
+        n=size.astype(np.int64),
+        n_outside=(one_hot.T @ effective.outside).astype(np.int64),
+    )
+
+
+def _stretch(size: Floats, level: float) -> Floats:
+    freedom = np.maximum(size - 1, 1)
+    factor = np.sqrt(size / freedom) * stdtrit(freedom, 0.5 + level / 2) / ndtri(0.5 + level / 2)
+    return np.where(size > 1, factor, np.nan)
+
+
+def rank_agreement(points: ArrayLike) -> Floats:
+    """Spearman's correlation of effective robustness between every two shifts, (S, S), over models with both.
+
+    Near 1, the shifts agree on who is robust; near 0 or below, an average over them hides a disagreement.
+    """
+    values = np.asarray(points, dtype=np.float64)
+    n_shifts = values.shape[1]
+    result = np.eye(n_shifts)
+    for i in range(n_shifts):
+        for j in range(i):
+            both = np.isfinite(values[:, i]) & np.isfinite(values[:, j])
+            result[i, j] = result[j, i] = _spearman(values[both, i], values[both, j])
+    return result
+
+
+def _spearman(left: Floats, right: Floats) -> float:
+    if len(left) < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
+        return float("nan")
+    return float(np.corrcoef(_ranks(left), _ranks(right))[0, 1])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1, ties sharing their mean."""
+    distinct, place, size = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(size)
+    return (last - (size - 1) / 2)[place.ravel()] if len(distinct) else values
+
+
+def _x_error(fraction: Floats, lines: Lines, axis: Axis, stderr: ArrayLike | None) -> Floats:
+    """The error of x, in axis units of y: each regressor's own, times its slope."""
+    if stderr is None:
+        return np.zeros(fraction.shape[:2])
+    error = as_regressors(stderr, fraction.shape[1])
+    speed = axis_slope(np.clip(fraction, 1e-9, 1 - 1e-9), axis)
+    return np.sqrt(np.einsum("msk,sk->ms", (error * speed) ** 2, lines.coefficients[:, 1:] ** 2))
+
+
+def _own_bounds(share: Floats, stderr: ArrayLike | None, level: float) -> tuple[Floats, Floats]:
+    """Wilson's bounds at the n which the standard error stands for; the fraction itself where that is 0."""
+    if stderr is None:
+        return share, share
+    error = np.broadcast_to(np.asarray(stderr, dtype=np.float64), share.shape)
+    noisy = np.isfinite(share) & (error > 0)
+    # An exact 0 or 1 has a standard error near 1 / (sqrt(2) n), which gives its n back.
+    spread = share * (1 - share)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where(spread > 0, spread / error**2, 1 / (np.sqrt(2) * error))
+    size, inside = np.where(noisy, size, 1.0), np.where(noisy, share, 0.5)
+    low, high = wilson_bounds(inside * size, size, level=level)
+    return np.where(noisy, low, share), np.where(noisy, high, share)
+
+
+def _group_draws(
+    draws: Floats, regressor: Floats, accuracy: Floats, *, weights: Floats, one_hot: Floats, axis: Axis
+) -> Floats:
+    """Bootstrapped group means (B, groups) under one shift."""
+    known = np.isfinite(accuracy) & np.isfinite(regressor).all(axis=1)
+    place = draws[:, :1] + draws[:, 1:] @ np.where(known[:, None], regressor, 0.0).T
+    points = POINTS * np.where(known, np.where(known, accuracy, 0.0) - from_axis(place, axis), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights * points) @ one_hot / ((weights * known) @ one_hot)
