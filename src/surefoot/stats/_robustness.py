@@ -10,7 +10,7 @@ from scipy.special import ndtri, stdtrit
 
 from surefoot.stats._axes import Axis, axis_slope, from_axis, place_on_axis
 from surefoot.stats._intervals import wilson_bounds
-from surefoot.stats._lines import Lines, as_regressors, column_quantiles, predict_lines
+from surefoot.stats._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -175,9 +175,7 @@ def group_robustness(
 
 
 def _stretch(size: Floats, level: float) -> Floats:
-    freedom = np.maximum(size - 1, 1)
-    factor = np.sqrt(size / freedom) * stdtrit(freedom, 0.5 + level / 2) / ndtri(0.5 + level / 2)
-    return np.where(size > 1, factor, np.nan)
+    return np.where(size > 1, expansion(size, np.maximum(size - 1, 1), level), np.nan)
 
 
 def rank_agreement(points: ArrayLike) -> Floats:

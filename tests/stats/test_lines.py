@@ -1,0 +1,104 @@
+"""Many least-squares lines at once, against scipy and statsmodels."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import statsmodels.api as sm
+
+from surefoot.stats import fit_lines, line_interval, predict_lines, resample_counts
+
+
+def _models(n: int = 60, shifts: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    x = generator.normal(1.0, 0.6, n)
+    noise = generator.normal(0, 0.1, (n, shifts)) * np.linspace(1, 3, shifts)
+    return x, -0.5 + np.linspace(0.5, 1.2, shifts) * x[:, None] + noise
+
+
+def test_each_line_is_scipys_linear_regression_with_missing_values_left_out() -> None:
+    x, y = _models()
+    y[::7, 1] = np.nan
+    y[3:30, 2] = np.nan
+    lines = fit_lines(x, y)
+    for shift in range(y.shape[1]):
+        known = np.isfinite(y[:, shift])
+        peer = scipy.stats.linregress(x[known], y[known, shift])
+        assert lines.coefficients[shift] == pytest.approx([peer.intercept, peer.slope], rel=1e-10)
+        assert lines.r2[shift] == pytest.approx(peer.rvalue**2, rel=1e-10)
+        assert lines.n[shift] == known.sum()
+
+
+def test_t_intervals_are_those_of_statsmodels_hc3() -> None:
+    x, y = _models(n=12)
+    lines = fit_lines(x, y)
+    for shift in range(y.shape[1]):
+        peer = sm.OLS(y[:, shift], sm.add_constant(x)).fit(cov_type="HC3", use_t=True)
+        assert np.column_stack([lines.low[shift], lines.high[shift]]) == pytest.approx(peer.conf_int(), rel=1e-8)
+        assert lines.residual_sd[shift] == pytest.approx(np.sqrt(peer.scale), rel=1e-10)
+
+
+def test_several_regressors_are_a_multiple_regression() -> None:
+    x, y = _models()
+    second = np.random.default_rng(5).normal(size=len(x))
+    both = np.stack([x, second], axis=1)
+    lines = fit_lines(both[:, None, :], y + 0.4 * second[:, None])
+    peer = sm.OLS(y[:, 3] + 0.4 * second, sm.add_constant(both)).fit(cov_type="HC3", use_t=True)
+    assert lines.coefficients[3] == pytest.approx(peer.params, rel=1e-9)
+    assert lines.covariance[3] == pytest.approx(peer.cov_params(), rel=1e-7, abs=1e-12)
+    place, error = predict_lines(lines, both[:2, None, :])
+    peer_error = peer.get_prediction(sm.add_constant(both)[:2]).se_mean
+    assert place[:, 3] == pytest.approx(peer.predict(sm.add_constant(both)[:2]), rel=1e-9)
+    assert error[:, 3] == pytest.approx(peer_error, rel=1e-7)
+
+
+def test_every_bootstrap_draw_is_the_regression_of_that_resample() -> None:
+    x, y = _models()
+    y[5:9, 0] = np.nan
+    counts = resample_counts(len(x), 20, seed=3)
+    lines = fit_lines(x, y, counts=counts)
+    for replicate in (0, 19):
+        rows = np.repeat(np.arange(len(x)), counts[replicate].astype(int))
+        rows = rows[np.isfinite(y[rows, 0])]
+        peer = scipy.stats.linregress(x[rows], y[rows, 0])
+        assert lines.draws[replicate, 0] == pytest.approx([peer.intercept, peer.slope], rel=1e-9)
+
+
+def test_a_baseline_below_fifty_points_gets_students_t_whatever_the_replicates() -> None:
+    x, y = _models(n=80)
+    y[20:, 1] = np.nan
+    lines = fit_lines(x, y, counts=resample_counts(80, 200, seed=0))
+    assert lines.bootstrapped.tolist() == [True, False, True, True]
+    assert line_interval(lines, 1).low == pytest.approx(fit_lines(x, y).low[1, 1])
+    assert np.isnan(lines.r2_low[1])
+    assert lines.r2_low[0] < lines.r2[0] < lines.r2_high[0]
+
+
+def test_only_the_baseline_is_fitted_and_its_range_is_known() -> None:
+    x, y = _models()
+    chosen = x > 1
+    lines = fit_lines(x, y, baseline=chosen)
+    assert lines.coefficients[0, 1] == pytest.approx(scipy.stats.linregress(x[chosen], y[chosen, 0]).slope)
+    assert (lines.x_low[0, 0], lines.x_high[0, 0]) == (x[chosen].min(), x[chosen].max())
+
+
+def test_points_that_fix_no_line_give_nan_not_a_number() -> None:
+    x, y = np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert np.isnan(fit_lines(x, y).coefficients).all()
+    assert np.isnan(fit_lines([1.0, 2.0], [0.1, 0.2]).coefficients).all()
+
+
+def test_a_large_offset_does_not_cost_precision() -> None:
+    x, y = _models()
+    shifted = fit_lines(x + 1e6, y).coefficients
+    assert shifted[:, 1] == pytest.approx(fit_lines(x, y).coefficients[:, 1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "replicates"), [(8, 0), (20, 0), (60, 400)])
+def test_the_interval_of_a_slope_holds_the_truth_as_often_as_it_says(n: int, replicates: int) -> None:
+    generator = np.random.default_rng(n)
+    x = generator.uniform(0.2, 1.7, (n, 2500))
+    y = -0.5 + 0.9 * x + 0.1 * generator.normal(size=x.shape)
+    counts = resample_counts(n, replicates, seed=1) if replicates else None
+    lines = fit_lines(x, y, counts=counts)
+    covered = np.mean((lines.low[:, 1] <= 0.9) & (lines.high[:, 1] >= 0.9))
+    assert 0.94 <= covered <= 0.965
