@@ -14,6 +14,11 @@ from surefoot.core._plan import plan as plan
 from surefoot.core._plan import stale as stale
 from surefoot.core._plan import why as why
 from surefoot.core._pools import open_pool as open_pool
+from surefoot.core._query import Table as Table
+from surefoot.core._query import connect as connect
+from surefoot.core._query import examples_path as examples_path
+from surefoot.core._query import pivot as pivot
+from surefoot.core._query import query as query
 from surefoot.core._run import Event as Event
 from surefoot.core._run import check_modules as check_modules
 from surefoot.core._run import run as run

@@ -99,7 +99,7 @@ def _machine() -> str:
     namespace = Path("/proc/self/ns/pid")
     where = [
         boot.read_text().strip() if boot.exists() else "",
-        os.readlink(namespace) if namespace.exists() else "",
+        str(namespace.readlink()) if namespace.exists() else "",
     ]
     return "/".join([socket.gethostname(), *where])
 

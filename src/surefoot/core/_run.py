@@ -193,7 +193,7 @@ class _Runner:
             yield from self._watch(step)
 
     def _progress(self, step: Step) -> Iterator[Event]:
-        text = _text(_beside(self.store, step, "progress.json"))
+        text = _text(_beside(self.store, step, "part") / "progress.json")
         if text and text != self.shown.get(step.key):
             self.shown[step.key] = text
             told: dict[str, Any] = json.loads(text)

@@ -25,8 +25,8 @@ STEP, MEASUREMENTS, PROVENANCE, EXAMPLES = (
 class Store:
     """A directory of artifacts: `<kind>/<key>/` holds step.json, measurements.json, provenance.json and the files.
 
-    Beside a finished directory may lie `<key>.lease` (someone is making it), `<key>.failed.json` (it failed),
-    `<key>.<token>.part` (unfinished work, never read) and `<key>.resume` (checkpoints of a Step that was killed).
+    Beside a finished directory may lie `<key>.lease` (someone is making it), `<key>.failed.json` (it failed)
+    and `<key>.part` (unfinished work and checkpoints, never read as a result).
     """
 
     root: Path

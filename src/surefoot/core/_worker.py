@@ -67,7 +67,7 @@ def resume_directory(out: Path) -> Path:
 
     It is created when asked for, and deleted when the Step is published. Write each file in it with one rename.
     """
-    path = _beside(_final_of(out), "resume")
+    path = out.parent / "resume"
     path.mkdir(exist_ok=True)
     return path
 
@@ -75,25 +75,22 @@ def resume_directory(out: Path) -> Path:
 def report_progress(out: Path, done: float, total: float, **values: float) -> None:
     """Say how far the Step made in `out` is; `values` (such as loss) are shown beside the bar."""
     text = json.dumps({"done": done, "total": total, "values": values})
-    path = _beside(_final_of(out), "progress.json")
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = out.parent / "progress.json.tmp"
     temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    temporary.replace(out.parent / "progress.json")
 
 
 def _make(step: Step, spec: Spec, store: Store, token: str, job: Job) -> Outcome:
     final = store.path(step)
-    for remnant in final.parent.glob(f"{final.name}.*.part"):
-        shutil.rmtree(remnant)  # its maker lost the lease: it is dead, or its work will not be used
-    out = _beside(final, f"{token}.part")
-    out.mkdir()
+    out = _empty_work_directory(_beside(final, "part"), token)
     clock = _Clock.start()
     try:
         measurements = _measured(step, out, store)
         provenance = clock.stop() | _origin(job, step)
         _write_records(out, spec, measurements, provenance)
         publish(out, final)
-        _forget(final)
+        shutil.rmtree(out.parent)
+        _beside(final, "failed.json").unlink(missing_ok=True)
         return Outcome(status="made", seconds=provenance["wall_seconds"])
     except DiskFullError:
         raise
@@ -101,7 +98,18 @@ def _make(step: Step, spec: Spec, store: Store, token: str, job: Job) -> Outcome
         return _record_failure(error, final, spec, clock.stop() | _origin(job, step))
     finally:
         shutil.rmtree(out, ignore_errors=True)
-        _beside(final, "progress.json").unlink(missing_ok=True)
+
+
+def _empty_work_directory(part: Path, token: str) -> Path:
+    """`<key>.part/<token>`; what an earlier maker left is removed (it is dead, or lost its lease), but for `resume`."""
+    part.mkdir(exist_ok=True)
+    for left in part.iterdir():
+        if left.is_file():
+            left.unlink()
+        elif left.name != "resume":
+            shutil.rmtree(left)
+    (part / token).mkdir()
+    return part / token
 
 
 def _measured(step: Step, out: Path, store: Store) -> Iterable[Measurement]:
@@ -118,8 +126,8 @@ def _write_records(out: Path, spec: Spec, measurements: Iterable[Measurement], p
         raise SurefootError(f"A Step may not write a file named {taken[0]}: the store keeps its own record there.")
     provenance["files"] = file_digests(out)
     (out / MEASUREMENTS).write_text(dump_measurements(measurements), encoding="utf-8")
-    (out / PROVENANCE).write_text(json.dumps(provenance, indent=1), encoding="utf-8")
-    (out / STEP).write_text(json.dumps(spec, indent=1, ensure_ascii=False), encoding="utf-8")
+    (out / PROVENANCE).write_text(json.dumps(provenance), encoding="utf-8")
+    (out / STEP).write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
 
 
 def _record_failure(error: Exception, final: Path, spec: Spec, provenance: Spec) -> Outcome:
@@ -130,18 +138,8 @@ def _record_failure(error: Exception, final: Path, spec: Spec, provenance: Spec)
     return Outcome(status="failed", seconds=provenance["wall_seconds"], error=text)
 
 
-def _forget(final: Path) -> None:
-    """Drop what only an unfinished Step needs."""
-    shutil.rmtree(_beside(final, "resume"), ignore_errors=True)
-    _beside(final, "failed.json").unlink(missing_ok=True)
-
-
 def _beside(final: Path, suffix: str) -> Path:
     return final.with_name(f"{final.name}.{suffix}")
-
-
-def _final_of(out: Path) -> Path:
-    return out.with_name(out.name.split(".")[0])
 
 
 @dataclass(frozen=True)
