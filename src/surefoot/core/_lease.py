@@ -122,3 +122,9 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def holder_is_alive(path: Path) -> bool:
+    """Whether work beside an artifact (`<key>.lease`, `<key>.part` ...) may still be going on."""
+    held = path.with_name(f"{path.name.split('.')[0]}.lease")
+    return held.exists() and not is_dead(held)

@@ -92,14 +92,14 @@ def pivot(
     means of `values`. `where` is an SQL condition over the same names in double quotes; `steps` limits the keys.
     """
     names = list(dict.fromkeys([*rows, *columns]))
-    select = ", ".join(f"{_column(name)} AS {_quoted(name)}" for name in names)
-    cells = ", ".join(f"avg({_column(name)}) AS {_quoted('mean ' + name)}" for name in values)
+    keyed = [f"{_column(name)} AS {_quoted(name)}" for name in names]
+    cells = [f"avg({_column(name)}) AS {_quoted('mean ' + name)}" for name in values]
     keys = list(steps) if steps is not None else None
     source = "measurements m JOIN steps s USING (step)"
     limits = ["m.step IN (SELECT unnest(?))"] * (keys is not None) + [f"({_condition(where)})"] * bool(where)
     condition = f" WHERE {' AND '.join(limits)}" if limits else ""
     order = ", ".join(map(str, range(1, len(names) + 1)))
-    sql = f"SELECT {select}, {cells} FROM {source}{condition} GROUP BY {order} ORDER BY {order}"
+    sql = f"SELECT {', '.join([*keyed, *cells])} FROM {source}{condition} GROUP BY {order} ORDER BY {order}"
     long = query(store, sql, [keys] if keys is not None else [])
     return _spread(long, len(rows), len(names), values)
 

@@ -267,3 +267,11 @@ def _items_fit(value: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
 
 def _is_step(value: Any, hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Step) and isinstance(value, hint)
+
+
+def describe(step: Step) -> str:
+    """A Step in one short line for people: its class and its own plain fields that differ from their defaults."""
+    shown = non_default_fields(step)
+    plain = [f"{name}={value}" for name, value in shown.items() if not isinstance(value, (dict, list))]
+    inner = [f"{name}={value['step'][:6]}" for name, value in shown.items() if isinstance(value, dict)]
+    return f"{type(step).__name__}({', '.join([*plain, *inner])})"

@@ -49,7 +49,7 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """Unfinished work, checkpoints, leases and failure records: everything that is not an artifact."""
-        return [path for path in self._entries() if len(path.name) != KEY_LENGTH]
+        return [path for path in self._entries() if "." in path.name and not path.name.startswith(".")]
 
     def measurements(self, step: Step) -> tuple[Measurement, ...]:
         """What a Step measured. Raises when it was not made."""

@@ -1,0 +1,97 @@
+"""Results for people and for pipes: aligned text, TSV, JSON, LaTeX or a Parquet file."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from surefoot.core import SurefootError, Table
+
+Format = Literal["text", "tsv", "json", "latex", "parquet"]
+
+
+def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
+    """Print a table or write it to `out`. Without `form`: by the suffix of `out`, text on a terminal, TSV in a pipe."""
+    chosen = form or _format_of(out)
+    if chosen == "parquet":
+        _write_parquet(table, out)
+        return
+    writers: Mapping[str, Callable[[Table], str]] = {"text": _text, "tsv": _tsv, "json": _json, "latex": _latex}
+    text = writers[chosen](table)
+    if out:
+        out.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def _format_of(out: Path | None) -> Format:
+    if out is None:
+        return "text" if sys.stdout.isatty() else "tsv"
+    known: Mapping[str, Format] = {
+        ".tsv": "tsv",
+        ".json": "json",
+        ".tex": "latex",
+        ".parquet": "parquet",
+        ".txt": "text",
+    }
+    if out.suffix not in known:
+        raise SurefootError(f"No format for {out}: its suffix must be one of {', '.join(known)}.")
+    return known[out.suffix]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _tsv(table: Table) -> str:
+    clean = [[_exact(value) for value in row] for row in table.rows]
+    return "".join("\t".join(row) + "\n" for row in [list(table.columns), *clean])
+
+
+def _exact(value: Any) -> str:
+    """Every digit, and no tab or line break: a pipe must get back what was measured."""
+    text = "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    return " ".join(text.split()) if any(mark in text for mark in "\t\r\n") else text
+
+
+def _json(table: Table) -> str:
+    return json.dumps(table.records(), indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def _text(table: Table) -> str:
+    lines = [list(table.columns), *([_cell(value) for value in row] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = [bool(column) and all(isinstance(cell, (int, float)) for cell in column) for column in _columns(table)]
+    return "".join("  ".join(map(_pad, line, widths, numeric)).rstrip() + "\n" for line in lines)
+
+
+def _columns(table: Table) -> list[list[Any]]:
+    return [[row[place] for row in table.rows if row[place] is not None] for place in range(len(table.columns))]
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)
+
+
+def _latex(table: Table) -> str:
+    escape = str.maketrans(
+        {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": "\\textbackslash{}", "~": "\\~{}", "^": "\\^{}"}
+    )
+    lines = [[_cell(value).translate(escape) for value in row] for row in [table.columns, *table.rows]]
+    body = [" & ".join(line) + r" \\" for line in lines]
+    head = rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}"
+    return "\n".join([head, r"\hline", body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}", ""])
+
+
+def _write_parquet(table: Table, out: Path | None) -> None:
+    if out is None:
+        raise SurefootError("Parquet is not text: name a file with --out FILE.parquet.")
+    import tempfile
+
+    import duckdb
+
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as draft:
+        draft.writelines(json.dumps(record, default=str) + "\n" for record in table.records())
+        draft.flush()
+        duckdb.read_json(draft.name, format="newline_delimited").write_parquet(str(out))

@@ -1,0 +1,166 @@
+"""The verbs of a store: show, table, compare, stale, export, clean."""
+
+import json
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from surefoot.cli._common import Options, StoreOption, open_store, open_study
+from surefoot.cli._output import Format, emit
+from surefoot.core import Artifact, Store, SurefootError, Table, connect, holder_is_alive, pivot, query, walk
+from surefoot.core import stale as stale_artifacts
+
+_LONG = ("kind", "metric", "task", "shift", "group", "replicate", "value", "low", "high", "stderr", "n", "step")
+
+
+def show(key: Annotated[str, Parameter(help="The beginning of a key.")], /, *, store: StoreOption = None) -> None:
+    """Print one artifact as JSON: its spec, measurements, provenance and files.
+
+    Example: surefoot show 3fa2
+    """
+    artifact = Artifact(open_store(store).find(key))
+    shown = {
+        "key": artifact.key,
+        "kind": artifact.kind,
+        "path": str(artifact.path),
+        "fields": artifact.spec["steps"][artifact.key]["fields"],
+        "measurements": json.loads((artifact.path / "measurements.json").read_text(encoding="utf-8")),
+        "provenance": artifact.provenance,
+    }
+    print(json.dumps(shown, indent=1, ensure_ascii=False))
+
+
+def table(
+    study: Annotated[str | None, Parameter(help="Only the Steps of this study. Default: the whole store.")] = None,
+    /,
+    *,
+    rows: Annotated[
+        tuple[str, ...], Parameter(help="Fields that make the lines.", consume_multiple=True, negative=())
+    ] = (),
+    columns: Annotated[
+        tuple[str, ...], Parameter(help="Fields that make the columns.", consume_multiple=True, negative=())
+    ] = (),
+    values: Annotated[tuple[str, ...], Parameter(help="What the cells show.", consume_multiple=True, negative=())] = (
+        "value",
+    ),
+    where: Annotated[str, Parameter(help="""An SQL condition, names in double quotes: '"metric" = ''top1'''.""")] = "",
+    option: Options = (),
+    store: StoreOption = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    format: Format | None = None,
+) -> None:
+    """Print measurements, by any field: of a Measurement (metric, task, shift ...) or of a Step (model.samples).
+
+    Without --rows it lists every measurement with its interval.
+
+    Example: surefoot table quickstart --rows model.model --columns shift --where '"metric" = '"'top1'"
+    """
+    keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
+    place = open_store(store)
+    if not rows and columns:
+        raise SurefootError("--columns needs --rows: name the fields that make the lines.")
+    if rows:
+        emit(pivot(place, rows=rows, columns=columns, values=values, where=where, steps=keys), format, out)
+    else:
+        emit(pivot(place, rows=_LONG, values=(), where=where, steps=keys), format, out)
+
+
+def compare(
+    a: Annotated[str, Parameter(help="The beginning of a key.")],
+    b: Annotated[str, Parameter(help="The beginning of another key.")],
+    /,
+    *,
+    store: StoreOption = None,
+    format: Format | None = None,
+) -> None:
+    """Compare two artifacts example by example: the difference of scores (B - A), its interval, and McNemar's test.
+
+    Example: surefoot compare 3fa2 77b0
+    """
+    from surefoot.tasks import compare_examples
+
+    emit(compare_examples(open_store(store), a, b), format)
+
+
+def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
+    """List artifacts whose code changed after they were made. Nothing is recomputed: raise a Step's version for that.
+
+    Example: surefoot stale
+    """
+    found = stale_artifacts(open_store(store))
+    emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
+
+
+def export(
+    out: Annotated[Path, Parameter(help="A new file: .sqlite, .db or .parquet.")], /, *, store: StoreOption = None
+) -> None:
+    """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table).
+
+    Example: surefoot export study.sqlite
+    """
+    place = open_store(store)
+    if out.exists():
+        raise SurefootError(f"{out} is there already: remove it or choose another name.")
+    draft = out.with_name(f"{out.name}.part")
+    draft.unlink(missing_ok=True)
+    if out.suffix in (".sqlite", ".db"):
+        _export_sqlite(place, draft)
+    elif out.suffix == ".parquet":
+        with connect(place) as connection:
+            joined = connection.sql("SELECT * FROM measurements JOIN steps USING (step) ORDER BY step")
+            joined.write_parquet(str(draft))
+    else:
+        raise SurefootError(f"No format for {out}: its suffix must be .sqlite, .db or .parquet.")
+    draft.replace(out)
+    print(out)
+
+
+def clean(
+    *,
+    keep: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Also remove every artifact that none of these studies uses.", consume_multiple=True, negative=()
+        ),
+    ] = (),
+    yes: Annotated[bool, Parameter(help="Remove; without it the list is only shown.", negative=())] = False,
+    store: StoreOption = None,
+) -> None:
+    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts.
+
+    Example: surefoot clean --keep quickstart --yes
+    """
+    place = open_store(store)
+    leftovers = [path for path in place.leftovers() if not holder_is_alive(path)]
+    used = {step.key for name in keep for step in walk(open_study(name, ()).steps)}
+    unused = [path for key, path in place.made().items() if key not in used] if keep else []
+    for path in [*leftovers, *unused]:
+        print(path)
+    if yes:
+        for path in leftovers:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in unused:
+            place.remove(path)
+    end = "removed." if yes else "found: add --yes to remove them."
+    print(f"{len(leftovers)} leftovers and {len(unused)} unused artifacts {end}")
+
+
+def _export_sqlite(place: Store, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        for name in ("steps", "edges", "measurements"):
+            content = query(place, f"SELECT * FROM {name}")
+            columns = ", ".join(f'"{column}"' for column in content.columns)
+            connection.execute(f"CREATE TABLE {name} ({columns})")
+            marks = ", ".join("?" * len(content.columns))
+            connection.executemany(f"INSERT INTO {name} VALUES ({marks})", content.rows)
+        connection.execute("CREATE INDEX measurement_step ON measurements (step)")
+        connection.execute("CREATE TABLE exported (at TEXT)")
+        connection.execute("INSERT INTO exported VALUES (?)", [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())])
+        connection.commit()
+    finally:
+        connection.close()
