@@ -8,6 +8,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from surefoot.stats import (
     Axis,
     binomial_stderr,
+    carried_error,
     effective_robustness,
     fit_lines,
     from_axis,
@@ -55,7 +56,12 @@ def test_the_interval_of_effective_robustness_holds_the_truth_94_to_96_times_in_
         place_on_axis(x, axis, n=sizes[0]).value, place_on_axis(y, axis, n=sizes[1]).value, baseline=baseline
     )
     result = effective_robustness(
-        x, y, lines, axis=axis, x_stderr=binomial_stderr(x, sizes[0]), y_stderr=binomial_stderr(y, sizes[1])
+        place_on_axis(x, axis, n=sizes[0]).value,
+        y,
+        lines,
+        axis=axis,
+        carried=carried_error(x, binomial_stderr(x, sizes[0]), lines, axis=axis),
+        y_stderr=binomial_stderr(y, sizes[1]),
     )
     covered = np.mean((result.low[-1] <= truth) & (truth <= result.high[-1]))
     assert 0.94 <= covered <= 0.96
@@ -64,7 +70,7 @@ def test_the_interval_of_effective_robustness_holds_the_truth_94_to_96_times_in_
 def test_a_model_on_the_line_has_no_effective_robustness() -> None:
     x = np.linspace(0.5, 0.9, 12)
     y = from_axis(-1 + 0.8 * to_axis(x))
-    result = effective_robustness(x, y, fit_lines(to_axis(x), to_axis(y)))
+    result = effective_robustness(to_axis(x), y, fit_lines(to_axis(x), to_axis(y)))
     assert result.points[:, 0] == pytest.approx(np.zeros(12), abs=1e-9)
     assert not result.outside.any()
 
@@ -72,9 +78,15 @@ def test_a_model_on_the_line_has_no_effective_robustness() -> None:
 def test_without_sampling_noise_only_the_line_is_uncertain_and_with_it_the_interval_is_wider() -> None:
     x, y, _ = _testbed(models=20, trials=3, sizes=(5000, 2000), scatter=0.1)
     lines = fit_lines(to_axis(x), to_axis(y))
-    exact = effective_robustness(x, y, lines)
-    noisy = effective_robustness(x, y, lines, y_stderr=binomial_stderr(y, 2000))
-    noisier = effective_robustness(x, y, lines, x_stderr=binomial_stderr(x, 5000), y_stderr=binomial_stderr(y, 2000))
+    exact = effective_robustness(to_axis(x), y, lines)
+    noisy = effective_robustness(to_axis(x), y, lines, y_stderr=binomial_stderr(y, 2000))
+    noisier = effective_robustness(
+        to_axis(x),
+        y,
+        lines,
+        carried=carried_error(x, binomial_stderr(x, 5000), lines),
+        y_stderr=binomial_stderr(y, 2000),
+    )
     assert (exact.high - exact.low < noisy.high - noisy.low).all()
     assert (noisy.high - noisy.low < noisier.high - noisier.low).all()
 
@@ -93,7 +105,7 @@ def test_missing_accuracies_have_no_robustness() -> None:
     x = np.linspace(0.5, 0.9, 12)
     y = x[:, None] * np.array([0.8, 0.7])
     y[2, 1] = np.nan
-    result = effective_robustness(x, y, fit_lines(to_axis(x), to_axis(y)))
+    result = effective_robustness(to_axis(x), y, fit_lines(to_axis(x), to_axis(y)))
     assert np.isnan(result.points).sum() == 1
     assert not result.outside[2, 1]
 
@@ -102,7 +114,7 @@ def test_an_exact_zero_keeps_an_interval() -> None:
     x, y = np.linspace(0.5, 0.9, 12), np.linspace(0.02, 0.3, 12)
     lines = fit_lines(to_axis(x), to_axis(y))
     y[3] = 0.0
-    result = effective_robustness(x, y, lines, y_stderr=binomial_stderr(y, 500)[:, None])
+    result = effective_robustness(to_axis(x), y, lines, y_stderr=binomial_stderr(y, 500)[:, None])
     assert result.low[3, 0] < result.points[3, 0] < result.high[3, 0]
 
 
@@ -121,8 +133,8 @@ def test_group_means_and_their_draws_follow_the_models_drawn() -> None:
     baseline = gain == 0
     counts = resample_counts(90, 400, seed=1)
     lines = fit_lines(to_axis(x), to_axis(y), baseline=baseline, counts=counts)
-    effective = effective_robustness(x, y, lines)
-    means = group_robustness(x, y, lines, effective, np.where(baseline, "plain", "robust"), counts=counts)
+    effective = effective_robustness(to_axis(x), y, lines)
+    means = group_robustness(to_axis(x), y, lines, effective, np.where(baseline, "plain", "robust"), counts=counts)
     assert means.groups == ("plain", "robust")
     assert means.points[1, 0] == pytest.approx(effective.points[60:, 0].mean())
     assert means.low[1, 0] < 8 < means.high[1, 0]
@@ -139,8 +151,10 @@ def test_the_interval_of_a_small_group_holds_its_mean_as_often_as_it_says() -> N
         gain = np.r_[np.zeros(size), generator.normal(0.05, 0.02, within)]
         y = from_axis(-0.5 + 0.9 * to_axis(x) + np.r_[generator.normal(0, 0.05, size), np.zeros(within)]) + gain
         lines = fit_lines(to_axis(x), to_axis(y), baseline=np.arange(len(x)) < size, counts=counts)
-        effective = effective_robustness(x, y, lines)
-        means = group_robustness(x, y, lines, effective, np.r_[["base"] * size, ["new"] * within], counts=counts)
+        effective = effective_robustness(to_axis(x), y, lines)
+        means = group_robustness(
+            to_axis(x), y, lines, effective, np.r_[["base"] * size, ["new"] * within], counts=counts
+        )
         covered += means.low[1, 0] <= 5 <= means.high[1, 0]
     assert covered / trials > 0.91
 

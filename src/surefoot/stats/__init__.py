@@ -41,6 +41,7 @@ from surefoot.stats._paired import t_p_value as t_p_value
 from surefoot.stats._robustness import Effective as Effective
 from surefoot.stats._robustness import GroupMeans as GroupMeans
 from surefoot.stats._robustness import binomial_stderr as binomial_stderr
+from surefoot.stats._robustness import carried_error as carried_error
 from surefoot.stats._robustness import effective_robustness as effective_robustness
 from surefoot.stats._robustness import group_robustness as group_robustness
 from surefoot.stats._robustness import rank_agreement as rank_agreement

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
-from surefoot.stats._axes import Axis, axis_slope, from_axis, place_on_axis
+from surefoot.stats._axes import Axis, axis_slope, from_axis
 from surefoot.stats._intervals import wilson_bounds
 from surefoot.stats._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
 
@@ -42,29 +42,27 @@ def effective_robustness(
     lines: Lines,
     *,
     axis: Axis = "logit",
-    x_stderr: ArrayLike | None = None,
+    carried: ArrayLike | None = None,
     y_stderr: ArrayLike | None = None,
-    x_n: ArrayLike | None = None,
 ) -> Effective:
     """What each model has over the line: y - line(x) (Taori et al. 2020, equation 1), in percentage points.
 
-    `x` (models,), (models, S) or (models, S or 1, K) and `y` (models, S) are fractions. `x_stderr` and `y_stderr` are
-    their standard errors (`binomial_stderr` from n; 0 or None: taken as exact), `x_n` moves an exact 0 or 1 of x.
+    `x` is placed on the axis, as for `fit_lines`: (models,), (models, S) or (models, S or 1, K). `y` (models, S) are
+    fractions and `y_stderr` their standard errors (`binomial_stderr`). `carried` (models, S) is the error of x carried
+    to the line (`carried_error`). What is None, or 0, is taken as exact.
 
     The interval joins three errors, which are independent for a model outside the baseline: of y (Wilson's interval at
     the size which that standard error stands for), of x (through the slope), and of the line (HC3, Student's t). They
     are joined by the method of variance estimates recovery (Zou and Donner 2008), which keeps bounds within reach.
     For a model of the baseline itself the second and third are slightly overstated.
     """
-    accuracy = np.asarray(y, dtype=np.float64)
-    accuracy = accuracy[:, None] if accuracy.ndim == 1 else accuracy
-    fraction = as_regressors(x, accuracy.shape[1])
-    regressor = place_on_axis(fraction, axis, n=None if x_n is None else as_regressors(x_n, 1)).value
+    accuracy = _columns(y)
+    regressor = as_regressors(x, accuracy.shape[1])
     place, line_error = predict_lines(lines, regressor)
     expected = from_axis(place, axis)
     freedom = np.maximum(lines.n - lines.coefficients.shape[1], 1)
     t, z = stdtrit(freedom, 0.5 + lines.level / 2), ndtri(0.5 + lines.level / 2)
-    x_error = _x_error(fraction, lines, axis, x_stderr)
+    x_error = np.zeros(place.shape) if carried is None else np.nan_to_num(_columns(carried))
     half = np.sqrt((t * line_error) ** 2 + (z * x_error) ** 2)
     line_low, line_high = from_axis(place - half, axis), from_axis(place + half, axis)
     own_low, own_high = _own_bounds(accuracy, y_stderr, lines.level)
@@ -91,6 +89,17 @@ def binomial_stderr(fraction: ArrayLike, n: ArrayLike) -> Floats:
     share, size = np.broadcast_arrays(np.asarray(fraction, dtype=np.float64), np.asarray(n, dtype=np.float64))
     inside = np.where((share == 0) | (share == 1), (share * size + 0.5) / (size + 1), share)
     return np.sqrt(inside * (1 - inside) / size)
+
+
+def carried_error(fraction: ArrayLike, stderr: ArrayLike, lines: Lines, *, axis: Axis = "logit") -> Floats:
+    """The standard errors of x carried to the line, (models, S) in axis units: each regressor's own, times its slope.
+
+    `fraction` and `stderr` are shaped as the `x` of `fit_lines`, but fractions. Delta method; errors independent.
+    """
+    share = as_regressors(fraction, len(lines.n))
+    speed = axis_slope(np.clip(share, 1e-9, 1 - 1e-9), axis)
+    moved = as_regressors(stderr, len(lines.n)) * speed
+    return np.sqrt(np.einsum("msk,sk->ms", moved**2, lines.coefficients[:, 1:] ** 2))
 
 
 def relative_robustness(
@@ -134,7 +143,6 @@ def group_robustness(
     *,
     counts: ArrayLike,
     axis: Axis = "logit",
-    x_n: ArrayLike | None = None,
 ) -> GroupMeans:
     """Mean effective robustness of each group, its interval from a bootstrap over models and baseline together.
 
@@ -146,10 +154,8 @@ def group_robustness(
     weights = np.asarray(counts, dtype=np.float64)
     if len(weights) != len(lines.draws):
         raise ValueError(f"the lines hold {len(lines.draws)} replicates and counts has {len(weights)}")
-    accuracy = np.asarray(y, dtype=np.float64)
-    accuracy = accuracy[:, None] if accuracy.ndim == 1 else accuracy
+    accuracy = _columns(y)
     regressor = as_regressors(x, accuracy.shape[1])
-    regressor = place_on_axis(regressor, axis, n=None if x_n is None else as_regressors(x_n, 1)).value
     labels, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     one_hot = (member[:, None] == np.arange(len(labels))).astype(np.float64)
     known = np.isfinite(effective.points)
@@ -206,13 +212,9 @@ def _ranks(values: Floats) -> Floats:
     return (last - (size - 1) / 2)[place.ravel()] if len(distinct) else values
 
 
-def _x_error(fraction: Floats, lines: Lines, axis: Axis, stderr: ArrayLike | None) -> Floats:
-    """The error of x, in axis units of y: each regressor's own, times its slope."""
-    if stderr is None:
-        return np.zeros(fraction.shape[:2])
-    error = as_regressors(stderr, fraction.shape[1])
-    speed = axis_slope(np.clip(fraction, 1e-9, 1 - 1e-9), axis)
-    return np.sqrt(np.einsum("msk,sk->ms", (error * speed) ** 2, lines.coefficients[:, 1:] ** 2))
+def _columns(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 else array
 
 
 def _own_bounds(share: Floats, stderr: ArrayLike | None, level: float) -> tuple[Floats, Floats]:
