@@ -70,20 +70,22 @@ def table(
 
 
 def compare(
-    a: Annotated[str, Parameter(help="The beginning of a key.")],
-    b: Annotated[str, Parameter(help="The beginning of another key.")],
+    baseline: Annotated[str, Parameter(help="The beginning of the baseline's key.")],
+    others: Annotated[tuple[str, ...], Parameter(help="Beginnings of the keys to compare with it.")],
     /,
     *,
     store: StoreOption = None,
     format: Format | None = None,
 ) -> None:
-    """Compare two artifacts example by example: the difference of scores (B - A), its interval, and McNemar's test.
+    """Compare artifacts with a baseline, example by example: difference of scores, interval, McNemar's test.
 
     Example: surefoot compare 3fa2 77b0
     """
     from surefoot.tasks import compare_examples
 
-    emit(compare_examples(open_store(store), a, b), format)
+    if not others:
+        raise SurefootError("Name at least one artifact to compare with the baseline: surefoot compare A B")
+    emit(compare_examples(open_store(store), baseline, others), format)
 
 
 def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
