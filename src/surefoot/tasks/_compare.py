@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def compare_examples(store: Store, baseline: str, others: Sequence[str]) -> Tabl
     return Table(_COLUMNS, tuple((*row[:9], float(p), *row[9:]) for row, p in zip(rows, adjusted, strict=True)))
 
 
-def _compared(first: Path, second: Path) -> tuple[object, ...]:
+def _compared(first: Path, second: Path) -> tuple[Any, ...]:
     a, b = _paired_scores(first, second)
     paired = paired_difference(b, a)
     difference = paired.difference
