@@ -1,0 +1,117 @@
+"""Effects with their intervals, one a line."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from surefoot.core import Figure
+from surefoot.figures._axes import Unit, interval_text, unit_axis
+from surefoot.figures._layers import (
+    Layer,
+    Row,
+    chosen_opacity,
+    columns_of,
+    legend_choice,
+    named_fields,
+    plain_rows,
+)
+from surefoot.figures._palette import NEUTRAL, Families, families_of, family_channels
+
+_LINE_HEIGHT = 26
+
+
+def interval_plot(
+    effects: Iterable[Row],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    x_title: str,
+    unit: Unit = "points",
+    reference: float | None = 0.0,
+    families: Sequence[str] | None = None,
+    family_title: str | None = None,
+) -> Figure:
+    """A forest plot: effects with their intervals, one a line, under a heading for each `group`.
+
+    Rows have `label` and `value` and may have `low`, `high`, `group`, `family` (colour and shape), `n`. With `unit`
+    "points", values are differences of fractions and the axis is in percentage points. `reference` is the value of no
+    effect, drawn as a line.
+    """
+    rows = plain_rows("point", effects, ("label", "value"))
+    names = families_of(rows, families, family_title)
+    lines, labels, headings = _lay_out(rows)
+    bounds = columns_of(rows, "value", "low", "high") + ([] if reference is None else [reference])
+    margin = 0.04 * (max(bounds) - min(bounds)) or 1.0
+    scale = {"domain": [min(bounds) - margin, max(bounds) + margin], "nice": False}
+    x = {"field": "value", "type": "quantitative", "scale": scale, "axis": unit_axis(unit, x_title)}
+    y = _line_axis(labels, headings)
+    tooltip = [
+        *named_fields(rows, "group", "label", "family"),
+        {"field": "shown", "title": x_title, "type": "nominal"},
+        *named_fields(rows, "n"),
+    ]
+    spec = {
+        "width": "container",
+        "height": _LINE_HEIGHT * len(labels),
+        "transform": [{"calculate": interval_text("value", "low", "high", unit), "as": "shown"}],
+        "layer": [*_reference(reference, x), *_effects(x, y, names, tooltip)],
+    }
+    return Figure(name=name, title=title, caption=caption, rows=tuple(lines), vega_lite=spec)
+
+
+def _lay_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str], list[int]]:
+    """The rows with their line numbers, the label of every line, and which lines are headings of groups."""
+    groups = list(dict.fromkeys(row.get("group") or "" for row in rows))
+    lines, labels, headings = [], [], []
+    for group in groups:
+        if group:
+            headings.append(len(labels))
+            labels.append(str(group))
+        for row in (row for row in rows if (row.get("group") or "") == group):
+            lines.append(row | {"line": len(labels)})
+            labels.append(str(row["label"]))
+    return lines, labels, headings
+
+
+def _line_axis(labels: list[str], headings: list[int]) -> Layer:
+    heading = f"indexof({json.dumps(headings)}, datum.value) >= 0"
+    axis = {
+        "title": None,
+        "labelExpr": f"{json.dumps(labels, ensure_ascii=False)}[datum.value]",
+        "labelFontWeight": {"condition": {"test": heading, "value": 700}, "value": 400},
+        "grid": False,
+        "labelOverlap": False,
+        "labelPadding": 10,
+    }
+    scale = {"domain": list(range(len(labels)))}
+    return {"field": "line", "type": "ordinal", "scale": scale, "axis": axis}
+
+
+def _reference(reference: float | None, x: Layer) -> list[Layer]:
+    if reference is None:
+        return []
+    return [
+        {"data": {"values": [{"value": reference}]}, "mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"x": x}}
+    ]
+
+
+def _effects(x: Layer, y: Layer, names: Families, tooltip: list[Layer]) -> list[Layer]:
+    channels = family_channels(names)
+    low = {**x, "field": "low"}
+    interval = {
+        "mark": {"type": "rule", "strokeWidth": 2},
+        "encoding": {
+            "x": low,
+            "x2": {"field": "high"},
+            "y": y,
+            "color": channels["color"],
+            "opacity": chosen_opacity(names, 0.6),
+        },
+    }
+    points = {
+        **legend_choice(names),
+        "mark": {"type": "point", "filled": True, "size": 80},
+        "encoding": {"x": x, "y": y, **channels, "opacity": chosen_opacity(names), "tooltip": tooltip},
+    }
+    return [interval, points]

@@ -1,0 +1,75 @@
+"""Figures as files: SVG, PNG, PDF, JSON and CSV."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from surefoot.core import Figure, SurefootError, write_text
+from surefoot.figures._sheet import sheet_svg
+from surefoot.figures._theme import Theme, theme_config
+
+VEGA_LITE_VERSION = "6.4"
+SUFFIXES = (".svg", ".png", ".pdf", ".json", ".csv")
+
+
+def write_figure(figure: Figure, path: Path, *, theme: Theme = "light", width: int = 680, scale: float = 2.0) -> Path:
+    """Write a figure in the format that the suffix names: .svg, .png, .pdf (drawn), .json (its spec), .csv (its table).
+
+    `width` is in CSS pixels, `scale` multiplies the pixels of a PNG. Raises for another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SurefootError(f"Cannot write a figure as '{path.name}': the name must end in {', '.join(SUFFIXES)}.")
+    if suffix in (".png", ".pdf"):
+        _write_drawn(render_svg(figure, theme=theme, width=width), path, scale)
+    else:
+        write_text(path, _text(figure, suffix, theme, width))
+    return path
+
+
+def render_svg(figure: Figure, *, theme: Theme = "light", width: int = 680, titled: bool = True) -> str:
+    """The figure as SVG text, `width` CSS pixels wide; with `titled` its title stands above it."""
+    if figure.vega_lite is None:
+        return sheet_svg(figure, theme=theme, width=width, titled=titled)
+    from vl_convert import vegalite_to_svg
+
+    return vegalite_to_svg(sized_spec(figure, theme=theme, width=width, titled=titled), vl_version=VEGA_LITE_VERSION)
+
+
+def sized_spec(figure: Figure, *, theme: Theme = "light", width: int = 680, titled: bool = True) -> dict[str, Any]:
+    """The specification at a fixed width and in one theme, for where there is no page to fill."""
+    spec = figure.spec() | {"config": theme_config(theme), "autosize": {"type": "fit-x", "contains": "padding"}}
+    if spec.get("width") == "container":
+        spec["width"] = width
+    if titled:
+        spec["title"] = {"text": wrap(figure.title, max(20, width // 9))}
+    return spec
+
+
+def to_csv(figure: Figure) -> str:
+    """The table of the figure as CSV, every column that some row has; pictures are left out."""
+    rows = figure.table()
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "image"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _text(figure: Figure, suffix: str, theme: Theme, width: int) -> str:
+    if suffix == ".csv":
+        return to_csv(figure)
+    if suffix == ".svg":
+        return render_svg(figure, theme=theme, width=width)
+    content = figure.table() if figure.vega_lite is None else figure.spec()
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write_drawn(svg: str, path: Path, scale: float) -> None:
+    from vl_convert import svg_to_pdf, svg_to_png
+
+    path.write_bytes(svg_to_png(svg, scale=scale) if path.suffix.lower() == ".png" else svg_to_pdf(svg))
