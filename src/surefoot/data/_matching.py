@@ -1,0 +1,47 @@
+"""Which concept a drawing shows: by the set's own table of code points, else by its names."""
+
+from collections.abc import Iterable, Mapping
+
+from surefoot.data._concepts import compact_name, normal_hexcode
+from surefoot.data._iconify import Icon
+
+_FLAG_PREFIXES = ("flag-for-flag-", "flag-for-")
+
+
+def hexcodes_of(icons: Iterable[Icon], code_points: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """The hexcode of every drawing that can be told, by the drawing's name; each hexcode goes to one drawing.
+
+    `code_points` maps code points to names of drawings and is exact; without it `names` (compact English names to
+    hexcodes) decides, a drawing's own name before its aliases. Drawings that the makers dropped come last.
+    """
+    ordered = sorted(icons, key=lambda icon: icon.hidden)
+    by_name = {name: icon.name for icon in ordered for name in icon.names}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    pairs = (
+        [(by_name[name], normal_hexcode(code)) for code, name in code_points.items() if name in by_name]
+        if code_points
+        else list(_guesses(ordered, names))
+    )
+    for name, hexcode in pairs:
+        if name not in found and hexcode not in taken:
+            found[name] = hexcode
+            taken.add(hexcode)
+    return found
+
+
+def _guesses(icons: Iterable[Icon], names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Every drawing by its own name, and then the rest by their aliases."""
+    icons = list(icons)
+    for own in (True, False):
+        for icon in icons:
+            for name in icon.names[:1] if own else icon.names[1:]:
+                hexcode = names.get(compact_name(_usual(name)))
+                if hexcode:
+                    yield icon.name, hexcode
+
+
+def _usual(name: str) -> str:
+    """The flags' names as the concepts have them."""
+    prefix = next((prefix for prefix in _FLAG_PREFIXES if name.startswith(prefix)), None)
+    return f"flag-{name.removeprefix(prefix)}" if prefix else name
