@@ -1,0 +1,369 @@
+"""The engine that fits any form: exact coefficients on a grid of exponents, then a polish, for many problems at once.
+
+A batch holds problems that share their inputs x but have their own targets and weights: bootstrap samples, cut-offs
+of a rolling hold-out, dropped runs and profiles are all batches. The linear part is solved exactly by non-negative
+least squares at every point of a grid of exponents (variable projection, Golub and Pereyra 1973), so the answer
+does not depend on the luck of a starting point; a damped Gauss-Newton step on log residuals polishes the best ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surefoot.core import SurefootError
+from surefoot.stats._forms import Form
+
+Floats = NDArray[np.float64]
+
+_LOWEST, _HIGHEST = -40.0, 60.0
+ZERO = -14.0
+"""A coefficient whose log, relative to the mean of the targets, is below this has vanished."""
+_GRID_ROWS = 600
+_CHUNK = 3_000_000
+_ITERATIONS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Scaled data of one fit: centred logs `z` (n, variables), centred `log_y` (n,), and `group` (n,) of each row.
+
+    Groups share the exponents and have coefficients of their own. `centre` and `scale` undo the centring.
+    """
+
+    form: Form
+    z: Floats
+    log_y: Floats
+    group: NDArray[np.intp]
+    centre: Floats
+    scale: float
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return int(self.group.max()) + 1
+
+    @property
+    def size(self) -> int:
+        """Number of parameters: exponents, then the log coefficients of each group."""
+        return len(self.form.exponents) + self.groups * len(self.form.coefficients)
+
+
+def pose(form: Form, x: ArrayLike, y: ArrayLike, group: ArrayLike | None = None) -> Problem:
+    """The problem of fitting `form` to positive `x` (n,) or (n, variables) and positive `y` (n,).
+
+    Raises SurefootError for values that have no logarithm, naming the first row.
+    """
+    inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    inputs = inputs.reshape(len(target), -1)
+    if inputs.shape[1] != len(form.variables):
+        names = ", ".join(form.variables)
+        raise SurefootError(f"the form '{form.name}' takes {names}; {inputs.shape[1]} columns were given")
+    for name, values in (*zip(form.variables, inputs.T, strict=True), ("y", target)):
+        _check_positive(name, values)
+    logs, log_y = np.log(inputs), np.log(target)
+    units = np.array(form.units)
+    centre = np.array([logs[:, units == unit].mean() for unit in units])
+    labels = np.zeros(len(target), dtype=np.intp) if group is None else _codes(group)
+    scale = float(log_y.mean())
+    return Problem(form=form, z=logs - centre, log_y=log_y - scale, group=labels, centre=centre, scale=scale)
+
+
+def _check_positive(name: str, values: Floats) -> None:
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(bad):
+        raise SurefootError(
+            f"a law is fitted on logarithms: {name} must be finite and above 0, but row {bad[0] + 1} has "
+            f"{values[bad[0]]:g} ({len(bad)} such rows); drop those rows or give errors instead of scores"
+        )
+
+
+def _codes(labels: ArrayLike) -> NDArray[np.intp]:
+    return np.unique(np.asarray(labels), return_inverse=True)[1].ravel().astype(np.intp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Fitted parameters (B, p) and the cost (B,), the sum over rows of weight times loss of the log residual."""
+
+    params: Floats
+    cost: Floats
+
+
+def log_curve(problem: Problem, params: Floats, z: Floats | None = None, group: int = 0) -> Floats:
+    """Log of the law (B, m), centred, at the rows of the problem or at other inputs `z` (m, variables)."""
+    q = len(problem.form.exponents)
+    at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
+    log_phi, _ = problem.form.basis(at, params[:, :q])
+    return _log_sum(log_phi + _log_coefficients(problem, params)[:, labels])[0]
+
+
+def jacobian(problem: Problem, params: Floats, z: Floats | None = None, group: int = 0) -> tuple[Floats, Floats]:
+    """Log of the law (B, m) and its derivatives in the parameters (B, m, p)."""
+    form = problem.form
+    q, k = len(form.exponents), len(form.coefficients)
+    at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
+    log_phi, slope = form.basis(at, params[:, :q])
+    log_e, share = _log_sum(log_phi + _log_coefficients(problem, params)[:, labels])
+    out = np.zeros((*log_e.shape, problem.size))
+    out[..., :q] = (share[..., None] * slope).sum(axis=2)
+    for g in range(problem.groups):
+        rows = labels == g
+        out[:, rows, q + g * k : q + (g + 1) * k] = share[:, rows]
+    return log_e, out
+
+
+def _log_coefficients(problem: Problem, params: Floats) -> Floats:
+    q, k = len(problem.form.exponents), len(problem.form.coefficients)
+    return params[:, q:].reshape(len(params), problem.groups, k)
+
+
+def _log_sum(terms: Floats) -> tuple[Floats, Floats]:
+    peak = terms.max(axis=-1, keepdims=True)
+    share = np.exp(terms - peak)
+    total = share.sum(axis=-1, keepdims=True)
+    return (peak + np.log(total))[..., 0], share / total
+
+
+def loss(residual: Floats, huber: float | None) -> Floats:
+    """Half the square of each residual, or Huber's loss with its corner at `huber` (Huber 1964)."""
+    if huber is None:
+        return 0.5 * residual**2
+    size = np.abs(residual)
+    return np.where(size <= huber, 0.5 * residual**2, huber * (size - 0.5 * huber))
+
+
+def solve(
+    problem: Problem,
+    *,
+    log_y: Floats | None = None,
+    weights: Floats | None = None,
+    starts: Floats | None = None,
+    free: NDArray[np.bool_] | None = None,
+    huber: float | None = None,
+    keep: int = 12,
+    tolerance: float = 1e-11,
+) -> Solution:
+    """Fit a batch: targets `log_y` (B, n), centred as the problem's, and `weights` (B, n) default to one plain fit.
+
+    Without `starts` (B, p) each problem is searched on the grid and the `keep` most different good points are
+    polished. `free` (p,) marks the parameters that may move from their start. A problem is solved when a step
+    lowers its cost by less than the share `tolerance`.
+    """
+    batch = max(1 if part is None else len(part) for part in (log_y, weights, starts))
+    shape = (batch, len(problem.log_y))
+    target = np.broadcast_to(problem.log_y if log_y is None else log_y, shape)
+    weight = np.broadcast_to(1.0 if weights is None else weights, shape)
+    rule = _Rule(free=free, huber=huber, tolerance=tolerance)
+    if starts is not None:
+        return _in_chunks(problem, target, weight, np.broadcast_to(starts, (batch, problem.size)), rule)
+    first = grid_starts(problem, target, weight, keep=keep)
+    tried = first.shape[1]
+    targets, masses = np.repeat(target, tried, axis=0), np.repeat(weight, tried, axis=0)
+    flat = _in_chunks(problem, targets, masses, first.reshape(batch * tried, -1), rule)
+    cost = flat.cost.reshape(batch, tried)
+    best = cost.argmin(axis=1)
+    params = flat.params.reshape(batch, tried, -1)[np.arange(batch), best]
+    return Solution(params=params, cost=cost[np.arange(batch), best])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What may move, under which loss, and when to stop."""
+
+    free: NDArray[np.bool_] | None
+    huber: float | None
+    tolerance: float
+
+
+def _in_chunks(problem: Problem, target: Floats, weight: Floats, starts: Floats, rule: _Rule) -> Solution:
+    rows = max(1, _CHUNK // (target.shape[1] * problem.size))
+    parts = [
+        _polish(problem, target[i : i + rows], weight[i : i + rows], starts[i : i + rows], rule)
+        for i in range(0, len(starts), rows)
+    ]
+    return Solution(
+        params=np.concatenate([part.params for part in parts]),
+        cost=np.concatenate([part.cost for part in parts]),
+    )
+
+
+def _polish(problem: Problem, target: Floats, weight: Floats, starts: Floats, rule: _Rule) -> Solution:
+    """Levenberg-Marquardt on log residuals, each problem with its own damping, until none improves."""
+    low, high = _bounds(problem)
+    params = np.clip(starts, low, high)
+    live = np.arange(len(params))
+    log_e, slopes = jacobian(problem, params)
+    residual = log_e - target
+    final = (weight * loss(residual, rule.huber)).sum(axis=1)
+    damping, failures = np.full(len(params), 1e-2), np.zeros(len(params), dtype=np.int64)
+    for iteration in range(_ITERATIONS):
+        gradient, curvature = _normal_equations(slopes, residual, weight[live], rule.huber, iteration >= 8)
+        # A parameter at its bound with the descent pointing outwards must not spoil the step of the others.
+        here = params[live]
+        held = ((here <= low) & (gradient > 0)) | ((here >= high) & (gradient < 0))
+        held |= False if rule.free is None else ~rule.free
+        trial = np.clip(here - _damped_step(gradient, curvature, damping[live], held), low, high)
+        log_e, trial_slopes = jacobian(problem, trial)
+        trial_residual = log_e - target[live]
+        cost = (weight[live] * loss(trial_residual, rule.huber)).sum(axis=1)
+        gain = (final[live] - cost) / (final[live] + 1e-300)
+        better = gain > 0
+        moved = live[better]
+        params[moved], final[moved] = trial[better], cost[better]
+        slopes[better], residual[better] = trial_slopes[better], trial_residual[better]
+        damping[live] = np.clip(np.where(better, damping[live] / 8, damping[live] * 6), 1e-13, 1e10)
+        failures[live] = np.where(gain > rule.tolerance, 0, failures[live] + 1 + 3 * better)
+        going = failures[live] < 4
+        if not going.all():
+            live, slopes, residual = live[going], slopes[going], residual[going]
+        if not len(live):
+            break
+    return Solution(params=params, cost=final)
+
+
+def _bounds(problem: Problem) -> tuple[Floats, Floats]:
+    bounds = list(problem.form.bounds)
+    coefficients = [(_LOWEST, _HIGHEST)] * (problem.size - len(bounds))
+    low, high = np.array(bounds + coefficients).T
+    return low, high
+
+
+def _normal_equations(
+    slopes: Floats, residual: Floats, weight: Floats, huber: float | None, newton: bool
+) -> tuple[Floats, Floats]:
+    pull = weight if huber is None else weight * np.minimum(1.0, huber / np.maximum(np.abs(residual), 1e-300))
+    gradient = np.matmul(slopes.transpose(0, 2, 1), (pull * residual)[..., None])[..., 0]
+    if huber is not None and newton:
+        # Beyond the corner Huber's loss is flat in second order; a little of the majoriser keeps it solvable.
+        pull = np.where(np.abs(residual) <= huber, weight, 0.02 * pull)
+    return gradient, np.matmul((slopes * pull[..., None]).transpose(0, 2, 1), slopes)
+
+
+def _damped_step(gradient: Floats, curvature: Floats, damping: Floats, held: NDArray[np.bool_]) -> Floats:
+    gradient = np.where(held, 0.0, gradient)
+    curvature = np.where(held[:, :, None] | held[:, None, :], 0.0, curvature)
+    diagonal = np.einsum("bii->bi", curvature)
+    floor = 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-300
+    extra = damping[:, None] * np.maximum(diagonal, floor) + np.where(held, 1.0, floor)
+    index = np.arange(curvature.shape[1])
+    curvature[:, index, index] += extra
+    step: Floats = np.linalg.solve(curvature, gradient[..., None])[..., 0].astype(np.float64)
+    return np.clip(step, -4.0, 4.0)
+
+
+def grid_starts(problem: Problem, target: Floats, weight: Floats, *, keep: int) -> Floats:
+    """Starting parameters (B, keep, p): the best points of the grid, spread by rank so that valleys differ."""
+    grid = problem.form.grid(problem.z)
+    rows = np.arange(len(problem.z))
+    if len(rows) > _GRID_ROWS:
+        rows = np.random.default_rng(0).permutation(rows)[:_GRID_ROWS]
+    coefficients, cost = _project(problem, grid, target[:, rows], weight[:, rows], rows)
+    order = np.argsort(cost, axis=1, kind="stable")
+    ranks = np.unique(np.geomspace(1, len(grid), min(keep, len(grid))).astype(int) - 1)
+    chosen = order[:, ranks]
+    batch = np.arange(len(target))[:, None]
+    logs = np.log(np.maximum(coefficients[batch, chosen], 1e-3))
+    flat = logs.reshape(*chosen.shape, -1)
+    return np.concatenate([grid[chosen], flat], axis=2)
+
+
+def _project(
+    problem: Problem, grid: Floats, target: Floats, weight: Floats, rows: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Best coefficients (B, G, groups, k) of relative errors at each grid point, and their cost (B, G)."""
+    log_phi, _ = problem.form.basis(problem.z[rows], grid)
+    phi = np.exp(np.minimum(log_phi, 200.0))
+    points, _, k = phi.shape
+    pairs = [(i, j) for i in range(k) for j in range(i, k)]
+    products = np.stack([phi[..., i] * phi[..., j] for i, j in pairs], axis=-1)
+    coefficients = np.zeros((len(target), points, problem.groups, k))
+    cost = np.zeros((len(target), points))
+    for g in range(problem.groups):
+        members = np.flatnonzero(problem.group[rows] == g)
+        inverse = np.exp(-target[:, members])
+        mass = weight[:, members]
+        moments = _moments(mass * inverse**2, products[:, members])
+        right = _moments(mass * inverse, phi[:, members])
+        gram = np.empty((len(target), points, k, k))
+        for column, (i, j) in enumerate(pairs):
+            gram[..., i, j] = gram[..., j, i] = moments[..., column]
+        best, value = nonnegative(gram.reshape(-1, k, k), right.reshape(-1, k))
+        coefficients[:, :, g] = best.reshape(len(target), points, k)
+        cost += mass.sum(axis=1, keepdims=True) + value.reshape(len(target), points)
+    return coefficients, cost
+
+
+def _moments(mass: Floats, columns: Floats) -> Floats:
+    """Weighted sums over rows: (B, m) with (G, m, c) to (B, G, c)."""
+    points, m, width = columns.shape
+    flat = columns.transpose(1, 0, 2).reshape(m, points * width)
+    return (mass @ flat).reshape(len(mass), points, width)
+
+
+def nonnegative(gram: Floats, right: Floats) -> tuple[Floats, Floats]:
+    """Non-negative least squares from normal equations, for many small problems, by trying every support.
+
+    `gram` (M, k, k) and `right` (M, k); gives the coefficients (M, k) and the cost less the target's own (M,).
+    """
+    k = gram.shape[1]
+    norm = np.sqrt(np.maximum(np.einsum("mii->mi", gram), 1e-300))
+    scaled, target = gram / norm[:, :, None] / norm[:, None, :], right / norm
+    best, cost = np.zeros_like(right), np.zeros(len(right))
+    for support in (list(s) for size in range(1, k + 1) for s in combinations(range(k), size)):
+        part = scaled[:, support][:, :, support] + 1e-13 * np.eye(len(support))
+        answer = np.linalg.solve(part, target[:, support][..., None])[..., 0]
+        value = -np.einsum("mi,mi->m", answer, target[:, support])
+        wins = (answer >= 0).all(axis=1) & (value < cost)
+        cost[wins] = value[wins]
+        full = np.zeros_like(best)
+        full[:, support] = answer
+        best[wins] = full[wins]
+    return best / norm, cost
+
+
+def user_map(problem: Problem) -> tuple[Floats, Floats]:
+    """Matrix (p, p) and offset (p,) from inner parameters to the user's: exponents, and logs of all else.
+
+    Centring moves the log of a place by the centre, and that of a coefficient by degree times centre.
+    """
+    form = problem.form
+    q, k = len(form.exponents), len(form.coefficients)
+    matrix, offset = np.eye(problem.size), np.zeros(problem.size)
+    for entry, variable in form.locations:
+        offset[entry] = problem.centre[variable]
+    degree = np.array([form.degrees(row[None, :])[0] @ problem.centre for row in np.eye(q)]) if q else None
+    for g in range(problem.groups):
+        rows = slice(q + g * k, q + (g + 1) * k)
+        offset[rows] = problem.scale
+        if degree is not None:
+            matrix[rows, :q] = degree.T
+    return matrix, offset
+
+
+def is_log(problem: Problem) -> NDArray[np.bool_]:
+    """Which parameters (p,) the user map gives as logs."""
+    mask = np.ones(problem.size, dtype=bool)
+    mask[[i for i in range(len(problem.form.exponents)) if i not in problem.form.logs]] = False
+    return mask
+
+
+def vanished(problem: Problem, params: Floats) -> NDArray[np.bool_]:
+    """Which parameters (B, p) are coefficients driven so low that they are zero."""
+    out = np.zeros(params.shape, dtype=bool)
+    q = len(problem.form.exponents)
+    out[:, q:] = params[:, q:] < ZERO
+    return out
+
+
+def natural(problem: Problem, params: Floats) -> Floats:
+    """Parameters (B, p) in the user's units; a coefficient that has been driven to its bound is 0."""
+    matrix, offset = user_map(problem)
+    values = params @ matrix.T + offset
+    log = is_log(problem)
+    values[:, log] = np.exp(np.minimum(values[:, log], 700.0))
+    values[vanished(problem, params)] = 0.0
+    return values

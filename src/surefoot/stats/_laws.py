@@ -1,0 +1,317 @@
+"""One fitted law: its parameters, how sure they are, what it predicts, and whether there is a law at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import fdtrc
+
+from surefoot.core import SurefootError
+from surefoot.stats._fit import Problem, jacobian, log_curve, natural, pose, solve, vanished
+from surefoot.stats._forms import FORMS
+from surefoot.stats._intervals import t_quantile
+from surefoot.stats._paired import t_p_value
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A law fitted to n points.
+
+    `params` (p,) are the inner parameters of `problem` (read `parameters` for the user's); `weights` (n,) average 1;
+    `noise` (n,) is the sampling variance of log y that was given; `spread` is the standard deviation of log y
+    around the law that is left over, run to run; `covariance` (p, p) belongs to `params`. `condition` is the
+    condition number of the scaled Jacobian. `p_constant` tests the law against a constant, `trouble` says why
+    there is no law (or is empty), and `notes` hold what a reader must know.
+    """
+
+    problem: Problem
+    params: Floats
+    weights: Floats
+    noise: Floats
+    clusters: NDArray[np.intp]
+    huber: float | None
+    cost: float
+    spread: float
+    degrees_of_freedom: int
+    covariance: Floats
+    condition: float
+    p_constant: float
+    trouble: str
+    notes: tuple[str, ...]
+
+    @property
+    def form(self) -> str:
+        """Name of the form."""
+        return self.problem.form.name
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return len(self.problem.log_y)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, with the number of the group behind a coefficient where there are several."""
+        form, groups = self.problem.form, self.problem.groups
+        tags = [""] if groups == 1 else [f"[{g}]" for g in range(groups)]
+        return form.exponents + tuple(name + tag for tag in tags for name in form.coefficients)
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Parameters by name in the user's units, unrounded."""
+        values = natural(self.problem, self.params[None, :])[0]
+        return MappingProxyType(dict(zip(self.names, values.tolist(), strict=True)))
+
+
+def fit_law(
+    x: ArrayLike,
+    y: ArrayLike,
+    form: str = "power",
+    *,
+    huber: float | None = None,
+    noise: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+) -> Law:
+    """Fit y = law(x) on log residuals; the global optimum of the form, whatever the data.
+
+    `x` (n,) or (n, variables) and `y` (n,) are positive; `form` is a name in `FORMS`. `huber` is the corner of
+    Huber's loss in natural-log units (1e-3 for losses, about 1e-2 for error rates); None is least squares.
+    `noise` (n,) is the sampling variance of log y (see `log_error_variance`): points are then weighted by it and
+    by the run-to-run variance, estimated as Paule and Mandel (1982). `clusters` (n,) label runs whose points
+    belong together. `group` (n,) labels tasks that share exponents; their costs are added.
+    Raises SurefootError for values without a logarithm and for fewer points than parameters.
+    """
+    if form not in FORMS:
+        raise SurefootError(f"there is no form '{form}'; choose one of: {', '.join(FORMS)}")
+    problem = pose(FORMS[form], x, y, group)
+    n = len(problem.log_y)
+    if n < problem.size:
+        raise SurefootError(f"the form '{form}' has {problem.size} parameters and there are only {n} points")
+    sampling = np.zeros(n) if noise is None else np.asarray(noise, dtype=np.float64)
+    labels = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    params, weights, cost = _weighted_fit(problem, sampling, huber)
+    return _described(
+        problem,
+        params=params,
+        weights=weights,
+        cost=cost,
+        noise=sampling,
+        clusters=labels.ravel().astype(np.intp),
+        huber=huber,
+    )
+
+
+def log_error_variance(error: ArrayLike, n_test: ArrayLike) -> Floats:
+    """Sampling variance of log(error rate) measured on `n_test` examples: (1 - e) / (e n), by the delta method."""
+    rate, size = np.asarray(error, dtype=np.float64), np.asarray(n_test, dtype=np.float64)
+    return (1 - rate) / (rate * size)
+
+
+def predict(law: Law, x: ArrayLike, *, group: int = 0) -> Floats:
+    """The law at new inputs (m,) or (m, variables): array (m,) in the unit of y."""
+    return np.exp(log_curve(law.problem, law.params[None, :], centred(law.problem, x), group)[0] + law.problem.scale)
+
+
+def residuals(law: Law) -> Floats:
+    """Log of the observed less log of the fitted value (n,)."""
+    return law.problem.log_y - log_curve(law.problem, law.params[None, :])[0]
+
+
+def band(
+    law: Law,
+    x: ArrayLike,
+    *,
+    level: float = 0.95,
+    new_run: bool = True,
+    n_test: ArrayLike | None = None,
+    group: int = 0,
+) -> tuple[Floats, Floats]:
+    """Bounds (m,), (m,) for a new run at `x`, or (new_run=False) for the law itself, by the delta method and t.
+
+    `n_test` adds the binomial noise of a test of that many examples; leave it out if the law was fitted without
+    `noise`, for its spread then holds that noise already. Infinite without degrees of freedom.
+    """
+    log_e, slopes = jacobian(law.problem, law.params[None, :], centred(law.problem, x), group)
+    variance = np.einsum("mi,ij,mj->m", slopes[0], law.covariance, slopes[0])
+    centre = log_e[0] + law.problem.scale
+    if new_run:
+        variance = variance + law.spread**2
+        if n_test is not None:
+            variance = variance + log_error_variance(np.exp(np.minimum(centre, -1e-9)), n_test)
+    if law.degrees_of_freedom < 1:
+        return np.zeros(len(centre)), np.full(len(centre), np.inf)
+    half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))
+    return np.exp(centre - half), np.exp(centre + half)
+
+
+def centred(problem: Problem, x: ArrayLike) -> Floats:
+    """Centred logs (m, variables) of new inputs."""
+    inputs = np.asarray(x, dtype=np.float64).reshape(-1, len(problem.form.variables))
+    return np.log(inputs) - problem.centre
+
+
+def _weighted_fit(problem: Problem, noise: Floats, huber: float | None) -> tuple[Floats, Floats, float]:
+    """Parameters, weights of mean 1 and cost; where noise is known, weights and fit are found in turn."""
+    weights = np.ones(len(problem.log_y))
+    found = solve(problem, weights=weights[None, :], huber=huber)
+    for _ in range(0 if not noise.any() else 6):
+        gap = problem.log_y - log_curve(problem, found.params)[0]
+        between = _between_runs(gap, noise, len(gap) - problem.size)
+        weights = 1 / (between + noise + 1e-300)
+        weights = weights / weights.mean()
+        found = solve(problem, weights=weights[None, :], starts=found.params, huber=huber)
+    return found.params[0], weights, float(found.cost[0])
+
+
+def _between_runs(gap: Floats, noise: Floats, degrees_of_freedom: int) -> float:
+    """Run-to-run variance tau2 with sum(gap^2 / (tau2 + noise)) equal to its degrees of freedom, or 0."""
+    low, high = 0.0, float((gap**2).max()) + 1e-300
+    if degrees_of_freedom < 1 or (gap**2 / np.maximum(noise, 1e-300)).sum() <= degrees_of_freedom:
+        return 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (gap**2 / (middle + noise)).sum() > degrees_of_freedom:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _described(
+    problem: Problem,
+    *,
+    params: Floats,
+    weights: Floats,
+    cost: float,
+    noise: Floats,
+    clusters: NDArray[np.intp],
+    huber: float | None,
+) -> Law:
+    log_e, slopes = jacobian(problem, params[None, :])
+    gap = problem.log_y - log_e[0]
+    moving = ~vanished(problem, params[None, :])[0]
+    size = int(moving.sum())
+    clustered = int(clusters.max()) + 1 < len(gap)
+    freedom = len(gap) - size
+    bread, condition = _bread(slopes[0], weights, moving)
+    if clustered:
+        covariance = _clustered(bread, slopes[0], weights * gap, clusters)
+        freedom = max(int(clusters.max()) + 1 - size, 0)
+    else:
+        covariance = bread * _variance(gap, weights, freedom, huber)
+    p = p_against_constant(problem, gap, weights, size)
+    if clustered and problem.form.name == "power":
+        p = t_p_value(float(params[0]), float(covariance[0, 0]) ** 0.5, freedom)
+    return Law(
+        problem=problem,
+        params=params,
+        weights=weights,
+        noise=noise,
+        clusters=clusters,
+        huber=huber,
+        cost=cost,
+        spread=_spread(gap, weights, noise, len(gap) - size),
+        degrees_of_freedom=freedom,
+        covariance=covariance,
+        condition=condition,
+        p_constant=p,
+        trouble=_trouble(problem, params, p, freedom),
+        notes=_notes(problem, params, moving, condition, freedom),
+    )
+
+
+def _spread(gap: Floats, weights: Floats, noise: Floats, freedom: int) -> float:
+    if freedom < 1:
+        return float("nan")
+    if noise.any():
+        return _between_runs(gap, noise, freedom) ** 0.5
+    return float(np.sqrt((weights * gap**2).sum() / freedom))
+
+
+def _bread(slopes: Floats, weights: Floats, moving: NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Inverse curvature (p, p), zero for parameters that do not move, and the condition number."""
+    used = slopes[:, moving] * np.sqrt(weights)[:, None]
+    norm = np.maximum(np.linalg.norm(used, axis=0), 1e-300)
+    singular = np.linalg.svd(used / norm, compute_uv=False)
+    condition = float(singular[0] / max(singular[-1], 1e-300))
+    out = np.zeros((slopes.shape[1], slopes.shape[1]))
+    inverse = np.linalg.pinv((used / norm).T @ (used / norm), rcond=1e-14, hermitian=True)
+    out[np.ix_(moving, moving)] = inverse / norm[:, None] / norm[None, :]
+    return out, condition
+
+
+def _clustered(bread: Floats, slopes: Floats, pull: Floats, clusters: NDArray[np.intp]) -> Floats:
+    """Cluster-robust covariance, CR1 (Cameron and Miller 2015, equation 11)."""
+    runs, n = int(clusters.max()) + 1, len(pull)
+    scores = np.zeros((runs, slopes.shape[1]))
+    np.add.at(scores, clusters, slopes * pull[:, None])
+    correction = runs / max(runs - 1, 1) * (n - 1) / max(n - slopes.shape[1], 1)
+    return correction * bread @ (scores.T @ scores) @ bread
+
+
+def _variance(gap: Floats, weights: Floats, freedom: int, huber: float | None) -> float:
+    if freedom < 1:
+        return float("nan")
+    if huber is None:
+        return float((weights * gap**2).sum() / freedom)
+    # Asymptotic variance of an M-estimator (Huber 1981, chapter 7).
+    pull = np.clip(gap, -huber, huber)
+    inside = max(float((weights * (np.abs(gap) <= huber)).mean()), 1 / len(gap))
+    return float((weights * pull**2).sum() / freedom) / inside**2
+
+
+def p_against_constant(problem: Problem, gap: Floats, weights: Floats, parameters: int) -> float:
+    """p of the F test of the law against one constant for each group; NaN without degrees of freedom."""
+    freedom, extra = len(gap) - parameters, parameters - problem.groups
+    if freedom < 1 or extra < 1:
+        return float("nan") if freedom < 1 else 1.0
+    level = np.bincount(problem.group, weights * problem.log_y) / np.bincount(problem.group, weights)
+    flat = float((weights * (problem.log_y - level[problem.group]) ** 2).sum())
+    left = float((weights * gap**2).sum())
+    if left <= 0:
+        return 0.0 if flat > 0 else 1.0
+    return float(fdtrc(extra, freedom, max(flat - left, 0.0) / extra / (left / freedom)))
+
+
+def _trouble(problem: Problem, params: Floats, p: float, freedom: int) -> str:
+    n = len(problem.log_y)
+    if freedom < 1:
+        return f"no test: {n} points and as many parameters, so any such law fits them exactly"
+    if not p < 0.05:
+        return f"no law here: a constant does as well (p = {p:.2g}, n = {n})"
+    if problem.form.name == "power" and params[0] < 0:
+        return f"no scaling law here: y rises with x (exponent {params[0]:.3g}, p = {p:.2g}, n = {n})"
+    return ""
+
+
+def _notes(
+    problem: Problem, params: Floats, moving: NDArray[np.bool_], condition: float, freedom: int
+) -> tuple[str, ...]:
+    form = problem.form
+    notes = []
+    gone = [name for name, stays in zip(form.coefficients, moving[len(form.exponents) :], strict=False) if not stays]
+    if gone:
+        notes.append(f"{' and '.join(gone)} came out as 0: the data do not ask for it")
+    if condition > 1e4:
+        notes.append(
+            f"condition number {condition:.1e}: the parameters trade against each other; "
+            "trust the curve within the data, not the single parameters"
+        )
+    if 1 <= freedom <= 2:
+        plural = "" if freedom == 1 else "s"
+        notes.append(f"{len(problem.log_y)} points leave {freedom} degree{plural} of freedom")
+    at_bound = [
+        name
+        for name, value, (low, high) in zip(form.exponents, params, form.bounds, strict=False)
+        if value <= low or value >= high
+    ]
+    if at_bound:
+        notes.append(f"{' and '.join(at_bound)} ended at the bound of the search: not identified")
+    return tuple(notes)

@@ -1,0 +1,304 @@
+"""Intervals of the parameters of a law: t, profile, wild and cluster bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from surefoot.stats._fit import (
+    Problem,
+    is_log,
+    jacobian,
+    log_curve,
+    natural,
+    solve,
+    user_map,
+    vanished,
+)
+from surefoot.stats._intervals import Interval, resample_counts, t_quantile
+from surefoot.stats._laws import Law
+
+Floats = NDArray[np.float64]
+Method = Literal["auto", "t", "profile", "wild", "pairs"]
+
+FEWEST_RUNS = 6
+"""Below this many independent runs a bootstrap is refused."""
+
+_MULTIPLES = np.array([0.3, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0])
+_DRAW = 1e-7
+_WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
+_FLOOR_OF_START = -6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterIntervals:
+    """Intervals by parameter name, the method that was used, and `note`: why it is not the one asked for, or ''.
+
+    `draws` (replicates, p) are the bootstrap parameters in the user's units, or an empty array.
+    """
+
+    by_name: Mapping[str, Interval]
+    method: str
+    note: str
+    draws: Floats
+
+
+def intervals(
+    law: Law,
+    *,
+    method: Method = "auto",
+    level: float = 0.95,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> ParameterIntervals:
+    """Intervals of all parameters of a law.
+
+    `t`: Student's, on exponents and on logs of coefficients (exact for a power law with normal noise).
+    `profile`: the values at which the residual sum of squares, all else refitted, rises by the t quantile squared
+    times the variance (Bates and Watts 1988, chapter 6); t for coefficients of columns that depend on x.
+    `wild`: residuals with random signs, one sign a cluster (Webb's six points below 12 clusters), with t calibration
+    (Cameron, Gelbach and Miller 2008). `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
+    `auto`: pairs for Huber's loss, wild for clusters of runs, else t for a power law and profile for other forms.
+    A bootstrap over fewer than 6 independent runs is refused: the t interval is given and `note` says so.
+    """
+    chosen = _automatic(law) if method == "auto" else method
+    runs = int(law.clusters.max()) + 1
+    note = ""
+    if chosen in ("wild", "pairs") and runs < FEWEST_RUNS:
+        note = _refusal(law, runs)
+        chosen = "t"
+    if chosen == "profile" and (law.huber is not None or law.degrees_of_freedom < 1):
+        note, chosen = "a profile needs least squares and a degree of freedom; the t interval is given instead", "t"
+    draws = np.empty((0, len(law.params)))
+    if chosen in ("wild", "pairs"):
+        bounds, draws = _bootstrap(law, chosen, level, replicates, seed)
+    else:
+        bounds = _t_bounds(law, level)
+        if chosen == "profile":
+            bounds = _profile_bounds(law, bounds, level)
+    values = law.parameters
+    found = {
+        name: Interval(values[name], float(low), float(high), level=level)
+        for name, low, high in zip(law.names, *bounds, strict=True)
+    }
+    return ParameterIntervals(by_name=MappingProxyType(found), method=chosen, note=note, draws=draws)
+
+
+def _automatic(law: Law) -> str:
+    if law.huber is not None:
+        return "pairs"
+    if int(law.clusters.max()) + 1 < law.n:
+        return "wild"
+    return "t" if law.form == "power" else "profile"
+
+
+def _refusal(law: Law, runs: int) -> str:
+    freedom = law.degrees_of_freedom
+    plural = "" if freedom == 1 else "s"
+    return (
+        f"a bootstrap over {runs} points is refused: too few to resample; "
+        f"the t interval with {freedom} degree{plural} of freedom is given instead"
+    )
+
+
+def _t_bounds(law: Law, level: float) -> tuple[Floats, Floats]:
+    matrix, offset = user_map(law.problem)
+    centre = law.params @ matrix.T + offset
+    if law.degrees_of_freedom < 1:
+        return np.full(len(centre), np.nan), np.full(len(centre), np.nan)
+    variance = np.einsum("ij,jk,ik->i", matrix, law.covariance, matrix)
+    half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))
+    return _user(law, centre - half), _user(law, centre + half)
+
+
+def _user(law: Law, values: Floats) -> Floats:
+    """From logs to the user's units where the user map gives logs; a vanished coefficient is 0."""
+    out = np.where(is_log(law.problem), np.exp(np.clip(values, -700, 700)), values)
+    return np.where(vanished(law.problem, law.params[None, :])[0], 0.0, out)
+
+
+def _profile_bounds(law: Law, fallback: tuple[Floats, Floats], level: float) -> tuple[Floats, Floats]:
+    low, high = fallback[0].copy(), fallback[1].copy()
+    matrix, offset = user_map(law.problem)
+    for j in range(len(law.params)):
+        if np.count_nonzero(matrix[j]) > 1 and np.abs(matrix[j]).sum() > 1 + 1e-12:
+            continue
+        edges = [_profile_edge(law, j, side, level) for side in (-1.0, 1.0)]
+        low[j], high[j] = (_one_user(law, j, edge + offset[j]) for edge in edges)
+    return low, high
+
+
+def _one_user(law: Law, j: int, value: float) -> float:
+    if not is_log(law.problem)[j]:
+        return value
+    return float(np.exp(min(value, 700.0))) if np.isfinite(value) else (0.0 if value < 0 else np.inf)
+
+
+def _profile_edge(law: Law, j: int, side: float, level: float) -> float:
+    """Inner value of parameter j, on one side, where the profile reaches the t quantile (infinite if it does not)."""
+    error = float(law.covariance[j, j]) ** 0.5
+    gone = bool(vanished(law.problem, law.params[None, :])[0, j])
+    base = law.params.copy()
+    if gone:
+        if side < 0:
+            return -np.inf
+        base[j], error = -8.0, 2.0
+    reach = min(max(error, 1e-6), 4.0)
+    quantile = t_quantile(level, law.degrees_of_freedom)
+    steps = reach * quantile * _MULTIPLES
+    values = base[j] + side * steps
+    starts = np.maximum(base, _start_floor(law.problem)) + _ridge(law, j) * (values - base[j])[:, None]
+    starts[:, j] = values
+    free = np.arange(len(base)) != j
+    cost = solve(law.problem, weights=law.weights[None, :], starts=starts, free=free, tolerance=_DRAW).cost
+    # The cost is half the weighted sum of squares, and the weights give every point the same variance.
+    variance = 2 * law.cost / law.degrees_of_freedom
+    root = np.sqrt(np.maximum(2 * (cost - law.cost), 0) / variance)
+    beyond = np.flatnonzero(root >= quantile)
+    if not len(beyond):
+        return side * np.inf
+    i = int(beyond[0])
+    if i == 0 and not gone:
+        return float(base[j] + side * steps[0] * quantile / root[0])
+    before = (values[i - 1], root[i - 1]) if i else (base[j], 0.0)
+    return float(np.interp(quantile, [before[1], root[i]], [before[0], values[i]]))
+
+
+def _ridge(law: Law, j: int) -> Floats:
+    """How the other parameters move with parameter j along the bottom of the valley, to first order."""
+    variance = law.covariance[j, j]
+    return np.clip(law.covariance[j] / variance, -50, 50) if variance > 0 else np.zeros(len(law.params))
+
+
+def _start_floor(problem: Problem) -> Floats:
+    """Least starting value: a vanished coefficient starts where it can still be felt."""
+    out = np.full(problem.size, -np.inf)
+    out[len(problem.form.exponents) :] = _FLOOR_OF_START
+    return out
+
+
+def _bootstrap(law: Law, method: str, level: float, replicates: int, seed: int) -> tuple[tuple[Floats, Floats], Floats]:
+    inner = draw_parameters(law, method=method, replicates=replicates, seed=seed)
+    draws = natural(law.problem, inner)
+    if method == "pairs":
+        tail = _expanded_tail(int(law.clusters.max()) + 1, len(law.params), level)
+        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        return (low, high), draws
+    return _calibrated(law, inner, level, seed), draws
+
+
+def _expanded_tail(runs: int, parameters: int, level: float) -> float:
+    """Tail share at which percentiles of a bootstrap are as wide as a t interval (Hesterberg 2015, expanded)."""
+    freedom = max(runs - parameters, 1)
+    return float(ndtr(-t_quantile(level, freedom) * (runs / freedom) ** 0.5))
+
+
+def draw_parameters(law: Law, *, method: str = "wild", replicates: int = 1000, seed: int = 0) -> Floats:
+    """Bootstrap replicates (replicates, p) of the inner parameters of a law, refitted all at once."""
+    start = np.maximum(law.params, _start_floor(law.problem))[None, :]
+    if method == "pairs":
+        counts = resample_counts(law.n, replicates, seed=seed, clusters=law.clusters) * law.weights
+        if _straight(law):
+            return _straight_fits(law.problem, law.problem.log_y[None, :], counts)
+        return solve(law.problem, weights=counts, starts=start, huber=law.huber, tolerance=_DRAW).params
+    target = wild_targets(law, replicates, seed)
+    if _straight(law):
+        return _straight_fits(law.problem, target, law.weights[None, :])
+    return solve(
+        law.problem, log_y=target, weights=law.weights[None, :], starts=start, huber=law.huber, tolerance=_DRAW
+    ).params
+
+
+def wild_targets(law: Law, replicates: int, seed: int) -> Floats:
+    """Targets (replicates, n): the fit plus leverage-corrected residuals under random signs, one for a cluster."""
+    log_e, slopes = jacobian(law.problem, law.params[None, :])
+    gap = law.problem.log_y - log_e[0]
+    leverage = _leverage(slopes[0], law.weights, law.clusters.max() + 1 < law.n)
+    signs = _signs(int(law.clusters.max()) + 1, replicates, seed)
+    return log_e + signs[:, law.clusters] * (gap / np.sqrt(1 - leverage))
+
+
+def _leverage(slopes: Floats, weights: Floats, clustered: bool) -> Floats:
+    if clustered:
+        return np.zeros(len(slopes))
+    q, _ = np.linalg.qr(slopes * np.sqrt(weights)[:, None])
+    return np.minimum((q**2).sum(axis=1), 0.99)
+
+
+def _signs(runs: int, replicates: int, seed: int) -> Floats:
+    generator = np.random.default_rng(seed)
+    signs = generator.integers(0, 2, size=(replicates, runs), dtype=np.int8) * 2.0 - 1.0
+    return signs if runs >= 12 else signs * generator.choice(_WEBB, size=signs.shape)
+
+
+def _straight(law: Law) -> bool:
+    return law.form == "power" and law.huber is None and law.problem.groups == 1
+
+
+def _straight_fits(problem: Problem, target: Floats, weights: Floats) -> Floats:
+    """Least-squares lines in log-log for a batch, by sums alone: inner parameters (B, 2)."""
+    z = problem.z[:, 0]
+    s0, s1, s2 = (weights @ np.stack([np.ones_like(z), z, z**2], axis=1)).T
+    if len(target) == 1:
+        t0, t1 = (weights @ np.stack([target[0], target[0] * z], axis=1)).T
+    else:
+        t0, t1 = (target @ np.stack([weights[0], weights[0] * z], axis=1)).T
+    slope = (s0 * t1 - s1 * t0) / (s0 * s2 - s1**2)
+    return np.stack([-slope, (t0 - slope * s1) / s0], axis=1)
+
+
+def _calibrated(law: Law, inner: Floats, level: float, seed: int) -> tuple[Floats, Floats]:
+    """Symmetric bootstrap-t bounds with the cluster-robust error of the fit and of each replicate."""
+    matrix, offset = user_map(law.problem)
+    centre = law.params @ matrix.T + offset
+    error = _robust_errors(law, law.params[None, :], law.problem.log_y[None, :])[0]
+    targets = wild_targets(law, len(inner), seed)
+    errors = _robust_errors(law, inner, targets)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(inner @ matrix.T + offset - centre) / errors
+    quantile = np.nanquantile(np.where(np.isfinite(t), t, np.nan), level, axis=0)
+    return _user(law, centre - quantile * error), _user(law, centre + quantile * error)
+
+
+def _robust_errors(law: Law, params: Floats, target: Floats) -> Floats:
+    """Cluster-robust standard errors (B, p) in the user map (CR1; HC1 when each point is its own run)."""
+    matrix, _ = user_map(law.problem)
+    out = np.empty(params.shape)
+    rows = max(1, 3_000_000 // (law.n * params.shape[1]))
+    for i in range(0, len(params), rows):
+        out[i : i + rows] = _robust_errors_of(law, params[i : i + rows], target[i : i + rows], matrix)
+    return out
+
+
+def _robust_errors_of(law: Law, params: Floats, target: Floats, matrix: Floats) -> Floats:
+    if _straight(law):
+        slopes = jacobian(law.problem, law.params[None, :])[1]
+        log_e = params @ slopes[0].T
+    else:
+        log_e, slopes = jacobian(law.problem, params)
+    scores = slopes * (law.weights * (target - log_e))[..., None]
+    curvature = np.matmul((slopes * law.weights[:, None]).transpose(0, 2, 1), slopes)
+    inverse = np.linalg.pinv(curvature, rcond=1e-13, hermitian=True)
+    runs = int(law.clusters.max()) + 1
+    if runs < law.n:
+        member = (law.clusters[None, :] == np.arange(runs)[:, None]).astype(float)
+        scores = np.matmul(member, scores)
+    meat = np.matmul(scores.transpose(0, 2, 1), scores)
+    correction = runs / (runs - 1) * (law.n - 1) / max(law.n - law.problem.size, 1)
+    spread = matrix @ inverse @ meat @ inverse @ matrix.T * correction
+    return np.sqrt(np.maximum(np.einsum("bii->bi", spread), 0)).astype(np.float64)
+
+
+def bootstrap_band(law: Law, draws: Floats, x: Floats, *, level: float = 0.95, seed: int = 0) -> tuple[Floats, Floats]:
+    """Bounds (m,) for a new run from bootstrap draws of inner parameters, each with a residual drawn at random."""
+    curves = log_curve(law.problem, draws, x)
+    generator = np.random.default_rng(seed)
+    noise = generator.normal(scale=law.spread, size=curves.shape)
+    low, high = np.quantile(curves + noise, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.exp(low + law.problem.scale), np.exp(high + law.problem.scale)
