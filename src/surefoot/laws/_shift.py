@@ -1,0 +1,262 @@
+"""Robustness under shift: the line of the baseline, and what each model has over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import SurefootError
+from surefoot.laws._shift_data import AVERAGE, ShiftData
+from surefoot.laws._tables import Finding, Floats, rows_text
+from surefoot.stats import (
+    AXES,
+    Axis,
+    Effective,
+    FamilyLines,
+    GroupMeans,
+    Linearity,
+    Lines,
+    axis_slope,
+    carried_error,
+    effective_robustness,
+    fit_families,
+    fit_lines,
+    group_robustness,
+    hinge,
+    linearity,
+    place_on_axis,
+    rank_agreement,
+    resample_counts,
+    to_axis,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The same fit with one choice changed: `kind` is `axis` or `without-family`, `name` which one.
+
+    `slope` and `r2` (S,); `points` (groups, S): mean effective robustness in percentage points, in the order of the
+    groups of the fit.
+    """
+
+    kind: str
+    name: str
+    slope: Floats
+    r2: Floats
+    points: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessFit:
+    """Everything that a report of robustness under shift needs; S columns, the average first if there are several.
+
+    `lines`: the baseline's lines on `axis`. `effective`: each model's points over them. `groups`: mean of each group.
+    `linearity` (S): tests of a straight line on the baseline, None below 6 points. `families` (S): lines and tests of
+    the families, None without families. `variants`: the other axes, and the baseline without each family.
+    `rank_agreement` (S, S): Spearman's correlation of effective robustness between shifts. `spread` (models,): standard
+    deviation of effective robustness over shifts. `findings`: those of the data and of the fit.
+    """
+
+    data: ShiftData
+    axis: Axis
+    pivot: float | None
+    lines: Lines
+    effective: Effective
+    groups: GroupMeans
+    linearity: tuple[Linearity | None, ...]
+    families: tuple[FamilyLines, ...] | None
+    variants: tuple[Variant, ...]
+    rank_agreement: Floats
+    spread: Floats
+    findings: tuple[Finding, ...]
+
+
+def fit_shift(
+    data: ShiftData,
+    *,
+    axis: Axis = "logit",
+    pivot: float | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    cluster: bool = False,
+) -> RobustnessFit:
+    """Fit the baseline's line under every shift, and measure every model against it.
+
+    On logit (default), probit or linear axes. `pivot` (a fraction of x) bends the line there: a piecewise baseline.
+    Intervals of lines and groups come from `replicates` bootstrap samples of models, drawn within baseline and groups,
+    or of whole families if `cluster`; those of single models hold their own sampling noise and the line's (see
+    `surefoot.stats.effective_robustness`). Exact 0 and 1 are moved where n is known, else left out, and said.
+    Raises SurefootError if a pivot is asked for with several in-distribution axes, or clusters without families.
+    """
+    if pivot is not None and data.x.shape[2] > 1:
+        raise SurefootError("A piecewise baseline needs a single in-distribution axis.")
+    if cluster and not any(data.families):
+        raise SurefootError("To draw whole families, name the column of families.")
+    if axis not in AXES:
+        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got '{axis}'.")
+    counts = _counts(data, replicates, seed, cluster=cluster)
+    points = _place(data, axis, pivot)
+    lines, effective, groups = _fit(data, points, counts, level)
+    return RobustnessFit(
+        data=data,
+        axis=axis,
+        pivot=pivot,
+        lines=lines,
+        effective=effective,
+        groups=groups,
+        linearity=tuple(_linearity(points, data.baseline, column, seed) for column in range(len(data.shifts))),
+        families=_families(data, points, level),
+        variants=tuple(_variants(data, axis, pivot, level)),
+        rank_agreement=rank_agreement(effective.points),
+        spread=_spread(data, effective.points),
+        findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, lines, effective)),
+    )
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The data on an axis: regressors `x` (models, S, K, or K + 1 if bent) and `y` (models, S)."""
+
+    axis: Axis
+    pivot: float | None
+    x: Floats
+    y: Floats
+    moved: NDArray[np.bool_]
+    left_out: NDArray[np.bool_]
+
+
+def _place(data: ShiftData, axis: Axis, pivot: float | None) -> _Points:
+    x, y = place_on_axis(data.x, axis, n=data.x_n), place_on_axis(data.y, axis, n=data.y_n)
+    bend = None if pivot is None else float(to_axis(pivot, axis))
+    return _Points(
+        axis,
+        bend,
+        x.value if bend is None else hinge(x.value[:, :, 0], bend),
+        y.value,
+        x.moved.any(axis=2) | y.moved,
+        x.left_out.any(axis=2) | y.left_out,
+    )
+
+
+def _fit(data: ShiftData, points: _Points, counts: Floats, level: float) -> tuple[Lines, Effective, GroupMeans]:
+    lines = fit_lines(points.x, points.y, baseline=data.baseline, counts=counts, level=level)
+    effective = effective_robustness(
+        points.x,
+        data.y,
+        lines,
+        axis=points.axis,
+        carried=_carried(data, points, lines),
+        y_stderr=data.y_stderr,
+    )
+    groups = group_robustness(points.x, data.y, lines, effective, data.groups, counts=counts, axis=points.axis)
+    return lines, effective, groups
+
+
+def _carried(data: ShiftData, points: _Points, lines: Lines) -> Floats:
+    """The error of x carried to the line; beyond a pivot both slopes act on one and the same x."""
+    stderr = np.nan_to_num(data.x_stderr)
+    if points.pivot is None:
+        return carried_error(data.x, stderr, lines, axis=points.axis)
+    slope = lines.coefficients[:, 1] + lines.coefficients[:, 2] * (points.x[:, :, 0] > points.pivot)
+    speed = axis_slope(np.clip(data.x[:, :, 0], 1e-9, 1 - 1e-9), points.axis)
+    return np.abs(slope) * stderr[:, :, 0] * speed
+
+
+def _counts(data: ShiftData, replicates: int, seed: int, *, cluster: bool) -> Floats:
+    """Bootstrap counts (B, models): drawn within baseline and group, or family by family."""
+    if cluster:
+        return resample_counts(len(data.models), replicates, seed=seed, clusters=data.families)
+    inside = data.baseline.any(axis=1).tolist()
+    strata = np.array([f"{member}|{group}" for member, group in zip(inside, data.groups, strict=True)])
+    counts = np.zeros((replicates, len(strata)))
+    for place, stratum in enumerate(np.unique(strata)):
+        members = np.flatnonzero(strata == stratum)
+        counts[:, members] = resample_counts(len(members), replicates, seed=seed + place)
+    return counts
+
+
+def _linearity(points: _Points, baseline: NDArray[np.bool_], column: int, seed: int) -> Linearity | None:
+    x = points.x[baseline[:, column], column, 0]
+    y = points.y[baseline[:, column], column]
+    if (np.isfinite(x) & np.isfinite(y)).sum() < 6 or np.nanmax(x) == np.nanmin(x):
+        return None
+    return linearity(x, y, pivot=points.pivot, seed=seed)
+
+
+def _families(data: ShiftData, points: _Points, level: float) -> tuple[FamilyLines, ...] | None:
+    if not any(data.families) or points.x.shape[2] > 1:
+        return None
+    columns = range(len(data.shifts))
+    return tuple(fit_families(points.x[:, s, 0], points.y[:, s], data.families, level=level) for s in columns)
+
+
+def _variants(data: ShiftData, axis: Axis, pivot: float | None, level: float) -> Iterator[Variant]:
+    """The fit on the other axes, and with each family of the baseline taken out of it."""
+    for other in AXES:
+        if other != axis:
+            yield _variant("axis", other, data, _place(data, other, pivot), level)
+    points = _place(data, axis, pivot)
+    inside = data.baseline.any(axis=1)
+    families = sorted({name for name, member in zip(data.families, inside, strict=True) if member and name})
+    for family in families if len(families) > 1 else ():
+        kept = data.baseline & (np.array(data.families) != family)[:, None]
+        yield _variant("without-family", family, replace(data, baseline=kept), points, level)
+
+
+def _variant(kind: str, name: str, data: ShiftData, points: _Points, level: float) -> Variant:
+    lines, _, groups = _fit(data, points, np.ones((1, len(data.models))), level)
+    return Variant(kind=kind, name=name, slope=lines.coefficients[:, 1], r2=lines.r2, points=groups.points)
+
+
+def _spread(data: ShiftData, points: Floats) -> Floats:
+    """Standard deviation of each model's points over its shifts; NaN with fewer than two."""
+    alone = points[:, 1:] if data.shifts[0] == AVERAGE else points
+    known = np.isfinite(alone)
+    size = known.sum(axis=1)
+    mean = np.where(known, alone, 0).sum(axis=1) / np.maximum(size, 1)
+    squares = (np.where(known, alone - mean[:, None], 0) ** 2).sum(axis=1)
+    return np.where(size > 1, np.sqrt(squares / np.maximum(size - 1, 1)), np.nan)
+
+
+def _edge_findings(data: ShiftData, points: _Points) -> Iterator[Finding]:
+    moved = "moved by half an example, as their n is known"
+    left_out = "left out, as their n is not known: give it to keep them"
+    for code, marks, what in (
+        ("exact-0-or-1-moved", points.moved, moved),
+        ("exact-0-or-1-left-out", points.left_out, left_out),
+    ):
+        if marks.any():
+            row, column = (places.tolist() for places in np.where(marks))
+            named = [f"{data.models[i]} on {data.shifts[j]}" for i, j in zip(row[:4], column[:4], strict=True)]
+            rows = tuple(sorted({data.rows[i] for i in row}))
+            message = (
+                f"{len(row)} accuracies of exactly 0 or 1 have no place on a {points.axis} axis and are {what}: "
+                f"{'; '.join(named)}{' ...' if len(row) > 4 else ''} ({rows_text(rows)})."
+            )
+            yield Finding(code=code, severity="note" if what is moved else "warning", message=message, rows=rows)
+
+
+def _fit_findings(data: ShiftData, lines: Lines, effective: Effective) -> Iterator[Finding]:
+    lost = [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]
+    if lost:
+        message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
+        yield Finding(code="no-line", severity="warning", message=message)
+    groups = np.array(data.groups)
+    for group in dict.fromkeys(data.groups):
+        known = np.isfinite(effective.points[groups == group, 0])
+        outside = effective.outside[groups == group, 0]
+        if outside.any():
+            inside, size = int(known.sum() - outside.sum()), int(known.sum())
+            message = (
+                f"Group '{group}': {inside} of {size} models lie inside the baseline's range of x; the line is "
+                f"extrapolated for the others{', so for all of them' if inside == 0 else ''}."
+            )
+            yield Finding(code="extrapolated", severity="warning", message=message)
+    few = int(lines.n.min())
+    if few < 10:
+        message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
+        yield Finding(code="few-baseline-models", severity="warning", message=message)

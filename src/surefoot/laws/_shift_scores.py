@@ -1,0 +1,279 @@
+"""Accuracies of models on evaluation sets, from a wide table, a long table, or Measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surefoot.core import Measurement, SurefootError
+from surefoot.laws._shift_sets import known_set
+from surefoot.laws._tables import (
+    LARGEST_CELLS,
+    Finding,
+    Floats,
+    ResultTable,
+    is_numeric,
+    keep_rows,
+    numbers_of,
+    rows_text,
+    text_of,
+)
+from surefoot.laws._tables_checks import Unit, as_fractions, check_keys, drop_repeated, pivot_scores
+from surefoot.stats import binomial_stderr
+
+MODEL_COLUMNS = ("model", "model_name", "model_fullname", "name", "Model", "Name")
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Accuracies (fractions) of models on evaluation sets, `values` (models, sets), NaN where not measured.
+
+    `stderr` and `n` have the same shape, NaN where not known. `rows` is the first row of each model in its file.
+    `labels` are the text columns that have one value a model.
+    """
+
+    source: str
+    models: tuple[str, ...]
+    sets: tuple[str, ...]
+    values: Floats
+    stderr: Floats
+    n: Floats
+    rows: tuple[int, ...]
+    labels: Mapping[str, tuple[str, ...]]
+    findings: tuple[Finding, ...] = ()
+
+
+def wide_scores(
+    table: ResultTable,
+    *,
+    model: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    unit: Unit = "auto",
+    n: Mapping[str, int] | None = None,
+) -> Scores:
+    """Scores of a table with one row a model and one column an evaluation set.
+
+    `model` are the columns that name a model (recognised if empty), `sets` the columns of accuracies (by default every
+    column of numbers between 0 and 100; others are left out and said). `n` gives examples a set; sets that are known by
+    name get their published size. Raises SurefootError for models that appear twice with different values.
+    """
+    keys, said = _model_columns(table, model)
+    checks = check_keys(table, keys)
+    _refuse_clashes(checks)
+    kept = keep_rows(table, drop_repeated(table))
+    names, left_out = (list(sets), ()) if sets else _score_columns(kept, keys)
+    fractions, units = as_fractions(kept, names, unit=unit)
+    values = np.column_stack([fractions[name] for name in names])
+    size, sizes = _sizes(names, n or {})
+    labels = {name: tuple(text_of(kept, name).tolist()) for name in kept.columns if name not in names}
+    return Scores(
+        source=table.source,
+        models=_joined(kept, keys),
+        sets=tuple(names),
+        values=values,
+        stderr=binomial_stderr(values, size),
+        n=np.broadcast_to(size, values.shape),
+        rows=tuple(kept.rows.tolist()),
+        labels=labels,
+        findings=(*table.findings, *said, *checks, *left_out, *units, *sizes),
+    )
+
+
+def long_scores(
+    table: ResultTable,
+    *,
+    task: str,
+    value: str,
+    model: Sequence[str] = (),
+    unit: Unit = "auto",
+    n: Mapping[str, int] | None = None,
+    half_widths: Sequence[str] = (),
+) -> Scores:
+    """Scores of a table with one row a model and evaluation set.
+
+    `half_widths` are the columns (one, or lower and upper) with the half width of a 95 percent interval, in the unit
+    of `value`; they take the place of `n`. Otherwise as `wide_scores`.
+    """
+    keys, said = _model_columns(table, model)
+    checks = check_keys(table, (*keys, task))
+    kept = keep_rows(table, drop_repeated(table))
+    names = np.array(_joined(kept, keys))
+    fractions, units = as_fractions(kept, [value], unit=unit)
+    tasks, spelling = _one_spelling(table.source, text_of(kept, task))
+    columns = {"model": names, "task": tasks, "value": fractions[value]}
+    if half_widths:
+        scale = 100.0 if np.nanmax(numbers_of(kept, value)) > np.nanmax(fractions[value]) else 1.0
+        columns["error"] = np.mean([numbers_of(kept, name) for name in half_widths], axis=0) / scale / Z95
+    flat = ResultTable(source=table.source, columns=columns, rows=kept.rows)
+    models, sets, values, _ = pivot_scores(flat, model="model", task="task", value="value")
+    if half_widths:
+        stderr = pivot_scores(flat, model="model", task="task", value="error")[2]
+        size, sizes = np.full(len(sets), np.nan), ()
+    else:
+        size, sizes = _sizes(sets, n or {})
+        stderr = binomial_stderr(values, size)
+    first = [int(np.flatnonzero(names == name)[0]) for name in models]
+    labels, differing = _labels_of_models(kept, names, models)
+    return Scores(
+        source=table.source,
+        models=models,
+        sets=sets,
+        values=values,
+        stderr=stderr,
+        n=np.broadcast_to(size, values.shape),
+        rows=tuple(int(kept.rows[place]) for place in first),
+        labels=labels,
+        findings=(*table.findings, *said, *checks, *spelling, *differing, *units, *sizes),
+    )
+
+
+def measured_scores(models: Mapping[str, Sequence[Measurement]], *, metric: str = "accuracy") -> Scores:
+    """Scores from the Measurements of each model: one set for each task and shift (`task` or `task/shift`).
+
+    Replicates are averaged, their n and the weight of their errors added. Measurements of a group are left out.
+    """
+    found: dict[tuple[str, str], list[Measurement]] = {}
+    for model, measurements in models.items():
+        for measurement in measurements:
+            if measurement.metric == metric and not measurement.group:
+                name = "/".join(part for part in (measurement.task, measurement.shift) if part)
+                found.setdefault((model, name), []).append(measurement)
+    if not found:
+        raise SurefootError(f"None of the {len(models)} models has a measurement of '{metric}'.")
+    sets = tuple(dict.fromkeys(name for _, name in found))
+    shape = (len(models), len(sets))
+    values, stderr, n = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    order = {model: place for place, model in enumerate(models)}
+    for (model, name), items in found.items():
+        cell = order[model], sets.index(name)
+        values[cell] = np.mean([item.value for item in items])
+        n[cell] = sum(item.n for item in items)
+        errors = [item.stderr for item in items]
+        known = [error for error in errors if error is not None]
+        if len(known) == len(items):
+            stderr[cell] = np.sqrt(np.sum(np.square(known))) / len(items)
+    if np.nanmin(values) < 0 or np.nanmax(values) > 1:
+        raise SurefootError(f"Measurements of '{metric}' must be fractions from 0 to 1; {np.nanmax(values):g} is not.")
+    return Scores(
+        source="measurements",
+        models=tuple(models),
+        sets=sets,
+        values=values,
+        stderr=np.where(np.isnan(stderr), binomial_stderr(values, n), stderr),
+        n=n,
+        rows=tuple(range(1, len(models) + 1)),
+        labels={},
+    )
+
+
+def _model_columns(table: ResultTable, model: Sequence[str]) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    if model:
+        for name in model:
+            text_of(table, name)
+        return tuple(model), ()
+    known = next((name for name in MODEL_COLUMNS if name in table.columns), None)
+    texts = [name for name, cells in table.columns.items() if not is_numeric(cells)]
+    chosen = known or (texts[0] if texts else None)
+    if chosen is None:
+        raise SurefootError(f"{table.source} has no column of text that could name the models; say which column does.")
+    message = f"Models are named by column '{chosen}'."
+    return (chosen,), (Finding(code="model-column", severity="note", message=message),)
+
+
+def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    """Names of sets that differ only in capital letters are one set: spelled as the most rows do."""
+    names, sizes = np.unique(tasks, return_counts=True)
+    spelled: dict[str, str] = {}
+    for place in np.argsort(sizes, kind="stable"):
+        spelled[str(names[place]).casefold()] = str(names[place])
+    if len(spelled) == len(names):
+        return tasks, ()
+    message = (
+        f"{source}: {len(names)} names of sets differ in capital letters only, and are read as {len(spelled)}: "
+        f"{', '.join(sorted(spelled.values())[:5])}, ..."
+    )
+    one = np.array([spelled[name.casefold()] for name in tasks.tolist()])
+    return one, (Finding(code="spelling", severity="warning", message=message),)
+
+
+def _refuse_clashes(checks: Sequence[Finding]) -> None:
+    for finding in checks:
+        if finding.code == "not-a-key":
+            raise SurefootError(f"{finding.message} Name all the columns that make up a model.")
+
+
+def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], tuple[Finding, ...]]:
+    names, others = [], []
+    for name, cells in table.columns.items():
+        if name in keys or not is_numeric(cells) or not np.isfinite(cells).any():
+            continue
+        (names if np.nanmin(cells) >= 0 and np.nanmax(cells) <= 100 else others).append(name)
+    if not names:
+        raise SurefootError(f"{table.source} has no column of accuracies between 0 and 1 or 0 and 100 percent.")
+    if not others:
+        return names, ()
+    message = f"Columns that are no accuracies (below 0 or above 100) are left out: {', '.join(map(repr, others))}."
+    return names, (Finding(code="not-a-score", severity="note", message=message),)
+
+
+def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tuple[Finding, ...]]:
+    """Examples in each set: as given, else the published size of a set known by name, else NaN."""
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise SurefootError(f"A number of examples is given for '{unknown[0]}', which is no column of accuracies.")
+    recognised = {name: known.examples for name in names if (known := known_set(name)) and known.examples}
+    size = np.array([given.get(name, recognised.get(name, np.nan)) for name in names], dtype=np.float64)
+    findings = []
+    taken = [name for name in recognised if name not in given]
+    if taken:
+        listed = ", ".join(f"{name} {recognised[name]:,}" for name in taken[:6]) + (" ..." if len(taken) > 6 else "")
+        message = f"Examples in a set are taken from its published size: {listed}."
+        findings.append(Finding(code="known-size", severity="note", message=message))
+    missing = [name for name, count in zip(names, size, strict=True) if np.isnan(count)]
+    if missing:
+        message = (
+            f"{len(missing)} sets have no known number of examples ({', '.join(missing[:4])}"
+            f"{', ...' if len(missing) > 4 else ''}): their sampling noise is not in the intervals."
+        )
+        findings.append(Finding(code="unknown-size", severity="warning", message=message))
+    return size, tuple(findings)
+
+
+def _joined(table: ResultTable, keys: Sequence[str]) -> tuple[str, ...]:
+    parts = [text_of(table, name).tolist() for name in keys]
+    names = tuple(" ".join(part) for part in zip(*parts, strict=True))
+    empty = [row for row, name in zip(table.rows.tolist(), names, strict=True) if not name.strip()]
+    if empty:
+        raise SurefootError(f"{table.source} has models without a name ({rows_text(empty)}).")
+    return names
+
+
+def _labels_of_models(
+    table: ResultTable, names: np.ndarray, models: Sequence[str]
+) -> tuple[dict[str, tuple[str, ...]], tuple[Finding, ...]]:
+    """The columns with one value a model; a model in ten may differ within, which is said: its most frequent value."""
+    places = {name: place for place, name in enumerate(models)}
+    member = np.array([places[name] for name in names.tolist()])
+    labels, findings = {}, []
+    for name in table.columns:
+        values, code = np.unique(text_of(table, name), return_inverse=True)
+        if len(values) * len(models) > LARGEST_CELLS:
+            continue
+        tally = np.zeros((len(models), len(values)), dtype=np.int64)
+        np.add.at(tally, (member, code.ravel()), 1)
+        differing = np.flatnonzero((tally > 0).sum(axis=1) > 1)
+        if len(differing) > 0.1 * len(models):
+            continue
+        labels[name] = tuple(values[tally.argmax(axis=1)].tolist())
+        if len(differing):
+            odd = np.isin(member, differing) & (code.ravel() != tally.argmax(axis=1)[member])
+            listed = ", ".join(f"'{models[place]}'" for place in differing[:4])
+            message = (
+                f"{table.source}: '{name}' differs within {len(differing)} models ({listed}); the most frequent counts."
+            )
+            rows = tuple(table.rows[odd].tolist())
+            findings.append(Finding(code="label-differs", severity="warning", message=message, rows=rows))
+    return labels, tuple(findings)

@@ -1,0 +1,242 @@
+"""The traps of tables of results: units, keys, repeated rows, and aggregates among their own parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import SurefootError
+from surefoot.laws._tables import Finding, Floats, ResultTable, is_numeric, numbers_of, rows_text, text_of
+
+Unit = Literal["auto", "fraction", "percent"]
+# Values of 1 and below and values above are of two units where nothing lies between them for a factor this large.
+GAP_OF_TWO_UNITS = 10.0
+# Two results that agree to this many units of the last place kept (four decimals of a fraction) are taken as equal.
+SAME = 2e-4
+AGGREGATE_NAME = re.compile(r"(?<![a-z])(mean|average|avg|overall|aggregate|macro)(?![a-z])|^all$", re.IGNORECASE)
+
+
+def as_fractions(
+    table: ResultTable, names: Sequence[str], *, unit: Unit = "auto"
+) -> tuple[dict[str, Floats], tuple[Finding, ...]]:
+    """The named columns as fractions from 0 to 1, and what was decided of their unit.
+
+    With `auto` a column is of percentages if it holds a value above 1 or a percent sign, else of fractions. Raises
+    SurefootError, with the rows, for values below 0 or above 100, and for one column that mixes both units: values up
+    to 1 and values above, ten times apart with nothing between. Naming the unit settles it.
+    """
+    columns = {name: numbers_of(table, name) for name in names}
+    percent = [name for name in names if _is_percent(table, name, columns[name], unit)]
+    findings: list[Finding] = []
+    for name in names:
+        _check_bounds(table, name, columns[name], 100.0 if name in percent else 1.0)
+        if unit == "auto" and name in percent and name not in table.percent_signs:
+            _check_mixture(table, name, columns[name])
+    fractions = [name for name in names if name not in percent]
+    if unit == "auto":
+        findings.append(_unit_finding(percent, fractions))
+    return {name: columns[name] / 100 if name in percent else columns[name] for name in names}, tuple(findings)
+
+
+def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...]:
+    """What is wrong with `keys` as the key of the table.
+
+    `duplicate-rows`: rows equal in every column. `not-a-key`: rows of one key that differ elsewhere, with the columns
+    that would complete the key. `same-results`: rows of different keys whose numbers are all the same (three or more).
+    """
+    every = list(table.columns)
+    whole = _codes(table, every)
+    key = _codes(table, keys)
+    findings = []
+    repeated = _repeats(whole)
+    if repeated.any():
+        rows = tuple(table.rows[repeated].tolist())
+        message = f"{table.source}: {rows_text(rows)} repeat an earlier row in every column."
+        findings.append(Finding(code="duplicate-rows", severity="warning", message=message, rows=rows))
+    distinct = ~repeated
+    clash = np.zeros(len(table), dtype=bool)
+    clash[distinct] = _repeats(key[distinct])
+    if clash.any():
+        findings.append(_not_a_key(table, keys, clash, distinct))
+    same = _same_results(table, keys)
+    return (*findings, *same)
+
+
+def drop_repeated(table: ResultTable) -> NDArray[np.bool_]:
+    """Marks the rows to keep when rows that repeat an earlier one in every column are left out."""
+    return ~_repeats(_codes(table, list(table.columns)))
+
+
+def find_aggregates(names: Sequence[str], scores: Floats) -> tuple[Finding, ...]:
+    """Columns of `scores` (models, columns named by `names`) that look like averages of the other columns.
+
+    By value (`aggregate-by-value`): the column is the mean of two or more of the others, for every model to four
+    decimals. By name (`aggregate-by-name`): it is called mean, average, overall and the like, or it is the folder that
+    other columns are in (`vtab` beside `vtab/dtd`). Averages over all columns would count their parts twice.
+    """
+    findings = []
+    for place, name in enumerate(names):
+        parts = _mean_of(scores, place)
+        if parts:
+            listed = ", ".join(names[part] for part in parts[:6]) + (", ..." if len(parts) > 6 else "")
+            message = f"'{name}' is the mean of {len(parts)} other columns ({listed})."
+            findings.append(Finding(code="aggregate-by-value", severity="warning", message=message))
+        elif AGGREGATE_NAME.search(name) or any(_is_folder_of(name, other) for other in names):
+            message = f"'{name}' is an average of other columns, by its name."
+            findings.append(Finding(code="aggregate-by-name", severity="warning", message=message))
+    return tuple(findings)
+
+
+def aggregate_names(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The columns that `find_aggregates` named."""
+    return tuple(finding.message.split("'")[1] for finding in findings if finding.code.startswith("aggregate-by-"))
+
+
+def pivot_scores(
+    table: ResultTable, *, model: str, task: str, value: str
+) -> tuple[tuple[str, ...], tuple[str, ...], Floats, Floats]:
+    """A long table as models, tasks, the values (models, tasks; NaN where absent) and the rows they came from.
+
+    Both are in order of first appearance. Raises SurefootError where a model has two values for a task.
+    """
+    labels, tasks, values = text_of(table, model), text_of(table, task), numbers_of(table, value)
+    models = tuple(dict.fromkeys(labels.tolist()))
+    columns = tuple(dict.fromkeys(tasks.tolist()))
+    row = np.array([{name: i for i, name in enumerate(models)}[label] for label in labels])
+    column = np.array([{name: i for i, name in enumerate(columns)}[name] for name in tasks])
+    known = np.isfinite(values)
+    cell = row[known] * len(columns) + column[known]
+    repeated = _repeats(cell)
+    if repeated.any():
+        rows = table.rows[known][np.isin(cell, cell[repeated])]
+        raise SurefootError(
+            f"{table.source} has more than one '{value}' for one '{model}' and '{task}' ({rows_text(rows.tolist())}). "
+            f"Name the columns that tell the rows apart, or average them first."
+        )
+    grid, origin = np.full(len(models) * len(columns), np.nan), np.zeros(len(models) * len(columns))
+    grid[cell], origin[cell] = values[known], table.rows[known]
+    shape = (len(models), len(columns))
+    return models, columns, grid.reshape(shape), origin.reshape(shape)
+
+
+def _is_percent(table: ResultTable, name: str, values: Floats, unit: Unit) -> bool:
+    if unit != "auto":
+        return unit == "percent"
+    return name in table.percent_signs or bool(np.any(values > 1))
+
+
+def _check_bounds(table: ResultTable, name: str, values: Floats, highest: float) -> None:
+    wrong = (values < 0) | (values > highest)
+    if wrong.any():
+        rows = table.rows[wrong].tolist()
+        raise SurefootError(
+            f"{table.source}: column '{name}' has {values[wrong][0]:g} in row {rows[0]}, which is no accuracy "
+            f"between 0 and {highest:g} ({len(rows)} such, {rows_text(rows)})."
+        )
+
+
+def _check_mixture(table: ResultTable, name: str, values: Floats) -> None:
+    small, large = (values > 0) & (values <= 1), values > 1
+    if small.any() and large.any() and values[large].min() > GAP_OF_TWO_UNITS * values[small].max():
+        rows = table.rows[small].tolist()
+        raise SurefootError(
+            f"{table.source}: column '{name}' mixes fractions and percentages: {rows_text(rows)} hold values up to 1, "
+            f"all others are above {values[large].min():g}. Mend them, or say which unit the column has."
+        )
+
+
+def _unit_finding(percent: list[str], fractions: list[str]) -> Finding:
+    if percent and fractions:
+        few = fractions if len(fractions) <= len(percent) else percent
+        word = "fractions" if few is fractions else "percentages"
+        message = (
+            f"Columns differ in unit: {_some(few)} read as {word}, the other {len(percent + fractions) - len(few)} not."
+        )
+        return Finding(code="mixed-units", severity="warning", message=message)
+    word = "percentages" if percent else "fractions"
+    return Finding(code="unit", severity="note", message=f"Accuracies were read as {word}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _not_a_key(
+    table: ResultTable, keys: Sequence[str], clash: NDArray[np.bool_], distinct: NDArray[np.bool_]
+) -> Finding:
+    rows = tuple(table.rows[clash].tolist())
+    others = [name for name in table.columns if name not in keys and not is_numeric(table.columns[name])]
+    for size in (1, 2):
+        for extra in combinations(others, size):
+            if not _repeats(_codes(table, [*keys, *extra])[distinct]).any():
+                hint = f" With {_some(extra)} they would be."
+                break
+        else:
+            continue
+        break
+    else:
+        hint = ""
+    message = (
+        f"{table.source}: {_some(keys)} are not a key: {rows_text(rows)} repeat the key of an earlier row with other "
+        f"values.{hint}"
+    )
+    return Finding(code="not-a-key", severity="warning", message=message, rows=rows)
+
+
+def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...]:
+    names = [name for name, cells in table.columns.items() if is_numeric(cells) and name not in keys]
+    if len(names) < 3:
+        return ()
+    filled = sum(np.isfinite(table.columns[name]) for name in names) >= 3
+    candidates = np.flatnonzero(np.asarray(filled) & drop_repeated(table))
+    repeated = _repeats(_codes(table, names)[candidates])
+    rows = tuple(table.rows[candidates[repeated]].tolist())
+    if not rows:
+        return ()
+    message = f"{table.source}: {rows_text(rows)} hold the same numbers as an earlier row under another name."
+    return (Finding(code="same-results", severity="warning", message=message, rows=rows),)
+
+
+def _codes(table: ResultTable, names: Sequence[str]) -> NDArray[np.int64]:
+    """One code a row, equal where the rows are equal in the named columns (missing equals missing)."""
+    code = np.zeros(len(table), dtype=np.int64)
+    for name in names:
+        cells = table.columns[name] if name in table.columns else text_of(table, name)
+        _, part = np.unique(cells, return_inverse=True)
+        _, code = np.unique(code * (int(part.max(initial=0)) + 1) + part.ravel(), return_inverse=True)
+    return code.ravel()
+
+
+def _repeats(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Marks every occurrence of a code after its first."""
+    repeated = np.ones(len(codes), dtype=np.bool_)
+    repeated[np.unique(codes, return_index=True)[1]] = False
+    return repeated
+
+
+def _is_folder_of(name: str, other: str) -> bool:
+    return other != name and other.startswith(name.rstrip("+") + "/")
+
+
+def _mean_of(scores: Floats, place: int) -> tuple[int, ...]:
+    """Which other columns this one is the mean of, if it is; by non-negative least squares."""
+    from scipy.optimize import nnls
+
+    complete = np.isfinite(scores).mean(axis=0) > 0.5
+    others = [i for i in range(scores.shape[1]) if i != place and complete[i]]
+    rows = np.isfinite(scores[:, [*others, place]]).all(axis=1)
+    if len(others) < 2 or rows.sum() < 5:
+        return ()
+    weights, _ = nnls(scores[rows][:, others], scores[rows, place])
+    chosen = weights > 0.5 * weights.max(initial=0)
+    parts = np.flatnonzero(chosen)
+    if len(parts) < 2 or not np.any(weights > 0):
+        return ()
+    mean = scores[rows][:, [others[part] for part in parts]].mean(axis=1)
+    off = np.abs(mean - scores[rows, place]).max()
+    return tuple(others[part] for part in parts) if off <= SAME else ()
