@@ -11,7 +11,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._numbers import Bytes, decode
-from surefoot.weights._safetensors import Tensor, read_header
+from surefoot.weights._safetensors import BYTES, Tensor, read_header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -309,7 +309,7 @@ class Files:
 
     def read(self, tensor: Tensor | Array, start: int, count: int, buffer: Bytes) -> Bytes:
         """Bytes of `count` elements from element `start`: in `buffer`, or a view when the tensor is in memory."""
-        width = tensor.nbytes // max(tensor.size, 1)
+        width = BYTES[tensor.dtype]
         if isinstance(tensor, Array):
             return tensor.data[start * width : (start + count) * width]
         wanted = buffer[: count * width]
@@ -319,7 +319,7 @@ class Files:
     def _fill(self, path: Path, position: int, wanted: Bytes) -> None:
         done = 0
         while done < wanted.size:
-            got = os.preadv(self._descriptor(path), [memoryview(wanted)[done:]], position + done)
+            got = os.preadv(self._descriptor(path), [wanted.data[done:]], position + done)
             if got == 0:
                 raise SurefootError(f"{path}: ended at byte {position + done} while it was read; it has been truncated")
             done += got

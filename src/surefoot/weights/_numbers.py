@@ -1,6 +1,7 @@
 """Floating-point types as bytes, their one rounding, and random numbers that depend on nothing but their key."""
 
 import hashlib
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -30,26 +31,27 @@ def _widen(raw: Bytes, out: NDArray[np.uint32]) -> None:
     np.left_shift(out, 16, out=out)
 
 
-def encode(values: Floats, dtype: str) -> Bytes:
-    """Round `values` once, to nearest and ties to even, into BF16, F16, F32 or F64; overflow becomes infinity.
+def encode(values: Floats, dtype: str) -> tuple[Bytes, Floats]:
+    """Round `values` once, to nearest and ties to even, into BF16, F16, F32 or F64: the bytes, and the rounded values.
 
-    A NaN stays a NaN. Sixty-four bit values reach BF16 through round-to-odd, so that there is no double rounding.
+    Overflow becomes infinity, a NaN stays a NaN. Values of 64 bits reach BF16 through round-to-odd, so that there is
+    no double rounding.
     """
     if dtype != "BF16":
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            return values.astype(_NUMPY[dtype], copy=False).view(np.uint8)
+        with np.errstate(all="ignore"):
+            rounded = values.astype(_NUMPY[dtype], copy=False)
+        return rounded.view(np.uint8), rounded
     single = values if values.dtype == np.float32 else _round_to_odd(values)
     bits = single.view(np.uint32)
-    rounded = np.right_shift(bits, 16)
-    np.bitwise_and(rounded, 1, out=rounded)
-    np.add(rounded, 0x7FFF, out=rounded)
-    np.add(rounded, bits, out=rounded)
-    np.right_shift(rounded, 16, out=rounded)
-    half = rounded.astype(np.uint16)
-    missing = np.isnan(single)
-    if missing.any():
-        half[missing] = (bits[missing] >> 16) | 0x40
-    return half.view(np.uint8)
+    wide = np.right_shift(bits, 16)
+    np.bitwise_and(wide, 1, out=wide)
+    np.add(wide, bits, out=wide)
+    np.add(wide, 0x7FFF, out=wide)
+    np.bitwise_and(wide, 0xFFFF0000, out=wide)
+    if not isfinite(float(np.add.reduce(single))):  # the carry may have turned a NaN into a number
+        missing = np.isnan(single)
+        wide[missing] = bits[missing] & 0xFFFF0000 | 0x400000
+    return np.right_shift(wide, 16).astype(np.uint16).view(np.uint8), wide.view(np.float32)
 
 
 def _round_to_odd(values: Floats) -> NDArray[np.float32]:

@@ -1,0 +1,398 @@
+"""Streams a plan to disk: reads each input once, writes every output at once, and can be killed at any moment."""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite, prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from surefoot.core import SurefootError
+from surefoot.weights._checkpoint import Files, LowRank, Source
+from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
+from surefoot.weights._methods import Kernel, Method
+from surefoot.weights._numbers import Bytes, encode
+from surefoot.weights._safetensors import BYTES, header_bytes
+
+ROW = 1 << 20  # elements of one piece of work; digests are taken by row, so this number is part of the digest
+PART_BYTES = 1 << 27  # output bytes between two entries of the journal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One output tensor: its inputs (the base first) and the method, with its parameters bound, that makes it."""
+
+    name: str
+    dtype: str
+    sources: tuple[Source, ...]
+    labels: tuple[str, ...]
+    method: Method | None = None  # None copies the first source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        return self.sources[0].shape
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the output."""
+        return prod(self.shape) * BYTES[self.dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be written: tensors in file order, and one coefficient for each output file."""
+
+    assignments: tuple[Assignment, ...]
+    coefficients: tuple[float, ...] = (1.0,)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    accumulate: Literal["float32", "float64"] = "float32"
+    nonfinite: Literal["refuse", "flag"] = "refuse"
+    digest: Literal["xxh3", "sha256"] = "xxh3"
+    chunk: int = CHUNK
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the inputs; a method that needs statistics reads them more than once."""
+        return sum(source.nbytes for one in self.assignments for source in one.sources)
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of all outputs."""
+        return sum(one.nbytes for one in self.assignments) * len(self.coefficients)
+
+    def memory_bound(self, threads: int) -> int:
+        """Upper bound in bytes of what the engine holds beside the interpreter, whatever the sizes of tensors."""
+        widest = max((len(one.sources) for one in self.assignments), default=0)
+        return threads * self.chunk * 8 * (2 * widest + 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one piece of work saw: input digests, and for each output sums over its elements."""
+
+    name: str
+    start: int
+    digests: tuple[str | None, ...]
+    edit: tuple[float, ...]  # sum of squares of the exact change
+    lost: tuple[float, ...]  # sum of squares of what rounding took
+    nonfinite: tuple[int, ...]
+
+
+Sink = Callable[[int, int, Bytes], None]  # output, byte from the start of the data, bytes
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def hasher(kind: str) -> Any:
+    """A hash object: XXH3 (128 bits, against accidents) or SHA-256 (against malice, at 25 times the cost)."""
+    if kind == "xxh3":
+        with contextlib.suppress(ImportError):
+            import xxhash
+
+            return xxhash.xxh3_128()
+    return hashlib.sha256()
+
+
+def _rows(assignment: Assignment) -> Iterator[tuple[int, int]]:
+    size = prod(assignment.shape)
+    return ((start, min(ROW, size - start)) for start in range(0, size, ROW))
+
+
+def parts(plan: Plan) -> list[range]:
+    """Assignments in groups of about `PART_BYTES`, the unit of the journal."""
+    groups: list[range] = []
+    first, held = 0, 0
+    for index, one in enumerate(plan.assignments):
+        held += one.nbytes
+        if held >= PART_BYTES or index + 1 == len(plan.assignments):
+            groups.append(range(first, index + 1))
+            first, held = index + 1, 0
+    return groups
+
+
+def _inputs(plan: Plan, one: Assignment, files: Files) -> Inputs:
+    wide = plan.accumulate == "float64" or any(source.dtype == "F64" for source in one.sources)
+    accumulate = np.float64 if wide else np.float32
+    return Inputs(
+        name=one.name,
+        shape=one.shape,
+        sources=one.sources,
+        labels=one.labels,
+        files=files,
+        accumulate=accumulate,
+        chunk=plan.chunk,
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    plan: Plan
+    one: Assignment
+    kernel: Kernel | None
+    files: Files
+    sink: Sink
+    offset: int
+
+
+def compute(plan: Plan, group: Iterable[int], sink: Sink, files: Files, workers: Executor) -> list[Row]:
+    """Make the assignments of `group`, hand the bytes to `sink`, and tell what was seen, in the order of the plan."""
+    offsets = np.cumsum([0, *(one.nbytes for one in plan.assignments)]).tolist()
+    members = [(plan.assignments[index], offsets[index]) for index in group]
+    kernels = workers.map(lambda member: _kernel(plan, member[0], files), members)
+    jobs = [
+        _Job(plan, one, kernel, files, sink, offset) for (one, offset), kernel in zip(members, kernels, strict=True)
+    ]
+    work = [(job, start, count) for job in jobs for start, count in _rows(job.one)]
+    return list(workers.map(lambda row: _row(*row), work))
+
+
+def _kernel(plan: Plan, one: Assignment, files: Files) -> Kernel | None:
+    with np.errstate(all="ignore"):
+        return one.method(_inputs(plan, one, files)) if one.method and prod(one.shape) else None
+
+
+def _row(job: _Job, start: int, count: int) -> Row:
+    plan, one = job.plan, job.one
+    hashers = [None if isinstance(source, LowRank) else hasher(plan.digest) for source in one.sources]
+    inputs = replace(_inputs(plan, one, job.files), seen=lambda position, raw: hashers[position].update(raw.data))
+    tally = np.zeros((3, len(plan.coefficients)))
+    width = BYTES[one.dtype]
+    with np.errstate(all="ignore"):
+        for chunk in inputs.chunks(start, count):
+            for output, raw in enumerate(_outputs(job, chunk, tally)):
+                job.sink(output, job.offset + chunk.start * width, raw)
+    edited, lost, bad = (tuple(values.tolist()) for values in tally)
+    if any(bad) and plan.nonfinite == "refuse":
+        raise SurefootError(
+            f"tensor {one.name!r}: {int(max(bad))} values would be NaN or infinite near element {start}; "
+            "look at the inputs (surefoot weights inspect), or allow them with nonfinite='flag'"
+        )
+    digests = tuple(each.hexdigest() if each else None for each in hashers)
+    return Row(name=one.name, start=start, digests=digests, edit=edited, lost=lost, nonfinite=tuple(map(int, bad)))
+
+
+def _outputs(job: _Job, chunk: Chunk, tally: np.ndarray) -> Iterator[Bytes]:
+    one, kernel, coefficients = job.one, job.kernel, job.plan.coefficients
+    if kernel is None:
+        if len(one.sources) > 1 and not chunk.untouched:
+            raise SurefootError(
+                f"tensor {one.name!r} ({one.sources[0].dtype}) differs between the checkpoints and is not a number to "
+                "average; keep the base's with integers='base'"
+            )
+        yield from (_raw(one, chunk, 0) for _ in coefficients)
+        return
+    still = kernel.fixed and chunk.untouched
+    change, squares = None, 0.0
+    for output, coefficient in enumerate(coefficients):
+        weight = coefficient * kernel.gain
+        source = 0 if still else kernel.copy(weight)
+        if source is not None and chunk.raw[source] is not None:
+            yield _raw(one, chunk, source)
+            continue
+        if change is None:
+            change = kernel.compute(chunk)
+            squares = dot(change, change) if kernel.linear else 0.0
+        value = kernel.finish(chunk, change, weight)
+        moved = weight**2 * squares if kernel.linear else _distance(value, chunk.base)
+        yield _rounded(job, chunk, value, moved, tally[:, output])
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    difference = one - other
+    return dot(difference, difference)
+
+
+def _raw(one: Assignment, chunk: Chunk, source: int) -> Bytes:
+    raw, dtype = chunk.raw[source], one.sources[source].dtype
+    if raw is None or dtype == one.dtype:
+        return raw if raw is not None else np.empty(0, np.uint8)
+    return encode(chunk.tuned(source - 1) if source else chunk.base, one.dtype)[0]
+
+
+def _rounded(job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np.ndarray) -> Bytes:
+    raw, rounded = encode(value, job.one.dtype)
+    lost = _distance(rounded, value)
+    if isfinite(moved + lost):
+        tally[:2] += moved, lost
+        return raw
+    fixed = job.kernel is not None and job.kernel.fixed
+    equal = chunk.equal_elements() & fixed
+    raw, rounded = encode(np.where(equal, chunk.base, value), job.one.dtype)
+    if job.one.sources[0].dtype == job.one.dtype and chunk.raw[0] is not None:
+        # An infinity that all inputs share (an attention mask) has no difference: equal bytes stay as they are.
+        raw.reshape(equal.size, -1)[equal] = chunk.raw[0].reshape(equal.size, -1)[equal]
+    tally[2] += np.count_nonzero(~np.isfinite(rounded) & ~equal)
+    return raw
+
+
+def write(
+    plan: Plan,
+    paths: Sequence[Path],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    provenance: Callable[[int, list[Row]], Mapping[str, str]] | None = None,
+) -> list[Row]:
+    """Write one safetensors file for each coefficient of the plan and return what was seen.
+
+    The files appear under their names, complete, or not at all: work is done in `NAME.part` beside them, whose size is
+    allocated before the first byte is computed, and `NAME.part.journal` says which parts are done and on the disk, so
+    that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
+    metadata that is known only at the end; it must have the same length for any rows.
+    """
+    threads = threads or min(os.cpu_count() or 1, 8)
+    _calm_allocator()
+    _check_outputs(plan, paths)
+    given = provenance or (lambda _output, _rows: {})
+    layout = {one.name: (one.dtype, one.shape) for one in plan.assignments}
+    heads = [header_bytes(layout, {**plan.metadata, **given(output, [])}) for output in range(len(paths))]
+    data = plan.written_bytes // len(paths)
+    working = [path.with_name(path.name + ".part") for path in paths]
+    journal = working[0].with_name(working[0].name + ".journal")
+    done = _resume(plan, journal, working, [len(head) + data for head in heads])
+    with Files() as files, contextlib.ExitStack() as stack, ThreadPoolExecutor(threads) as workers:
+        outs = [_allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
+
+        def sink(output: int, position: int, raw: Bytes) -> None:
+            _pwrite(outs[output], raw.data, len(heads[output]) + position)
+
+        for number, group in enumerate(parts(plan)):
+            if number not in done:
+                done[number] = compute(plan, group, sink, files, workers)
+                _record(journal, outs, number, done[number])
+            if progress:
+                progress(sum(plan.assignments[index].nbytes for index in range(group.stop)), data)
+        rows = [row for number in sorted(done) for row in done[number]]
+        for output, (descriptor, head) in enumerate(zip(outs, heads, strict=True)):
+            final = header_bytes(layout, {**plan.metadata, **given(output, rows)})
+            if len(final) != len(head):
+                raise SurefootError(
+                    f"{paths[output]}: provenance changed its length; this is a mistake of its function"
+                )
+            _pwrite(descriptor, memoryview(final), 0)
+            os.fsync(descriptor)
+    for part, path in zip(working, paths, strict=True):
+        part.replace(path)
+    journal.unlink(missing_ok=True)
+    _sync_folder(paths[0].parent)
+    return rows
+
+
+def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> int:
+    """Replay a plan of one output against the data of `path` from byte `start`: the number of bytes that differ."""
+    differing, lock = [0], threading.Lock()
+    with Files() as files, path.open("rb") as file, ThreadPoolExecutor(threads or os.cpu_count()) as workers:
+
+        def sink(_output: int, position: int, raw: Bytes) -> None:
+            there = np.frombuffer(os.pread(file.fileno(), raw.size, start + position), np.uint8)
+            count = raw.size if there.size != raw.size else int(np.count_nonzero(there != raw.reshape(-1)))
+            with lock:
+                differing[0] += count
+
+        for group in parts(plan):
+            compute(plan, group, sink, files, workers)
+    return differing[0]
+
+
+def _calm_allocator() -> None:
+    # Once a block of this size has been freed, glibc keeps blocks of the size of a chunk instead of returning each to
+    # the system and faulting its pages in again: half of the processor time otherwise. Elsewhere it does nothing.
+    np.empty(1 << 24, np.uint8)
+
+
+def _check_outputs(plan: Plan, paths: Sequence[Path]) -> None:
+    if len(paths) != len(plan.coefficients) or len({path.resolve() for path in paths}) != len(paths):
+        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}")
+    inputs = {Path(os.path.realpath(getattr(source, "path", ""))) for one in plan.assignments for source in one.sources}
+    for path in paths:
+        if path.resolve() in inputs:
+            raise SurefootError(f"{path} is one of the inputs; write somewhere else")
+        if not path.parent.is_dir():
+            raise SurefootError(f"{path.parent}: no such folder")
+
+
+def identity(plan: Plan) -> str:
+    """Digest of all that decides the bits: tensors, places and times of the files, coefficients and recipe."""
+    stamps: dict[str, Any] = {}
+    described = []
+    for one in plan.assignments:
+        for source in one.sources:
+            path = getattr(source, "path", None)
+            if path is not None and str(path) not in stamps:
+                status = path.stat()
+                stamps[str(path)] = (status.st_size, status.st_mtime_ns)
+        described.append((one.name, one.dtype, one.shape, one.labels, repr(one.method)))
+    text = json.dumps([described, stamps, plan.coefficients, plan.accumulate, plan.digest, plan.recipe], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _resume(plan: Plan, journal: Path, working: Sequence[Path], sizes: Sequence[int]) -> dict[int, list[Row]]:
+    done: dict[int, list[Row]] = {}
+    key = identity(plan)
+    whole = all(path.is_file() and path.stat().st_size == size for path, size in zip(working, sizes, strict=True))
+    if whole and journal.is_file():
+        first, *lines = journal.read_text("utf-8").splitlines() or [""]
+        for line in lines if first == key else ():
+            with contextlib.suppress(ValueError):  # the last line may have been cut by the kill
+                number, rows = json.loads(line)
+                done[number] = [Row(**{name: _tupled(value) for name, value in row.items()}) for row in rows]
+    if not done:
+        journal.write_text(key + "\n", "utf-8")
+    return done
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _record(journal: Path, outs: Sequence[int], number: int, rows: list[Row]) -> None:
+    for descriptor in outs:
+        os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(json.dumps([number, [asdict(row) for row in rows]]) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _allocate(stack: contextlib.ExitStack, path: Path, size: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    stack.callback(os.close, descriptor)
+    try:
+        os.ftruncate(descriptor, size)
+        if hasattr(os, "posix_fallocate") and size:
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise SurefootError(f"{path}: no room for {size} bytes: {error.strerror}") from None
+    return descriptor
+
+
+def _pwrite(descriptor: int, data: memoryview, position: int) -> None:
+    rest = data.cast("B")
+    while rest:
+        try:
+            written = os.pwrite(descriptor, rest, position)
+        except OSError as error:
+            raise SurefootError(f"could not write the output: {error.strerror}; run again to go on from here") from None
+        rest, position = rest[written:], position + written
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def arithmetic_on(source: Source) -> bool:
+    """True when the tensor is of floating-point numbers, which is what methods work on."""
+    return isinstance(source, LowRank) or is_float(source)

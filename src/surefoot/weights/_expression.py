@@ -1,0 +1,219 @@
+"""Linear expressions over checkpoints: a base and a sum of coefficients times differences. Nothing is computed here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Literal
+
+from surefoot.core import SurefootError
+from surefoot.weights._checkpoint import Checkpoint, LowRank, Source
+from surefoot.weights._engine import Assignment, Plan, arithmetic_on
+from surefoot.weights._methods import edit
+from surefoot.weights._safetensors import BYTES
+
+Policy = Literal["error", "base"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """`coefficient * (tuned - start)` on the names that a pattern of `only` fits (all when it is empty)."""
+
+    coefficient: float
+    tuned: Checkpoint
+    start: Checkpoint
+    only: tuple[str, ...] = ()
+
+    def covers(self, name: str) -> bool:
+        """True when the term is about the tensor `name`."""
+        return not self.only or any(fnmatchcase(name, pattern) for pattern in self.only)
+
+    def times(self, factor: float) -> "Term":
+        """The same term with its coefficient multiplied."""
+        return replace(self, coefficient=self.coefficient * factor)
+
+
+@dataclass(frozen=True)
+class TaskVector:
+    """A direction in weight space (arXiv 2212.04089): `TaskVector(base, tuned)` is tuned - base; `+ - *` combine them.
+
+    `base` is where the edit starts when it is applied. A LoRA adapter as `tuned` is taken as the change it stands for.
+    Terms of one direction are added up, and terms are kept in one order, so that sums do not depend on theirs.
+    """
+
+    base: Checkpoint
+    tuned: InitVar[Checkpoint | None] = None
+    _: KW_ONLY
+    terms: tuple[Term, ...] = ()
+
+    def __post_init__(self, tuned: Checkpoint | None) -> None:
+        terms = self.terms if tuned is None else (*self.terms, Term(1.0, tuned, self.base))
+        object.__setattr__(self, "terms", _collected(terms))
+
+    def __add__(self, other: "TaskVector | int") -> "TaskVector":
+        if other == 0:  # the start of sum()
+            return self
+        if not isinstance(other, TaskVector):
+            return NotImplemented
+        return TaskVector(self.base, terms=self.terms + other.terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> "TaskVector":
+        return self * -1.0
+
+    def __sub__(self, other: "TaskVector") -> "TaskVector":
+        return self + (-other)
+
+    def __mul__(self, factor: float) -> "TaskVector":
+        return TaskVector(self.base, terms=tuple(term.times(float(factor)) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "TaskVector":
+        return self * (1.0 / divisor)
+
+    def filter(self, *patterns: str) -> "TaskVector":
+        """The same edit on the tensors whose names fit one of the patterns (`visual.*`); the others stay the base's."""
+        if any(term.only for term in self.terms):
+            raise SurefootError("this edit is already filtered; filter its parts before adding them")
+        return TaskVector(self.base, terms=tuple(replace(term, only=patterns) for term in self.terms))
+
+    def on(self, base: Checkpoint) -> "TaskVector":
+        """The same direction, to be applied to another base."""
+        return TaskVector(base, terms=self.terms)
+
+
+def _collected(terms: Sequence[Term]) -> tuple[Term, ...]:
+    found: dict[tuple[int, int, tuple[str, ...]], Term] = {}
+    for term in terms:
+        if term.tuned is term.start:
+            continue
+        key = (id(term.tuned), id(term.start), term.only)
+        known = found.get(key)
+        found[key] = replace(term, coefficient=term.coefficient + known.coefficient) if known else term
+    kept = (term for term in found.values() if term.coefficient != 0)
+    return tuple(sorted(kept, key=lambda term: (term.tuned.label, term.start.label, term.only, term.coefficient)))
+
+
+def analogy(a: TaskVector, b: TaskVector, c: TaskVector) -> TaskVector:
+    """A is to B as C is to the answer: `C + (B - A)` (arXiv 2212.04089, section 5)."""
+    return c + (b - a)
+
+
+def lerp(base: Checkpoint, tuned: Checkpoint, alpha: float) -> TaskVector:
+    """`(1 - alpha) base + alpha tuned` (PAINT, WiSE-FT); exact at both ends and wherever the two agree."""
+    return alpha * TaskVector(base, tuned)
+
+
+def mean(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = None) -> TaskVector:
+    """Weighted average (uniform soup, lo-fi), as an edit of the first checkpoint. Weights are divided by their sum."""
+    if not checkpoints:
+        raise SurefootError("an average needs at least one checkpoint")
+    given = [1.0] * len(checkpoints) if weights is None else [float(weight) for weight in weights]
+    if len(given) != len(checkpoints) or abs(sum(given)) < 1e-8:
+        raise SurefootError(f"{len(checkpoints)} checkpoints need as many weights, with a sum that is not 0: {given}")
+    first, total = checkpoints[0], sum(given)
+    pairs = zip(checkpoints, given, strict=True)
+    return TaskVector(first, terms=tuple(Term(weight / total, one, first) for one, weight in pairs))
+
+
+def plan_edit(
+    vector: TaskVector,
+    coefficients: Sequence[float] = (1.0,),
+    *,
+    dtype: str | None = None,
+    missing: Policy = "error",
+    extra: Literal["error", "drop"] = "error",
+    integers: Literal["equal", "base"] = "equal",
+    **options: Any,
+) -> Plan:
+    """The plan that writes `base + coefficient * vector` for each coefficient.
+
+    The tensors, their order and, unless `dtype` names another (F32, BF16, ...), their types are the base's. A tensor
+    that a tuned checkpoint lacks is an error or stays the base's (`missing`); one that the base lacks is an error or is
+    left out (`extra`); whole numbers and 8-bit floats must be equal everywhere or are the base's (`integers`). Shapes
+    must be equal. `options` are those of `Plan`. Raises SurefootError naming the first tensor that breaks a rule.
+    """
+    if dtype is not None and dtype not in BYTES:
+        raise SurefootError(f"unknown type {dtype!r}; one of {', '.join(BYTES)}")
+    base = vector.base
+    if base.is_adapter:
+        raise SurefootError(f"{base.label}: an adapter cannot be the base of an edit")
+    if extra == "error":
+        _refuse_extra(vector)
+    assignments = tuple(_assign(vector, name, dtype, missing, integers) for name in base.tensors)
+    return Plan(assignments=assignments, coefficients=tuple(map(float, coefficients)), **options)
+
+
+def _refuse_extra(vector: TaskVector) -> None:
+    for term in vector.terms:
+        for one in (term.tuned, term.start):
+            extra = [name for name in one.tensors if name not in vector.base.tensors and term.covers(name)]
+            if extra:
+                raise SurefootError(
+                    f"{one.label} has {len(extra)} tensors that {vector.base.label} lacks, first {extra[0]!r}; "
+                    "rename a prefix, filter, or leave them out with extra='drop'"
+                )
+
+
+def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, integers: str) -> Assignment:
+    base = vector.base.tensors[name]
+    sources: list[Source] = [base]
+    labels: list[str] = [vector.base.label]
+    places: dict[int, int] = {}
+    terms: list[tuple[float, int, int | None]] = []
+
+    def place(one: Checkpoint) -> int:
+        if id(one) not in places:
+            places[id(one)] = len(sources) - 1
+            sources.append(_matching(one, name, base))
+            labels.append(one.label)
+        return places[id(one)]
+
+    for term in vector.terms:
+        if term.covers(name) and _has_both(term, name, missing):
+            tuned = place(term.tuned)
+            same_start = term.start is vector.base or isinstance(sources[tuned + 1], LowRank)
+            terms.append((term.coefficient, tuned, None if same_start else place(term.start)))
+    common: dict[str, Any] = {"name": name, "labels": tuple(labels[1:])}
+    if arithmetic_on(base):
+        method = partial(edit, terms=tuple(terms))
+        return Assignment(dtype=dtype or base.dtype, sources=tuple(sources), method=method, **common)
+    kept = sources if integers == "equal" else sources[:1]
+    return Assignment(dtype=base.dtype, sources=tuple(kept), **common)
+
+
+def _has_both(term: Term, name: str, missing: Policy) -> bool:
+    if term.tuned.is_adapter:
+        return name in term.tuned.tensors
+    lacking = [one.label for one in (term.tuned, term.start) if name not in one.tensors]
+    if lacking and missing == "error":
+        raise SurefootError(
+            f"{lacking[0]} lacks the tensor {name!r}; rename a prefix, filter, or keep the base's with missing='base' "
+            "(a tied tensor is stored once: its twin may be missing by design)"
+        )
+    return not lacking
+
+
+def _matching(one: Checkpoint, name: str, base: Source) -> Source:
+    found = one.tensors[name]
+    if found.shape != base.shape:
+        raise SurefootError(f"{one.label}: tensor {name!r} is {list(found.shape)}, the base's is {list(base.shape)}")
+    if arithmetic_on(found) != arithmetic_on(base) or (not arithmetic_on(base) and found.dtype != base.dtype):
+        raise SurefootError(f"{one.label}: tensor {name!r} is {found.dtype}, the base's is {base.dtype}")
+    return found
+
+
+def describe(vector: TaskVector) -> Mapping[str, Any]:
+    """The expression as plain values, for a recipe."""
+    terms = [
+        {
+            "coefficient": term.coefficient,
+            "tuned": term.tuned.label,
+            "start": term.start.label,
+            "only": list(term.only),
+        }
+        for term in vector.terms
+    ]
+    return {"base": vector.base.label, "terms": terms}

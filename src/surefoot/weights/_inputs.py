@@ -1,0 +1,199 @@
+"""What a merge method sees of one tensor: chunks of its inputs as floats, and exact statistics of the whole of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from surefoot.core import SurefootError
+from surefoot.weights._checkpoint import Array, Files, LowRank, Source
+from surefoot.weights._numbers import Bytes, Floats, decode, keep_mask, random_bits, stream_key
+from surefoot.weights._safetensors import BYTES, FLOATS
+
+CHUNK = 1 << 15  # elements: a few 32-bit buffers of it fit the second-level cache of today's processors
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Elements `start` to `start + count` of all inputs of one tensor; decoded when asked for."""
+
+    inputs: "Inputs"
+    start: int
+    count: int
+    raw: tuple[Bytes | None, ...]
+
+    @cached_property
+    def base(self) -> Floats:
+        """The base in the accumulation type. Not to be written to."""
+        return self._decoded(0)
+
+    def tuned(self, index: int) -> Floats:
+        """A fresh array with the values of tuned input `index`."""
+        return self._decoded(index + 1) if self.raw[index + 1] is not None else self.base + self.delta(index)
+
+    def delta(self, index: int) -> Floats:
+        """A fresh array with tuned input `index` minus the base."""
+        source = self.inputs.sources[index + 1]
+        if isinstance(source, LowRank):
+            return _product(source, self.start, self.count, self.inputs.accumulate)
+        out = self._decoded(index + 1)
+        return np.subtract(out, self.base, out=out)
+
+    def random(self, seed: int, index: int) -> np.ndarray:
+        """Uniform 32-bit numbers of tuned input `index` for the elements of this chunk."""
+        return random_bits(self._key(seed, index), self.start, self.count)
+
+    def keep(self, seed: int, index: int, probability: float) -> np.ndarray:
+        """True with `probability` for each element of tuned input `index`."""
+        return keep_mask(self._key(seed, index), self.start, self.count, probability)
+
+    def ranks(self, index: int) -> np.ndarray:
+        """Rank of |delta| of each element within its row (first axis against the rest), from 0 to 1, as float64."""
+        width = self.inputs.size // self.inputs.shape[0] if len(self.inputs.shape) > 1 else self.inputs.size
+        first, last = self.start // width * width, -(-(self.start + self.count) // width) * width
+        silent = replace(self.inputs, chunk=last - first, seen=None)
+        magnitudes = np.abs(next(silent.chunks(first, last - first)).delta(index)).reshape(-1, width)
+        order = np.argsort(magnitudes, axis=1, kind="stable")
+        ranks = np.empty(order.shape)
+        np.put_along_axis(ranks, order, np.arange(width) / max(width - 1, 1), axis=1)
+        return ranks.reshape(-1)[self.start - first :][: self.count]
+
+    def _key(self, seed: int, index: int) -> tuple[int, int]:
+        return stream_key(seed, self.inputs.name, self.inputs.labels[index])
+
+    def retreat(self, index: int) -> Floats:
+        """A fresh array with the base minus tuned input `index`: +0, never -0, where the two are equal."""
+        if self.raw[index + 1] is None:
+            return np.subtract(0.0, self.delta(index), dtype=self.inputs.accumulate)
+        out = self._decoded(index + 1)
+        return np.subtract(self.base, out, out=out)
+
+    def _decoded(self, position: int) -> Floats:
+        raw, source = self.raw[position], self.inputs.sources[position]
+        if raw is None:
+            raise SurefootError(f"{self.inputs.name!r}: a low-rank change needs a base")
+        return decode(raw, source.dtype, np.empty(self.count, self.inputs.accumulate))
+
+    @property
+    def untouched(self) -> bool:
+        """True when every tuned input has the bytes of the base here."""
+        first, *others = self.raw
+        return all(other is not None and _same(first, other) for other in others)
+
+    def equal_elements(self) -> np.ndarray:
+        """True for elements whose bytes are those of the base in every tuned input."""
+        width = BYTES[self.inputs.sources[0].dtype]
+        first, *others = [None if raw is None else raw.reshape(-1, width) for raw in self.raw]
+        equal = np.ones(self.count, np.bool_)
+        for other in others:
+            equal &= False if other is None or first is None or other.shape != first.shape else (other == first).all(1)
+        return equal
+
+
+def _same(first: Bytes | None, other: Bytes) -> bool:
+    if first is None or first.size != other.size or first[:64].tobytes() != other[:64].tobytes():
+        return False
+    return first.tobytes() == other.tobytes()
+
+
+def _product(source: LowRank, start: int, count: int, accumulate: Any) -> Floats:
+    # Rank-one terms added one by one: unlike a matrix product, the bits do not depend on the shape of the block.
+    columns = source.shape[1]
+    first, last = start // columns, -(-(start + count) // columns)
+    block = np.zeros((last - first, columns), accumulate)
+    for rank in range(source.down.shape[0]):
+        block += source.up[first:last, rank, None].astype(accumulate) * source.down[rank]
+    return block.reshape(-1)[start - first * columns :][:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All inputs of one output tensor. `sources[0]` is the base (or the first input when a method knows no base)."""
+
+    name: str
+    shape: tuple[int, ...]
+    sources: tuple[Source, ...]
+    labels: tuple[str, ...]
+    files: Files
+    accumulate: Any = np.float32
+    chunk: int = CHUNK
+    seen: Callable[[int, Bytes], None] | None = field(default=None, compare=False)
+
+    @property
+    def count(self) -> int:
+        """Number of tuned inputs: all but the base."""
+        return len(self.sources) - 1
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def chunks(self, start: int = 0, count: int | None = None) -> Iterator[Chunk]:
+        """Chunks of the elements `start` to `start + count`, in order."""
+        end = self.size if count is None else start + count
+        for first in range(start, end, self.chunk):
+            yield self._read(first, min(self.chunk, end - first))
+
+    def _read(self, start: int, count: int) -> Chunk:
+        raw: list[Bytes | None] = []
+        for position, source in enumerate(self.sources):
+            if isinstance(source, LowRank):
+                raw.append(None)
+                continue
+            room = 0 if isinstance(source, Array) else count * BYTES[source.dtype]
+            raw.append(self.files.read(source, start, count, np.empty(room, np.uint8)))
+            if self.seen:
+                self.seen(position, raw[-1])  # pyright: ignore[reportArgumentType]
+        return Chunk(self, start, count, tuple(raw))
+
+    def total(self, function: Callable[[Chunk], Any]) -> Any:
+        """Sum of `function` over all chunks, in float64."""
+        return sum(np.asarray(function(chunk), np.float64) for chunk in self.chunks())
+
+    def gram(self) -> np.ndarray:
+        """Inner products of the deltas of the tuned inputs: (count, count)."""
+
+        def products(chunk: Chunk) -> np.ndarray:
+            rows = [chunk.delta(index) for index in range(self.count)]
+            return np.array([[dot(one, other) for other in rows] for one in rows])
+
+        return self.total(products)
+
+    def nth_magnitudes(self, index: int, ranks: list[int]) -> list[np.float32]:
+        """The |delta| at each rank of ascending order, exactly, in three passes with a fixed amount of memory."""
+        return [self._nth(index, rank) for rank in ranks] if self.size else [np.float32(0)] * len(ranks)
+
+    def _nth(self, index: int, rank: int) -> np.float32:
+        # Radix selection: the bits of non-negative floats sort as their values do. 12, 12 and 8 bits a pass.
+        prefix, remaining = 0, rank
+        for shift, width in ((20, 12), (8, 12), (0, 8)):
+            counts = np.zeros(1 << width, np.int64)
+            for chunk in self.chunks():
+                bits = magnitude_bits(chunk.delta(index))
+                if shift != 20:
+                    bits = bits[(bits >> np.uint32(shift + width)) == prefix]
+                counts += np.bincount((bits >> np.uint32(shift)) & ((1 << width) - 1), minlength=1 << width)
+            below = np.cumsum(counts)
+            digit = int(np.searchsorted(below, remaining, side="right"))
+            remaining -= int(below[digit - 1]) if digit else 0
+            prefix = (prefix << width) | digit
+        return np.array([prefix], np.uint32).view(np.float32)[0]
+
+
+def magnitude_bits(values: Floats) -> np.ndarray:
+    """The bits of |values| as 32-bit floats."""
+    return np.abs(values).astype(np.float32, copy=False).view(np.uint32)
+
+
+def dot(one: Floats, other: Floats) -> float:
+    """Inner product without the threads of a linear algebra library."""
+    return float(np.einsum("i,i", one, other))
+
+
+def is_float(source: Source) -> bool:
+    """True for the types that arithmetic is done on."""
+    return source.dtype in FLOATS
