@@ -1,0 +1,222 @@
+"""Every group metric of many classifiers in one pass over labels, scores and group codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surefoot.stats._intervals import clopper_pearson_bounds
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+LEAST_ROWS = 20
+"""A group with fewer rows is named and left out: the exact 95 percent interval of a share is then 46 points wide."""
+CVAR_SHARE = 0.2
+OUTLIER_SHARE = 0.005
+CALIBRATION_BINS = 10
+_CLIP = 1e-7
+
+LOSSES = ("cross_entropy", "loss_variance", "cvar", "cvar_doro", "calibration_error")
+RATES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMetrics:
+    """The metrics of C classifiers, by group and overall.
+
+    `by_group[name]` is (C, G) and `overall[name]` is (C,); names are `RATES` and, for probabilities, `LOSSES`. NaN:
+    undefined (no rows, or no positives for a true positive rate). `n` (G,) counts rows. `kept` (G,) says which groups
+    have at least `least` rows: worst-group metrics and disparities are over these; `small` names the others.
+    """
+
+    groups: tuple[str, ...]
+    n: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+    by_group: Mapping[str, Floats]
+    overall: Mapping[str, Floats]
+
+    @property
+    def small(self) -> tuple[str, ...]:
+        """The groups that have too few rows to say anything, by name."""
+        return tuple(name for name, kept in zip(self.groups, self.kept, strict=True) if not kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstGroup:
+    """The lowest accuracy over the kept groups: (C,) values, their bounds, and the index of the group."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    group: Codes
+    n: NDArray[np.int64]
+
+
+def group_metrics(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    codes: ArrayLike,
+    *,
+    groups: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    probabilities: bool = True,
+    least: int = LEAST_ROWS,
+) -> GroupMetrics:
+    """Metrics of one classifier, scores (n,), or of C at once, scores (C, n).
+
+    `labels` (n,) are 0 or 1; `codes` (n,) are group numbers 0 to G - 1; a row is called positive when its score is at
+    least `threshold`. With `probabilities` False the scores are decisions and the losses are left out. The losses use
+    the binary cross-entropy of a row: its mean, its variance, CVaR at share 0.2, CVaR-DORO at 0.2 with 0.005 outliers
+    (Zhai et al. 2021, arXiv 2106.06142), and the expected calibration error in ten equal bins. Raises ValueError when
+    the shapes differ, labels are not 0 or 1, or nothing is there.
+    """
+    truth, values, group = _checked(labels, scores, codes)
+    count = int(group.max()) + 1 if groups is None else len(groups)
+    if group.max() >= count or group.min() < 0:
+        raise ValueError(f"group codes must be from 0 to {count - 1}")
+    order = np.argsort((2 * group + truth).astype(np.uint16), kind="stable")
+    truth, values, group = truth[order], values[:, order], group[order]
+    sizes = np.bincount(2 * group + truth, minlength=2 * count).astype(np.int64)
+    positive = _positives(values >= threshold, sizes)
+    rows = sizes.reshape(count, 2)
+    by_group = _rates(positive, rows)
+    overall = {name: rate[:, 0] for name, rate in _rates(positive.sum(1, keepdims=True), rows.sum(0)[None]).items()}
+    if probabilities:
+        losses = _losses(truth, values, group, rows.sum(1))
+        by_group |= {name: value[:, :count] for name, value in losses.items()}
+        overall |= {name: value[:, count] for name, value in losses.items()}
+    names = tuple(groups) if groups is not None else tuple(map(str, range(count)))
+    n = rows.sum(1)
+    return GroupMetrics(groups=names, n=n, kept=n >= least, by_group=by_group, overall=overall)
+
+
+def worst_group(metrics: GroupMetrics, *, level: float = 0.95) -> WorstGroup:
+    """The worst-group accuracy with an interval that holds whichever group is the worst.
+
+    The bounds are the lowest of the groups' exact bounds, each at level 1 - (1 - level) / G (Bonferroni). NaN when no
+    group is large enough.
+    """
+    kept = np.flatnonzero(metrics.kept)
+    accuracy = metrics.by_group["accuracy"][:, kept]
+    if not len(kept):
+        nothing = np.full(len(accuracy), np.nan)
+        none = np.full(len(accuracy), -1)
+        return WorstGroup(value=nothing, low=nothing, high=nothing, group=none, n=np.zeros(len(accuracy), np.int64))
+    n = metrics.n[kept]
+    low, high = clopper_pearson_bounds(np.rint(accuracy * n), n, level=1 - (1 - level) / len(kept))
+    at = accuracy.argmin(axis=1)
+    return WorstGroup(value=accuracy.min(axis=1), low=low.min(axis=1), high=high.min(axis=1), group=kept[at], n=n[at])
+
+
+def disparities(metrics: GroupMetrics) -> dict[str, Floats]:
+    """Largest minus smallest over the kept groups, each (C,): of accuracy, and the fairness differences.
+
+    `demographic_parity` is of selection rates; `equalised_odds` the larger of the differences of true and of false
+    positive rates. Groups in which a rate is undefined do not count for it; NaN when fewer than two are left.
+    """
+    spread = {name: _spread(metrics.by_group[name][:, metrics.kept]) for name in RATES}
+    return {
+        "accuracy_disparity": spread["accuracy"],
+        "demographic_parity": spread["selection_rate"],
+        "equalised_odds": np.fmax(spread["true_positive_rate"], spread["false_positive_rate"]),
+    }
+
+
+def worst_loss(metrics: GroupMetrics, name: str) -> Floats:
+    """The highest value over the kept groups of one of `LOSSES`: (C,), NaN when no group is large enough."""
+    values = metrics.by_group[name][:, metrics.kept]
+    return values.max(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+
+
+def tail_mean(losses: ArrayLike, share: float, outliers: float = 0.0) -> Floats:
+    """CVaR along the last axis: the mean of the highest `share` of the losses, the part of a row counted as a part.
+
+    With `outliers` that share of rows (rounded down) is dropped from the top first: CVaR-DORO.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    n = values.shape[-1]
+    dropped = int(outliers * n)
+    weight = share * (n - dropped)
+    whole = min(int(weight), n - dropped)
+    reach = min(dropped + whole + 1, n)
+    top = -np.sort(np.partition(-values, reach - 1, axis=-1)[..., :reach], axis=-1)
+    total = top[..., dropped : dropped + whole].sum(axis=-1)
+    if dropped + whole < n:
+        total = total + (weight - whole) * top[..., dropped + whole]
+    return total / weight
+
+
+def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Codes, Floats, Codes]:
+    truth, group = np.asarray(labels), np.asarray(codes)
+    values = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if truth.ndim != 1 or truth.shape != group.shape or values.ndim != 2 or values.shape[1] != len(truth):
+        raise ValueError(f"labels {truth.shape}, codes {group.shape} and scores {values.shape} do not fit together")
+    if not len(truth) or not np.isin(truth, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1, and there must be at least one row")
+    if np.isnan(values).any():
+        raise ValueError("scores must be numbers; some are NaN")
+    return truth.astype(np.intp), values, group.astype(np.intp)
+
+
+def _positives(called: NDArray[np.bool_], sizes: NDArray[np.int64]) -> Floats:
+    """Rows called positive by (group, label): (C, G, 2), from rows sorted in that order."""
+    filled = np.flatnonzero(sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]])
+    found = np.zeros((len(called), len(sizes)))
+    found[:, filled] = np.add.reduceat(called, starts, axis=1, dtype=np.int32)
+    return found.reshape(len(called), -1, 2)
+
+
+def _rates(positive: Floats, rows: NDArray[np.int64]) -> dict[str, Floats]:
+    """`positive` (C, G, 2) and `rows` (G, 2), both by label."""
+    negative_rows, positive_rows, n = rows[:, 0], rows[:, 1], rows.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "accuracy": (positive[..., 1] + negative_rows - positive[..., 0]) / n,
+            "selection_rate": positive.sum(-1) / n,
+            "true_positive_rate": positive[..., 1] / positive_rows,
+            "false_positive_rate": positive[..., 0] / negative_rows,
+        }
+
+
+def _losses(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64]) -> dict[str, Floats]:
+    """Each of `LOSSES` as (C, G + 1), overall last."""
+    likelihood = np.where(truth == 1, values, 1 - values)
+    losses = -np.log(np.clip(likelihood, _CLIP, 1.0))
+    ends = np.cumsum(n)
+    parts = [slice(end - size, end) for end, size in zip(ends, n, strict=True)] + [slice(0, int(ends[-1]))]
+    found = {name: np.full((len(values), len(parts)), np.nan) for name in LOSSES}
+    for place, part in enumerate(parts):
+        if part.stop > part.start:
+            inside = losses[:, part]
+            found["cross_entropy"][:, place] = inside.mean(axis=1)
+            found["loss_variance"][:, place] = inside.var(axis=1)
+            found["cvar"][:, place] = tail_mean(inside, CVAR_SHARE)
+            found["cvar_doro"][:, place] = tail_mean(inside, CVAR_SHARE, OUTLIER_SHARE)
+    found["calibration_error"] = _calibration(truth, values, group, len(n))
+    return found
+
+
+def _calibration(truth: Codes, values: Floats, group: Codes, count: int) -> Floats:
+    """Expected calibration error by group and overall: (C, G + 1)."""
+    bins = np.minimum((np.clip(values, 0, 1) * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    cell = (np.arange(len(values))[:, None] * count + group) * CALIBRATION_BINS + bins
+    gaps = np.bincount(cell.ravel(), (values - truth).ravel(), minlength=len(values) * count * CALIBRATION_BINS)
+    gaps = gaps.reshape(len(values), count, CALIBRATION_BINS)
+    n = np.bincount(group, minlength=count)
+    with np.errstate(invalid="ignore"):
+        by_group = np.abs(gaps).sum(-1) / n
+    return np.concatenate([by_group, np.abs(gaps.sum(1)).sum(-1, keepdims=True) / len(truth)], axis=1)
+
+
+def _spread(rate: Floats) -> Floats:
+    if rate.shape[1] < 2:
+        return np.full(len(rate), np.nan)
+    known = np.isfinite(rate)
+    low = np.where(known, rate, np.inf).min(axis=1)
+    high = np.where(known, rate, -np.inf).max(axis=1)
+    return np.where(known.sum(axis=1) >= 2, high - low, np.nan)
