@@ -18,10 +18,7 @@ _LONG = ("kind", "metric", "task", "shift", "group", "replicate", "value", "low"
 
 
 def show(key: Annotated[str, Parameter(help="The beginning of a key.")], /, *, store: StoreOption = None) -> None:
-    """Print one artifact as JSON: its spec, measurements, provenance and files.
-
-    Example: surefoot show 3fa2
-    """
+    """Print one artifact as JSON: its spec, measurements, provenance and files."""
     artifact = Artifact(open_store(store).find(key))
     shown = {
         "key": artifact.key,
@@ -53,12 +50,7 @@ def table(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
     format: Format | None = None,
 ) -> None:
-    """Print measurements, by any field: of a Measurement (metric, task, shift ...) or of a Step (model.samples).
-
-    Without --rows it lists every measurement with its interval.
-
-    Example: surefoot table quickstart --rows model.model --columns shift --where '"metric" = '"'top1'"
-    """
+    """Print measurements, by any field; without --rows it lists every measurement with its interval."""
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
     place = open_store(store)
     if not rows and columns:
@@ -77,10 +69,7 @@ def compare(
     store: StoreOption = None,
     format: Format | None = None,
 ) -> None:
-    """Compare artifacts with a baseline, example by example: difference of scores, interval, McNemar's test.
-
-    Example: surefoot compare 3fa2 77b0
-    """
+    """Compare artifacts with a baseline, example by example: difference of scores, interval, McNemar's test."""
     from surefoot.tasks import compare_examples
 
     if not others:
@@ -89,10 +78,7 @@ def compare(
 
 
 def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
-    """List artifacts whose code changed after they were made. Nothing is recomputed: raise a Step's version for that.
-
-    Example: surefoot stale
-    """
+    """List artifacts whose code changed after they were made; nothing is recomputed."""
     found = stale_artifacts(open_store(store))
     emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
 
@@ -100,10 +86,7 @@ def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
 def export(
     out: Annotated[Path, Parameter(help="A new file: .sqlite, .db or .parquet.")], /, *, store: StoreOption = None
 ) -> None:
-    """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table).
-
-    Example: surefoot export study.sqlite
-    """
+    """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table)."""
     place = open_store(store)
     if out.exists():
         raise SurefootError(f"{out} is there already: remove it or choose another name.")
@@ -132,10 +115,7 @@ def clean(
     yes: Annotated[bool, Parameter(help="Remove; without it the list is only shown.", negative=())] = False,
     store: StoreOption = None,
 ) -> None:
-    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts.
-
-    Example: surefoot clean --keep quickstart --yes
-    """
+    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts."""
     place = open_store(store)
     leftovers = [path for path in place.leftovers() if not holder_is_alive(path)]
     used = {step.key for name in keep for step in walk(open_study(name, ()).steps)}

@@ -43,10 +43,7 @@ def plan(
     workers: int | None = None,
     format: Annotated[Format | None, Parameter(help="Output format; text on a terminal, TSV in a pipe.")] = None,
 ) -> None:
-    """Say what a run would do: what is kept, what is missing, and about how long it takes.
-
-    Example: surefoot plan quickstart
-    """
+    """Say what a run would do: what is kept, what is missing, and about how long it takes."""
     found = plan_of(open_study(study, option).steps, open_store(store))
     emit(_plan_table(found), format)
     print(_plan_sentence(found, workers or os.cpu_count() or 1), file=sys.stderr)
@@ -71,8 +68,6 @@ def run(
     """Make what is missing of a study, test its claims, write its report. What is in the store is kept.
 
     It can be stopped at any moment and run again. Exits with 1 when a Step failed.
-
-    Example: surefoot run quickstart --workers 2
     """
     asked, place = open_study(study, option), open_store(store)
     counts = _make(asked, place, pool, workers, retry)
@@ -96,8 +91,6 @@ def why(
     """Say which field makes a Step new: it is compared with the most similar artifact of its kind in the store.
 
     STUDY may be a JSON file with the spec of one Step.
-
-    Example: surefoot why quickstart 3fa2
     """
     place = open_store(store)
     steps = _asked_steps(study, option, key)
@@ -116,10 +109,7 @@ def check(
     strict: Annotated[bool, Parameter(help="Fail on undecided claims, too.", negative=())] = False,
     format: Format | None = None,
 ) -> int:
-    """Test the claims of a study on what the store holds. Exits with 1 when one is contradicted: a gate for CI.
-
-    Example: surefoot check quickstart --strict
-    """
+    """Test the claims of a study on what the store holds. Exits with 1 when one is contradicted: a gate for CI."""
     decided = _decided(open_study(study, option), open_store(store))
     emit(_claim_table(decided), format)
     failing = {"contradicted", "undecided"} if strict else {"contradicted"}
@@ -135,10 +125,7 @@ def report(
     out: Annotated[Path | None, Parameter(help="The HTML file. Default: ./STUDY.html.")] = None,
     show: Annotated[bool | None, Parameter(name="--open", help="Open it in a browser. Default: on a terminal.")] = None,
 ) -> None:
-    """Write the report of a study from what the store holds: one HTML file that needs no network.
-
-    Example: surefoot report quickstart --out quickstart.html
-    """
+    """Write the report of a study from what the store holds: one HTML file that needs no network."""
     path = _write(open_study(study, option), open_store(store), out)
     print(path)
     if show if show is not None else sys.stdout.isatty():

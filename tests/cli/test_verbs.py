@@ -1,0 +1,187 @@
+"""The verbs, on a small study that really runs."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+STUDY = Path(__file__).with_name("arithmetic_study.py")
+Verb = Callable[..., Any]
+
+
+@pytest.fixture
+def finished(surefoot: Verb) -> Verb:
+    """The command, in a directory where the study was run."""
+    ended = surefoot("run", STUDY, "--pool", "here", "--no-open")
+    assert ended.code == 0, ended.err
+    return surefoot
+
+
+def test_plan_lists_what_is_missing_and_makes_nothing(surefoot: Verb, tmp_path: Path) -> None:
+    ended = surefoot("plan", STUDY, "--format", "tsv")
+    lines = ended.out.splitlines()
+    assert lines[0] == "state\tkey\tkind\tstep"
+    assert [line.split("\t")[0] for line in lines[1:]] == ["missing"] * 8
+    assert "0 Steps kept, 8 to make" in ended.err
+    assert not (tmp_path / "surefoot-store").exists()
+
+
+def test_run_makes_the_steps_tests_the_claims_and_writes_the_report(surefoot: Verb, tmp_path: Path) -> None:
+    ended = surefoot("run", STUDY, "--pool", "here", "--no-open")
+    assert ended.code == 0
+    assert "8 Steps made" in ended.err
+    assert "supported: Sums are above the bound." in ended.out
+    assert "Sums are below 100." in (tmp_path / "arithmetic_study.html").read_text()
+
+
+def test_a_second_run_keeps_everything(finished: Verb) -> None:
+    ended = finished("run", STUDY, "--pool", "here", "--no-open")
+    assert "8 Steps kept, 0 to make" in ended.err
+
+
+def test_a_failing_step_gives_exit_code_1_and_blocks_only_its_users(surefoot: Verb) -> None:
+    ended = surefoot("run", STUDY, "-o", "adds=1,13", "--pool", "here", "--no-open")
+    assert ended.code == 1
+    assert "ValueError: 13 is not added here" in ended.err
+    assert "2 failed, 0 blocked" in ended.err
+    again = surefoot("run", STUDY, "-o", "adds=1,13", "--pool", "here", "--no-open")
+    assert "in an earlier run" in again.err
+    assert "0 Steps made" in again.err
+    assert "2 failed" in surefoot("run", STUDY, "-o", "adds=1,13", "--pool", "here", "--no-open", "--retry").err
+
+
+def test_why_names_the_field_that_makes_a_step_new(finished: Verb) -> None:
+    asked = json.loads(finished("why", STUDY, "-o", "adds=1,7", "--format", "json").out)
+    assert {(row["field"], row["asked"]) for row in asked} == {("add", "7")}
+
+
+def test_why_of_a_step_that_is_kept_says_that_nothing_is_new(finished: Verb) -> None:
+    key = finished("plan", STUDY, "--format", "tsv").out.splitlines()[1].split("\t")[1]
+    assert "nothing is new" in finished("why", STUDY, key, "--format", "tsv").out
+
+
+def test_check_is_a_gate(finished: Verb) -> None:
+    assert finished("check", STUDY).code == 0
+    refused = finished("check", STUDY, "-o", "bound=50", "--format", "json")
+    assert refused.code == 1
+    assert [row["verdict"] for row in json.loads(refused.out)] == ["contradicted", "supported"]
+
+
+def test_an_undecided_claim_fails_only_when_strict(surefoot: Verb) -> None:
+    assert surefoot("check", STUDY).code == 0
+    assert surefoot("check", STUDY, "--strict").code == 1
+
+
+def test_show_prints_the_artifact_as_json(finished: Verb) -> None:
+    key = finished("plan", STUDY, "--format", "tsv").out.splitlines()[1].split("\t")[1]
+    shown = json.loads(finished("show", key[:8]).out)
+    assert shown["key"] == key
+    assert shown["provenance"]["files"]
+    assert shown["measurements"][0]["metric"] == "number"
+
+
+def test_table_pivots_by_fields_of_steps_and_of_measurements(finished: Verb) -> None:
+    ended = finished(
+        "table", STUDY, "--rows", "number.value", "--columns", "shift", "--where", "\"metric\" = 'total'",
+        "--format", "tsv",
+    )  # fmt: skip
+    assert ended.out == "number.value\tby 1\tby 2\n0\t1.0\t2.0\n1\t2.0\t3.0\n"
+
+
+def test_table_speaks_latex_and_json_and_parquet(finished: Verb, tmp_path: Path) -> None:
+    arguments = ("table", STUDY, "--rows", "shift", "--where", "\"metric\" = 'total'")
+    assert r"\begin{tabular}{ll}" in finished(*arguments, "--format", "latex").out
+    assert json.loads(finished(*arguments, "--format", "json").out)[0] == {"shift": "by 1", "value": 1.5}
+    finished(*arguments, "--out", tmp_path / "t.parquet")
+    assert duckdb.read_parquet(str(tmp_path / "t.parquet")).fetchall() == [("by 1", 1.5), ("by 2", 2.5)]
+
+
+def test_compare_pairs_the_answers_by_example(finished: Verb) -> None:
+    lines = finished("plan", STUDY, "--format", "tsv").out.splitlines()
+    good, bad = [line.split("\t")[1] for line in lines if "Answers" in line]
+    row = json.loads(finished("compare", good, bad, "--format", "json").out)[0]
+    assert row["examples"] == 40
+    assert row["difference"] == pytest.approx(row["mean b"] - row["mean a"])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert row["McNemar p"] < 1e-4
+
+
+def test_compare_refuses_artifacts_without_examples(finished: Verb) -> None:
+    lines = finished("plan", STUDY, "--format", "tsv").out.splitlines()
+    number = next(line.split("\t")[1] for line in lines if "Number" in line)
+    ended = finished("compare", number, number)
+    assert ended.code == 2
+    assert "keeps no per-example scores" in ended.err
+
+
+def test_export_to_sqlite_holds_every_measurement(finished: Verb, tmp_path: Path) -> None:
+    assert finished("export", tmp_path / "all.sqlite").code == 0
+    with sqlite3.connect(tmp_path / "all.sqlite") as connection:
+        totals = connection.execute("SELECT value FROM measurements WHERE metric = 'total' ORDER BY value").fetchall()
+        edges = connection.execute("SELECT count(*) FROM edges").fetchone()
+    connection.close()
+    assert totals == [(1.0,), (2.0,), (2.0,), (3.0,)]
+    assert edges == (4,)
+    assert "is there already" in finished("export", tmp_path / "all.sqlite").err
+
+
+def test_export_to_parquet_joins_measurements_and_steps(finished: Verb, tmp_path: Path) -> None:
+    finished("export", tmp_path / "all.parquet")
+    rows = duckdb.sql(
+        f"SELECT kind, value FROM '{tmp_path}/all.parquet' WHERE metric = 'number' ORDER BY value"
+    ).fetchall()
+    assert rows == [("arithmetic_study.Number", 0.0), ("arithmetic_study.Number", 1.0)]
+
+
+def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path) -> None:
+    assert finished("stale", "--format", "tsv").out.splitlines() == ["kind\tkey\treason"]
+    provenance = next((tmp_path / "surefoot-store").glob("*/*/provenance.json"))
+    provenance.write_text(json.dumps(json.loads(provenance.read_text()) | {"source": "another"}))
+    assert "source of its module changed" in finished("stale", "--format", "tsv").out
+
+
+def test_clean_shows_first_and_removes_only_when_told(finished: Verb, tmp_path: Path) -> None:
+    left = tmp_path / "surefoot-store" / "arithmetic_study.Sum" / f"{'a' * 20}.part"
+    left.mkdir()
+    assert str(left.name) in finished("clean").out
+    assert left.exists()
+    finished("clean", "--keep", STUDY, "--yes")
+    assert not left.exists()
+    assert "8 Steps kept" in finished("plan", STUDY).err
+
+
+def test_clean_with_keep_removes_what_no_study_uses(finished: Verb) -> None:
+    finished("run", STUDY, "-o", "count=3", "--pool", "here", "--no-open")
+    finished("clean", "--keep", STUDY, "--yes")
+    assert "8 Steps kept, 3 to make" in finished("plan", STUDY, "-o", "count=3").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "quickstrat"), "Did you mean 'quickstart'?"),
+        (("plan", "none.py"), "There is no study file none.py"),
+        (("plan", STUDY, "-o", "cuont=3"), "has no option 'cuont'"),
+        (("plan", STUDY, "-o", "count=many"), "Option count must be int"),
+        (("plan", STUDY, "-o", "count"), "must have the form name=value"),
+        (("run", STUDY, "--pool", "moon"), "There is no pool named 'moon'"),
+        (("show", "ffff"), "no artifact"),
+        (("why", "none.json"), "There is no spec file none.json"),
+        (("table", "--where", "nonsense ("), "The query cannot be answered"),
+        (("export", "x.csv"), "suffix must be"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(surefoot: Verb, arguments: tuple[object, ...], message: str) -> None:
+    ended = surefoot(*arguments)
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_store_that_is_a_file_is_refused(surefoot: Verb, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("")
+    assert "must be a directory" in surefoot("plan", STUDY, "--store", tmp_path / "store").err
