@@ -10,7 +10,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.data._concepts import Emoji, read_emoji, read_names
 from surefoot.data._iconify import Icon, read_icon_set
 from surefoot.data._matching import hexcodes_of
-from surefoot.data._render import UnsafeDrawingError, render
+from surefoot.data._render import RefusedDrawingError, render
 from surefoot.data._source import fetch
 from surefoot.data._styles import EMOJIBASE, STYLES, Style, style
 
@@ -67,7 +67,8 @@ def read_style(chosen: Style, size: int) -> tuple[tuple[Icon, ...], dict[str, Em
         code_points = read_icon_set(fetch(STYLES[chosen.names_from].source), size=size).code_points
     package = fetch(EMOJIBASE)
     emoji = read_emoji(package)
-    hexcodes = hexcodes_of(icon_set.icons, code_points, {} if code_points else read_names(package))
+    names = {} if code_points else read_names(package)
+    hexcodes = hexcodes_of(icon_set.icons, code_points, names, dict(chosen.renamed))
     return icon_set.icons, {name: emoji[code] for name, code in hexcodes.items() if code in emoji}
 
 
@@ -107,7 +108,7 @@ def _draw_all(
         try:
             images[len(items)] = render(icon.svg, step.size)
             items.append(_describe(icon, step.style, shown.get(icon.name)))
-        except UnsafeDrawingError as error:
+        except RefusedDrawingError as error:
             refused.append({"name": icon.name, "reason": str(error)})
     return images[: len(items)], items, refused
 

@@ -8,11 +8,14 @@ from surefoot.data._iconify import Icon
 _FLAG_PREFIXES = ("flag-for-flag-", "flag-for-")
 
 
-def hexcodes_of(icons: Iterable[Icon], code_points: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+def hexcodes_of(
+    icons: Iterable[Icon], code_points: Mapping[str, str], names: Mapping[str, str], renamed: Mapping[str, str]
+) -> dict[str, str]:
     """The hexcode of every drawing that can be told, by the drawing's name; each hexcode goes to one drawing.
 
     `code_points` maps code points to names of drawings and is exact; without it `names` (compact English names to
-    hexcodes) decides, a drawing's own name before its aliases. Drawings that the makers dropped come last.
+    hexcodes) decides, a drawing's own name before its aliases, with the corrections of `renamed`. Drawings that the
+    makers dropped come last.
     """
     ordered = sorted(icons, key=lambda icon: icon.hidden)
     by_name = {name: icon.name for icon in ordered for name in icon.names}
@@ -21,7 +24,7 @@ def hexcodes_of(icons: Iterable[Icon], code_points: Mapping[str, str], names: Ma
     pairs = (
         [(by_name[name], normal_hexcode(code)) for code, name in code_points.items() if name in by_name]
         if code_points
-        else list(_guesses(ordered, names))
+        else list(_guesses(ordered, names, renamed))
     )
     for name, hexcode in pairs:
         if name not in found and hexcode not in taken:
@@ -30,13 +33,13 @@ def hexcodes_of(icons: Iterable[Icon], code_points: Mapping[str, str], names: Ma
     return found
 
 
-def _guesses(icons: Iterable[Icon], names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+def _guesses(icons: Iterable[Icon], names: Mapping[str, str], renamed: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Every drawing by its own name, and then the rest by their aliases."""
     icons = list(icons)
     for own in (True, False):
         for icon in icons:
             for name in icon.names[:1] if own else icon.names[1:]:
-                hexcode = names.get(compact_name(_usual(name)))
+                hexcode = names.get(compact_name(renamed.get(name, _usual(name))))
                 if hexcode:
                     yield icon.name, hexcode
 

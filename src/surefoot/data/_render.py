@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 4 << 20
 MAX_ELEMENTS = 50_000
 MAX_REFERENCES = 2_000
-MAX_SIZE = 4096
+_WHITE = 250
 
 _SHAPES = "svg g defs symbol use path circle ellipse rect line polyline polygon title desc clipPath mask pattern switch"
 _PAINT = "linearGradient radialGradient stop filter"
@@ -27,22 +27,22 @@ ALLOWED_ELEMENTS = frozenset(f"{_SHAPES} {_PAINT} {_FILTERS}".split())
 _URL = re.compile(r"url\(\s*['\"]?\s*(?!#)", re.IGNORECASE)
 
 
-class UnsafeDrawingError(SurefootError):
+class RefusedDrawingError(SurefootError):
     """A drawing that is refused, with the reason."""
 
 
 def check_svg(svg: str) -> None:
-    """Refuse a document that is too large or that points outside itself. Raises `UnsafeDrawingError`."""
+    """Refuse a document that is too large or that points outside itself. Raises `RefusedDrawingError`."""
     if len(svg) > MAX_CHARACTERS:
-        raise UnsafeDrawingError(f"it has {len(svg):,} characters; {MAX_CHARACTERS:,} are allowed")
+        raise RefusedDrawingError(f"it has {len(svg):,} characters; {MAX_CHARACTERS:,} are allowed")
     if "<!" in svg or "<?" in svg:
-        raise UnsafeDrawingError("it declares a document type, an entity, or a processing instruction")
+        raise RefusedDrawingError("it declares a document type, an entity, or a processing instruction")
     try:
         elements = list(ElementTree.fromstring(svg).iter())
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise UnsafeDrawingError(f"it is not well-formed XML ({error})") from error
+        raise RefusedDrawingError(f"it is not well-formed XML ({error})") from error
     if len(elements) > MAX_ELEMENTS:
-        raise UnsafeDrawingError(f"it has {len(elements):,} elements; {MAX_ELEMENTS:,} are allowed")
+        raise RefusedDrawingError(f"it has {len(elements):,} elements; {MAX_ELEMENTS:,} are allowed")
     for element in elements:
         _check_element(element)
     _check_references(elements)
@@ -51,7 +51,7 @@ def check_svg(svg: str) -> None:
 def render(svg: str, size: int) -> "np.ndarray":
     """Draw a checked document on white: an array of (`size`, `size`, 3) uint8 in sRGB.
 
-    The document's own width and height must be `size`. Raises `UnsafeDrawingError` when it is refused or cannot be
+    The document's own width and height must be `size`. Raises `RefusedDrawingError` when it is refused or cannot be
     drawn.
     """
     import numpy as np
@@ -61,7 +61,9 @@ def render(svg: str, size: int) -> "np.ndarray":
     with Image.open(io.BytesIO(png)) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     if pixels.shape != (size, size, 3):
-        raise UnsafeDrawingError(f"it was drawn as {pixels.shape[1]} x {pixels.shape[0]} pixels, not {size} x {size}")
+        raise RefusedDrawingError(f"it was drawn as {pixels.shape[1]} x {pixels.shape[0]} pixels, not {size} x {size}")
+    if pixels.min() >= _WHITE:
+        raise RefusedDrawingError("it is blank: white on white")
     return pixels
 
 
@@ -73,21 +75,21 @@ def render_png(svg: str) -> bytes:
     try:
         return resvg_py.svg_to_bytes(svg_string=svg, background="#ffffff", skip_system_fonts=True)
     except ValueError as error:
-        raise UnsafeDrawingError(f"it cannot be drawn ({error})") from error
+        raise RefusedDrawingError(f"it cannot be drawn ({error})") from error
 
 
 def _check_element(element: ElementTree.Element) -> None:
     name = _local(element.tag)
     if name not in ALLOWED_ELEMENTS:
-        raise UnsafeDrawingError(f"it has a <{name}> element")
+        raise RefusedDrawingError(f"it has a <{name}> element")
     for key, value in element.attrib.items():
         attribute = _local(key)
         if attribute == "href" and not value.lstrip().startswith("#"):
-            raise UnsafeDrawingError(f"it refers to something outside itself ({value[:60]})")
+            raise RefusedDrawingError(f"it refers to something outside itself ({value[:60]})")
         if "\\" in value or _URL.search(value):
-            raise UnsafeDrawingError(f"the attribute {attribute} refers to something outside itself ({value[:60]})")
+            raise RefusedDrawingError(f"the attribute {attribute} refers to something outside itself ({value[:60]})")
         if attribute.startswith("on"):
-            raise UnsafeDrawingError(f"it has an event handler ({attribute})")
+            raise RefusedDrawingError(f"it has an event handler ({attribute})")
 
 
 def _check_references(elements: list[ElementTree.Element]) -> None:
@@ -99,7 +101,7 @@ def _check_references(elements: list[ElementTree.Element]) -> None:
         target, depth = waiting.pop()
         total += 1
         if total > MAX_REFERENCES or depth > 16:
-            raise UnsafeDrawingError("its references multiply without bound")
+            raise RefusedDrawingError("its references multiply without bound")
         waiting.extend((inner, depth + 1) for inner in held.get(target, ()))
 
 

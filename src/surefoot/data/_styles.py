@@ -1,6 +1,7 @@
 """The eleven drawing styles of one concept space, and the text that belongs to them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.data._source import Source
@@ -11,7 +12,8 @@ class Style:
     """A set of drawings in one hand: `icons` is the number of drawings in its package.
 
     `names_from` is the style whose table of code points this one's names follow where it has none of its own.
-    `design` is equal for styles that share their designs: never count them as independent sources.
+    `design` is equal for styles that share their designs: never count them as independent sources. `renamed` are
+    drawings whose name would mislead, or that nobody else uses, with the usual English name of what they show.
     """
 
     name: str
@@ -20,10 +22,81 @@ class Style:
     design: str
     source: Source
     names_from: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+# Found by looking at every drawing beside the same concept in four other styles.
+_FXEMOJI_NAMES = {
+    "2hearts": "two hearts",
+    "anguish": "anguished face",
+    "aok": "OK hand",
+    "blackpushpin": "pushpin",
+    "blonde": "person: blond hair",
+    "bouquetofflowers": "bouquet",
+    "bow": "ribbon",
+    "bullhorn": "loudspeaker",
+    "catside": "cat",
+    "chilipepper": "hot pepper",
+    "construct": "construction worker",
+    "crying": "crying face",
+    "dissapointedrelief": "sad but relieved face",
+    "dogside": "dog",
+    "cat": "cat face",
+    "dog": "dog face",
+    "down": "backhand index pointing down",
+    "dragonhead": "dragon face",
+    "dragonside": "dragon",
+    "evergreen": "evergreen tree",
+    "fallingleaf": "fallen leaf",
+    "fishcakeswirl": "fish cake with swirl",
+    "flexbicep": "flexed biceps",
+    "frontfacingchick": "front-facing baby chick",
+    "gma": "old woman",
+    "gpa": "old man",
+    "hampster": "hamster",
+    "heartarrow": "heart with arrow",
+    "heartblue": "blue heart",
+    "heartgreen": "green heart",
+    "heartpurple": "purple heart",
+    "heartyellow": "yellow heart",
+    "heels": "high-heeled shoe",
+    "keyboard": "",
+    "leopardside": "leopard",
+    "loudlycrying": "loudly crying face",
+    "manltepiececlock": "mantelpiece clock",
+    "mensshoe": "man’s shoe",
+    "meridianglobe": "globe with meridians",
+    "monkeyhear": "hear-no-evil monkey",
+    "monkeysee": "see-no-evil monkey",
+    "monkeyspeak": "speak-no-evil monkey",
+    "mouse": "mouse face",
+    "mouseside": "mouse",
+    "pig": "pig face",
+    "pigside": "pig",
+    "pigsnout": "pig nose",
+    "pout": "person pouting",
+    "pouting": "enraged face",
+    "present": "wrapped gift",
+    "screamfear": "face screaming in fear",
+    "spurtingwhale": "spouting whale",
+    "studiomic": "studio microphone",
+    "tennisball": "tennis",
+    "tiger": "tiger face",
+    "tigerside": "tiger",
+    "toykotower": "Tokyo tower",
+    "up": "index pointing up",
+    "videocasette": "videocassette",
+    "waningbibbousmoon": "waning gibbous moon",
+    "waving": "waving hand",
+    "wave": "water wave",
+    "window": "",
+    "winking": "winking face",
+    "womansshirt": "woman’s clothes",
+}
 
 
 def _style(
-    name: str, title: str, icons: int, package: tuple[str, int, str], credit: tuple[str, str, str], **more: str
+    name: str, title: str, icons: int, package: tuple[str, int, str], credit: tuple[str, str, str], **more: Any
 ) -> Style:
     version, size, sha256 = package
     licence, author, url = credit
@@ -127,6 +200,7 @@ _ALL = (
         1034,
         ("1.2.2", 1034876, "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef"),
         ("Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"),
+        renamed=tuple(_FXEMOJI_NAMES.items()),
     ),
 )
 
