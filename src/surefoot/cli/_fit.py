@@ -18,5 +18,5 @@ fit.command(
     "surefoot.cli._fit_shift:shift",
     name="shift",
     help="Fit the line of accuracy under shift on accuracy in distribution; effective robustness of each model.\n\n"
-    "Example: surefoot fit shift accuracies.csv --reference val --shift imagenetv2",
+    "Example: surefoot fit shift accuracies.csv --x val --shifts imagenetv2",
 )

@@ -80,7 +80,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "evaluate": (
             "_evaluate:evaluate",
             "Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals.",
-            "Example: surefoot evaluate --model ViT-B-32 --pretrained model.safetensors --images photos --classes classes.txt",
+            "Example: surefoot evaluate --model ViT-B-32 --pretrained model.safetensors --images photos "
+            "--classes classes.txt",
         ),
         "fit": ("_fit:fit", "Fit laws to a table: scaling, learning curves, robustness under shift.", ""),
         "weights": ("_weights:weights", "Checkpoint arithmetic: merge, patch, average, compare, verify.", ""),
