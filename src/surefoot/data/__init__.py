@@ -2,8 +2,20 @@
 
 from surefoot.data._archive import read_members as read_members
 from surefoot.data._classification import ClassificationSet as ClassificationSet
+from surefoot.data._concepts import LOCALES as LOCALES
 from surefoot.data._drawings import Drawings as Drawings
+from surefoot.data._folder import ImageFolder as ImageFolder
+from surefoot.data._folder import image_folder as image_folder
 from surefoot.data._pairs import TrainingPairs as TrainingPairs
+from surefoot.data._photos import count_images as count_images
+from surefoot.data._photos import load_images as load_images
+from surefoot.data._sheet import Section as Section
+from surefoot.data._sheet import contact_sheet_html as contact_sheet_html
+from surefoot.data._sheet import contact_sheet_png as contact_sheet_png
+from surefoot.data._sheet import credits_of as credits_of
+from surefoot.data._sheet import folder_section as folder_section
+from surefoot.data._sheet import sample_pictures as sample_pictures
+from surefoot.data._sheet import style_section as style_section
 from surefoot.data._source import Source as Source
 from surefoot.data._source import cache_directory as cache_directory
 from surefoot.data._source import fetch as fetch
@@ -14,14 +26,38 @@ from surefoot.data._styles import Style as Style
 
 __all__ = [
     "EMOJIBASE",
+    "LOCALES",
     "STYLES",
     "ClassificationSet",
     "Drawings",
+    "ImageFolder",
+    "Section",
     "Source",
     "Style",
     "TrainingPairs",
     "cache_directory",
+    "contact_sheet_html",
+    "contact_sheet_png",
+    "count_images",
+    "credits_of",
     "fetch",
+    "folder_section",
+    "image_folder",
     "is_cached",
+    "load_images",
     "read_members",
+    "sample_pictures",
+    "style_section",
 ]
+from surefoot.data._tabular import FileTable as FileTable
+from surefoot.data._tabular import PublicTable as PublicTable
+from surefoot.data._tabular import Table as Table
+from surefoot.data._tabular import file_table as file_table
+from surefoot.data._tabular_design import PARTS as PARTS
+from surefoot.data._tabular_design import Design as Design
+from surefoot.data._tabular_design import Part as Part
+from surefoot.data._tabular_design import Parts as Parts
+from surefoot.data._tabular_design import open_design as open_design
+from surefoot.data._tabular_read import TableArrays as TableArrays
+from surefoot.data._tabular_read import open_table as open_table
+from surefoot.data._tabular_recipes import RECIPES as RECIPES

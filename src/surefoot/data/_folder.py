@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.data._drawings import CREDIT, IMAGES, ITEMS, LARGEST, SMALLEST, write_json
 from surefoot.data._listing import ClassTable, Labelled, content_digest, list_pictures, read_classes, too_large
-from surefoot.data._photos import UnreadablePictureError, decode, read_stored, square
+from surefoot.data._photos import RefusedPictureError, decode, read_stored, square
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -100,7 +100,7 @@ def _decode_all(pictures: list[Labelled], step: ImageFolder, out: Path) -> tuple
             report_progress(out, row, len(pictures))
         try:
             picture = _decode(item, step.size)
-        except UnreadablePictureError as error:
+        except RefusedPictureError as error:
             refused.append({"name": item.name, "reason": str(error)})
             continue
         if images is not None and step.size:
@@ -115,7 +115,7 @@ def _decode_all(pictures: list[Labelled], step: ImageFolder, out: Path) -> tuple
 
 def _decode(item: Labelled, size: int | None) -> "Image.Image":
     if too_large(item):
-        raise UnreadablePictureError(f"it has {item.stored.size:,} bytes")
+        raise RefusedPictureError(f"it has {item.stored.size:,} bytes")
     return decode(read_stored(item.stored), at_least=2 * size if size else _CHECK_SIZE)
 
 

@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 256 << 20
 MAX_PIXELS = 80_000_000
 
 
-class UnreadablePictureError(SurefootError):
+class RefusedPictureError(SurefootError):
     """A picture that is refused, with the reason."""
 
 
@@ -38,7 +38,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
     """A picture from its encoded bytes: upright (EXIF), RGB, transparency on white, the first frame only.
 
     With `at_least` a JPEG is decoded at the smallest scale that keeps both sides that long, which is many times
-    faster. Raises `UnreadablePictureError`.
+    faster. Raises `RefusedPictureError`.
     """
     from PIL import Image, ImageOps
 
@@ -48,16 +48,16 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         try:
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
             if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadablePictureError(f"it has {picture.width} x {picture.height} pixels")
+                raise RefusedPictureError(f"it has {picture.width} x {picture.height} pixels")
             if at_least is not None:
                 picture.draft("RGB", (at_least, at_least))
             picture.load()
             return _on_white(ImageOps.exif_transpose(picture))
-        except UnreadablePictureError:
+        except RefusedPictureError:
             raise
         except (Exception, Image.DecompressionBombWarning) as error:
             # Decoders of broken files raise errors of nearly every type.
-            raise UnreadablePictureError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
+            raise RefusedPictureError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def read_stored(stored: Stored) -> bytes:
@@ -122,7 +122,7 @@ def _rows(indices: Iterable[int] | None, count: int) -> Sequence[int]:
 def _open(stored: Stored) -> "Image.Image":
     try:
         return decode(read_stored(stored))
-    except UnreadablePictureError as error:
+    except RefusedPictureError as error:
         raise SurefootError(f"The picture at byte {stored.offset} of {stored.file}: {error}.") from error
 
 

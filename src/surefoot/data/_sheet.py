@@ -4,13 +4,15 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surefoot.core import SurefootError
 from surefoot.data._drawings import CREDIT, ITEMS, credit_of, read_json, read_style
-from surefoot.data._photos import count_images, load_images, square
+from surefoot.data._listing import list_pictures
+from surefoot.data._photos import RefusedPictureError, count_images, decode, load_images, read_stored, square
 from surefoot.data._render import render_png
 from surefoot.data._split import WIDELY_DRAWN, shuffled
 from surefoot.data._styles import style
@@ -58,6 +60,19 @@ def style_section(name: str, n: int, *, seed: int = 0, size: int = 64) -> Sectio
     common = {item.hexcode: key for key, item in shown.items() if item.since <= WIDELY_DRAWN and not item.variant}
     pictures = [(shown[common[code]].label, render_png(drawn[common[code]].svg)) for code in shuffled(common, seed)[:n]]
     return Section(title=chosen.title, credit=_credit_line(credit_of(chosen)), pictures=tuple(pictures))
+
+
+def folder_section(path: Path, n: int, *, seed: int = 0, size: int = 64) -> Section:
+    """`n` pictures of an engineer's own folder or shards; those that cannot be decoded are left out."""
+    by_name = {item.name: item for item in list_pictures(path)}
+    pictures: list[LabelledPicture] = []
+    for name in shuffled(by_name, seed):
+        with suppress(RefusedPictureError):
+            data = read_stored(by_name[name].stored)
+            pictures.append((by_name[name].label or name, _png(decode(data, at_least=2 * size), size)))
+        if len(pictures) == n:
+            break
+    return Section(title=path.name, credit=f"From {path}", pictures=tuple(pictures))
 
 
 def contact_sheet_html(sections: Sequence[Section], *, title: str = "Contact sheet") -> str:

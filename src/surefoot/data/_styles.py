@@ -9,7 +9,7 @@ from surefoot.data._source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A set of drawings in one hand: `icons` is the number of drawings in its package.
+    """A set of drawings in one hand: `icons` is the number of drawings in its package, `concepts` of what they show.
 
     `names_from` is the style whose table of code points this one's names follow where it has none of its own.
     `design` is equal for styles that share their designs: never count them as independent sources. `renamed` are
@@ -19,6 +19,7 @@ class Style:
     name: str
     title: str
     icons: int
+    concepts: int
     design: str
     source: Source
     names_from: str = ""
@@ -55,7 +56,7 @@ _FXEMOJI_NAMES = {
     "gpa": "old man",
     "hampster": "hamster",
     "heartarrow": "heart with arrow",
-    "heartblue": "blue heart",
+    "heartblue": "",
     "heartgreen": "green heart",
     "heartpurple": "purple heart",
     "heartyellow": "yellow heart",
@@ -96,9 +97,15 @@ _FXEMOJI_NAMES = {
 
 
 def _style(
-    name: str, title: str, icons: int, package: tuple[str, int, str], credit: tuple[str, str, str], **more: Any
+    name: str,
+    title: str,
+    counts: tuple[int, int],
+    package: tuple[str, int, str],
+    credit: tuple[str, str, str],
+    **more: Any,
 ) -> Style:
     version, size, sha256 = package
+    icons, concepts = counts
     licence, author, url = credit
     source = Source(
         registry="npm",
@@ -110,7 +117,8 @@ def _style(
         author=author,
         url=url,
     )
-    return Style(name=name, title=title, icons=icons, design=more.pop("design", name), source=source, **more)
+    design = more.pop("design", name)
+    return Style(name=name, title=title, icons=icons, concepts=concepts, design=design, source=source, **more)
 
 
 _NOTO = ("Apache-2.0", "Google Inc", "https://github.com/googlefonts/noto-emoji")
@@ -121,35 +129,35 @@ _ALL = (
     _style(
         "noto",
         "Noto",
-        3819,
+        (3819, 1460),
         ("1.2.9", 3102958, "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
         _NOTO,
     ),
     _style(
         "noto-v1",
         "Noto, first generation",
-        2162,
+        (2162, 1115),
         ("1.2.5", 1587591, "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
         _NOTO,
     ),
     _style(
         "twemoji",
         "Twemoji",
-        4169,
+        (4169, 1722),
         ("1.2.5", 1555888, "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
         ("CC-BY-4.0", "Twitter", "https://github.com/jdecked/twemoji"),
     ),
     _style(
         "openmoji",
         "OpenMoji",
-        4579,
+        (4579, 1721),
         ("1.2.29", 1264633, "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
         ("CC-BY-SA-4.0", "OpenMoji", "https://github.com/hfg-gmuend/openmoji"),
     ),
     _style(
         "fluent-emoji",
         "Fluent, three-dimensional",
-        3174,
+        (3174, 1413),
         ("1.2.7", 14323330, "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),
         _FLUENT,
         design="fluent",
@@ -158,7 +166,7 @@ _ALL = (
     _style(
         "fluent-emoji-flat",
         "Fluent, flat",
-        3174,
+        (3174, 1413),
         ("1.2.6", 1172438, "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
         _FLUENT,
         design="fluent",
@@ -166,7 +174,7 @@ _ALL = (
     _style(
         "fluent-emoji-high-contrast",
         "Fluent, black and white",
-        1594,
+        (1594, 1413),
         ("1.2.6", 1054969, "0b92d48c90d2200bd499e3cdd09a127ca6a8c8ddefd34c35eb5a1e4994012ae0"),
         _FLUENT,
         design="fluent",
@@ -174,7 +182,7 @@ _ALL = (
     _style(
         "emojione",
         "EmojiOne 2",
-        1834,
+        (1834, 1320),
         ("1.2.3", 687690, "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"),
         _EMOJI_TWO,
         design="emojione",
@@ -182,7 +190,7 @@ _ALL = (
     _style(
         "emojione-monotone",
         "EmojiOne 2, line drawings",
-        1403,
+        (1403, 1310),
         ("1.2.1", 1094642, "40b90004bafb406b59266155ef9b7e1dd67bf2947fc8db8d07388776f4d0d04e"),
         _EMOJI_TWO,
         design="emojione",
@@ -190,14 +198,14 @@ _ALL = (
     _style(
         "emojione-v1",
         "EmojiOne 1",
-        1262,
+        (1262, 1125),
         ("1.2.3", 3704153, "6641d59d48a42823fdc2b84e7427e9f302944eb98d2c7d94d6e67c139e7b37b3"),
         ("CC-BY-SA-4.0", "Emoji One", "https://github.com/joypixels/emojione-legacy"),
     ),
     _style(
         "fxemoji",
         "FxEmoji",
-        1034,
+        (1034, 725),
         ("1.2.2", 1034876, "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef"),
         ("Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"),
         renamed=tuple(_FXEMOJI_NAMES.items()),

@@ -1,0 +1,91 @@
+"""The verbs of data: list, get and show what can be trained and tested on."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from surefoot.cli._output import Format, emit
+from surefoot.core import SurefootError, Table
+from surefoot.data import (
+    EMOJIBASE,
+    STYLES,
+    Section,
+    Source,
+    contact_sheet_html,
+    contact_sheet_png,
+    fetch,
+    folder_section,
+    is_cached,
+    style_section,
+)
+
+data = App(name="data", help="List, fetch and look at the pictures that can be trained and tested on.")
+_COLUMNS = ("name", "pictures", "concepts", "licence", "cached", "megabytes", "author", "source")
+_MOST_PICTURES = 5_000
+
+
+@data.command(name="list")
+def list_data(*, out: Path | None = None, format: Format | None = None) -> None:
+    """List the drawing styles and the words that belong to them: counts, licence, size, and whether they are here."""
+    rows = [(style.name, style.icons, style.concepts, *_told(style.source)) for style in STYLES.values()]
+    emit(Table(_COLUMNS, (*rows, ("words", None, None, *_told(EMOJIBASE)))), format, out)
+
+
+@data.command
+def get(
+    names: Annotated[tuple[str, ...], Parameter(help="Names of 'surefoot data list', or all.", negative=())], /
+) -> None:
+    """Fetch packages into the cache, so that later work needs no network. Prints where each lies."""
+    for name, source in _wanted(names).items():
+        if not is_cached(source):
+            print(f"Fetching {name} ({source.size / 1e6:.1f} MB) ...", file=sys.stderr, flush=True)
+        print(f"{name}\t{fetch(source)}", flush=True)
+
+
+@data.command
+def show(
+    names: Annotated[
+        tuple[str, ...], Parameter(help="Drawing styles, or folders or .tar files of yours.", negative=())
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The sheet to write: .html or .png.")] = Path("contact-sheet.html"),
+    count: Annotated[int, Parameter(help="Pictures of each.")] = 60,
+    seed: Annotated[int, Parameter(help="Another number chooses other pictures.")] = 0,
+) -> None:
+    """Draw a contact sheet with the makers and licences on it; styles show the same concepts. Prints its path."""
+    if out.suffix not in (".html", ".png"):
+        raise SurefootError(f"A contact sheet is a .html or a .png file, not {out.name}.")
+    if not names or not 1 <= count <= _MOST_PICTURES:
+        raise SurefootError(f"Name at least one style or folder, and a count from 1 to {_MOST_PICTURES}.")
+    sections = [_section(name, count, seed) for name in names]
+    content = contact_sheet_png(sections) if out.suffix == ".png" else contact_sheet_html(sections).encode()
+    out.write_bytes(content)
+    print(out)
+
+
+def _told(source: Source) -> tuple[str, str, float, str, str]:
+    cached = "yes" if is_cached(source) else "no"
+    return source.licence, cached, round(source.size / 1e6, 1), source.author, f"{source.name} {source.version}"
+
+
+def _wanted(names: tuple[str, ...]) -> dict[str, Source]:
+    """The packages behind names; a style brings the words, and the table of names that it follows."""
+    known = {"words": EMOJIBASE} | {style.name: style.source for style in STYLES.values()}
+    unknown = [name for name in names if name not in known and name != "all"]
+    if unknown or not names:
+        raise SurefootError(f"There is no data named '{''.join(unknown[:1])}'. There are: all, {', '.join(known)}.")
+    if "all" in names:
+        return known
+    followed = [STYLES[name].names_from for name in names if name in STYLES and STYLES[name].names_from]
+    return {name: known[name] for name in dict.fromkeys(["words", *names, *followed])}
+
+
+def _section(name: str, count: int, seed: int) -> Section:
+    if name in STYLES:
+        return style_section(name, count, seed=seed)
+    if not Path(name).exists():
+        raise SurefootError(f"'{name}' is neither a drawing style ({', '.join(STYLES)}) nor a folder or .tar file.")
+    return folder_section(Path(name), count, seed=seed)
