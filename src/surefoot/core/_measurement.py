@@ -30,10 +30,12 @@ class Measurement:
     replicate: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("value", "stderr", "low", "high"):
+        for name in ("value", "n", "stderr", "low", "high"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be finite.")
+        if int(self.n) != self.n or self.n < 0:
+            raise SurefootError(f"Measurement '{self.metric}' has n = {self.n}: it must be a count.")
 
 
 COLUMNS = tuple(field.name for field in fields(Measurement))

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-import math
+import re
+import sys
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 KEY_LENGTH = 20
 Spec = dict[str, Any]
+_RESERVED = ("key", "kind", "version", "requires", "cost_fields", "make")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]").search  # text that no UTF-8 file can hold
 
 
 class Step(ABC):
@@ -61,13 +64,14 @@ class Step(ABC):
 @cache
 def kind_of(cls: type[Step]) -> str:
     """The qualified public name of a Step class; it must lead back to the class when imported."""
-    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
-        raise SurefootError(
-            f"The Step class {cls.__qualname__} cannot be found again by name: "
-            "define it at the top level of an importable file."
-        )
     public = [part for part in cls.__module__.split(".") if not part.startswith("_")]
-    return ".".join([*public, cls.__qualname__])
+    kind = ".".join([*public, cls.__qualname__])
+    if "." in cls.__qualname__ or not public or cls.__module__ == "__main__" or find_kind(kind) is not cls:
+        raise SurefootError(
+            f"The Step class {cls.__qualname__} of {cls.__module__} cannot be found again by name: define it at the "
+            f"top level of an importable file, so that '{kind}' leads to it and to no other class."
+        )
+    return kind
 
 
 def inputs_of(step: Step) -> tuple[Step, ...]:
@@ -91,6 +95,9 @@ def step_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
     parameters = getattr(cls, "__dataclass_params__", None)
     if not is_dataclass(cls) or parameters is None or not parameters.frozen:
         raise SurefootError(f"{cls.__qualname__} must be a frozen dataclass: @dataclass(frozen=True, kw_only=True).")
+    taken = [field.name for field in fields(cls) if field.name in _RESERVED or not field.init]
+    if taken:
+        raise SurefootError(f"{cls.__qualname__} may not have a field '{taken[0]}': Steps use that name, or set it.")
     positional = [field.name for field in fields(cls) if not field.kw_only]
     if positional:
         raise SurefootError(f"{cls.__qualname__}.{positional[0]} must be keyword-only: @dataclass(kw_only=True).")
@@ -101,7 +108,12 @@ def non_default_fields(step: Step) -> dict[str, Any]:
     """The canonical values of the fields that differ from their defaults."""
     own = {field.name: _canonical(step, field.name, getattr(step, field.name)) for field in step_fields(type(step))}
     defaults = _canonical_defaults(type(step))
-    return {name: value for name, value in own.items() if name not in defaults or defaults[name] != value}
+    return {name: value for name, value in own.items() if name not in defaults or not _same(defaults[name], value)}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two canonical values are written alike: to Python True is 1, in a key it is not."""
+    return one == other and (one is other or json.dumps(one) == json.dumps(other))
 
 
 def to_spec(step: Step) -> Spec:
@@ -111,14 +123,16 @@ def to_spec(step: Step) -> Spec:
 
 def from_spec(spec: Spec) -> Step:
     """The Step that a spec describes; its key must be the one that the spec gives."""
-    try:
-        root, described = spec["root"], spec["steps"]
-        made: dict[str, Step] = {}
-        for key, description in described.items():
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    if not isinstance(steps, dict) or spec.get("format") != 1 or spec.get("root") not in steps:
+        raise SurefootError("This is not the spec of a Step: expected 'format' 1, 'root' (a key) and 'steps' (by key).")
+    made: dict[str, Step] = {}
+    for key, description in steps.items():
+        try:
             made[key] = _build(key, description, made)
-        return made[root]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SurefootError(f"This is not the spec of a Step ({error!r}): expected keys 'root' and 'steps'.") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SurefootError(f"The spec of the Step {key} cannot be read back: {error!r}.") from error
+    return made[spec["root"]]
 
 
 def _build(key: str, description: Spec, made: dict[str, Step]) -> Step:
@@ -231,14 +245,20 @@ def _describe(step: Step) -> Spec:
 
 @cache
 def _hints(cls: type[Step]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    try:
+        return typing.get_type_hints(cls)
+    except NameError as error:
+        raise SurefootError(
+            f"{kind_of(cls)}: the type of a field cannot be found ({error}): import it outside of TYPE_CHECKING."
+        ) from error
 
 
 def _check_type(step: Step, name: str, value: Any) -> None:
     hint = _hints(type(step))[name]
     if not _fits(value, hint):
-        shown = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
-        raise SurefootError(f"{kind_of(type(step))}: field '{name}' must be {shown}, got {value!r}.")
+        plain = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+        shown = "a finite number" if hint is float else plain
+        raise SurefootError(f"{kind_of(type(step))}: field '{name}' must be {shown}, got {value!r:.100}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -247,16 +267,18 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)
     if origin is Literal:
-        return value in arguments
+        return any(value == option and type(value) is type(option) for option in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and _items_fit(value, arguments)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str) and not _LONE_SURROGATE(value)
     if hint in (None, type(None)):
         return value is None
-    return (hint in (str, bool) and isinstance(value, hint)) or _is_step(value, hint)
+    return (hint is bool and isinstance(value, bool)) or _is_step(value, hint)
 
 
 def _items_fit(value: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
