@@ -12,8 +12,8 @@ from uuid import uuid4
 from surefoot.core._errors import SurefootError
 
 
-class DiskFullError(SurefootError):
-    """No space is left where the store lies: no other Step could be kept either."""
+class StoreError(SurefootError):
+    """Nothing can be kept where the store lies (disk full, read-only): no other Step could be kept either."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -28,32 +28,55 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def publish(made: Path, final: Path) -> bool:
-    """Move a finished directory to its place with one rename, after fsync; False if another was there first."""
-    for directory, _, names in os.walk(made):
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents; a new one is on the disk when this returns."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        _sync(path.parent)
+
+
+def sync_tree(directory: Path) -> None:
+    """Wait until a directory and all in it are on the disk."""
+    for place, _, names in os.walk(directory):
         for name in names:
-            _sync(Path(directory, name))
-        _sync(Path(directory))
+            _sync(Path(place, name))
+        _sync(Path(place))
+
+
+def publish(made: Path, final: Path) -> None:
+    """Move a finished directory to its place with one rename; what lies there (a copy cut short) is set aside."""
     try:
         made.rename(final)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        shutil.rmtree(made)
-        return False
+        remove_tree(final)
+        made.rename(final)
     _sync(final.parent)
-    return True
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a directory: renamed first, so that a half-deleted one is never seen in its place."""
+    grave = directory.with_name(f"{directory.name}.{uuid4().hex[:8]}.part")
+    directory.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)
 
 
 def file_digests(directory: Path) -> dict[str, tuple[int, str]]:
-    """Size in bytes and SHA-256 of every file below a directory, by relative path."""
+    """Size in bytes and SHA-256 of every file below a directory, by relative path.
+
+    Raises for a symbolic link: it would point to nothing once the directory is published or copied.
+    """
     found = {}
-    for path in sorted(item for item in directory.rglob("*") if item.is_file()):
+    for path in sorted(item for item in directory.rglob("*") if item.is_symlink() or not item.is_dir()):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink() or not path.is_file():
+            raise SurefootError(f"A Step may only leave files and directories: {name} is a link or a device.")
         with path.open("rb") as stream:
             digest = sha256()
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
-        found[path.relative_to(directory).as_posix()] = (path.stat().st_size, digest.hexdigest())
+        found[name] = (path.stat().st_size, digest.hexdigest())
     return found
 
 
@@ -65,7 +88,18 @@ def full_disk_is_said(place: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFullError(f"The disk that holds {place} is full: free some space, then run again.") from error
+        where = error.filename or place
+        raise StoreError(f"The disk that holds {where} is full: free some space, then run again.") from error
+
+
+@contextmanager
+def store_is_writable(place: Path) -> Iterator[None]:
+    """Turn whatever keeps us from writing in the store into one sentence that names the place and the reason."""
+    try:
+        with full_disk_is_said(place):
+            yield
+    except OSError as error:
+        raise StoreError(f"The store {place} cannot be written: {error}.") from error
 
 
 def _sync(path: Path) -> None:

@@ -6,71 +6,108 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 from uuid import uuid4
 
 HEARTBEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
+
+HolderState = Literal["none", "alive", "dead", "unknown"]
 
 
 class HeldError(Exception):
     """Someone else is making this Step."""
 
 
-@contextmanager
-def lease(path: Path, *, expired: int | None = None) -> Iterator[str]:
-    """Hold the lease at `path` while the body runs, with a heartbeat; yields a token of this holder.
+@dataclass(frozen=True)
+class Lease:
+    """A lease that is held, by its file and the token of its holder."""
 
-    A lease whose holder died on this machine is taken over at once. One whose modification time is still `expired`
-    (nanoseconds) is taken over too: the caller watched it without a heartbeat for `EXPIRY_SECONDS` of its own clock,
-    which no difference between the clocks of two machines can upset. Raises `HeldError` when it is held.
+    path: Path
+    token: str
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """The body runs only if nobody took the lease over (this machine slept), and nobody can meanwhile.
+
+        Raises `HeldError` when it was lost: the body must be the only place where results become visible.
+        """
+        with _guard(self.path):
+            if _holder(self.path).get("token") != self.token:
+                raise HeldError(self.path)
+            yield
+
+
+@contextmanager
+def lease(path: Path, *, expired: int | None = None) -> Iterator[Lease]:
+    """Hold the lease at `path` while the body runs, with a heartbeat.
+
+    A lease whose holder died on this machine is taken over at once. One of which nothing is known is taken over when
+    its modification time is still `expired` (nanoseconds): the caller watched it without a heartbeat for
+    `EXPIRY_SECONDS` of its own clock, which no difference between the clocks of two machines can upset. Raises
+    `HeldError` when it is held.
     """
-    token = uuid4().hex[:12]
-    _acquire(path, token, expired)
+    held = Lease(path, uuid4().hex[:12])
+    _acquire(held, expired)
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(path, stop), daemon=True, name=f"lease {path.name}")
+    heart = threading.Thread(target=_beat, args=(held, stop), daemon=True, name=f"lease {path.name}")
     heart.start()
     try:
-        yield token
+        yield held
     finally:
         stop.set()
         heart.join()
-        _release(path, token)
+        with suppress(HeldError, FileNotFoundError), held.kept():
+            path.unlink()
 
 
-def is_dead(path: Path) -> bool:
-    """Whether the holder ran on this machine and is gone. A lease that vanished has no holder: False."""
+def holder_state(path: Path) -> HolderState:
+    """What is known of the holder of a lease: on this machine by its process, elsewhere only by its heartbeat."""
+    if not path.exists():
+        return "none"
+    holder = _holder(path)
+    if holder.get("machine") != _machine():
+        return "unknown"
+    began = _started(holder["pid"])
+    if began == "" or holder["started"] == "":
+        return "unknown"
+    return "alive" if began == holder["started"] else "dead"
+
+
+def holder_is_alive(path: Path) -> bool:
+    """Whether work beside an artifact (`<key>.lease`, `<key>.part` ...) may still be going on."""
+    return holder_state(path.with_name(f"{path.name.split('.')[0]}.lease")) in ("alive", "unknown")
+
+
+def _acquire(held: Lease, expired: int | None) -> None:
+    me = {"token": held.token, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    draft = held.path.with_name(f"{held.path.name}.{held.token}.tmp")
     try:
-        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
-    except FileNotFoundError:
-        return False
-    return holder.get("machine") == _machine() and _started(holder["pid"]) != holder["started"]
-
-
-def _acquire(path: Path, token: str, expired: int | None) -> None:
-    holder = {"token": token, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
-    draft = path.with_name(f"{path.name}.{token}.tmp")
-    draft.write_text(json.dumps(holder), encoding="utf-8")
-    try:
-        with _guard(path):
-            if path.exists() and not _may_take_over(path, expired):
-                raise HeldError(path)
+        draft.write_text(json.dumps(me), encoding="utf-8")
+        with _guard(held.path):
+            if not _is_free(held.path, expired):
+                raise HeldError(held.path)
             # One rename puts the whole text in place: a lease is never seen empty.
-            draft.replace(path)
+            draft.replace(held.path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _may_take_over(path: Path, expired: int | None) -> bool:
-    return is_dead(path) or path.stat().st_mtime_ns == expired
+def _is_free(path: Path, expired: int | None) -> bool:
+    state = holder_state(path)
+    return state in ("none", "dead") or (state == "unknown" and path.stat().st_mtime_ns == expired)
 
 
-def _release(path: Path, token: str) -> None:
-    with _guard(path):
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("token") == token:
-            path.unlink()
+def _holder(path: Path) -> dict[str, Any]:
+    """Who holds a lease; {} when it vanished, or is empty after a power failure."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
 
 
 @contextmanager
@@ -84,12 +121,13 @@ def _guard(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(held: Lease, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            return  # taken over: the new holder beats now
+        # A network file system may be away for a while: the next beat tries again.
+        with suppress(OSError):
+            if _holder(held.path).get("token") != held.token:
+                return  # taken over: the new holder beats now
+            os.utime(held.path)
 
 
 @cache
@@ -99,22 +137,26 @@ def _machine() -> str:
     namespace = Path("/proc/self/ns/pid")
     where = [
         boot.read_text().strip() if boot.exists() else "",
-        str(namespace.readlink()) if namespace.exists() else "",
+        str(namespace.readlink()) if namespace.is_symlink() else "",
     ]
     return "/".join([socket.gethostname(), *where])
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since the machine did; None when there is no such process."""
+    """When a process started, in clock ticks since the machine did; None: there is no such process; '': unknown."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self").exists() or not _alive(pid) else ""
+        # A /proc of another process namespace speaks of other processes.
+        ours = Path("/proc/self").readlink().name == str(os.getpid())
+        text = Path(f"/proc/{pid}/stat").read_text() if ours else ""
+    except OSError:
+        text = ""  # gone; or no /proc here (macOS), or one that hides the processes of other users
+    if not text:
+        return "" if _exists(pid) else None
     state, *rest = text.rpartition(")")[2].split()
     return None if state in "ZX" else rest[18]  # a zombie makes nothing
 
 
-def _alive(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -122,9 +164,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def holder_is_alive(path: Path) -> bool:
-    """Whether work beside an artifact (`<key>.lease`, `<key>.part` ...) may still be going on."""
-    held = path.with_name(f"{path.name.split('.')[0]}.lease")
-    return held.exists() and not is_dead(held)

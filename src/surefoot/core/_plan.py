@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from surefoot.core._errors import SurefootError
-from surefoot.core._step import Spec, Step, find_kind, step_fields, to_spec, walk
+from surefoot.core._step import Spec, Step, find_kind, from_spec, step_fields, to_spec, walk
 from surefoot.core._store import Artifact, Store
 
 _SAMPLED_ARTIFACTS = 50
@@ -62,9 +62,9 @@ def plan(steps: Iterable[Step], store: Store) -> Plan:
 
 def why(step: Step, store: Store) -> tuple[str | None, tuple[Difference, ...]]:
     """The key of the most similar artifact of this kind and the fields that differ; (None, ()) when there is none."""
-    asked = flatten(to_spec(step))
+    asked = to_spec(step)
     candidates = [Artifact(path) for path in store.made().values() if path.parent.name == step.kind]
-    compared = [(artifact.key, _differences(flatten(artifact.spec), asked)) for artifact in candidates]
+    compared = [(artifact.key, _differences(artifact.spec, asked)) for artifact in candidates]
     compared = [(key, differences) for key, differences in compared if key != step.key]
     return min(compared, key=lambda pair: len(pair[1]), default=(None, ()))
 
@@ -104,31 +104,56 @@ def stale(store: Store) -> list[tuple[Artifact, str]]:
 
 @cache
 def source_fingerprint(cls: type[Step]) -> str:
-    """A hash of the code of the module that defines a Step; comments and layout do not count."""
-    source = inspect.getsourcefile(cls)
-    tree = ast.parse(Path(source).read_text(encoding="utf-8")) if source else cls.__qualname__
-    return hashlib.sha256((tree if isinstance(tree, str) else ast.dump(tree)).encode()).hexdigest()[:16]
+    """A hash of the code of the module that defines a Step, or '' without its source; comments do not count."""
+    try:
+        source = Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8")
+    except (OSError, TypeError):
+        return ""
+    # The text and not the tree: what `ast.dump` writes differs between versions of Python.
+    return hashlib.sha256(ast.unparse(ast.parse(source)).encode()).hexdigest()[:16]
 
 
 def _stale_reason(artifact: Artifact) -> str:
-    described = artifact.spec["steps"][artifact.spec["root"]]
+    described = artifact.spec["steps"][artifact.key]
     try:
         cls = find_kind(described["kind"])
-    except SurefootError as error:
-        return str(error)
+    except Exception as error:  # whatever the import of a user's file raises
+        return str(error) if isinstance(error, SurefootError) else f"its module fails: {error!r}"
     if cls.version != described["version"]:
         return f"made at version {described['version']}, the code is version {cls.version}"
+    try:
+        from_spec(artifact.spec)
+    except SurefootError as error:
+        return str(error)
     fingerprint = artifact.provenance.get("source")
     return "the source of its module changed" if fingerprint != source_fingerprint(cls) else ""
 
 
-def _differences(made: dict[str, Any], asked: dict[str, Any]) -> tuple[Difference, ...]:
-    names = dict.fromkeys([*asked, *made])
-    return tuple(
-        Difference(field=name, made=made.get(name), asked=asked.get(name))
-        for name in names
-        if made.get(name) != asked.get(name)
-    )
+def _differences(made: Spec, asked: Spec) -> tuple[Difference, ...]:
+    """The fields that differ; of a tuple of Steps held by the root, the keys that only one of the two holds."""
+    one, other = flatten(made) | _tuples(made), flatten(asked) | _tuples(asked)
+    found = []
+    for name in dict.fromkeys([*other, *one]):
+        mine, yours = one.get(name), other.get(name)
+        if mine != yours or isinstance(mine, bool) != isinstance(yours, bool):
+            mine, yours = _apart(mine, yours), _apart(yours, mine)
+            found.append(Difference(field=name, made=mine, asked=yours))
+    return tuple(found)
+
+
+def _tuples(spec: Spec) -> dict[str, tuple[str, ...]]:
+    """The keys in the tuples of Steps that the root holds, by field."""
+    held = spec["steps"][spec["root"]]["fields"].items()
+    lists = {name: value for name, value in held if isinstance(value, list)}
+    keys = {name: tuple(item["step"] for item in value if isinstance(item, dict)) for name, value in lists.items()}
+    return {name: found for name, found in keys.items() if found}
+
+
+def _apart(these: Any, those: Any) -> Any:
+    """Of keys, those that only `these` has, or all where only the order differs; anything else as it is."""
+    if not isinstance(these, tuple):
+        return these
+    return ", ".join([key for key in these if key not in (those or ())] or these)
 
 
 def _estimate(group: list[Step], kind: str, made: dict[str, Path]) -> float | None:
@@ -149,5 +174,5 @@ def _own_fields(artifact: Artifact) -> dict[str, Any]:
 def _cost(fields: dict[str, Any], names: tuple[str, ...]) -> float:
     product = 1.0
     for name in names:
-        product *= fields[name]
+        product *= fields.get(name) or 1.0  # an older artifact may lack the field
     return product or 1.0

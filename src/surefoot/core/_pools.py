@@ -1,19 +1,25 @@
 """Places where Steps are made. Every pool is a `concurrent.futures.Executor`; none can change a result."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from surefoot.core._errors import SurefootError, missing_module
+from surefoot.core._worker import StoppedError
 
 # One thread a worker: Steps side by side fill the cores, and the thread count can change a floating-point sum.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: dict[str, str] = dict.fromkeys(THREAD_VARIABLES, "1")
+_PATIENCE_SECONDS = 10.0  # for a worker that was told to end
+_SLURM_MINUTES = 24 * 60
 
 
 @contextmanager
@@ -24,7 +30,7 @@ def open_pool(name: str = "processes", workers: int | None = None) -> Iterator[E
     engine, _, address = name.partition(":")
     openers: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_pool(workers),
-        "here": lambda: ThreadPoolExecutor(max_workers=1),
+        "here": _thread_pool,
         "dask": lambda: _dask_pool(address, workers),
         "ray": lambda: _ray_pool(address, workers),
         "slurm": lambda: _slurm_pool(address, workers),
@@ -43,32 +49,72 @@ def open_pool(name: str = "processes", workers: int | None = None) -> Iterator[E
     pool.shutdown()
 
 
-def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
+def process_pool(workers: int | None = None) -> Executor:
     """Worker processes on this machine, one thread each, forked from a clean server that holds no threads."""
     # The fork server starts at the first worker and keeps this environment for all of them.
     os.environ.update(ONE_THREAD)
-    context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
-    return ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context, initializer=_begin_worker)
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context, initializer=_begin_worker)
+    return _Wrapping(lambda *call: pool.submit(_call_or_leave, *call), partial(_end_processes, pool))
 
 
 def stop_at_once(pool: Executor) -> None:
-    """Drop what waits and end what runs: workers of this machine get SIGTERM, so that their leases are freed."""
-    running = list((getattr(pool, "_processes", None) or {}).values())
+    """Drop what waits and end what runs, so that leases are freed and no process stays behind."""
     pool.shutdown(wait=False, cancel_futures=True)
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.join(timeout=10)
 
 
 def _begin_worker() -> None:
     """Ctrl-C reaches the whole terminal; only the runner answers it, and ends its workers with SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+    os.environ.update(ONE_THREAD)
+    threading.Thread(target=_follow_parent, daemon=True, name="follow the runner").start()
 
 
 def _leave(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+    raise StoppedError(128 + number)
+
+
+def _follow_parent() -> None:
+    """A worker whose runner was killed would wait for work for ever: end with it."""
+    runner = multiprocessing.parent_process()
+    if runner:
+        runner.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_PATIENCE_SECONDS)
+        os._exit(1)
+
+
+def _call_or_leave(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A pool's worker hands every exception to the runner and takes the next call: told to end, it must end."""
+    try:
+        return function(*arguments)
+    except StoppedError as order:
+        os._exit(order.args[0])
+
+
+def _end_processes(pool: ProcessPoolExecutor, wait: bool) -> None:
+    running = list((pool._processes or {}).values())
+    pool.shutdown(wait=wait, cancel_futures=not wait)
+    if not wait:
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for process in running:
+            process.join(timeout=max(0.0, deadline - time.monotonic()))
+            process.kill()
+
+
+def _thread_pool() -> Executor:
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="surefoot")
+    return _Wrapping(pool.submit, partial(_end_threads, pool))
+
+
+def _end_threads(pool: ThreadPoolExecutor, wait: bool) -> None:
+    pool.shutdown(wait=wait, cancel_futures=not wait)
+    for thread in () if wait else pool._threads:
+        # A thread cannot be ended from outside; an exception in it is the nearest that Python has.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(StoppedError))
 
 
 def _dask_pool(address: str, workers: int | None) -> Executor:
@@ -76,7 +122,13 @@ def _dask_pool(address: str, workers: int | None) -> Executor:
 
     local = {"n_workers": workers or os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
     client = Client(address) if address else Client(**local)
-    return _Closing(client.get_executor(pure=False), client.close)
+    executor = client.get_executor(pure=False)
+
+    def end(wait: bool) -> None:
+        executor.shutdown(wait=wait)
+        client.close()
+
+    return _Wrapping(lambda *call: executor.submit(_call, *call), end)
 
 
 def _ray_pool(address: str, workers: int | None) -> Executor:
@@ -89,16 +141,28 @@ def _ray_pool(address: str, workers: int | None) -> Executor:
         log_to_driver=False,
     )
     remote = ray.remote(_call)
-    return _Closing(_Submitting(lambda *call: remote.remote(*call).future()), ray.shutdown)
+    return _Wrapping(lambda *call: remote.remote(*call).future(), lambda wait: ray.shutdown())
 
 
 def _slurm_pool(partition: str, workers: int | None) -> Executor:
     import submitit
 
-    executor = submitit.AutoExecutor(folder=".surefoot-slurm")
-    executor.update_parameters(cpus_per_task=1, **({"slurm_partition": partition} if partition else {}))
+    cluster = submitit.AutoExecutor(folder=".surefoot-slurm")
+    place = {"slurm_partition": partition} if partition else {}
+    cluster.update_parameters(cpus_per_task=1, timeout_min=_SLURM_MINUTES, **place)
     waiters = ThreadPoolExecutor(workers or 256)
-    return _Closing(_Submitting(lambda *call: waiters.submit(executor.submit(_call, *call).result)), waiters.shutdown)
+    jobs: list[Any] = []
+
+    def start(*call: Any) -> Future[Any]:
+        jobs.append(cluster.submit(_call, *call))
+        return waiters.submit(jobs[-1].result)
+
+    def end(wait: bool) -> None:
+        for job in [] if wait else jobs:
+            job.cancel(check=False)
+        waiters.shutdown(wait=wait, cancel_futures=not wait)
+
+    return _Wrapping(start, end)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -106,25 +170,14 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-class _Submitting(Executor):
-    """An executor out of one function that starts a call and returns its future."""
+class _Wrapping(Executor):
+    """An executor out of two functions: one starts a call and returns its future, one ends all (`wait` or at once)."""
 
-    def __init__(self, start: Callable[..., Future[Any]]) -> None:
-        self._start = start
+    def __init__(self, start: Callable[..., Future[Any]], end: Callable[[bool], None]) -> None:
+        self._start, self._end = start, end
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return self._start(fn, *args, **kwargs)
 
-
-class _Closing(Executor):
-    """An executor that closes the connection it was made with."""
-
-    def __init__(self, inner: Executor, close: Callable[[], Any]) -> None:
-        self._inner, self._close = inner, close
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self._inner.submit(fn, *args, **kwargs)
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._inner.shutdown(wait=wait, cancel_futures=cancel_futures)
-        self._close()
+        self._end(wait)

@@ -1,25 +1,31 @@
 """Questions to a whole store, answered by DuckDB in memory; no database file is ever the truth."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
+from surefoot.core._files import full_disk_is_said
 from surefoot.core._measurement import COLUMNS
 from surefoot.core._plan import flatten
-from surefoot.core._store import MEASUREMENTS, PROVENANCE, STEP, Store
+from surefoot.core._store import EXAMPLES, MEASUREMENTS, Artifact, Store, read_file
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 COMPACT_ABOVE = 2000
-_INDEX = ".index"
+_TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
+_INDEX, _INDEX_FORMAT = ".index", "1"
 _TABLES = {
+    "artifacts": "step VARCHAR, stamp BIGINT",
     "steps": "step VARCHAR, kind VARCHAR, fields JSON, started VARCHAR, wall_seconds DOUBLE, cpu_seconds DOUBLE, "
     "peak_memory_bytes BIGINT",
     "edges": "step VARCHAR, input VARCHAR",
@@ -49,32 +55,23 @@ def connect(store: Store) -> "DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect()
-    made = store.made()
-    index = _newest_index(store)
-    for name, columns in _TABLES.items():
-        connection.execute(f"CREATE TABLE {name} ({columns})")
-        if index:
-            connection.execute(f"INSERT INTO {name} FROM read_parquet(?)", [str(index / f"{name}.parquet")])
-    indexed = {row[0] for row in connection.execute("SELECT step FROM steps").fetchall()}
-    _forget(connection, indexed - made.keys())
-    fresh = [path for key, path in made.items() if key not in indexed]
+    stamps = {path.name: (path, stamp) for path, stamp in store.stamps().items()}
+    _load_index(connection, store)
+    indexed = dict(connection.execute("SELECT step, stamp FROM artifacts").fetchall())
+    _forget(connection, {key for key, stamp in indexed.items() if key not in stamps or stamps[key][1] != stamp})
+    fresh = {path: stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
     _load(connection, fresh)
     if len(fresh) > COMPACT_ABOVE:
-        _compact(connection, store)
+        # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.
+        with suppress(duckdb.Error, OSError):
+            _compact(connection, store)
     return connection
 
 
 def query(store: Store, sql: str, parameters: Sequence[Any] = ()) -> Table:
     """The answer to one SQL query over the tables of `connect`. Raises `SurefootError` with DuckDB's message."""
-    import duckdb
-
     with connect(store) as connection:
-        try:
-            answer = connection.execute(sql, list(parameters))
-        except duckdb.Error as error:
-            raise SurefootError(f"The query cannot be answered: {error}") from error
-        columns = tuple(column[0] for column in answer.description or ())
-        return Table(columns, tuple(answer.fetchall()))
+        return _answer(connection, sql, parameters)
 
 
 def pivot(
@@ -89,24 +86,39 @@ def pivot(
     """Measurements by any fields: a line for each combination of `rows`, a column for each combination of `columns`.
 
     A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`). Cells are
-    means of `values`. `where` is an SQL condition over the same names in double quotes; `steps` limits the keys.
+    means of `values`. `where` is an SQL condition over the same names in double quotes; it can read nothing but the
+    store. `steps` limits the keys. Raises for a name that no Step has.
     """
     names = list(dict.fromkeys([*rows, *columns]))
-    keyed = [f"{_column(name)} AS {_quoted(name)}" for name in names]
-    cells = [f"avg({_column(name)}) AS {_quoted('mean ' + name)}" for name in values]
-    keys = list(steps) if steps is not None else None
-    source = "measurements m JOIN steps s USING (step)"
-    limits = ["m.step IN (SELECT unnest(?))"] * (keys is not None) + [f"({_condition(where)})"] * bool(where)
-    condition = f" WHERE {' AND '.join(limits)}" if limits else ""
-    order = ", ".join(map(str, range(1, len(names) + 1)))
-    sql = f"SELECT {', '.join([*keyed, *cells])} FROM {source}{condition} GROUP BY {order} ORDER BY {order}"
-    long = query(store, sql, [keys] if keys is not None else [])
-    return _spread(long, len(rows), len(names), values)
+    with connect(store) as connection:
+        connection.execute("SET enable_external_access = false")
+        keyed = [f"{_column(connection, name)} AS {_quoted(name)}" for name in names]
+        cells = [
+            f"avg(TRY_CAST({_column(connection, name)} AS DOUBLE)) AS {_quoted('mean ' + name)}" for name in values
+        ]
+        limits = [f"({_condition(connection, where)})"] if where else []
+        keys = [] if steps is None else [list(steps)]
+        limits += ["m.step IN (SELECT unnest(?::VARCHAR[]))"] * len(keys)
+        sql = f"SELECT {', '.join([*keyed, *cells])} FROM measurements m JOIN steps s USING (step)"
+        sql += f" WHERE {' AND '.join(limits)}" if limits else ""
+        order = ", ".join(map(str, range(1, len(names) + 1)))
+        sql += f" GROUP BY {order} ORDER BY {order}" if names else ""
+        return _spread(_answer(connection, sql, keys), len(rows), len(names), values)
+
+
+def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any]) -> Table:
+    import duckdb
+
+    try:
+        answer = connection.execute(sql, list(parameters))
+    except duckdb.Error as error:
+        raise SurefootError(f"The query cannot be answered: {error}") from error
+    return Table(tuple(column[0] for column in answer.description or ()), tuple(answer.fetchall()))
 
 
 def examples_path(store: Store, prefix: str) -> Path:
     """The per-example scores of the artifact whose key begins with `prefix`. Raises when it keeps none."""
-    path = store.find(prefix) / "examples.parquet"
+    path = store.find(prefix) / EXAMPLES
     if not path.exists():
         raise SurefootError(f"{path.parent.parent.name} {path.parent.name} keeps no per-example scores.")
     return path
@@ -116,7 +128,7 @@ def _spread(long: Table, row_count: int, name_count: int, values: Sequence[str])
     """Turn the last key columns of a long table into columns of their own."""
     if row_count == name_count:
         return Table((*long.columns[:row_count], *values), long.rows)
-    heads = sorted({row[row_count:name_count] for row in long.rows}, key=str)
+    heads = sorted({row[row_count:name_count] for row in long.rows}, key=lambda head: [*map(_order, head)])
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], tuple[Any, ...]]] = {}
     for row in long.rows:
         cells.setdefault(row[:row_count], {})[row[row_count:name_count]] = row[name_count:]
@@ -126,19 +138,34 @@ def _spread(long: Table, row_count: int, name_count: int, values: Sequence[str])
     return Table((*long.columns[:row_count], *names), tuple(lines))
 
 
-def _column(name: str) -> str:
+def _order(value: Any) -> tuple[int, Any]:
+    """Numbers by size, then text; what is missing last."""
+    return (2, "") if value is None else (1, value) if isinstance(value, str) else (0, value)
+
+
+def _column(connection: "DuckDBPyConnection", name: str) -> str:
+    """The expression for a name. A field has the type that all its values have: numbers compare as numbers."""
     if name in COLUMNS or name == "step":
         return f"m.{_quoted(name)}"
-    if name in ("kind", "wall_seconds", "cpu_seconds", "peak_memory_bytes"):
+    if name in ("kind", "started", "wall_seconds", "cpu_seconds", "peak_memory_bytes"):
         return f"s.{name}"
-    path = name.replace("'", "''").replace('"', "")
-    return f"json_extract_string(s.fields, '$.\"{path}\"')"
+    path = f"""'$."{name.replace("'", "''").replace('"', "")}"'"""
+    found = connection.execute(f"SELECT DISTINCT json_type(fields, {path}) FROM steps").fetchall()
+    types = {row[0] for row in found} - {None}
+    if not types and found:
+        known = connection.execute("SELECT DISTINCT unnest(json_keys(fields)) FROM steps ORDER BY 1").fetchall()
+        near = get_close_matches(name, [row[0] for row in known] + [*COLUMNS], n=3)
+        hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+        raise SurefootError(f"Neither a Measurement nor any Step in the store has '{name}'.{hint}")
+    kinds = {_TYPES.get(found, "VARCHAR") for found in types - {"NULL"}}
+    one = "DOUBLE" if kinds == {"BIGINT", "DOUBLE"} else kinds.pop() if len(kinds) == 1 else "VARCHAR"
+    return f"TRY_CAST(json_extract_string(s.fields, {path}) AS {one})"
 
 
-def _condition(where: str) -> str:
-    """Replace each name in double quotes by the expression that finds it."""
-    parts = where.split('"')
-    return "".join(_column(part) if place % 2 else part for place, part in enumerate(parts))
+def _condition(connection: "DuckDBPyConnection", where: str) -> str:
+    """Replace each name in double quotes by the expression that finds it, but not within a quoted text."""
+    parts = re.split(r"""('(?:[^']|'')*'|"[^"]*")""", where)
+    return "".join(_column(connection, part.strip('"')) if part.startswith('"') else part for part in parts)
 
 
 def _quoted(name: str) -> str:
@@ -150,36 +177,36 @@ def _forget(connection: "DuckDBPyConnection", keys: set[str]) -> None:
         connection.execute(f"DELETE FROM {name} WHERE step IN (SELECT unnest(?))", [sorted(keys)])
 
 
-def _load(connection: "DuckDBPyConnection", artifacts: list[Path]) -> None:
+def _load(connection: "DuckDBPyConnection", artifacts: dict[Path, int]) -> None:
     """Read fresh artifacts through newline-delimited JSON files, which DuckDB takes in far faster than inserts."""
     if not artifacts:
         return
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, full_disk_is_said(Path(place)):
         drafts = {name: Path(place, f"{name}.jsonl") for name in _TABLES}
-        streams = {name: path.open("w", encoding="utf-8") for name, path in drafts.items()}
-        for artifact in artifacts:
-            for name, row in _rows(artifact):
-                streams[name].write(json.dumps(row) + "\n")
-        for name, stream in streams.items():
-            stream.close()
-            columns = {part.split()[0].strip('"'): part.split()[1] for part in _TABLES[name].split(", ")}
-            if drafts[name].stat().st_size:
+        with ExitStack() as stack:
+            streams = {name: stack.enter_context(path.open("w", encoding="utf-8")) for name, path in drafts.items()}
+            for path, stamp in artifacts.items():
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    for name, row in [*_rows(path, stamp)]:
+                        streams[name].write(json.dumps(row) + "\n")
+        for name, draft in drafts.items():
+            if draft.stat().st_size:
+                columns = {part.split()[0].strip('"'): part.split()[1] for part in _TABLES[name].split(", ")}
                 connection.execute(
                     f"INSERT INTO {name} FROM read_json(?, format='newline_delimited', columns={columns})",
-                    [str(drafts[name])],
+                    [_literal(draft)],
                 )
 
 
-def _rows(artifact: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    key = artifact.name
-    spec, measurements, provenance = (
-        json.loads((artifact / name).read_text(encoding="utf-8")) for name in (STEP, MEASUREMENTS, PROVENANCE)
-    )
+def _rows(path: Path, stamp: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    artifact = Artifact(path)
+    key, spec, provenance = artifact.key, artifact.spec, artifact.provenance
     timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
-    yield "steps", {"step": key, "kind": artifact.parent.name, "fields": flatten(spec), **timed}
-    for held in _held(spec["steps"][key]["fields"].values()):
+    yield "artifacts", {"step": key, "stamp": stamp}
+    yield "steps", {"step": key, "kind": artifact.kind, "fields": flatten(spec), **timed}
+    for held in dict.fromkeys(_held(spec["steps"][key]["fields"].values())):
         yield "edges", {"step": key, "input": held}
-    for measurement in measurements:
+    for measurement in read_file(path / MEASUREMENTS):  # plain rows: objects would double the time of a new index
         yield "measurements", {"step": key, **measurement}
 
 
@@ -191,18 +218,41 @@ def _held(values: Iterable[Any]) -> Iterator[str]:
             yield from _held(value)
 
 
-def _newest_index(store: Store) -> Path | None:
-    found = [path for path in (store.root / _INDEX).glob("*") if not path.name.endswith(".part")]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+def _load_index(connection: "DuckDBPyConnection", store: Store) -> None:
+    """Create the tables, filled from the newest index; empty where it is damaged, older than this code or vanishes."""
+    import duckdb
+
+    found = [path for path in (store.root / _INDEX).glob(f"{_INDEX_FORMAT}-*") if not path.name.endswith(".part")]
+    try:
+        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        _create(connection, newest)
+    except (duckdb.Error, FileNotFoundError):
+        _create(connection, None)
+
+
+def _create(connection: "DuckDBPyConnection", index: Path | None) -> None:
+    for name, columns in _TABLES.items():
+        connection.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+        if index:
+            connection.execute(f"INSERT INTO {name} FROM read_parquet(?)", [_literal(index / f"{name}.parquet")])
 
 
 def _compact(connection: "DuckDBPyConnection", store: Store) -> None:
     """Write a new index beside the old ones and rename it: a reader finds one whole index, old or new."""
-    draft = store.root / _INDEX / f"{uuid4().hex[:12]}.part"
+    final = store.root / _INDEX / f"{_INDEX_FORMAT}-{uuid4().hex[:12]}"
+    draft = final.with_name(f"{final.name}.part")
     draft.mkdir(parents=True)
-    for name in _TABLES:
-        connection.table(name).write_parquet(str(draft / f"{name}.parquet"))
-    older = [path for path in draft.parent.iterdir() if path != draft]
-    draft.rename(draft.with_suffix(""))
+    try:
+        for name in _TABLES:
+            connection.table(name).write_parquet(str(draft / f"{name}.parquet"))
+        older = [path for path in draft.parent.iterdir() if path != draft]
+        draft.rename(final)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     for path in older:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _literal(path: Path) -> str:
+    """A path as DuckDB reads it, where `[`, `*` and `?` would be a pattern."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core._errors import SurefootError, missing_module
-from surefoot.core._lease import EXPIRY_SECONDS, is_dead
+from surefoot.core._files import make_directory, store_is_writable
+from surefoot.core._lease import EXPIRY_SECONDS, holder_state
 from surefoot.core._step import Step, inputs_of, to_spec, walk
 from surefoot.core._store import Store
 from surefoot.core._worker import Job, Outcome, current_commit, execute
@@ -54,13 +55,15 @@ def run(steps: Iterable[Step], store: Store, pool: Executor, *, retry: bool = Fa
     check_modules(missing)
     yield from (Event(kind="kept", step=step) for step in order if step.key in made)
     if missing:
-        yield from _Runner(store, pool, missing, retry).events()
+        with store_is_writable(store.root):
+            make_directory(store.root)
+        yield from _Runner(store, pool, order, missing, retry).events()
 
 
 def check_modules(steps: Iterable[Step]) -> None:
     """Raise before any work when a module that a Step requires is not installed."""
     for name in dict.fromkeys(name for step in steps for name in type(step).requires):
-        if find_spec(name) is None:
+        if find_spec(name.partition(".")[0]) is None:
             raise missing_module(name)
 
 
@@ -76,6 +79,7 @@ class _Watched:
 class _Runner:
     store: Store
     pool: Executor
+    order: list[Step]
     missing: list[Step]
     retry: bool
     answers: "queue.SimpleQueue[tuple[Step, Future[Outcome]]]" = field(default_factory=queue.SimpleQueue)
@@ -85,7 +89,8 @@ class _Runner:
     started: set[str] = field(default_factory=set)
     elsewhere: dict[str, _Watched] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
-    shown: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
+    looked: float = 0.0
     commit: str = field(default_factory=current_commit)
 
     def events(self) -> Iterator[Event]:
@@ -98,16 +103,21 @@ class _Runner:
             yield from self._look_around()
 
     def _count_inputs(self) -> None:
-        keys = {step.key for step in self.missing}
-        for step in self.missing:
-            needed = {inner.key for inner in inputs_of(step)} & keys
-            self.waiting_for[step.key] = len(needed)
-            for key in needed:
-                self.users[key].append(step)
+        """Each missing Step waits for the missing ones that it holds, also for those behind kept ones."""
+        missing = {step.key for step in self.missing}
+        behind: dict[str, set[str]] = {}
+        for step in self.order:
+            held = {inner.key for inner in inputs_of(step)}
+            behind[step.key] = set().union(*({key} if key in missing else behind[key] for key in held))
+            if step.key in missing:
+                self.waiting_for[step.key] = len(behind[step.key])
+                for key in behind[step.key]:
+                    self.users[key].append(step)
 
     def _begin(self, step: Step, failure: Path | None) -> Iterator[Event]:
-        if failure:
-            error = json.loads(failure.read_text(encoding="utf-8"))["error"]
+        told = _told(failure) if failure else None
+        if told:
+            error = told["error"]
             yield from self._fail(step, f"{error} (in an earlier run; try again with --retry)")
         else:
             self._submit(step)
@@ -120,7 +130,7 @@ class _Runner:
         job = Job(
             spec=json.dumps(to_spec(step)),
             root=str(self.store.root.absolute()),
-            import_paths=tuple(path for path in sys.path if path),
+            import_paths=tuple(path or str(Path.cwd()) for path in sys.path),
             commit=self.commit,
             expired_lease=expired,
         )
@@ -137,27 +147,34 @@ class _Runner:
             except queue.Empty:
                 return
             block = False
-            yield from self._closing(step, self._outcome(future))
+            yield from self._closing(step, self._outcome(step, future))
 
-    def _outcome(self, future: "Future[Outcome]") -> Outcome:
+    def _outcome(self, step: Step, future: "Future[Outcome]") -> Outcome:
         try:
-            return future.result()
-        except BrokenExecutor as error:
+            outcome = future.result()
+        except Exception as error:  # each engine has its own for a worker that died
+            died = isinstance(error, BrokenExecutor)
+            reason = "A worker process died (killed, or out of memory)" if died else f"The pool failed ({error!r:.200})"
+            running = [other for other in self.submitted.values() if other.key in self.started] or [step]
+            doing = ", ".join(f"{other.kind} {other.key}" for other in running)
             raise SurefootError(
-                "A worker process died (killed, or out of memory). Finished Steps are kept: run again to go on, "
-                "with fewer --workers if memory was short."
+                f"{reason} while making {doing}. Finished Steps are kept: run again to go on, with fewer --workers if "
+                "memory was short."
             ) from error
+        if outcome.status == "stop":
+            raise SurefootError(outcome.error)
+        return outcome
 
     def _closing(self, step: Step, outcome: Outcome) -> Iterator[Event]:
         del self.submitted[step.key]
         if outcome.status == "held":
             self.elsewhere[step.key] = _Watched(0, time.monotonic())
-            self.shown[step.key] = ""
             yield Event(kind="elsewhere", step=step)
         elif outcome.status == "failed":
             yield from self._fail(step, outcome.error)
         else:
-            yield Event(kind=outcome.status, step=step, seconds=outcome.seconds)
+            kind = "made" if outcome.status == "made" else "kept"
+            yield Event(kind=kind, step=step, seconds=outcome.seconds)
             yield from self._release_users(step)
 
     def _release_users(self, step: Step) -> Iterator[Event]:
@@ -180,6 +197,9 @@ class _Runner:
 
     def _look_around(self) -> Iterator[Event]:
         """What the files beside the artifacts say: who started, how far, and who finished or died elsewhere."""
+        if time.monotonic() - self.looked < TICK_SECONDS:
+            return
+        self.looked = time.monotonic()
         queued = 0
         for key, step in list(self.submitted.items()):
             if key not in self.started and _beside(self.store, step, "lease").exists():
@@ -189,29 +209,30 @@ class _Runner:
             if queued > QUEUED_LOOKED_AT:
                 break  # pools start Steps about in the order of submission: those behind wait too
             yield from self._progress(step)
-        for step in [step for step in self.missing if step.key in self.elsewhere]:
+        for step in [step for step in self.missing if step.key in self.elsewhere] if self.elsewhere else ():
             yield from self._watch(step)
 
     def _progress(self, step: Step) -> Iterator[Event]:
-        text = _text(_beside(self.store, step, "part") / "progress.json")
-        if text and text != self.shown.get(step.key):
-            self.shown[step.key] = text
-            told: dict[str, Any] = json.loads(text)
+        path = _beside(self.store, step, "part") / "progress.json"
+        changed = _changed(path)
+        told = _told(path) if changed and changed != self.shown.get(step.key) else None
+        if changed and told:
+            self.shown[step.key] = changed
             values = tuple(told["values"].items())
             yield Event(kind="progress", step=step, done=told["done"], total=told["total"], values=values)
 
     def _watch(self, step: Step) -> Iterator[Event]:
         """Follow a Step that another runner makes: take its result, or its place when it is gone."""
         path = _beside(self.store, step, "lease")
-        watched, changed = self.elsewhere[step.key], _changed(path)
+        watched, changed, holder = self.elsewhere[step.key], _changed(path), holder_state(path)
         if self.store.has(step):
             del self.elsewhere[step.key]
             yield Event(kind="kept", step=step)
             yield from self._release_users(step)
-        elif changed is None or is_dead(path):
+        elif changed is None or holder in ("none", "dead"):
             del self.elsewhere[step.key]
             yield from self._begin(step, self._recorded_failure(step))
-        elif changed != watched.changed:
+        elif changed != watched.changed or holder == "alive":
             self.elsewhere[step.key] = _Watched(changed, time.monotonic())
         elif time.monotonic() - watched.since > EXPIRY_SECONDS:
             del self.elsewhere[step.key]
@@ -222,12 +243,12 @@ def _beside(store: Store, step: Step, suffix: str) -> Path:
     return store.path(step).with_name(f"{step.key}.{suffix}")
 
 
-def _text(path: Path) -> str:
-    """The text of a file that may vanish at any moment, or ''."""
+def _told(path: Path) -> dict[str, Any] | None:
+    """The JSON in a file that may vanish at any moment, or None."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 def _changed(path: Path) -> int | None:

@@ -1,15 +1,16 @@
 """The store: a directory of immutable artifacts, one for each Step that was made."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from surefoot.core._errors import SurefootError
+from surefoot.core._files import remove_tree
 from surefoot.core._measurement import Measurement, load_measurements
 from surefoot.core._step import KEY_LENGTH, Spec, Step
 
@@ -19,6 +20,7 @@ STEP, MEASUREMENTS, PROVENANCE, EXAMPLES = (
     "provenance.json",
     "examples.parquet",
 )
+_IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}").fullmatch
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,22 @@ class Store:
         return (self.path(step) / STEP).is_file()
 
     def made(self) -> dict[str, Path]:
-        """Every published artifact by its key: one listing a kind, whatever the number of artifacts."""
-        return {path.name: path for path in self._entries() if len(path.name) == KEY_LENGTH}
+        """Every published artifact by its key."""
+        return {path.name: path for path in self.stamps()}
+
+    def stamps(self) -> dict[Path, int]:
+        """Every published artifact and when it was made (nanoseconds): another stamp, another artifact."""
+        found = {}
+        for path in self._entries():
+            if _IS_KEY(path.name):
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    found[path] = (path / STEP).stat().st_mtime_ns
+        return found
 
     def failures(self) -> dict[str, Path]:
         """The record of every Step whose last try failed, by its key."""
-        return {path.name[:KEY_LENGTH]: path for path in self._entries() if path.name.endswith(".failed.json")}
+        ended = ((path, path.name.partition(".")) for path in self._entries())
+        return {key: path for path, (key, _, rest) in ended if rest == "failed.json"}
 
     def leftovers(self) -> list[Path]:
         """Unfinished work, checkpoints, leases and failure records: everything that is not an artifact."""
@@ -53,11 +65,11 @@ class Store:
 
     def measurements(self, step: Step) -> tuple[Measurement, ...]:
         """What a Step measured. Raises when it was not made."""
-        return load_measurements(self._read(step, MEASUREMENTS))
+        return self.artifact(step).measurements
 
     def provenance(self, step: Step) -> dict[str, Any]:
         """Versions, machine, times and file digests of the run that made a Step. Raises when it was not made."""
-        return json.loads(self._read(step, PROVENANCE))
+        return self.artifact(step).provenance
 
     def find(self, prefix: str) -> Path:
         """The artifact whose key begins with `prefix`. Raises when there is none, or more than one."""
@@ -69,25 +81,22 @@ class Store:
 
     def remove(self, step_path: Path) -> None:
         """Delete one artifact: renamed first, so that a half-deleted one is never seen."""
-        grave = step_path.with_name(f"{step_path.name}.deleted.part")
-        step_path.rename(grave)
-        shutil.rmtree(grave)
+        remove_tree(step_path)
 
-    def _read(self, step: Step, name: str) -> str:
-        try:
-            return (self.path(step) / name).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
+    def artifact(self, step: Step) -> "Artifact":
+        """What a Step made. Raises when it was not made."""
+        if not self.has(step):
             raise SurefootError(
                 f"{step.kind} {step.key} is not in the store {self.root}: run it first (surefoot run STUDY)."
-            ) from error
+            )
+        return Artifact(self.path(step))
 
     def _entries(self) -> Iterator[Path]:
         if not self.root.is_dir():
             return
-        for kind in os.scandir(self.root):
-            if kind.is_dir() and not kind.name.startswith("."):
-                with os.scandir(kind.path) as entries:
-                    yield from (Path(entry.path) for entry in entries)
+        for kind in self.root.iterdir():
+            if not kind.name.startswith(".") and kind.is_dir():
+                yield from kind.iterdir()
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Inputs:
     store: Store
 
     def __getitem__(self, step: Step) -> Path:
+        if not self.store.has(step):
+            raise SurefootError(f"{step.kind} {step.key} was not made: a Step may read only Steps that it holds.")
         return self.store.path(step)
 
     def measurements(self, step: Step) -> tuple[Measurement, ...]:
@@ -113,7 +124,7 @@ class Artifact:
     @cached_property
     def spec(self) -> Spec:
         """The described Step and all Steps below it."""
-        return json.loads((self.path / STEP).read_text(encoding="utf-8"))
+        return read_file(self.path / STEP)
 
     @property
     def key(self) -> str:
@@ -128,9 +139,17 @@ class Artifact:
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """What the Step measured."""
-        return load_measurements((self.path / MEASUREMENTS).read_text(encoding="utf-8"))
+        return read_file(self.path / MEASUREMENTS, load_measurements)
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Versions, machine, times and file digests of the run that made it."""
-        return json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
+        return read_file(self.path / PROVENANCE)
+
+
+def read_file(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
+    """The content of a file that the store wrote. Raises `SurefootError` that names the file when it is damaged."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise SurefootError(f"{path} is damaged ({error}): delete its directory and run again.") from error

@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,14 +18,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core._errors import SurefootError, missing_module
-from surefoot.core._files import DiskFullError, file_digests, full_disk_is_said, publish, write_text
-from surefoot.core._lease import HeldError, lease
+from surefoot.core._files import (
+    StoreError,
+    file_digests,
+    full_disk_is_said,
+    make_directory,
+    publish,
+    store_is_writable,
+    sync_tree,
+    write_text,
+)
+from surefoot.core._lease import HeldError, Lease, lease
 from surefoot.core._measurement import Measurement, dump_measurements
 from surefoot.core._plan import source_fingerprint
 from surefoot.core._step import Spec, Step, from_spec
 from surefoot.core._store import MEASUREMENTS, PROVENANCE, STEP, Inputs, Store
 
-Status = Literal["made", "kept", "held", "failed"]
+Status = Literal["made", "kept", "held", "failed", "stop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +50,38 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a job ended: its status, wall seconds, and the error's text when it failed."""
+    """How a job ended: its status, wall seconds, and the error's text when it failed or when all must stop."""
 
     status: Status
     seconds: float = 0.0
     error: str = ""
 
 
+class StoppedError(SystemExit):
+    """This worker was told to end: it passes through `make`, whose work is removed and whose lease is freed."""
+
+
 def execute(job: Job) -> Outcome:
-    """Make one Step and publish it; safe to call twice, from anywhere, at once. Raises `DiskFullError`."""
+    """Make one Step and publish it; safe to call twice, from anywhere, at once.
+
+    The outcome is `stop` when no other Step could be made either: the disk is full, the store cannot be written, or
+    the code of the Step is not here. Errors travel as text, since engines treat exceptions in different ways.
+    """
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     store = Store(Path(job.root))
-    spec = json.loads(job.spec)
-    step = from_spec(spec)
-    final = store.path(step)
-    with full_disk_is_said(store.root):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with lease(_beside(final, "lease"), expired=job.expired_lease) as token:
-                return Outcome(status="kept") if store.has(step) else _make(step, spec, store, token, job)
-        except HeldError:
-            return Outcome(status="held")
+    try:
+        spec = json.loads(job.spec)
+        step = from_spec(spec)
+        final = store.path(step)
+        with ExitStack() as stack:
+            with store_is_writable(store.root):
+                make_directory(final.parent)
+                held = stack.enter_context(lease(_beside(final, "lease"), expired=job.expired_lease))
+            return Outcome(status="kept") if store.has(step) else _make(step, spec, store, held, job)
+    except HeldError:
+        return Outcome(status="held")
+    except SurefootError as error:
+        return Outcome(status="stop", error=str(error))
 
 
 def resume_directory(out: Path) -> Path:
@@ -74,30 +96,35 @@ def resume_directory(out: Path) -> Path:
 
 def report_progress(out: Path, done: float, total: float, **values: float) -> None:
     """Say how far the Step made in `out` is; `values` (such as loss) are shown beside the bar."""
-    text = json.dumps({"done": done, "total": total, "values": values})
+    numbers = {name: float(value) for name, value in values.items()}
+    text = json.dumps({"done": float(done), "total": float(total), "values": numbers})
     temporary = out.parent / "progress.json.tmp"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(out.parent / "progress.json")
 
 
-def _make(step: Step, spec: Spec, store: Store, token: str, job: Job) -> Outcome:
+def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcome:
     final = store.path(step)
-    out = _empty_work_directory(_beside(final, "part"), token)
+    with store_is_writable(store.root):
+        out = _empty_work_directory(_beside(final, "part"), held.token)
+        _beside(final, "failed.json").unlink(missing_ok=True)
     clock = _Clock.start()
     try:
         measurements = _measured(step, out, store)
         provenance = clock.stop() | _origin(job, step)
-        _write_records(out, spec, measurements, provenance)
-        publish(out, final)
-        shutil.rmtree(out.parent)
-        _beside(final, "failed.json").unlink(missing_ok=True)
+        with full_disk_is_said(store.root):
+            _write_records(out, spec, measurements, provenance)
+            sync_tree(out)
+        with held.kept():
+            publish(out, final)
+        shutil.rmtree(out.parent, ignore_errors=True)
         return Outcome(status="made", seconds=provenance["wall_seconds"])
-    except DiskFullError:
+    except (HeldError, StoreError, StoppedError):
         raise
-    except Exception as error:
-        return _record_failure(error, final, spec, clock.stop() | _origin(job, step))
+    except (Exception, SystemExit) as error:
+        return _record_failure(error, held, final, spec, clock.stop() | _origin(job, step))
     finally:
-        shutil.rmtree(out, ignore_errors=True)
+        _clear(out)
 
 
 def _empty_work_directory(part: Path, token: str) -> Path:
@@ -107,17 +134,30 @@ def _empty_work_directory(part: Path, token: str) -> Path:
         if left.is_file():
             left.unlink()
         elif left.name != "resume":
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
     (part / token).mkdir()
     return part / token
 
 
-def _measured(step: Step, out: Path, store: Store) -> Iterable[Measurement]:
+def _clear(out: Path) -> None:
+    """Remove unfinished work, and the directory around it unless checkpoints lie there."""
+    shutil.rmtree(out, ignore_errors=True)
+    with suppress(OSError):
+        (out.parent / "progress.json").unlink(missing_ok=True)
+        out.parent.rmdir()
+
+
+def _measured(step: Step, out: Path, store: Store) -> tuple[Measurement, ...]:
     with full_disk_is_said(store.root):
         try:
-            return tuple(step.make(out, Inputs(store)))
+            measured = step.make(out, Inputs(store))
+            found = [measured] if measured is None else list(measured)
         except ModuleNotFoundError as error:
             raise missing_module(str(error.name)) from error
+    strange = [item for item in found if not isinstance(item, Measurement)]
+    if strange:
+        raise SurefootError(f"{step.kind}.make must return Measurements (or an empty tuple), got {strange[0]!r:.100}.")
+    return tuple(found)
 
 
 def _write_records(out: Path, spec: Spec, measurements: Iterable[Measurement], provenance: Spec) -> None:
@@ -130,11 +170,12 @@ def _write_records(out: Path, spec: Spec, measurements: Iterable[Measurement], p
     (out / STEP).write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
 
 
-def _record_failure(error: Exception, final: Path, spec: Spec, provenance: Spec) -> Outcome:
+def _record_failure(error: BaseException, held: Lease, final: Path, spec: Spec, provenance: Spec) -> Outcome:
     trace = "".join(traceback.format_exception(error))
     text = str(error) if isinstance(error, SurefootError) else f"{type(error).__name__}: {error}"
     record = {"error": text, "trace": trace, "spec": spec, "provenance": provenance}
-    write_text(_beside(final, "failed.json"), json.dumps(record, indent=1))
+    with held.kept(), store_is_writable(final.parent):
+        write_text(_beside(final, "failed.json"), json.dumps(record, indent=1))
     return Outcome(status="failed", seconds=provenance["wall_seconds"], error=text)
 
 
@@ -170,18 +211,17 @@ def _cpu_seconds() -> float:
 
 def _reset_peak_memory() -> None:
     """Ask Linux to count the peak from here, so that it is this Step's and not an earlier one's."""
-    path = Path("/proc/self/clear_refs")
-    if os.access(path, os.W_OK):
-        path.write_text("5")
+    with suppress(OSError):  # no /proc here (macOS), or a container that may not write in it
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_memory() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Bytes; since `_reset_peak_memory` on Linux, else since the process began."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _origin(job: Job, step: Step) -> Spec:
@@ -196,7 +236,8 @@ def _origin(job: Job, step: Step) -> Spec:
 
 def _packages() -> dict[str, Any]:
     """Versions of the packages that are loaded in this process."""
-    loaded = {name: vars(module).get("__version__") for name, module in list(sys.modules.items()) if "." not in name}
+    modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
+    loaded = {name: getattr(module, "__dict__", {}).get("__version__") for name, module in modules}
     return {name: version for name, version in sorted(loaded.items()) if isinstance(version, str)}
 
 
@@ -222,14 +263,9 @@ def _processor() -> str:
 
 def current_commit() -> str:
     """The commit of the working directory, '+changes' when files differ from it, or '' outside a repository."""
-    described = (
-        subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if shutil.which("git")
-        else None
-    )
-    return described.stdout.strip() if described and described.returncode == 0 else ""
+    command = ["git", "--no-optional-locks", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return described.stdout.strip() if described.returncode == 0 else ""
