@@ -15,7 +15,7 @@ from surefoot.data._sheet import contact_sheet_png as contact_sheet_png
 from surefoot.data._sheet import credits_of as credits_of
 from surefoot.data._sheet import folder_section as folder_section
 from surefoot.data._sheet import sample_pictures as sample_pictures
-from surefoot.data._sheet import style_section as style_section
+from surefoot.data._sheet import style_sections as style_sections
 from surefoot.data._source import Source as Source
 from surefoot.data._source import cache_directory as cache_directory
 from surefoot.data._source import fetch as fetch
@@ -23,32 +23,6 @@ from surefoot.data._source import is_cached as is_cached
 from surefoot.data._styles import EMOJIBASE as EMOJIBASE
 from surefoot.data._styles import STYLES as STYLES
 from surefoot.data._styles import Style as Style
-
-__all__ = [
-    "EMOJIBASE",
-    "LOCALES",
-    "STYLES",
-    "ClassificationSet",
-    "Drawings",
-    "ImageFolder",
-    "Section",
-    "Source",
-    "Style",
-    "TrainingPairs",
-    "cache_directory",
-    "contact_sheet_html",
-    "contact_sheet_png",
-    "count_images",
-    "credits_of",
-    "fetch",
-    "folder_section",
-    "image_folder",
-    "is_cached",
-    "load_images",
-    "read_members",
-    "sample_pictures",
-    "style_section",
-]
 from surefoot.data._tabular import FileTable as FileTable
 from surefoot.data._tabular import PublicTable as PublicTable
 from surefoot.data._tabular import Table as Table
@@ -61,3 +35,41 @@ from surefoot.data._tabular_design import open_design as open_design
 from surefoot.data._tabular_read import TableArrays as TableArrays
 from surefoot.data._tabular_read import open_table as open_table
 from surefoot.data._tabular_recipes import RECIPES as RECIPES
+
+__all__ = [
+    "EMOJIBASE",
+    "LOCALES",
+    "PARTS",
+    "RECIPES",
+    "STYLES",
+    "ClassificationSet",
+    "Design",
+    "Drawings",
+    "FileTable",
+    "ImageFolder",
+    "Part",
+    "Parts",
+    "PublicTable",
+    "Section",
+    "Source",
+    "Style",
+    "Table",
+    "TableArrays",
+    "TrainingPairs",
+    "cache_directory",
+    "contact_sheet_html",
+    "contact_sheet_png",
+    "count_images",
+    "credits_of",
+    "fetch",
+    "file_table",
+    "folder_section",
+    "image_folder",
+    "is_cached",
+    "load_images",
+    "open_design",
+    "open_table",
+    "read_members",
+    "sample_pictures",
+    "style_sections",
+]

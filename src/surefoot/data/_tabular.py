@@ -44,9 +44,7 @@ class PublicTable(Step):
                 f"coalesce({recipe.label}, false) AS label__, ({official}) AS test__ FROM raw"
             )
             names = [f"{attribute.name}__sensitive" for attribute in recipe.sensitive]
-            table, sizes = write_arrays(
-                out, connection, sensitive=names, categorical=recipe.categorical, notes=notes
-            )
+            table, sizes = write_arrays(out, connection, sensitive=names, categorical=recipe.categorical, notes=notes)
         return _described(table, sizes, self.name)
 
 
@@ -79,9 +77,7 @@ class FileTable(Step):
                 _check_column(column, names, self.path)
             self._select(connection, notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
-            table, sizes = write_arrays(
-                out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes
-            )
+            table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
         return _described(table, sizes, Path(self.path).stem)
 
     def _select(self, connection: DuckDBPyConnection, notes: list[str]) -> None:

@@ -88,7 +88,9 @@ def write_arrays(
     kinds = {name: kind for name, kind, *_ in described if name not in ("label__", "test__", *sensitive)}
     rows = _count(connection, "SELECT count(*) FROM features")
     _check_labels(connection, rows)
-    columns = [column for name, kind in kinds.items() if (column := _column(connection, name, kind, categorical, notes))]
+    columns = [
+        column for name, kind in kinds.items() if (column := _column(connection, name, kind, categorical, notes))
+    ]
     if not columns:
         raise SurefootError("No feature is left: every column is constant, an identifier, the label or a group.")
     values = np.lib.format.open_memmap(out / "values.npy", "w+", np.float32, (len(columns), rows))
@@ -181,7 +183,7 @@ def _side(connection: DuckDBPyConnection, name: str, notes: list[str]) -> str:
     kind = next(kind for column, kind, *_ in connection.execute("DESCRIBE features").fetchall() if column == name)
     distinct = _count(connection, f"SELECT count(DISTINCT {quoted}) FROM features")
     missing = _count(connection, f"SELECT count(*) - count({quoted}) FROM features")
-    label = name.removesuffix("__sensitive").replace("'", "''")
+    label = name.removesuffix("__sensitive").removesuffix("__group").replace("'", "''")
     if missing:
         notes.append(f"{missing} rows have no {label}: they are a side of their own.")
     if distinct > 10 and any(mark in kind for mark in _NUMBERS):
