@@ -10,6 +10,10 @@ from surefoot.laws._shift_scores import Scores as Scores
 from surefoot.laws._shift_scores import long_scores as long_scores
 from surefoot.laws._shift_scores import measured_scores as measured_scores
 from surefoot.laws._shift_scores import wide_scores as wide_scores
+from surefoot.laws._shift_step import ShiftFit as ShiftFit
+from surefoot.laws._shift_tables import SECTIONS as SECTIONS
+from surefoot.laws._shift_tables import shift_measurements as shift_measurements
+from surefoot.laws._shift_tables import shift_table as shift_table
 from surefoot.laws._tables import Finding as Finding
 from surefoot.laws._tables import ResultTable as ResultTable
 from surefoot.laws._tables import column_of as column_of

@@ -96,8 +96,7 @@ def fit_shift(
         raise SurefootError("A piecewise baseline needs a single in-distribution axis.")
     if cluster and not any(data.families):
         raise SurefootError("To draw whole families, name the column of families.")
-    if axis not in AXES:
-        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got '{axis}'.")
+    _check_choices(axis, pivot, replicates, level)
     counts = _counts(data, replicates, seed, cluster=cluster)
     points = _place(data, axis, pivot)
     lines, effective, groups = _fit(data, points, counts, level)
@@ -108,13 +107,24 @@ def fit_shift(
         lines=lines,
         effective=effective,
         groups=groups,
-        linearity=tuple(_linearity(points, data.baseline, column, seed) for column in range(len(data.shifts))),
+        linearity=tuple(_linearity(points, data.baseline[:, s], s, replicates, seed) for s in range(len(data.shifts))),
         families=_families(data, points, level),
         variants=tuple(_variants(data, axis, pivot, level)),
         rank_agreement=rank_agreement(effective.points),
         spread=_spread(data, effective.points),
         findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, lines, effective)),
     )
+
+
+def _check_choices(axis: str, pivot: float | None, replicates: int, level: float) -> None:
+    if axis not in AXES:
+        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got '{axis}'.")
+    if pivot is not None and not 0 < pivot < 1:
+        raise SurefootError(f"A pivot is a fraction between 0 and 1, for example 0.76; got {pivot}.")
+    if not 1 <= replicates <= 100_000:
+        raise SurefootError(f"The number of bootstrap samples must lie between 1 and 100,000; got {replicates}.")
+    if not 0 < level < 1:
+        raise SurefootError(f"The level of intervals is a share between 0 and 1, for example 0.95; got {level}.")
 
 
 @dataclass(frozen=True)
@@ -170,8 +180,8 @@ def _counts(data: ShiftData, replicates: int, seed: int, *, cluster: bool) -> Fl
     """Bootstrap counts (B, models): drawn within baseline and group, or family by family."""
     if cluster:
         return resample_counts(len(data.models), replicates, seed=seed, clusters=data.families)
-    inside = data.baseline.any(axis=1).tolist()
-    strata = np.array([f"{member}|{group}" for member, group in zip(inside, data.groups, strict=True)])
+    inside = np.where(data.baseline.any(axis=1), "in|", "out|")
+    strata = np.char.add(inside, np.array(data.groups))
     counts = np.zeros((replicates, len(strata)))
     for place, stratum in enumerate(np.unique(strata)):
         members = np.flatnonzero(strata == stratum)
@@ -179,12 +189,12 @@ def _counts(data: ShiftData, replicates: int, seed: int, *, cluster: bool) -> Fl
     return counts
 
 
-def _linearity(points: _Points, baseline: NDArray[np.bool_], column: int, seed: int) -> Linearity | None:
-    x = points.x[baseline[:, column], column, 0]
-    y = points.y[baseline[:, column], column]
-    if (np.isfinite(x) & np.isfinite(y)).sum() < 6 or np.nanmax(x) == np.nanmin(x):
+def _linearity(points: _Points, fitted: NDArray[np.bool_], column: int, replicates: int, seed: int) -> Linearity | None:
+    x, y = points.x[fitted, column, 0], points.y[fitted, column]
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < 6 or np.ptp(x[known]) == 0:
         return None
-    return linearity(x, y, pivot=points.pivot, seed=seed)
+    return linearity(x, y, pivot=points.pivot, replicates=replicates, seed=seed)
 
 
 def _families(data: ShiftData, points: _Points, level: float) -> tuple[FamilyLines, ...] | None:
@@ -200,10 +210,10 @@ def _variants(data: ShiftData, axis: Axis, pivot: float | None, level: float) ->
         if other != axis:
             yield _variant("axis", other, data, _place(data, other, pivot), level)
     points = _place(data, axis, pivot)
-    inside = data.baseline.any(axis=1)
-    families = sorted({name for name, member in zip(data.families, inside, strict=True) if member and name})
+    labels = np.array(data.families)
+    families = np.unique(labels[data.baseline.any(axis=1) & (labels != "")]).tolist()
     for family in families if len(families) > 1 else ():
-        kept = data.baseline & (np.array(data.families) != family)[:, None]
+        kept = data.baseline & (labels != family)[:, None]
         yield _variant("without-family", family, replace(data, baseline=kept), points, level)
 
 

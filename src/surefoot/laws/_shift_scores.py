@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surefoot.core import Measurement, SurefootError
-from surefoot.laws._shift_sets import known_set
+from surefoot.laws._shift_sets import known_set, matched_axis
 from surefoot.laws._tables import (
     LARGEST_CELLS,
     Finding,
@@ -56,15 +56,16 @@ def wide_scores(
 ) -> Scores:
     """Scores of a table with one row a model and one column an evaluation set.
 
-    `model` are the columns that name a model (recognised if empty), `sets` the columns of accuracies (by default every
-    column of numbers between 0 and 100; others are left out and said). `n` gives examples a set; sets that are known by
-    name get their published size. Raises SurefootError for models that appear twice with different values.
+    `model` are the columns that name a model (recognised if empty), `sets` the columns of accuracies; x axes on the
+    classes of a set come along. By default every column of numbers between 0 and 100 is taken; others are left out and
+    said. `n` gives examples a set; sets that are known by name get their published size. Raises SurefootError for
+    models that appear twice with different values.
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, keys)
     _refuse_clashes(checks)
     kept = keep_rows(table, drop_repeated(table))
-    names, left_out = (list(sets), ()) if sets else _score_columns(kept, keys)
+    names, left_out = (_with_matched(sets, list(table.columns)), ()) if sets else _score_columns(kept, keys)
     fractions, units = as_fractions(kept, names, unit=unit)
     values = np.column_stack([fractions[name] for name in names])
     size, sizes = _sizes(names, n or {})
@@ -130,10 +131,16 @@ def long_scores(
     )
 
 
-def measured_scores(models: Mapping[str, Sequence[Measurement]], *, metric: str = "accuracy") -> Scores:
+def measured_scores(
+    models: Mapping[str, Sequence[Measurement]],
+    *,
+    metric: str = "accuracy",
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> Scores:
     """Scores from the Measurements of each model: one set for each task and shift (`task` or `task/shift`).
 
     Replicates are averaged, their n and the weight of their errors added. Measurements of a group are left out.
+    `labels` name one value a model, in the order of `models`, to choose baseline and groups by.
     """
     found: dict[tuple[str, str], list[Measurement]] = {}
     for model, measurements in models.items():
@@ -165,7 +172,7 @@ def measured_scores(models: Mapping[str, Sequence[Measurement]], *, metric: str 
         stderr=np.where(np.isnan(stderr), binomial_stderr(values, n), stderr),
         n=n,
         rows=tuple(range(1, len(models) + 1)),
-        labels={},
+        labels={name: tuple(values) for name, values in (labels or {}).items()},
     )
 
 
@@ -217,6 +224,11 @@ def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], 
         return names, ()
     message = f"Columns that are no accuracies (below 0 or above 100) are left out: {', '.join(map(repr, others))}."
     return names, (Finding(code="not-a-score", severity="note", message=message),)
+
+
+def _with_matched(sets: Sequence[str], columns: Sequence[str]) -> list[str]:
+    axes = [axis for name in sets if (axis := matched_axis(name, columns))]
+    return list(dict.fromkeys((*sets, *axes)))
 
 
 def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tuple[Finding, ...]]:

@@ -1,0 +1,123 @@
+"""`surefoot fit shift`: robustness under shift from a table of results."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from surefoot.cli._output import Format, emit
+from surefoot.core import SurefootError, Table
+
+if TYPE_CHECKING:
+    from surefoot.laws import Scores
+
+Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "findings"]
+
+
+def _names(text: str) -> Parameter:
+    return Parameter(help=text, consume_multiple=True, negative=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """How the table is to be read."""
+
+    model: Annotated[tuple[str, ...], _names("Columns that name a model. Default: recognised.")] = ()
+    task: Annotated[str | None, Parameter(help="In a long table, the column that names the set.")] = None
+    value: Annotated[str | None, Parameter(help="In a long table, the column of accuracies.")] = None
+    half_width: Annotated[tuple[str, ...], _names("In a long table, half widths of 95 percent intervals.")] = ()
+    n: Annotated[tuple[str, ...], _names("Examples in a set, as SET=NUMBER.")] = ()
+    unit: Annotated[Literal["auto", "fraction", "percent"], Parameter(help="The unit of the accuracies.")] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineOptions:
+    """Who is compared with whom."""
+
+    baseline: Annotated[tuple[str, ...], _names("COLUMN=PATTERN or COLUMN!=PATTERN; all must hold.")] = ()
+    baseline_above: Annotated[float, Parameter(help="The lowest x of the baseline, a fraction.")] = 0.0
+    group: Annotated[str | None, Parameter(help="The column of groups whose means are compared.")] = None
+    family: Annotated[str | None, Parameter(help="The column of families, for lines and tests of their own.")] = None
+    matched: Annotated[bool, Parameter(help="Use x on the classes of a shift where the table has it.")] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How the line is fitted."""
+
+    axis: Annotated[Literal["logit", "probit", "linear"], Parameter(help="The axes of the line.")] = "logit"
+    pivot: Annotated[float | None, Parameter(help="A fraction of x at which the line may bend.")] = None
+    cluster: Annotated[bool, Parameter(help="Draw whole families in the bootstrap.", negative=())] = False
+    replicates: Annotated[int, Parameter(help="Bootstrap samples.")] = 1000
+    level: Annotated[float, Parameter(help="The level of the intervals.")] = 0.95
+    seed: Annotated[int, Parameter(help="Seed of the bootstrap.")] = 0
+
+
+def shift(
+    table: Annotated[Path, Parameter(help="A .csv, .tsv, .json, .jsonl or .parquet file of accuracies.")],
+    /,
+    *,
+    x: Annotated[tuple[str, ...], _names("The in-distribution set, or several.")],
+    shifts: Annotated[tuple[str, ...], _names("The shifted sets. Default: all others.")] = (),
+    read: Annotated[TableOptions, Parameter(name="*")] = TableOptions(),
+    choose: Annotated[BaselineOptions, Parameter(name="*")] = BaselineOptions(),
+    fit: Annotated[FitOptions, Parameter(name="*")] = FitOptions(),
+    show: Annotated[tuple[Section, ...], _names("Default: lines and groups as text, else models.")] = (),
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+) -> None:
+    """Fit the robustness line of a baseline, and say what each model has over it, in percentage points.
+
+    What is odd about the table (traps, units, extrapolation) is said on the error stream.
+    """
+    from dataclasses import asdict
+
+    from surefoot.laws import fit_shift, shift_data, shift_table
+
+    scores = _scores(table, (*x, *shifts) if shifts else (), read)
+    result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
+    for finding in result.findings:
+        print(f"{finding.severity}: {finding.message} [{finding.code}]", file=sys.stderr)
+    text = format == "text" or (format is None and out is None and sys.stdout.isatty())
+    sections = show or (("lines", "groups") if text else ("models",))
+    _print({section: shift_table(result, section) for section in sections}, format, out)
+
+
+def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Scores":
+    from surefoot.laws import long_scores, read_table, wide_scores
+
+    results, sizes = read_table(table), dict(map(_size, read.n))
+    if read.task and read.value:
+        shared = {"model": read.model, "unit": read.unit, "n": sizes}
+        return long_scores(results, task=read.task, value=read.value, half_widths=read.half_width, **shared)
+    if read.task or read.value or read.half_width:
+        raise SurefootError("A long table needs both --task and --value.")
+    return wide_scores(results, model=read.model, sets=tuple(dict.fromkeys(sets)), unit=read.unit, n=sizes)
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isdecimal() or int(number) < 1:
+        raise SurefootError(f"'{text}' must have the form SET=NUMBER, for example val=50000.")
+    return name, int(number)
+
+
+def _print(tables: dict[str, Table], format: Format | None, out: Path | None) -> None:
+    """One section as any format; several as text under headings, or as one JSON object."""
+    if len(tables) == 1:
+        emit(next(iter(tables.values())), format, out)
+    elif format == "json" or (format is None and out is not None and out.suffix == ".json"):
+        text = (
+            json.dumps({name: table.records() for name, table in tables.items()}, indent=1, ensure_ascii=False) + "\n"
+        )
+        out.write_text(text, encoding="utf-8") if out else sys.stdout.write(text)
+    elif out is None and format in {None, "text"}:
+        for name, table in tables.items():
+            print(f"\n{name}" if table.rows else f"\n{name}: none")
+            if table.rows:
+                emit(table, "text", None)
+    else:
+        raise SurefootError("Several sections are printed as text or JSON only: name one with --show.")
