@@ -23,8 +23,8 @@ _BLOCK_ROWS = 65_536
 class Design(Step):
     """One random split of a table, stratified by group and label, with everything learned from the training rows.
 
-    Categories become indicator columns (without the most frequent level; levels rarer than the share `rare` are pooled),
-    numbers are standardised with missing ones at the median and an indicator beside them. `validation` and `test` are
+    Categories become indicator columns, without the most frequent level; levels rarer than the share `rare` are pooled.
+    Numbers are standardised, with missing ones at the median and an indicator beside them. `validation` and `test` are
     shares of the rows; `official` takes the published test rows and halves them, as the paper does; `rows` limits the
     training rows (0: all). Memory is bounded: it is written in blocks of 65,536 rows.
     """
@@ -47,7 +47,7 @@ class Design(Step):
         if not names:
             raise SurefootError("Every feature is constant in the training rows: nothing can be learned.")
         for part, rows in chosen.items():
-            _write_part(out, part, rows, table, kept, len(names))
+            _write_part(out, part, table, rows, kept)
         said = {"features": names, "groups": table.group_names, "notes": [*table.notes, *_notes(encoders)]}
         (out / "design.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
         return [
@@ -81,11 +81,13 @@ class Parts:
 def open_design(path: Path) -> Parts:
     """Open what a Design wrote, without reading it into memory."""
     said = json.loads((path / "design.json").read_text(encoding="utf-8"))
-    parts = {
-        part: Part(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"}) for part in PARTS
-    }
+    train, validation, test = (_open_part(path, part) for part in PARTS)
     names = {name: tuple(said[name]) for name in ("features", "groups", "notes")}
-    return Parts(**parts, **names)
+    return Parts(train=train, validation=validation, test=test, **names)
+
+
+def _open_part(path: Path, part: str) -> Part:
+    return Part(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"})
 
 
 def split_rows(table: TableArrays, design: Design) -> dict[str, NDArray[np.intp]]:
@@ -101,7 +103,7 @@ def split_rows(table: TableArrays, design: Design) -> dict[str, NDArray[np.intp]
         half = _places(generator, np.where(held, strata, strata.max() + 1)) < 0.5
         parts = {"train": ~held, "validation": held & half, "test": held & ~half}
     else:
-        if not (0 < design.validation and 0 < design.test and design.validation + design.test < 1):
+        if min(design.validation, design.test) <= 0 or design.validation + design.test >= 1:
             raise SurefootError("The shares validation and test must be above 0 and leave rows for training.")
         border = design.test + design.validation
         parts = {"train": place >= border, "validation": (place >= design.test) & (place < border)}
@@ -198,9 +200,8 @@ def _category(row: int, column: Column, train: NDArray[np.float32], rare: float)
     return _Encoder(row=row, names=tuple(names[1:]), notes=tuple(notes), places=np.maximum(places - 1, -1))
 
 
-def _write_part(
-    out: Path, part: str, rows: NDArray[np.intp], table: TableArrays, encoders: list[_Encoder], width: int
-) -> None:
+def _write_part(out: Path, part: str, table: TableArrays, rows: NDArray[np.intp], encoders: list[_Encoder]) -> None:
+    width = sum(len(encoder.names) for encoder in encoders)
     x = np.lib.format.open_memmap(out / f"{part}_x.npy", "w+", np.float32, (len(rows), width))
     for begin in range(0, len(rows), _BLOCK_ROWS):
         block = rows[begin : begin + _BLOCK_ROWS]

