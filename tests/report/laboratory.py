@@ -105,7 +105,13 @@ def accuracy(step: ZeroShot, n: int = 964) -> Measurement:
     right = generator.binomial(n, float(from_axis(place)))
     interval = wilson(right, n)
     return Measurement(
-        metric="accuracy", value=interval.estimate, n=n, low=interval.low, high=interval.high, shift=step.style, task="naming"
+        metric="accuracy",
+        value=interval.estimate,
+        n=n,
+        low=interval.low,
+        high=interval.high,
+        shift=step.style,
+        task="naming",
     )
 
 
@@ -224,7 +230,15 @@ def effects(results: Results) -> Figure:
             ]
             mean, half = float(np.mean(values)) - 0.28, 2.4 * float(np.std(values)) / math.sqrt(len(values))
             rows.append(
-                {"label": source, "group": style, "value": mean, "low": mean - half, "high": mean + half, "n": len(values), "family": source}
+                {
+                    "label": source,
+                    "group": style,
+                    "value": mean,
+                    "low": mean - half,
+                    "high": mean + half,
+                    "n": len(values),
+                    "family": source,
+                }
             )
     return interval_plot(
         rows,
@@ -241,7 +255,9 @@ def residuals(results: Results) -> Figure:
     generator = np.random.default_rng(0)
     rows = [
         {"x": x, "y": y, "low": y - 0.05, "high": y + 0.05, "family": SOURCES[index % 3], "held_out": x > 1e14}
-        for index, (x, y) in enumerate(zip(np.geomspace(1e12, 3e14, 24), 0.04 * generator.standard_normal(24), strict=True))
+        for index, (x, y) in enumerate(
+            zip(np.geomspace(1e12, 3e14, 24), 0.04 * generator.standard_normal(24), strict=True)
+        )
     ]
     return residual_plot(
         rows,
@@ -284,7 +300,9 @@ def cells(results: Results) -> Figure:
                 if isinstance(item.step, ZeroShot) and item.step.model.source.name == source
             ]
             best = max(found, key=lambda measurement: measurement.value)
-            rows.append({"row": source, "column": style, "value": best.value, "low": best.low, "high": best.high, "n": best.n})
+            rows.append(
+                {"row": source, "column": style, "value": best.value, "low": best.low, "high": best.high, "n": best.n}
+            )
     return heat_table(
         rows,
         name="cells",
@@ -300,19 +318,11 @@ def sheet(results: Results) -> Figure:
     rows = []
     for style in STYLES:
         best = max((item.measurement for item in results.select(ZeroShot, shift=style)), key=lambda found: found.value)
-        for index in range(12):
-            rows.append(
-                {
-                    "image": picture(STYLES.index(style), index),
-                    "label": f"concept {index}",
-                    "section": style,
-                    "metric": "best accuracy",
-                    "value": best.value,
-                    "low": best.low,
-                    "high": best.high,
-                    "n": best.n,
-                }
-            )
+        measured = {"metric": "best accuracy", "value": best.value, "low": best.low, "high": best.high, "n": best.n}
+        rows += [
+            {"image": picture(STYLES.index(style), index), "label": f"concept {index}", "section": style, **measured}
+            for index in range(12)
+        ]
     return contact_sheet(rows, name="styles", title="The styles", caption="The same twelve concepts in every style.")
 
 
@@ -343,7 +353,9 @@ CLAIMS = (
     Claim(
         name="source-exponent",
         sentence="The training source changes the exponent of the law.",
-        check=lambda results: verdict_above(0.008, -0.019, 0.035, 16, detail="Difference of exponents, noto against fluent."),
+        check=lambda results: verdict_above(
+            0.008, -0.019, 0.035, 16, detail="Difference of exponents, noto against fluent."
+        ),
         source="arXiv 2212.07143, abstract",
     ),
     Claim(
@@ -366,7 +378,10 @@ def study_in(root: Path) -> tuple[Study, Results]:
         steps=wanted,
         claims=CLAIMS,
         figures=FIGURES,
-        credits=("Noto Emoji, Apache-2.0, @iconify-json/noto 1.2.9", "OpenMoji, CC BY-SA 4.0, @iconify-json/openmoji 1.2.29"),
+        credits=(
+            "Noto Emoji, Apache-2.0, @iconify-json/noto 1.2.9",
+            "OpenMoji, CC BY-SA 4.0, @iconify-json/openmoji 1.2.29",
+        ),
     )
     for step in walk(wanted):
         if isinstance(step, ZeroShot):

@@ -5,7 +5,7 @@ from typing import Any
 
 from surefoot.core import Figure, SurefootError
 from surefoot.figures._axes import Unit, interval_text, wrapped
-from surefoot.figures._layers import Layer, Row, columns_of, named_fields, plain_rows
+from surefoot.figures._layers import Layer, Row, columns_of, drawing, named_fields, plain_rows
 from surefoot.figures._palette import SEQUENTIAL
 
 _CELL_HEIGHT = 38
@@ -34,17 +34,13 @@ def heat_table(
     values = columns_of(rows, "value")
     if not values:
         raise SurefootError(f"The heat table '{name}' has no cells.")
-    low, high = min(values), max(values)
-    spec = {
-        "width": "container",
-        "height": {"step": _CELL_HEIGHT},
-        "transform": [
-            {"calculate": interval_text("value", "low", "high", unit), "as": "shown"},
-            {"calculate": _short(unit), "as": "written"},
-        ],
-        "encoding": _grid(rows, (row_title, column_title), row_order, column_order),
-        "layer": _cell_layers(rows, low, high, value_title),
-    }
+    transform = [
+        {"calculate": interval_text("value", "low", "high", unit), "as": "shown"},
+        {"calculate": _short(unit), "as": "written"},
+    ]
+    layers = _cell_layers(rows, min(values), max(values), value_title)
+    spec = drawing(_CELL_HEIGHT * len({row["row"] for row in rows}), transform, layers)
+    spec["encoding"] = _grid(rows, (row_title, column_title), row_order, column_order)
     return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
 
 

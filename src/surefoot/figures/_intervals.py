@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from surefoot.core import Figure
+from surefoot.core import Figure, SurefootError
 from surefoot.figures._axes import Unit, interval_text, unit_axis
 from surefoot.figures._layers import (
     Layer,
     Row,
     chosen_opacity,
     columns_of,
+    drawing,
     legend_choice,
     named_fields,
     plain_rows,
@@ -39,24 +40,23 @@ def interval_plot(
     effect, drawn as a line.
     """
     rows = plain_rows("point", effects, ("label", "value"))
+    if not rows:
+        raise SurefootError(f"The interval plot '{name}' has no effects.")
     names = families_of(rows, families, family_title)
     lines, labels, headings = _lay_out(rows)
     bounds = columns_of(rows, "value", "low", "high") + ([] if reference is None else [reference])
     margin = 0.04 * (max(bounds) - min(bounds)) or 1.0
     scale = {"domain": [min(bounds) - margin, max(bounds) + margin], "nice": False}
-    x = {"field": "value", "type": "quantitative", "scale": scale, "axis": unit_axis(unit, x_title)}
+    x = {"field": "value", "type": "quantitative", "scale": scale, "axis": unit_axis(unit, x_title) | {"tickCount": 8}}
     y = _line_axis(labels, headings)
     tooltip = [
         *named_fields(rows, "group", "label", "family"),
         {"field": "shown", "title": x_title, "type": "nominal"},
         *named_fields(rows, "n"),
     ]
-    spec = {
-        "width": "container",
-        "height": _LINE_HEIGHT * len(labels),
-        "transform": [{"calculate": interval_text("value", "low", "high", unit), "as": "shown"}],
-        "layer": [*_reference(reference, x), *_effects(x, y, names, tooltip)],
-    }
+    transform = [{"calculate": interval_text("value", "low", "high", unit), "as": "shown"}]
+    layers = [*_reference(reference, x), *_effects(x, y, names, tooltip)]
+    spec = drawing(_LINE_HEIGHT * len(labels), transform, layers)
     return Figure(name=name, title=title, caption=caption, rows=tuple(lines), vega_lite=spec)
 
 

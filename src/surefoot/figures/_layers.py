@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.figures._palette import NEUTRAL, Families, family_channels, family_colour
+from surefoot.figures._palette import Families, family_channels, family_colour
 
 Row = Mapping[str, Any]
 Layer = dict[str, Any]
@@ -30,6 +30,11 @@ def plain_rows(part: str, rows: Iterable[Row], needed: Sequence[str]) -> list[di
 def _plain(value: Any) -> Any:
     item = value.item() if hasattr(value, "item") else value
     return None if isinstance(item, float) and not math.isfinite(item) else item
+
+
+def of_part(rows: Iterable[Row], part: str) -> list[Row]:
+    """The rows of one part of the figure."""
+    return [row for row in rows if row["part"] == part]
 
 
 def columns_of(rows: Iterable[Row], *names: str) -> list[Any]:
@@ -57,37 +62,54 @@ def chosen_opacity(families: Families, opacity: float = 1.0) -> dict[str, Any]:
     return {"condition": {"param": "chosen_family", "value": opacity}, "value": min(FAINT, opacity)}
 
 
-def band(x: Layer, low: Layer, high: str, families: Families, *, neutral: bool = False) -> Layer:
-    """The band between `low` and `high` of the fit."""
-    colour = {"color": {"value": NEUTRAL}} if neutral else family_colour(families)
-    encoding = {"x": x, "y": low, "y2": {"field": high}, **colour, "detail": {"field": "family"}}
-    return {"transform": [only("fit")], "mark": {"type": "area", "opacity": 0.16, "clip": True}, "encoding": encoding}
+def band(rows: Iterable[Row], x: Layer, low: Layer, high: str, families: Families, *, part: str = "fit") -> list[Layer]:
+    """The band from `low` to `high` around a curve; no layer when no row has one."""
+    if not columns_of(of_part(rows, part), "low"):
+        return []
+    encoding = {"x": x, "y": low, "y2": {"field": high}, **family_colour(families), "detail": {"field": "family"}}
+    return [{"transform": [only(part)], "mark": {"type": "area", "opacity": 0.16, "clip": True}, "encoding": encoding}]
 
 
-def curve(x: Layer, y: Layer, families: Families, *, neutral: bool = False) -> Layer:
-    """The line of the fit."""
-    colour = {"color": {"value": NEUTRAL}} if neutral else family_colour(families)
-    encoding = {"x": x, "y": y, **colour, "detail": {"field": "family"}, "opacity": chosen_opacity(families)}
-    return {"transform": [only("fit")], "mark": {"type": "line", "clip": True}, "encoding": encoding}
+def curve(rows: Iterable[Row], x: Layer, y: Layer, families: Families, *, part: str = "fit") -> list[Layer]:
+    """The line of a fit, or through the points; no layer when there is none."""
+    if not of_part(rows, part):
+        return []
+    encoding = {"x": x, "y": y, **family_colour(families), "detail": {"field": "family"}}
+    encoding["opacity"] = chosen_opacity(families)
+    return [{"transform": [only(part)], "mark": {"type": "line", "clip": True}, "encoding": encoding}]
 
 
-def whisker(along: str, at: Layer, low: Layer, high: str, families: Families) -> Layer:
-    """Intervals of the points, `along` x or y."""
-    across = "y" if along == "x" else "x"
-    encoding = {along: low, f"{along}2": {"field": high}, across: at, **family_colour(families)}
+def whisker(
+    rows: Iterable[Row], given: str, along: tuple[str, Layer, str], at: Layer, families: Families
+) -> list[Layer]:
+    """Intervals of the points; `along` is x or y, the channel of the lower bound, and the field of the upper.
+
+    No layer when no point has the column `given`.
+    """
+    if not columns_of(of_part(rows, "point"), given):
+        return []
+    direction, low, high = along
+    across = "y" if direction == "x" else "x"
+    encoding = {direction: low, f"{direction}2": {"field": high}, across: at, **family_colour(families)}
     encoding["opacity"] = chosen_opacity(families, 0.55)
-    return {"transform": [only("point")], "mark": {"type": "rule", "clip": True}, "encoding": encoding}
+    return [{"transform": [only("point")], "mark": {"type": "rule", "clip": True}, "encoding": encoding}]
 
 
-def marks(x: Layer, y: Layer, families: Families, tooltip: list[Layer]) -> list[Layer]:
+def marks(rows: Iterable[Row], x: Layer, y: Layer, families: Families, tooltip: list[Layer]) -> list[Layer]:
     """The points: filled, and hollow where `held_out` is true."""
     encoding = {"x": x, "y": y, **family_channels(families), "opacity": chosen_opacity(families), "tooltip": tooltip}
     used = {"transform": [only("point"), {"filter": "datum.held_out !== true"}], "encoding": encoding}
-    kept_back = {"transform": [only("point"), {"filter": "datum.held_out === true"}], "encoding": encoding}
-    return [
-        {**legend_choice(families), **used, "mark": {"type": "point", "filled": True}},
-        {**kept_back, "mark": {"type": "point", "filled": False}},
-    ]
+    layers = [{**legend_choice(families), **used, "mark": {"type": "point", "filled": True}}]
+    if any(row.get("held_out") is True for row in rows):
+        kept_back = {"transform": [only("point"), {"filter": "datum.held_out === true"}], "encoding": encoding}
+        layers.append({**kept_back, "mark": {"type": "point", "filled": False}})
+    return layers
+
+
+def drawing(height: int, transform: list[Layer], layers: list[Layer]) -> Layer:
+    """Layers as a specification that fills the width of its place."""
+    fit = {"type": "fit-x", "contains": "padding"}
+    return {"width": "container", "height": height, "autosize": fit, "transform": transform, "layer": layers}
 
 
 def named_fields(rows: Iterable[Row], *names: str) -> list[Layer]:

@@ -20,11 +20,16 @@ class Families:
 
     names: tuple[str, ...]
     title: str | None = None
+    colour: str = COLOURS[0]
+    """The colour where there is nothing to tell apart."""
 
     @property
     def several(self) -> bool:
         """Whether there is anything to tell apart."""
         return len(self.names) > 1
+
+
+GREY = Families(names=(), colour=NEUTRAL)
 
 
 def families_of(rows: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None, title: str | None) -> Families:
@@ -36,7 +41,7 @@ def families_of(rows: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None,
 def family_channels(families: Families) -> dict[str, Any]:
     """The encoding of `family` by colour and by shape; a constant colour for one family or none."""
     if not families.several:
-        return {"color": {"value": COLOURS[0]}}
+        return {"color": {"value": families.colour}}
     return {"color": _channel(families, COLOURS), "shape": _channel(families, SHAPES)}
 
 

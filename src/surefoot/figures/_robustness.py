@@ -12,12 +12,14 @@ from surefoot.figures._layers import (
     band,
     columns_of,
     curve,
+    drawing,
     marks,
     named_fields,
+    of_part,
     plain_rows,
     whisker,
 )
-from surefoot.figures._palette import NEUTRAL, families_of
+from surefoot.figures._palette import GREY, NEUTRAL, families_of
 from surefoot.stats import Axis
 
 _SHARES = ("x", "x_low", "x_high", "y", "y_low", "y_high", "low", "high")
@@ -51,16 +53,17 @@ def robustness_scatter(
     x, y = across.encoding("x_at", x_title), up.encoding("y_at", y_title)
     x["axis"]["title"] = wrapped(x_title)
     y["axis"] |= above_the_axis(y_title)
-    neutral = not any(row.get("family") for row in rows if row["part"] == "fit")
+    by_family = any(row.get("family") for row in of_part(rows, "fit"))
+    lines = names if by_family else GREY
     layers = [
         *_identity(across, up, x, y),
-        band(x, {**y, "field": "low_at"}, "high_at", names, neutral=neutral),
-        curve(x, y, names, neutral=neutral),
-        whisker("x", y, {**x, "field": "x_low_at"}, "x_high_at", names),
-        whisker("y", x, {**y, "field": "y_low_at"}, "y_high_at", names),
-        *marks(x, y, names, _tooltip(seen, x_title, y_title)),
+        *band(rows, x, {**y, "field": "low_at"}, "high_at", lines),
+        *curve(rows, x, y, lines),
+        *whisker(rows, "x_low", ("x", {**x, "field": "x_low_at"}, "x_high_at"), y, names),
+        *whisker(rows, "y_low", ("y", {**y, "field": "y_low_at"}, "y_high_at"), x, names),
+        *marks(rows, x, y, names, _tooltip(seen, x_title, y_title)),
     ]
-    spec = {"width": "container", "height": HEIGHT + 40, "transform": _places(across, up), "layer": layers}
+    spec = drawing(HEIGHT + 40, _places(across, up), layers)
     note = _edge_note(seen, axis)
     return Figure(name=name, title=title, caption=f"{caption}{note}", rows=tuple(rows), vega_lite=spec)
 

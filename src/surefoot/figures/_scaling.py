@@ -19,9 +19,9 @@ from surefoot.figures._layers import (
     band,
     columns_of,
     curve,
+    drawing,
     marks,
     named_fields,
-    only,
     plain_rows,
     whisker,
 )
@@ -62,17 +62,17 @@ def scaling_curve(
         *named_fields(seen, "n", "held_out"),
     ]
     layers = [
-        band(x, low, "high", names),
-        curve(x, y, names),
-        whisker("y", x, low, "high", names),
-        *marks(x, y, names, tooltip),
+        *band(rows, x, low, "high", names),
+        *curve(rows, x, y, names),
+        *whisker(rows, "low", ("y", low, "high"), x, names),
+        *marks(rows, x, y, names, tooltip),
     ]
     transform = [
         {"calculate": f"isValid(datum.low) ? max(datum.low, {y_low}) : null", "as": "low_drawn"},
         {"calculate": interval_text("y", "low", "high", unit), "as": "shown"},
     ]
-    drawing = _drawing(transform, layers)
-    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=drawing)
+    spec = drawing(HEIGHT, transform, layers)
+    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
 
 
 def residual_plot(
@@ -112,12 +112,12 @@ def residual_plot(
     ]
     layers = [
         {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"y": y}},
-        whisker("y", x, {**y, "field": "low"}, "high", names),
-        *marks(x, y, names, tooltip),
+        *whisker(rows, "low", ("y", {**y, "field": "low"}, "high"), x, names),
+        *marks(rows, x, y, names, tooltip),
     ]
     transform = [{"calculate": interval_text("y", "low", "high", unit), "as": "shown"}]
-    drawing = _drawing(transform, layers, 240)
-    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=drawing)
+    spec = drawing(240, transform, layers)
+    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
 
 
 def coefficient_curve(
@@ -155,16 +155,14 @@ def coefficient_curve(
         *named_fields(rows, "n"),
     ]
     layers = [
-        band(x, {**y, "field": "low"}, "high", names),
-        curve(x, y, names),
+        *band(rows, x, {**y, "field": "low"}, "high", names, part="point"),
+        *curve(rows, x, y, names, part="point"),
         *_chosen_rule(chosen, x),
-        *marks(x, y, names, tooltip),
+        *marks(rows, x, y, names, tooltip),
     ]
-    for layer in layers[:2]:
-        layer["transform"] = [only("point")]  # the curve joins the points: it is no fit
     transform = [{"calculate": interval_text("y", "low", "high", unit), "as": "shown"}]
-    drawing = _drawing(transform, layers)
-    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=drawing)
+    spec = drawing(HEIGHT, transform, layers)
+    return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
 
 
 def _chosen_rule(chosen: float | None, x: dict[str, Any]) -> list[dict[str, Any]]:
@@ -177,7 +175,3 @@ def _chosen_rule(chosen: float | None, x: dict[str, Any]) -> list[dict[str, Any]
 def _log_channel(field: str, low: float, high: float, axis: dict[str, Any]) -> dict[str, Any]:
     scale = {"type": "log", "domain": [low, high], "nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
-
-
-def _drawing(transform: list[dict[str, Any]], layers: list[dict[str, Any]], height: int = HEIGHT) -> dict[str, Any]:
-    return {"width": "container", "height": height, "transform": transform, "layer": layers}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -36,12 +37,13 @@ def render_svg(figure: Figure, *, theme: Theme = "light", width: int = 680, titl
         return sheet_svg(figure, theme=theme, width=width, titled=titled)
     from vl_convert import vegalite_to_svg
 
-    return vegalite_to_svg(sized_spec(figure, theme=theme, width=width, titled=titled), vl_version=VEGA_LITE_VERSION)
+    spec = sized_spec(figure, theme=theme, width=width, titled=titled)
+    return _renumbered(vegalite_to_svg(spec, vl_version=VEGA_LITE_VERSION))
 
 
 def sized_spec(figure: Figure, *, theme: Theme = "light", width: int = 680, titled: bool = True) -> dict[str, Any]:
     """The specification at a fixed width and in one theme, for where there is no page to fill."""
-    spec = figure.spec() | {"config": theme_config(theme), "autosize": {"type": "fit-x", "contains": "padding"}}
+    spec = figure.spec() | {"config": theme_config(theme)}
     if spec.get("width") == "container":
         spec["width"] = width
     if titled:
@@ -58,6 +60,14 @@ def to_csv(figure: Figure) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _renumbered(svg: str) -> str:
+    """The same SVG with its ids counted from 1: the renderer goes on counting from one figure to the next."""
+    names = dict.fromkeys(re.findall(r'id="((?:clip|gradient_)\d+)"', svg))
+    for position, name in enumerate(names, start=1):
+        svg = re.sub(rf'(?<=["#]){name}(?=[")])', f"drawn-{position}", svg)
+    return svg
 
 
 def _text(figure: Figure, suffix: str, theme: Theme, width: int) -> str:

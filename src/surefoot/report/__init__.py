@@ -1,1 +1,7 @@
+"""The report of a study: one HTML file that opens from disk and loads nothing."""
 
+from surefoot.report._findings import Finding as Finding
+from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES
+from surefoot.report._page import write_report as write_report
+
+__all__ = ["METHOD_NOTES", "Finding", "write_report"]

@@ -1,0 +1,41 @@
+"""The drawing library of a page, as one script that loads nothing."""
+
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from surefoot.core import write_text
+from surefoot.data import cache_directory
+from surefoot.figures import VEGA_LITE_VERSION
+
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
+
+@cache
+def drawing_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed from vl-convert, for an inline script; it sets `window.vegaEmbed`.
+
+    Bundling takes seconds, so the text is kept in the user's cache, by version. A cache that cannot be written is
+    done without.
+    """
+    from vl_convert import javascript_bundle
+
+    kept = cache_directory() / "report" / f"vega-{version('vl-convert-python')}-{VEGA_LITE_VERSION}.js"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    text = inline_script(f"(function(){{{javascript_bundle(_SNIPPET, vl_version=VEGA_LITE_VERSION)}}})();")
+    _keep(kept, text)
+    return text
+
+
+def inline_script(text: str) -> str:
+    """The script with nothing in it that would end or confuse the element around it."""
+    return text.replace("</script", "<\\/script").replace("<!--", "\\x3C!--")
+
+
+def _keep(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError:
+        return

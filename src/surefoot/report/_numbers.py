@@ -1,0 +1,46 @@
+"""Numbers as people read them."""
+
+from surefoot.core import Measurement
+
+NORMAL_95 = 1.959963984540054
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
+    """The 95 percent interval: as measured, else the value with 1.96 standard errors to both sides, else unknown."""
+    if measurement.low is not None and measurement.high is not None:
+        return measurement.low, measurement.high
+    if measurement.stderr is not None:
+        half = NORMAL_95 * measurement.stderr
+        return measurement.value - half, measurement.value + half
+    return None, None
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a power of ten only for very small and very large numbers."""
+    if value is None:
+        return ""
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{float(f'{value:.4g}'):,.10g}".replace("-", "−")
+    mantissa, _, power = f"{value:.3e}".partition("e")
+    return f"{float(mantissa):g}·10{str(int(power)).translate(_RAISED)}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds below two minutes, else minutes, hours or days."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds / 86400:.3g} days"
+
+
+def memory(size: int | None) -> str:
+    """Bytes as MB or GB."""
+    if not size:
+        return ""
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 Step`, `1,204 Steps`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,117 @@
+"""The Steps behind the numbers, with where and how each was made."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from surefoot.core import Plan, Step, Store, inputs_of, to_spec
+from surefoot.report._numbers import duration, memory
+from surefoot.report._tables import label
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEntry:
+    """What the page says of one Step. `environment` numbers the machine and versions it was made with, from 1."""
+
+    key: str
+    kind: str
+    label: str
+    state: Literal["made", "failed", "not run"]
+    fields: tuple[Fact, ...]
+    inputs: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...] = ()
+    environment: int = 0
+    error: str = ""
+    spec: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A machine with the versions of what ran on it, and how many Steps were made there."""
+
+    number: int
+    machine: tuple[Fact, ...]
+    packages: str
+    count: int
+
+
+def read_provenances(steps: Iterable[Step], plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    """The provenance of every Step that was made, by key."""
+    kept = {step.key for step in plan.kept}
+    return {step.key: store.provenance(step) for step in steps if step.key in kept}
+
+
+def environments_of(provenances: dict[str, dict[str, Any]]) -> tuple[list[Environment], dict[str, int]]:
+    """The different environments, the most used first, and the number of the environment of each key."""
+    texts = {key: _environment_text(record) for key, record in provenances.items()}
+    order = {text: number for number, (text, _) in enumerate(Counter(texts.values()).most_common(), start=1)}
+    counts = Counter(texts.values())
+    made = []
+    for text, number in order.items():
+        machine, packages = json.loads(text)
+        listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+        facts = tuple((name, str(value)) for name, value in machine.items() if value)
+        made.append(Environment(number=number, machine=facts, packages=listed, count=counts[text]))
+    return made, {key: order[text] for key, text in texts.items()}
+
+
+def step_entries(
+    steps: Sequence[Step], plan: Plan, store: Store, provenances: dict[str, dict[str, Any]], numbers: dict[str, int]
+) -> list[StepEntry]:
+    """One entry a Step."""
+    failures = store.failures() if plan.failed else {}
+    failed = {step.key for step in plan.failed}
+    entries = []
+    for step in steps:
+        record = provenances.get(step.key)
+        path = failures.get(step.key) if step.key in failed else None
+        error = json.loads(path.read_text(encoding="utf-8")).get("error", "") if path else ""
+        entries.append(
+            _entry(step, record, numbers.get(step.key, 0), "failed" if step.key in failed else "not run", error)
+        )
+    return entries
+
+
+def _entry(
+    step: Step, record: dict[str, Any] | None, environment: int, otherwise: Literal["failed", "not run"], error: str
+) -> StepEntry:
+    described = to_spec(step)["steps"][step.key]
+    plain = {name: value for name, value in described["fields"].items() if not _holds_steps(value)}
+    return StepEntry(
+        key=step.key,
+        kind=step.kind,
+        label=label(step),
+        state="made" if record else otherwise,
+        fields=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in plain.items()),
+        inputs=tuple((inner.key, inner.kind.rpartition(".")[2]) for inner in inputs_of(step)),
+        facts=_facts(record) if record else (),
+        environment=environment,
+        error=error,
+        spec=json.dumps(described, indent=1, ensure_ascii=False, sort_keys=True),
+    )
+
+
+def _holds_steps(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
+
+
+def _facts(record: dict[str, Any]) -> tuple[Fact, ...]:
+    files = ", ".join(f"{name} ({size:,} bytes)" for name, (size, _) in record.get("files", {}).items())
+    facts = (
+        ("wall time", duration(record.get("wall_seconds", 0.0))),
+        ("CPU time", duration(record.get("cpu_seconds", 0.0))),
+        ("peak memory", memory(record.get("peak_memory_bytes"))),
+        ("started", record.get("started", "")),
+        ("commit", record.get("commit", "")),
+        ("code", record.get("source", "")),
+        ("files", files),
+    )
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _environment_text(record: dict[str, Any]) -> str:
+    return json.dumps([record.get("machine", {}), record.get("packages", {})], sort_keys=True)

@@ -1,0 +1,129 @@
+"""The tables of a page as columns and rows of plain values, bounded in size."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from surefoot.core import Figure, Observation, Step
+from surefoot.report._findings import plain_fields
+from surefoot.report._numbers import bounds
+
+ColumnKind = Literal["text", "number", "key"]
+Column = tuple[str, ColumnKind]
+_FIELD_COLUMNS = 8
+_MEASURED = ("metric", "task", "shift", "group", "value", "low", "high", "n", "replicate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns (name and kind) and rows of equal length; `total` counts the rows before any were left out."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    total: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are here."""
+        return len(self.rows) == self.total
+
+
+def choose(observations: Sequence[Observation], limit: int) -> list[Observation]:
+    """At most `limit` observations, in their order; each pair of kind of Step and metric gets an equal share."""
+    if len(observations) <= limit:
+        return list(observations)
+    seen: Counter[tuple[str, str]] = Counter()
+    ranks = []
+    for item in observations:
+        cell = item.step.kind, item.measurement.metric
+        ranks.append(seen[cell])
+        seen[cell] += 1
+    chosen = sorted(range(len(observations)), key=lambda index: ranks[index])[:limit]
+    return [observations[index] for index in sorted(chosen)]
+
+
+def measurement_table(chosen: Sequence[Observation], total: int) -> Table:
+    """The measurements with the Step behind each and the fields in which those Steps differ."""
+    steps = {item.step.key: item.step for item in chosen}
+    fields = {key: plain_fields(step) for key, step in steps.items()}
+    varying = varying_fields(fields.values())
+    rows = [
+        (
+            item.step.key,
+            *_measured(item),
+            item.step.kind.rpartition(".")[2],
+            *(fields[item.step.key].get(name) for name in varying),
+        )
+        for item in chosen
+    ]
+    names: list[Column] = [("step", "key")]
+    names += [_column(name, (row[1 + index] for row in rows)) for index, name in enumerate(_MEASURED)]
+    names += [("kind", "text"), *(_column(name, (row.get(name) for row in fields.values())) for name in varying)]
+    return _without_empty(names, rows, total)
+
+
+def varying_fields(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The paths of the plain fields that take two values or more, the shortest paths first, at most eight."""
+    values: dict[str, set[Any]] = defaultdict(set)
+    for row in rows:
+        for name, value in row.items():
+            values[name].add(value)
+    told = [
+        name for name, found in values.items() if len(found) > 1 and name.rpartition(".")[2] not in ("kind", "version")
+    ]
+    kept = set(sorted(told, key=lambda name: (name.count("."), name))[:_FIELD_COLUMNS])
+    return [name for name in told if name in kept]
+
+
+def summary_table(observations: Sequence[Observation]) -> Table:
+    """Count, smallest, median and largest value by metric, task and shift, over all measurements."""
+    cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for item in observations:
+        cells[item.measurement.metric, item.measurement.task, item.measurement.shift].append(item.value)
+    rows = [(*cell, len(values), min(values), median(values), max(values)) for cell, values in cells.items()]
+    texts: list[Column] = [("metric", "text"), ("task", "text"), ("shift", "text")]
+    numbers: list[Column] = [(name, "number") for name in ("count", "smallest", "median", "largest")]
+    return _without_empty([*texts, *numbers], rows, len(rows))
+
+
+def figure_columns(figure: Figure) -> list[Column]:
+    """The columns of a figure's table: every name that some row fills; pictures are shown, not listed."""
+    rows = figure.table()
+    names = dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and name != "image")
+    return [_column(name, (row.get(name) for row in rows)) for name in names]
+
+
+def label(step: Step) -> str:
+    """The plain fields of the Step itself, as `name=value`, for one line."""
+    own = [
+        (name, value)
+        for name, value in plain_fields(step).items()
+        if "." not in name and name not in ("kind", "version")
+    ]
+    return ", ".join(f"{name}={value}" for name, value in own)
+
+
+def _measured(item: Observation) -> tuple[Any, ...]:
+    low, high = bounds(item.measurement)
+    found = {"low": low, "high": high}
+    return tuple(found[name] if name in found else getattr(item.measurement, name) for name in _MEASURED)
+
+
+def _column(name: str, values: Iterable[Any]) -> Column:
+    known = [value for value in values if value is not None]
+    plain = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known)
+    return name, "number" if known and plain else "text"
+
+
+def _without_empty(names: Sequence[Column], rows: Sequence[tuple[Any, ...]], total: int) -> Table:
+    """The table without the columns in which nothing is told."""
+    filled = [index for index in range(len(names)) if any(row[index] not in (None, "") for row in rows)]
+    idle = [index for index in filled if names[index][0] == "replicate" and not any(row[index] for row in rows)]
+    kept = [index for index in filled if index not in idle]
+    return Table(
+        columns=tuple(names[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in rows),
+        total=total,
+    )

@@ -1,0 +1,225 @@
+"use strict";
+(() => {
+  const PAGE_ROWS = 50;
+  const MOST_CHOICES = 24;
+  const NARROW = 520;
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const root = document.documentElement;
+
+  // Small helpers. Text from the data enters the page as text nodes only.
+  const element = (tag, attributes = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...children);
+    return made;
+  };
+  const save = (name, content, type) => {
+    const address = content.startsWith("data:") || content.startsWith("blob:")
+      ? content : URL.createObjectURL(new Blob([content], { type }));
+    element("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 5000);
+  };
+  const shown = (value, kind) => {
+    if (value === null || value === undefined) return "";
+    if (kind !== "number") return String(value);
+    const size = Math.abs(value);
+    if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en");
+    if (size && (size < 1e-4 || size >= 1e9)) return value.toExponential(3);
+    return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 10 });
+  };
+
+  // Theme: automatic, light or dark; remembered where the browser lets a file remember.
+  const themes = ["automatic", "light", "dark"];
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const remembered = () => { try { return localStorage.getItem("surefoot-theme"); } catch { return null; } };
+  let theme = themes.includes(remembered()) ? remembered() : "automatic";
+  const dark = () => theme === "dark" || (theme === "automatic" && system.matches);
+  const button = document.getElementById("theme");
+  const applyTheme = () => {
+    if (theme === "automatic") root.removeAttribute("data-theme");
+    else root.setAttribute("data-theme", theme);
+    button.querySelector("span").textContent = theme;
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+    try { localStorage.setItem("surefoot-theme", theme); } catch { /* a private window forgets */ }
+    applyTheme();
+    drawAll();
+  });
+  system.addEventListener("change", () => drawAll());
+
+  // Figures. Expressions are interpreted, not compiled, so the page needs no permission to evaluate code.
+  const views = new Map();
+  const widths = new Map();
+  const configFor = (width) => {
+    const config = structuredClone(data.themes[dark() ? "dark" : "light"]);
+    config.background = null;
+    if (width < NARROW) {
+      Object.assign(config.axis, { labelFontSize: 11, titleFontSize: 12, labelLimit: 130, titleLimit: width - 20 });
+      Object.assign(config.legend, { columns: 2, labelLimit: width / 2 - 30 });
+      config.axisX = { tickCount: 5 };
+      config.point.size = 50;
+    }
+    return config;
+  };
+  const draw = async (figure) => {
+    const place = document.querySelector(`#${CSS.escape(figure.id)} .live`);
+    const width = place.parentElement.clientWidth;
+    widths.set(figure.id, width);
+    const options = { ast: true, actions: false, renderer: "svg", config: configFor(width), mode: "vega-lite" };
+    const drawing = await vegaEmbed(place, structuredClone(figure.spec), options);
+    views.get(figure.id)?.finalize();
+    views.set(figure.id, drawing);
+  };
+  const drawn = () => data.figures.filter((figure) => figure.spec);
+  const drawAll = () => Promise.all(drawn().map(draw));
+  const tools = (figure) => {
+    const place = document.querySelector(`.tools[data-figure="${CSS.escape(figure.id)}"]`);
+    const offer = (label, act) => place.append(element("button", { type: "button", onclick: act }, label));
+    if (figure.spec) {
+      for (const type of ["svg", "png"]) {
+        const act = async () => {
+          const view = views.get(figure.id).view;
+          const background = view.background();
+          view.background(data.themes[dark() ? "dark" : "light"].background);
+          save(`${figure.name}.${type}`, await view.toImageURL(type, type === "png" ? 2 : 1));
+          view.background(background);
+        };
+        offer(type.toUpperCase(), act);
+      }
+      offer("Vega-Lite", () => save(`${figure.name}.json`, JSON.stringify(figure.spec, null, 1), "application/json"));
+      place.hidden = false;
+    }
+  };
+
+  // Tables: sorted, filtered, in pages, and saved from the page itself.
+  const quoted = (value, separator) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    if (separator === "\t") return text.replace(/[\t\r\n]+/g, " ");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const delimited = (columns, rows, separator) =>
+    [columns.map(([name]) => name), ...rows]
+      .map((row) => row.map((value) => quoted(value, separator)).join(separator)).join("\n") + "\n";
+  const asObjects = (columns, rows) =>
+    rows.map((row) => Object.fromEntries(columns.map(([name], index) => [name, row[index]])));
+  const compare = (a, b) => {
+    if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
+    if (b === null || b === undefined) return -1;
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b), "en", { numeric: true });
+  };
+
+  const table = (place, name, columns, rows) => {
+    const texts = rows.map((row) => row.map((value) => value ?? "").join("\u0001").toLowerCase());
+    const state = { sort: null, down: false, page: 0, words: "", choices: new Map() };
+    const visible = () => {
+      const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
+      const kept = rows.filter((row, index) => words.every((word) => texts[index].includes(word))
+        && [...state.choices].every(([column, value]) => String(row[column] ?? "") === value));
+      if (state.sort === null) return kept;
+      const empty = (row) => row[state.sort] === null || row[state.sort] === undefined;
+      const order = (a, b) => (empty(a) || empty(b) || !state.down ? 1 : -1) * compare(a[state.sort], b[state.sort]);
+      return kept.sort(order);
+    };
+    const heads = columns.map(([label, kind], index) => {
+      const act = () => {
+        if (state.sort === index && state.down) Object.assign(state, { sort: null, down: false });
+        else Object.assign(state, { down: state.sort === index, sort: index });
+        state.page = 0;
+        show();
+      };
+      return element("th", { scope: "col", class: kind }, element("button", { type: "button", onclick: act }, label));
+    });
+    const cell = (value, [label, kind]) => kind === "key"
+      ? element("td", { class: "key" }, element("a", { href: `#${value}` }, String(value).slice(0, 8)))
+      : element("td", { class: ["low", "high", "n"].includes(label) ? `${kind} ${label}` : kind, title: kind === "text" && String(value ?? "").length > 40 ? value : null }, shown(value, kind));
+    const body = element("tbody");
+    const said = element("span", { "aria-live": "polite" });
+    const turn = (by) => () => { state.page += by; show(); };
+    const back = element("button", { type: "button", onclick: turn(-1) }, "Back");
+    const next = element("button", { type: "button", onclick: turn(1) }, "Next");
+    const show = () => {
+      const found = visible();
+      const pages = Math.max(1, Math.ceil(found.length / PAGE_ROWS));
+      state.page = Math.min(Math.max(0, state.page), pages - 1);
+      const first = state.page * PAGE_ROWS;
+      const part = found.slice(first, first + PAGE_ROWS);
+      body.replaceChildren(...part.map((row) => element("tr", {}, ...row.map((value, index) => cell(value, columns[index])))));
+      heads.forEach((head, index) => {
+        if (state.sort === index) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+        else head.removeAttribute("aria-sort");
+      });
+      const range = found.length ? `${(first + 1).toLocaleString("en")} to ${(first + part.length).toLocaleString("en")} of ` : "";
+      said.textContent = `${range}${found.length.toLocaleString("en")} rows`
+        + (found.length < rows.length ? `, filtered from ${rows.length.toLocaleString("en")}` : "");
+      back.disabled = state.page === 0;
+      next.disabled = state.page === pages - 1;
+    };
+    const filter = element("input", { type: "search", oninput: () => { state.words = filter.value; state.page = 0; show(); } });
+    const selects = columns.flatMap(([label, kind], index) => {
+      if (kind !== "text") return [];
+      const values = [...new Set(rows.map((row) => String(row[index] ?? "")))];
+      if (values.length < 2 || values.length > MOST_CHOICES) return [];
+      values.sort((a, b) => compare(a, b));
+      const choose = element("select", {}, element("option", { value: "all" }, "all"),
+        ...values.map((value, place) => element("option", { value: place }, value || "(empty)")));
+      choose.addEventListener("change", () => {
+        if (choose.value === "all") state.choices.delete(index);
+        else state.choices.set(index, values[choose.value]);
+        state.page = 0;
+        show();
+      });
+      return [element("label", {}, label, choose)];
+    });
+    const formats = {
+      CSV: () => save(`${name}.csv`, delimited(columns, visible(), ","), "text/csv"),
+      TSV: () => save(`${name}.tsv`, delimited(columns, visible(), "\t"), "text/tab-separated-values"),
+      JSON: () => save(`${name}.json`, JSON.stringify(asObjects(columns, visible()), null, 1), "application/json"),
+    };
+    const saves = Object.entries(formats).map(([label, act]) =>
+      element("button", { type: "button", onclick: act, title: `Save the rows that are shown as ${label}` }, label));
+    place.replaceChildren(
+      element("div", { class: "controls" }, element("label", { class: "search" }, "filter", filter), ...selects,
+        element("span", { class: "end" }, ...saves)),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table ${name}` },
+        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body)),
+      element("div", { class: "pager" }, said, element("span", {}, back, next)),
+    );
+    show();
+  };
+
+  // A link to a Step opens it.
+  const openTarget = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target instanceof HTMLDetailsElement) {
+      target.open = true;
+      target.scrollIntoView({ block: "start" });
+    }
+  };
+
+  applyTheme();
+  table(document.querySelector('.grid[data-table="measurements"]'), "measurements", data.measurements.columns, data.measurements.rows);
+  for (const figure of data.figures) {
+    tools(figure);
+    const details = document.querySelector(`details[data-table="${CSS.escape(figure.id)}"]`);
+    const rows = figure.rows ?? figure.spec.data.values;
+    details.hidden = false;
+    details.addEventListener("toggle", () => table(details.querySelector(".grid"), figure.name, figure.columns,
+      rows.map((row) => figure.columns.map(([name]) => row[name] ?? null))), { once: true });
+  }
+  addEventListener("hashchange", openTarget);
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => drawn().filter((figure) => {
+      const width = document.getElementById(figure.id).querySelector(".chart").clientWidth;
+      return (width < NARROW) !== (widths.get(figure.id) < NARROW);
+    }).forEach(draw), 150);
+  });
+  drawAll().then(() => { root.dataset.ready = "true"; openTarget(); });
+})();
