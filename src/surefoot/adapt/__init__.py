@@ -1,1 +1,33 @@
+"""Training: from scratch, and onwards from a model."""
 
+from surefoot.adapt._augment import Augmentation as Augmentation
+from surefoot.adapt._augment import augmented as augmented
+from surefoot.adapt._deterministic import generator_for as generator_for
+from surefoot.adapt._deterministic import reproducible as reproducible
+from surefoot.adapt._deterministic import seed_for as seed_for
+from surefoot.adapt._loop import Schedule as Schedule
+from surefoot.adapt._loop import adamw as adamw
+from surefoot.adapt._loop import train as train
+from surefoot.adapt._pairs import Batches as Batches
+from surefoot.adapt._pairs import Pairs as Pairs
+from surefoot.adapt._pairs import read_captions as read_captions
+from surefoot.adapt._pairs import read_pairs as read_pairs
+from surefoot.adapt._pretrain import Precision as Precision
+from surefoot.adapt._pretrain import Pretrain as Pretrain
+
+__all__ = [
+    "Augmentation",
+    "Batches",
+    "Pairs",
+    "Precision",
+    "Pretrain",
+    "Schedule",
+    "adamw",
+    "augmented",
+    "generator_for",
+    "read_captions",
+    "read_pairs",
+    "reproducible",
+    "seed_for",
+    "train",
+]

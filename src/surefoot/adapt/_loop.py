@@ -1,0 +1,178 @@
+"""The training loop: schedule, progress, checkpoints. What is trained on which loss is the caller's."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from surefoot.core import SurefootError, report_progress, resume_directory
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT_SECONDS = 15.0
+REPORT_SECONDS = 0.5
+HISTORY_ROWS = 200
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """`steps` of `batch` samples; the learning rate rises over `warmup` (a fraction of the steps), then falls to zero
+    along half a cosine (Loshchilov and Hutter 2016, 1608.03983).
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: float
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rising = round(self.warmup * self.steps)
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising)))
+
+
+def train(
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    loss_at: "Callable[[int], torch.Tensor]",
+    schedule: Schedule,
+    out: Path,
+) -> list[float]:
+    """Minimise `loss_at(step)` over the optimizer's parameters; returns the loss of every step.
+
+    `loss_at` must depend on the step and the model alone: then a training that was killed, and goes on from its last
+    checkpoint, ends with the same bits as one that was not. The history goes to `history.json` in `out`. Raises
+    `SurefootError` when the loss stops being a number.
+    """
+    place = resume_directory(out)
+    losses = _restore(place / CHECKPOINT, model, optimizer)
+    clock = _Clock(first=len(losses))
+    model.train()
+    for step in range(len(losses), schedule.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_at(step)
+        loss.backward()
+        optimizer.step()
+        losses.append(_finite(loss.item(), step, schedule))
+        clock.tell(out, losses, schedule)
+        if clock.is_time_to_save():
+            _save(place / CHECKPOINT, model, optimizer, losses)
+    _write_history(out, losses, schedule, clock)
+    return losses
+
+
+def adamw(model: "torch.nn.Module", learning_rate: float, weight_decay: float) -> "torch.optim.Optimizer":
+    """AdamW as OpenCLIP uses it for ViTs: betas 0.9 and 0.98, epsilon 1e-6, no decay of gains, biases and scales."""
+    import torch
+
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+@dataclass(kw_only=True)
+class _Clock:
+    """When to report and when to save: it decides what is seen, never what is computed."""
+
+    first: int
+    started: float = 0.0
+    reported: float = 0.0
+    saved: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.saved = time.monotonic()
+
+    def tell(self, out: Path, losses: list[float], schedule: Schedule) -> None:
+        now = time.monotonic()
+        if now - self.reported >= REPORT_SECONDS or len(losses) == schedule.steps:
+            self.reported = now
+            recent = losses[-20:]
+            report_progress(
+                out,
+                len(losses) * schedule.batch,
+                schedule.steps * schedule.batch,
+                loss=sum(recent) / len(recent),
+                samples_per_second=self.speed(len(losses), schedule),
+            )
+
+    def speed(self, done: int, schedule: Schedule) -> float:
+        """Samples a second since this process began."""
+        return (done - self.first) * schedule.batch / max(1e-9, time.monotonic() - self.started)
+
+    def is_time_to_save(self) -> bool:
+        now = time.monotonic()
+        if now - self.saved < CHECKPOINT_SECONDS:
+            return False
+        self.saved = now
+        return True
+
+
+def _finite(loss: float, step: int, schedule: Schedule) -> float:
+    if not math.isfinite(loss):
+        raise SurefootError(
+            f"The training diverged: the loss of step {step} is {loss}. Lower learning_rate (now "
+            f"{schedule.learning_rate:g}) or raise warmup (now {schedule.warmup:g})."
+        )
+    return loss
+
+
+def _save(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", losses: list[float]) -> None:
+    """Model, optimizer and losses in one safetensors file, put in place with one rename."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
+    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
+    save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, temporary)
+    temporary.replace(path)
+
+
+def _restore(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> list[float]:
+    """Go back to the last checkpoint; the losses so far, none where there is no checkpoint."""
+    for remnant in path.parent.glob(f"{path.name}.*.tmp"):
+        remnant.unlink()
+    if not path.is_file():
+        return []
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    losses: list[float] = tensors.pop("losses").tolist()
+    model.load_state_dict({name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")})
+    state: dict[int, Any] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return losses
+
+
+def _write_history(out: Path, losses: list[float], schedule: Schedule, clock: _Clock) -> None:
+    """At most 200 rows: samples seen, mean loss since the row before, learning rate; and the speed."""
+    every = max(1, math.ceil(len(losses) / HISTORY_ROWS))
+    rows = [
+        {
+            "samples": end * schedule.batch,
+            "loss": sum(losses[end - every : end]) / every,
+            "learning_rate": schedule.rate(end - 1),
+        }
+        for end in range(every, len(losses) + 1, every)
+    ]
+    told = {"samples_per_second": round(clock.speed(len(losses), schedule), 1), "rows": rows}
+    (out / "history.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""A model artifact: `model.safetensors` and `model.json` in one directory, and the model that is read from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surefoot.core import SurefootError
+from surefoot.models._build import build
+from surefoot.models._pixels import Pixels
+from surefoot.models._tokenizer import RestrictedTokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+Tokenizer = Callable[[list[str]], "torch.Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What `model.json` says. `config` is an OpenCLIP model config (embed_dim, vision_cfg, text_cfg).
+
+    `vocabulary` are OpenCLIP's token ids that the text tower knows, in the order of its own ids 1, 2, ...; None: all.
+    `gmacs_per_sample` are billions of multiply-accumulates of one forward pass over an image and a text. `samples` are
+    the image-text pairs seen in training, repeats counted.
+    """
+
+    name: str
+    config: dict[str, Any]
+    pixels: Pixels
+    vocabulary: tuple[int, ...] | None
+    parameters: int
+    gmacs_per_sample: float
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """An OpenCLIP model ready to embed: in evaluation mode, on the CPU.
+
+    `tokenizer(texts)` gives an int64 tensor (texts, context_length). `pixels` says how pictures are prepared.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    pixels: Pixels
+    name: str
+    description: ModelDescription | None = None
+
+
+def save_model(model: "torch.nn.Module", description: ModelDescription, out: Path) -> None:
+    """Write a model artifact into the directory `out`."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
+    (out / DESCRIPTION).write_text(json.dumps({"format": 1, **asdict(description)}, indent=1) + "\n", encoding="utf-8")
+
+
+def read_description(directory: Path) -> ModelDescription:
+    """What a model artifact is. Raises `SurefootError` when the directory holds none."""
+    path = directory / DESCRIPTION
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        told.pop("format")
+        pixels = told.pop("pixels")
+        vocabulary = told.pop("vocabulary")
+        for name in ("mean", "std"):
+            pixels[name] = tuple(pixels[name])
+        known = None if vocabulary is None else tuple(vocabulary)
+        return ModelDescription(pixels=Pixels(**pixels), vocabulary=known, **told)
+    except FileNotFoundError as error:
+        raise SurefootError(f"{directory} is not a model: it has no {DESCRIPTION}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SurefootError(f"{path} does not describe a model: {error!r}.") from error
+
+
+def load_model(directory: Path | str) -> LoadedModel:
+    """Read a model artifact. Raises `SurefootError` when it is missing, damaged, or its weights fit no such model."""
+    from surefoot.models._openclip import fill, read_state
+
+    directory = Path(directory)
+    told = read_description(directory)
+    if told.vocabulary is None:
+        raise SurefootError(f"{directory / DESCRIPTION} names no vocabulary: load the model by its OpenCLIP name.")
+    model = build(told.config)
+    fill(model, read_state(directory / WEIGHTS), directory / WEIGHTS, told.name)
+    tokenizer = RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=told.pixels, name=told.name, description=told)

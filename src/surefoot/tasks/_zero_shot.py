@@ -1,0 +1,149 @@
+"""ZeroShot: naming pictures by comparing them with the names of classes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.stats import wilson
+from surefoot.tasks._examples import write_examples
+
+if TYPE_CHECKING:
+    import torch
+
+TEMPLATES = ("{}",)
+BOOTSTRAP_REPLICATES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot(Step):
+    """Zero-shot classification of a model on a classification set, with prompt ensembling as in CLIP.
+
+    `model` is a Step that gives a model artifact; `data` one whose directory holds `images.npy` (n, height, width, 3)
+    uint8, `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n names of the examples). Each template has `{}`
+    for the name of the class. `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
+    label, prediction, score (1 where the first guess is right), rank of the label (from 1), probability of the
+    prediction. Measures `top1`, `top5` and `mean_per_class_recall`, see `classification_measurements`.
+    """
+
+    model: Step
+    data: Step
+    templates: tuple[str, ...] = TEMPLATES
+    task: str = "zero-shot"
+    shift: str = ""
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Embed, compare, and write what came out for every example."""
+        from surefoot.models import embed_classes, embed_images, load_model
+
+        check_templates(self.templates)
+        data = inputs[self.data]
+        classes: list[str] = json.loads((data / "classes.json").read_text(encoding="utf-8"))
+        names: list[str] = json.loads((data / "ids.json").read_text(encoding="utf-8"))
+        labels = np.load(data / "labels.npy")
+        loaded = load_model(inputs[self.model])
+        head = embed_classes(loaded, classes, self.templates)
+        scores = Scores.of(embed_images(loaded, np.load(data / "images.npy")), head, labels, logit_scale(loaded))
+        write_examples(out, scores.columns(names, classes))
+        return classification_measurements(scores, task=self.task, shift=self.shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How each of n examples was classified: labels and predictions are class numbers, ranks count from 1.
+
+    `probability` is that of the prediction, by the softmax over the classes at the model's own temperature.
+    """
+
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    probability: NDArray[np.float64]
+
+    @staticmethod
+    def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Scores":
+        """Compare unit embeddings of pictures (n, d) with those of classes (k, d). Ties count against the model."""
+        import torch
+
+        logits = scale * images.double() @ head.double().T
+        truth = torch.as_tensor(labels, dtype=torch.long)
+        own = logits.gather(1, truth[:, None])
+        ranks = (logits >= own).sum(dim=1)
+        probability, predictions = logits.softmax(dim=1).max(dim=1)
+        return Scores(
+            labels=truth.numpy(), predictions=predictions.numpy(), ranks=ranks.numpy(), probability=probability.numpy()
+        )
+
+    def columns(self, names: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+        """The columns of `examples.parquet`."""
+        return {
+            "example": list(names),
+            "label": [classes[label] for label in self.labels],
+            "prediction": [classes[prediction] for prediction in self.predictions],
+            "score": (self.ranks == 1).astype(np.float64),
+            "rank": self.ranks.astype(np.int32),
+            "probability": self.probability,
+        }
+
+
+def classification_measurements(scores: Scores, *, task: str, shift: str) -> list[Measurement]:
+    """`top1` and `top5` with Wilson's interval, `mean_per_class_recall` with a bootstrap within classes.
+
+    `top5` is left out where there are five classes or fewer. The recall is the mean over the classes that occur. All
+    are fractions from 0 to 1, their intervals 95 percent.
+    """
+    classes = int(max(scores.labels.max(), scores.predictions.max())) + 1
+    shares = {"top1": scores.ranks == 1} | ({"top5": scores.ranks <= 5} if classes > 5 else {})
+    measurements = [_share(name, hits, task, shift) for name, hits in shares.items()]
+    return [*measurements, _recall(scores, task, shift)]
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise `SurefootError` where a template has no place for the name of the class."""
+    if not templates:
+        raise SurefootError("There must be at least one template, such as '{}'.")
+    for template in templates:
+        if "{}" not in template:
+            raise SurefootError(f"The template '{template}' has no {{}} for the name of the class.")
+
+
+def logit_scale(loaded: Any) -> float:
+    """The factor that a model's cosine similarities are multiplied with before the softmax."""
+    return float(loaded.model.logit_scale.detach().exp())
+
+
+def _share(metric: str, hits: NDArray[np.bool_], task: str, shift: str) -> Measurement:
+    n, share = len(hits), float(hits.mean())
+    bounds = wilson(float(hits.sum()), n)
+    stderr = float(np.sqrt(share * (1 - share) / n))
+    return Measurement(
+        metric=metric, value=share, n=n, stderr=stderr, low=bounds.low, high=bounds.high, task=task, shift=shift
+    )
+
+
+def _recall(scores: Scores, task: str, shift: str) -> Measurement:
+    """Mean over classes of the recall, and a bootstrap that draws anew within each class, seeded.
+
+    The number of hits among the n draws of a class of n with h hits is binomial (n, h / n).
+    """
+    _, member = np.unique(scores.labels, return_inverse=True)
+    size = np.bincount(member)
+    recall = np.bincount(member, weights=scores.ranks == 1) / size
+    drawn = np.random.default_rng(0).binomial(size, recall, size=(BOOTSTRAP_REPLICATES, len(size))) / size
+    low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
+    return Measurement(
+        metric="mean_per_class_recall",
+        value=float(recall.mean()),
+        n=len(member),
+        stderr=float(np.sqrt((recall * (1 - recall) / size).sum()) / len(size)),
+        low=float(low),
+        high=float(high),
+        task=task,
+        shift=shift,
+    )
