@@ -24,6 +24,7 @@ ZERO = -14.0
 """A coefficient whose log, relative to the mean of the targets, is below this has vanished."""
 _GRID_ROWS = 600
 _CHUNK = 3_000_000
+_CACHE = 200_000
 _ITERATIONS = 300
 
 
@@ -157,6 +158,8 @@ def solve(
     shape = (batch, len(problem.log_y))
     target = np.broadcast_to(problem.log_y if log_y is None else log_y, shape)
     weight = np.broadcast_to(1.0 if weights is None else weights, shape)
+    if problem.form.name == "power" and huber is None and free is None and problem.groups == 1:
+        return _lines(problem, target, weight)
     rule = _Rule(free=free, huber=huber, tolerance=tolerance)
     if starts is not None:
         return _in_chunks(problem, target, weight, np.broadcast_to(starts, (batch, problem.size)), rule)
@@ -168,6 +171,25 @@ def solve(
     best = cost.argmin(axis=1)
     params = flat.params.reshape(batch, tried, -1)[np.arange(batch), best]
     return Solution(params=params, cost=cost[np.arange(batch), best])
+
+
+def _lines(problem: Problem, target: Floats, weight: Floats) -> Solution:
+    """A power law by least squares is a line in log-log: its normal equations are solved outright."""
+    z = problem.z[:, 0]
+    powers = np.stack([np.ones_like(z), z, z**2], axis=1)
+    params, cost = np.empty((len(target), 2)), np.empty(len(target))
+    rows = max(1, _CACHE // len(z))
+    for start in range(0, len(target), rows):
+        part = slice(start, start + rows)
+        heights = weight[part] * target[part]
+        s0, s1, s2 = (weight[part] @ powers).T
+        t0, t1 = (heights @ powers[:, :2]).T
+        slope = (s0 * t1 - s1 * t0) / (s0 * s2 - s1**2)
+        level = (t0 - slope * s1) / s0
+        params[part] = np.stack([-slope, level], axis=1)
+        residual = level[:, None] + slope[:, None] * z - target[part]
+        cost[part] = 0.5 * np.einsum("bn,bn,bn->b", weight[part], residual, residual)
+    return Solution(params=params, cost=cost)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +222,11 @@ def _polish(problem: Problem, target: Floats, weight: Floats, starts: Floats, ru
     residual = log_e - target
     final = (weight * loss(residual, rule.huber)).sum(axis=1)
     damping, failures = np.full(len(params), 1e-2), np.zeros(len(params), dtype=np.int64)
-    for iteration in range(_ITERATIONS):
-        gradient, curvature = _normal_equations(slopes, residual, weight[live], rule.huber, iteration >= 8)
+    # Huber's loss is bent at its corners: how far a step trusts the bend rather than a curve lying above it.
+    caution = np.ones(len(params))
+    patience = 4 if rule.huber is None else 9
+    for _ in range(_ITERATIONS):
+        gradient, curvature = _normal_equations(slopes, residual, weight[live], rule.huber, caution[live, None])
         # A parameter at its bound with the descent pointing outwards must not spoil the step of the others.
         here = params[live]
         held = ((here <= low) & (gradient > 0)) | ((here >= high) & (gradient < 0))
@@ -216,8 +241,9 @@ def _polish(problem: Problem, target: Floats, weight: Floats, starts: Floats, ru
         params[moved], final[moved] = trial[better], cost[better]
         slopes[better], residual[better] = trial_slopes[better], trial_residual[better]
         damping[live] = np.clip(np.where(better, damping[live] / 8, damping[live] * 6), 1e-13, 1e10)
-        failures[live] = np.where(gain > rule.tolerance, 0, failures[live] + 1 + 3 * better)
-        going = failures[live] < 4
+        caution[live] = np.clip(np.where(better, caution[live] / 2, caution[live] * 6), 1e-4, 1.0)
+        failures[live] = np.where(gain > rule.tolerance, 0, failures[live] + 1 + better * (patience // 2))
+        going = failures[live] < patience
         if not going.all():
             live, slopes, residual = live[going], slopes[going], residual[going]
         if not len(live):
@@ -233,13 +259,13 @@ def _bounds(problem: Problem) -> tuple[Floats, Floats]:
 
 
 def _normal_equations(
-    slopes: Floats, residual: Floats, weight: Floats, huber: float | None, newton: bool
+    slopes: Floats, residual: Floats, weight: Floats, huber: float | None, caution: Floats
 ) -> tuple[Floats, Floats]:
     pull = weight if huber is None else weight * np.minimum(1.0, huber / np.maximum(np.abs(residual), 1e-300))
     gradient = np.matmul(slopes.transpose(0, 2, 1), (pull * residual)[..., None])[..., 0]
-    if huber is not None and newton:
-        # Beyond the corner Huber's loss is flat in second order; a little of the majoriser keeps it solvable.
-        pull = np.where(np.abs(residual) <= huber, weight, 0.02 * pull)
+    if huber is not None:
+        # Beyond its corners the loss is flat in second order; a little of the majoriser keeps it solvable.
+        pull = np.where(np.abs(residual) <= huber, weight, caution * pull)
     return gradient, np.matmul((slopes * pull[..., None]).transpose(0, 2, 1), slopes)
 
 

@@ -46,9 +46,7 @@ def wilson_bounds(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) ->
     return low, high
 
 
-def clopper_pearson_bounds(
-    successes: ArrayLike, n: ArrayLike, *, level: float = 0.95
-) -> tuple[Floats, Floats]:
+def clopper_pearson_bounds(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
     """Exact binomial bounds of shares, elementwise: arrays `low, high` in 0 to 1 (Clopper and Pearson 1934).
 
     Never below the nominal level. `successes` may be fractional (a share times n that was rounded in print).
@@ -87,9 +85,7 @@ def t_quantile(level: float, degrees_of_freedom: float) -> float:
     return float(stdtrit(degrees_of_freedom, 0.5 + _checked_level(level) / 2))
 
 
-def resample_counts(
-    n: int, replicates: int, *, seed: int, clusters: ArrayLike | None = None
-) -> NDArray[np.float64]:
+def resample_counts(n: int, replicates: int, *, seed: int, clusters: ArrayLike | None = None) -> NDArray[np.float64]:
     """How often each of `n` rows is drawn in each bootstrap sample: array (replicates, n).
 
     With `clusters` (n labels) whole clusters are drawn, so that rows of one run stay together.
@@ -121,9 +117,7 @@ def bootstrap(
     Raises ValueError below four values (or four clusters): their bootstrap says nothing; use `mean_t`.
     """
     sample = _sample(values)
-    units = (
-        np.arange(len(sample)) if clusters is None else np.unique(clusters, return_inverse=True)[1].ravel()
-    )
+    units = np.arange(len(sample)) if clusters is None else np.unique(clusters, return_inverse=True)[1].ravel()
     n_units = int(units.max()) + 1
     if n_units < 4:
         raise ValueError(f"a bootstrap over {n_units} independent values is refused: use the t interval")
@@ -165,9 +159,14 @@ def _statistics(sample: Floats, counts: Floats, statistic: Statistic | None) -> 
 
 
 def _counts_of_draws(generator: np.random.Generator, n: int, replicates: int) -> Floats:
-    draws = generator.integers(0, n, size=(replicates, n))
-    draws += n * np.arange(replicates)[:, None]
-    return np.bincount(draws.ravel(), minlength=replicates * n).reshape(replicates, n).astype(np.float64)
+    out = np.empty((replicates, n))
+    # Chunks that stay in the cache of the processor are several times faster than one pass.
+    rows = max(1, 200_000 // n)
+    for start in range(0, replicates, rows):
+        part = out[start : start + rows]
+        draws = generator.integers(0, n, size=part.shape) + n * np.arange(len(part))[:, None]
+        part[:] = np.bincount(draws.ravel(), minlength=part.size).reshape(part.shape)
+    return out
 
 
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
