@@ -131,9 +131,7 @@ def _disagreement_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
     start = 1 if len(fit.data.shifts) > 1 else 0
     for m, model in enumerate(fit.data.models):
         points = zip(fit.effective.points[m, start:].tolist(), fit.data.shifts[start:], strict=True)
-        known = [
-            (value, name) for value, name in zip(points, fit.data.shifts[start:], strict=True) if math.isfinite(value)
-        ]
+        known = [(value, name) for value, name in points if math.isfinite(value)]
         if known:
             least, most = min(known), max(known)
             yield model, len(known), fit.spread[m], least[1], least[0], most[1], most[0]

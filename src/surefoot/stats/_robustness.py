@@ -190,26 +190,29 @@ def rank_agreement(points: ArrayLike) -> Floats:
     Near 1, the shifts agree on who is robust; near 0 or below, an average over them hides a disagreement.
     """
     values = np.asarray(points, dtype=np.float64)
-    n_shifts = values.shape[1]
-    result = np.eye(n_shifts)
-    for i in range(n_shifts):
-        for j in range(i):
-            both = np.isfinite(values[:, i]) & np.isfinite(values[:, j])
-            result[i, j] = result[j, i] = _spearman(values[both, i], values[both, j])
+    result = np.full((values.shape[1],) * 2, np.nan)
+    # Shifts that miss the same models share their ranks, so that only pairs of patterns are ranked anew.
+    patterns, member = np.unique(np.isfinite(values), axis=1, return_inverse=True)
+    for i in range(patterns.shape[1]):
+        for j in range(i + 1):
+            left, right = np.flatnonzero(member.ravel() == i), np.flatnonzero(member.ravel() == j)
+            both = patterns[:, i] & patterns[:, j]
+            block = _spearman(values[both][:, left], values[both][:, right])
+            result[np.ix_(left, right)], result[np.ix_(right, left)] = block, block.T
+    np.fill_diagonal(result, 1.0)
     return result
 
 
-def _spearman(left: Floats, right: Floats) -> float:
-    if len(left) < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
-        return float("nan")
-    return float(np.corrcoef(_ranks(left), _ranks(right))[0, 1])
+def _spearman(left: Floats, right: Floats) -> Floats:
+    """Spearman's correlation of every column of one with every column of the other; NaN below 3 rows."""
+    from scipy.stats import rankdata
 
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks from 1, ties sharing their mean."""
-    distinct, place, size = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(size)
-    return (last - (size - 1) / 2)[place.ravel()] if len(distinct) else values
+    if len(left) < 3:
+        return np.full((left.shape[1], right.shape[1]), np.nan)
+    ranks = [rankdata(values, axis=0) - (len(values) + 1) / 2 for values in (left, right)]
+    lengths = [np.linalg.norm(rank, axis=0) for rank in ranks]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ranks[0].T @ ranks[1] / np.outer(*lengths)
 
 
 def _columns(values: ArrayLike) -> Floats:

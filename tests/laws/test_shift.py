@@ -1,0 +1,278 @@
+"""From scores to a fit of robustness: choices, traps, and what the fit says of them."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
+from surefoot.laws import (
+    AVERAGE,
+    SECTIONS,
+    ResultTable,
+    Scores,
+    ShiftFit,
+    fit_shift,
+    long_scores,
+    make_table,
+    measured_scores,
+    shift_data,
+    shift_measurements,
+    shift_table,
+    wide_scores,
+)
+from surefoot.stats import effective_robustness, fit_lines, from_axis, to_axis
+
+
+def _table(n: int = 24, seed: int = 0) -> ResultTable:
+    """Models on a line, the last third 6 points above it on both shifts; two families."""
+    generator = np.random.default_rng(seed)
+    x = generator.uniform(0.5, 0.85, n)
+    robust = np.arange(n) >= 2 * n // 3
+    shifted = {
+        name: from_axis(level + 0.9 * to_axis(x) + generator.normal(0, 0.05, n)) + 0.06 * robust
+        for name, level in (("fog", -0.5), ("snow", -1.0))
+    }
+    labels = {
+        "model": [f"m{i}" for i in range(n)],
+        "how": np.where(robust, "robust", "plain").tolist(),
+        "family": [("odd", "even")[i % 2] for i in range(n)],
+    }
+    return make_table({**labels, "params": np.arange(n) * 1e6 + 200, "clean": x, **shifted}, source="t.csv")
+
+
+def _scores(n: int = 24) -> Scores:
+    return wide_scores(_table(n), n={"clean": 10_000, "fog": 5_000, "snow": 5_000})
+
+
+def test_every_column_of_accuracies_but_x_is_a_shift_and_their_average_comes_first() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",))
+    assert data.shifts == (AVERAGE, "fog", "snow")
+    assert data.y[:, 0] == pytest.approx(data.y[:, 1:].mean(axis=1))
+    left_out = next(finding for finding in data.findings if finding.code == "not-a-score")
+    assert "'params'" in left_out.message
+
+
+def test_the_fit_is_that_of_the_baseline_alone() -> None:
+    data = shift_data(_scores(), x="clean", shifts=("fog",), baseline=("how=plain",), group="how")
+    fit = fit_shift(data, replicates=200)
+    plain = np.array(data.groups) == "plain"
+    lines = fit_lines(to_axis(data.x[plain, 0, 0]), to_axis(data.y[plain, 0]))
+    assert fit.lines.coefficients == pytest.approx(lines.coefficients)
+    points = effective_robustness(to_axis(data.x[:, 0, 0]), data.y, fit.lines).points
+    assert fit.effective.points == pytest.approx(points)
+    robust = fit.groups.groups.index("robust")
+    assert fit.groups.low[robust, 0] < 6 < fit.groups.high[robust, 0]
+
+
+def test_baseline_conditions_are_patterns_that_must_all_hold() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("model!=m1*", "how=pl*"), baseline_above=0.6)
+    chosen = [name for name, inside in zip(data.models, data.baseline[:, 1], strict=True) if inside]
+    assert chosen
+    assert not any(name.startswith("m1") for name in chosen)
+    assert data.x[data.baseline[:, 1], 1, 0].min() >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"x": "clear"}, "no accuracies on 'clear'. It has: 'clean'"),
+        ({"baseline": ("kind=plain",)}, "no label 'kind' with one value a model. It has: 'model'"),
+        ({"baseline": ("plain",)}, "'column=pattern'"),
+        ({"baseline": ("how=none",)}, "holds 0 of 24 models"),
+        ({"baseline_above": 60.0}, "a fraction from 0 to 1"),
+    ],
+)
+def test_wrong_choices_are_refused_with_what_there_is(choice: dict[str, object], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        shift_data(_scores(), **({"x": "clean"} | choice))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"axis": "log"}, "An axis is one of logit"),
+        ({"pivot": 76.0}, "A pivot is a fraction"),
+        ({"replicates": 0}, "bootstrap samples"),
+        ({"level": 95.0}, "level of intervals"),
+        ({"cluster": True}, "name the column of families"),
+    ],
+)
+def test_wrong_options_of_the_fit_are_refused(choice: dict[str, object], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        fit_shift(shift_data(_scores(), x="clean"), **choice)  # type: ignore[arg-type]
+
+
+def test_a_fit_on_all_models_says_that_there_is_no_baseline() -> None:
+    data = shift_data(_scores(), x="clean")
+    assert "no-baseline" in {finding.code for finding in data.findings}
+
+
+def test_a_shift_on_some_classes_takes_the_matched_axis_or_warns() -> None:
+    table = _table()
+    columns = {**table.columns, "ObjectNet": table.columns["snow"]}
+    without = shift_data(wide_scores(make_table(columns)), x="clean", shifts=("ObjectNet",))
+    warning = next(finding for finding in without.findings if finding.code == "subset-classes")
+    assert "113 classes" in warning.message
+    assert "measure x on the same classes" in warning.message
+    columns["clean-on-objectnet-classes"] = table.columns["clean"] * 0.9
+    matched = shift_data(wide_scores(make_table(columns)), x="clean")
+    place = matched.shifts.index("ObjectNet")
+    assert matched.x_names[place] == ("clean-on-objectnet-classes",)
+    assert "subset-classes-matched" in {finding.code for finding in matched.findings}
+    assert "clean-on-objectnet-classes" not in matched.shifts
+
+
+def test_several_axes_make_a_multiple_regression() -> None:
+    data = shift_data(_scores(), x=("clean", "fog"), shifts=("snow",), baseline=("how=plain",))
+    fit = fit_shift(data, replicates=50)
+    assert fit.lines.coefficients.shape == (1, 3)
+    assert fit.families is None
+    with pytest.raises(SurefootError, match="single in-distribution axis"):
+        fit_shift(data, pivot=0.7)
+
+
+def test_exact_zeros_are_moved_where_n_is_known_and_left_out_where_not_and_said() -> None:
+    table = _table()
+    fog = table.columns["fog"].copy()
+    fog[5] = 0.0
+    columns = make_table({**table.columns, "fog": fog})
+    for n, code in (({"fog": 500, "clean": 500}, "exact-0-or-1-moved"), ({}, "exact-0-or-1-left-out")):
+        data = shift_data(wide_scores(columns, n=n), x="clean", shifts=("fog",), baseline=("how=plain",))
+        fit = fit_shift(data, replicates=20)
+        finding = next(found for found in fit.findings if found.code.startswith("exact"))
+        assert (finding.code, finding.rows) == (code, (6,))
+        assert "m5 on fog" in finding.message
+        assert fit.lines.n[0] == 16 - (code == "exact-0-or-1-left-out")
+
+
+def test_models_that_lack_a_shift_have_no_average_and_it_is_said() -> None:
+    table = _table()
+    fog = table.columns["fog"].copy()
+    fog[3] = np.nan
+    data = shift_data(wide_scores(make_table({**table.columns, "fog": fog})), x="clean")
+    assert np.isnan(data.y[3, :2]).all()
+    assert np.isfinite(data.y[3, 2])
+    assert "1 of 24 models lack" in next(f.message for f in data.findings if f.code == "incomplete-average")
+
+
+def test_models_beyond_the_baseline_are_counted_by_group() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), baseline_above=0.7, group="how")
+    fit = fit_shift(data, replicates=20)
+    assert any(finding.code == "extrapolated" for finding in fit.findings)
+    assert fit.groups.n_outside.sum() == fit.effective.outside.sum()
+
+
+def test_a_second_row_of_a_model_is_refused_with_the_column_that_tells_them_apart() -> None:
+    table = make_table({"name": ["a", "a", "b"], "tag": ["x", "y", "x"], "clean": [0.5, 0.6, 0.7]})
+    with pytest.raises(SurefootError, match=r"'name' are not a key.*With 'tag' they would be"):
+        wide_scores(table)
+    assert wide_scores(table, model=("name", "tag")).models == ("a x", "a y", "b x")
+
+
+def test_long_tables_give_the_scores_of_wide_ones() -> None:
+    wide = _table()
+    rows = [
+        (name, task, float(wide.columns[task][place]))
+        for place, name in enumerate(wide.columns["model"].tolist())
+        for task in ("clean", "fog")
+    ]
+    models, tasks, values = zip(*rows, strict=True)
+    long = make_table(
+        {"model": models, "set": [task.upper() if i % 7 else task for i, task in enumerate(tasks)], "v": values}
+    )
+    scores = long_scores(long, task="set", value="v", n={"CLEAN": 100})
+    assert scores.sets == ("CLEAN", "FOG")
+    assert "spelling" in {finding.code for finding in scores.findings}
+    assert scores.values[:, 1] == pytest.approx(wide.columns["fog"])
+    assert np.isnan(scores.n[:, 1]).all()
+
+
+def test_half_widths_become_standard_errors() -> None:
+    table = make_table(
+        {"model": ["a", "a"], "set": ["x", "y"], "v": [50.0, 40.0], "low": [1.9, 2.0], "high": [2.0, 2.0]}
+    )
+    scores = long_scores(table, task="set", value="v", half_widths=("low", "high"))
+    assert scores.stderr[0] == pytest.approx([0.0195 / 1.96, 0.02 / 1.96], rel=1e-3)
+
+
+def test_sizes_for_unknown_sets_are_refused() -> None:
+    with pytest.raises(SurefootError, match="'rain', which is no column"):
+        wide_scores(_table(), n={"rain": 10})
+
+
+def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
+    fit = fit_shift(data, replicates=50)
+    for section in SECTIONS:
+        table = shift_table(fit, section)
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+    found = {(m.metric, m.shift, m.group): m for m in shift_measurements(fit)}
+    assert found["slope", "fog", ""].value == fit.lines.coefficients[1, 1]
+    assert found["effective_robustness", AVERAGE, "m20"].value == fit.effective.points[20, 0]
+    assert found["mean_effective_robustness", "snow", "robust"].n == 8
+
+
+def test_the_same_seed_gives_the_same_intervals_and_families_can_be_drawn_whole() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
+    once, again = (fit_shift(data, replicates=50, seed=3) for _ in range(2))
+    assert (once.groups.low == again.groups.low).all()
+    assert np.isfinite(fit_shift(data, replicates=50, cluster=True).groups.low).all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Step):
+    """A model of a given accuracy, measured on three sets."""
+
+    accuracy: float
+    gain: float = 0.0
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        for shift, level in (("", 0.0), ("fog", -0.5), ("snow", -1.0)):
+            value = float(from_axis(level + (0.9 if shift else 1.0) * to_axis(self.accuracy)))
+            value = round(1000 * (value + (self.gain if shift else 0))) / 1000
+            yield Measurement(metric="accuracy", value=value, n=1000, task="digits", shift=shift)
+
+
+def _made(tmp_path: Path, step: Step) -> dict[tuple[str, str, str], Measurement]:
+    store = Store(tmp_path / "store")
+    with ThreadPoolExecutor(1) as pool:
+        list(run([step], store, pool))
+    return {(m.metric, m.shift, m.group): m for m in store.measurements(step)}
+
+
+def test_a_step_fits_what_other_steps_measured(tmp_path: Path) -> None:
+    plain = tuple(Evaluated(accuracy=float(x)) for x in np.linspace(0.5, 0.9, 12).round(3))
+    robust = (Evaluated(accuracy=0.7, gain=0.1),)
+    names = (*(f"plain-{i}" for i in range(12)), "robust")
+    step = ShiftFit(results=(*plain, *robust), models=names, baseline=names[:12], x=("digits",))
+    found = _made(tmp_path, step)
+    assert found["slope", "digits/fog", ""].value == pytest.approx(0.9, abs=0.02)
+    gained = found["effective_robustness", AVERAGE, "robust"]
+    assert gained.low is not None
+    assert gained.high is not None
+    assert gained.low < 10 < gained.high
+    folder = Store(tmp_path / "store").path(step)
+    assert {f"{section}.tsv" for section in SECTIONS} <= {file.name for file in folder.iterdir()}
+
+
+def test_a_step_names_what_does_not_fit() -> None:
+    with pytest.raises(SurefootError, match="None of the 1 models has a measurement of 'f1'"):
+        measured_scores({"a": [Measurement(metric="accuracy", value=0.5, n=10)]}, metric="f1")
+    with pytest.raises(SurefootError, match="must be fractions"):
+        measured_scores({"a": [Measurement(metric="accuracy", value=55.0, n=10, task="t")]})
+
+
+def test_replicates_of_a_measurement_are_averaged() -> None:
+    twice = [
+        Measurement(metric="accuracy", value=v, n=100, stderr=0.03, task="t", replicate=i)
+        for i, v in enumerate((0.5, 0.6))
+    ]
+    scores = measured_scores({"a": twice})
+    assert scores.values[0, 0] == pytest.approx(0.55)
+    assert scores.stderr[0, 0] == pytest.approx(0.03 / np.sqrt(2))
+    assert scores.n[0, 0] == 200
