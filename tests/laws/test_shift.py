@@ -38,6 +38,7 @@ def _table(n: int = 24, seed: int = 0) -> ResultTable:
     }
     labels = {
         "model": [f"m{i}" for i in range(n)],
+        "base": [f"m{i - 8}" if i >= 16 else "" for i in range(n)],
         "how": np.where(robust, "robust", "plain").tolist(),
         "family": [("odd", "even")[i % 2] for i in range(n)],
     }
@@ -205,7 +206,7 @@ def test_sizes_for_unknown_sets_are_refused() -> None:
 
 
 def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
-    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family", parent="base")
     fit = fit_shift(data, replicates=50)
     for section in SECTIONS:
         table = shift_table(fit, section)
@@ -215,6 +216,18 @@ def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
     assert found["slope", "fog", ""].value == fit.lines.coefficients[1, 1]
     assert found["effective_robustness", AVERAGE, "m20"].value == fit.effective.points[20, 0]
     assert found["mean_effective_robustness", "snow", "robust"].n == 8
+
+
+def test_relative_robustness_is_what_a_model_adds_to_the_one_it_was_made_from() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), parent="base")
+    relative = fit_shift(data, replicates=20).relative
+    assert relative.children[0] == "m16"
+    assert relative.parents[0] == "m8"
+    assert relative.points[0, 1] == pytest.approx(100 * (data.y[16, 1] - data.y[8, 1]))
+    assert relative.low[0, 1] < relative.points[0, 1] < relative.high[0, 1]
+    orphans = make_table({**_table().columns, "base": ["gone"] * 24}, source="t.csv")
+    with pytest.raises(SurefootError, match=r"t\.csv, row 1: 'gone', named in 'base', is no model here"):
+        shift_data(wide_scores(orphans), x="clean", parent="base")
 
 
 def test_the_same_seed_gives_the_same_intervals_and_families_can_be_drawn_whole() -> None:

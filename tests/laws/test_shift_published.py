@@ -20,7 +20,7 @@ from surefoot.laws import (
     text_of,
     wide_scores,
 )
-from surefoot.stats import line_interval
+from surefoot.stats import from_axis, line_interval
 
 ROOT = os.environ.get("SUREFOOT_DATA")
 pytestmark = pytest.mark.skipif(not ROOT, reason="SUREFOOT_DATA is not set")
@@ -109,10 +109,11 @@ def test_imagenet_a_bends_at_resnet_50(testbed: ResultTable) -> None:
     data = shift_data(
         wide_scores(testbed, sets=sets), x="val", shifts=("imagenet-a",), baseline=STANDARD, baseline_above=0.75
     )
-    straight = fit_shift(data, replicates=50)
+    straight = fit_shift(data, replicates=400)
     bent = fit_shift(data, replicates=50, pivot=0.9186)
     assert straight.linearity[0] is not None
     assert straight.linearity[0].kink_p < 0.01
+    assert float(from_axis(straight.linearity[0].pivot)) == pytest.approx(0.9186, abs=0.005)
     assert bent.lines.r2[0] > straight.lines.r2[0] + 0.05
     assert bent.lines.coefficients[0, 2] > 0
     moved = next(finding for finding in straight.findings if finding.code == "exact-0-or-1-moved")

@@ -119,7 +119,12 @@ def test_an_exact_zero_keeps_an_interval() -> None:
 
 
 def test_relative_robustness_is_newcombes_difference_of_two_shares() -> None:
-    points, low, high = relative_robustness([0.62], [0.55], n=1000)
+    points, low, high = relative_robustness(
+        [0.62],
+        [0.55],
+        after_stderr=binomial_stderr([0.62], 1000),
+        before_stderr=binomial_stderr([0.55], 1000),
+    )
     peer = confint_proportions_2indep(620, 1000, 550, 1000, compare="diff", method="newcomb")
     assert points == pytest.approx([7.0])
     assert (low[0] / 100, high[0] / 100) == pytest.approx(peer, rel=1e-3)

@@ -14,7 +14,7 @@ from surefoot.core import SurefootError, Table
 if TYPE_CHECKING:
     from surefoot.laws import Scores
 
-Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "findings"]
+Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings"]
 
 
 def _names(text: str) -> Parameter:
@@ -41,6 +41,7 @@ class BaselineOptions:
     baseline_above: Annotated[float, Parameter(help="The lowest x of the baseline, a fraction.")] = 0.0
     group: Annotated[str | None, Parameter(help="The column of groups whose means are compared.")] = None
     family: Annotated[str | None, Parameter(help="The column of families, for lines and tests of their own.")] = None
+    parent: Annotated[str | None, Parameter(help="The column that names the model which each was made from.")] = None
     matched: Annotated[bool, Parameter(help="Use x on the classes of a shift where the table has it.")] = True
 
 

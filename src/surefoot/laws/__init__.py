@@ -1,5 +1,6 @@
 """Laws: fits of scaling and of robustness over tables of results, and over Measurements."""
 
+from surefoot.laws._shift import Relative as Relative
 from surefoot.laws._shift import RobustnessFit as RobustnessFit
 from surefoot.laws._shift import Variant as Variant
 from surefoot.laws._shift import fit_shift as fit_shift

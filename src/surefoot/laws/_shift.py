@@ -29,6 +29,7 @@ from surefoot.stats import (
     linearity,
     place_on_axis,
     rank_agreement,
+    relative_robustness,
     resample_counts,
     to_axis,
 )
@@ -50,6 +51,17 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relative:
+    """Relative robustness of models made from another one: points under each shift, (children, S), with bounds."""
+
+    children: tuple[str, ...]
+    parents: tuple[str, ...]
+    points: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class RobustnessFit:
     """Everything that a report of robustness under shift needs; S columns, the average first if there are several.
 
@@ -57,7 +69,8 @@ class RobustnessFit:
     `linearity` (S): tests of a straight line on the baseline, None below 6 points. `families` (S): lines and tests of
     the families, None without families. `variants`: the other axes, and the baseline without each family.
     `rank_agreement` (S, S): Spearman's correlation of effective robustness between shifts. `spread` (models,): standard
-    deviation of effective robustness over shifts. `findings`: those of the data and of the fit.
+    deviation of effective robustness over shifts. `relative`: what each model adds to the one it was made from.
+    `findings`: those of the data and of the fit.
     """
 
     data: ShiftData
@@ -71,6 +84,7 @@ class RobustnessFit:
     variants: tuple[Variant, ...]
     rank_agreement: Floats
     spread: Floats
+    relative: Relative
     findings: tuple[Finding, ...]
 
 
@@ -112,6 +126,7 @@ def fit_shift(
         variants=tuple(_variants(data, axis, pivot, level)),
         rank_agreement=rank_agreement(effective.points),
         spread=_spread(data, effective.points),
+        relative=_relative(data, level),
         findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, lines, effective)),
     )
 
@@ -230,6 +245,20 @@ def _spread(data: ShiftData, points: Floats) -> Floats:
     mean = np.where(known, alone, 0).sum(axis=1) / np.maximum(size, 1)
     squares = (np.where(known, alone - mean[:, None], 0) ** 2).sum(axis=1)
     return np.where(size > 1, np.sqrt(squares / np.maximum(size - 1, 1)), np.nan)
+
+
+def _relative(data: ShiftData, level: float) -> Relative:
+    children = [place for place, parent in enumerate(data.parents) if parent]
+    parents = [data.models.index(data.parents[place]) for place in children]
+    points, low, high = relative_robustness(
+        data.y[children],
+        data.y[parents],
+        after_stderr=data.y_stderr[children],
+        before_stderr=data.y_stderr[parents],
+        level=level,
+    )
+    names = tuple(data.models[place] for place in children), tuple(data.models[place] for place in parents)
+    return Relative(children=names[0], parents=names[1], points=points, low=low, high=high)
 
 
 def _edge_findings(data: ShiftData, points: _Points) -> Iterator[Finding]:

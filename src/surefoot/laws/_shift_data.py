@@ -25,6 +25,7 @@ class ShiftData:
 
     `x`, `x_stderr`, `x_n` (models, S, K): K in-distribution axes, which may differ between shifts (`x_names`, S of K).
     `y`, `y_stderr`, `y_n` (models, S). `baseline` (models, S): who is fitted. `groups` and `families` (models,).
+    `parents` (models,): the model that each was made from, empty where there is none.
     With more than one shift the first column is their average, for the models that have them all.
     """
 
@@ -42,6 +43,7 @@ class ShiftData:
     baseline: NDArray[np.bool_]
     groups: tuple[str, ...]
     families: tuple[str, ...]
+    parents: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -54,6 +56,7 @@ def shift_data(
     baseline_above: float = 0.0,
     group: str | None = None,
     family: str | None = None,
+    parent: str | None = None,
     matched: bool = True,
 ) -> ShiftData:
     """Choose axes, shifts and baseline among the scores.
@@ -61,7 +64,8 @@ def shift_data(
     `x` names one or several in-distribution sets, `shifts` the others (by default all but averages of others and x
     axes restricted to some classes; both are said). `baseline` are conditions that must all hold, `column=pattern` or
     `column!=pattern`, where the column is a label or `model` and the pattern may hold `*`; `baseline_above` is the
-    lowest x, a fraction, on the axis of that shift. `group` and `family` are labels.
+    lowest x, a fraction, on the axis of that shift. `group` and `family` are labels;
+    `parent` is one that names the model which each was made from, for relative robustness.
 
     Where a shift holds a subset of the classes and the scores have the matching x axis, that axis takes the place of
     the (one) x, unless `matched` is false. Either way, and where there is no such axis, a finding says it.
@@ -95,6 +99,7 @@ def shift_data(
         baseline=np.repeat(member[:, None], len(chosen), axis=1),
         groups=_labels(scores, group, np.where(member, "baseline", "other").tolist()),
         families=_labels(scores, family, [""] * len(scores.models)),
+        parents=_parents(scores, parent),
         findings=(*scores.findings, *findings, *said),
     )
     return _with_average(_restricted(data, baseline_above))
@@ -177,6 +182,16 @@ def _labels(scores: Scores, column: str | None, default: Sequence[str]) -> tuple
         return scores.models
     known = ", ".join(repr(name) for name in ("model", *scores.labels))
     raise SurefootError(f"{scores.source} has no label '{column}' with one value a model. It has: {known}.")
+
+
+def _parents(scores: Scores, column: str | None) -> tuple[str, ...]:
+    parents = _labels(scores, column, [""] * len(scores.models))
+    lost = [(name, row) for name, row in zip(parents, scores.rows, strict=True) if name and name not in scores.models]
+    if lost:
+        raise SurefootError(
+            f"{scores.source}, row {lost[0][1]}: '{lost[0][0]}', named in '{column}', is no model here."
+        )
+    return parents
 
 
 def _restricted(data: ShiftData, lowest: float) -> ShiftData:

@@ -10,7 +10,7 @@ from surefoot.core import Measurement, Table
 from surefoot.laws._shift import RobustnessFit
 
 Numbers = Sequence[float]
-SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "findings")
+SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings")
 
 
 def shift_table(fit: RobustnessFit, section: str) -> Table:
@@ -18,7 +18,7 @@ def shift_table(fit: RobustnessFit, section: str) -> Table:
 
     `lines`: one row a shift; `groups`: a row a group and shift; `models`: a row a model and shift; `families`: lines
     and tests; `sensitivity`: the other axes and left-out families; `disagreement`: each model's shifts of least and
-    most robustness; `findings`.
+    most robustness; `relative`: what models add to those they were made from; `findings`.
     """
     columns, rows = _WRITERS[section]
     return Table(columns, tuple(tuple(map(_plain, row)) for row in rows(fit)))
@@ -137,6 +137,13 @@ def _disagreement_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
             yield model, len(known), fit.spread[m], least[1], least[0], most[1], most[0]
 
 
+def _relative_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
+    known = fit.relative
+    for row, (child, parent) in enumerate(zip(known.children, known.parents, strict=True)):
+        for s, shift in enumerate(fit.data.shifts):
+            yield child, parent, shift, known.points[row, s], known.low[row, s], known.high[row, s]
+
+
 def _finding_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
     for finding in fit.findings:
         yield finding.severity, finding.code, finding.message
@@ -157,5 +164,6 @@ _WRITERS = {
         ("model", "shifts", "sd_points", "least_on", "least_points", "most_on", "most_points"),
         _disagreement_rows,
     ),
+    "relative": (("model", "made_from", "shift", *_BOUNDS), _relative_rows),
     "findings": (("severity", "code", "message"), _finding_rows),
 }

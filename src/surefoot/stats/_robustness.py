@@ -103,16 +103,22 @@ def carried_error(fraction: ArrayLike, stderr: ArrayLike, lines: Lines, *, axis:
 
 
 def relative_robustness(
-    after: ArrayLike, before: ArrayLike, *, n: ArrayLike | None = None, level: float = 0.95
+    after: ArrayLike,
+    before: ArrayLike,
+    *,
+    after_stderr: ArrayLike | None = None,
+    before_stderr: ArrayLike | None = None,
+    level: float = 0.95,
 ) -> tuple[Floats, Floats, Floats]:
     """What an intervention adds under the shift, after - before (Taori et al. 2020, tau): points, low, high.
 
-    Fractions of any one shape. With `n` the bounds are Newcombe's (1998, method 10) for two independent samples;
-    both models saw the same examples, so a paired test of the per-example scores is narrower where there are any.
+    Fractions of any one shape. With standard errors (`binomial_stderr`) the bounds are Newcombe's (1998, method 10) for
+    two independent samples; where both models saw the same examples, a paired test of the per-example scores is
+    narrower.
     """
     new, old = np.asarray(after, dtype=np.float64), np.asarray(before, dtype=np.float64)
-    new_low, new_high = _own_bounds(new, None if n is None else binomial_stderr(new, n), level)
-    old_low, old_high = _own_bounds(old, None if n is None else binomial_stderr(old, n), level)
+    new_low, new_high = _own_bounds(new, after_stderr, level)
+    old_low, old_high = _own_bounds(old, before_stderr, level)
     low = new - old - np.hypot(new - new_low, old_high - old)
     high = new - old + np.hypot(new_high - new, old - old_low)
     return POINTS * (new - old), POINTS * low, POINTS * high
