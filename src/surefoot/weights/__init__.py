@@ -1,5 +1,27 @@
-"""Checkpoints on disk and their arithmetic, streamed. Imports without torch."""
+"""Checkpoints on disk and their arithmetic, streamed. Imports without torch.
+
+`open_checkpoint` reads headers only; `TaskVector`, `lerp`, `mean` and `analogy` make lazy linear expressions; `apply`
+and `apply_grid` stream them to disk, `merge` does so with any method, and `verify` replays what a file says of itself.
+"""
 
 from surefoot.weights._checkpoint import Checkpoint as Checkpoint
 from surefoot.weights._checkpoint import from_state as from_state
 from surefoot.weights._checkpoint import open_checkpoint as open_checkpoint
+from surefoot.weights._configuration import plan_merge as plan_merge
+from surefoot.weights._engine import Plan as Plan
+from surefoot.weights._expression import TaskVector as TaskVector
+from surefoot.weights._expression import analogy as analogy
+from surefoot.weights._expression import lerp as lerp
+from surefoot.weights._expression import mean as mean
+from surefoot.weights._expression import plan_edit as plan_edit
+from surefoot.weights._inputs import Chunk as Chunk
+from surefoot.weights._inputs import Inputs as Inputs
+from surefoot.weights._methods import METHODS as METHODS
+from surefoot.weights._methods import Kernel as Kernel
+from surefoot.weights._methods import PerModel as PerModel
+from surefoot.weights._recipe import Report as Report
+from surefoot.weights._recipe import Verification as Verification
+from surefoot.weights._recipe import apply as apply
+from surefoot.weights._recipe import apply_grid as apply_grid
+from surefoot.weights._recipe import merge as merge
+from surefoot.weights._recipe import verify as verify

@@ -66,11 +66,15 @@ Source = Tensor | Array | LowRank
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Named tensors. `label` says where they came from; `metadata` is the string metadata of the file."""
+    """Named tensors. `label` says where they came from; `metadata` is the string metadata of the file.
+
+    `origin` is what `open_checkpoint` was called with, so that a recipe can open it again; None for one in memory.
+    """
 
     label: str
     tensors: Mapping[str, Source]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -136,6 +140,8 @@ def open_checkpoint(path: Path | str, *, pickle: bool = False, rename: Mapping[s
     config = found.parent / "adapter_config.json"
     if found.name.startswith("adapter_model") or any(".lora_A." in name for name in opened.tensors):
         opened = _adapter(opened, config)
+    origin = {"path": str(path), "pickle": pickle, "rename": dict(rename or {})}
+    opened = replace(opened, origin=origin)
     return opened.renamed(rename) if rename else opened
 
 

@@ -32,7 +32,7 @@ class Assignment:
     name: str
     dtype: str
     sources: tuple[Source, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # of the checkpoints that the sources are from
     method: Method | None = None  # None copies the first source
 
     @property
@@ -125,7 +125,7 @@ def _inputs(plan: Plan, one: Assignment, files: Files) -> Inputs:
         name=one.name,
         shape=one.shape,
         sources=one.sources,
-        labels=one.labels,
+        labels=one.labels[1:],
         files=files,
         accumulate=accumulate,
         chunk=plan.chunk,
@@ -286,9 +286,9 @@ def write(
     return rows
 
 
-def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> int:
-    """Replay a plan of one output against the data of `path` from byte `start`: the number of bytes that differ."""
-    differing, lock = [0], threading.Lock()
+def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> tuple[int, list[Row]]:
+    """Replay a plan of one output against the data of `path` from byte `start`: how many bytes differ, and the rows."""
+    differing, lock, rows = [0], threading.Lock(), list[Row]()
     with Files() as files, path.open("rb") as file, ThreadPoolExecutor(threads or os.cpu_count()) as workers:
 
         def sink(_output: int, position: int, raw: Bytes) -> None:
@@ -298,8 +298,8 @@ def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -
                 differing[0] += count
 
         for group in parts(plan):
-            compute(plan, group, sink, files, workers)
-    return differing[0]
+            rows += compute(plan, group, sink, files, workers)
+    return differing[0], rows
 
 
 def _calm_allocator() -> None:

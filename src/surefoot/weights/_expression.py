@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Checkpoint, LowRank, Source
+from surefoot.weights._checkpoint import Checkpoint, LowRank, Source, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
 from surefoot.weights._methods import edit
 from surefoot.weights._safetensors import BYTES
@@ -176,12 +176,13 @@ def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, i
             tuned = place(term.tuned)
             same_start = term.start is vector.base or isinstance(sources[tuned + 1], LowRank)
             terms.append((term.coefficient, tuned, None if same_start else place(term.start)))
-    common: dict[str, Any] = {"name": name, "labels": tuple(labels[1:])}
     if arithmetic_on(base):
         method = partial(edit, terms=tuple(terms))
-        return Assignment(dtype=dtype or base.dtype, sources=tuple(sources), method=method, **common)
-    kept = sources if integers == "equal" else sources[:1]
-    return Assignment(dtype=base.dtype, sources=tuple(kept), **common)
+        return Assignment(
+            dtype=dtype or base.dtype, sources=tuple(sources), labels=tuple(labels), method=method, name=name
+        )
+    kept = len(sources) if integers == "equal" else 1
+    return Assignment(name=name, dtype=base.dtype, sources=tuple(sources[:kept]), labels=tuple(labels[:kept]))
 
 
 def _has_both(term: Term, name: str, missing: Policy) -> bool:
@@ -205,15 +206,28 @@ def _matching(one: Checkpoint, name: str, base: Source) -> Source:
     return found
 
 
-def describe(vector: TaskVector) -> Mapping[str, Any]:
-    """The expression as plain values, for a recipe."""
+def describe(vector: TaskVector) -> dict[str, Any]:
+    """The expression as plain values; `restore` makes the expression of them again."""
+    opened = {id(one): one for term in vector.terms for one in (vector.base, term.tuned, term.start)}
+    opened.setdefault(id(vector.base), vector.base)
+    order = list(opened)
+    return {
+        "checkpoints": [opened[key].origin or {"memory": opened[key].label} for key in order],
+        "base": order.index(id(vector.base)),
+        "terms": [
+            [term.coefficient, order.index(id(term.tuned)), order.index(id(term.start)), list(term.only)]
+            for term in vector.terms
+        ],
+    }
+
+
+def restore(described: Mapping[str, Any]) -> TaskVector:
+    """The expression that `describe` described. Raises SurefootError when a checkpoint was in memory or is gone."""
+    if any("memory" in origin for origin in described["checkpoints"]):
+        raise SurefootError("this recipe used weights in memory, which cannot be opened again")
+    opened = [open_checkpoint(**origin) for origin in described["checkpoints"]]
     terms = [
-        {
-            "coefficient": term.coefficient,
-            "tuned": term.tuned.label,
-            "start": term.start.label,
-            "only": list(term.only),
-        }
-        for term in vector.terms
+        Term(coefficient, opened[tuned], opened[start], tuple(only))
+        for coefficient, tuned, start, only in described["terms"]
     ]
-    return {"base": vector.base.label, "terms": terms}
+    return TaskVector(opened[described["base"]], terms=tuple(terms))

@@ -1,0 +1,293 @@
+"""Merge configurations in the format of mergekit, read into plans."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from surefoot.core import SurefootError, missing_module
+from surefoot.weights._checkpoint import Checkpoint, Source, open_checkpoint
+from surefoot.weights._engine import Assignment, Plan, arithmetic_on
+from surefoot.weights._methods import METHODS, Method, parameters
+
+_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
+_KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source"}
+_OWN_KEYS = {"seed", "integers", "missing", "accumulate", "nonfinite", "digest"}
+_NAMES = {"lambda": "scale"}  # what Python cannot call a parameter
+_PER_MODEL_DEFAULTS = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15}
+_ACCEPTED = {"int8_mask", "rescale", "normalize"}  # of mergekit, without a meaning for some methods
+_BEFORE = re.compile(r"embed|wte|wpe|conv1|patch|positional|class_|ln_pre|stem")  # tensors before the first layer
+_LAYER = re.compile(r"^(.*?\b(?:layers|layer|h|blocks|block|resblocks)\.)(\d+)(\..*)$")
+_NEEDS_BASE = ("slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "breadcrumbs", "della", "model_stock")
+
+
+@dataclass(frozen=True)
+class _Model:
+    reference: str
+    checkpoint: Checkpoint
+    settings: Mapping[str, Any]
+    layers: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class _Slice:
+    models: tuple[_Model, ...]  # the base first when there is one
+    has_base: bool
+    settings: tuple[Mapping[str, Any], ...]  # from the closest to the widest
+
+
+@dataclass(frozen=True)
+class _Target:
+    part: _Slice
+    name: str
+    origin: str  # the name in the first model of the slice
+    share: float = 0.0  # how deep the layer lies, 0 to 1
+    offset: int | None = None  # layers after the first of the slice
+
+
+def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a YAML file as plain values. Raises SurefootError with the line when it is not YAML."""
+    if isinstance(source, Mapping):
+        return dict(source)
+    try:
+        import yaml
+    except ImportError:
+        raise missing_module("yaml") from None
+    try:
+        content = yaml.safe_load(Path(source).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SurefootError(f"{source}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise SurefootError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SurefootError(f"{source}: a merge configuration is a mapping with merge_method and models or slices")
+    return content
+
+
+def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
+    """The plan of a configuration, and the checkpoint whose companion files belong to the result.
+
+    Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
+    gradients over the layers, filters by part of the name; the closest to the model wins), `dtype` and `out_dtype`; and
+    of our own `seed`, `missing`, `integers`, `accumulate`, `nonfinite`, `digest`. Arithmetic is in 32 bits whatever
+    `dtype` is: it only names the type of the output. Raises SurefootError naming the key that is wrong or not understood.
+    """
+    method = _method(content)
+    opened: dict[str, Checkpoint] = {}
+    slices = _slices(content, opened)
+    outer = content.get("out_dtype") or content.get("dtype")
+    if outer is not None and outer not in _TYPES:
+        raise SurefootError(f"dtype {outer!r} is unknown; one of {', '.join(_TYPES)}")
+    template = opened[content["base_model"]] if content.get("base_model") else slices[0].models[0].checkpoint
+    targets = _targets(slices, template) if "slices" in content else _whole(slices[0], template)
+    assignments = tuple(_assignment(content, method, target, _TYPES.get(outer or "")) for target in targets)
+    options = {key: content[key] for key in ("accumulate", "nonfinite", "digest") if key in content}
+    return Plan(assignments=assignments, **options), template
+
+
+def _method(content: Mapping[str, Any]) -> Method:
+    if unknown := set(content) - _KEYS - _OWN_KEYS:
+        raise SurefootError(f"the configuration has keys that are not understood: {', '.join(sorted(unknown))}")
+    if content.get("tokenizer_source", "base") != "base":
+        raise SurefootError("tokenizer_source: only 'base' is understood; vocabularies are not merged")
+    name = content.get("merge_method")
+    if not isinstance(name, str) or name not in METHODS:
+        raise SurefootError(f"merge_method {name!r} is unknown; one of {', '.join(METHODS)}")
+    if name in _NEEDS_BASE and not content.get("base_model"):
+        raise SurefootError(f"merge_method {name} needs base_model")
+    if ("models" in content) == ("slices" in content):
+        raise SurefootError("the configuration needs either models or slices")
+    return METHODS[name]
+
+
+def _open(reference: Any, opened: dict[str, Checkpoint]) -> Checkpoint:
+    if not isinstance(reference, str) or not reference:
+        raise SurefootError(f"a model is named by its path, not by {reference!r}")
+    if reference not in opened:
+        path, plus, adapter = reference.partition("+")
+        opened[reference] = open_checkpoint(adapter if plus else path)
+        if plus and not opened[reference].is_adapter:
+            raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}")
+    return opened[reference]
+
+
+def _slices(content: Mapping[str, Any], opened: dict[str, Checkpoint]) -> list[_Slice]:
+    base, outer = content.get("base_model"), content.get("parameters") or {}
+    if "models" in content:
+        return [_slice(_listed(content["models"], "models"), content, base, opened, (outer,))]
+    found = []
+    for entry in _listed(content["slices"], "slices"):
+        settings = (entry.get("parameters") or {}, outer)
+        sources = _listed(entry.get("sources"), "sources")
+        found.append(_slice(sources, content, entry.get("base_model", base), opened, settings))
+        ranges = [one.layers for one in found[-1].models]
+        if len({layers and layers[1] - layers[0] for layers in ranges}) != 1 or None in ranges:
+            raise SurefootError("every source of a slice, the base too, needs a layer_range, all of one length")
+    return found
+
+
+def _slice(
+    entries: list[Mapping[str, Any]],
+    content: Mapping[str, Any],
+    base: str | None,
+    opened: dict[str, Checkpoint],
+    settings: tuple[Mapping[str, Any], ...],
+) -> _Slice:
+    models = [_model(entry, opened, base) for entry in entries]
+    listed = next((one for one in models if one.reference == base), None)
+    optional = content["merge_method"] in ("linear", "passthrough")
+    if base is None or (listed is None and optional):
+        return _Slice(tuple(models), False, settings)
+    first = listed or _Model(base, _open(base, opened), {}, models[0].layers)
+    return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
+
+
+def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+        raise SurefootError(f"{name} must be a list of mappings, and not empty")
+    return value
+
+
+def _model(entry: Mapping[str, Any], opened: dict[str, Checkpoint], base: str | None) -> _Model:
+    if "model" not in entry:
+        raise SurefootError(f"an entry lacks the key model: {dict(entry)}")
+    reference = entry["model"]
+    checkpoint = _open(reference, opened)
+    if checkpoint.is_adapter and reference.partition("+")[0] != base:
+        raise SurefootError(f"{reference}: an adapter is merged as a change of base_model; write {base}+ADAPTER")
+    layers = entry.get("layer_range")
+    if layers is not None and not (len(layers) == 2 and 0 <= layers[0] < layers[1]):
+        raise SurefootError(f"layer_range {layers} of {reference} must be [first, end)")
+    return _Model(reference, checkpoint, entry.get("parameters") or {}, tuple(layers) if layers else None)
+
+
+def _whole(part: _Slice, template: Checkpoint) -> Iterator[_Target]:
+    last: dict[str, int] = {}
+    for name in template.tensors:
+        head, layer, _ = _layer(name)
+        last[head] = max(last.get(head, 0), layer)
+    for name in template.tensors:
+        head, layer, _ = _layer(name)
+        share = 0.0 if layer < 0 else layer / last[head] if last[head] else 1.0
+        yield _Target(part, name, name, share)
+
+
+def _targets(slices: list[_Slice], template: Checkpoint) -> Iterator[_Target]:
+    for name in template.tensors:
+        if _layer(name)[1] < 0:
+            yield _Target(slices[0] if _BEFORE.search(name) else slices[-1], name, name)
+    position = 0
+    for part in slices:
+        first, end = part.models[0].layers or (0, 0)
+        for offset in range(end - first):
+            share = offset / (end - first - 1) if end - first > 1 else 1.0
+            for name in part.models[0].checkpoint.tensors:
+                head, layer, tail = _layer(name)
+                if layer == first + offset:
+                    yield _Target(part, f"{head}{position + offset}{tail}", name, share, offset)
+        position += end - first
+
+
+def _layer(name: str) -> tuple[str, int, str]:
+    found = _LAYER.match(name)
+    return (found[1], int(found[2]), found[3]) if found else (name, -1, "")
+
+
+def _assignment(content: Mapping[str, Any], method: Method, target: _Target, dtype: str | None) -> Assignment:
+    found = [(one, _find(one, target, content)) for one in target.part.models]
+    kept = [(one, source) for one, source in found if source is not None]
+    sources, labels = tuple(source for _, source in kept), tuple(one.reference for one, _ in kept)
+    for label, source in zip(labels[1:], sources[1:], strict=True):
+        if source.shape != sources[0].shape or arithmetic_on(source) != arithmetic_on(sources[0]):
+            raise SurefootError(
+                f"{label}: tensor {target.name!r} is {source.dtype} {list(source.shape)}, "
+                f"that of {labels[0]} {sources[0].dtype} {list(sources[0].shape)}"
+            )
+    if not arithmetic_on(sources[0]):
+        count = 1 if content.get("integers") == "base" else len(sources)
+        return Assignment(name=target.name, dtype=sources[0].dtype, sources=sources[:count], labels=labels[:count])
+    bound = partial(method, **_bound(method, target, [one for one, _ in kept], content))
+    return Assignment(name=target.name, dtype=dtype or sources[0].dtype, sources=sources, labels=labels, method=bound)
+
+
+def _find(one: _Model, target: _Target, content: Mapping[str, Any]) -> Source | None:
+    name = target.origin
+    if target.offset is not None and one.layers is not None:
+        head, _, tail = _layer(name)
+        name = f"{head}{one.layers[0] + target.offset}{tail}"
+    source = one.checkpoint.tensors.get(name)
+    first = one is target.part.models[0]
+    if source is None and (first or not (one.checkpoint.is_adapter or content.get("missing") == "base")):
+        raise SurefootError(f"{one.reference} lacks the tensor {name!r}; missing: base keeps the base's")
+    return source
+
+
+def _bound(method: Method, target: _Target, models: list[_Model], content: Mapping[str, Any]) -> dict[str, Any]:
+    needed = parameters(method)
+    _refuse_unknown(method, needed, models, target.part)
+    bound: dict[str, Any] = {}
+    tuned = models if method is METHODS["nuslerp"] and not target.part.has_base else models[1:]
+    for name, (per_model, default) in needed.items():
+        if name == "has_base":
+            bound[name] = target.part.has_base
+        elif name == "base_weight":
+            bound[name] = _number(_setting("weight", models[0], target), "weight", models[0])
+        elif name == "seed":
+            bound[name] = int(content.get("seed", 0))
+        elif per_model:
+            fallback = _PER_MODEL_DEFAULTS.get(name)
+            values = ((_setting(name, one, target), one) for one in tuned)
+            bound[name] = tuple(_number(fallback if value is None else value, name, one) for value, one in values)
+        else:
+            value = _setting(
+                next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name), models[0], target
+            )
+            if value is None and default is inspect.Parameter.empty:
+                raise SurefootError(f"parameter {name!r} is missing for tensor {target.name!r}")
+            bound[name] = default if value is None else value
+    return bound
+
+
+def _number(value: Any, name: str, model: _Model) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SurefootError(f"{model.reference}: parameter {name!r} must be a number, not {value!r}")
+    return float(value)
+
+
+def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Model], part: _Slice) -> None:
+    known = {*needed, *_NAMES, *_ACCEPTED}
+    for settings in (*part.settings, *(one.settings for one in models)):
+        if unknown := set(settings) - known:
+            raise SurefootError(
+                f"{method.__name__} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(needed)}"
+            )
+
+
+def _setting(name: str, model: _Model, target: _Target) -> Any:
+    for settings in (model.settings, *target.part.settings):
+        if name in settings:
+            value = _evaluated(settings[name], target)
+            if value is not None:
+                return value
+    return None
+
+
+def _evaluated(setting: Any, target: _Target) -> Any:
+    conditions: Any = [setting] if isinstance(setting, dict) else setting
+    if not isinstance(conditions, list):
+        return setting
+    if conditions and all(isinstance(one, dict) for one in conditions):
+        for condition in conditions:
+            part = condition.get("filter")
+            if part in (None, "*") or str(part) in target.name:
+                return _evaluated(condition.get("value"), target)
+        return None
+    if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
+        raise SurefootError(f"a gradient is a list of numbers, not {conditions}")
+    place = target.share * (len(conditions) - 1)
+    low = int(place)
+    high = min(low + 1, len(conditions) - 1)
+    return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]

@@ -1,0 +1,244 @@
+"""Files that say how they were made: writing an edit, a grid of edits or a merge, and replaying any of them."""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from surefoot import __version__
+from surefoot.core import SurefootError
+from surefoot.weights._checkpoint import LowRank
+from surefoot.weights._configuration import plan_merge, read_configuration
+from surefoot.weights._engine import Plan, Progress, Row, compare, hasher, write
+from surefoot.weights._expression import TaskVector, describe, plan_edit, restore
+from surefoot.weights._safetensors import read_header
+
+KEY = "surefoot"  # of the metadata
+LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
+_COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one written file holds.
+
+    `lost` is the share of the edit that rounding to the output type took: ||rounded - exact|| / ||exact - base||, 0 to
+    about 1; `worst` the tensors with the largest, `inputs` the digests of what was read, by checkpoint.
+    """
+
+    path: Path
+    bytes: int
+    tensors: int
+    coefficient: float
+    lost: float
+    edit_norm: float
+    nonfinite: int
+    worst: Mapping[str, float] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a replay found: the number of bytes that differ, and the inputs that are no longer what they were."""
+
+    path: Path
+    differing: int
+    changed: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """True when every bit came out again."""
+        return self.differing == 0
+
+
+def apply(
+    vector: TaskVector,
+    out: Path | str,
+    coefficient: float = 1.0,
+    *,
+    dtype: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    **rules: Any,
+) -> Report:
+    """Write `base + coefficient * vector` to a safetensors file, or to `model.safetensors` in a folder.
+
+    A name without the suffix `.safetensors` is a folder; configuration and tokenizer files beside the base are copied
+    there. Memory stays flat whatever the sizes, and the file appears complete or not at all. `rules` are `missing`,
+    `extra` and `integers` (see `plan_edit`), and `accumulate`, `nonfinite` and `digest` (see `Plan`). Raises
+    SurefootError where a rule is broken, where the result would not be finite, and where the disk is full.
+    """
+    return apply_grid(vector, {coefficient: out}, dtype=dtype, threads=threads, progress=progress, **rules)[0]
+
+
+def apply_grid(
+    vector: TaskVector,
+    outs: Mapping[float, Path | str],
+    *,
+    dtype: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    **rules: Any,
+) -> list[Report]:
+    """Write one file for each coefficient, in one pass over the inputs; otherwise as `apply`."""
+    plan = plan_edit(vector, tuple(outs), dtype=dtype, **rules)
+    recipe = {"kind": "edit", "edit": describe(vector), "rules": {**rules, **({"dtype": dtype} if dtype else {})}}
+    folder = _folder_of(vector.base.origin)
+    return _write(replace(plan, recipe=recipe), [Path(out) for out in outs.values()], folder, threads, progress)
+
+
+def merge(
+    configuration: Path | str | Mapping[str, Any],
+    out: Path | str,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Merge as a configuration in the format of mergekit says; a path to YAML or its content. Otherwise as `apply`."""
+    content = read_configuration(configuration)
+    plan, first = plan_merge(content)
+    plan = replace(plan, recipe={"kind": "merge", "configuration": content})
+    return _write(plan, [Path(out)], _folder_of(first.origin), threads, progress)[0]
+
+
+def verify(path: Path | str, *, threads: int | None = None) -> Verification:
+    """Replay the recipe in a file's metadata and compare every bit; writes nothing.
+
+    Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
+    """
+    file = _file_of(Path(path))
+    header = read_header(file)
+    if KEY not in header.metadata:
+        raise SurefootError(f"{file}: its metadata has no recipe of surefoot, so it cannot be replayed")
+    said = json.loads(header.metadata[KEY])
+    recipe = said["recipe"]
+    if recipe["kind"] == "edit":
+        plan = plan_edit(restore(recipe["edit"]), (said["coefficient"],), **recipe["rules"])
+    else:
+        plan = plan_merge(recipe["configuration"])[0]
+    layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
+    if layout != {one.name: (one.dtype, one.shape) for one in plan.assignments}:
+        raise SurefootError(f"{file}: the recipe now gives other tensors; an input has changed its layout")
+    start = file.stat().st_size - sum(tensor.nbytes for tensor in header.tensors.values())
+    differing, rows = compare(plan, file, start, threads=threads)
+    now = digests(plan, rows)
+    changed = tuple(label for label, digest in said["inputs"].items() if now.get(label) != digest)
+    return Verification(path=file, differing=differing, changed=changed)
+
+
+def digests(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:
+    """One digest for each checkpoint over the tensors that were read: the same for one file, many shards or memory."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    sources = {one.name: one for one in plan.assignments}
+    for one in plan.assignments:
+        for label, source in zip(one.labels, one.sources, strict=True):
+            lines[label] += [_of_factors(plan, one.name, source)] if isinstance(source, LowRank) else []
+    for row in rows:
+        for label, digest in zip(sources[row.name].labels, row.digests, strict=True):
+            lines[label] += [f"{row.name} {row.start} {digest}"] if digest else []
+    found: dict[str, str] = {}
+    for label, texts in lines.items():
+        total = hasher(plan.digest)
+        total.update("\n".join(sorted(set(texts))).encode())
+        found[label] = f"{total.name.lower()}:{total.hexdigest()}"
+    return found
+
+
+def _of_factors(plan: Plan, name: str, source: LowRank) -> str:
+    each = hasher(plan.digest)
+    each.update(source.up.tobytes())
+    each.update(source.down.tobytes())
+    return f"{name} {each.hexdigest()}"
+
+
+def _provenance(plan: Plan, output: int, rows: Sequence[Row]) -> dict[str, str]:
+    said = {
+        "version": __version__,
+        "recipe": plan.recipe,
+        "coefficient": plan.coefficients[output],
+        "accumulate": plan.accumulate,
+        "inputs": digests(plan, rows),
+        "lost": f"{min(_lost(rows, output), 9.999):.3f}",
+    }
+    return {KEY: json.dumps(said, sort_keys=True)}
+
+
+def _lost(rows: Sequence[Row], output: int) -> float:
+    edit, lost = sum(row.edit[output] for row in rows), sum(row.lost[output] for row in rows)
+    return sqrt(lost / edit) if edit > 0 else 0.0
+
+
+def _write(
+    plan: Plan, outs: Sequence[Path], companions: Path | None, threads: int | None, progress: Progress | None
+) -> list[Report]:
+    plan = replace(plan, metadata={"format": "pt"})
+    paths = [_prepared(out) for out in outs]
+    rows = write(plan, paths, threads=threads, progress=progress, provenance=partial(_provenance, plan))
+    reports = [_report(plan, path, output, rows) for output, path in enumerate(paths)]
+    for out, path, report in zip(outs, paths, reports, strict=True):
+        if out != path and companions:
+            _copy_companions(companions, out)
+        sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
+        text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
+        path.with_name(path.name + ".recipe.json").write_text(text, "utf-8")
+    return reports
+
+
+def _report(plan: Plan, path: Path, output: int, rows: Sequence[Row]) -> Report:
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.name].append(row)
+    shares = {name: _lost(some, output) for name, some in by_name.items()}
+    worst = dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
+    lost, nonfinite = _lost(rows, output), sum(row.nonfinite[output] for row in rows)
+    warnings = []
+    if lost >= LOSSY:
+        warnings.append(
+            f"{lost:.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
+        )
+    if nonfinite:
+        warnings.append(f"{nonfinite} values are NaN or infinite")
+    return Report(
+        path=path,
+        bytes=path.stat().st_size,
+        tensors=len(plan.assignments),
+        coefficient=plan.coefficients[output],
+        lost=lost,
+        edit_norm=sqrt(sum(row.edit[output] for row in rows)),
+        nonfinite=nonfinite,
+        worst={name: share for name, share in worst.items() if share > 0},
+        inputs=digests(plan, rows),
+        warnings=tuple(warnings),
+    )
+
+
+def _prepared(out: Path) -> Path:
+    if out.suffix == ".safetensors":
+        return out
+    if out.suffix in (".pt", ".bin", ".pth", ".ckpt"):
+        raise SurefootError(f"{out}: only safetensors are written; name a .safetensors file or a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    return out / "model.safetensors"
+
+
+def _file_of(path: Path) -> Path:
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def _folder_of(origin: Mapping[str, Any] | None) -> Path | None:
+    path = Path(origin["path"]) if origin else None
+    return path if path and path.is_dir() else None
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for pattern in _COMPANIONS:
+        for file in sorted(source.glob(pattern)):
+            mine = file.name.endswith((".index.json", ".recipe.json"))
+            if not mine and source.resolve() != target.resolve():
+                shutil.copyfile(file, target / file.name)
