@@ -1,5 +1,16 @@
 """Laws: fits of scaling and of robustness over tables of results, and over Measurements."""
 
+from surefoot.laws._scaling import FamilyLaw as FamilyLaw
+from surefoot.laws._scaling import ScalingLaws as ScalingLaws
+from surefoot.laws._scaling import fit_curve as fit_curve
+from surefoot.laws._scaling import fit_scaling as fit_scaling
+from surefoot.laws._scaling import predict_fit as predict_fit
+from surefoot.laws._scaling_data import ScalingPoints as ScalingPoints
+from surefoot.laws._scaling_data import scaling_points as scaling_points
+from surefoot.laws._scaling_steps import CurveFit as CurveFit
+from surefoot.laws._scaling_steps import ScalingFit as ScalingFit
+from surefoot.laws._scaling_steps import law_measurements as law_measurements
+from surefoot.laws._scaling_steps import law_record as law_record
 from surefoot.laws._shift import Relative as Relative
 from surefoot.laws._shift import RobustnessFit as RobustnessFit
 from surefoot.laws._shift import Variant as Variant

@@ -83,7 +83,7 @@ def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) 
     each = {task: compare_exponents(first, second, level=level) for task, (first, second) in pairs.items()}
     adjusted = holm([one.p for one in each.values()])
     out = {
-        task: replace(one, p_holm=float(p), words=_words(one, float(p), level, tasks=len(each)))
+        task: replace(one, p_holm=float(p), words=_words(one, float(p), level, tests=len(each)))
         for (task, one), p in zip(each.items(), adjusted, strict=True)
     }
     return MappingProxyType(out)
@@ -115,19 +115,17 @@ def _comparison(
     return replace(found, words=_words(found, p, level))
 
 
-def _words(found: ExponentComparison, p: float, level: float, tasks: int = 1) -> str:
+def _words(found: ExponentComparison, p_holm: float, level: float, tests: int = 1) -> str:
     points = f"{found.n_first} and {found.n_second} points"
-    if not np.isfinite(p):
+    if not np.isfinite(found.p):
         return f"untestable: {points} leave no degree of freedom in one of the laws; add runs"
-    corrected = f", Holm over {tasks} tasks" if tasks > 1 else ""
-    size = f"exponents differ by {found.difference} (p = {p:.2g}{corrected}; {points})"
-    small = ""
+    corrected = f", {p_holm:.2g} by Holm over {tests} comparisons" if tests > 1 else ""
+    size = f"exponents differ by {found.difference} (p = {found.p:.2g}{corrected}; {points})"
+    if p_holm < 1 - level:
+        return f"the {'first' if found.difference.estimate > 0 else 'second'} falls faster: {size}"
+    if found.p < 1 - level:
+        return f"undecided once all comparisons count: {size}"
     if found.degrees_of_freedom < 5:
-        small = (
-            f"; with {found.degrees_of_freedom:.1f} degrees of freedom only a difference above "
-            f"{found.detectable:.2g} would show"
-        )
-    if p < 1 - level:
-        faster = "first" if found.difference.estimate > 0 else "second"
-        return f"the {faster} falls faster: {size}{small}"
-    return f"undecided: {size}{small}"
+        few = f"with {found.degrees_of_freedom:.1f} degrees of freedom only a difference above"
+        return f"undecided: {size}; {few} {found.detectable:.2g} would show"
+    return f"undecided: {size}"

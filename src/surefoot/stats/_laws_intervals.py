@@ -251,7 +251,7 @@ def _leverage(slopes: Floats, weights: Floats, clustered: bool) -> Floats:
 
 
 def _signs(runs: int, replicates: int, generator: np.random.Generator) -> Floats:
-    signs = generator.integers(0, 2, size=(replicates, runs), dtype=np.int8) * 2.0 - 1.0
+    signs: Floats = generator.integers(0, 2, size=(replicates, runs), dtype=np.int8) * np.float64(2) - 1
     return signs if runs >= 12 else signs * generator.choice(_WEBB, size=signs.shape)
 
 

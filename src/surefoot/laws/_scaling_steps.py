@@ -1,0 +1,193 @@
+"""Fits as Steps: laws over the Measurements of the Steps they hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
+from surefoot.laws._scaling import FamilyLaw, Selection, fit_curve, fit_scaling, predict_fit
+from surefoot.stats import band, error_per_decade
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingFit(Step):
+    """A scaling law over runs: each gives one point, x from `x` or its measurement `x_metric`, y from `metric`.
+
+    `score`: the metric is a share that is better when larger; the law is of 1 - value. `task`, `shift` and `group`
+    pick the measurement. `form`, `selection` and `huber` are those of `fit_scaling`; `huber` 0 is least squares.
+    Gives `exponent`, `coefficient`, ... with 95 percent bounds, `p_constant`, `spread` and `held_out_error`, and the
+    file `law.json` with points, residuals, band, held-out errors and sensitivity.
+    """
+
+    runs: tuple[Step, ...]
+    metric: str
+    x: tuple[float, ...] = ()
+    x_metric: str = ""
+    score: bool = True
+    task: str = ""
+    shift: str = ""
+    group: str = ""
+    form: str = "power"
+    selection: Selection = "all"
+    huber: float = 0.0
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Fit, write `law.json`, and return the parameters as Measurements."""
+        x = self.x or tuple(_one(run, inputs, self.x_metric) for run in self.runs)
+        if len(x) != len(self.runs):
+            raise SurefootError(f"ScalingFit holds {len(self.runs)} runs and {len(x)} values of x: give one for each.")
+        y = [_one(run, inputs, self.metric, task=self.task, shift=self.shift, group=self.group) for run in self.runs]
+        columns = {"x": np.array(x), "y": np.array(y), "run": [run.key for run in self.runs]}
+        laws = fit_scaling(
+            columns,
+            x="x",
+            y="y",
+            score=self.score,
+            label="run",
+            form=self.form,
+            selection=self.selection,
+            huber=self.huber or None,
+            unit="fraction" if self.score else "none",
+        )
+        law = laws.fits[0]
+        write_text(out / "law.json", json.dumps(law_record(law), indent=1) + "\n")
+        return law_measurements(law, task=self.task, shift=self.shift, group=self.group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveFit(Step):
+    """A learning curve of one run: measurements `x_metric` and `metric` with one replicate make a point.
+
+    The form is chosen by held-out error, and predictions `at` are the average of forms. Gives the parameters of the
+    chosen form and a `prediction` for each x in `at` (named in `group`), with the band of the chosen form.
+    """
+
+    run: Step
+    metric: str
+    x_metric: str
+    at: tuple[float, ...] = ()
+    score: bool = False
+    form: str = "auto"
+    huber: float = 0.0
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Fit, write `law.json`, and return parameters and predictions as Measurements."""
+        found = inputs.measurements(self.run)
+        steps = {m.replicate: m.value for m in found if m.metric == self.x_metric}
+        points = [(steps[m.replicate], m.value) for m in found if m.metric == self.metric and m.replicate in steps]
+        if not points:
+            raise SurefootError(f"{self.run.key} measured no '{self.metric}' together with '{self.x_metric}'.")
+        x, y = np.array(points).T
+        laws = fit_curve(
+            {"x": x, "y": y},
+            x="x",
+            y="y",
+            score=self.score,
+            unit="fraction" if self.score else "none",
+            form=self.form,
+            huber=self.huber or None,
+        )
+        law = laws.fits[0]
+        write_text(out / "law.json", json.dumps(law_record(law), indent=1) + "\n")
+        return [*law_measurements(law), *_predictions(law, self.at)]
+
+
+def law_measurements(fit: FamilyLaw, *, task: str = "", shift: str = "", group: str = "") -> list[Measurement]:
+    """Parameters of a law with bounds, its p against a constant, spread and held-out error, as Measurements."""
+    where = {"n": fit.law.n, "task": task, "shift": shift, "group": group or fit.points.family}
+    out = [
+        Measurement(metric=name, value=found.estimate, low=_finite(found.low), high=_finite(found.high), **where)
+        for name, found in fit.intervals.by_name.items()
+    ]
+    extra = {"p_constant": fit.law.p_constant, "spread": fit.law.spread}
+    if fit.choice is not None:
+        scores = {held.form: held.score for held in fit.choice.held_out}
+        extra["held_out_error"] = scores.get(fit.law.form, math.nan)
+    return out + [
+        Measurement(metric=name, value=value, **where) for name, value in extra.items() if math.isfinite(value)
+    ]
+
+
+def law_record(fit: FamilyLaw) -> dict[str, Any]:
+    """All of a fit as plain values, unrounded, for JSON: the checklist that a published law should come with."""
+    law = fit.law
+    return {
+        "verdict": fit.verdict,
+        "form": law.form,
+        "formula": law.problem.form.formula,
+        "parameters": {
+            name: {"value": found.estimate, "low": _finite(found.low), "high": _finite(found.high)}
+            for name, found in fit.intervals.by_name.items()
+        },
+        "interval_method": fit.intervals.method,
+        "selection": fit.selection,
+        "loss": "least squares on log y" if law.huber is None else f"Huber on log y, corner {law.huber:g}",
+        "cost": law.cost,
+        "n": law.n,
+        "degrees_of_freedom": law.degrees_of_freedom,
+        "spread": _finite(law.spread),
+        "condition": law.condition,
+        "p_constant": _finite(law.p_constant),
+        "points": [
+            {"label": label, "row": int(row), "x": x.tolist(), "y": float(y)}
+            for label, row, x, y in zip(fit.points.labels, fit.points.rows, fit.points.x, fit.points.y, strict=True)
+        ],
+        "used": np.asarray(fit.used).tolist(),
+        "residuals": fit.residuals.tolist(),
+        "curve": [
+            {"x": x, "y": y, "low": low, "high": _finite(high)}
+            for x, y, low, high in np.column_stack([fit.curve_x, fit.curve_y, fit.curve_low, fit.curve_high]).tolist()
+        ],
+        "held_out": [] if fit.choice is None else [_held_record(held) for held in fit.choice.held_out],
+        "weights": {} if fit.choice is None else dict(fit.choice.weights),
+        "sensitivity": [vars(row) for row in fit.sensitivity],
+    }
+
+
+def _held_record(held: Any) -> dict[str, Any]:
+    return {
+        "form": held.form,
+        "score": held.score,
+        "error_per_decade": dict(error_per_decade(held)),
+        "fitted": held.fitted.tolist(),
+        "row": held.row.tolist(),
+        "decades": held.decades.tolist(),
+        "log_error": held.log_error.tolist(),
+    }
+
+
+def _predictions(fit: FamilyLaw, at: tuple[float, ...]) -> list[Measurement]:
+    if not at:
+        return []
+    low, high = band(fit.law, at)
+    return [
+        Measurement(
+            metric="prediction", value=float(y), n=fit.law.n, low=_finite(a), high=_finite(b), group=f"{x:.15g}"
+        )
+        for x, y, a, b in zip(at, predict_fit(fit, at), low, high, strict=True)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _one(run: Step, inputs: Inputs, metric: str, **labels: str) -> float:
+    found = [
+        one.value
+        for one in inputs.measurements(run)
+        if one.metric == metric and all(getattr(one, name) == label for name, label in labels.items() if label)
+    ]
+    if len(found) != 1:
+        what = ", ".join([f"metric '{metric}'", *(f"{name} '{label}'" for name, label in labels.items() if label)])
+        raise SurefootError(
+            f"{run.key} has {len(found)} measurements of {what}; a law needs exactly one: name task, shift or group."
+        )
+    return found[0]
