@@ -15,6 +15,9 @@ from surefoot.laws._shift import Relative as Relative
 from surefoot.laws._shift import RobustnessFit as RobustnessFit
 from surefoot.laws._shift import Variant as Variant
 from surefoot.laws._shift import fit_shift as fit_shift
+from surefoot.laws._shift_agreement import PredictedAccuracy as PredictedAccuracy
+from surefoot.laws._shift_agreement import agreement_table as agreement_table
+from surefoot.laws._shift_agreement import predict_accuracy as predict_accuracy
 from surefoot.laws._shift_data import AVERAGE as AVERAGE
 from surefoot.laws._shift_data import ShiftData as ShiftData
 from surefoot.laws._shift_data import shift_data as shift_data

@@ -34,6 +34,8 @@ from surefoot.stats import (
     to_axis,
 )
 
+MOST_GROUPS_NAMED = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -284,18 +286,34 @@ def _fit_findings(data: ShiftData, lines: Lines, effective: Effective) -> Iterat
     if lost:
         message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
         yield Finding(code="no-line", severity="warning", message=message)
-    groups = np.array(data.groups)
-    for group in dict.fromkeys(data.groups):
-        known = np.isfinite(effective.points[groups == group, 0])
-        outside = effective.outside[groups == group, 0]
-        if outside.any():
-            inside, size = int(known.sum() - outside.sum()), int(known.sum())
-            message = (
-                f"Group '{group}': {inside} of {size} models lie inside the baseline's range of x; the line is "
-                f"extrapolated for the others{', so for all of them' if inside == 0 else ''}."
-            )
-            yield Finding(code="extrapolated", severity="warning", message=message)
-    few = int(lines.n.min())
+    yield from _extrapolated(data, effective)
+    few = int(lines.n[lines.n > 0].min(initial=10))
     if few < 10:
         message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
         yield Finding(code="few-baseline-models", severity="warning", message=message)
+
+
+def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Finding]:
+    """Which groups have models beyond the baseline's range: one sentence each, or one for all if they are many."""
+    labels = np.array(data.groups)
+    beyond: dict[str, tuple[int, int]] = {}
+    for group in dict.fromkeys(data.groups):
+        chosen = labels == group
+        size, outside = (int(np.isfinite(effective.points[chosen, 0]).sum()), int(effective.outside[chosen, 0].sum()))
+        if outside:
+            beyond[group] = (size - outside, size)
+    if len(beyond) > MOST_GROUPS_NAMED:
+        whole = [group for group, (inside, _) in beyond.items() if not inside]
+        listed = ", ".join(map(repr, whole[:4])) + (", ..." if len(whole) > 4 else "")
+        message = (
+            f"{len(beyond)} groups have models beyond the baseline's range of x, where the line is extrapolated; "
+            f"{len(whole)} of them lie beyond it entirely{f' ({listed})' if whole else ''}."
+        )
+        yield Finding(code="extrapolated", severity="warning", message=message)
+        return
+    for group, (inside, size) in beyond.items():
+        message = (
+            f"Group '{group}': {inside} of {size} models lie inside the baseline's range of x; the line is "
+            f"extrapolated for {'all of them' if inside == 0 else 'the others'}."
+        )
+        yield Finding(code="extrapolated", severity="warning", message=message)

@@ -115,12 +115,17 @@ def _all_shifts(scores: Scores, axes: Sequence[str]) -> tuple[tuple[str, ...], t
     findings = find_aggregates(scores.sets, scores.values)
     averages = set(aggregate_names(findings)) - set(axes)
     restricted = [name for name in scores.sets if is_matched_axis(name) and name not in axes]
-    chosen = tuple(name for name in scores.sets if name not in {*axes, *averages, *restricted})
+    measured = np.isfinite(scores.values).sum(axis=0)
+    empty = [name for place, name in enumerate(scores.sets) if measured[place] == 0]
+    chosen = tuple(name for name in scores.sets if name not in {*axes, *averages, *restricted, *empty})
     if not chosen:
         raise SurefootError(f"{scores.source} has no shift beside {', '.join(map(repr, axes))}.")
     if restricted:
         message = f"Not taken as shifts, but as x axes on some of the classes: {', '.join(map(repr, restricted))}."
         findings = (*findings, Finding(code="matched-axes", severity="note", message=message))
+    if empty:
+        message = f"Left out, as no model has a value there: {', '.join(map(repr, empty))}."
+        findings = (*findings, Finding(code="empty-sets", severity="warning", message=message))
     if averages:
         message = f"Left out as averages of other sets: {', '.join(map(repr, sorted(averages)))}."
         findings = (*findings, Finding(code="aggregates-left-out", severity="note", message=message))
