@@ -1,0 +1,64 @@
+"""A Measurement is one finite number; its text gives back exactly what was measured."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surefoot.core import Measurement, SurefootError, dump_measurements, load_measurements
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+measurements = st.builds(
+    Measurement,
+    metric=st.text(min_size=1),
+    value=finite,
+    n=st.integers(0, 10**12),
+    stderr=st.none() | finite,
+    low=st.none() | finite,
+    high=st.none() | finite,
+    task=st.text(),
+    shift=st.text(),
+    group=st.text(),
+    replicate=st.integers(0, 10**6),
+)
+
+
+@given(st.lists(measurements, max_size=5))
+def test_measurements_written_and_read_are_the_same_to_the_last_bit(found: list[Measurement]) -> None:
+    text = dump_measurements(found)
+    back = load_measurements(text)
+    assert list(back) == found
+    assert [math.copysign(1, item.value) for item in back] == [math.copysign(1, item.value) for item in found]
+    assert dump_measurements(back) == text
+
+
+@pytest.mark.parametrize("name", ["value", "n", "stderr", "low", "high"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, np.float64("nan")])
+def test_what_is_not_finite_was_not_measured(name: str, bad: float) -> None:
+    numbers: dict[str, Any] = {"value": 1.0, "n": 1} | {name: bad}
+    with pytest.raises(SurefootError, match=f"Measurement 'accuracy' has {name} = .*: it must be finite"):
+        Measurement(metric="accuracy", **numbers)
+
+
+@pytest.mark.parametrize("n", [2.5, -1])
+def test_n_is_a_count(n: Any) -> None:
+    with pytest.raises(SurefootError, match="it must be a count"):
+        Measurement(metric="accuracy", value=1.0, n=n)
+
+
+def test_numpy_numbers_leave_no_trace() -> None:
+    built_in = Measurement(metric="a", value=0.1, n=3, stderr=0.5, replicate=2)
+    of_numpy: Any = {"value": np.float64(0.1), "n": np.int32(3), "stderr": np.float32(0.5), "replicate": np.int64(2)}
+    assert dump_measurements([Measurement(metric="a", **of_numpy)]) == dump_measurements([built_in])
+
+
+def test_the_text_is_plain_json_with_one_measurement_a_line() -> None:
+    text = dump_measurements([Measurement(metric="größe", value=1, n=2), Measurement(metric="b", value=0.5, n=3)])
+    assert [line["metric"] for line in json.loads(text)] == ["größe", "b"]
+    assert len(text.splitlines()) == 4
+    assert "größe" in text
+    assert json.loads(dump_measurements([])) == []

@@ -1,0 +1,186 @@
+"""The store: what is published is whole and on the disk, and what is unfinished is never seen."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from core_steps import Fragile, Number, Total, Wave
+
+from surefoot.core import Artifact, Event, Inputs, Store, SurefootError, from_spec, write_text
+from surefoot.core import _files as files
+
+Make = Callable[..., list[Event]]
+
+
+def test_an_artifact_holds_its_spec_its_measurements_its_files_and_where_it_came_from(store: Store, make: Make) -> None:
+    total = Total(parts=(Wave(frequency=0.5), Number(value=2)))
+    make(total)
+    artifact = Artifact(store.root / "core_steps.Total" / total.key)
+    assert from_spec(artifact.spec).key == total.key
+    assert artifact.key == total.key
+    assert artifact.kind == "core_steps.Total"
+    assert artifact.measurements == store.measurements(total)
+    assert artifact.measurements[0].value == pytest.approx(2.0)
+    assert artifact.provenance["started"] <= artifact.provenance["ended"]
+    assert artifact.provenance["machine"]["cores"] == os.cpu_count()
+    assert artifact.provenance["packages"]["pytest"] == pytest.__version__
+    assert artifact.provenance["peak_memory_bytes"] > 2**20
+    assert artifact.provenance["cpu_seconds"] >= 0
+
+
+def test_provenance_keeps_the_size_and_the_digest_of_every_file(store: Store, make: Make) -> None:
+    step = Wave(frequency=0.5)
+    make(step)
+    content = (store.path(step) / "deep" / "er" / "wave.txt").read_bytes()
+    assert store.provenance(step)["files"] == {"deep/er/wave.txt": [len(content), hashlib.sha256(content).hexdigest()]}
+
+
+def test_everything_is_on_the_disk_before_it_becomes_visible(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, order = Wave(frequency=0.5), []
+    sync, publish = files._sync, files.publish
+
+    def noted_sync(path: Path) -> None:
+        order.append(path.name if re.search(r"\.part/", str(path)) else f"parent {path.name}")
+        sync(path)
+
+    def noted_publish(made: Path, final: Path) -> None:
+        assert not final.exists()
+        order.append("published")
+        publish(made, final)
+
+    monkeypatch.setattr(files, "_sync", noted_sync)
+    monkeypatch.setattr("surefoot.core._worker.publish", noted_publish)
+    make(step)
+    before = order[: order.index("published")]
+    assert {"step.json", "measurements.json", "provenance.json", "wave.txt", "deep", "er"} <= set(before)
+    assert order[order.index("published") + 1] == f"parent {step.kind}"
+
+
+def test_what_is_unfinished_is_never_an_artifact(store: Store, make: Make) -> None:
+    step = Number(value=1)
+    make(step)
+    half = store.path(Number(value=2))
+    half.mkdir()
+    (half / "number.txt").write_text("2")
+    for name in ("0" * 20 + ".part", "0" * 20 + ".lease", "notes", "NOT-HEXADECIMAL-KEYS", "0" * 20):
+        (half.parent / name).mkdir()
+    assert store.made() == {step.key: store.path(step)}
+    assert not store.has(Number(value=2))
+    with pytest.raises(SurefootError, match=r"is not in the store .*: run it first"):
+        store.measurements(Number(value=2))
+
+
+def test_a_copy_that_was_cut_short_is_made_again(store: Store, make: Make) -> None:
+    step = Number(value=2)
+    store.path(step).mkdir(parents=True)
+    (store.path(step) / "number.txt").write_text("half")
+    assert [event.kind for event in make(step)] == ["made"]
+    assert (store.path(step) / "number.txt").read_text() == "2 "
+    assert store.leftovers() == []
+
+
+def test_nothing_is_left_beside_what_was_made(store: Store, make: Make) -> None:
+    make(Total(parts=(Number(value=1), Number(value=2))))
+    assert store.leftovers() == []
+    assert sorted(path.name for path in store.root.iterdir()) == ["core_steps.Number", "core_steps.Total"]
+
+
+def test_an_artifact_is_found_by_the_beginning_of_its_key(store: Store, make: Make) -> None:
+    steps = [Number(value=value) for value in range(20)]
+    make(*steps)
+    assert store.find(steps[0].key[:12]) == store.path(steps[0])
+    for prefix, said in (("", "no artifact"), ("zz", "no artifact"), (common_prefix(steps), "artifacts whose key")):
+        with pytest.raises(SurefootError, match=said):
+            store.find(prefix)
+
+
+def common_prefix(steps: list[Number]) -> str:
+    """A first digit that two of twenty keys share: there are sixteen digits."""
+    firsts = [step.key[0] for step in steps]
+    return next(first for first in firsts if firsts.count(first) > 1)
+
+
+def test_a_removed_artifact_is_gone_for_everyone_and_can_be_made_again(store: Store, make: Make) -> None:
+    step = Number(value=1)
+    make(step)
+    store.remove(store.path(step))
+    assert store.made() == {}
+    assert store.leftovers() == []
+    assert [event.kind for event in make(step)] == ["made"]
+
+
+def test_a_store_that_does_not_exist_is_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path / "none")
+    assert (store.made(), store.failures(), store.leftovers()) == ({}, {}, [])
+
+
+def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
+    step = Number(value=1)
+    make(step)
+    for name, read in (("measurements.json", store.measurements), ("provenance.json", store.provenance)):
+        (store.path(step) / name).write_text('[{"metric')
+        with pytest.raises(SurefootError, match=f"{name} is damaged .*: delete its directory and run again"):
+            read(step)
+
+
+def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:
+    make(Number(value=1))
+    assert (Inputs(store)[Number(value=1)] / "number.txt").read_text() == "1 "
+    with pytest.raises(SurefootError, match="a Step may read only Steps that it holds"):
+        Inputs(store)[Number(value=2)]
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("record", "may not write a file named step.json"),
+        ("link", "may only leave files and directories: link is a link"),
+        ("nan", "'bad' has value = nan: it must be finite"),
+        ("none", r"must return Measurements \(or an empty tuple\), got None"),
+        ("text", "must return Measurements .* got 'a text'"),
+        ("module", r"'resvg_py' is not installed. Install it with: python -m pip install 'surefoot\[data\]'"),
+    ],
+)
+def test_a_step_that_breaks_the_rules_of_the_store_fails_with_one_message(
+    store: Store, make: Make, way: str, message: str
+) -> None:
+    step = Fragile(way=way)  # type: ignore[arg-type]
+    (event,) = make(step)
+    assert event.kind == "failed"
+    assert re.search(message, event.error), event.error
+    assert store.made() == {}
+    assert [path.name for path in store.leftovers()] == [f"{step.key}.failed.json"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "settings.json"
+    write_text(path, "old")
+
+    def power_failure(place: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(files, "_sync", power_failure)
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_text(path, "größe")
+    assert path.read_text(encoding="utf-8") == "größe"
+
+
+def test_the_files_of_an_artifact_are_json_that_anyone_can_read(store: Store, make: Make) -> None:
+    step = Total(parts=(Number(value=1.5, label="größe"),))
+    make(step)
+    spec = json.loads((store.path(step) / "step.json").read_text(encoding="utf-8"))
+    assert spec["steps"][spec["root"]] == {
+        "kind": "core_steps.Total",
+        "version": 1,
+        "fields": {"parts": [{"step": step.parts[0].key}], "scale": 1.0, "log": ""},
+    }
+    assert spec["steps"][step.parts[0].key]["fields"] == {"value": 1.5, "label": "größe", "log": ""}
