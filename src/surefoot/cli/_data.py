@@ -18,7 +18,7 @@ from surefoot.data import (
     fetch,
     folder_section,
     is_cached,
-    style_section,
+    style_sections,
 )
 
 data = App(name="data", help="List, fetch and look at the pictures that can be trained and tested on.")
@@ -60,7 +60,7 @@ def show(
         raise SurefootError(f"A contact sheet is a .html or a .png file, not {out.name}.")
     if not names or not 1 <= count <= _MOST_PICTURES:
         raise SurefootError(f"Name at least one style or folder, and a count from 1 to {_MOST_PICTURES}.")
-    sections = [_section(name, count, seed) for name in names]
+    sections = _sections(names, count, seed)
     content = contact_sheet_png(sections) if out.suffix == ".png" else contact_sheet_html(sections).encode()
     out.write_bytes(content)
     print(out)
@@ -83,9 +83,14 @@ def _wanted(names: tuple[str, ...]) -> dict[str, Source]:
     return {name: known[name] for name in dict.fromkeys(["words", *names, *followed])}
 
 
-def _section(name: str, count: int, seed: int) -> Section:
-    if name in STYLES:
-        return style_section(name, count, seed=seed)
-    if not Path(name).exists():
-        raise SurefootError(f"'{name}' is neither a drawing style ({', '.join(STYLES)}) nor a folder or .tar file.")
-    return folder_section(Path(name), count, seed=seed)
+def _sections(names: tuple[str, ...], count: int, seed: int) -> list[Section]:
+    """The styles first, on the same concepts, and then the folders."""
+    styles = [name for name in names if name in STYLES]
+    folders = [Path(name) for name in names if name not in STYLES]
+    missing = [folder for folder in folders if not folder.exists()]
+    if missing:
+        raise SurefootError(
+            f"'{missing[0]}' is neither a drawing style ({', '.join(STYLES)}) nor a folder or .tar file."
+        )
+    drawn = style_sections(styles, count, seed=seed) if styles else []
+    return [*drawn, *(folder_section(folder, count, seed=seed) for folder in folders)]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 4 << 20
 MAX_ELEMENTS = 50_000
 MAX_REFERENCES = 2_000
+# The drawing library's stack ends somewhere between 128 and 256 groups within one another, references followed.
+MAX_DEPTH = 16
+MAX_REFERENCE_DEPTH = 6
 _WHITE = 250
 
 _SHAPES = "svg g defs symbol use path circle ellipse rect line polyline polygon title desc clipPath mask pattern switch"
@@ -25,6 +28,7 @@ ALLOWED_ELEMENTS = frozenset(f"{_SHAPES} {_PAINT} {_FILTERS}".split())
 """What a drawing may be made of: no scripts, no style sheets, no text, no embedded pictures, no foreign content."""
 
 _URL = re.compile(r"url\(\s*['\"]?\s*(?!#)", re.IGNORECASE)
+_OWN_URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]*?)\s*['\"]?\s*\)", re.IGNORECASE)
 
 
 class RefusedDrawingError(SurefootError):
@@ -38,9 +42,11 @@ def check_svg(svg: str) -> None:
     if "<!" in svg or "<?" in svg:
         raise RefusedDrawingError("it declares a document type, an entity, or a processing instruction")
     try:
-        elements = list(ElementTree.fromstring(svg).iter())
+        root = ElementTree.fromstring(svg)
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise RefusedDrawingError(f"it is not well-formed XML ({error})") from error
+    _check_depth(root)
+    elements = list(root.iter())
     if len(elements) > MAX_ELEMENTS:
         raise RefusedDrawingError(f"it has {len(elements):,} elements; {MAX_ELEMENTS:,} are allowed")
     for element in elements:
@@ -78,6 +84,14 @@ def render_png(svg: str) -> bytes:
         raise RefusedDrawingError(f"it cannot be drawn ({error})") from error
 
 
+def _check_depth(root: ElementTree.Element) -> None:
+    level = [root]
+    for _ in range(MAX_DEPTH):
+        level = [inner for element in level for inner in element]
+    if level:
+        raise RefusedDrawingError(f"its elements lie more than {MAX_DEPTH} deep")
+
+
 def _check_element(element: ElementTree.Element) -> None:
     name = _local(element.tag)
     if name not in ALLOWED_ELEMENTS:
@@ -93,22 +107,25 @@ def _check_element(element: ElementTree.Element) -> None:
 
 
 def _check_references(elements: list[ElementTree.Element]) -> None:
-    """Refuse references that multiply: each `use` may hold further ones, and so grow without bound."""
-    held = {element.get("id", ""): _targets(element) for element in elements if element.get("id")}
+    """Refuse references that multiply: what is referred to may hold further ones, and each pass of a filter costs."""
+    named = {element.get("id", ""): element for element in elements if element.get("id")}
+    held = {name: _targets(element) for name, element in named.items()}
+    costs = {name: 1 + sum(_local(inner.tag).startswith("fe") for inner in named[name].iter()) for name in named}
     total = 0
-    waiting = [(target, 0) for element in elements[:1] for target in _targets(element)]
+    waiting = [(target, 1) for element in elements[:1] for target in _targets(element)]
     while waiting:
         target, depth = waiting.pop()
-        total += 1
-        if total > MAX_REFERENCES or depth > 16:
+        total += costs.get(target, 1)
+        if total > MAX_REFERENCES or depth > MAX_REFERENCE_DEPTH:
             raise RefusedDrawingError("its references multiply without bound")
         waiting.extend((inner, depth + 1) for inner in held.get(target, ()))
 
 
 def _targets(element: ElementTree.Element) -> list[str]:
-    """What the `use` elements below an element refer to."""
-    uses = (inner for inner in element.iter() if _local(inner.tag) == "use")
-    return [value[1:] for inner in uses for key, value in inner.attrib.items() if _local(key) == "href"]
+    """What an element and those below it refer to: other elements to repeat, to paint, mask or filter with."""
+    attributes = [item for inner in element.iter() for item in inner.attrib.items()]
+    links = [value.strip()[1:] for key, value in attributes if _local(key) == "href"]
+    return links + [target for _, value in attributes if "url(" in value for target in _OWN_URL.findall(value)]
 
 
 def _local(name: str) -> str:

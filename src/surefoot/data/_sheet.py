@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surefoot.core import SurefootError
+from surefoot.data._concepts import Emoji
 from surefoot.data._drawings import CREDIT, ITEMS, credit_of, read_json, read_style
+from surefoot.data._iconify import Icon
 from surefoot.data._listing import list_pictures
 from surefoot.data._photos import RefusedPictureError, count_images, decode, load_images, read_stored, square
 from surefoot.data._render import render_png
@@ -52,14 +54,27 @@ def credits_of(directory: Path) -> list[str]:
     return [_credit_line(row) for row in read_json(directory / CREDIT)]
 
 
-def style_section(name: str, n: int, *, seed: int = 0, size: int = 64) -> Section:
-    """`n` drawings of a style, drawn now; the same concepts in every style, as far as it draws them."""
-    chosen = style(name)
-    icons, shown = read_style(chosen, size)
-    drawn = {icon.name: icon for icon in icons}
-    common = {item.hexcode: key for key, item in shown.items() if item.since <= WIDELY_DRAWN and not item.variant}
-    pictures = [(shown[common[code]].label, render_png(drawn[common[code]].svg)) for code in shuffled(common, seed)[:n]]
-    return Section(title=chosen.title, credit=_credit_line(credit_of(chosen)), pictures=tuple(pictures))
+def style_sections(names: Sequence[str], n: int, *, seed: int = 0, size: int = 64) -> list[Section]:
+    """`n` drawings of each style, drawn now: of the same concepts, those that all of the styles draw."""
+    read = {name: read_style(style(name), size) for name in names}
+    by_code = {name: _usual_drawings(*read[name]) for name in names}
+    common = set.intersection(*(set(drawings) for drawings in by_code.values()))
+    chosen = shuffled(common, seed)[:n]
+    return [
+        Section(
+            title=style(name).title,
+            credit=_credit_line(credit_of(style(name))),
+            pictures=tuple((label, render_png(svg)) for label, svg in map(by_code[name].__getitem__, chosen)),
+        )
+        for name in names
+    ]
+
+
+def _usual_drawings(icons: tuple[Icon, ...], shown: dict[str, Emoji]) -> dict[str, tuple[str, str]]:
+    """Label and document of the drawings of widely drawn concepts, by hexcode."""
+    svg = {icon.name: icon.svg for icon in icons}
+    usual = {key: item for key, item in shown.items() if item.group and item.since <= WIDELY_DRAWN and not item.variant}
+    return {item.hexcode: (item.label, svg[key]) for key, item in usual.items()}
 
 
 def folder_section(path: Path, n: int, *, seed: int = 0, size: int = 64) -> Section:
