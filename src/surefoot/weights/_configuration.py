@@ -73,7 +73,7 @@ def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
     Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
     gradients over the layers, filters by part of the name; the closest to the model wins), `dtype` and `out_dtype`; and
     of our own `seed`, `missing`, `integers`, `accumulate`, `nonfinite`, `digest`. Arithmetic is in 32 bits whatever
-    `dtype` is: it only names the type of the output. Raises SurefootError naming the key that is wrong or not understood.
+    `dtype` is: it only names the type of the output. Raises SurefootError naming the key that is not understood.
     """
     method = _method(content)
     opened: dict[str, Checkpoint] = {}

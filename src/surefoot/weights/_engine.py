@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -248,7 +249,7 @@ def write(
     that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
     metadata that is known only at the end; it must have the same length for any rows.
     """
-    threads = threads or min(os.cpu_count() or 1, 8)
+    threads = threads or default_threads()
     _calm_allocator()
     _check_outputs(plan, paths)
     given = provenance or (lambda _output, _rows: {})
@@ -306,6 +307,27 @@ def _calm_allocator() -> None:
     # Once a block of this size has been freed, glibc keeps blocks of the size of a chunk instead of returning each to
     # the system and faulting its pages in again: half of the processor time otherwise. Elsewhere it does nothing.
     np.empty(1 << 24, np.uint8)
+
+
+def default_threads() -> int:
+    """As many threads as processors, and at most eight."""
+    return min(os.cpu_count() or 1, 8)
+
+
+def seconds(plan: Plan, threads: int) -> float:
+    """Rough time of a plan in seconds, from computing a first row of its largest tensor and writing nothing."""
+    if not plan.assignments:
+        return 0.0
+    one = max(plan.assignments, key=lambda each: each.nbytes)
+    count = min(ROW, prod(one.shape))
+    with Files() as files:
+        started = time.perf_counter()
+        kernel = _kernel(plan, one, files)
+        prepared = time.perf_counter()
+        _row(_Job(replace(plan, nonfinite="flag"), one, kernel, files, lambda *_: None, 0), 0, count)
+        ended = time.perf_counter()
+    elements = sum(prod(each.shape) for each in plan.assignments)
+    return (ended - prepared) * elements / max(count, 1) / threads + (prepared - started) * elements / prod(one.shape)
 
 
 def _check_outputs(plan: Plan, paths: Sequence[Path]) -> None:

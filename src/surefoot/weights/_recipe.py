@@ -114,14 +114,7 @@ def verify(path: Path | str, *, threads: int | None = None) -> Verification:
     """
     file = _file_of(Path(path))
     header = read_header(file)
-    if KEY not in header.metadata:
-        raise SurefootError(f"{file}: its metadata has no recipe of surefoot, so it cannot be replayed")
-    said = json.loads(header.metadata[KEY])
-    recipe = said["recipe"]
-    if recipe["kind"] == "edit":
-        plan = plan_edit(restore(recipe["edit"]), (said["coefficient"],), **recipe["rules"])
-    else:
-        plan = plan_merge(recipe["configuration"])[0]
+    plan, said = replan(file), _said(file)
     layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
     if layout != {one.name: (one.dtype, one.shape) for one in plan.assignments}:
         raise SurefootError(f"{file}: the recipe now gives other tensors; an input has changed its layout")
@@ -130,6 +123,48 @@ def verify(path: Path | str, *, threads: int | None = None) -> Verification:
     now = digests(plan, rows)
     changed = tuple(label for label, digest in said["inputs"].items() if now.get(label) != digest)
     return Verification(path=file, differing=differing, changed=changed)
+
+
+def _said(path: Path) -> dict[str, Any]:
+    file = _file_of(path)
+    if file.suffix == ".json":
+        try:
+            said = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise SurefootError(f"{file}: not a recipe: {error}") from None
+    else:
+        said = json.loads(read_header(file).metadata.get(KEY, "{}"))
+    if not isinstance(said, dict) or not {"recipe", "coefficient", "inputs"} <= said.keys():
+        raise SurefootError(f"{file}: it has no recipe of surefoot, so it cannot be replayed")
+    return said
+
+
+def replan(path: Path | str) -> Plan:
+    """The plan of the recipe in a file's metadata, or in the `.recipe.json` beside it."""
+    said = _said(Path(path))
+    recipe = said["recipe"]
+    if recipe["kind"] == "edit":
+        plan = plan_edit(restore(recipe["edit"]), (said["coefficient"],), **recipe["rules"])
+    else:
+        plan = plan_merge(recipe["configuration"])[0]
+    return replace(plan, recipe=recipe)
+
+
+def rewrite(
+    recipe: Path | str,
+    outs: Path | str | Mapping[float, Path | str],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Report]:
+    """Write again what a recipe says; an edit also at other coefficients, all in one pass over the inputs."""
+    plan = replan(recipe)
+    if not isinstance(outs, Mapping):
+        return _write(plan, [Path(outs)], None, threads, progress)
+    if plan.recipe["kind"] != "edit":
+        raise SurefootError(f"{recipe}: a merge has no coefficient to change")
+    plan = replace(plan, coefficients=tuple(map(float, outs)))
+    return _write(plan, [Path(out) for out in outs.values()], None, threads, progress)
 
 
 def digests(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:

@@ -1,0 +1,270 @@
+"""The verbs of checkpoint arithmetic: surefoot weights merge, add, negate, analogy, patch, average, soup, and more."""
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from surefoot.core import SurefootError
+
+weights = App(name="weights", help="Merge, edit, compare and verify checkpoints on disk; nothing is held in memory.")
+
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="A .safetensors file, or a folder for model.safetensors.")]
+DryRun = Annotated[bool, Parameter(negative=(), help="Only say what would be read and written, memory and time.")]
+Threads = Annotated[int | None, Parameter(help="Threads; as many as processors, at most 8, by default.")]
+Paths = Annotated[tuple[Path, ...], Parameter(help="Checkpoints: safetensors, indexes, folders, LoRA adapters.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What holds for every edit."""
+
+    dtype: Annotated[str | None, Parameter(help="Type to write: F32, BF16, F16, F64. The base's by default.")] = None
+    only: Annotated[tuple[str, ...], Parameter(negative=(), help="Edit only tensors like these: 'visual.*'.")] = ()
+    missing: Annotated[Literal["error", "base"], Parameter(help="A tensor that a tuned checkpoint lacks.")] = "error"
+    extra: Annotated[Literal["error", "drop"], Parameter(help="A tensor that the base lacks.")] = "error"
+    integers: Annotated[Literal["equal", "base"], Parameter(help="Whole numbers that differ.")] = "equal"
+    nonfinite: Annotated[Literal["refuse", "flag"], Parameter(help="A result that is NaN or infinite.")] = "refuse"
+    accumulate: Annotated[Literal["float32", "float64"], Parameter(help="Type to compute in.")] = "float32"
+    digest: Annotated[Literal["xxh3", "sha256"], Parameter(help="Digest of the inputs.")] = "xxh3"
+    pickle: Annotated[bool, Parameter(negative=(), help="Open .pt and .bin files (weights only).")] = False
+    rename: Annotated[tuple[str, ...], Parameter(negative=(), help="Prefixes of tuned names: 'module.=' .")] = ()
+    threads: Threads = None
+    dry_run: DryRun = False
+
+
+def _renames(rules: Rules) -> dict[str, str]:
+    if wrong := [one for one in rules.rename if "=" not in one]:
+        raise SurefootError(f"--rename {wrong[0]}: write OLD=NEW, two prefixes of names")
+    return dict(one.split("=", 1) for one in rules.rename)
+
+
+def _open(path: Path, rules: Rules, *, tuned: bool = True) -> Any:
+    from surefoot.weights import open_checkpoint
+
+    return open_checkpoint(path, pickle=rules.pickle, rename=_renames(rules) if tuned else None)
+
+
+def _write(vector: Any, out: Path, rules: Rules) -> None:
+    from surefoot.weights import apply, plan_edit
+
+    vector = vector.filter(*rules.only) if rules.only else vector
+    names = ("missing", "extra", "integers", "nonfinite", "accumulate", "digest")
+    kept: dict[str, Any] = {name: getattr(rules, name) for name in names}
+    if rules.dry_run:
+        _print_plan(plan_edit(vector, dtype=rules.dtype, **kept), out, rules.threads)
+        return
+    _print_report(apply(vector, out, dtype=rules.dtype, threads=rules.threads, progress=_progress(), **kept))
+
+
+def _progress() -> Any:
+    def show(done: int, total: int) -> None:
+        print(f"\r{done / max(total, 1):4.0%}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else None
+
+
+def _print_plan(plan: Any, out: Path, threads: int | None) -> None:
+    from surefoot.weights import default_threads, seconds
+
+    count = threads or default_threads()
+    print(f"{out}: {len(plan.assignments)} tensors; nothing was written")
+    print(f"reads   {plan.read_bytes / 1e6:,.1f} MB")
+    print(f"writes  {plan.written_bytes / 1e6:,.1f} MB")
+    print(f"memory  at most {plan.memory_bound(count) / 1e6:,.0f} MB beside the interpreter, with {count} threads")
+    print(f"time    about {seconds(plan, count):,.1f} s, without the time of the disk")
+
+
+def _print_report(report: Any) -> None:
+    print(f"{report.path}: {report.tensors} tensors, {report.bytes / 1e6:,.1f} MB")
+    print(f"norm of the edit {report.edit_norm:.6g}; lost in rounding {report.lost:.1%}")
+    for warning in report.warnings:
+        print(f"surefoot: warning: {warning}", file=sys.stderr)
+
+
+@weights.command
+def merge(config: Path, out: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> None:
+    """Merge as a YAML file in mergekit's format says: linear, slerp, ties, dare_ties, model_stock and others."""
+    from surefoot.weights import merge as merge_to
+    from surefoot.weights import plan_merge, read_configuration
+
+    if dry_run:
+        _print_plan(plan_merge(read_configuration(config))[0], out, threads)
+    else:
+        _print_report(merge_to(config, out, threads=threads, progress=_progress()))
+
+
+@weights.command
+def add(base: Path, *tuned: Path, out: Out, coefficient: float = 1.0, rules: Rules | None = None) -> None:
+    """Learn: base + coefficient * sum of (tuned - base)."""
+    from surefoot.weights import TaskVector
+
+    rules = rules or Rules()
+    start = _open(base, rules, tuned=False)
+    parts = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
+    _write(coefficient * sum(parts[1:], parts[0]), out, rules)
+
+
+@weights.command
+def negate(base: Path, tuned: Path, *, out: Out, coefficient: float = 1.0, rules: Rules | None = None) -> None:
+    """Forget: base - coefficient * (tuned - base)."""
+    add(base, tuned, out=out, coefficient=-coefficient, rules=rules)
+
+
+@weights.command
+def analogy(
+    base: Path, a: Path, b: Path, c: Path, *, out: Out, coefficient: float = 1.0, rules: Rules | None = None
+) -> None:
+    """A is to B as C is to the result: base + coefficient * (C - base + B - A)."""
+    from surefoot.weights import TaskVector
+    from surefoot.weights import analogy as relate
+
+    rules = rules or Rules()
+    start = _open(base, rules, tuned=False)
+    first, second, third = (TaskVector(start, _open(one, rules)) for one in (a, b, c))
+    _write(coefficient * relate(first, second, third), out, rules)
+
+
+@weights.command
+def patch(base: Path, tuned: Path, *, out: Out, alpha: float, rules: Rules | None = None) -> None:
+    """Patch (PAINT, WiSE-FT): (1 - alpha) base + alpha tuned; 0 is the base, 1 the tuned model, bit for bit."""
+    add(base, tuned, out=out, coefficient=alpha, rules=rules)
+
+
+@weights.command
+def average(
+    *checkpoints: Path,
+    out: Out,
+    weight: Annotated[tuple[float, ...], Parameter(negative=(), help="One for each; equal by default.")] = (),
+    rules: Rules | None = None,
+) -> None:
+    """Average (uniform soup, lo-fi); weights are divided by their sum."""
+    from surefoot.weights import mean
+
+    rules = rules or Rules()
+    _write(mean([_open(one, rules) for one in _some(checkpoints)], weight or None), out, rules)
+
+
+@weights.command
+def soup(
+    *checkpoints: Path,
+    out: Out,
+    score: Annotated[str, Parameter(help="Command whose last line is the held-out score; {} is the checkpoint.")],
+    rules: Rules | None = None,
+) -> None:
+    """Greedy soup: best first; each next checkpoint stays if the held-out score rises."""
+    from surefoot.weights import apply, greedy_soup
+
+    rules = rules or Rules()
+    opened = [_open(one, rules) for one in _some(checkpoints)]
+    if rules.dry_run:
+        print(f"{len(opened)} checkpoints; the command runs {2 * len(opened) - 1} times; nothing was written")
+        return
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+
+        def build(vector: Any) -> Path:
+            return apply(vector, Path(folder) / "candidate.safetensors", threads=rules.threads).path
+
+        found = greedy_soup(opened, lambda path: _scored(score, path), build=build)
+    for members, value in found.table:
+        print(f"{value:.6g}\t{' '.join(str(checkpoints[one]) for one in members)}")
+    _write(found.vector, out, rules)
+
+
+def _scored(command: str, path: Path) -> float:
+    words = [word.replace("{}", str(path)) for word in shlex.split(command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return float(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        why = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise SurefootError(f"the score command must print a number as its last line: {why}") from None
+
+
+def _some(paths: Sequence[Path]) -> Sequence[Path]:
+    if not paths:
+        raise SurefootError("name at least one checkpoint")
+    return paths
+
+
+@weights.command
+def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
+    """Compare: size of each difference, all in all and by layer, and the cosines between them."""
+    from surefoot.weights import TaskVector, statistics
+
+    rules = rules or Rules()
+    start = _open(base, rules, tuned=False)
+    vectors = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
+    if rules.dry_run:
+        print(f"reads {sum(start.nbytes + term.tuned.nbytes for one in vectors for term in one.terms) / 1e6:,.1f} MB")
+        return
+    found = statistics(vectors, missing=rules.missing, extra=rules.extra, integers="base")
+    for number, path in enumerate(tuned):
+        print(f"{path}: norm {found.norms[number]:.6g}, {found.norms[number] / found.base_norm:.3g} of the base")
+        for layer, gram in found.layers.items():
+            print(f"  {gram[number, number] ** 0.5:12.6g}  {layer}")
+    if len(tuned) > 1:
+        print("cosines")
+        for row in found.cosines:
+            print("  " + " ".join(f"{value:7.4f}" for value in row))
+
+
+@weights.command
+def inspect(path: Path, /, *, pickle: bool = False, dry_run: DryRun = False) -> None:
+    """List the tensors of a checkpoint, its metadata, and how it was made when it says so."""
+    from surefoot.weights import open_checkpoint
+
+    found = open_checkpoint(path, pickle=pickle)
+    print(f"{found.label}: {len(found.tensors)} tensors, {found.nbytes / 1e6:,.1f} MB")
+    for name, tensor in () if dry_run else found.tensors.items():
+        print(f"  {tensor.dtype:8s} {'x'.join(map(str, tensor.shape)) or 'scalar':>16s}  {name}")
+    for key, value in found.metadata.items():
+        print(f"  {key}: {json.dumps(json.loads(value), indent=1) if key == 'surefoot' else value}")
+
+
+@weights.command
+def apply(
+    recipe: Path,
+    out: Annotated[str, Parameter(help="File or folder; with several coefficients, a name with {} for each.")],
+    /,
+    *,
+    coefficient: Annotated[tuple[float, ...], Parameter(negative=(), help="Instead of the recipe's own.")] = (),
+    threads: Threads = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Write again what NAME.recipe.json says, at other coefficients if asked: all of them in one reading."""
+    from surefoot.weights import replan, rewrite
+
+    if len(coefficient) > 1 and "{}" not in out:
+        raise SurefootError("several coefficients need a name with {} in it, for each")
+    outs = {one: Path(out.replace("{}", f"{one:g}")) for one in coefficient}
+    if dry_run:
+        plan = replan(recipe)
+        _print_plan(replace(plan, coefficients=coefficient or plan.coefficients), Path(out), threads)
+        return
+    for report in rewrite(recipe, outs or Path(out), threads=threads, progress=_progress()):
+        _print_report(report)
+
+
+@weights.command
+def verify(path: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> int:
+    """Replay the recipe in a file and compare every bit; exits with 1 when one differs."""
+    from surefoot.weights import replan
+    from surefoot.weights import verify as replay
+
+    if dry_run:
+        _print_plan(replan(path), path, threads)
+        return 0
+    found = replay(path, threads=threads)
+    for label in found.changed:
+        print(f"input changed: {label}")
+    print(f"{found.path}: {'every bit came out again' if found.holds else f'{found.differing} bytes differ'}")
+    return 0 if found.holds else 1

@@ -1,0 +1,261 @@
+"""Choosing coefficients on validation data: every trial is kept, and the test split is touched once, at the end."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from surefoot.core import SurefootError, missing_module
+from surefoot.weights._checkpoint import Checkpoint
+from surefoot.weights._expression import TaskVector, mean
+from surefoot.weights._memory import state
+
+State = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A share of `n` examples, 0 to 1 (an accuracy), with its Wilson interval; or any number when `n` is 0."""
+
+    value: float
+    n: int = 0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper bound at the 95 percent level; NaN when `n` is 0."""
+        if not self.n:
+            return float("nan"), float("nan")
+        from surefoot.stats import wilson
+
+        found = wilson(self.value * self.n, self.n)
+        return found.low, found.high
+
+
+Scores = Mapping[str, Score]
+Evaluate = Callable[[Any], Mapping[str, Score | float]]
+Objective = Callable[[Scores], float]  # to be maximised
+Constraint = Callable[[Scores, Scores], bool]  # of a trial, and of the base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One row of the search table: coefficients, scores on validation data, objective, whether it was allowed."""
+
+    coefficients: tuple[float, ...]
+    scores: Scores
+    objective: float
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """All trials, the first being the base itself, the one chosen (None when none was allowed), and its test scores."""
+
+    table: tuple[Trial, ...]
+    chosen: Trial | None
+    test: Scores = field(default_factory=dict)
+    message: str = ""
+
+    def rows(self) -> list[dict[str, float | bool | str]]:
+        """The table as plain values, a line for each trial and metric, with the interval."""
+        return [
+            {
+                "coefficients": " ".join(f"{one:g}" for one in trial.coefficients),
+                "metric": metric,
+                "value": score.value,
+                "low": score.interval[0],
+                "high": score.interval[1],
+                "objective": trial.objective,
+                "allowed": trial.allowed,
+                "chosen": trial is self.chosen,
+            }
+            for trial in self.table
+            for metric, score in trial.scores.items()
+        ]
+
+
+def search(
+    edit: TaskVector | Sequence[TaskVector],
+    grid: Iterable[float | Sequence[float]],
+    evaluate: Evaluate,
+    objective: Objective,
+    constraint: Constraint | None = None,
+    *,
+    test: Evaluate | None = None,
+    build: Callable[[TaskVector], Any] = state,
+) -> Search:
+    """Try every coefficient (or tuple of them, one for each edit) of `grid` and keep the best that is allowed.
+
+    `build` makes of an edit what `evaluate` takes: by default a mapping of arrays; a function that calls `apply_to` and
+    returns the model for a torch model. `evaluate` sees validation data only; `test`, when given, is called once, with
+    what was chosen. Of equal objectives the smallest edit wins. When nothing is allowed, `chosen` is None and `message`
+    says how close it came.
+    """
+    trial = _trials(edit, evaluate, objective, constraint, build)
+    size = 1 if isinstance(edit, TaskVector) else len(edit)
+    zero = (0.0,) * size
+    points = [tuple(map(float, point)) if isinstance(point, Sequence) else (float(point),) for point in grid]
+    if wrong := [point for point in points if len(point) != size]:
+        raise SurefootError(f"{size} edits need {size} coefficients at each point of the grid, not {wrong[0]}")
+    table = [trial(zero, None)]
+    table += [trial(point, table[0].scores) for point in dict.fromkeys(points) if point != zero]
+    return _chosen(table, zero in points, edit, test, build)
+
+
+def search_evolution(
+    edits: Sequence[TaskVector],
+    evaluate: Evaluate,
+    objective: Objective,
+    constraint: Constraint | None = None,
+    *,
+    start: float = 0.3,
+    spread: float = 0.2,
+    budget: int = 60,
+    seed: int = 0,
+    test: Evaluate | None = None,
+    build: Callable[[TaskVector], Any] = state,
+) -> Search:
+    """As `search`, for many coefficients at once: CMA-ES (Hansen 2016) within `budget` evaluations.
+
+    A trial that is not allowed ranks behind all that are. Needs the package `cma`.
+    """
+    try:
+        import cma
+    except ImportError:
+        raise missing_module("cma") from None
+    trial = _trials(edits, evaluate, objective, constraint, build)
+    table = [trial((0.0,) * len(edits), None)]
+    dimensions = max(len(edits), 2)  # the strategy needs two; a spare one is ignored
+    options = {"seed": seed + 1, "verbose": -9, "verb_log": 0, "maxfevals": budget}
+    strategy = cma.CMAEvolutionStrategy([start] * dimensions, spread, options)
+    while not strategy.stop() and len(table) <= budget:
+        points = strategy.ask()
+        tried = [trial(tuple(map(float, point[: len(edits)])), table[0].scores) for point in points]
+        worst = max((-one.objective for one in tried if one.allowed), default=0.0)
+        strategy.tell(points, [-one.objective if one.allowed else worst + 1 - one.objective for one in tried])
+        table += tried
+    return _chosen(table, True, edits, test, build)
+
+
+def _combined(edit: TaskVector | Sequence[TaskVector], point: Sequence[float]) -> TaskVector:
+    parts = [edit] if isinstance(edit, TaskVector) else list(edit)
+    return sum((factor * part for factor, part in zip(point, parts, strict=True)), TaskVector(parts[0].base))
+
+
+def _trials(
+    edit: TaskVector | Sequence[TaskVector],
+    evaluate: Evaluate,
+    objective: Objective,
+    constraint: Constraint | None,
+    build: Callable[[TaskVector], Any],
+) -> Callable[[tuple[float, ...], Scores | None], Trial]:
+    def trial(point: tuple[float, ...], reference: Scores | None) -> Trial:
+        scores = _scores(evaluate(build(_combined(edit, point))))
+        allowed = constraint is None or constraint(scores, scores if reference is None else reference)
+        return Trial(coefficients=point, scores=scores, objective=float(objective(scores)), allowed=bool(allowed))
+
+    return trial
+
+
+def _scores(found: Mapping[str, Score | float]) -> dict[str, Score]:
+    return {name: one if isinstance(one, Score) else Score(value=float(one)) for name, one in found.items()}
+
+
+def _chosen(
+    table: Sequence[Trial],
+    with_base: bool,
+    edit: TaskVector | Sequence[TaskVector],
+    test: Evaluate | None,
+    build: Callable[[TaskVector], Any],
+) -> Search:
+    open_to_choice = [one for one in table if (with_base or one is not table[0]) and np.isfinite(one.objective)]
+    allowed = [one for one in open_to_choice if one.allowed]
+    if not allowed:
+        best = max((one.objective for one in open_to_choice), default=float("nan"))
+        message = (
+            f"none of {len(open_to_choice)} trials satisfies the constraint (best objective without it: {best:.4g})"
+        )
+        return Search(table=tuple(table), chosen=None, message=message)
+    chosen = min(allowed, key=lambda one: (-one.objective, np.linalg.norm(one.coefficients)))
+    seen = _scores(test(build(_combined(edit, chosen.coefficients)))) if test else {}
+    return Search(
+        table=tuple(table), chosen=chosen, test=seen, message=f"{len(allowed)} of {len(open_to_choice)} allowed"
+    )
+
+
+def forgetting(target: str, control: str, keep: float = 0.95) -> tuple[Objective, Constraint]:
+    """Negation (arXiv 2212.04089, section 3): lowest target score that keeps a share of the base's control score."""
+    return (
+        lambda scores: -scores[target].value,
+        lambda scores, base: scores[control].value >= keep * base[control].value,
+    )
+
+
+def learning(alone: Mapping[str, float]) -> Objective:
+    """Addition (section 4): mean over tasks of the score divided by that of the task's own tuned model, in `alone`."""
+    return lambda scores: float(np.mean([scores[task].value / own for task, own in alone.items()]))
+
+
+def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
+    """PAINT (arXiv 2208.05592): mean of the mean score on patching tasks and the mean score on supported tasks."""
+
+    def objective(scores: Scores) -> float:
+        return sum(float(np.mean([scores[task].value for task in tasks])) for tasks in (patched, supported)) / 2
+
+    return objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soup:
+    """Members of a greedy soup in the order they came in, the edit that is their average, and every trial's score."""
+
+    members: tuple[int, ...]
+    vector: TaskVector
+    table: tuple[tuple[tuple[int, ...], float], ...]
+
+
+def greedy_soup(
+    checkpoints: Sequence[Checkpoint],
+    score: Callable[[Any], float],
+    *,
+    build: Callable[[TaskVector], Any] = state,
+) -> Soup:
+    """Greedy soup (arXiv 2203.05482, recipe 1): best first, and each next one stays if the held-out score rises.
+
+    `score` is of held-out data. A score that does not change keeps the candidate out. The average is a streamed edit:
+    pass `vector` to `apply` to write it.
+    """
+    if not checkpoints:
+        raise SurefootError("a soup needs at least one checkpoint")
+    table: list[tuple[tuple[int, ...], float]] = []
+    table += [((index,), float(score(build(mean([one]))))) for index, one in enumerate(checkpoints)]
+    order = sorted(range(len(checkpoints)), key=lambda index: -table[index][1])
+    members, best = order[:1], table[order[0]][1]
+    for index in order[1:]:
+        candidate = [*members, index]
+        found = float(score(build(mean([checkpoints[member] for member in candidate]))))
+        table.append((tuple(candidate), found))
+        if found > best:
+            members, best = candidate, found
+    return Soup(members=tuple(members), vector=mean([checkpoints[one] for one in members]), table=tuple(table))
+
+
+def fisher_mean(
+    base: State, tuned: State, fishers: tuple[State, State], alpha: float, floor: float = 1e-6
+) -> dict[str, np.ndarray]:
+    """Interpolation weighted by diagonal Fisher information (arXiv 2111.09832, equation 5), in 32 bits or wider.
+
+    (c0 base + c1 tuned) / (c0 + c1) with c0 = (1 - alpha) max(F0, floor) and c1 = alpha max(F1, floor); `fishers` are
+    F0 and F1. With equal information it is WiSE-FT (arXiv 2109.01903). Tensors without information are interpolated.
+    """
+    if not 0 <= alpha <= 1:
+        raise SurefootError(f"alpha {alpha} must lie between 0 and 1")
+    found: dict[str, np.ndarray] = {}
+    for name, start in base.items():
+        first = (1 - alpha) * np.maximum(fishers[0].get(name, np.ones_like(start)), floor)
+        second = alpha * np.maximum(fishers[1].get(name, np.ones_like(start)), floor)
+        share = second / (first + second)
+        step = np.where(share <= 0.5, share * (tuned[name] - start), (share - 1) * (tuned[name] - start))
+        found[name] = (np.where(share <= 0.5, start, tuned[name]) + step).astype(start.dtype)
+    return found
