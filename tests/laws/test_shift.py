@@ -218,6 +218,14 @@ def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
     assert found["mean_effective_robustness", "snow", "robust"].n == 8
 
 
+def test_an_axis_of_mostly_noise_is_named() -> None:
+    quiet = fit_shift(shift_data(_scores(), x="clean"), replicates=20)
+    assert "noisy-axis" not in {finding.code for finding in quiet.findings}
+    noisy = wide_scores(_table(), n={"clean": 100, "fog": 100, "snow": 100})
+    fit = fit_shift(shift_data(noisy, x="clean"), replicates=20)
+    assert "slopes are too flat" in next(found.message for found in fit.findings if found.code == "noisy-axis")
+
+
 def test_relative_robustness_is_what_a_model_adds_to_the_one_it_was_made_from() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), parent="base")
     relative = fit_shift(data, replicates=20).relative

@@ -35,6 +35,7 @@ from surefoot.stats import (
 )
 
 MOST_GROUPS_NAMED = 10
+ATTENUATION_SAID = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def fit_shift(
         rank_agreement=rank_agreement(effective.points),
         spread=_spread(data, effective.points),
         relative=_relative(data, level),
-        findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, lines, effective)),
+        findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, points, lines, effective)),
     )
 
 
@@ -281,12 +282,13 @@ def _edge_findings(data: ShiftData, points: _Points) -> Iterator[Finding]:
             yield Finding(code=code, severity="note" if what is moved else "warning", message=message, rows=rows)
 
 
-def _fit_findings(data: ShiftData, lines: Lines, effective: Effective) -> Iterator[Finding]:
+def _fit_findings(data: ShiftData, points: _Points, lines: Lines, effective: Effective) -> Iterator[Finding]:
     lost = [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]
     if lost:
         message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
         yield Finding(code="no-line", severity="warning", message=message)
     yield from _extrapolated(data, effective)
+    yield from _attenuated(data, points)
     few = int(lines.n[lines.n > 0].min(initial=10))
     if few < 10:
         message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
@@ -317,3 +319,24 @@ def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Finding]:
             f"extrapolated for {'all of them' if inside == 0 else 'the others'}."
         )
         yield Finding(code="extrapolated", severity="warning", message=message)
+
+
+def _attenuated(data: ShiftData, points: _Points) -> Iterator[Finding]:
+    """Shifts whose x is so noisy that the slope is pulled to zero: noise is this share of the variance of x or more."""
+    error = np.nan_to_num(data.x_stderr) * axis_slope(np.clip(data.x, 1e-9, 1 - 1e-9), points.axis)
+    x = place_on_axis(data.x, points.axis, n=data.x_n).value
+    names, shares = [], []
+    for column, shift in enumerate(data.shifts):
+        known = data.baseline[:, column] & np.isfinite(x[:, column]).all(axis=1)
+        if known.sum() > 2:
+            spread = np.maximum(x[known, column].var(axis=0), 1e-12)
+            share = float(((error[known, column] ** 2).mean(axis=0) / spread).max())
+            if share >= ATTENUATION_SAID:
+                names.append(shift)
+                shares.append(share)
+    if names:
+        message = (
+            f"Sampling noise is up to {100 * max(shares):.0f} % of the variance of x in the baseline "
+            f"({', '.join(names[:4])}{', ...' if len(names) > 4 else ''}): slopes are too flat by about that share."
+        )
+        yield Finding(code="noisy-axis", severity="warning", message=message)
