@@ -73,9 +73,10 @@ def holder_state(path: Path) -> HolderState:
     if holder.get("machine") != _machine():
         return "unknown"
     began = _started(holder["pid"])
-    if began == "" or holder["started"] == "":
-        return "unknown"
-    return "alive" if began == holder["started"] else "dead"
+    if began is None:
+        return "dead"
+    known = began and holder["started"]
+    return "unknown" if not known else "alive" if began == holder["started"] else "dead"
 
 
 def holder_is_alive(path: Path) -> bool:

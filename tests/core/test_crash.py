@@ -1,0 +1,191 @@
+"""Real runners in processes of their own are killed, stopped and set against each other: results stay right."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from core_helpers import Runner, eventually
+from core_steps import Number
+
+from surefoot.core import Artifact, Measurement, Step, Store, from_spec, walk
+
+Start = Callable[..., Runner]
+
+# How often a runner is killed; raise it by hand to look for what is rarer.
+KILLS = int(os.environ.get("SUREFOOT_KILLS", "24"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def study(log: Path) -> list[Step]:
+    """The Steps that the runners of the study `slow` make."""
+    from runner import STUDIES
+
+    return walk(STUDIES["slow"](str(log)))
+
+
+def expected(step: Step) -> list[Measurement]:
+    """What the study measures, by arithmetic of our own."""
+    if step.kind == "core_steps.Total":
+        values = [name + piece for name in [*range(8), *range(100, 104)] for piece in range(3)]
+        return [Measurement(metric="total", value=float(sum(values)), n=36)]
+    name = vars(step)["name"]
+    return [Measurement(metric="slow", value=float(name + piece), n=10, replicate=piece) for piece in range(3)]
+
+
+def assert_whole(artifact: Artifact) -> None:
+    """Everything that provenance speaks of is there, complete, and the measurements are the right ones."""
+    step = from_spec(artifact.spec)
+    assert step.key == artifact.key
+    assert list(artifact.measurements) == expected(step)
+    kept = {"step.json", "measurements.json", "provenance.json"}
+    present = {path.name: path.stat().st_size for path in artifact.path.iterdir() if path.name not in kept}
+    assert present == {name: size for name, (size, _) in artifact.provenance["files"].items()}
+
+
+def begun(log: Path) -> Counter[str]:
+    return Counter(log.read_text().splitlines() if log.exists() else [])
+
+
+def await_work(store: Store, one: Runner) -> None:
+    eventually(lambda: one.process.poll() is not None or any(store.root.glob("*/*.lease")))
+
+
+def test_kill_9_at_any_moment_many_times_over_never_leaves_a_wrong_or_half_artifact(
+    store: Store, log: Path, runner: Start
+) -> None:
+    chance = random.Random(20260101)
+    for _ in range(KILLS):
+        one = runner(store.root, "slow", log, 2)
+        if chance.random() < 0.8:
+            await_work(store, one)  # from the first lease on there is something to break
+            time.sleep(chance.random() * 0.15)
+        else:
+            time.sleep(chance.random() * 1.5)
+        one.kill()
+        for path in store.made().values():
+            assert_whole(Artifact(path))
+        if len(store.made()) == 13:
+            for path in random.Random(len(begun(log))).sample(sorted(store.made().values()), 6):
+                store.remove(path)
+    code, _, err = runner(store.root, "slow", log, 2).wait()
+    assert (code, err) == (0, "")
+    assert set(store.made()) == {step.key for step in study(log)}
+    for path in store.made().values():
+        assert_whole(Artifact(path))
+    assert [path for path in store.leftovers() if not path.name.endswith(".tmp")] == []
+
+
+def test_two_runners_on_one_store_never_make_a_step_twice(store: Store, log: Path, runner: Start) -> None:
+    pair = [runner(store.root, "slow", log, 2) for _ in range(2)]
+    said = [one.wait() for one in pair]
+    assert [(code, err) for code, _, err in said] == [(0, ""), (0, "")]
+    assert begun(log) == {f"{what} {name}": 1 for name in [*range(8), *range(100, 104)] for what in ("begin", "end")}
+    made = [line.split()[2] for _, out, _ in said for line in out.splitlines() if line.startswith("made")]
+    assert sorted(made) == sorted(step.key for step in study(log))
+    assert store.leftovers() == []
+
+
+def test_what_a_killed_runner_held_is_taken_over_by_the_one_beside_it(store: Store, log: Path, runner: Start) -> None:
+    victim = runner(store.root, "slow", log, 2)
+    eventually(lambda: begun(log).total() >= 1)
+    other = runner(store.root, "slow", log, 2)
+    eventually(lambda: begun(log).total() >= 4)
+    victim.kill()
+    code, _, err = other.wait()
+    assert (code, err) == (0, "")
+    assert set(store.made()) == {step.key for step in study(log)}
+    # The two Steps that the victim was at may be made again, and no other.
+    again = {line: count for line, count in begun(log).items() if line.startswith("begin") and count > 1}
+    assert 1 <= len(again) <= 2
+    assert set(again.values()) == {2}
+
+
+def test_ctrl_c_frees_the_leases_and_leaves_no_process(store: Store, log: Path, runner: Start) -> None:
+    one = runner(store.root, "waiting", log, 2)
+    eventually(lambda: begun(log)["wait"] == 2)
+    one.signal(signal.SIGINT)
+    code, _, err = one.wait(20)
+    assert code == 130
+    assert "Traceback" not in err
+    eventually(lambda: not one.members())
+    assert store.leftovers() == []
+
+
+def test_ctrl_c_stops_what_waits_in_line_too(store: Store, log: Path, runner: Start) -> None:
+    one = runner(store.root, "slow", log, 1)
+    eventually(lambda: begun(log).total() >= 1)
+    one.signal(signal.SIGINT)
+    assert one.wait(20)[0] == 130
+    eventually(lambda: not one.members())
+    after = begun(log)
+    time.sleep(0.2)
+    assert begun(log) == after
+    assert sum(line.startswith("begin") for line in after) < 12
+    assert store.leftovers() == []
+
+
+def test_ctrl_c_stops_a_step_that_is_made_in_the_runner_itself(store: Store, log: Path, runner: Start) -> None:
+    one = runner(store.root, "waiting", log, 1, "here")
+    eventually(lambda: begun(log)["wait"] == 1)
+    one.signal(signal.SIGINT)
+    assert one.wait(20)[0] == 130
+    assert store.leftovers() == []
+
+
+def test_workers_end_when_only_their_runner_is_killed(store: Store, log: Path, runner: Start) -> None:
+    one = runner(store.root, "waiting", log, 2)
+    eventually(lambda: begun(log)["wait"] == 2)
+    os.kill(one.process.pid, signal.SIGKILL)
+    eventually(lambda: not one.members())
+    assert store.leftovers() == []
+
+
+def test_a_worker_killed_for_memory_is_one_message_and_the_next_run_goes_on(
+    store: Store, log: Path, runner: Start
+) -> None:
+    code, _, err = runner(store.root, "killed", log, 1).wait()
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert err.startswith("A worker process died (killed, or out of memory) while making core_steps.Fragile ")
+    assert "run again to go on" in err
+    Path(f"{log}.cure").touch()
+    code, _, err = runner(store.root, "killed", log, 1).wait()
+    assert (code, err) == (0, "")
+    assert len(store.made()) == 14
+    assert store.leftovers() == []
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(store: Store, log: Path, runner: Start) -> None:
+    Path(f"{log}.fuse").touch()
+    assert runner(store.root, "trained", log, 1).wait()[0] == 2
+    assert begun(log) == {f"epoch {epoch}": 1 for epoch in range(6)}
+    assert runner(store.root, "trained", log, 1).wait()[0] == 0
+    assert begun(log) == {f"epoch {epoch}": 1 for epoch in range(10)}
+    assert store.leftovers() == []
+
+
+def test_what_a_run_killed_between_publishing_and_cleaning_made_is_kept(store: Store, runner: Start) -> None:
+    # What a kill right after the rename leaves: the artifact, its work directory, and a lease of the dead.
+    step = Number(value=1.0)
+    from concurrent.futures import ThreadPoolExecutor
+
+    from surefoot.core import run
+
+    with ThreadPoolExecutor(1) as pool:
+        list(run([step], store, pool))
+        beside = store.path(step).with_name
+        (beside(f"{step.key}.part") / "resume").mkdir(parents=True)
+        dead = {"token": "x", "machine": "far away", "pid": 1, "started": "1"}
+        beside(f"{step.key}.lease").write_text(json.dumps(dead))
+        assert [event.kind for event in run([step], store, pool)] == ["kept"]
+    assert {path.suffix for path in store.leftovers()} == {".part", ".lease"}
