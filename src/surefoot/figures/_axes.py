@@ -153,9 +153,9 @@ def interval_text(value: str, low: str, high: str, unit: Unit) -> str:
     return f"{shown(value)} + (isValid(datum.{low}) && isValid(datum.{high}) ? {bounds} : '') + '{suffix}'"
 
 
-def wrapped(title: str) -> list[str]:
+def wrapped(title: str, width: int = _TITLE_WIDTH) -> list[str]:
     """A long axis title in lines that fit a small screen."""
-    return wrap(title, _TITLE_WIDTH) or [""]
+    return wrap(title, width) or [""]
 
 
 def above_the_axis(title: str) -> dict[str, Any]:

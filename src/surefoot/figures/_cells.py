@@ -40,6 +40,7 @@ def heat_table(
     ]
     layers = _cell_layers(rows, min(values), max(values), value_title)
     spec = drawing(_CELL_HEIGHT * len({row["row"] for row in rows}), transform, layers)
+    spec["padding"] = {"left": 4, "top": 4, "bottom": 4, "right": 26}  # the last slanted label ends there
     spec["encoding"] = _grid(rows, (row_title, column_title), row_order, column_order)
     return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from surefoot.core import Figure, SurefootError
-from surefoot.figures._axes import Unit, interval_text, unit_axis
+from surefoot.figures._axes import Unit, interval_text, unit_axis, wrapped
 from surefoot.figures._layers import (
     Layer,
     Row,
@@ -19,6 +19,7 @@ from surefoot.figures._layers import (
 from surefoot.figures._palette import NEUTRAL, Families, families_of, family_channels
 
 _LINE_HEIGHT = 26
+_TITLE_WIDTH = 28  # the labels leave half of a small screen
 
 
 def interval_plot(
@@ -47,7 +48,9 @@ def interval_plot(
     bounds = columns_of(rows, "value", "low", "high") + ([] if reference is None else [reference])
     margin = 0.04 * (max(bounds) - min(bounds)) or 1.0
     scale = {"domain": [min(bounds) - margin, max(bounds) + margin], "nice": False}
-    x = {"field": "value", "type": "quantitative", "scale": scale, "axis": unit_axis(unit, x_title) | {"tickCount": 8}}
+    axis = unit_axis(unit, x_title)
+    axis |= {"tickCount": 8, "title": wrapped(" ".join(axis["title"]), _TITLE_WIDTH)}
+    x = {"field": "value", "type": "quantitative", "scale": scale, "axis": axis}
     y = _line_axis(labels, headings)
     tooltip = [
         *named_fields(rows, "group", "label", "family"),

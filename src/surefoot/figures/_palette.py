@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-COLOURS = ("#0072b2", "#d55e00", "#159076", "#c2539c", "#8a7400", "#6a5acd", "#a0522d", "#5d7a8c")
+COLOURS = ("#0072b2", "#d55e00", "#00a55a", "#b43c78", "#694be1", "#8a7400", "#5d7a8c", "#b4602d")
 """Each has a contrast of at least 3 to 1 against white and against the dark page; the first five also stay apart
 under protanopia, deuteranopia and tritanopia (Machado, Oliveira and Fernandes 2009). Beyond that, shapes tell."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")

@@ -1,7 +1,8 @@
 """The report of a study: one HTML file that opens from disk and loads nothing."""
 
+from surefoot.report._browser import open_in_browser as open_in_browser
 from surefoot.report._findings import Finding as Finding
 from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES
 from surefoot.report._page import write_report as write_report
 
-__all__ = ["METHOD_NOTES", "Finding", "write_report"]
+__all__ = ["METHOD_NOTES", "Finding", "open_in_browser", "write_report"]

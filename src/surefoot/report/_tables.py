@@ -13,6 +13,7 @@ from surefoot.report._numbers import bounds
 ColumnKind = Literal["text", "number", "key"]
 Column = tuple[str, ColumnKind]
 _FIELD_COLUMNS = 8
+_ALWAYS = ("step", "value", "low", "high", "n")
 _MEASURED = ("metric", "task", "shift", "group", "value", "low", "high", "n", "replicate")
 
 
@@ -118,10 +119,10 @@ def _column(name: str, values: Iterable[Any]) -> Column:
 
 
 def _without_empty(names: Sequence[Column], rows: Sequence[tuple[Any, ...]], total: int) -> Table:
-    """The table without the columns in which nothing is told."""
-    filled = [index for index in range(len(names)) if any(row[index] not in (None, "") for row in rows)]
-    idle = [index for index in filled if names[index][0] == "replicate" and not any(row[index] for row in rows)]
-    kept = [index for index in filled if index not in idle]
+    """The table without the columns in which nothing is told, and with those last that say the same in every row."""
+    values = [{row[index] for row in rows} for index in range(len(names))]
+    told = [index for index, found in enumerate(values) if found - {None, "", 0} or names[index][0] in _ALWAYS]
+    kept = sorted(told, key=lambda index: len(values[index]) == 1 and names[index][0] not in _ALWAYS)
     return Table(
         columns=tuple(names[index] for index in kept),
         rows=tuple(tuple(row[index] for index in kept) for row in rows),

@@ -1,8 +1,8 @@
 "use strict";
 (() => {
-  const PAGE_ROWS = 50;
-  const MOST_CHOICES = 24;
+    const MOST_CHOICES = 24;
   const NARROW = 520;
+  const pageRows = innerWidth < NARROW ? 12 : 25;
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
 
@@ -22,13 +22,19 @@
     element("a", { href: address, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(address), 5000);
   };
-  const shown = (value, kind) => {
+  const decimalsOf = (values) => {
+    const numbers = values.filter((value) => typeof value === "number" && value !== 0);
+    const largest = Math.max(0, ...numbers.map(Math.abs));
+    const room = largest < 0.01 ? 6 : Math.max(0, 4 - Math.max(0, Math.ceil(Math.log10(largest))));
+    const needed = numbers.map((value) => (String(Number(value.toPrecision(6))).split(".")[1] ?? "").length);
+    return Math.min(room, Math.max(0, ...needed));
+  };
+  const shown = (value, kind, decimals) => {
     if (value === null || value === undefined) return "";
     if (kind !== "number") return String(value);
     const size = Math.abs(value);
-    if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en");
-    if (size && (size < 1e-4 || size >= 1e9)) return value.toExponential(3);
-    return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 10 });
+    if (size && (size < 1e-4 || (size >= 1e9 && !Number.isInteger(value)) || size >= 1e15)) return value.toExponential(3);
+    return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
   };
 
   // Theme: automatic, light or dark; remembered where the browser lets a file remember.
@@ -115,6 +121,7 @@
   };
 
   const table = (place, name, columns, rows) => {
+    const decimals = columns.map(([, kind], index) => (kind === "number" ? decimalsOf(rows.map((row) => row[index])) : 0));
     const texts = rows.map((row) => row.map((value) => value ?? "").join("\u0001").toLowerCase());
     const state = { sort: null, down: false, page: 0, words: "", choices: new Map() };
     const visible = () => {
@@ -135,9 +142,9 @@
       };
       return element("th", { scope: "col", class: kind }, element("button", { type: "button", onclick: act }, label));
     });
-    const cell = (value, [label, kind]) => kind === "key"
+    const cell = (value, [label, kind], index) => kind === "key"
       ? element("td", { class: "key" }, element("a", { href: `#${value}` }, String(value).slice(0, 8)))
-      : element("td", { class: ["low", "high", "n"].includes(label) ? `${kind} ${label}` : kind, title: kind === "text" && String(value ?? "").length > 40 ? value : null }, shown(value, kind));
+      : element("td", { class: ["low", "high", "n"].includes(label) ? `${kind} ${label}` : kind, title: kind === "text" && String(value ?? "").length > 40 ? value : null }, shown(value, kind, decimals[index]));
     const body = element("tbody");
     const said = element("span", { "aria-live": "polite" });
     const turn = (by) => () => { state.page += by; show(); };
@@ -145,11 +152,11 @@
     const next = element("button", { type: "button", onclick: turn(1) }, "Next");
     const show = () => {
       const found = visible();
-      const pages = Math.max(1, Math.ceil(found.length / PAGE_ROWS));
+      const pages = Math.max(1, Math.ceil(found.length / pageRows));
       state.page = Math.min(Math.max(0, state.page), pages - 1);
-      const first = state.page * PAGE_ROWS;
-      const part = found.slice(first, first + PAGE_ROWS);
-      body.replaceChildren(...part.map((row) => element("tr", {}, ...row.map((value, index) => cell(value, columns[index])))));
+      const first = state.page * pageRows;
+      const part = found.slice(first, first + pageRows);
+      body.replaceChildren(...part.map((row) => element("tr", {}, ...row.map((value, index) => cell(value, columns[index], index)))));
       heads.forEach((head, index) => {
         if (state.sort === index) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
         else head.removeAttribute("aria-sort");
@@ -166,7 +173,7 @@
       const values = [...new Set(rows.map((row) => String(row[index] ?? "")))];
       if (values.length < 2 || values.length > MOST_CHOICES) return [];
       values.sort((a, b) => compare(a, b));
-      const choose = element("select", {}, element("option", { value: "all" }, "all"),
+      const choose = element("select", { "aria-label": label }, element("option", { value: "all" }, "all"),
         ...values.map((value, place) => element("option", { value: place }, value || "(empty)")));
       choose.addEventListener("change", () => {
         if (choose.value === "all") state.choices.delete(index);
@@ -196,10 +203,11 @@
   // A link to a Step opens it.
   const openTarget = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target instanceof HTMLDetailsElement) {
-      target.open = true;
-      target.scrollIntoView({ block: "start" });
+    if (!target) return;
+    for (let around = target; around; around = around.parentElement) {
+      if (around instanceof HTMLDetailsElement) around.open = true;
     }
+    target.scrollIntoView({ block: "start" });
   };
 
   applyTheme();

@@ -1,0 +1,93 @@
+"""The invented study and its report, made once, and a headless browser that has no network."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import laboratory
+
+from surefoot.core import Results, Study
+from surefoot.report import write_report
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
+    return laboratory.study_in(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def report(written: tuple[Study, Results], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study, results = written
+    return write_report(study, results, tmp_path_factory.mktemp("pages") / "a report #1.html")
+
+
+@pytest.fixture(scope="session")
+def brief(written: tuple[Study, Results], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same report with one figure: it opens faster."""
+    study, results = written
+    small = replace(study, figures=study.figures[:1])
+    return write_report(small, results, tmp_path_factory.mktemp("pages") / "brief.html")
+
+
+@dataclass
+class Opened:
+    """A page in the browser, with what it complained about and what it tried to load."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Chromium, from the variable SUREFOOT_CHROMIUM or the search path."""
+    names = (os.environ.get("SUREFOOT_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on the search path, and SUREFOOT_CHROMIUM does not name one")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[..., Opened]]:
+    """Opens a file from disk with the network off, and waits until its figures are drawn."""
+    contexts = []
+
+    def open_page(path: Path, *, width: int = 1280, anchor: str = "", scripts: bool = True, **options: Any) -> Opened:
+        viewport = {"width": width, "height": 900}
+        context = chromium.new_context(viewport=viewport, offline=True, java_script_enabled=scripts, **options)
+        contexts.append(context)
+        shown = Opened(context.new_page())
+        shown.page.on("console", lambda message: shown.complaints.append(message.text))
+        shown.page.on("pageerror", lambda error: shown.complaints.append(str(error)))
+        shown.page.on("request", lambda request: shown.requests.append(request.url))
+        shown.page.goto(path.absolute().as_uri() + anchor)
+        if scripts:
+            shown.page.wait_for_selector("html[data-ready=true]")
+        return shown
+
+    yield open_page
+    for context in contexts:
+        context.close()
