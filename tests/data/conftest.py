@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from surefoot.core import Step, Store, run
-from surefoot.data import EMOJIBASE, Drawings, fetch
+from surefoot.data import EMOJIBASE, STYLES, Drawings, fetch
 from surefoot.data._concepts import Emoji, read_emoji
+from surefoot.data._drawings import read_style
+from surefoot.data._iconify import Icon
 
 SIZE = 24
 STYLES_DRAWN = ("emojione", "emojione-monotone", "fluent-emoji-high-contrast")
@@ -58,6 +60,12 @@ def tarball() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def emoji() -> dict[str, Emoji]:
     return read_emoji(fetch(EMOJIBASE))
+
+
+@pytest.fixture(scope="session")
+def styles_read() -> dict[str, tuple[tuple[Icon, ...], dict[str, Emoji]]]:
+    """The drawings of every style, and what they show."""
+    return {name: read_style(style, 48) for name, style in STYLES.items()}
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from surefoot.core import SurefootError
-from surefoot.data import STYLES, fetch
-from surefoot.data._iconify import read_icon_set
+from surefoot.data import STYLES
+from surefoot.data._iconify import Icon, read_icon_set
 from surefoot.data._render import render
 
 # A red bar at the left and a blue block in the lower right corner: no symmetry at all.
@@ -114,8 +114,10 @@ def test_a_set_that_breaks_the_schema_is_refused(data: dict[str, Any], draw: Dra
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_each_style_has_the_drawings_that_its_record_says(name: str) -> None:
-    icons = read_icon_set(fetch(STYLES[name].source), size=48).icons
+def test_each_style_has_the_drawings_that_its_record_says(
+    name: str, styles_read: dict[str, tuple[tuple[Icon, ...], object]]
+) -> None:
+    icons, _ = styles_read[name]
     mirrored = [icon for icon in icons if "scale(-1 1)" in icon.svg[:200]]
     assert len(icons) - len(mirrored) == STYLES[name].icons
     assert len({icon.name for icon in icons}) == len(icons)

@@ -34,14 +34,12 @@ def hexcodes_of(
 
 
 def _guesses(icons: Iterable[Icon], names: Mapping[str, str], renamed: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Every drawing by its own name, and then the rest by their aliases."""
-    icons = list(icons)
-    for own in (True, False):
-        for icon in icons:
-            for name in icon.names[:1] if own else icon.names[1:]:
-                hexcode = names.get(compact_name(renamed.get(name, _usual(name))))
-                if hexcode:
-                    yield icon.name, hexcode
+    """Kept drawings by their own names, then by their aliases, and then the dropped ones."""
+    tries = [(icon.hidden, place > 0, icon.name, name) for icon in icons for place, name in enumerate(icon.names)]
+    for _, _, drawing, name in sorted(tries, key=lambda attempt: attempt[:2]):
+        hexcode = names.get(compact_name(renamed.get(name, _usual(name))))
+        if hexcode:
+            yield drawing, hexcode
 
 
 def _usual(name: str) -> str:

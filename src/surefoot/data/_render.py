@@ -27,7 +27,7 @@ _FILTERS = (
 ALLOWED_ELEMENTS = frozenset(f"{_SHAPES} {_PAINT} {_FILTERS}".split())
 """What a drawing may be made of: no scripts, no style sheets, no text, no embedded pictures, no foreign content."""
 
-_URL = re.compile(r"url\(\s*['\"]?\s*(?!#)", re.IGNORECASE)
+_URL = re.compile(r"url\(\s*+['\"]?+\s*+(?!#)", re.IGNORECASE)
 _OWN_URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]*?)\s*['\"]?\s*\)", re.IGNORECASE)
 
 

@@ -129,7 +129,7 @@ _ALL = (
     _style(
         "noto",
         "Noto",
-        (3819, 1460),
+        (3819, 1459),
         ("1.2.9", 3102958, "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
         _NOTO,
     ),
@@ -143,14 +143,14 @@ _ALL = (
     _style(
         "twemoji",
         "Twemoji",
-        (4169, 1722),
+        (4169, 1721),
         ("1.2.5", 1555888, "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
         ("CC-BY-4.0", "Twitter", "https://github.com/jdecked/twemoji"),
     ),
     _style(
         "openmoji",
         "OpenMoji",
-        (4579, 1721),
+        (4579, 1720),
         ("1.2.29", 1264633, "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
         ("CC-BY-SA-4.0", "OpenMoji", "https://github.com/hfg-gmuend/openmoji"),
     ),
@@ -205,7 +205,7 @@ _ALL = (
     _style(
         "fxemoji",
         "FxEmoji",
-        (1034, 725),
+        (1034, 724),
         ("1.2.2", 1034876, "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef"),
         ("Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"),
         renamed=tuple(_FXEMOJI_NAMES.items()),
