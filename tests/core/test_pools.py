@@ -1,0 +1,151 @@
+"""The engine decides where and how many at once; it can never change a result."""
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from core_steps import Fragile, Number, Total, Wave
+
+from surefoot.core import Step, Store, SurefootError, open_pool, run, walk
+
+SMALL = Total(parts=(Wave(frequency=2.0),))
+WAVES = tuple(Wave(frequency=0.1 * place) for place in range(1, 6))
+STUDY = Total(parts=(Total(parts=WAVES), SMALL, Number(value=3)))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every file of the study but provenance, made one Step after another in this process."""
+    store = Store(tmp_path_factory.mktemp("reference"))
+    with open_pool("here") as pool:
+        assert {event.kind for event in run([STUDY], store, pool)} <= {"started", "made"}
+    return content(store)
+
+
+def content(store: Store) -> dict[str, bytes]:
+    files = (path for path in store.root.rglob("*") if path.is_file())
+    return {
+        path.relative_to(store.root).as_posix(): path.read_bytes()
+        for path in files
+        if path.name not in ("provenance.json", ".guard")
+    }
+
+
+def assert_same(name: str, workers: int, store: Store, reference: dict[str, bytes], study: Step = STUDY) -> None:
+    with open_pool(name, workers) as pool:
+        events = list(run([study, Fragile(way="raise")], store, pool))
+    errors = [event.error for event in events if event.error]
+    assert errors == ["ValueError: the kettle boiled over"]
+    for path in store.failures().values():
+        path.unlink()
+        path.parent.joinpath(".guard").unlink()
+        path.parent.rmdir()
+    made = content(store)
+    assert len([name for name in made if name.endswith("measurements.json")]) == len(walk([study]))
+    assert made == {name: reference[name] for name in made}
+
+
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Dask and submitit write beside the working directory."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    yield
+
+
+@pytest.mark.parametrize(("name", "workers"), [("here", 1), ("processes", 1), ("processes", 3)])
+def test_processes_and_threads_measure_the_same_to_the_byte(
+    store: Store, reference: dict[str, bytes], name: str, workers: int
+) -> None:
+    assert_same(name, workers, store, reference)
+
+
+def test_dask_measures_the_same_to_the_byte(
+    store: Store, reference: dict[str, bytes], in_a_folder_of_its_own: None
+) -> None:
+    pytest.importorskip("distributed")
+    assert_same("dask", 2, store, reference)
+
+
+def test_ray_measures_the_same_to_the_byte(
+    store: Store, reference: dict[str, bytes], in_a_folder_of_its_own: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    assert_same("ray", 2, store, reference)
+
+
+def test_submitit_measures_the_same_to_the_byte(
+    store: Store, reference: dict[str, bytes], in_a_folder_of_its_own: None
+) -> None:
+    """Without Slurm on the machine submitit starts each job as a process: the same adapter, the same files."""
+    pytest.importorskip("submitit")
+    assert_same("slurm", 8, store, reference, study=SMALL)
+
+
+def test_an_unknown_pool_is_named_with_the_known_ones() -> None:
+    message = r"no pool named 'moon'. Choose one of: processes, here, dask, ray, slurm"
+    with pytest.raises(SurefootError, match=message), open_pool("moon"):
+        pass
+
+
+def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SurefootError, match=r"python -m pip install 'surefoot\[dask\]'"), open_pool("dask"):
+        pass
+
+
+def test_the_number_of_workers_and_the_order_never_change_a_key() -> None:
+    keys = {step.key for step in walk([STUDY])}
+    before = dict(os.environ)
+    with open_pool("processes", 1):
+        assert {step.key for step in walk(reversed(walk([STUDY])))} == keys
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_workers_compute_with_one_thread(store: Store) -> None:
+    with open_pool("processes", 1) as pool:
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+
+
+class Forgetful(Executor):
+    """An engine with its own idea of what a dead worker is."""
+
+    def submit(self, fn: object, /, *args: object, **kwargs: object) -> "Future[object]":  # type: ignore[override]
+        future: Future[object] = Future()
+        future.set_exception(RuntimeError("KilledWorker: the nanny gave up\nwith many\nlines"))
+        return future
+
+
+def test_whatever_an_engine_says_of_a_dead_worker_is_one_message(store: Store) -> None:
+    step = Number(value=1.0)
+    with pytest.raises(SurefootError, match=r"The pool failed .*the nanny gave up") as caught:
+        list(run([step], store, Forgetful()))
+    assert step.key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Doubling(Executor):
+    """An engine that makes everything twice at once, as one does that lost sight of a worker."""
+
+    def __init__(self, pool: Executor) -> None:
+        self.pool = pool
+
+    def submit(self, fn: object, /, *args: object, **kwargs: object) -> "Future[object]":  # type: ignore[override]
+        self.pool.submit(fn, *args)  # type: ignore[arg-type]
+        return self.pool.submit(fn, *args)  # type: ignore[arg-type]
+
+
+def test_an_engine_that_does_a_job_twice_makes_the_step_once(store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    steps: list[Step] = [Number(value=float(value), log=str(log)) for value in range(10)]
+    with ThreadPoolExecutor(4) as pool:
+        events = list(run(steps, store, Doubling(pool)))
+    assert {event.kind for event in events} <= {"started", "made", "kept", "elsewhere"}
+    assert sorted(log.read_text().split()) == [f"{value}.0" for value in range(10)]
+    assert len(store.made()) == 10
