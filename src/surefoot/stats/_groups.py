@@ -220,3 +220,26 @@ def _spread(rate: Floats) -> Floats:
     low = np.where(known, rate, np.inf).min(axis=1)
     high = np.where(known, rate, -np.inf).max(axis=1)
     return np.where(known.sum(axis=1) >= 2, high - low, np.nan)
+
+
+def resample_accuracies(
+    correct: ArrayLike, codes: ArrayLike, groups: int, *, replicates: int = 1000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap draws of the accuracies of C classifiers on the same rows, resampled together and within groups.
+
+    `correct` (C, n) says which rows each gets right. Returns overall (replicates, C), by group (replicates, C, groups);
+    rows with one pattern of answers are drawn as one multinomial cell, so the cost is of patterns, not of rows.
+    """
+    right, code = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
+    generator = np.random.default_rng(seed)
+    total = np.zeros((replicates, len(right)))
+    by_group = np.full((replicates, len(right), groups), np.nan)
+    for group in range(groups):
+        rows = np.flatnonzero(code == group)
+        if len(rows):
+            packed, counts = np.unique(np.packbits(right[:, rows], axis=0), axis=1, return_counts=True)
+            patterns = np.unpackbits(packed, axis=0, count=len(right)).astype(np.float64)
+            drawn = generator.multinomial(len(rows), counts / len(rows), size=replicates) @ patterns.T
+            by_group[:, :, group] = drawn / len(rows)
+            total += drawn
+    return total / len(code), by_group
