@@ -40,7 +40,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
     With `at_least` a JPEG is decoded at the smallest scale that keeps both sides that long, which is many times
     faster. Raises `RefusedPictureError`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -55,6 +55,8 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
             return _on_white(ImageOps.exif_transpose(picture))
         except RefusedPictureError:
             raise
+        except UnidentifiedImageError as error:
+            raise RefusedPictureError(f"it is not a picture in a format that is read ({', '.join(FORMATS)})") from error
         except (Exception, Image.DecompressionBombWarning) as error:
             # Decoders of broken files raise errors of nearly every type.
             raise RefusedPictureError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
