@@ -59,6 +59,8 @@ def pose(form: Form, x: ArrayLike, y: ArrayLike, group: ArrayLike | None = None)
     Raises SurefootError for values that have no logarithm, naming the first row.
     """
     inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if not len(target) or len(inputs) != len(target):
+        raise SurefootError(f"a law needs points: {len(inputs)} values of x and {len(target)} of y were given")
     inputs = inputs.reshape(len(target), -1)
     if inputs.shape[1] != len(form.variables):
         names = ", ".join(form.variables)

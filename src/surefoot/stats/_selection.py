@@ -63,15 +63,15 @@ def rolling_hold_out(
     """Fit each form to the k points of smallest `order` and predict the rest, for several k.
 
     `order` (n,) defaults to x (to its first column). `cuts` are the k; by default the points below 1/6, 1/4, 1/3,
-    1/2, 1/1.5 and 1/1.25 of the largest, or, with fewer than 30 points, every k from half of them. A form that
-    has no point to spare at the smallest k is left out. Raises SurefootError when no form can be tried.
+    1/2, 1/1.5 and 1/1.25 of the largest where that leaves six, else every k from two thirds of the points. A form
+    with more parameters than the smallest k is left out. Raises SurefootError when no form can be tried.
     """
     inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     inputs = inputs.reshape(len(target), -1)
     along = inputs[:, 0] if order is None else np.asarray(order, dtype=np.float64)
     rank = np.argsort(along, kind="stable")
     sizes = default_cuts(along[rank]) if cuts is None else tuple(cuts)
-    tried = [name for name in forms if sizes and _parameters(name) < min(sizes)]
+    tried = [name for name in forms if sizes and _parameters(name) <= min(sizes)]
     if not tried:
         raise SurefootError(
             f"{len(target)} points are too few to hold any out: a rolling hold-out needs at least 4 distinct x"
@@ -113,13 +113,12 @@ def _held_out(
 def default_cuts(along: Floats) -> tuple[int, ...]:
     """Numbers of points to fit, for a sorted axis; points of equal x are never parted."""
     n = len(along)
+    wanted = np.searchsorted(along, along[-1] / np.array(_RATIOS), side="right")
+    cuts = sorted({int(k) for k in wanted if 6 <= k < n})
+    if len(cuts) > 1:
+        return tuple(cuts)
     ends = np.flatnonzero(np.append(along[1:] > along[:-1], True)) + 1
-    if n >= 30:
-        wanted = np.searchsorted(along, along[-1] / np.array(_RATIOS), side="right")
-        cuts = sorted({int(k) for k in wanted if 6 <= k < n})
-        if cuts:
-            return tuple(cuts)
-    return tuple(int(k) for k in ends if max(3, n // 2) <= k < n)[-12:]
+    return tuple(int(k) for k in ends if max(3, -(-2 * n // 3)) <= k < n)
 
 
 def error_per_decade(held: HeldOut) -> Mapping[str, float]:
