@@ -278,16 +278,25 @@ def _setting(name: str, model: _Model, target: _Target) -> Any:
 def _evaluated(setting: Any, target: _Target) -> Any:
     conditions: Any = [setting] if isinstance(setting, dict) else setting
     if not isinstance(conditions, list):
-        return setting
+        return _plain(setting)
     if conditions and all(isinstance(one, dict) for one in conditions):
         for condition in conditions:
             part = condition.get("filter")
             if part in (None, "*") or str(part) in target.name:
                 return _evaluated(condition.get("value"), target)
         return None
+    conditions = [_plain(one) for one in conditions]
     if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
         raise SurefootError(f"a gradient is a list of numbers, not {conditions}")
     place = target.share * (len(conditions) - 1)
     low = int(place)
     high = min(low + 1, len(conditions) - 1)
     return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]
+
+
+def _plain(value: Any) -> Any:
+    # YAML 1.1 reads 1e-1, which has no point in it, as text.
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

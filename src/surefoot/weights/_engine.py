@@ -258,9 +258,12 @@ def write(
     data = plan.written_bytes // len(paths)
     working = [path.with_name(path.name + ".part") for path in paths]
     journal = working[0].with_name(working[0].name + ".journal")
-    done = _resume(plan, journal, working, [len(head) + data for head in heads])
+    key = identity(plan)
+    done = _resume(key, journal, working, [len(head) + data for head in heads])
     with Files() as files, contextlib.ExitStack() as stack, ThreadPoolExecutor(threads) as workers:
         outs = [_allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
+        if not done:
+            journal.write_text(key + "\n", "utf-8")
 
         def sink(output: int, position: int, raw: Bytes) -> None:
             _pwrite(outs[output], raw.data, len(heads[output]) + position)
@@ -351,14 +354,19 @@ def identity(plan: Plan) -> str:
             if path is not None and str(path) not in stamps:
                 status = path.stat()
                 stamps[str(path)] = (status.st_size, status.st_mtime_ns)
-        described.append((one.name, one.dtype, one.shape, one.labels, repr(one.method)))
+        described.append((one.name, one.dtype, one.shape, one.labels, _named(one.method)))
     text = json.dumps([described, stamps, plan.coefficients, plan.accumulate, plan.digest, plan.recipe], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _resume(plan: Plan, journal: Path, working: Sequence[Path], sizes: Sequence[int]) -> dict[int, list[Row]]:
+def _named(method: Method | None) -> list[Any]:
+    # A partial's repr has an address in it, which is new in each process.
+    function, bound = getattr(method, "func", method), getattr(method, "keywords", {})
+    return [getattr(function, "__module__", ""), getattr(function, "__qualname__", ""), sorted(bound.items())]
+
+
+def _resume(key: str, journal: Path, working: Sequence[Path], sizes: Sequence[int]) -> dict[int, list[Row]]:
     done: dict[int, list[Row]] = {}
-    key = identity(plan)
     whole = all(path.is_file() and path.stat().st_size == size for path, size in zip(working, sizes, strict=True))
     if whole and journal.is_file():
         first, *lines = journal.read_text("utf-8").splitlines() or [""]
@@ -366,8 +374,6 @@ def _resume(plan: Plan, journal: Path, working: Sequence[Path], sizes: Sequence[
             with contextlib.suppress(ValueError):  # the last line may have been cut by the kill
                 number, rows = json.loads(line)
                 done[number] = [Row(**{name: _tupled(value) for name, value in row.items()}) for row in rows]
-    if not done:
-        journal.write_text(key + "\n", "utf-8")
     return done
 
 

@@ -15,14 +15,12 @@ _NUMPY = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 def decode(raw: Bytes, dtype: str, out: Floats) -> Floats:
     """Write the values of `raw` (BF16, F16, F32 or F64) into `out`, exactly when `out` is at least as wide."""
-    if dtype != "BF16":
-        np.copyto(out, raw.view(_NUMPY[dtype]), casting="same_kind")
-    elif out.dtype == np.float32:
+    if dtype == "BF16" and out.dtype == np.float32:
         _widen(raw, out.view(np.uint32))
-    else:
-        wide = np.empty(out.size, np.uint32)
-        _widen(raw, wide)
-        np.copyto(out, wide.view(np.float32))
+        return out
+    narrow = np.empty(out.size, np.float32) if dtype == "BF16" else raw.view(_NUMPY[dtype])
+    with np.errstate(all="ignore"):
+        np.copyto(out, decode(raw, dtype, narrow) if dtype == "BF16" else narrow, casting="same_kind")
     return out
 
 
@@ -48,7 +46,9 @@ def encode(values: Floats, dtype: str) -> tuple[Bytes, Floats]:
     np.add(wide, bits, out=wide)
     np.add(wide, 0x7FFF, out=wide)
     np.bitwise_and(wide, 0xFFFF0000, out=wide)
-    if not isfinite(float(np.add.reduce(single))):  # the carry may have turned a NaN into a number
+    with np.errstate(all="ignore"):
+        total = float(np.add.reduce(single))
+    if not isfinite(total):  # the carry may have turned a NaN into a number
         missing = np.isnan(single)
         wide[missing] = bits[missing] & 0xFFFF0000 | 0x400000
     return np.right_shift(wide, 16).astype(np.uint16).view(np.uint8), wide.view(np.float32)
@@ -79,9 +79,12 @@ def random_bits(key: tuple[int, int], start: int, count: int) -> NDArray[np.uint
     mask is the same for any chunk, thread, order or machine. The mixer is two rounds of a bijective 32-bit integer hash
     (two multiplications and three xor-shifts a round) with a key between them.
     """
-    high = (start >> 32) * 0x9E3779B9
-    values = np.arange(start & 0xFFFFFFFF, (start & 0xFFFFFFFF) + count, dtype=np.uint64).astype(np.uint32)
-    values += np.uint32((key[0] + high) & 0xFFFFFFFF)
+    boundary = (start >> 32) + 1 << 32
+    if start + count > boundary:
+        first = random_bits(key, start, boundary - start)
+        return np.concatenate([first, random_bits(key, boundary, start + count - boundary)])
+    values = np.arange(count, dtype=np.uint32)
+    values += np.uint32((start + key[0] + (start >> 32) * 0x9E3779B9) & 0xFFFFFFFF)
     _mix(values)
     values ^= np.uint32(key[1])
     _mix(values)

@@ -27,8 +27,9 @@ _COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja")
 class Report:
     """What one written file holds.
 
-    `lost` is the share of the edit that rounding to the output type took: ||rounded - exact|| / ||exact - base||, 0 to
-    about 1; `worst` the tensors with the largest, `inputs` the digests of what was read, by checkpoint.
+    `lost` is the share of the edit that rounding to the output type took: ||rounded - exact|| / ||exact - base||, more
+    than 1 when the noise of rounding exceeds the edit; `worst` names the tensors with the largest, `inputs` gives the
+    digests of what was read, by checkpoint.
     """
 
     path: Path
@@ -235,7 +236,7 @@ def _report(plan: Plan, path: Path, output: int, rows: Sequence[Row]) -> Report:
     warnings = []
     if lost >= LOSSY:
         warnings.append(
-            f"{lost:.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
+            f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
         )
     if nonfinite:
         warnings.append(f"{nonfinite} values are NaN or infinite")

@@ -1,5 +1,6 @@
 """Choosing coefficients on validation data: every trial is kept, and the test split is touched once, at the end."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,7 +122,9 @@ def search_evolution(
     A trial that is not allowed ranks behind all that are. Needs the package `cma`.
     """
     try:
-        import cma
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that its plots need matplotlib
+            import cma
     except ImportError:
         raise missing_module("cma") from None
     trial = _trials(edits, evaluate, objective, constraint, build)

@@ -1,0 +1,148 @@
+"""The verbs of `surefoot weights`, run on real files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import data, model, write
+
+from surefoot.cli._weights import weights
+from surefoot.core import SurefootError
+
+
+def run(*words: str | Path) -> int | None:
+    return weights([str(word) for word in words], result_action="return_value")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.chdir(tmp_path)
+    return [
+        write(tmp_path / f"{name}.safetensors", model(number)) for number, name in enumerate(("base", "a", "b", "c"))
+    ]
+
+
+def values(path: Path) -> np.ndarray:
+    return np.frombuffer(data(path)[:2000], np.float32)
+
+
+def test_every_verb_writes_what_its_formula_says(files: list[Path], tmp_path: Path) -> None:
+    base, a, b, c = files
+    w, x, y, z = (values(path).astype(float) for path in files)
+    cases = {
+        ("add", base, a, b, "--coefficient", "0.3"): w + 0.3 * (x + y - 2 * w),
+        ("negate", base, a, "--coefficient", "0.5"): w - 0.5 * (x - w),
+        ("analogy", base, a, b, c): w + (z - w) + (y - x),
+        ("patch", base, a, "--alpha", "0.25"): 0.75 * w + 0.25 * x,
+        ("average", a, b, c): (x + y + z) / 3,
+        ("average", a, b, "--weight", "3", "--weight", "1"): 0.75 * x + 0.25 * y,
+        ("add", base, a, "--only", "head*"): w,
+    }
+    out = tmp_path / "out.safetensors"
+    for words, expected in cases.items():
+        assert run(*words, "--out", out, "--dry-run") in (None, 0)
+        assert not out.exists()
+        run(*words, "--out", out)
+        assert np.allclose(values(out), expected, atol=1e-7), words
+        assert run("verify", out) == 0
+        out.unlink()
+
+
+def test_a_merge_from_yaml_is_planned_written_and_replayed(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "ties.yml"
+    config.write_text(
+        "merge_method: ties\nbase_model: base.safetensors\nparameters: {density: 0.5}\n"
+        "models:\n- {model: a.safetensors, parameters: {weight: 1e-1}}\n"
+        "- {model: b.safetensors, parameters: {weight: 0.2}}\n"
+    )
+    run("merge", config, "out", "--dry-run")
+    assert "memory  at most" in capsys.readouterr().out and not Path("out").exists()
+    run("merge", config, "out")
+    assert run("verify", "out") == 0
+    whole = Path("out/model.safetensors").read_bytes()
+    Path("out/model.safetensors").write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    assert run("verify", "out") == 1
+    assert "1 bytes differ" in capsys.readouterr().out
+    write(files[1], model(9))
+    assert run("verify", "out") == 1
+    assert "input changed: a.safetensors" in capsys.readouterr().out
+
+
+def test_a_recipe_is_applied_again_at_many_coefficients_in_one_reading(files: list[Path], tmp_path: Path) -> None:
+    run("add", files[0], files[1], "--coefficient", "0.5", "--out", "first.safetensors")
+    run("apply", "first.safetensors.recipe.json", "again.safetensors")
+    assert data(Path("again.safetensors")) == data(Path("first.safetensors"))
+    run("apply", "first.safetensors.recipe.json", "at-{}.safetensors", "--coefficient", "0", "--coefficient", "2")
+    assert data(Path("at-0.safetensors")) == data(files[0])
+    assert data(Path("at-2.safetensors")) == data(files[1])
+    assert run("verify", "at-2.safetensors") == 0
+
+
+def test_a_soup_is_scored_by_a_command(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "score.py"
+    script.write_text(
+        "import sys, numpy\nfrom safetensors.numpy import load_file\n"
+        "print(-abs(load_file(sys.argv[1])['visual.a'] - load_file('base.safetensors')['visual.a']).mean())"
+    )
+    run("soup", *files[1:], "--score", f"{sys.executable} {script} {{}}", "--out", "soup.safetensors")
+    assert len(capsys.readouterr().out.splitlines()) == 3 + 2 + 2
+    assert np.allclose(
+        values(Path("soup.safetensors")), np.mean([values(path) for path in files[1:]], axis=0), atol=1e-7
+    )
+    with pytest.raises(SurefootError, match="must print a number"):
+        run("soup", *files[1:], "--score", f"{sys.executable} -c pass", "--out", "soup2.safetensors")
+
+
+def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run("patch", files[0], files[1], "--alpha", "0.5", "--out", "out.safetensors")
+    capsys.readouterr()
+    run("inspect", "out.safetensors")
+    text = capsys.readouterr().out
+    assert "5 tensors" in text and "50x10  visual.a" in text and '"recipe"' in text
+    run("diff", files[0], files[1], files[2])
+    text = capsys.readouterr().out
+    assert "of the base" in text and "cosines" in text and " 1.0000" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "not YAML"),
+        ("- 1", "is a mapping"),
+        ("merge_method: nothing", "merge_method 'nothing' is unknown"),
+        ("merge_method: ties", "needs base_model"),
+        ("merge_method: linear", "either models or slices"),
+        ("{merge_method: linear, models: [], }", "not empty"),
+        ("{merge_method: linear, models: [{model: a.safetensors}]}", "'weight' must be a number"),
+        ("{merge_method: linear, tokenizer_source: union, models: [{model: a.safetensors}]}", "vocabularies"),
+        ("{merge_method: linear, chat_template: x, models: [{model: a.safetensors}]}", "chat_template"),
+        ("{merge_method: linear, models: [{model: gone}]}", "no such file"),
+        (
+            "{merge_method: linear, models: [{model: a.safetensors, parameters: {weight: 1}},"
+            " {model: b.safetensors, parameters: {weight: -1}}]}",
+            "sum to zero",
+        ),
+        (
+            "{merge_method: linear, parameters: {wieght: 1},"
+            " models: [{model: a.safetensors, parameters: {weight: 1}}]}",
+            "no parameter 'wieght'",
+        ),
+        ("{merge_method: slerp, base_model: base.safetensors, models: [{model: a.safetensors}]}", "'t' is missing"),
+        ("{merge_method: linear, dtype: int3, models: [{model: a.safetensors}]}", "dtype 'int3' is unknown"),
+    ],
+)
+def test_a_wrong_configuration_is_named(content: str, message: str, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text(content)
+    with pytest.raises(SurefootError, match=message):
+        run("merge", "config.yml", "out.safetensors")
+    assert files and not Path("out.safetensors").exists()
+
+
+def test_the_arithmetic_imports_neither_torch_nor_numba() -> None:
+    code = "import surefoot.weights, sys; print([n for n in ('torch', 'numba', 'scipy', 'yaml') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
