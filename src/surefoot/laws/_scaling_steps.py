@@ -20,6 +20,9 @@ from surefoot.stats import band, error_per_decade
 class ScalingFit(Step):
     """A scaling law over runs: each gives one point, x from `x` or its measurement `x_metric`, y from `metric`.
 
+    `x_runs` are the Steps that measured `x_metric`, one for each run (a run measures accuracy, the training its
+    compute); by default the runs themselves.
+
     `score`: the metric is a share that is better when larger; the law is of 1 - value. `task`, `shift` and `group`
     pick the measurement. `form`, `selection` and `huber` are those of `fit_scaling`; `huber` 0 is least squares.
     Gives `exponent`, `coefficient`, ... with 95 percent bounds, `p_constant`, `spread` and `held_out_error`, and the
@@ -30,6 +33,7 @@ class ScalingFit(Step):
     metric: str
     x: tuple[float, ...] = ()
     x_metric: str = ""
+    x_runs: tuple[Step, ...] = ()
     score: bool = True
     task: str = ""
     shift: str = ""
@@ -40,7 +44,7 @@ class ScalingFit(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit, write `law.json`, and return the parameters as Measurements."""
-        x = self.x or tuple(_one(run, inputs, self.x_metric) for run in self.runs)
+        x = self.x or tuple(_one(run, inputs, self.x_metric) for run in self.x_runs or self.runs)
         if len(x) != len(self.runs):
             raise SurefootError(f"ScalingFit holds {len(self.runs)} runs and {len(x)} values of x: give one for each.")
         y = [_one(run, inputs, self.metric, task=self.task, shift=self.shift, group=self.group) for run in self.runs]

@@ -2,20 +2,34 @@
 
 from surefoot.tasks._compare import compare_examples as compare_examples
 from surefoot.tasks._examples import write_examples as write_examples
+from surefoot.tasks._table_compare import BEST_ON_TEST as BEST_ON_TEST
+from surefoot.tasks._table_compare import BY_ACCURACY as BY_ACCURACY
+from surefoot.tasks._table_compare import BY_CVAR as BY_CVAR
+from surefoot.tasks._table_compare import BY_WORST_GROUP as BY_WORST_GROUP
+from surefoot.tasks._table_compare import PAIRS as PAIRS
+from surefoot.tasks._table_compare import TableComparison as TableComparison
+from surefoot.tasks._table_fits import TableFits as TableFits
+from surefoot.tasks._table_fits import flat_metrics as flat_metrics
 from surefoot.tasks._zero_shot import Scores as Scores
 from surefoot.tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.tasks._zero_shot import check_templates as check_templates
 from surefoot.tasks._zero_shot import classification_measurements as classification_measurements
 from surefoot.tasks._zero_shot import logit_scale as logit_scale
-from surefoot.tasks._table_fits import TableFits as TableFits
 
 __all__ = [
+    "BEST_ON_TEST",
+    "BY_ACCURACY",
+    "BY_CVAR",
+    "BY_WORST_GROUP",
+    "PAIRS",
     "Scores",
+    "TableComparison",
     "TableFits",
     "ZeroShot",
     "check_templates",
     "classification_measurements",
     "compare_examples",
+    "flat_metrics",
     "logit_scale",
     "write_examples",
 ]
