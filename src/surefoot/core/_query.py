@@ -149,10 +149,11 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
         return f"m.{_quoted(name)}"
     if name in ("kind", "started", "wall_seconds", "cpu_seconds", "peak_memory_bytes"):
         return f"s.{name}"
-    path = f"""'$."{name.replace("'", "''").replace('"', "")}"'"""
+    # Fields are Python names: whatever is none cannot be one, and never becomes part of the SQL.
+    path = f"""'$."{name}"'""" if all(part.isidentifier() for part in name.split(".")) else "NULL"
     found = connection.execute(f"SELECT DISTINCT json_type(fields, {path}) FROM steps").fetchall()
     types = {row[0] for row in found} - {None}
-    if not types and found:
+    if not types and (found or path == "NULL"):
         known = connection.execute("SELECT DISTINCT unnest(json_keys(fields)) FROM steps ORDER BY 1").fetchall()
         near = get_close_matches(name, [row[0] for row in known] + [*COLUMNS], n=3)
         hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""

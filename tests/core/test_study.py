@@ -1,0 +1,114 @@
+"""A Study reads its Measurements through Results; a Claim gives a Verdict by an interval."""
+
+from collections.abc import Callable
+
+import pytest
+from core_steps import Number, Slow, Total, Wave
+
+from surefoot.core import (
+    Claim,
+    Event,
+    Figure,
+    Results,
+    Store,
+    Study,
+    SurefootError,
+    Verdict,
+    decide,
+    verdict_above,
+    verdict_below,
+    walk,
+)
+
+Make = Callable[..., list[Event]]
+
+
+@pytest.fixture
+def results(store: Store, make: Make) -> Results:
+    steps = (Wave(frequency=1.0, terms=50), Number(value=4.0, label="red"), Number(value=5.0, label="blue"))
+    make(*steps)
+    return Results(store, (*steps, Slow(name=1)))
+
+
+def test_results_are_the_measurements_of_the_steps_that_are_made_in_their_order(results: Results) -> None:
+    found = [(type(item.step).__name__, item.measurement.metric) for item in results.observations]
+    assert found == [("Wave", "wave"), ("Wave", "wave"), ("Number", "value"), ("Number", "value")]
+
+
+def test_observations_are_selected_by_kind_and_by_columns(results: Results) -> None:
+    assert [item.value for item in results.select(Number)] == [4.0, 5.0]
+    assert [item.value for item in results.select(task="red")] == [4.0]
+    assert [item.value for item in results.select(Number, task=("red", "blue"), metric="value")] == [4.0, 5.0]
+    assert len(results.select(group="inverse")) == 1
+    assert results.select(Slow) == []
+    assert results.select(Number)[0].step == results.steps[1]
+
+
+def test_the_only_observation_that_fits_is_given_and_others_are_refused(results: Results) -> None:
+    assert results.one(Number, task="blue").value == 5.0
+    with pytest.raises(SurefootError, match=r"Expected one measurement with \{'metric': 'value'\}, found 2"):
+        results.one(metric="value")
+    with pytest.raises(SurefootError, match="found 0"):
+        results.one(Slow)
+
+
+def test_an_unknown_column_is_refused(results: Results) -> None:
+    with pytest.raises(SurefootError, match=r"no column 'tusk'. They have: metric, value"):
+        results.select(tusk="red")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bound", "above", "below"),
+    [
+        (0.1, 0.3, 0.0, "supported", "contradicted"),
+        (-0.3, -0.1, 0.0, "contradicted", "supported"),
+        (-0.1, 0.1, 0.0, "undecided", "undecided"),
+        (0.0, 0.2, 0.0, "undecided", "undecided"),
+        (-0.2, 0.0, 0.0, "undecided", "undecided"),
+        (0.6, 0.7, 0.65, "undecided", "undecided"),
+        (0.6, 0.7, 0.5, "supported", "contradicted"),
+    ],
+)
+def test_an_interval_decides_only_when_all_of_it_lies_on_one_side(
+    low: float, high: float, bound: float, above: str, below: str
+) -> None:
+    assert verdict_above(0.5 * (low + high), low, high, 100, bound=bound).status == above
+    found = verdict_below(0.5 * (low + high), low, high, 100, bound=bound, detail="why")
+    assert found == Verdict(status=found.status, effect=0.5 * (low + high), low=low, high=high, n=100, detail="why")
+    assert found.status == below
+
+
+def test_a_claim_whose_measurements_are_missing_is_undecided_and_says_why(results: Results) -> None:
+    claims = (
+        Claim(name="a", sentence="red is above 3", check=lambda found: above_three(found, "red")),
+        Claim(name="b", sentence="green is above 3", check=lambda found: above_three(found, "green")),
+    )
+    decided = decide(claims, results)
+    assert [(claim.name, verdict.status) for claim, verdict in decided] == [("a", "supported"), ("b", "undecided")]
+    assert decided[1][1].detail == "Expected one measurement with {'task': 'green'}, found 0."
+
+
+def test_a_mistake_in_the_code_of_a_claim_is_not_a_verdict(results: Results) -> None:
+    with pytest.raises(ZeroDivisionError):
+        decide([Claim(name="a", sentence="s", check=lambda found: verdict_above(1 / 0, 0, 1, 1))], results)
+
+
+def above_three(results: Results, task: str) -> Verdict:
+    value = results.one(task=task).value
+    return verdict_above(value, value - 0.5, value + 0.5, 1, bound=3.0)
+
+
+def test_a_figure_is_its_table_and_the_drawing_of_it() -> None:
+    figure = Figure(name="f", title="F", caption="c", rows=({"x": 1}, {"x": 2}), vega_lite={"mark": "point"})
+    assert figure.table() == [{"x": 1}, {"x": 2}]
+    assert figure.spec() == {"mark": "point", "data": {"values": [{"x": 1}, {"x": 2}]}}
+    figure.table().clear()
+    assert len(figure.table()) == 2
+    with pytest.raises(SurefootError, match="Figure 'sheet' is a contact sheet"):
+        Figure(name="sheet", title="S", caption="c", rows=()).spec()
+
+
+def test_a_study_names_its_outermost_steps() -> None:
+    study = Study(name="s", title="S", summary="x", steps=(Total(parts=(Number(value=1.0),)),))
+    assert [type(step).__name__ for step in walk(study.steps)] == ["Number", "Total"]
+    assert (study.claims, study.figures, study.credits) == ((), (), ())
