@@ -44,16 +44,15 @@ class TimeLeft:
             self.running.pop(step.key, None)
             self.left[step.kind] -= 1
 
-    def estimate(self) -> float | None:
-        """Seconds left, or None while a kind of Step that is to come was never timed."""
-        total = 0.0
+    def estimate(self) -> tuple[float, bool]:
+        """Seconds left, and whether that is all: False while a kind of Step that is to come was never timed."""
+        total, whole = 0.0, True
         for kind, count in self.left.items():
             each = self._each(kind)
-            if count > 0 and each is None:
-                return None
+            whole = whole and (count <= 0 or each is not None)
             done = sum(self._share(*state, each or 0.0) for state in self.running.values() if state[0] == kind)
             total += max(count - done, 0.0) * (each or 0.0)
-        return total / self.workers
+        return total / self.workers, whole
 
     def _each(self, kind: str) -> float | None:
         if self.seconds[kind]:
@@ -115,7 +114,7 @@ class _Bars:
             self._show_running(event, step)
         elif step.key in self.bars:
             self.progress.remove_task(self.bars.pop(step.key))
-        self.progress.update(self.whole, completed=sum(counts.values()), note=_time_left(self.left.estimate()))
+        self.progress.update(self.whole, completed=sum(counts.values()), note=_time_left(*self.left.estimate()))
 
     def _show_running(self, event: Event, step: Step) -> None:
         if step.key not in self.bars:
@@ -139,7 +138,7 @@ class _Lines:
         if time.monotonic() - self.said > _PLAIN_SECONDS or (done == self.total and event.kind in _OPEN):
             self.said = time.monotonic()
             print(
-                f"{done} of {self.total} Steps  {_time_left(self.left.estimate())}".rstrip(),
+                f"{done} of {self.total} Steps  {_time_left(*self.left.estimate())}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )
@@ -148,8 +147,10 @@ class _Lines:
 _Show = _Bars | _Lines
 
 
-def _time_left(seconds: float | None) -> str:
-    return "" if seconds is None else f"about {duration(seconds)} left"
+def _time_left(seconds: float, whole: bool) -> str:
+    if seconds == 0:
+        return ""
+    return f"{'about' if whole else 'at least'} {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:

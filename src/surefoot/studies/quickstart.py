@@ -287,7 +287,7 @@ def _cells(results: Results) -> Figure:
         name="cells",
         title="Where each source works: the largest model of each",
         caption="Top-1 accuracy in percent on held-out things. Each row is a training source, each column a style; "
-        "chance is 2.5 percent. A source is measured in its own styles, in the reference style, and in the shifted ones.",
+        "chance is 2.5 percent. A source is measured in its own, the reference and the shifted styles.",
         row_title="Trained on",
         column_title="Tested in",
         row_order=list(SOURCES),
