@@ -154,13 +154,21 @@ def _restore(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optim
     tensors = load_file(path)
     losses: list[float] = tensors.pop("losses").tolist()
     model.load_state_dict({name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")})
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, Any] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
+            state.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return losses
+
+
+def _laid_out_like(parameter: "torch.Tensor", value: "torch.Tensor") -> "torch.Tensor":
+    """The value in the memory order of its parameter: fused AdamW walks through both without looking at strides."""
+    import torch
+
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _write_history(out: Path, losses: list[float], schedule: Schedule, clock: _Clock) -> None:
