@@ -195,12 +195,10 @@ def _sensitivity_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
 
 
 def _prediction_table(laws: ScalingLaws, at: tuple[float, ...]) -> Table:
-    from surefoot.laws import predict_fit
-    from surefoot.stats import band
+    from surefoot.laws import predict_band
 
     rows = []
     for fit in laws.fits:
-        low, high = band(fit.law, at)
-        values = zip(at, predict_fit(fit, at).tolist(), low.tolist(), high.tolist(), strict=True)
+        values = zip(at, *(part.tolist() for part in predict_band(fit, at)), strict=True)
         rows += [(fit.points.family, *row) for row in values]
     return Table(("curve", "x", "prediction", "low", "high"), tuple(rows))

@@ -4,6 +4,7 @@ from surefoot.laws._scaling import FamilyLaw as FamilyLaw
 from surefoot.laws._scaling import ScalingLaws as ScalingLaws
 from surefoot.laws._scaling import fit_curve as fit_curve
 from surefoot.laws._scaling import fit_scaling as fit_scaling
+from surefoot.laws._scaling import predict_band as predict_band
 from surefoot.laws._scaling import predict_fit as predict_fit
 from surefoot.laws._scaling_data import ScalingPoints as ScalingPoints
 from surefoot.laws._scaling_data import scaling_points as scaling_points

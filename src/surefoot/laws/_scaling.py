@@ -26,6 +26,7 @@ from surefoot.stats import (
     choose_form,
     compare_tasks,
     fit_law,
+    held_out_half_width,
     intervals,
     log_error_variance,
     pareto_front,
@@ -153,6 +154,23 @@ def predict_fit(fit: FamilyLaw, x: Floats | Sequence[float], *, average: bool = 
     if average and fit.choice is not None and len(fit.laws) > 1:
         return predict_average(fit.laws, fit.choice.weights, x)
     return predict(fit.law, x)
+
+
+def predict_band(fit: FamilyLaw, x: Floats | Sequence[float], *, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Prediction (m,) of `predict_fit` with the bounds (m,), (m,) for a new run.
+
+    The half width, in log y, is the larger of the chosen law's own band and, beyond the points, of what held-out
+    error says (`held_out_half_width`): residuals alone are blind to a form that bends the wrong way.
+    """
+    at = np.asarray(x, dtype=np.float64)
+    centre = predict_fit(fit, at)
+    low, high = band(fit.law, at, level=level)
+    with np.errstate(divide="ignore"):
+        half = (np.log(high) - np.log(low)) / 2
+    if fit.choice is not None and fit.used_x.shape[1] == 1:
+        decades = np.log10(at / fit.used_x.max())
+        half = np.maximum(half, held_out_half_width(fit.choice, decades, level=level))
+    return centre, centre * np.exp(-half), centre * np.exp(half)
 
 
 def _fit_family(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
-from surefoot.laws._scaling import FamilyLaw, Selection, fit_curve, fit_scaling, predict_fit
-from surefoot.stats import band, error_per_decade
+from surefoot.laws._scaling import FamilyLaw, Selection, fit_curve, fit_scaling, predict_band
+from surefoot.stats import error_per_decade
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class CurveFit(Step):
     """A learning curve of one run: measurements `x_metric` and `metric` with one replicate make a point.
 
     The form is chosen by held-out error, and predictions `at` are the average of forms. Gives the parameters of the
-    chosen form and a `prediction` for each x in `at` (named in `group`), with the band of the chosen form.
+    chosen form and a `prediction` for each x in `at` (named in `group`), with the band of `predict_band`.
     """
 
     run: Step
@@ -170,12 +170,11 @@ def _held_record(held: Any) -> dict[str, Any]:
 def _predictions(fit: FamilyLaw, at: tuple[float, ...]) -> list[Measurement]:
     if not at:
         return []
-    low, high = band(fit.law, at)
     return [
         Measurement(
             metric="prediction", value=float(y), n=fit.law.n, low=_finite(a), high=_finite(b), group=f"{x:.15g}"
         )
-        for x, y, a, b in zip(at, predict_fit(fit, at), low, high, strict=True)
+        for x, y, a, b in zip(at, *predict_band(fit, at), strict=True)
     ]
 
 

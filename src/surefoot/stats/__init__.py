@@ -19,6 +19,7 @@ from surefoot.stats._forms import FORMS as FORMS
 from surefoot.stats._forms import Form as Form
 from surefoot.stats._frontier import binned_envelope as binned_envelope
 from surefoot.stats._frontier import pareto_front as pareto_front
+from surefoot.stats._groups import LEAST_ROWS as LEAST_ROWS
 from surefoot.stats._groups import LOSSES as LOSSES
 from surefoot.stats._groups import RATES as RATES
 from surefoot.stats._groups import GroupMetrics as GroupMetrics
@@ -81,6 +82,7 @@ from surefoot.stats._selection import HeldOut as HeldOut
 from surefoot.stats._selection import SensitivityRow as SensitivityRow
 from surefoot.stats._selection import choose_form as choose_form
 from surefoot.stats._selection import error_per_decade as error_per_decade
+from surefoot.stats._selection import held_out_half_width as held_out_half_width
 from surefoot.stats._selection import predict_average as predict_average
 from surefoot.stats._selection import rolling_hold_out as rolling_hold_out
 from surefoot.stats._selection import sensitivity as sensitivity

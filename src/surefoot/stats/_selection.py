@@ -14,6 +14,7 @@ from surefoot.core import SurefootError
 from surefoot.stats._fit import log_curve, pose, solve
 from surefoot.stats._forms import FORMS
 from surefoot.stats._frontier import binned_envelope, pareto_front
+from surefoot.stats._intervals import t_quantile
 from surefoot.stats._laws import Law, fit_law, predict
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 ONE_VARIABLE_FORMS = tuple(name for name, form in FORMS.items() if form.variables == ("x",))
 DECADES = (0.0, 0.25, 0.5, 1.0, 2.0, np.inf)
 _RATIOS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.25)
-_MARGIN = 1.05
+_MARGIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ def error_per_decade(held: HeldOut) -> Mapping[str, float]:
 
 
 def choose_form(held: Sequence[HeldOut]) -> Choice:
-    """The simplest form whose held-out score is within 5 percent of the best, and weights 1 / score squared.
+    """The simplest form whose held-out score is within a quarter of the best, and weights 1 / score squared.
 
     So a floor, a shift or a break is kept only if the held-out error asks for it.
     """
@@ -152,6 +153,21 @@ def predict_average(laws: Mapping[str, Law], weights: Mapping[str, float], x: Ar
     """Weighted geometric mean (m,) of the predictions of several laws at `x`."""
     logs = [weights[name] * np.log(predict(law, x)) for name, law in laws.items()]
     return np.exp(np.sum(logs, axis=0) / sum(weights[name] for name in laws))
+
+
+def held_out_half_width(choice: Choice, decades: ArrayLike, *, level: float = 0.95) -> Floats:
+    """Half width (m,), in log y, of an interval for the average of forms, by how far it was off when held out.
+
+    The squared error is taken to grow in proportion to the decades of extrapolation; the t quantile has one degree
+    of freedom less than there were cut-offs. It sees what a residual cannot: a form that bends the wrong way.
+    """
+    first = choice.held_out[0]
+    error = np.sum([choice.weights[held.form] * held.log_error for held in choice.held_out], axis=0)
+    cuts, place, count = np.unique(first.fitted, return_inverse=True, return_counts=True)
+    mass = 1 / count[place.ravel()]
+    per_decade = float((mass * error**2).sum() / (mass * first.decades).sum())
+    beyond = np.maximum(np.asarray(decades, dtype=np.float64), 0.0)
+    return t_quantile(level, max(len(cuts) - 1, 1)) * np.sqrt(per_decade * beyond)
 
 
 @dataclass(frozen=True, kw_only=True)
