@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from surefoot.core._errors import SurefootError
@@ -54,7 +54,7 @@ def load_measurements(text: str) -> tuple[Measurement, ...]:
 
 def _plain(measurement: Measurement) -> dict[str, Any]:
     """Built-in numbers in place of numpy's, so that the text does not depend on who computed them."""
-    row = asdict(measurement)
+    row = {name: getattr(measurement, name) for name in COLUMNS}
     for name in ("value", "stderr", "low", "high"):
         row[name] = None if row[name] is None else float(row[name])
     return row | {"n": int(row["n"]), "replicate": int(row["replicate"])}
