@@ -78,6 +78,7 @@ def opened(chromium: Any) -> Iterator[Callable[..., Opened]]:
     def open_page(path: Path, *, width: int = 1280, anchor: str = "", scripts: bool = True, **options: Any) -> Opened:
         viewport = {"width": width, "height": 900}
         context = chromium.new_context(viewport=viewport, offline=True, java_script_enabled=scripts, **options)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         shown = Opened(context.new_page())
         shown.page.on("console", lambda message: shown.complaints.append(message.text))

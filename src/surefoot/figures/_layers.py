@@ -116,4 +116,8 @@ def named_fields(rows: Iterable[Row], *names: str) -> list[Layer]:
     """Tooltip lines for the columns among `names` that some row fills."""
     filled = {name for row in rows for name, value in row.items() if value is not None}
     kinds = {"n": {"type": "quantitative", "format": ",d"}}
-    return [{"field": name, "title": name, **kinds.get(name, {"type": "nominal"})} for name in names if name in filled]
+    return [
+        {"field": name, "title": name.replace("_", " "), **kinds.get(name, {"type": "nominal"})}
+        for name in names
+        if name in filled
+    ]

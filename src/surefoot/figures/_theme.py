@@ -3,7 +3,8 @@
 from typing import Any, Literal
 
 Theme = Literal["light", "dark"]
-FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
+"""Fonts of equal widths: a drawing that was laid out with one does not overflow in another."""
 
 _INK = {"light": ("#1d232a", "#4a525b", "#e3e7eb", "#ffffff"), "dark": ("#e8ebee", "#aeb6be", "#30363d", "#14181c")}
 

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from surefoot.core import write_text
+from surefoot.core import SurefootError, write_text
 from surefoot.data import cache_directory
 from surefoot.figures import VEGA_LITE_VERSION
 
@@ -37,5 +37,5 @@ def _keep(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
-    except OSError:
+    except (OSError, SurefootError):  # no such place, no permission, or a full disk
         return

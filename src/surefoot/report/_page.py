@@ -14,7 +14,20 @@ from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from surefoot import __version__
-from surefoot.core import Claim, Figure, Plan, Results, Step, Study, SurefootError, Verdict, decide, walk, write_text
+from surefoot.core import (
+    Claim,
+    Figure,
+    Observation,
+    Plan,
+    Results,
+    Step,
+    Study,
+    SurefootError,
+    Verdict,
+    decide,
+    walk,
+    write_text,
+)
 from surefoot.core import plan as plan_of
 from surefoot.figures import accuracy_text, render_svg, sorted_by_section, theme_config
 from surefoot.report._bundle import drawing_library, inline_script
@@ -28,10 +41,11 @@ from surefoot.report._findings import (
 )
 from surefoot.report._notes import METHOD_NOTES
 from surefoot.report._numbers import counted, duration, number
-from surefoot.report._steps import StepEntry, environments_of, read_provenances, step_entries
+from surefoot.report._steps import environments_of, read_provenances, step_entries
 from surefoot.report._tables import Table, choose, figure_columns, measurement_table, summary_table
 
 STILL_WIDTH = 720
+STEPS_SHOWN = 1000
 ROWS_WITHOUT_SCRIPT = 25
 
 
@@ -99,7 +113,7 @@ def render_report(
     every_step = walk(study.steps)
     provenances = read_provenances(every_step, plan, results.store)
     environments, numbers = environments_of(provenances)
-    shown = _steps_shown(every_step, chosen, plan, row_limit)
+    shown = _steps_shown(every_step, chosen, plan)
     figures = _draw(study, results)
     drawn = [(entry.anchor, figure) for entry, figure in figures if figure]
     decided = decide(study.claims, results)
@@ -124,7 +138,7 @@ def render_report(
             table=table,
             first_rows=table.rows[:ROWS_WITHOUT_SCRIPT],
             summary=None if table.complete else summary_table(observations),
-            groups=_by_kind(step_entries(shown, plan, results.store, provenances, numbers)),
+            groups=step_entries(shown, plan, results.store, provenances, numbers),
             steps_left_out=len(every_step) - len(shown),
             environments=environments,
             facts=_facts(plan, provenances, observations),
@@ -241,25 +255,16 @@ def _strip(verdict: Verdict) -> tuple[float, float, float, float | None] | None:
     return low, effect, high, zero if near else None
 
 
-def _steps_shown(every_step: Sequence[Step], chosen: Iterable[Any], plan: Plan, limit: int) -> list[Step]:
-    """The Steps that the page describes: all that its rows link to and all that failed, then others up to the limit."""
+def _steps_shown(every_step: Sequence[Step], chosen: Iterable[Observation], plan: Plan) -> list[Step]:
+    """The Steps that the page describes: all that its rows link to and all that failed, then others up to a limit."""
     wanted = {item.step.key for item in chosen} | {step.key for step in plan.failed}
-    room = max(0, limit - len(wanted))
-    for step in every_step:
-        if room and step.key not in wanted:
-            wanted.add(step.key)
-            room -= 1
+    room = max(0, STEPS_SHOWN - len(wanted))
+    others = [step.key for step in every_step if step.key not in wanted]
+    wanted |= set(others[:room])
     return [step for step in every_step if step.key in wanted]
 
 
-def _by_kind(entries: Iterable[StepEntry]) -> dict[str, list[StepEntry]]:
-    groups: dict[str, list[StepEntry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.kind, []).append(entry)
-    return groups
-
-
-def _facts(plan: Plan, provenances: dict[str, dict[str, Any]], observations: Sequence[Any]) -> list[str]:
+def _facts(plan: Plan, provenances: dict[str, dict[str, Any]], observations: Sequence[Observation]) -> list[str]:
     """What was run, in a line."""
     seconds = sum(record.get("wall_seconds", 0.0) for record in provenances.values())
     waiting = len(plan.missing) - len(plan.failed)
@@ -274,7 +279,7 @@ def _facts(plan: Plan, provenances: dict[str, dict[str, Any]], observations: Seq
     return [fact for fact in facts if fact]
 
 
-def _examples(observations: Sequence[Any]) -> str:
+def _examples(observations: Sequence[Observation]) -> str:
     sizes = [item.measurement.n for item in observations]
     if not sizes:
         return ""

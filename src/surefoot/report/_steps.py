@@ -4,21 +4,25 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core import Plan, Step, Store, inputs_of, to_spec
 from surefoot.report._numbers import duration, memory
-from surefoot.report._tables import label
+from surefoot.report._tables import labels
 
 Fact = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepEntry:
-    """What the page says of one Step. `environment` numbers the machine and versions it was made with, from 1."""
+    """What the page says of one Step: its whole specification, and where and how it was made.
+
+    `environment` numbers the machine and versions it was made with, from 1."""
 
     key: str
     kind: str
+    version: int
     label: str
     state: Literal["made", "failed", "not run"]
     fields: tuple[Fact, ...]
@@ -26,7 +30,6 @@ class StepEntry:
     facts: tuple[Fact, ...] = ()
     environment: int = 0
     error: str = ""
-    spec: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,37 +64,39 @@ def environments_of(provenances: dict[str, dict[str, Any]]) -> tuple[list[Enviro
 
 def step_entries(
     steps: Sequence[Step], plan: Plan, store: Store, provenances: dict[str, dict[str, Any]], numbers: dict[str, int]
-) -> list[StepEntry]:
-    """One entry a Step."""
-    failures = store.failures() if plan.failed else {}
-    failed = {step.key for step in plan.failed}
-    entries = []
+) -> dict[str, list[StepEntry]]:
+    """One entry a Step, by the Step's kind."""
+    errors = {key: _error(path) for key, path in store.failures().items()} if plan.failed else {}
+    by_kind: dict[str, list[Step]] = {}
     for step in steps:
-        record = provenances.get(step.key)
-        path = failures.get(step.key) if step.key in failed else None
-        error = json.loads(path.read_text(encoding="utf-8")).get("error", "") if path else ""
-        entries.append(
-            _entry(step, record, numbers.get(step.key, 0), "failed" if step.key in failed else "not run", error)
-        )
-    return entries
+        by_kind.setdefault(step.kind, []).append(step)
+    return {
+        kind: [
+            _entry(step, label, provenances.get(step.key), numbers.get(step.key, 0), errors.get(step.key))
+            for step, label in zip(group, labels(group), strict=True)
+        ]
+        for kind, group in by_kind.items()
+    }
 
 
-def _entry(
-    step: Step, record: dict[str, Any] | None, environment: int, otherwise: Literal["failed", "not run"], error: str
-) -> StepEntry:
+def _error(path: Path) -> str:
+    return json.loads(path.read_text(encoding="utf-8")).get("error", "")
+
+
+def _entry(step: Step, label: str, record: dict[str, Any] | None, environment: int, error: str | None) -> StepEntry:
     described = to_spec(step)["steps"][step.key]
     plain = {name: value for name, value in described["fields"].items() if not _holds_steps(value)}
     return StepEntry(
         key=step.key,
         kind=step.kind,
-        label=label(step),
-        state="made" if record else otherwise,
+        version=described["version"],
+        label=label,
+        state="made" if record else "not run" if error is None else "failed",
         fields=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in plain.items()),
         inputs=tuple((inner.key, inner.kind.rpartition(".")[2]) for inner in inputs_of(step)),
         facts=_facts(record) if record else (),
         environment=environment,
-        error=error,
-        spec=json.dumps(described, indent=1, ensure_ascii=False, sort_keys=True),
+        error="" if record else error or "",
     )
 
 

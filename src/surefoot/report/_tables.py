@@ -96,14 +96,17 @@ def figure_columns(figure: Figure) -> list[Column]:
     return [_column(name, (row.get(name) for row in rows)) for name in names]
 
 
-def label(step: Step) -> str:
-    """The plain fields of the Step itself, as `name=value`, for one line."""
-    own = [
-        (name, value)
-        for name, value in plain_fields(step).items()
-        if "." not in name and name not in ("kind", "version")
-    ]
-    return ", ".join(f"{name}={value}" for name, value in own)
+def labels(steps: Sequence[Step]) -> list[str]:
+    """What tells Steps of one kind apart, each in one line: their own plain fields and what varies below them."""
+    fields = [plain_fields(step) for step in steps]
+    varying = set(varying_fields(fields))
+    return [", ".join(_told(row, varying)) for row in fields]
+
+
+def _told(row: dict[str, Any], varying: set[str]) -> Iterable[str]:
+    for name, value in row.items():
+        if name in varying or ("." not in name and name not in ("kind", "version")):
+            yield f"{name}={value}"
 
 
 def _measured(item: Observation) -> tuple[Any, ...]:
@@ -119,9 +122,11 @@ def _column(name: str, values: Iterable[Any]) -> Column:
 
 
 def _without_empty(names: Sequence[Column], rows: Sequence[tuple[Any, ...]], total: int) -> Table:
-    """The table without the columns in which nothing is told, and with those last that say the same in every row."""
+    """The table without columns that tell nothing or repeat another, and with those last that never change."""
     values = [{row[index] for row in rows} for index in range(len(names))]
     told = [index for index, found in enumerate(values) if found - {None, "", 0} or names[index][0] in _ALWAYS]
+    first = {tuple(row[index] for row in rows): index for index in reversed(told) if names[index][1] == "text"}
+    told = [index for index in told if names[index][1] != "text" or index in first.values()]
     kept = sorted(told, key=lambda index: len(values[index]) == 1 and names[index][0] not in _ALWAYS)
     return Table(
         columns=tuple(names[index] for index in kept),
