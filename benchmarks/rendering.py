@@ -2,8 +2,8 @@
 
 Run: python benchmarks/rendering.py [STYLE ...]
 
-The peer draws the same documents with resvg_py and decodes the PNG with Pillow, without the checks of hostile input. Both
-run in turn in one process, so that their ratio means something on a busy machine.
+The peer draws the same documents with resvg_py and decodes the PNG with Pillow, without the checks of hostile input.
+Both run in turn in one process, so that their ratio means something on a busy machine.
 """
 
 import io

@@ -32,6 +32,7 @@ from surefoot.data._tabular_design import Design as Design
 from surefoot.data._tabular_design import Part as Part
 from surefoot.data._tabular_design import Parts as Parts
 from surefoot.data._tabular_design import open_design as open_design
+from surefoot.data._tabular_predictions import read_predictions as read_predictions
 from surefoot.data._tabular_read import TableArrays as TableArrays
 from surefoot.data._tabular_read import open_table as open_table
 from surefoot.data._tabular_recipes import RECIPES as RECIPES
@@ -70,6 +71,7 @@ __all__ = [
     "open_design",
     "open_table",
     "read_members",
+    "read_predictions",
     "sample_pictures",
     "style_sections",
 ]

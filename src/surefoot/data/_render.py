@@ -100,7 +100,7 @@ def _check_element(element: ElementTree.Element) -> None:
         attribute = _local(key)
         if attribute == "href" and not value.lstrip().startswith("#"):
             raise RefusedDrawingError(f"it refers to something outside itself ({value[:60]})")
-        if "\\" in value or _URL.search(value):
+        if "\\" in value or ("(" in value and _URL.search(value)):
             raise RefusedDrawingError(f"the attribute {attribute} refers to something outside itself ({value[:60]})")
         if attribute.startswith("on"):
             raise RefusedDrawingError(f"it has an event handler ({attribute})")
