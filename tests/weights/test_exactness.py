@@ -379,3 +379,33 @@ def test_a_full_disk_is_told_before_any_work(
     with pytest.raises(SurefootError, match=r"no room for .* bytes: No space left"):
         apply(TaskVector(base, tuned), tmp_path / "out.safetensors")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_selection_of_a_threshold_is_exact_with_and_without_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    from surefoot.weights import Inputs, _inputs
+    from surefoot.weights._checkpoint import Files
+
+    rng = np.random.default_rng(0)
+    for change in (rng.standard_normal(5000), rng.integers(-3, 4, 5000) * 0.5, np.zeros(5000), np.full(5000, -2.0)):
+        base = from_state({"w": np.zeros(5000, np.float32)}).tensors["w"]
+        tuned = from_state({"w": change.astype(np.float32)}).tensors["w"]
+        inputs = Inputs(name="w", shape=(5000,), sources=(base, tuned), labels=("t",), files=Files(), chunk=700)
+        ranks = [0, 1, 2499, 4998, 4999]
+        expected = list(np.sort(np.abs(change.astype(np.float32)))[ranks])
+        assert inputs.nth_magnitudes(0, ranks) == expected
+        with monkeypatch.context() as patch:
+            patch.setattr(_inputs, "SMALL", 0)
+            assert inputs.nth_magnitudes(0, ranks) == expected
+
+
+def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_five_thousand(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    bits = (rng.standard_normal(400_000) * 0.02).astype(np.float32).view(np.uint32) & 0xFFFF0000
+    base = bits.view(np.float32).astype(np.float64)
+    values = [base, *(base + rng.standard_normal(base.size) * 0.002 for _ in range(3))]
+    arrays = [(one.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32) for one in values]
+    first, *tuned = (from_state({"w": one}, label=str(number)) for number, one in enumerate(arrays))
+    out = apply(0.3 * sum(TaskVector(first, one) for one in tuned), tmp_path / "out.safetensors", dtype="BF16").path
+    exact = arrays[0] + 0.3 * sum(one.astype(np.float64) - arrays[0] for one in arrays[1:])
+    wanted = encode(exact, "BF16")[0].view(np.uint16)  # 64 bits rounded once: the test above compares it with fractions
+    assert (np.frombuffer(data(out), np.uint16) != wanted).mean() < 0.0002

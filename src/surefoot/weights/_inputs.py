@@ -13,6 +13,7 @@ from surefoot.weights._checkpoint import Array, Files, LowRank, Source
 from surefoot.weights._numbers import Bytes, Floats, decode, keep_mask, random_bits, stream_key
 from surefoot.weights._safetensors import BYTES, FLOATS
 
+SMALL = 1 << 22  # elements of a tensor up to which a threshold is selected from all of it at once
 CHUNK = 1 << 15  # elements: a few 32-bit buffers of it fit the second-level cache of today's processors
 
 
@@ -164,8 +165,13 @@ class Inputs:
         return self.total(products)
 
     def nth_magnitudes(self, index: int, ranks: list[int]) -> list[np.float32]:
-        """The |delta| at each rank of ascending order, exactly, in three passes with a fixed amount of memory."""
-        return [self._nth(index, rank) for rank in ranks] if self.size else [np.float32(0)] * len(ranks)
+        """The |delta| at each rank of ascending order, exactly, with a bounded amount of memory."""
+        if not self.size:
+            return [np.float32(0)] * len(ranks)
+        if self.size > SMALL:
+            return [self._nth(index, rank) for rank in ranks]
+        bits = np.concatenate([magnitude_bits(chunk.delta(index)) for chunk in self.chunks()])
+        return list(np.partition(bits, ranks)[ranks].view(np.float32))
 
     def _nth(self, index: int, rank: int) -> np.float32:
         # Radix selection: the bits of non-negative floats sort as their values do. 12, 12 and 8 bits a pass.

@@ -23,9 +23,20 @@ def _add(chunk: Chunk, change: Floats, scale: float) -> Floats:
     return _from(chunk.base, change, scale)
 
 
+def _times(values: Floats, weight: float) -> Floats:
+    # 0.3 has no exact 32-bit value, and neighbours of a half-way point would round the wrong way by its error: the
+    # product is taken with the nearest 32-bit value and with the rest, as if the weight had 48 bits.
+    near = values.dtype.type(weight)
+    product = values * near
+    rest = values.dtype.type(weight - float(near))
+    if rest:
+        product += values * rest
+    return product
+
+
 def _from(base: Floats, change: Floats, scale: float) -> Floats:
     # Where the change is zero, of either sign, the result has the very bits of the base, even of -0: x - (+0) is x.
-    negated = change * np.asarray(-scale, change.dtype)
+    negated = _times(change, -scale)
     negated += 0.0
     return np.subtract(base, negated, out=negated)
 
@@ -76,14 +87,14 @@ def edit(inputs: Inputs, *, terms: Sequence[tuple[float, int, int | None]]) -> K
             if start is not None:
                 back -= chunk.retreat(start)
             if mixed:
-                back *= np.asarray(coefficient, back.dtype)
+                back = _times(back, coefficient)
             total = back if total is None else np.add(total, back, out=total)
         return np.zeros_like(chunk.base) if total is None else total
 
     def finish(chunk: Chunk, back: Floats, weight: float) -> Floats:
         if pair is not None and 0.5 < weight <= 1 and chunk.raw[pair + 1] is not None:
             return _from(chunk.tuned(pair), back, 1 - weight)
-        step = back * np.asarray(weight, back.dtype)
+        step = _times(back, weight)
         if mixed or weight < 0:  # elsewhere a zero step is +0 already
             step += 0.0
         return np.subtract(chunk.base, step, out=step)
