@@ -53,11 +53,11 @@ class Pretrain(Step):
     data: Step
     model: str
     samples: int
-    batch: int = 128
-    learning_rate: float = 2e-3
+    batch: int = 32
+    learning_rate: float = 1e-3
     weight_decay: float = 0.1
     warmup: float = 0.1
-    augmentation: Augmentation = "colour"
+    augmentation: Augmentation = "shift"
     seed: int = 0
     threads: int = 1
     precision: Precision = "float32"

@@ -16,11 +16,13 @@ BATCH = 128
 
 def embed_images(loaded: LoadedModel, images: "NDArray[np.uint8]", *, batch: int = BATCH) -> "torch.Tensor":
     """Unit embeddings (n, dimension) of uint8 pictures (n, height, width, 3)."""
+    import torch
 
     def part(rows: slice) -> "torch.Tensor":
         prepared = normalized(resized(images[rows], loaded.pixels), loaded.pixels)
         return loaded.model.encode_image(prepared, normalize=True)
 
+    loaded.model.to(memory_format=torch.channels_last)
     return _in_batches(part, len(images), batch)
 
 

@@ -30,7 +30,7 @@ def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
     import torch
     import torch.nn.functional as F
 
-    batch = torch.as_tensor(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    batch = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
     height, width = batch.shape[-2:]
     if (height, width) != (pixels.size, pixels.size):
         scale = pixels.size / min(height, width)

@@ -2,6 +2,7 @@
 
 from surefoot.tasks._compare import compare_examples as compare_examples
 from surefoot.tasks._examples import write_examples as write_examples
+from surefoot.tasks._table_audit import audit_predictions as audit_predictions
 from surefoot.tasks._table_compare import BEST_ON_TEST as BEST_ON_TEST
 from surefoot.tasks._table_compare import BY_ACCURACY as BY_ACCURACY
 from surefoot.tasks._table_compare import BY_CVAR as BY_CVAR
@@ -14,7 +15,7 @@ from surefoot.tasks._zero_shot import Scores as Scores
 from surefoot.tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.tasks._zero_shot import check_templates as check_templates
 from surefoot.tasks._zero_shot import classification_measurements as classification_measurements
-from surefoot.tasks._zero_shot import logit_scale as logit_scale
+from surefoot.tasks._zero_shot import classify as classify
 
 __all__ = [
     "BEST_ON_TEST",
@@ -26,10 +27,11 @@ __all__ = [
     "TableComparison",
     "TableFits",
     "ZeroShot",
+    "audit_predictions",
     "check_templates",
     "classification_measurements",
+    "classify",
     "compare_examples",
     "flat_metrics",
-    "logit_scale",
     "write_examples",
 ]

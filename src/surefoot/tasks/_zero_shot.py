@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.data import count_images, load_images
 from surefoot.stats import wilson
 from surefoot.tasks._examples import write_examples
 
 if TYPE_CHECKING:
     import torch
 
+    from surefoot.models import LoadedModel
+
 TEMPLATES = ("{}",)
 BOOTSTRAP_REPLICATES = 1000
+FILES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,8 @@ class ZeroShot(Step):
     """Zero-shot classification of a model on a classification set, with prompt ensembling as in CLIP.
 
     `model` is a Step that gives a model artifact; `data` one whose directory holds `images.npy` (n, height, width, 3)
-    uint8, `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n names of the examples). Each template has `{}`
+    uint8 (or `files.json`, as an `ImageFolder` keeps), `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n
+    names of the examples). Each template has `{}`
     for the name of the class. `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
     label, prediction, score (1 where the first guess is right), rank of the label (from 1), probability of the
     prediction. Measures `top1`, `top5` and `mean_per_class_recall`, see `classification_measurements`.
@@ -40,23 +45,44 @@ class ZeroShot(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Embed, compare, and write what came out for every example."""
-        from surefoot.models import embed_classes, embed_images, load_model
+        from surefoot.models import load_model
 
         check_templates(self.templates)
-        data = inputs[self.data]
-        classes: list[str] = json.loads((data / "classes.json").read_text(encoding="utf-8"))
-        names: list[str] = json.loads((data / "ids.json").read_text(encoding="utf-8"))
-        labels = np.load(data / "labels.npy")
-        loaded = load_model(inputs[self.model])
-        head = embed_classes(loaded, classes, self.templates)
-        scores = Scores.of(embed_images(loaded, np.load(data / "images.npy")), head, labels, logit_scale(loaded))
-        write_examples(out, scores.columns(names, classes))
+        scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates)
+        write_examples(out, columns)
         return classification_measurements(scores, task=self.task, shift=self.shift)
+
+
+def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Scores, dict[str, Any]]":
+    """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
+    from surefoot.models import embed_classes
+
+    classes: list[str] = json.loads((data / "classes.json").read_text(encoding="utf-8"))
+    names: list[str] = json.loads((data / "ids.json").read_text(encoding="utf-8"))
+    head = embed_classes(loaded, classes, templates)
+    scale = float(loaded.model.logit_scale.detach().exp())
+    scores = Scores.of(_embedded(loaded, data), head, np.load(data / "labels.npy"), scale)
+    return scores, scores.columns(names, classes)
+
+
+def _embedded(loaded: "LoadedModel", data: Path) -> "torch.Tensor":
+    """Embeddings of a directory's array of pictures, or of its listed files, a batch of them in memory at a time."""
+    from surefoot.models import embed_images, embed_pictures
+
+    array = data / "images.npy"
+    if array.exists():
+        return embed_images(loaded, np.load(array, mmap_mode="r"))
+    import torch
+
+    starts = range(0, count_images(data), FILES_AT_ONCE)
+    rows = [range(start, min(start + FILES_AT_ONCE, count_images(data))) for start in starts]
+    return torch.cat([embed_pictures(loaded, load_images(data, part)) for part in rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """How each of n examples was classified: labels and predictions are class numbers, ranks count from 1.
+    `classes` is how many there are to choose from.
 
     `probability` is that of the prediction, by the softmax over the classes at the model's own temperature.
     """
@@ -65,6 +91,7 @@ class Scores:
     predictions: NDArray[np.int64]
     ranks: NDArray[np.int64]
     probability: NDArray[np.float64]
+    classes: int
 
     @staticmethod
     def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Scores":
@@ -77,7 +104,11 @@ class Scores:
         ranks = (logits >= own).sum(dim=1)
         probability, predictions = logits.softmax(dim=1).max(dim=1)
         return Scores(
-            labels=truth.numpy(), predictions=predictions.numpy(), ranks=ranks.numpy(), probability=probability.numpy()
+            labels=truth.numpy(),
+            predictions=predictions.numpy(),
+            ranks=ranks.numpy(),
+            probability=probability.numpy(),
+            classes=len(head),
         )
 
     def columns(self, names: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
@@ -98,8 +129,7 @@ def classification_measurements(scores: Scores, *, task: str, shift: str) -> lis
     `top5` is left out where there are five classes or fewer. The recall is the mean over the classes that occur. All
     are fractions from 0 to 1, their intervals 95 percent.
     """
-    classes = int(max(scores.labels.max(), scores.predictions.max())) + 1
-    shares = {"top1": scores.ranks == 1} | ({"top5": scores.ranks <= 5} if classes > 5 else {})
+    shares = {"top1": scores.ranks == 1} | ({"top5": scores.ranks <= 5} if scores.classes > 5 else {})
     measurements = [_share(name, hits, task, shift) for name, hits in shares.items()]
     return [*measurements, _recall(scores, task, shift)]
 
@@ -111,11 +141,6 @@ def check_templates(templates: Sequence[str]) -> None:
     for template in templates:
         if "{}" not in template:
             raise SurefootError(f"The template '{template}' has no {{}} for the name of the class.")
-
-
-def logit_scale(loaded: Any) -> float:
-    """The factor that a model's cosine similarities are multiplied with before the softmax."""
-    return float(loaded.model.logit_scale.detach().exp())
 
 
 def _share(metric: str, hits: NDArray[np.bool_], task: str, shift: str) -> Measurement:
