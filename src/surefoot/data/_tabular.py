@@ -74,7 +74,7 @@ class FileTable(Step):
         with database() as connection:
             names = load_file(connection, Path(self.path))
             for column in (self.label, *self.sensitive, *self.drop, *self.categorical):
-                _check_column(column, names, self.path)
+                check_column(column, names, self.path)
             self._select(connection, notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
@@ -167,7 +167,8 @@ def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, 
     return f"({quoted}::VARCHAR = '{literal}')"
 
 
-def _check_column(column: str, names: list[str], path: str) -> None:
+def check_column(column: str, names: list[str], path: str) -> None:
+    """Raise, with a hint, when a file has no such column."""
     if column not in names:
         near = get_close_matches(column, names, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names[:30])}."

@@ -97,7 +97,7 @@ def write_arrays(
     for place, column in enumerate(columns):
         values[place] = _read(connection, column, kinds[column.name])
     del values
-    names, codes = _groups(connection, sensitive, notes)
+    names, codes = group_rows(connection, sensitive, notes)
     np.save(out / "groups.npy", codes)
     np.save(out / "labels.npy", _plain(connection, "label__::UTINYINT").astype(np.uint8))
     np.save(out / "official.npy", _plain(connection, "test__::UTINYINT").astype(bool))
@@ -156,7 +156,7 @@ def _plain(connection: DuckDBPyConnection, expression: str) -> NDArray[Any]:
     return found.filled(np.nan) if isinstance(found, np.ma.MaskedArray) and found.mask.any() else np.asarray(found)
 
 
-def _groups(
+def group_rows(
     connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list[str]
 ) -> tuple[list[str], NDArray[np.uint16]]:
     """The intersections of the sensitive attributes that occur, in a fixed order, and each row's."""

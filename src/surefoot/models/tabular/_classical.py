@@ -118,8 +118,9 @@ def _features(shared: Mapping[str, Any], seed: int) -> Any:
 
 def _running_means(trees: Sequence[Any], part: NDArray[Any], counts: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     total, found = np.zeros(len(part)), {}
+    part = np.ascontiguousarray(part, np.float32)
     for number, tree in enumerate(trees, start=1):
-        total += tree.predict_proba(part)[:, 1]
+        total += tree.tree_.predict(part)[:, 1]
         if number in counts:
             found[number] = (total / number).astype(np.float32)
     return found

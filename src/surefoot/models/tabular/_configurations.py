@@ -121,15 +121,21 @@ def full_grid(learner: str) -> tuple[Configuration, ...]:
 
 
 def random_configurations(learner: str, budget: int, seed: int) -> tuple[Configuration, ...]:
-    """`budget` different configurations drawn from the grid, or all of it when it has no more; in the grid's order."""
+    """`budget` different configurations drawn from the grid, or all of it when it has no more; in the grid's order.
+
+    Ensembles are drawn with all their lengths (`n_estimators`), which cost no more than the longest.
+    """
     if budget < 1:
         raise SurefootError(f"The budget must be at least one configuration, got {budget}.")
-    total = size_of_grid(learner)
-    if budget >= total:
-        return full_grid(learner)
-    chosen = np.sort(np.random.default_rng([seed, total]).choice(total, budget, replace=False))
     grid = full_grid(learner)
-    return tuple(grid[place] for place in chosen)
+    if budget >= len(grid):
+        return grid
+    # The lengths of an ensemble stand beside each other, in every grid that has them.
+    lengths = max(len(axes.get("n_estimators", ("",))) for axes in _axes(learner))
+    ensembles = len(grid) // lengths
+    drawn = np.random.default_rng([seed, len(grid)]).choice(ensembles, -(-budget // lengths), replace=False)
+    chosen = [grid[ensemble * lengths + place] for ensemble in drawn for place in range(lengths)]
+    return tuple(sorted(chosen[:budget], key=grid.index))
 
 
 def configuration(values: Mapping[str, Value]) -> Configuration:

@@ -1,0 +1,95 @@
+"""What the comparisons of a sweep say, averaged over splits, and over tables: the numbers behind claims and figures."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from surefoot.core import Observation, Results, SurefootError, Verdict, verdict_above, verdict_below
+from surefoot.data import PublicTable, Table
+from surefoot.stats import t_quantile
+from surefoot.tasks import TableComparison
+
+Z = 1.959964
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """A mean with its standard error (None: not known), over `n` values."""
+
+    value: float
+    stderr: float | None
+    n: int
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the 95 percent interval."""
+        return None if self.stderr is None else self.value - Z * self.stderr
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the 95 percent interval."""
+        return None if self.stderr is None else self.value + Z * self.stderr
+
+
+def name_of(table: Table) -> str:
+    """The name of a public table, or of the user's file."""
+    return table.name if isinstance(table, PublicTable) else Path(table.path).stem
+
+
+def table_of(observation: Observation) -> str:
+    """The name of the table that an observation of a comparison is on."""
+    step = observation.step
+    if not isinstance(step, TableComparison):
+        raise SurefootError(f"{type(step).__name__} is not a comparison of learners on a table.")
+    return name_of(step.fits[0].design.table)
+
+
+def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str, Pooled]:
+    """One measurement of the comparisons for each table, averaged over its splits.
+
+    The standard error joins what the test rows leave open (their bootstrap, which splits of one table share) with the
+    spread between splits: sqrt(mean(stderr^2) + variance / splits). It is on the safe side.
+    """
+    found: dict[str, list[Observation]] = {}
+    for observation in results.select(TableComparison, metric=metric, group=group, shift=shift):
+        found.setdefault(table_of(observation), []).append(observation)
+    return {name: _over_splits(observations) for name, observations in found.items()}
+
+
+def over_tables(parts: Iterable[Pooled]) -> Pooled:
+    """The plain mean over tables, each with its own standard error. Raises when there is none."""
+    known = list(parts)
+    if not known:
+        raise SurefootError("No comparison in the store has this measurement: run the study first.")
+    errors = [part.stderr for part in known if part.stderr is not None]
+    stderr = sum(error**2 for error in errors) ** 0.5 / len(known) if len(errors) == len(known) else None
+    return Pooled(value=sum(part.value for part in known) / len(known), stderr=stderr, n=len(known))
+
+
+def spread_over(values: Sequence[float]) -> Pooled:
+    """The mean of values that stand each for a table or learner, with the standard error of their spread (t)."""
+    n = len(values)
+    if n < 2:
+        raise SurefootError(f"An interval over tables needs at least two of them, and {n} is there.")
+    mean = sum(values) / n
+    stderr = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5
+    return Pooled(value=mean, stderr=stderr * t_quantile(0.95, n - 1) / Z, n=n)
+
+
+def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False) -> Verdict:
+    """The verdict on 'the mean is above (below) the bound'."""
+    if pooled.low is None or pooled.high is None:
+        raise SurefootError("This mean has no interval.")
+    decide = verdict_below if below else verdict_above
+    return decide(pooled.value, pooled.low, pooled.high, pooled.n, bound=bound, detail=detail)
+
+
+def _over_splits(observations: Sequence[Observation]) -> Pooled:
+    values = [each.value for each in observations]
+    mean = sum(values) / len(values)
+    between = sum((value - mean) ** 2 for value in values) / (len(values) - 1) if len(values) > 1 else 0.0
+    errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
+    if not errors:
+        return Pooled(value=mean, stderr=(between / len(values)) ** 0.5 if len(values) > 1 else None, n=len(values))
+    within = sum(error**2 for error in errors) / len(errors)
+    return Pooled(value=mean, stderr=(within + between / len(values)) ** 0.5, n=len(values))

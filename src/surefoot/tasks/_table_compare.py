@@ -1,0 +1,294 @@
+"""Compare learners on one split: chosen on validation, reported on test, with the test rows resampled together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.data import Part, open_design
+from surefoot.models.tabular import LEARNERS
+from surefoot.stats import LEAST_ROWS, resample_accuracies
+from surefoot.tasks._table_fits import TableFits, write_columns
+
+Floats = NDArray[np.float64]
+Columns = Mapping[str, NDArray[Any]]
+
+BY_ACCURACY, BY_WORST_GROUP, BY_CVAR = "chosen by accuracy", "chosen by worst group", "chosen by CVaR"
+BEST_ON_TEST = "best on test (the paper's rule)"
+_CRITERIA = {
+    BY_ACCURACY: ("validation_accuracy", 1),
+    BY_WORST_GROUP: ("validation_worst_group_accuracy", 1),
+    BY_CVAR: ("validation_cvar", -1),
+}
+_REPORTED = ("accuracy_disparity", "demographic_parity", "equalised_odds", "calibration_error")
+PAIRS = {
+    "accuracy ~ worst-group accuracy": ("accuracy", "worst_group_accuracy"),
+    "CVaR ~ CVaR-DORO": ("cvar", "cvar_doro"),
+    "demographic parity ~ equalised odds": ("demographic_parity", "equalised_odds"),
+    "accuracy ~ CVaR": ("accuracy", "cvar"),
+    "accuracy ~ demographic parity": ("accuracy", "demographic_parity"),
+}
+NEAR = 0.02
+_TRADE_OFFS = tuple(np.linspace(0, 1, 5).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableComparison(Step):
+    """All fits on one design: what each learner and family reaches, how they differ, and what the choice depends on.
+
+    It keeps all configurations in one `configurations.parquet`. Measurements have the learner, the family or the pair
+    of families in `group` and the rule of choice in `shift`; standard errors are of `replicates` bootstrap samples of
+    the test rows within groups, the same for all that is compared. Raises `SurefootError` for fits of other designs.
+    """
+
+    fits: tuple[TableFits, ...]
+    replicates: int = 1000
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Compare; every configuration that was fitted in full takes part."""
+        designs = {fit.design.key for fit in self.fits}
+        if len(designs) != 1:
+            raise SurefootError(f"A comparison is of fits on one design, got {len(designs)}.")
+        table = _gather([inputs[fit] / "configurations.parquet" for fit in self.fits])
+        write_columns(out / "configurations.parquet", table)
+        full = {name: column[table["share"] == 1] for name, column in table.items()}
+        test = open_design(inputs[self.fits[0].design]).test
+        board = _Board.of(full, [inputs[fit] / "scores.npz" for fit in self.fits], test, self.replicates)
+        found = [
+            *_reached(full, board),
+            *_differences(full, board),
+            *_frontiers(full, board),
+            *_cvar_costs(full, board),
+        ]
+        return [*found, *_correlations(full), *_sensitivity(full), *_costs(table)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Board:
+    """Bootstrap draws of test accuracy and worst-group accuracy: (replicates, chosen) by row of the table."""
+
+    place: Mapping[int, int]
+    draws: Mapping[str, Floats]
+    n: int
+
+    @staticmethod
+    def of(full: Columns, scores: Sequence[Path], test: Part, replicates: int) -> _Board:
+        rows = sorted({row for members in _parties(full).values() for row in _candidates(full, members)})
+        kept = [np.load(path) for path in scores]
+        correct = np.stack([_correct(kept[full["fit"][row]], int(full["place"][row]), test) for row in rows])
+        codes = np.asarray(test.g)
+        sizes = np.bincount(codes)
+        overall, by_group = resample_accuracies(correct, codes, len(sizes), replicates=replicates)
+        large = sizes >= LEAST_ROWS
+        worst = by_group[:, :, large].min(axis=2) if large.any() else np.full_like(overall, np.nan)
+        draws = {"accuracy": overall, "worst_group_accuracy": worst}
+        return _Board(place={row: at for at, row in enumerate(rows)}, draws=draws, n=len(codes))
+
+    def of_row(self, metric: str, row: int) -> Floats:
+        """The draws of one configuration."""
+        return self.draws[metric][:, self.place[row]]
+
+
+def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """The configurations of all fits in one table, with the number of the fit that each is of."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET preserve_insertion_order=true")
+        tables = [connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy() for path in paths]
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    gathered = {name: np.concatenate([_column(table, name) for table in tables]) for name in names}
+    return gathered | {"fit": np.repeat(np.arange(len(tables)), [len(table["place"]) for table in tables])}
+
+
+def _column(table: Mapping[str, Any], name: str) -> NDArray[Any]:
+    values = table.get(name)
+    if values is None:
+        return np.full(len(table["place"]), np.nan)
+    return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) and values.mask.any() else np.asarray(values)
+
+
+def _parties(full: Columns) -> dict[str, NDArray[np.intp]]:
+    """The rows of each learner, and of each family of learners."""
+    learners = list(dict.fromkeys(full["learner"].tolist()))
+    found = {name: np.flatnonzero(full["learner"] == name) for name in learners}
+    families = dict.fromkeys(LEARNERS[name].family for name in learners)
+    for family in families:
+        members = [name for name in learners if LEARNERS[name].family == family]
+        found[f"family: {family}"] = np.flatnonzero(np.isin(full["learner"], members))
+    return found
+
+
+def _choose(full: Columns, rows: NDArray[np.intp], values: NDArray[Any], sign: int = 1) -> int | None:
+    """The row with the highest (sign -1: lowest) value, or None when none is known."""
+    known = rows[np.isfinite(values[rows].astype(np.float64))]
+    return int(known[np.argmax(sign * values[known])]) if len(known) else None
+
+
+def _by_rule(full: Columns, rows: NDArray[np.intp], rule: str) -> int | None:
+    name, sign = _CRITERIA[rule]
+    return _choose(full, rows, full[name], sign) if name in full else None
+
+
+def _weighted(full: Columns, part: str, weight: float) -> Floats:
+    return weight * full[f"{part}_accuracy"] + (1 - weight) * full[f"{part}_worst_group_accuracy"]
+
+
+def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[int]:
+    """Every row that some rule chooses."""
+    chosen = [_by_rule(full, rows, rule) for rule in _CRITERIA]
+    chosen += [_choose(full, rows, _weighted(full, "validation", weight)) for weight in _TRADE_OFFS]
+    chosen += [_choose(full, rows, full[f"test_{metric}"]) for metric in ("accuracy", "worst_group_accuracy")]
+    return [row for row in chosen if row is not None]
+
+
+def _correct(scores: Any, place: int, test: Part) -> NDArray[np.bool_]:
+    return (scores["test"][place] >= 0.5) == (np.asarray(test.y) == 1)
+
+
+def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
+    """What each learner and family reaches on test under each rule of choice."""
+    for party, rows in _parties(full).items():
+        for rule in (BY_ACCURACY, BY_WORST_GROUP):
+            row = _by_rule(full, rows, rule)
+            if row is not None:
+                yield from _row_measured(full, board, row, (party, rule))
+        for metric in board.draws:
+            row = _choose(full, rows, full[f"test_{metric}"])
+            if row is not None:
+                value = float(full[f"test_{metric}"][row])
+                yield _with_draws(metric, value, board.of_row(metric, row), board, at=(party, BEST_ON_TEST))
+        yield Measurement(metric="configurations", value=len(rows), n=len(rows), group=party)
+
+
+def _row_measured(full: Columns, board: _Board, row: int, at: tuple[str, str]) -> Iterator[Measurement]:
+    for metric in board.draws:
+        value = full[f"test_{metric}"][row]
+        if np.isfinite(value):
+            yield _with_draws(metric, value, board.of_row(metric, row), board, at=at)
+    for metric in _REPORTED:
+        value = full.get(f"test_{metric}", np.full(len(full["place"]), np.nan))[row]
+        if np.isfinite(value):
+            yield Measurement(metric=metric, value=float(value), n=board.n, group=at[0], shift=at[1])
+
+
+def _with_draws(metric: str, value: float, draws: Floats, board: _Board, *, at: tuple[str, str]) -> Measurement:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Measurement(
+        metric=metric,
+        value=float(value),
+        n=board.n,
+        stderr=float(draws.std(ddof=1)),
+        low=min(float(low), float(value)),
+        high=max(float(high), float(value)),
+        group=at[0],
+        shift=at[1],
+    )
+
+
+def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
+    prefix = "family: "
+    return {name.removeprefix(prefix): rows for name, rows in _parties(full).items() if name.startswith(prefix)}
+
+
+def _differences(full: Columns, board: _Board) -> Iterator[Measurement]:
+    """Trees minus each other family, each by its best configuration on validation, on the same resampled rows."""
+    families = _families(full)
+    for other in families.keys() - {"trees"} if "trees" in families else ():
+        for rule, metrics in ((BY_ACCURACY, ("accuracy",)), (BY_WORST_GROUP, ("worst_group_accuracy",))):
+            first, second = _by_rule(full, families["trees"], rule), _by_rule(full, families[other], rule)
+            for metric in metrics if first is not None and second is not None else ():
+                value = float(full[f"test_{metric}"][first] - full[f"test_{metric}"][second])
+                draws = board.of_row(metric, int(first or 0)) - board.of_row(metric, int(second or 0))
+                yield _with_draws(f"difference in {metric}", value, draws, board, at=(f"trees - {other}", rule))
+
+
+def _frontiers(full: Columns, board: _Board) -> Iterator[Measurement]:
+    """Trees minus each other family in w * accuracy + (1 - w) * worst group, chosen at each w, averaged over w.
+
+    This is the mean width between the two convex hulls of the paper's frontier, in the directions that matter.
+    """
+    families = _families(full)
+    for other in families.keys() - {"trees"} if "trees" in families else ():
+        values, draws = [], []
+        for weight in _TRADE_OFFS:
+            goal = _weighted(full, "validation", weight)
+            pair = [_choose(full, families[name], goal) for name in ("trees", other)]
+            if None in pair:
+                continue
+            test = _weighted(full, "test", weight)
+            drawn = [_drawn(board, int(row or 0), weight) for row in pair]
+            values.append(test[pair[0]] - test[pair[1]])
+            draws.append(drawn[0] - drawn[1])
+        if values:
+            mean = float(np.mean(values))
+            yield _with_draws("frontier difference", mean, np.mean(draws, axis=0), board, at=(f"trees - {other}", ""))
+
+
+def _drawn(board: _Board, row: int, weight: float) -> Floats:
+    return weight * board.of_row("accuracy", row) + (1 - weight) * board.of_row("worst_group_accuracy", row)
+
+
+def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:
+    """Worst-group accuracy lost when a family is chosen by CVaR in place of accuracy."""
+    for family, rows in _families(full).items():
+        known = rows[np.isfinite(full["validation_cvar"][rows])] if "validation_cvar" in full else rows[:0]
+        pair = [_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR)] if len(known) else [None]
+        if None in pair or any(row not in board.place for row in pair):
+            continue
+        by_accuracy, by_cvar = (int(row or 0) for row in pair)
+        metric = "worst_group_accuracy"
+        value = float(full[f"test_{metric}"][by_accuracy] - full[f"test_{metric}"][by_cvar])
+        draws = board.of_row(metric, by_accuracy) - board.of_row(metric, by_cvar)
+        yield _with_draws("lost by choosing CVaR", value, draws, board, at=(f"family: {family}", BY_CVAR))
+
+
+def _correlations(full: Columns) -> Iterator[Measurement]:
+    """Pearson correlations between metrics over the configurations of each learner that has at least eight."""
+    for learner in dict.fromkeys(full["learner"].tolist()):
+        rows = full["learner"] == learner
+        for pair, (first, second) in PAIRS.items():
+            x, y = (full.get(f"test_{name}", np.full(len(rows), np.nan))[rows] for name in (first, second))
+            known = np.isfinite(x) & np.isfinite(y)
+            if known.sum() >= 8 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0:
+                value = float(np.corrcoef(x[known], y[known])[0, 1])
+                yield Measurement(metric="correlation", value=value, n=int(known.sum()), group=learner, shift=pair)
+
+
+def _sensitivity(full: Columns) -> Iterator[Measurement]:
+    """How much depends on the configuration: the share near the best, and the best of k chosen on validation."""
+    for party, rows in _parties(full).items():
+        test, goal = (full[f"{part}_worst_group_accuracy"][rows] for part in ("test", "validation"))
+        known = np.isfinite(test) & np.isfinite(goal)
+        if not known.any():
+            continue
+        test, goal = test[known], goal[known]
+        near = float(np.mean(test >= test.max() - NEAR))
+        yield Measurement(metric="share near the best", value=near, n=len(test), group=party)
+        for k in [2**power for power in range(int(math.log2(len(test))) + 1)]:
+            value = best_of(test, goal, k)
+            yield Measurement(
+                metric="worst_group_accuracy", value=value, n=k, group=party, shift="best of random", replicate=k
+            )
+
+
+def best_of(test: Floats, goal: Floats, k: int) -> float:
+    """The expected `test` of the one with the highest `goal` among k of them drawn without replacement, exactly."""
+    n = len(goal)
+    ordered = test[np.argsort(-goal, kind="stable")]
+    weights = np.array([math.comb(n - rank - 1, k - 1) for rank in range(n)], dtype=object)
+    return float(np.dot(ordered, (weights / math.comb(n, k)).astype(np.float64)))
+
+
+def _costs(table: Columns) -> Iterator[Measurement]:
+    """CPU seconds a configuration, by learner: all that was spent over all that was asked."""
+    for learner in dict.fromkeys(table["learner"].tolist()):
+        spent = table["cpu_seconds"][table["learner"] == learner]
+        yield Measurement(metric="cpu_seconds_each", value=float(spent.mean()), n=len(spent), group=learner)
