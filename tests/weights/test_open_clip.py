@@ -1,0 +1,71 @@
+"""An OpenCLIP model is patched as the how-to says, and loads again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from surefoot.weights import Score, TaskVector, apply, apply_to, lerp, loaded, open_checkpoint, patching, search, verify
+
+
+def tower(seed: int) -> torch.nn.Module:
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    torch.manual_seed(seed)
+    vision = CLIPVisionCfg(layers=2, width=32, head_width=16, image_size=32, patch_size=8)
+    text = CLIPTextCfg(context_length=8, vocab_size=64, width=32, heads=2, layers=2)
+    return CLIP(16, vision, text)
+
+
+def test_an_open_clip_model_is_patched_searched_written_and_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip")
+    base, tuned = tower(0), tower(0)
+    with torch.no_grad():
+        for parameter in tuned.visual.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    for name, one in (("base", base), ("tuned", tuned)):
+        save_file(
+            {key: value.contiguous() for key, value in one.state_dict().items()}, tmp_path / f"{name}.safetensors"
+        )
+    first, second = (loaded(open_checkpoint(tmp_path / f"{name}.safetensors")) for name in ("base", "tuned"))
+    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        goal = (base.visual(image) + tuned.visual(image)) / 2
+    model = tower(1)
+
+    def build(vector: TaskVector) -> torch.nn.Module:
+        apply_to(vector, model)
+        return model
+
+    def validate(model: torch.nn.Module) -> dict[str, Score]:
+        with torch.no_grad():
+            gap = float((model.visual(image) - goal).norm())
+        return {"new": Score(value=1 / (1 + gap), n=100), "old": Score(value=0.5, n=100)}
+
+    found = search(TaskVector(first, second), np.linspace(0, 1, 11), validate, patching(["new"], ["old"]), build=build)
+    assert found.chosen is not None and 0.3 <= found.chosen.coefficients[0] <= 0.7
+    alpha = found.chosen.coefficients[0]
+    disk = [open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "tuned")]
+    path = apply(lerp(disk[0], disk[1], alpha), tmp_path / "patched.safetensors").path
+    build(alpha * TaskVector(first, second))
+    written = open_checkpoint(path)
+    again = tower(2)
+    apply_to(TaskVector(written), again)
+    states = model.state_dict(), again.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert all(torch.equal(states[1][name], value) for name, value in base.state_dict().items() if "visual" not in name)
+    assert verify(path).holds
+
+
+def test_help_is_printed_without_the_numerics() -> None:
+    code = (
+        "import sys\nfrom surefoot.cli import main\nsys.argv = ['surefoot', 'weights', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([n for n in ('torch', 'numpy', 'scipy') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "negate" in done.stdout and done.stdout.strip().endswith("[]")
