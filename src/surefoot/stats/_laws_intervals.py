@@ -63,7 +63,7 @@ def intervals(
     `profile`: the values at which the residual sum of squares, all else refitted, rises by the t quantile squared
     times the variance (Bates and Watts 1988, chapter 6); t for coefficients of columns that depend on x.
     `wild`: residuals with random signs, one sign a cluster (Webb's six points below 12 clusters), with t calibration
-    (Cameron, Gelbach and Miller 2008). `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
+    (Cameron, Gelbach and Miller 2008); one or two points below the nominal level under 20 points. `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
     `auto`: pairs for Huber's loss, wild for clusters of runs, else t for a power law and profile for other forms.
     A bootstrap over fewer than 6 independent runs is refused: the t interval is given and `note` says so.
     """
@@ -223,7 +223,7 @@ def _wild(law: Law, replicates: int, seed: int) -> tuple[Floats, Floats]:
     log_e, slopes = jacobian(law.problem, law.params[None, :])
     gap = law.problem.log_y - log_e[0]
     clustered = int(law.clusters.max()) + 1 < law.n
-    flips = gap / np.sqrt(1 - _leverage(slopes[0], law.weights, clustered))
+    flips = gap / (1 - _leverage(slopes[0], law.weights, clustered))
     generator = np.random.default_rng(seed)
     # Chunks that stay in the cache of the processor: ten thousand points are ten times faster so.
     rows = max(1, 400_000 // law.n)
@@ -271,19 +271,20 @@ def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[
 
 
 def _robust_errors(law: Law, params: Floats, target: Floats) -> Floats:
-    """Cluster-robust standard errors (B, p) in the user map (CR1; HC1 when each point is its own run)."""
+    """Cluster-robust standard errors (B, p) in the user map (CR1; HC3 when each point is its own run)."""
     matrix, _ = user_map(law.problem)
     if _straight(law):
         slopes = jacobian(law.problem, law.params[None, :])[1]
         log_e = params @ slopes[0].T
     else:
         log_e, slopes = jacobian(law.problem, params)
-    pull = law.weights * (target - log_e)
+    runs = int(law.clusters.max()) + 1
+    leverage = _leverage(jacobian(law.problem, law.params[None, :])[1][0], law.weights, runs < law.n)
+    pull = law.weights * (target - log_e) / (1 - leverage)
     curvature = np.matmul((slopes * law.weights[:, None]).transpose(0, 2, 1), slopes)
     inverse = np.linalg.pinv(curvature, rcond=1e-13, hermitian=True)
     meat = _meat(slopes, pull, law.clusters)
-    runs = int(law.clusters.max()) + 1
-    correction = runs / (runs - 1) * (law.n - 1) / max(law.n - law.problem.size, 1)
+    correction = runs / (runs - 1) * (law.n - 1) / max(law.n - law.problem.size, 1) if runs < law.n else 1.0
     spread = matrix @ inverse @ meat @ inverse @ matrix.T * correction
     variance: Floats = np.einsum("bii->bi", spread)
     return np.asarray(np.sqrt(np.maximum(variance, 0)), dtype=np.float64)
