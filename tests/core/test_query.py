@@ -262,7 +262,7 @@ def test_an_artifact_that_vanishes_while_it_is_read_is_left_out(
     make(Number(value=1.0), Number(value=2.0))
     stamps = Store.stamps
 
-    def late(of: Store) -> dict[Path, int]:
+    def late(of: Store) -> dict[str, tuple[str, int]]:
         found = stamps(of)
         shutil.rmtree(store.path(Number(value=2.0)), ignore_errors=True)
         return found

@@ -55,11 +55,11 @@ def connect(store: Store) -> "DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect()
-    stamps = {path.name: (path, stamp) for path, stamp in store.stamps().items()}
+    stamps = store.stamps()
     _load_index(connection, store)
     indexed = dict(connection.execute("SELECT step, stamp FROM artifacts").fetchall())
     _forget(connection, {key for key, stamp in indexed.items() if key not in stamps or stamps[key][1] != stamp})
-    fresh = {path: stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
+    fresh = {Path(path): stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
     _load(connection, fresh)
     if len(fresh) > COMPACT_ABOVE:
         # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.

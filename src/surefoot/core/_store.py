@@ -1,6 +1,7 @@
 """The store: a directory of immutable artifacts, one for each Step that was made."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,15 +44,18 @@ class Store:
 
     def made(self) -> dict[str, Path]:
         """Every published artifact by its key."""
-        return {path.name: path for path in self.stamps()}
+        return {key: Path(path) for key, (path, _) in self.stamps().items()}
 
-    def stamps(self) -> dict[Path, int]:
-        """Every published artifact and when it was made (nanoseconds): another stamp, another artifact."""
+    def stamps(self) -> dict[str, tuple[str, int]]:
+        """The path of every published artifact and when it was made (nanoseconds), by key.
+
+        Another stamp is another artifact. Plain text: paths as objects would take most of the time of a question.
+        """
         found = {}
-        for path in self._entries():
-            if _IS_KEY(path.name):
+        for kind in self._kinds():
+            for key in filter(_IS_KEY, os.listdir(kind)):  # noqa: PTH208
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    found[path] = (path / STEP).stat().st_mtime_ns
+                    found[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{STEP}").st_mtime_ns  # noqa: PTH116
         return found
 
     def failures(self) -> dict[str, Path]:
@@ -92,11 +96,12 @@ class Store:
         return Artifact(self.path(step))
 
     def _entries(self) -> Iterator[Path]:
-        if not self.root.is_dir():
-            return
-        for kind in self.root.iterdir():
-            if not kind.name.startswith(".") and kind.is_dir():
-                yield from kind.iterdir()
+        for kind in self._kinds():
+            yield from kind.iterdir()
+
+    def _kinds(self) -> list[Path]:
+        here = self.root.iterdir() if self.root.is_dir() else ()
+        return [kind for kind in here if not kind.name.startswith(".") and kind.is_dir()]
 
 
 @dataclass(frozen=True)
