@@ -10,7 +10,7 @@ X = np.geomspace(1, 1e4, 12)
 
 
 def coverage(
-    form: str, method: str, truth: dict[str, float], noise: float, replicates: int, x: np.ndarray = X
+    form: str, method: str, truth: dict[str, float], noise: float, *, replicates: int, x: np.ndarray = X
 ) -> dict[str, float]:
     generator = np.random.default_rng(11)
     curve = truth.get("floor", 0.0) + truth["coefficient"] * x ** -truth["exponent"]
@@ -34,17 +34,17 @@ def test_t_intervals_of_a_power_law_are_those_of_statsmodels() -> None:
 
 def test_coverage_of_t_and_wild_bootstrap_intervals_of_a_power_law() -> None:
     truth = {"exponent": 0.2, "coefficient": 3.0}
-    for value in coverage("power", "t", truth, 0.05, 2500).values():
+    for value in coverage("power", "t", truth, 0.05, replicates=2500).values():
         assert 0.94 <= value <= 0.96
     # Over 3,000 other samples: 0.950 for the exponent and 0.941 for the coefficient; 0.937 and 0.926 with 12 points.
-    for value in coverage("power", "wild", truth, 0.05, 600, np.geomspace(1, 1e4, 30)).values():
+    for value in coverage("power", "wild", truth, 0.05, replicates=600, x=np.geomspace(1, 1e4, 30)).values():
         assert 0.92 <= value <= 0.97
 
 
 def test_coverage_of_profile_intervals_with_a_floor_where_t_fails() -> None:
     truth = {"exponent": 0.2, "coefficient": 3.0, "floor": 0.02}
-    profile = coverage("power+floor", "profile", truth, 0.03, 80)
-    t = coverage("power+floor", "t", truth, 0.03, 80)
+    profile = coverage("power+floor", "profile", truth, 0.03, replicates=80)
+    t = coverage("power+floor", "t", truth, 0.03, replicates=80)
     assert profile["floor"] >= 0.92
     assert profile["exponent"] >= 0.92
     assert t["floor"] < 0.8

@@ -63,7 +63,8 @@ def intervals(
     `profile`: the values at which the residual sum of squares, all else refitted, rises by the t quantile squared
     times the variance (Bates and Watts 1988, chapter 6); t for coefficients of columns that depend on x.
     `wild`: residuals with random signs, one sign a cluster (Webb's six points below 12 clusters), with t calibration
-    (Cameron, Gelbach and Miller 2008); one or two points below the nominal level under 20 points. `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
+    (Cameron, Gelbach and Miller 2008); one or two points below the nominal level under 20 points.
+    `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
     `auto`: pairs for Huber's loss, wild for clusters of runs, else t for a power law and profile for other forms.
     A bootstrap over fewer than 6 independent runs is refused: the t interval is given and `note` says so.
     """
