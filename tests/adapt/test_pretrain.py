@@ -11,11 +11,26 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import open_clip
 import pytest
+import torch
+from scipy.special import log_softmax
 
-from surefoot.adapt import Pretrain, _loop
+from surefoot.adapt import Batches, Pretrain, _loop, read_captions, read_pairs
+from surefoot.adapt._pretrain import contrastive_loss
 from surefoot.core import Measurement, SurefootError
-from surefoot.models import count_gmacs, embed_classes, embed_images, load_model
+from surefoot.models import (
+    Pixels,
+    RestrictedTokenizer,
+    build,
+    count_gmacs,
+    embed_classes,
+    embed_images,
+    ladder_config,
+    load_model,
+    normalized,
+    vocabulary_of,
+)
 
 SCRIPT = Path(__file__).with_name("train_shapes.py")
 
@@ -108,6 +123,28 @@ def test_a_training_killed_twice_ends_with_the_same_bits(
     assert bits(tmp_path) == bits(unbroken[0])
     whole = [json.loads((path / "work/part/history.json").read_text())["rows"] for path in (tmp_path, unbroken[0])]
     assert whole[0] == whole[1]
+
+
+def test_the_loss_of_a_step_is_openclips_loss_on_the_batch_of_that_step(shapes: ModuleType, tmp_path: Path) -> None:
+    shapes.write_shapes(tmp_path / "data")
+    captions = read_captions(tmp_path / "data")
+    vocabulary = vocabulary_of(text for texts in captions for text in texts)
+    config = ladder_config("rn-4", vocabulary_size=len(vocabulary) + 1)
+    tokenizer, pixels = RestrictedTokenizer(vocabulary, 16), Pixels(size=32)
+    batches = Batches(pairs=read_pairs(tmp_path / "data", captions, tokenizer, pixels), size=12, seed=3)
+    model = build(config).eval()
+    step = replace(shapes.SHORT, augmentation="none", seed=3)
+    images, tokens = batches.at(7)
+    with torch.no_grad():
+        ours = contrastive_loss(step, model, batches, pixels)(7)
+        scale = model.logit_scale.exp()
+        features = model.encode_image(normalized(images, pixels), normalize=True)
+        words = model.encode_text(tokens, normalize=True)
+        theirs = open_clip.ClipLoss()(features, words, scale)
+    logits = (scale * features @ words.T).double().detach().numpy()
+    by_hand = -(np.diag(log_softmax(logits, axis=0)).mean() + np.diag(log_softmax(logits, axis=1)).mean()) / 2
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert ours.item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_another_seed_gives_another_model(

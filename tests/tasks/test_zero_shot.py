@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
 
+from surefoot.cli._evaluate import evaluate
 from surefoot.core import Inputs, Store, SurefootError
 from surefoot.data import ClassificationSet, Drawings, TrainingPairs
 from surefoot.models import (
@@ -158,34 +159,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def evaluate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    code = "from surefoot.cli import main; main()"
-    command = [sys.executable, "-c", code, "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_evaluate_gives_the_numbers_of_the_step(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_evaluate_gives_the_numbers_of_the_step(
+    store: Store, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "templates.txt").write_text("{}\na {}\n")
-    arguments = ("--model", store.path(MODEL), "--images", folder, "--format", "json", "--examples", tmp_path)
-    done = evaluate(*arguments, "--templates", tmp_path / "templates.txt")
-    assert done.returncode == 0, done.stderr
+    evaluate(
+        model=str(store.path(MODEL)),
+        images=folder,
+        templates=tmp_path / "templates.txt",
+        examples=tmp_path / "examples",
+        format="json",
+    )
     (tmp_path / "step").mkdir()
     expected = {one.metric: one.value for one in STEP.make(tmp_path / "step", Inputs(store))}
-    assert {row["metric"]: row["value"] for row in json.loads(done.stdout)} == pytest.approx(expected)
-    assert duckdb.read_parquet(str(tmp_path / "examples.parquet")).fetchall()[0][0]
+    told = {row["metric"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    assert told == pytest.approx(expected)
+    assert len(duckdb.read_parquet(str(tmp_path / "examples" / "examples.parquet")).fetchall()) == 21
 
 
-def test_evaluate_says_in_one_line_what_is_wrong(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_evaluate_says_what_is_wrong(store: Store, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "classes.tsv").write_text("name\tclass\nred square\tred square\n")
-    mistakes = {
-        "nothing is downloaded": ("--model", "RN50", "--images", folder),
-        "There is no checkpoint": ("--model", "RN50", "--images", folder, "--pretrained", tmp_path / "no.pt"),
-        "is not a model": ("--model", folder, "--images", folder),
-        "does not exist": ("--model", store.path(MODEL), "--images", tmp_path / "nowhere"),
-        "has no row for": ("--model", store.path(MODEL), "--images", folder, "--classes", tmp_path / "classes.tsv"),
-    }
-    for message, arguments in mistakes.items():
-        done = evaluate(*arguments)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert message in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    own = str(store.path(MODEL))
+    with pytest.raises(SurefootError, match="nothing is downloaded"):
+        evaluate(model="RN50", images=folder)
+    with pytest.raises(SurefootError, match="There is no checkpoint"):
+        evaluate(model="RN50", images=folder, pretrained=tmp_path / "no.pt")
+    with pytest.raises(SurefootError, match="has its own weights: leave out --pretrained"):
+        evaluate(model=own, images=folder, pretrained=tmp_path / "no.pt")
+    with pytest.raises(SurefootError, match="is not a model"):
+        evaluate(model=str(folder), images=folder)
+    with pytest.raises(SurefootError, match="does not exist"):
+        evaluate(model=own, images=tmp_path / "nowhere")
+    with pytest.raises(SurefootError, match="has no row for"):
+        evaluate(model=own, images=folder, classes=tmp_path / "classes.tsv")
+    with pytest.raises(SurefootError, match=r"templates .*no\.txt cannot be read"):
+        evaluate(model=own, images=folder, templates=tmp_path / "no.txt")
+
+
+def test_at_the_command_line_a_mistake_is_one_line_without_a_traceback(folder: Path) -> None:
+    command = [sys.executable, "-c", "from surefoot.cli import main; main()", "evaluate", "--model", "RN50"]
+    done = subprocess.run([*command, "--images", str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "surefoot: Give the checkpoint of RN50 with --pretrained: nothing is downloaded."
+    ]
