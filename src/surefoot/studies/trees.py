@@ -35,8 +35,8 @@ def study(
     *,
     budget: int = 8,
     splits: int = 2,
-    rows: int = 8000,
-    epochs: int = 12,
+    rows: int = 4000,
+    epochs: int = 8,
     halving: int = 1,
     tables: tuple[str, ...] = tuple(RECIPES),
     learners: tuple[str, ...] = tuple(LEARNERS),
@@ -51,8 +51,8 @@ def study(
             raise SurefootError(f"There is no public table named '{name}'. Known: {', '.join(RECIPES)}.")
     designs = [
         Design(table=PublicTable(name=name), seed=seed, rows=rows, validation=_share(name), test=_share(name))
-        for name in tables
         for seed in range(splits)
+        for name in tables
     ]
     return Study(
         name="trees",
@@ -117,8 +117,8 @@ def comparison(
 
 
 def _share(name: str) -> float:
-    """The share of validation, and of test: more of a small table, or its groups would have a dozen rows each."""
-    return 0.25 if name in _SMALL else 0.05 if name in _LARGE else 0.1
+    """The share of validation, and of test: a quarter of a small table, or its groups would have a dozen rows each."""
+    return 0.25 if name in _SMALL else 0.02 if name in _LARGE else 0.1
 
 
 def _summary(budget: int, splits: int, rows: int, epochs: int) -> str:

@@ -38,10 +38,12 @@ def fit_svm(
 
     features = ("features", "gamma", "components", "degree")
     for shared, places in _sharing(configurations, features):
-        transform = _features(shared, seed).fit(np.asarray(train[0]))
+        # A kernel needs no more landmarks than there are rows.
+        most = {**shared, "components": min(shared["components"], len(train[0]))}
+        transform = _features(most, seed).fit(np.asarray(train[0]))
         x, parts = transform.transform(np.asarray(train[0])), [transform.transform(np.asarray(part)) for part in scored]
         for place in places:
-            model = LinearSVC(C=configurations[place]["C"], dual="auto", max_iter=200, random_state=seed)
+            model = LinearSVC(C=configurations[place]["C"], dual="auto", max_iter=100, random_state=seed)
             with _quiet():
                 model.fit(x, np.asarray(train[1]))
             yield place, tuple(_logistic(model.decision_function(part)) for part in parts)
