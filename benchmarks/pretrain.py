@@ -2,7 +2,8 @@
 
 Run it on an idle machine with two cores: python benchmarks/pretrain.py [--model rn-16] [--batch 128] [--rounds 3].
 Both train the same model on the same pictures and captions with the same loss, precision and optimizer. The plain loop
-is what one writes on open_clip and a DataLoader: transforms a picture, tokenizes a caption, trains. In turns, several
+is what one writes on open_clip and a DataLoader: transforms a picture, tokenizes a caption with open_clip's whole
+vocabulary, trains. The in-memory loop has our small vocabulary and no data to read at all. In turns, several
 times over, so that a busy machine slows both. "wall" counts samples a second by the clock, "cpu" a second of processor
 time, which other work on the machine disturbs less. Then the whole ladder, one thread, samples a second of each.
 """
