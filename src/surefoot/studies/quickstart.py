@@ -31,7 +31,7 @@ style that none was trained on, and in styles further away. Chance is 2.5 percen
 def study(
     *,
     sizes: tuple[str, ...] = ("rn-4", "rn-8", "rn-16"),
-    samples: tuple[int, ...] = (12_000, 36_000),
+    samples: tuple[int, ...] = (8_000, 24_000),
     seeds: tuple[int, ...] = (0,),
 ) -> Study:
     """The study. `sizes` are names on the ladder of models; `samples` is how many pairs each model sees."""
@@ -67,7 +67,7 @@ def _styles() -> list[str]:
 
 
 def _model(seed: int, samples: int, size: str, source: str) -> Pretrain:
-    pairs = TrainingPairs(drawings=tuple(Drawings(style=style) for style in SOURCES[source]))
+    pairs = TrainingPairs(drawings=tuple(Drawings(style=style) for style in SOURCES[source]), variants=False)
     return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
 
 
