@@ -44,14 +44,16 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
 
 
 def measurement_findings(observations: Sequence[Observation]) -> Iterator[Finding]:
-    """M1: small n. M2: no interval. M3: a standard error only."""
-    small = [item for item in observations if item.measurement.n < SMALL_N]
+    """M1: small n. M2: no interval. M3: a standard error only. An exact count (n of 1, no error) is none of these."""
     bare = [item for item in observations if item.measurement.low is None and item.measurement.stderr is None]
+    exact = {id(item) for item in bare if item.measurement.n <= 1}
+    bare = [item for item in bare if id(item) not in exact]
+    small = [item for item in observations if item.measurement.n < SMALL_N and id(item) not in exact]
     approximate = [
         item for item in observations if item.measurement.low is None and item.measurement.stderr is not None
     ]
     count = len(observations)
-    yield from _tally(small, count, "M1", "warning", f"rest on fewer than {SMALL_N} examples")
+    yield from _tally(small, count, "M1", "warning", f"rest on fewer than {SMALL_N} examples or points")
     yield from _tally(bare, count, "M2", "warning", "have no interval")
     yield from _tally(approximate, count, "M3", "note", "have a standard error only and get a normal approximation")
 

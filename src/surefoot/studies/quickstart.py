@@ -23,6 +23,8 @@ SOURCES = {
     "noto + fluent flat": ("noto", "fluent-emoji-flat"),
 }
 TASK = "kind of thing"
+# The recipe was chosen on the test things of split 0; this split was not looked at before.
+SPLIT = 1
 SUMMARY = """Small contrastive models learn to join drawings and words, from one or two drawing styles. Then they name
 what kind of thing a drawing shows, for things that were held out of every training: in their own style, in a reference
 style that none was trained on, and in styles further away. Chance is 2.5 percent (40 kinds)."""
@@ -67,12 +69,17 @@ def _styles() -> list[str]:
 
 
 def _model(seed: int, samples: int, size: str, source: str) -> Pretrain:
-    pairs = TrainingPairs(drawings=tuple(Drawings(style=style) for style in SOURCES[source]), variants=False)
+    drawings = tuple(Drawings(style=style) for style in SOURCES[source])
+    pairs = TrainingPairs(drawings=drawings, variants=False, split_seed=SPLIT)
     return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
 
 
+def _test_set(style: str) -> ClassificationSet:
+    return ClassificationSet(drawings=Drawings(style=style), split_seed=SPLIT)
+
+
 def _measured(model: Pretrain, style: str) -> ZeroShot:
-    return ZeroShot(model=model, data=ClassificationSet(drawings=Drawings(style=style)), task=TASK, shift=style)
+    return ZeroShot(model=model, data=_test_set(style), task=TASK, shift=style)
 
 
 def _law(models: list[Pretrain]) -> ScalingFit:
@@ -269,7 +276,7 @@ def _effects(results: Results) -> Figure:
         title="Effective robustness by training source and style",
         caption="Mean over models of accuracy less what the line through all models gives at their accuracy in the "
         "reference style. Bars: 95 percent, bootstrap over models and line.",
-        x_title="Effective robustness (percentage points)",
+        x_title="Effective robustness",
         families=list(SOURCES),
         family_title="Training source",
     )
@@ -311,7 +318,7 @@ def _sheet(results: Results) -> Figure:
     scores = {one.shift: one for of, one in _measurements(results) if of.key == model.key}
     rows = []
     for style, one in scores.items():
-        directory = results.store.path(ClassificationSet(drawings=Drawings(style=style)))
+        directory = results.store.path(_test_set(style))
         for label, picture in sample_pictures(directory, 12, seed=1):
             image = f"data:image/png;base64,{b64encode(picture).decode()}"
             score = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
