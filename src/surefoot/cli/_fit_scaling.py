@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from surefoot.cli._fit_figures import HELP, write_law_figures
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
+    from surefoot.figures import Unit
     from surefoot.laws import FamilyLaw, ScalingLaws
 
 Section = Literal["laws", "points", "band", "held-out", "sensitivity", "comparisons"]
@@ -65,6 +67,7 @@ def scaling(
     show: Annotated[Section, Parameter(help="What to print.")] = "laws",
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    figure: Annotated[Path | None, Parameter(help=HELP)] = None,
 ) -> None:
     """Fit scaling laws with intervals, say in a sentence what they show, and what the numbers depend on.
 
@@ -86,6 +89,8 @@ def scaling(
     )
     _say(laws)
     emit(law_table(laws, show), format, out)
+    if figure:
+        write_law_figures(laws, figure, " ".join(x), laws.fits[0].points.y_name, _unit(points))
 
 
 def curve(
@@ -104,6 +109,7 @@ def curve(
     show: Annotated[Section, Parameter(help="What to print.")] = "laws",
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    figure: Annotated[Path | None, Parameter(help=HELP)] = None,
 ) -> None:
     """Fit learning curves, choose the form by held-out error, and extrapolate by the average of forms."""
     from surefoot.laws import fit_curve, read_table
@@ -111,6 +117,12 @@ def curve(
     laws = fit_curve(read_table(table), x=x, y=y, curve=name, form=form, **_reading(points), **vars(fit))
     _say(laws)
     emit(_prediction_table(laws, at) if at else law_table(laws, show), format, out)
+    if figure:
+        write_law_figures(laws, figure, x, laws.fits[0].points.y_name, _unit(points))
+
+
+def _unit(points: PointOptions) -> Unit:
+    return "share" if points.score or points.unit != "none" else "number"
 
 
 def _reading(points: PointOptions) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from surefoot.cli._fit_figures import HELP, write_figures
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 
@@ -69,6 +70,7 @@ def shift(
     show: Annotated[tuple[Section, ...], _names("Default: lines and groups as text, else models.")] = (),
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    figure: Annotated[Path | None, Parameter(help=HELP)] = None,
 ) -> None:
     """Fit the robustness line of a baseline, and say what each model has over it, in percentage points.
 
@@ -76,7 +78,7 @@ def shift(
     """
     from dataclasses import asdict
 
-    from surefoot.laws import fit_shift, shift_data, shift_table
+    from surefoot.laws import effect_figure, fit_shift, robustness_figure, shift_data, shift_table
 
     scores = _scores(table, (*x, *shifts) if shifts else (), read)
     result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
@@ -85,6 +87,8 @@ def shift(
     text = format == "text" or (format is None and out is None and sys.stdout.isatty())
     sections = show or (("lines", "groups") if text else ("models",))
     _print({section: shift_table(result, section) for section in sections}, format, out)
+    if figure:
+        write_figures((robustness_figure(result), effect_figure(result)), figure)
 
 
 def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Scores":

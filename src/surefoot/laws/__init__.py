@@ -1,5 +1,10 @@
 """Laws: fits of scaling and of robustness over tables of results, and over Measurements."""
 
+from surefoot.laws._figures import LawRecord as LawRecord
+from surefoot.laws._figures import effect_figure as effect_figure
+from surefoot.laws._figures import law_figure as law_figure
+from surefoot.laws._figures import law_residual_figure as law_residual_figure
+from surefoot.laws._figures import robustness_figure as robustness_figure
 from surefoot.laws._scaling import FamilyLaw as FamilyLaw
 from surefoot.laws._scaling import ScalingLaws as ScalingLaws
 from surefoot.laws._scaling import fit_curve as fit_curve
@@ -30,6 +35,10 @@ from surefoot.laws._shift_step import ShiftFit as ShiftFit
 from surefoot.laws._shift_tables import SECTIONS as SECTIONS
 from surefoot.laws._shift_tables import shift_measurements as shift_measurements
 from surefoot.laws._shift_tables import shift_table as shift_table
+from surefoot.laws._table_steps import ExponentDifference as ExponentDifference
+from surefoot.laws._table_steps import TableScaling as TableScaling
+from surefoot.laws._table_steps import table_digest as table_digest
+from surefoot.laws._table_steps import table_scaling as table_scaling
 from surefoot.laws._tables import Finding as Finding
 from surefoot.laws._tables import ResultTable as ResultTable
 from surefoot.laws._tables import column_of as column_of
