@@ -10,7 +10,7 @@ from surefoot.stats import disparities, group_metrics, worst_loss
 pytest.importorskip("lightgbm")
 pytest.importorskip("xgboost")
 
-from surefoot.models.tabular._boosting import (  # noqa: E402
+from surefoot.models.tabular._boosting import (
     FITTERS,
     ConstrainedObjective,
     GroupDroObjective,

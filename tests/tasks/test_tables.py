@@ -1,0 +1,199 @@
+"""Fits, comparisons and audits of tables: what is kept, how rungs climb, and that the choice is made on validation."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from surefoot.core import Measurement, Step, Store, SurefootError, open_pool, run
+from surefoot.data import Design, file_table, open_design
+from surefoot.models.tabular import random_configurations
+from surefoot.stats import group_metrics, worst_group
+from surefoot.tasks import (
+    BEST_ON_TEST,
+    BY_ACCURACY,
+    BY_WORST_GROUP,
+    TableComparison,
+    TableFits,
+    audit_predictions,
+)
+from surefoot.tasks._table_compare import best_of
+from surefoot.tasks._table_fits import rung_shares, to_half
+
+pytest.importorskip("sklearn")
+pytest.importorskip("lightgbm")
+duckdb = pytest.importorskip("duckdb")
+
+
+def design_of(folder: Path, rows: int = 900) -> Design:
+    generator = np.random.default_rng(0)
+    lines = ["a,b,sex,race,y"]
+    for row in range(rows):
+        a, b, sex, race = generator.normal(), generator.normal(), row % 2, (row // 2) % 2
+        lines.append(f"{a:.4f},{b:.4f},{sex},{race},{int(a + 0.5 * sex * b + 0.4 * generator.normal() > 0)}")
+    path = folder / "people.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = file_table(path, label="y", sensitive=("sex", "race"))
+    return Design(table=table, validation=0.25, test=0.25)
+
+
+def make(store: Store, *steps: Step) -> None:
+    with open_pool("here") as pool:
+        failed = [event.error for event in run(steps, store, pool) if event.kind in ("failed", "blocked")]
+    assert not failed
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    with duckdb.connect() as connection:
+        return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TableComparison]:
+    """A finished comparison of three learners on a small table."""
+    folder = tmp_path_factory.mktemp("compared")
+    design = design_of(folder)
+    fits = (
+        TableFits(design=design, learner="logistic", configurations=random_configurations("logistic", 3, 0)),
+        TableFits(design=design, learner="lightgbm", configurations=random_configurations("lightgbm", 8, 0)),
+        TableFits(
+            design=design,
+            learner="constrained-lightgbm",
+            configurations=random_configurations("constrained-lightgbm", 4, 0),
+        ),
+    )
+    comparison = TableComparison(fits=fits, replicates=300)
+    store = Store(folder / "store")
+    make(store, comparison)
+    return store, comparison
+
+
+def measured(compared: tuple[Store, TableComparison], **wanted: object) -> list[Measurement]:
+    found = compared[0].measurements(compared[1])
+    return [each for each in found if all(getattr(each, name) == value for name, value in wanted.items())]
+
+
+def test_kept_predictions_give_the_measured_metrics_again(compared: tuple[Store, TableComparison]) -> None:
+    store, comparison = compared
+    fit = comparison.fits[1]
+    kept, table = np.load(store.path(fit) / "scores.npz"), read(store.path(fit) / "configurations.parquet")
+    test = open_design(store.path(fit.design)).test
+    again = group_metrics(test.y, kept["test"].astype(float), test.g)
+    assert_allclose(again.overall["accuracy"], table["test_accuracy"], atol=1e-12)
+    assert_allclose(worst_group(again).value, table["test_worst_group_accuracy"], atol=1e-12)
+    assert_allclose(again.overall["cross_entropy"], table["test_cross_entropy"], atol=1e-2)
+    assert [json.loads(text) for text in table["configuration"]] == [dict(each) for each in fit.configurations]
+
+
+def test_the_configuration_is_chosen_on_validation_and_reported_on_test(
+    compared: tuple[Store, TableComparison],
+) -> None:
+    store, comparison = compared
+    table = read(store.path(comparison.fits[1]) / "configurations.parquet")
+    for rule, name in ((BY_ACCURACY, "accuracy"), (BY_WORST_GROUP, "worst_group_accuracy")):
+        (found,) = measured(compared, metric=name, group="lightgbm", shift=rule)
+        assert_allclose(found.value, table[f"test_{name}"][table[f"validation_{name}"].argmax()])
+        (best,) = measured(compared, metric=name, group="lightgbm", shift=BEST_ON_TEST)
+        assert_allclose(best.value, table[f"test_{name}"].max())
+        assert found.low is not None and found.high is not None
+        assert found.low <= found.value <= found.high
+
+
+def test_differences_between_families_have_the_value_of_their_parts(compared: tuple[Store, TableComparison]) -> None:
+    (gap,) = measured(compared, metric="difference in accuracy", group="trees - linear")
+    (trees,) = measured(compared, metric="accuracy", group="family: trees", shift=BY_ACCURACY)
+    (linear,) = measured(compared, metric="accuracy", group="family: linear", shift=BY_ACCURACY)
+    assert_allclose(gap.value, trees.value - linear.value)
+    assert gap.stderr is not None and trees.stderr is not None and linear.stderr is not None
+    assert gap.stderr < (trees.stderr**2 + linear.stderr**2) ** 0.5
+
+
+def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], tmp_path: Path) -> None:
+    store, comparison = compared
+    first = comparison.fits[0]
+    design = first.design
+    other = Design(table=design.table, seed=9)
+    fit = TableFits(design=other, learner="logistic", configurations=first.configurations)
+    with pytest.raises(SurefootError, match="one design"):
+        from surefoot.core import Inputs
+
+        list(TableComparison(fits=(first, fit)).make(tmp_path, Inputs(store)))
+
+
+def test_the_best_of_k_is_the_mean_over_all_draws() -> None:
+    generator = np.random.default_rng(0)
+    test, goal = generator.random(7), generator.random(7)
+    for k in (1, 3, 7):
+        draws = [test[max(chosen, key=lambda place: goal[place])] for chosen in combinations(range(7), k)]
+        assert_allclose(best_of(test, goal, k), np.mean(draws))
+
+
+def test_half_precision_keeps_every_decision() -> None:
+    scores = np.r_[np.nextafter(np.float32(0.5), np.float32(0)), 0.4999, 0.5, 0.50001, np.linspace(0, 1, 999)]
+    scores = scores.astype(np.float32)
+    assert_array_equal(to_half(scores) >= 0.5, scores >= 0.5)
+    assert_allclose(to_half(scores), scores, atol=5e-4)
+
+
+def test_rungs_climb_to_the_whole() -> None:
+    assert rung_shares(1, 10**6, 100, by_epochs=False) == [1.0]
+    assert rung_shares(3, 10**6, 100, by_epochs=False) == pytest.approx([1 / 9, 1 / 3, 1])
+    assert rung_shares(3, 4000, 100, by_epochs=False) == pytest.approx([1 / 3, 1])
+    assert rung_shares(3, 4000, 100, by_epochs=True) == pytest.approx([1 / 9, 1 / 3, 1])
+    assert rung_shares(3, 500, 100, by_epochs=False) == [1.0]
+
+
+def test_halving_finishes_a_share_and_records_the_rest(tmp_path: Path) -> None:
+    design = design_of(tmp_path, rows=6000)
+    fit = TableFits(
+        design=design, learner="lightgbm", configurations=random_configurations("lightgbm", 9, 0), halving=3
+    )
+    store = Store(tmp_path / "store")
+    make(store, fit)
+    share = read(store.path(fit) / "configurations.parquet")["share"]
+    assert (share == 1).sum() == 3
+    assert (share < 1).sum() == 6
+    places = {each.replicate for each in store.measurements(fit) if each.metric == "accuracy"}
+    assert places == set(np.flatnonzero(share == 1).tolist())
+
+
+def test_wrong_fits_are_refused(tmp_path: Path) -> None:
+    design, store = design_of(tmp_path), Store(tmp_path / "store")
+    from surefoot.core import Inputs
+
+    for fit, message in (
+        (TableFits(design=design, learner="oak", configurations=((),)), "no learner named 'oak'"),
+        (TableFits(design=design, learner="gbm", configurations=()), "at least one configuration"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            list(fit.make(tmp_path, Inputs(store)))
+
+
+def test_an_audit_names_groups_that_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    rows = [f"{row % 2},{0.9 if (row % 2) ^ (row % 10 == 0) else 0.1},{'ab'[row % 4 > 1]}" for row in range(100)]
+    path.write_text("y,p,g\n" + "\n".join([*rows, "1,0.2,c"]) + "\n", encoding="utf-8")
+    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
+    named = {line["group"]: line for line in lines}
+    assert "g c (too few rows)" in named
+    assert any("g c" in note for note in notes)
+    assert named["all rows"]["rows"] == 101
+    worst = next(line for name, line in named.items() if name.startswith("worst group"))
+    assert worst["accuracy"] == min(named[name]["accuracy"] for name in ("g a", "g b"))
+    assert worst["low"] < worst["accuracy"] < worst["high"]
+
+
+def test_an_audit_of_decisions_has_no_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(
+        "y,p,g\n" + "\n".join(f"{row % 2},{row % 2},{row % 3}" for row in range(90)) + "\n", encoding="utf-8"
+    )
+    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
+    assert lines[0]["accuracy"] == 1
+    assert lines[0]["calibration_error"] is None
+    assert any("decisions" in note for note in notes)
+    with pytest.raises(SurefootError, match="No group has 1000 rows"):
+        audit_predictions(path, label="y", score="p", sensitive=("g",), least=1000)
