@@ -14,6 +14,7 @@ from surefoot.core import Study, SurefootError
 
 STUDIES: Mapping[str, str] = {
     "quickstart": "a small but whole robustness study on drawings: sizes, sources, shifts, in minutes",
+    "scaling": "scaling laws of published contrastive models and our own, with intervals and compared sources",
     "trees": "subgroup robustness: tree ensembles against robust and fair learners, on seven public tables",
 }
 

@@ -1,0 +1,132 @@
+"""Figures of the study `scaling`."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from surefoot.core import Figure, Observation, Results, Step
+from surefoot.figures import interval_plot
+from surefoot.laws import LawRecord, ScalingFit, TableScaling, law_figure, law_residual_figure
+from surefoot.studies import quickstart
+
+OPENAI = "OpenAI"
+PUBLISHED = "OpenCLIP, envelope of five bins"
+ALL = "OpenCLIP, all points"
+MATCHED = "OpenCLIP, matched to OpenAI"
+LAION = ("LAION-80M", "LAION-400M", "LAION-2B")
+COMPUTE = "Training compute (billions of multiply-accumulates)"
+_FIRST = "ImageNet"
+
+
+def task_curve(task: str) -> Callable[[Results], Figure]:
+    """The figure of one task: the published envelope and OpenAI's line, each with its band."""
+
+    def figure(results: Results) -> Figure:
+        laws = {family.split(",")[0]: _law(results, task, family) for family in (PUBLISHED, OPENAI)}
+        return law_figure(
+            {family: law for family, law in laws.items() if law},
+            name=f"scaling-{_slug(task)}",
+            title=f"Error against compute: {task}",
+            caption="As published: OpenCLIP's law through the lowest points of five bins of compute, OpenAI's through "
+            "three points. Shaded: the 95 percent band of a new run.",
+            x_title=COMPUTE,
+            y_title=f"Zero-shot error, {task}",
+            family_title="Trained by",
+            beyond=1.5,
+        )
+
+    return figure
+
+
+def own_curve(results: Results) -> Figure:
+    """The laws of the quickstart's models."""
+    steps = [step for step in results.steps if isinstance(step, ScalingFit)]
+    laws = {name: _record(results, step) for name, step in zip(quickstart.SOURCES, steps, strict=True)}
+    return law_figure(
+        {name: law for name, law in laws.items() if law},
+        name="scaling-own",
+        title="Error against compute: our own models",
+        caption="Top-1 error on held-out things in the reference style. Shaded: the 95 percent band of a new run.",
+        x_title=COMPUTE,
+        y_title="Zero-shot top-1 error",
+        family_title="Training source",
+        beyond=1.5,
+    )
+
+
+def exponents(results: Results) -> Figure:
+    """Every law's exponent with its interval, by task."""
+    found = results.select(metric="exponent")
+    return interval_plot(
+        [_exponent_row(one) for one in found],
+        name="exponents",
+        title="How fast error falls, and how sure that is",
+        caption="Exponents of error against compute with 95 percent intervals (Student's t): larger falls faster. The "
+        "lowest points of bins are no independent runs, so the interval of the envelope is only indicative; three "
+        "points leave one degree of freedom.",
+        x_title="Exponent",
+        unit="number",
+        families=["OpenCLIP", OPENAI],
+        family_title="Trained by",
+    )
+
+
+def sensitivity(results: Results) -> Figure:
+    """How far the exponent of all points moves with bins, front rule, loss and dropped runs, on each task."""
+    steps = [step for step in results.steps if isinstance(step, TableScaling) and step.family == ALL]
+    rows = [
+        {"label": row["choice"], "value": row["exponent"], "group": step.task, "n": row["n"]}
+        for step in steps
+        if not step.best_of
+        for row in (_record(results, step) or {"sensitivity": ()})["sensitivity"]
+    ]
+    return interval_plot(
+        rows,
+        name="sensitivity",
+        title="What the exponent owes to choices",
+        caption="The OpenCLIP exponent under each choice of points, bins, loss and left-out run; no choice here is "
+        "wrong, and a published law states one of them.",
+        x_title="Exponent",
+        unit="number",
+        reference=None,
+    )
+
+
+def residuals(results: Results) -> Figure:
+    """What the laws of ImageNet leave over."""
+    laws = {family.split(",")[0]: _law(results, _FIRST, family) for family in (ALL, OPENAI)}
+    return law_residual_figure(
+        {family: law for family, law in laws.items() if law},
+        title=f"What the laws leave over: {_FIRST}, all points",
+        x_title=COMPUTE,
+        family_title="Trained by",
+    )
+
+
+def _exponent_row(one: Observation) -> dict[str, Any]:
+    found, own = one.measurement, isinstance(one.step, ScalingFit)
+    label = _source(one.step) if own else found.group
+    family = "our own" if own else found.group.split(",")[0]
+    place = {"label": label, "group": "our own models" if own else found.task, "family": family}
+    return place | {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _source(step: Any) -> str:
+    styles = tuple(drawings.style for drawings in step.x_runs[0].data.drawings)
+    return next(name for name, known in quickstart.SOURCES.items() if known == styles)
+
+
+def _law(results: Results, task: str, family: str) -> LawRecord | None:
+    for step in results.steps:
+        if isinstance(step, TableScaling) and (step.task, step.family) == (task, family):
+            return _record(results, step)
+    return None
+
+
+def _record(results: Results, step: Step) -> LawRecord | None:
+    path = results.store.path(step) / "law.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _slug(task: str) -> str:
+    return "-".join("".join(mark if mark.isalnum() else " " for mark in task.lower()).split())
