@@ -65,8 +65,14 @@ def figure_findings(figures: Iterable[tuple[str, Figure]]) -> Iterator[Finding]:
         points = [row for row in rows if row.get("part") == "point" and _numeric(row.get("x"))]
         fitted = [row["x"] for row in points if row.get("held_out") is not True]
         drawn = [row["x"] for row in rows if row.get("part") == "fit" and _numeric(row.get("x"))]
-        if fitted and drawn and (min(drawn) < min(fitted) or max(drawn) > max(fitted)):
+        if fitted and drawn and _reaches_beyond(fitted, drawn):
             yield Finding(code="F1", level="note", text=_beyond(figure, fitted, drawn), anchor=anchor)
+
+
+def _reaches_beyond(fitted: Sequence[float], drawn: Sequence[float]) -> bool:
+    """Beyond by more than rounding: a grid on a logit axis comes back with other last digits."""
+    slack = 1e-9 * max(map(abs, fitted))
+    return min(drawn) < min(fitted) - slack or max(drawn) > max(fitted) + slack
 
 
 def step_findings(observations: Sequence[Observation], provenances: Sequence[dict[str, Any]]) -> Iterator[Finding]:
