@@ -72,6 +72,7 @@ def _begin_worker() -> None:
 
 
 def _leave(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool sends a second one, which would cut the cleaning short
     raise StoppedError(128 + number)
 
 

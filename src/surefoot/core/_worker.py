@@ -105,11 +105,12 @@ def report_progress(out: Path, done: float, total: float, **values: float) -> No
 
 def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcome:
     final = store.path(step)
-    with store_is_writable(store.root):
-        out = _empty_work_directory(_beside(final, "part"), held.token)
-        _beside(final, "failed.json").unlink(missing_ok=True)
+    out = _beside(final, "part") / held.token
     clock = _Clock.start()
     try:
+        with store_is_writable(store.root):
+            _empty_work_directory(out)
+            _beside(final, "failed.json").unlink(missing_ok=True)
         measurements = _measured(step, out, store)
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
@@ -127,16 +128,15 @@ def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcom
         _clear(out)
 
 
-def _empty_work_directory(part: Path, token: str) -> Path:
+def _empty_work_directory(out: Path) -> None:
     """`<key>.part/<token>`; what an earlier maker left is removed (it is dead, or lost its lease), but for `resume`."""
-    part.mkdir(exist_ok=True)
-    for left in part.iterdir():
+    out.parent.mkdir(exist_ok=True)
+    for left in out.parent.iterdir():
         if left.is_file():
             left.unlink()
         elif left.name != "resume":
             shutil.rmtree(left, ignore_errors=True)
-    (part / token).mkdir()
-    return part / token
+    out.mkdir()
 
 
 def _clear(out: Path) -> None:
