@@ -26,11 +26,13 @@ class Drawings(Step):
     """All pictures of one drawing style on white, with what each shows.
 
     `style` is a name in `STYLES`, `size` the side of a picture in pixels (8 to 512). Files:
+
     - `images.npy`: (N, size, size, 3) uint8, sRGB;
     - `items.json`: N objects `{name, style, hexcode, concept, label, tags, group, subgroup, variant}`, where hexcode,
       concept, group and subgroup are empty for a picture whose concept is not known;
     - `refused.json`: `{name, reason}` of every drawing that could not be drawn, or that pointed outside itself;
     - `credit.json`: a list of `{style, title, author, licence, url, package}`.
+
     Measures `pictures`, `concepts` and `refused`. Raises `SurefootError` when the package cannot be fetched.
     """
 

@@ -152,9 +152,9 @@ def group_robustness(
 ) -> GroupMeans:
     """Mean effective robustness of each group, its interval from a bootstrap over models and baseline together.
 
-        `x`, `y` and `lines` as for `effective_robustness`, whose answer is `effective`; `groups` are labels (models,).
-        `counts` (B, models) must be the very counts that `lines` were bootstrapped with, so that a model drawn twice
-        weighs twice both in its group and in the line. Percentiles are stretched about the mean by
+    `x`, `y` and `lines` as for `effective_robustness`, whose answer is `effective`; `groups` are labels (models,).
+    `counts` (B, models) must be the very counts that `lines` were bootstrapped with, so that a model drawn twice
+    weighs twice both in its group and in the line. Percentiles are stretched about the mean by
     sqrt(n / (n - 1)) t(n - 1) / z, as small groups need (Hesterberg 2015); a group of one model has no interval (NaN).
     """
     weights = np.asarray(counts, dtype=np.float64)
