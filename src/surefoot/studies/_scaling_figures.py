@@ -62,7 +62,7 @@ def exponents(results: Results) -> Figure:
         name="exponents",
         title="How fast error falls, and how sure that is",
         caption="Exponents of error against compute with 95 percent intervals (Student's t): larger falls faster. The "
-        "lowest points of bins are no independent runs, so the interval of the envelope is only indicative; three "
+        "lowest points of bins, or of a front, are no independent runs, so their intervals are only indicative; three "
         "points leave one degree of freedom.",
         x_title="Exponent",
         unit="number",
@@ -75,7 +75,7 @@ def sensitivity(results: Results) -> Figure:
     """How far the exponent of all points moves with bins, front rule, loss and dropped runs, on each task."""
     steps = [step for step in results.steps if isinstance(step, TableScaling) and step.family == ALL]
     rows = [
-        {"label": row["choice"], "value": row["exponent"], "group": step.task, "n": row["n"]}
+        {"label": _short(row["choice"]), "value": row["exponent"], "group": step.task, "n": row["n"]}
         for step in steps
         if not step.best_of
         for row in (_record(results, step) or {"sensitivity": ()})["sensitivity"]
@@ -109,6 +109,12 @@ def _exponent_row(one: Observation) -> dict[str, Any]:
     family = "our own" if own else found.group.split(",")[0]
     place = {"label": label, "group": "our own models" if own else found.task, "family": family}
     return place | {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _short(choice: str) -> str:
+    """A choice as a label; of a dropped run only which of the two it is, not its long name."""
+    name, bracket, which = choice.partition(" (")
+    return f"one run less, {which.split()[0]} exponent" if bracket and name.startswith("without ") else choice
 
 
 def _source(step: Any) -> str:

@@ -1,0 +1,102 @@
+"""The study `scaling`: which claims the published tables bear out, and what it says without them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from surefoot.core import Results, Store, SurefootError, Verdict, decide, open_pool, run, walk
+from surefoot.laws import ExponentDifference, TableScaling
+from surefoot.studies import load_study
+from surefoot.studies._scaling_figures import MATCHED, OPENAI, PUBLISHED
+from surefoot.studies.scaling import ZERO_SHOT
+
+needs_tables = pytest.mark.skipif(
+    "SUREFOOT_DATA" not in os.environ, reason="SUREFOOT_DATA does not name the folder of published tables"
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
+    study = load_study("scaling", {"own": "false"})
+    store = Store(tmp_path_factory.mktemp("scaling") / "store")
+    with open_pool("here") as pool:
+        events = list(run(study.steps, store, pool))
+    assert not [event for event in events if event.kind == "failed"]
+    yield Results(store, tuple(walk(study.steps)))
+
+
+@pytest.fixture(scope="module")
+def verdicts(results: Results) -> dict[str, Verdict]:
+    study = load_study("scaling", {"own": "false"})
+    return {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+
+
+def test_without_tables_it_says_how_to_name_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SUREFOOT_DATA", raising=False)
+    with pytest.raises(SurefootError, match=r"set SUREFOOT_DATA .* or give -o tables=DIR"):
+        load_study("scaling")
+    with pytest.raises(SurefootError, match=r"clip_benchmark_openclip_results\.csv cannot be read"):
+        load_study("scaling", {"tables": str(tmp_path)})
+
+
+@needs_tables
+@pytest.mark.parametrize(
+    ("task", "envelope", "openai"),
+    [
+        # Exponents printed in the figures of arXiv 2212.07143 (Flickr30K's envelope as in the MIT table).
+        ("ImageNet", 0.11, 0.16),
+        ("ImageNet shifts, mean", 0.13, 0.24),
+        ("COCO image R@5", 0.08, 0.05),
+        ("Flickr30K image R@5", 0.19, 0.10),
+    ],
+)
+def test_the_printed_exponents_come_out(results: Results, task: str, envelope: float, openai: float) -> None:
+    for family, printed in ((PUBLISHED, envelope), (OPENAI, openai)):
+        found = results.one(TableScaling, metric="exponent", task=task, group=family).measurement
+        assert round(found.value, 2) == printed
+        assert found.n == (5 if family == PUBLISHED else 3)
+
+
+@needs_tables
+def test_thirty_one_runs_bear_out_a_power_of_compute(verdicts: dict[str, Verdict]) -> None:
+    for task in ZERO_SHOT:
+        verdict = verdicts[f"power law: {task} (OpenCLIP)"]
+        assert (verdict.status, verdict.n) == ("supported", 31)
+    assert verdicts["power law: linear probes (OpenCLIP)"].n == 8
+    assert verdicts["power law: linear probes (OpenCLIP)"].status == "supported"
+
+
+@needs_tables
+def test_three_runs_leave_flickr_and_the_probes_open(verdicts: dict[str, Verdict]) -> None:
+    assert verdicts["power law: ImageNet (OpenAI)"].status == "supported"
+    for name in ("power law: Flickr30K image R@5 (OpenAI)", "power law: linear probes (OpenAI)"):
+        assert verdicts[name].status == "undecided"
+        assert "one degree of freedom" in verdicts[name].detail
+
+
+@needs_tables
+def test_matched_runs_leave_the_source_open_and_probes_decide_it(
+    results: Results, verdicts: dict[str, Verdict]
+) -> None:
+    for task in ZERO_SHOT:
+        assert verdicts[f"source changes the exponent: {task}"].status == "undecided"
+    assert verdicts["source changes the exponent: linear probes"].status == "supported"
+    rows = results.select(ExponentDifference, metric="p_unadjusted", task="ImageNet shifts, mean")
+    matched = next(row for row in rows if _second(row.step) == MATCHED and not getattr(row.step, "paired", True))
+    assert round(matched.value, 3) == 0.028
+
+
+def _second(step: object) -> str:
+    assert isinstance(step, ExponentDifference) and isinstance(step.second[0], TableScaling)
+    return step.second[0].family
+
+
+@needs_tables
+def test_every_figure_is_drawn_from_the_artifacts(results: Results) -> None:
+    figures = [make(results) for make in load_study("scaling", {"own": "false"}).figures]
+    assert [figure.name for figure in figures][-3:] == ["exponents", "sensitivity", "residuals"]
+    imagenet = figures[0].table()
+    assert sum(row["part"] == "point" and row.get("held_out") is True for row in imagenet) == 26
+    assert all(figure.spec()["data"]["values"] for figure in figures)
