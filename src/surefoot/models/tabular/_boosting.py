@@ -156,6 +156,26 @@ FITTERS: Mapping[Library, Callable[..., Iterator[tuple[int, Scores]]]] = {
 }
 
 
+def train_booster(
+    library: Library, train: tuple[Any, Any], values: Mapping[str, Any], seed: int, make_objective: ObjectiveMaker
+) -> Callable[[Any], NDArray[np.float32]]:
+    """One robust ensemble, as the function from rows (n, features) to probabilities (n,)."""
+    base, trees = _log_odds(train[1]), int(values["n_estimators"])
+    goal = _at_base(make_objective(values), base)
+    settings = {name: value for name, value in _plain(values).items() if name != "n_estimators"} | {"seed": seed}
+    if library == "lightgbm":
+        import lightgbm
+
+        settings |= {"num_threads": 1, "verbosity": -1, "deterministic": True, "objective": goal}
+        booster = lightgbm.train(settings, lightgbm.Dataset(train[0], label=train[1]), num_boost_round=trees)
+        return lambda x: _probability(np.asarray(booster.predict(x, raw_score=True)) + base)
+    import xgboost
+
+    settings |= {"nthread": 1, "tree_method": "hist", "base_score": 0.5, "disable_default_eval_metric": 1}
+    model = xgboost.train(settings, xgboost.QuantileDMatrix(*train, nthread=1), trees, obj=goal)
+    return lambda x: _probability(model.predict(xgboost.DMatrix(x, nthread=1), output_margin=True) + base)
+
+
 def objective_maker(name: str, labels: NDArray[Any], groups: NDArray[Any]) -> ObjectiveMaker:
     """What makes the robust objective "group-dro" or "constrained" of a configuration."""
     if name == "group-dro":
