@@ -76,9 +76,9 @@ def main(ensembles: int) -> None:
         csv = Path(place, "adult.csv")
         write_peer_table(csv)
         before = children_seconds()
-        for each in chosen[: max(2, len(chosen) // 4)]:
+        for each in chosen[::4][:4]:
             subprocess.run([sys.executable, "-W", "ignore", "-c", PEER, json.dumps(dict(each)), str(csv)], check=True)
-        theirs = (children_seconds() - before) / max(2, len(chosen) // 4)
+        theirs = (children_seconds() - before) / min(4, len(chosen) // 4)
     print(f"{len(chosen)} of the {size_of_grid('lightgbm')} configurations of LightGBM on Adult")
     print(f"a process a configuration: {theirs:.2f} CPU s each, {3600 / theirs:,.0f} an hour and core")
     print(f"one Step: {ours:.3f} CPU s each, {3600 / ours:,.0f} an hour and core; {theirs / ours:.1f} times")
