@@ -155,7 +155,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Co
     values = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if truth.ndim != 1 or truth.shape != group.shape or values.ndim != 2 or values.shape[1] != len(truth):
         raise ValueError(f"labels {truth.shape}, codes {group.shape} and scores {values.shape} do not fit together")
-    if not len(truth) or not np.isin(truth, (0, 1)).all():
+    if not len(truth) or not ((truth == 0) | (truth == 1)).all():
         raise ValueError("labels must be 0 or 1, and there must be at least one row")
     if np.isnan(values).any():
         raise ValueError("scores must be numbers; some are NaN")
