@@ -1,0 +1,71 @@
+"""The study of subgroups: its plan, its pooling, and what it says when nothing was run."""
+
+from pathlib import Path
+
+import pytest
+from numpy.testing import assert_allclose
+
+from surefoot.core import Results, Store, SurefootError, decide, walk
+from surefoot.data import Design
+from surefoot.models.tabular import LEARNERS
+from surefoot.studies import load_study
+from surefoot.studies._trees_results import Pooled, judge, over_tables, spread_over
+from surefoot.tasks import TableFits
+
+
+def test_the_study_holds_every_learner_on_every_table_and_split() -> None:
+    study = load_study("trees", {"splits": "2", "budget": "8"})
+    steps = walk(study.steps)
+    assert len(study.steps) == 14
+    assert sum(isinstance(step, Design) for step in steps) == 14
+    assert sum(isinstance(step, TableFits) for step in steps) == 14 * len(LEARNERS)
+
+
+def test_more_splits_keep_what_is_there() -> None:
+    one = {step.key for step in walk(load_study("trees", {"splits": "1"}).steps)}
+    two = {step.key for step in walk(load_study("trees", {"splits": "2"}).steps)}
+    assert one < two
+
+
+def test_without_results_every_claim_is_undecided(tmp_path: Path) -> None:
+    study = load_study("trees", {"splits": "1"})
+    verdicts = decide(study.claims, Results(Store(tmp_path), tuple(walk(study.steps))))
+    assert {verdict.status for _, verdict in verdicts} == {"undecided"}
+    assert all(verdict.detail for _, verdict in verdicts)
+
+
+@pytest.mark.parametrize(("option", "message"), [("tables", "no public table"), ("learners", "no learner")])
+def test_unknown_names_are_refused(option: str, message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        load_study("trees", {option: "oak"})
+
+
+def test_means_over_tables_carry_their_errors() -> None:
+    pooled = over_tables([Pooled(value=0.1, stderr=0.03, n=2), Pooled(value=0.3, stderr=0.04, n=2)])
+    assert_allclose([pooled.value, pooled.stderr], [0.2, 0.025])
+    assert over_tables([Pooled(value=0.1, stderr=None, n=1)]).low is None
+    with pytest.raises(SurefootError, match="run the study"):
+        over_tables([])
+
+
+def test_the_spread_over_tables_is_students_interval() -> None:
+    from scipy.stats import t
+
+    values = [0.2, 0.5, 0.3, 0.9]
+    pooled = spread_over(values)
+    low, high = t.interval(0.95, 3, loc=pooled.value, scale=_standard_error(values))
+    assert_allclose([pooled.low, pooled.high], [low, high], rtol=1e-6)
+    with pytest.raises(SurefootError, match="at least two"):
+        spread_over([0.4])
+
+
+def _standard_error(values: list[float]) -> float:
+    mean = sum(values) / len(values)
+    return (sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)) ** 0.5
+
+
+def test_a_verdict_needs_the_whole_interval() -> None:
+    assert judge(Pooled(value=0.1, stderr=0.02, n=3), 0.0, "").status == "supported"
+    assert judge(Pooled(value=0.1, stderr=0.2, n=3), 0.0, "").status == "undecided"
+    assert judge(Pooled(value=-0.1, stderr=0.02, n=3), 0.0, "").status == "contradicted"
+    assert judge(Pooled(value=-0.1, stderr=0.02, n=3), 0.0, "", below=True).status == "supported"
