@@ -46,7 +46,8 @@ def own_curve(results: Results) -> Figure:
         {name: law for name, law in laws.items() if law},
         name="scaling-own",
         title="Error against compute: our own models",
-        caption="Top-1 error on held-out things in the reference style. Shaded: the 95 percent band of a new run.",
+        caption="Top-1 error on held-out things in (the first) style of the training. Shaded: the 95 percent band "
+        "of a new run.",
         x_title=COMPUTE,
         y_title="Zero-shot top-1 error",
         family_title="Training source",
@@ -105,7 +106,7 @@ def residuals(results: Results) -> Figure:
 
 def _exponent_row(one: Observation) -> dict[str, Any]:
     found, own = one.measurement, isinstance(one.step, ScalingFit)
-    label = _source(one.step) if own else found.group
+    label = own_source(one.step) if own else found.group
     family = "our own" if own else found.group.split(",")[0]
     place = {"label": label, "group": "our own models" if own else found.task, "family": family}
     return place | {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
@@ -117,7 +118,8 @@ def _short(choice: str) -> str:
     return f"one run less, {which.split()[0]} exponent" if bracket and name.startswith("without ") else choice
 
 
-def _source(step: Any) -> str:
+def own_source(step: Any) -> str:
+    """The training source of one of our own laws."""
     styles = tuple(drawings.style for drawings in step.x_runs[0].data.drawings)
     return next(name for name, known in quickstart.SOURCES.items() if known == styles)
 
