@@ -95,7 +95,7 @@ def robustness_figure(fit: RobustnessFit, shift: str | None = None) -> Figure:
     if shift is not None and shift not in data.shifts:
         raise SurefootError(f"There is no shift '{shift}'. Known: {', '.join(data.shifts)}.")
     column = data.shifts.index(shift) if shift else 0
-    under = "the shifts, averaged" if data.shifts[column] == AVERAGE else data.shifts[column]
+    under = "the averaged shifts" if data.shifts[column] == AVERAGE else data.shifts[column]
     points = list(_model_points(fit, column))
     low, high = (float(bound([row["x"] for row in points])) for bound in (min, max))
     inside = f"{int(fit.lines.n[column])} baseline models, R2 = {fit.lines.r2[column]:.3f}"
