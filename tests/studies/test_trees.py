@@ -10,15 +10,15 @@ from surefoot.data import Design
 from surefoot.models.tabular import LEARNERS
 from surefoot.studies import load_study
 from surefoot.studies._trees_results import Pooled, judge, over_tables, spread_over
-from surefoot.tasks import TableFits
+from surefoot.tasks import TableComparison, TableFits
 
 
 def test_the_study_holds_every_learner_on_every_table_and_split() -> None:
     study = load_study("trees", {"splits": "2", "budget": "8"})
     steps = walk(study.steps)
-    assert len(study.steps) == 14
-    assert sum(isinstance(step, Design) for step in steps) == 14
-    assert sum(isinstance(step, TableFits) for step in steps) == 14 * len(LEARNERS)
+    assert sum(isinstance(step, TableComparison) for step in study.steps) == 14
+    assert sum(isinstance(step, Design) for step in steps) == 14 + 2
+    assert sum(isinstance(step, TableFits) for step in steps) == 14 * len(LEARNERS) + 3
 
 
 def test_more_splits_keep_what_is_there() -> None:

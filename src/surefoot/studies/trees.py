@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from surefoot.core import Results, Study, SurefootError
 from surefoot.data import RECIPES, Design, PublicTable, Table
-from surefoot.models.tabular import LEARNERS, random_configurations
+from surefoot.models.tabular import LEARNERS, Value, configuration, random_configurations
 from surefoot.studies._trees_claims import difference_claims, paper_claims
 from surefoot.studies._trees_figures import (
     beside_the_paper,
@@ -58,7 +58,7 @@ def study(
         name="trees",
         title="Subgroups: trees against robust and fair learners",
         summary=_summary(budget, splits, rows, epochs),
-        steps=tuple(comparison(design, learners, budget, epochs, halving) for design in designs),
+        steps=(*(comparison(design, learners, budget, epochs, halving) for design in designs), *references(tables)),
         claims=paper_claims(),
         figures=(
             trade_off,
@@ -114,6 +114,23 @@ def comparison(
         for name in learners
     )
     return TableComparison(fits=fits)
+
+
+def references(tables: tuple[str, ...]) -> tuple[TableFits, ...]:
+    """Single configurations whose published numbers are known, on the paper's own shares of rows, all of them."""
+    adult = Design(table=PublicTable(name="adult"), official=True)
+    coverage = Design(table=PublicTable(name="acs-public-coverage"), validation=0.33, test=0.33)
+    network = {"layers": 2, "width": 64, "momentum": 0.9, "weight_decay": 0.0, "learning_rate": 0.01, "alpha": 0.6}
+    chosen: dict[str, tuple[Design, Mapping[str, Value]]] = {
+        "xgboost": (adult, {"n_estimators": 100}),
+        "cvar-dro": (adult, network),
+        "lightgbm": (coverage, {"n_estimators": 100}),
+    }
+    return tuple(
+        TableFits(design=design, learner=learner, configurations=(configuration(values),), epochs=12)
+        for learner, (design, values) in chosen.items()
+        if name_of(design.table) in tables
+    )
 
 
 def _share(name: str) -> float:

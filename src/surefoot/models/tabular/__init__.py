@@ -2,6 +2,7 @@
 
 from surefoot.models.tabular._configurations import GRIDS as GRIDS
 from surefoot.models.tabular._configurations import Configuration as Configuration
+from surefoot.models.tabular._configurations import Value as Value
 from surefoot.models.tabular._configurations import configuration as configuration
 from surefoot.models.tabular._configurations import full_grid as full_grid
 from surefoot.models.tabular._configurations import random_configurations as random_configurations
