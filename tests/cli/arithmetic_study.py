@@ -6,7 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from surefoot.core import Claim, Figure, Inputs, Measurement, Results, Step, Study, verdict_above, verdict_below
+from surefoot.core import (
+    Claim,
+    Figure,
+    Inputs,
+    Measurement,
+    Results,
+    Step,
+    Study,
+    SurefootError,
+    verdict_above,
+    verdict_below,
+)
 from surefoot.tasks import write_examples
 
 
@@ -74,6 +85,8 @@ def _above(results: Results, bound: float) -> object:
 
 def _small(results: Results) -> object:
     highs = [item.measurement.high for item in results.select(Sum, metric="total")]
+    if not highs:
+        raise SurefootError("no sum was measured")
     return verdict_below(max(highs), 0.0, max(highs), len(highs), bound=100.0)
 
 

@@ -82,7 +82,8 @@ def test_kill_9_at_any_moment_many_times_over_never_leaves_a_wrong_or_half_artif
     assert set(store.made()) == {step.key for step in study(log)}
     for path in store.made().values():
         assert_whole(Artifact(path))
-    assert [path for path in store.leftovers() if not path.name.endswith(".tmp")] == []
+    # Killed between publishing and tidying, a runner may leave its lease beside a finished artifact: no harm is in it.
+    assert [path for path in store.leftovers() if path.name[:20] not in store.made()] == []
 
 
 def test_two_runners_on_one_store_never_make_a_step_twice(store: Store, log: Path, runner: Start) -> None:

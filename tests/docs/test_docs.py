@@ -5,16 +5,17 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from surefoot.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 BLOCK = re.compile(r"^```(?P<language>\w+)(?P<flags>[^\n]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
-COMMANDS = [name for name in app if not name.startswith("-")]
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -26,10 +27,23 @@ def _pages_with(language: str) -> list[Path]:
     return [page for page in PAGES if _blocks(page, language)]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_in_the_reference(command: str) -> None:
-    reference = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
-    assert f"surefoot {command}" in reference
+def _helps(commands: App, path: str) -> Iterator[tuple[str, str]]:
+    """Every command that does something, with its help; groups such as `surefoot fit` are gone into."""
+    for name in commands:
+        if not name.startswith("-"):
+            command = commands[name]
+            inner = [one for one in command if not one.startswith("-")]
+            yield from _helps(command, f"{path} {name}") if inner else [(f"{path} {name}", str(command.help))]
+
+
+@pytest.mark.parametrize(("command", "text"), list(_helps(app, "surefoot")))
+def test_the_help_of_every_command_has_an_example_of_it(command: str, text: str) -> None:
+    assert f"Example: {command}" in text
+
+
+def test_the_reference_of_the_commands_is_made_from_the_program() -> None:
+    page = app.generate_docs()
+    assert all(command in page for command, _ in _helps(app, "surefoot"))
 
 
 @pytest.mark.parametrize("page", _pages_with("python"), ids=lambda page: page.name)

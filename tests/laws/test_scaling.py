@@ -81,6 +81,12 @@ def test_mistakes_are_named() -> None:
         fit_scaling(table(), x="gmacs", y="accuracy", selection="best")  # type: ignore[arg-type]
 
 
+def test_an_unknown_form_is_refused_with_those_there_are() -> None:
+    table = {"x": np.array([1.0, 2.0, 4.0, 8.0]), "y": np.array([0.8, 0.7, 0.6, 0.5])}
+    with pytest.raises(SurefootError, match="there is no form 'nonsense'; choose auto, power"):
+        fit_scaling(table, x="x", y="y", form="nonsense", unit="fraction")
+
+
 def test_a_curve_is_extrapolated_by_the_average_of_forms() -> None:
     x = np.geomspace(1e3, 1e6, 30)
     y = (0.2 + 30 * x**-0.6) * np.exp(np.random.default_rng(1).normal(0, 0.003, 30))

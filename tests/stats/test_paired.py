@@ -41,9 +41,7 @@ def test_paired_bootstrap_is_close_to_t_in_a_large_sample() -> None:
     generator = np.random.default_rng(2)
     first, second = generator.normal(size=(2, 400))
     t, boot = paired_difference(first, second), paired_difference(first, second, method="bootstrap")
-    assert (boot.difference.low, boot.difference.high) == pytest.approx(
-        (t.difference.low, t.difference.high), abs=0.02
-    )
+    assert (boot.difference.low, boot.difference.high) == pytest.approx((t.difference.low, t.difference.high), abs=0.02)
 
 
 @given(b=st.integers(0, 60), c=st.integers(0, 60))

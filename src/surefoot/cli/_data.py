@@ -28,7 +28,10 @@ _MOST_PICTURES = 5_000
 
 @data.command(name="list")
 def list_data(*, out: Path | None = None, format: Format | None = None) -> None:
-    """List the drawing styles and the words that belong to them: counts, licence, size, and whether they are here."""
+    """List the drawing styles and the words that belong to them: counts, licence, size, and whether they are here.
+
+    Example: surefoot data list
+    """
     rows = [(style.name, style.icons, style.concepts, *_told(style.source)) for style in STYLES.values()]
     emit(Table(_COLUMNS, (*rows, ("words", None, None, *_told(EMOJIBASE)))), format, out)
 
@@ -37,7 +40,10 @@ def list_data(*, out: Path | None = None, format: Format | None = None) -> None:
 def get(
     names: Annotated[tuple[str, ...], Parameter(help="Names of 'surefoot data list', or all.", negative=())], /
 ) -> None:
-    """Fetch packages into the cache, so that later work needs no network. Prints where each lies."""
+    """Fetch packages into the cache, so that later work needs no network. Prints where each lies.
+
+    Example: surefoot data get noto twemoji
+    """
     for name, source in _wanted(names).items():
         if not is_cached(source):
             print(f"Fetching {name} ({source.size / 1e6:.1f} MB) ...", file=sys.stderr, flush=True)
@@ -55,7 +61,10 @@ def show(
     count: Annotated[int, Parameter(help="Pictures of each.")] = 60,
     seed: Annotated[int, Parameter(help="Another number chooses other pictures.")] = 0,
 ) -> None:
-    """Draw a contact sheet with the makers and licences on it; styles show the same concepts. Prints its path."""
+    """Draw a contact sheet with the makers and licences on it; styles show the same concepts. Prints its path.
+
+    Example: surefoot data show noto twemoji --out sheet.png
+    """
     if out.suffix not in (".html", ".png"):
         raise SurefootError(f"A contact sheet is a .html or a .png file, not {out.name}.")
     if not names or not 1 <= count <= _MOST_PICTURES:

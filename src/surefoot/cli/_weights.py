@@ -92,7 +92,10 @@ def _print_report(report: Any) -> None:
 
 @weights.command
 def merge(config: Path, out: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> None:
-    """Merge as a YAML file in mergekit's format says: linear, slerp, ties, dare_ties, model_stock and others."""
+    """Merge as a YAML file in mergekit's format says: linear, slerp, ties, dare_ties, model_stock and others.
+
+    Example: surefoot weights merge ties.yml merged
+    """
     from surefoot.weights import merge as merge_to
     from surefoot.weights import plan_merge, read_configuration
 
@@ -104,7 +107,10 @@ def merge(config: Path, out: Path, /, *, threads: Threads = None, dry_run: DryRu
 
 @weights.command
 def add(base: Path, *tuned: Path, out: Out, coefficient: float = 1.0, rules: Rules | None = None) -> None:
-    """Learn: base + coefficient * sum of (tuned - base)."""
+    """Learn: base + coefficient * sum of (tuned - base).
+
+    Example: surefoot weights add base.safetensors cars.safetensors --coefficient 0.3 --out new.safetensors
+    """
     from surefoot.weights import TaskVector
 
     rules = rules or Rules()
@@ -115,7 +121,10 @@ def add(base: Path, *tuned: Path, out: Out, coefficient: float = 1.0, rules: Rul
 
 @weights.command
 def negate(base: Path, tuned: Path, *, out: Out, coefficient: float = 1.0, rules: Rules | None = None) -> None:
-    """Forget: base - coefficient * (tuned - base)."""
+    """Forget: base - coefficient * (tuned - base).
+
+    Example: surefoot weights negate base.safetensors toxic.safetensors --coefficient 0.5 --out milder.safetensors
+    """
     add(base, tuned, out=out, coefficient=-coefficient, rules=rules)
 
 
@@ -123,7 +132,10 @@ def negate(base: Path, tuned: Path, *, out: Out, coefficient: float = 1.0, rules
 def analogy(
     base: Path, a: Path, b: Path, c: Path, *, out: Out, coefficient: float = 1.0, rules: Rules | None = None
 ) -> None:
-    """A is to B as C is to the result: base + coefficient * (C - base + B - A)."""
+    """A is to B as C is to the result: base + coefficient * (C - base + B - A).
+
+    Example: surefoot weights analogy base.safetensors a.safetensors b.safetensors c.safetensors --out d.safetensors
+    """
     from surefoot.weights import TaskVector
     from surefoot.weights import analogy as relate
 
@@ -135,7 +147,10 @@ def analogy(
 
 @weights.command
 def patch(base: Path, tuned: Path, *, out: Out, alpha: float, rules: Rules | None = None) -> None:
-    """Patch (PAINT, WiSE-FT): (1 - alpha) base + alpha tuned; 0 is the base, 1 the tuned model, bit for bit."""
+    """Patch (PAINT, WiSE-FT): (1 - alpha) base + alpha tuned; 0 is the base, 1 the tuned model, bit for bit.
+
+    Example: surefoot weights patch base.safetensors tuned.safetensors --alpha 0.4 --out patched.safetensors
+    """
     add(base, tuned, out=out, coefficient=alpha, rules=rules)
 
 
@@ -146,7 +161,10 @@ def average(
     weight: Annotated[tuple[float, ...], Parameter(negative=(), help="One for each; equal by default.")] = (),
     rules: Rules | None = None,
 ) -> None:
-    """Average (uniform soup, lo-fi); weights are divided by their sum."""
+    """Average (uniform soup, lo-fi); weights are divided by their sum.
+
+    Example: surefoot weights average one.safetensors two.safetensors three.safetensors --out soup.safetensors
+    """
     from surefoot.weights import mean
 
     rules = rules or Rules()
@@ -160,7 +178,10 @@ def soup(
     score: Annotated[str, Parameter(help="Command whose last line is the held-out score; {} is the checkpoint.")],
     rules: Rules | None = None,
 ) -> None:
-    """Greedy soup: best first; each next checkpoint stays if the held-out score rises."""
+    """Greedy soup: best first; each next checkpoint stays if the held-out score rises.
+
+    Example: surefoot weights soup one.safetensors two.safetensors --score 'python score.py {}' --out soup.safetensors
+    """
     from surefoot.weights import apply, greedy_soup
 
     rules = rules or Rules()
@@ -197,7 +218,10 @@ def _some(paths: Sequence[Path]) -> Sequence[Path]:
 
 @weights.command
 def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
-    """Compare: size of each difference, all in all and by layer, and the cosines between them."""
+    """Compare: size of each difference, all in all and by layer, and the cosines between them.
+
+    Example: surefoot weights diff base.safetensors cars.safetensors signs.safetensors
+    """
     from surefoot.weights import TaskVector, statistics
 
     rules = rules or Rules()
@@ -219,7 +243,10 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
 
 @weights.command
 def inspect(path: Path, /, *, pickle: bool = False, dry_run: DryRun = False) -> None:
-    """List the tensors of a checkpoint, its metadata, and how it was made when it says so."""
+    """List the tensors of a checkpoint, its metadata, and how it was made when it says so.
+
+    Example: surefoot weights inspect patched.safetensors
+    """
     from surefoot.weights import open_checkpoint
 
     found = open_checkpoint(path, pickle=pickle)
@@ -240,7 +267,10 @@ def apply(
     threads: Threads = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Write again what NAME.recipe.json says, at other coefficients if asked: all of them in one reading."""
+    """Write again what NAME.recipe.json says, at other coefficients if asked: all of them in one reading.
+
+    Example: surefoot weights apply patched.recipe.json 'alpha-{}.safetensors' --coefficient 0.2 --coefficient 0.4
+    """
     from surefoot.weights import replan, rewrite
 
     if len(coefficient) > 1 and "{}" not in out:
@@ -256,7 +286,10 @@ def apply(
 
 @weights.command
 def verify(path: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> int:
-    """Replay the recipe in a file and compare every bit; exits with 1 when one differs."""
+    """Replay the recipe in a file and compare every bit; exits with 1 when one differs.
+
+    Example: surefoot weights verify patched.safetensors
+    """
     from surefoot.weights import replan
     from surefoot.weights import verify as replay
 

@@ -238,6 +238,8 @@ def _selected(points: ScalingPoints, selection: Selection, bins: int, eps: float
 
 
 def _candidates(form: str, variables: int, n: int) -> tuple[str, ...]:
+    if form != "auto" and form not in FORMS:
+        raise SurefootError(f"there is no form '{form}'; choose auto, {', '.join(FORMS)}")
     if form != "auto":
         return (form,)
     fitting = [name for name, one in FORMS.items() if len(one.variables) == variables]

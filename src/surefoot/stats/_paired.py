@@ -65,9 +65,7 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
     """
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(
-            f"paired answers need two 1-d arrays of one length, got {first.shape}, {second.shape}"
-        )
+        raise ValueError(f"paired answers need two 1-d arrays of one length, got {first.shape}, {second.shape}")
     b, c = int((first & ~second).sum()), int((~first & second).sum())
     p, mid_p = mcnemar_p(b, c)
     both, neither = int((first & second).sum()), int((~first & ~second).sum())

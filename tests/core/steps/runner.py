@@ -1,5 +1,6 @@
 """Runs one of the small studies below as the command line does: runner.py STORE STUDY LOG WORKERS."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ STUDIES = {
 
 
 def main() -> int:
+    # A background job of a shell ignores SIGINT and hands that down; a person at a terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root, study, log, workers = sys.argv[1:5]
     pool = sys.argv[5] if len(sys.argv) > 5 else "processes"
     try:
