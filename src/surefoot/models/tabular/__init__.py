@@ -13,3 +13,19 @@ from surefoot.models.tabular._learners import Data as Data
 from surefoot.models.tabular._learners import Fitted as Fitted
 from surefoot.models.tabular._learners import Learner as Learner
 from surefoot.models.tabular._learners import fit_many as fit_many
+
+__all__ = [
+    "GRIDS",
+    "LEARNERS",
+    "NETWORKS",
+    "Configuration",
+    "Data",
+    "Fitted",
+    "Learner",
+    "Value",
+    "configuration",
+    "fit_many",
+    "full_grid",
+    "random_configurations",
+    "size_of_grid",
+]

@@ -146,7 +146,8 @@ class RobustBoostingClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
-        positive = self.model_(_rows(self, X, "model_")).astype(np.float64)
+        x = _rows(self, X, "model_")
+        positive = self.model_(x).astype(np.float64)
         return np.column_stack([1 - positive, positive])
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -186,7 +187,8 @@ class FairRepresentation(TransformerMixin, BaseEstimator):
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """The rows (n, features) as their mixtures of prototypes."""
-        return transform(self.representation_, _rows(self, X, "representation_"))
+        x = _rows(self, X, "representation_")
+        return transform(self.representation_, x)
 
 
 def _checked(
