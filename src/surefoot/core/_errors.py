@@ -16,6 +16,8 @@ _EXTRA_OF_MODULE = {
     "lightgbm": "tabular",
     "xgboost": "tabular",
     "fairlearn": "tabular",
+    "pandas": "tabular",
+    "pyarrow": "tabular",
     "distributed": "dask",
     "dask": "dask",
     "ray": "ray",
