@@ -45,6 +45,20 @@ def test_the_page_draws_every_figure_without_a_complaint_a_request_or_a_sideways
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_long_value_among_the_choices_of_a_filter_does_not_widen_the_page(
+    opened: Open, report: Path, width: int
+) -> None:
+    shown = opened(report, width=width)
+    lengthen = (
+        "document.querySelectorAll('select option:last-child').forEach(one => one.textContent = 'long '.repeat(300))"
+    )
+    shown.page.evaluate(lengthen)
+
+    assert shown.page.locator("select").count() > 0
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_column_sorts_up_then_down_then_as_it_was(opened: Open, brief: Path) -> None:
     page = opened(brief).page
     place = headings(page).index("value") + 1
