@@ -14,6 +14,7 @@ from surefoot.cli._output import Format, emit
 from surefoot.core import (
     Claim,
     Plan,
+    Results,
     Step,
     Store,
     Study,
@@ -71,8 +72,9 @@ def run(
     """
     asked, place = open_study(study, option), open_store(store)
     counts = _make(asked, place, pool, workers, retry)
-    _print_claims(_decided(asked, place))
-    path = _write(asked, place, report)
+    results = results_of(asked, place)
+    _print_claims(decide(asked.claims, results))
+    path = _write(asked, results, report)
     print(f"Report: {path}")
     if show if show is not None else sys.stdout.isatty():
         _open(path)
@@ -110,7 +112,8 @@ def check(
     format: Format | None = None,
 ) -> int:
     """Test the claims of a study on what the store holds. Exits with 1 when one is contradicted: a gate for CI."""
-    decided = _decided(open_study(study, option), open_store(store))
+    asked = open_study(study, option)
+    decided = decide(asked.claims, results_of(asked, open_store(store)))
     emit(_claim_table(decided), format)
     failing = {"contradicted", "undecided"} if strict else {"contradicted"}
     return 1 if any(verdict.status in failing for _, verdict in decided) else 0
@@ -126,7 +129,8 @@ def report(
     show: Annotated[bool | None, Parameter(name="--open", help="Open it in a browser. Default: on a terminal.")] = None,
 ) -> None:
     """Write the report of a study from what the store holds: one HTML file that needs no network."""
-    path = _write(open_study(study, option), open_store(store), out)
+    asked = open_study(study, option)
+    path = _write(asked, results_of(asked, open_store(store)), out)
     print(path)
     if show if show is not None else sys.stdout.isatty():
         _open(path)
@@ -211,10 +215,6 @@ def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> lis
     return rows
 
 
-def _decided(asked: Study, place: Store) -> list[tuple[Claim, Verdict]]:
-    return decide(asked.claims, results_of(asked, place))
-
-
 def _claim_table(decided: list[tuple[Claim, Verdict]]) -> Table:
     columns = ("claim", "verdict", "effect", "low", "high", "n", "sentence", "detail", "source")
     rows = (
@@ -243,10 +243,10 @@ def _print_claims(decided: list[tuple[Claim, Verdict]]) -> None:
             print(f"    {verdict.detail}")
 
 
-def _write(asked: Study, place: Store, path: Path | None) -> Path:
+def _write(asked: Study, results: Results, path: Path | None) -> Path:
     from surefoot.report import write_report
 
-    return write_report(asked, results_of(asked, place), path or Path(f"{asked.name}.html"))
+    return write_report(asked, results, path or Path(f"{asked.name}.html"))
 
 
 def _open(path: Path) -> None:

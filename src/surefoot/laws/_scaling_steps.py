@@ -107,7 +107,9 @@ def law_measurements(fit: FamilyLaw, *, task: str = "", shift: str = "", group: 
     """Parameters of a law with bounds, its p against a constant, spread and held-out error, as Measurements."""
     where = {"n": fit.law.n, "task": task, "shift": shift, "group": group or fit.points.family}
     out = [
-        Measurement(metric=name, value=found.estimate, low=_finite(found.low), high=_finite(found.high), **where)
+        Measurement(
+            metric=name, value=found.estimate, low=finite_or_none(found.low), high=finite_or_none(found.high), **where
+        )
         for name, found in fit.intervals.by_name.items()
     ]
     extra = {"p_constant": fit.law.p_constant, "spread": fit.law.spread}
@@ -127,7 +129,7 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "form": law.form,
         "formula": law.problem.form.formula,
         "parameters": {
-            name: {"value": found.estimate, "low": _finite(found.low), "high": _finite(found.high)}
+            name: {"value": found.estimate, "low": finite_or_none(found.low), "high": finite_or_none(found.high)}
             for name, found in fit.intervals.by_name.items()
         },
         "interval_method": fit.intervals.method,
@@ -136,9 +138,9 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "cost": law.cost,
         "n": law.n,
         "degrees_of_freedom": law.degrees_of_freedom,
-        "spread": _finite(law.spread),
+        "spread": finite_or_none(law.spread),
         "condition": law.condition,
-        "p_constant": _finite(law.p_constant),
+        "p_constant": finite_or_none(law.p_constant),
         "points": [
             {"label": label, "row": int(row), "x": x.tolist(), "y": float(y)}
             for label, row, x, y in zip(fit.points.labels, fit.points.rows, fit.points.x, fit.points.y, strict=True)
@@ -146,7 +148,7 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "used": np.asarray(fit.used).tolist(),
         "residuals": fit.residuals.tolist(),
         "curve": [
-            {"x": x, "y": y, "low": low, "high": _finite(high)}
+            {"x": x, "y": y, "low": low, "high": finite_or_none(high)}
             for x, y, low, high in np.column_stack([fit.curve_x, fit.curve_y, fit.curve_low, fit.curve_high]).tolist()
         ],
         "held_out": [] if fit.choice is None else [_held_record(held) for held in fit.choice.held_out],
@@ -172,13 +174,19 @@ def _predictions(fit: FamilyLaw, at: tuple[float, ...]) -> list[Measurement]:
         return []
     return [
         Measurement(
-            metric="prediction", value=float(y), n=fit.law.n, low=_finite(a), high=_finite(b), group=f"{x:.15g}"
+            metric="prediction",
+            value=float(y),
+            n=fit.law.n,
+            low=finite_or_none(a),
+            high=finite_or_none(b),
+            group=f"{x:.15g}",
         )
         for x, y, a, b in zip(at, *predict_band(fit, at), strict=True)
     ]
 
 
-def _finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """A number that JSON and a Measurement can hold, or None."""
     return float(value) if math.isfinite(value) else None
 
 

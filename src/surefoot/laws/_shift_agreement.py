@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, Table
-from surefoot.laws._tables import Floats, ResultTable, rows_text, text_of
+from surefoot.laws._tables import Floats, ResultTable, plain_cell, rows_text, text_of
 from surefoot.stats import AgreementLine, Axis, agreement_on_the_line, resample_counts
 
 Labels = NDArray[np.str_]
@@ -83,11 +82,7 @@ def agreement_table(result: PredictedAccuracy) -> Table:
     columns = ("model", result.x, f"{result.shift} by line", f"{result.shift} by pairs", f"{result.shift} actual")
     arrays = (result.accuracy, result.line.by_line, result.line.by_pairs, result.actual)
     rows = zip(result.models, *(array.tolist() for array in arrays), strict=True)
-    return Table(columns, tuple(tuple(map(_plain, row)) for row in rows))
-
-
-def _plain(cell: Any) -> Any:
-    return None if isinstance(cell, float) and not np.isfinite(cell) else cell
+    return Table(columns, tuple(tuple(map(plain_cell, row)) for row in rows))
 
 
 @dataclass(frozen=True)

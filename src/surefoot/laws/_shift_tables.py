@@ -8,6 +8,7 @@ from typing import Any
 
 from surefoot.core import Measurement, Table
 from surefoot.laws._shift import RobustnessFit
+from surefoot.laws._tables import plain_cell
 
 Numbers = Sequence[float]
 SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings")
@@ -21,7 +22,7 @@ def shift_table(fit: RobustnessFit, section: str) -> Table:
     most robustness; `relative`: what models add to those they were made from; `findings`.
     """
     columns, rows = _WRITERS[section]
-    return Table(columns, tuple(tuple(map(_plain, row)) for row in rows(fit)))
+    return Table(columns, tuple(tuple(map(plain_cell, row)) for row in rows(fit)))
 
 
 def shift_measurements(fit: RobustnessFit) -> Iterator[Measurement]:
@@ -71,12 +72,6 @@ def _measured(
 
 def _axis_name(fit: RobustnessFit, column: int) -> str:
     return " + ".join(fit.data.x_names[column])
-
-
-def _plain(value: Any) -> Any:
-    """Built-in types, None for what is not a finite number."""
-    plain = value.item() if hasattr(value, "item") else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _line_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
 from surefoot.laws._scaling import FamilyLaw, Selection, fit_scaling
-from surefoot.laws._scaling_steps import law_measurements, law_record
+from surefoot.laws._scaling_steps import finite_or_none, law_measurements, law_record
 from surefoot.laws._tables import ResultTable, keep_rows, numbers_of, read_table, text_of
 from surefoot.stats import ExponentComparison, compare_paired, compare_tasks, fit_law, holm
 
@@ -152,19 +152,15 @@ def _words(one: ExponentComparison) -> dict[str, Any]:
     return {
         "words": one.words,
         "difference": one.difference.estimate,
-        "low": _plain(one.difference.low),
-        "high": _plain(one.difference.high),
-        "p": _plain(one.p),
-        "p_holm": _plain(one.p_holm),
+        "low": finite_or_none(one.difference.low),
+        "high": finite_or_none(one.difference.high),
+        "p": finite_or_none(one.p),
+        "p_holm": finite_or_none(one.p_holm),
         "degrees_of_freedom": one.degrees_of_freedom,
         "n_first": one.n_first,
         "n_second": one.n_second,
-        "detectable": _plain(one.detectable),
+        "detectable": finite_or_none(one.detectable),
     }
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _points(step: Step, inputs: Inputs) -> _Points:

@@ -179,6 +179,12 @@ def _not_numbers(source: str, name: str, cells: Sequence[Any] | Cells, bad: list
     return Finding(code="non-numeric", severity="warning", message=message, rows=rows)
 
 
+def plain_cell(value: Any) -> Any:
+    """A cell to print: of built-in types, None for what is not a finite number."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
 def _number(cell: Any) -> float | None:
     """The number in a cell: None if the cell is empty, NaN if it is not a finite number."""
     if cell is None:
