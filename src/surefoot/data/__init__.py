@@ -36,6 +36,11 @@ from surefoot.data._tabular_predictions import read_predictions as read_predicti
 from surefoot.data._tabular_read import TableArrays as TableArrays
 from surefoot.data._tabular_read import open_table as open_table
 from surefoot.data._tabular_recipes import RECIPES as RECIPES
+from surefoot.data._texts import TEXT_STYLES as TEXT_STYLES
+from surefoot.data._texts import TextPart as TextPart
+from surefoot.data._texts import TextSet as TextSet
+from surefoot.data._texts import TextStyle as TextStyle
+from surefoot.data._texts import read_texts as read_texts
 
 __all__ = [
     "EMOJIBASE",
@@ -43,6 +48,7 @@ __all__ = [
     "PARTS",
     "RECIPES",
     "STYLES",
+    "TEXT_STYLES",
     "ClassificationSet",
     "Design",
     "Drawings",
@@ -56,6 +62,9 @@ __all__ = [
     "Style",
     "Table",
     "TableArrays",
+    "TextPart",
+    "TextSet",
+    "TextStyle",
     "TrainingPairs",
     "cache_directory",
     "contact_sheet_html",
@@ -72,6 +81,7 @@ __all__ = [
     "open_table",
     "read_members",
     "read_predictions",
+    "read_texts",
     "sample_pictures",
     "style_sections",
 ]

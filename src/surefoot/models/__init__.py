@@ -15,6 +15,17 @@ from surefoot.models._embed import embed_pictures as embed_pictures
 from surefoot.models._embed import embed_texts as embed_texts
 from surefoot.models._ladder import ladder as ladder
 from surefoot.models._ladder import ladder_config as ladder_config
+from surefoot.models._language import LanguageModel as LanguageModel
+from surefoot.models._language import SmolLM2 as SmolLM2
+from surefoot.models._language import Windows as Windows
+from surefoot.models._language import continued as continued
+from surefoot.models._language import load_language as load_language
+from surefoot.models._language import save_language as save_language
+from surefoot.models._language import token_losses as token_losses
+from surefoot.models._language import windows_of as windows_of
+from surefoot.models._llama import LlamaConfig as LlamaConfig
+from surefoot.models._llama import build_llama as build_llama
+from surefoot.models._llama import llama_logits as llama_logits
 from surefoot.models._openclip import load_openclip as load_openclip
 from surefoot.models._pixels import Pixels as Pixels
 from surefoot.models._pixels import normalized as normalized
@@ -23,11 +34,17 @@ from surefoot.models._tokenizer import RestrictedTokenizer as RestrictedTokenize
 from surefoot.models._tokenizer import vocabulary_of as vocabulary_of
 
 __all__ = [
+    "LanguageModel",
+    "LlamaConfig",
     "LoadedModel",
     "ModelDescription",
     "Pixels",
     "RestrictedTokenizer",
+    "SmolLM2",
+    "Windows",
     "build",
+    "build_llama",
+    "continued",
     "count_gmacs",
     "count_parameters",
     "embed_classes",
@@ -36,12 +53,17 @@ __all__ = [
     "embed_texts",
     "ladder",
     "ladder_config",
+    "llama_logits",
+    "load_language",
     "load_model",
     "load_openclip",
     "normalized",
     "openclip_config",
     "read_description",
     "resized",
+    "save_language",
     "save_model",
+    "token_losses",
     "vocabulary_of",
+    "windows_of",
 ]

@@ -2,6 +2,11 @@
 
 from surefoot.tasks._compare import compare_examples as compare_examples
 from surefoot.tasks._examples import write_examples as write_examples
+from surefoot.tasks._perplexity import Perplexity as Perplexity
+from surefoot.tasks._perplexity import TextLosses as TextLosses
+from surefoot.tasks._perplexity import language_measurements as language_measurements
+from surefoot.tasks._perplexity import perplexity as perplexity
+from surefoot.tasks._perplexity import text_losses as text_losses
 from surefoot.tasks._table_audit import audit_predictions as audit_predictions
 from surefoot.tasks._table_compare import BEST_ON_TEST as BEST_ON_TEST
 from surefoot.tasks._table_compare import BY_ACCURACY as BY_ACCURACY
@@ -11,6 +16,7 @@ from surefoot.tasks._table_compare import PAIRS as PAIRS
 from surefoot.tasks._table_compare import TableComparison as TableComparison
 from surefoot.tasks._table_fits import TableFits as TableFits
 from surefoot.tasks._table_fits import flat_metrics as flat_metrics
+from surefoot.tasks._table_represent import FairTable as FairTable
 from surefoot.tasks._zero_shot import Scores as Scores
 from surefoot.tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.tasks._zero_shot import check_templates as check_templates
@@ -23,9 +29,12 @@ __all__ = [
     "BY_CVAR",
     "BY_WORST_GROUP",
     "PAIRS",
+    "FairTable",
+    "Perplexity",
     "Scores",
     "TableComparison",
     "TableFits",
+    "TextLosses",
     "ZeroShot",
     "audit_predictions",
     "check_templates",
@@ -33,5 +42,8 @@ __all__ = [
     "classify",
     "compare_examples",
     "flat_metrics",
+    "language_measurements",
+    "perplexity",
+    "text_losses",
     "write_examples",
 ]
