@@ -5,6 +5,7 @@ from surefoot.adapt._augment import augmented as augmented
 from surefoot.adapt._deterministic import generator_for as generator_for
 from surefoot.adapt._deterministic import reproducible as reproducible
 from surefoot.adapt._deterministic import seed_for as seed_for
+from surefoot.adapt._finetune import Finetune as Finetune
 from surefoot.adapt._finetune_language import FinetuneLanguage as FinetuneLanguage
 from surefoot.adapt._loop import Schedule as Schedule
 from surefoot.adapt._loop import adamw as adamw
@@ -19,6 +20,7 @@ from surefoot.adapt._pretrain import Pretrain as Pretrain
 __all__ = [
     "Augmentation",
     "Batches",
+    "Finetune",
     "FinetuneLanguage",
     "Pairs",
     "Precision",

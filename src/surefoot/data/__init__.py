@@ -4,6 +4,8 @@ from surefoot.data._archive import read_members as read_members
 from surefoot.data._classification import ClassificationSet as ClassificationSet
 from surefoot.data._concepts import LOCALES as LOCALES
 from surefoot.data._drawings import Drawings as Drawings
+from surefoot.data._drawn_tasks import GROUPS as GROUPS
+from surefoot.data._drawn_tasks import DrawnTask as DrawnTask
 from surefoot.data._folder import ImageFolder as ImageFolder
 from surefoot.data._folder import image_folder as image_folder
 from surefoot.data._pairs import TrainingPairs as TrainingPairs
@@ -44,6 +46,7 @@ from surefoot.data._texts import read_texts as read_texts
 
 __all__ = [
     "EMOJIBASE",
+    "GROUPS",
     "LOCALES",
     "PARTS",
     "RECIPES",
@@ -52,6 +55,7 @@ __all__ = [
     "ClassificationSet",
     "Design",
     "Drawings",
+    "DrawnTask",
     "FileTable",
     "ImageFolder",
     "Part",

@@ -1,0 +1,155 @@
+"""Finetune: onwards from a contrastive model, with the text tower as a frozen classification head."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from surefoot.adapt._augment import Augmentation, augmented
+from surefoot.adapt._deterministic import generator_for, reproducible
+from surefoot.adapt._loop import Schedule, adamw, train
+from surefoot.adapt._pretrain import check_numbers
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.models import LoadedModel, embed_classes, load_model, normalized, resized, save_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Step):
+    """A contrastive model, trained onwards to name the classes of one or more classification sets.
+
+    `model` is a Step that gives a model artifact; each Step of `data` gives a directory with `images.npy` (n, height,
+    width, 3) uint8, `labels.npy` (n) and `classes.json`. The text tower turns the names of the classes (through
+    `templates`) into a head that stays as it is, so the model keeps its words and gets no new parameters (Ilharco et
+    al. 2022, 2212.04089, appendix B). With several sets each is seen `samples` times in turn: joint training. Only
+    parameters that fit one of the patterns `trained` change; the statistics of batch normalisation stay the model's,
+    so that differences of weights are all there is to an edit.
+
+    `samples` are the pictures seen of each set, rounded up to whole batches; `ascent` goes up the loss instead of down
+    (the control called gradient ascent). `shard` (i, n) sees the i-th of n interleaved parts of every set. The rate
+    rises over `warmup` and falls along a cosine. Measures `loss` (mean over the last tenth) and `samples`. Raises
+    `SurefootError` for settings that fit no training, and a loss that diverges.
+    """
+
+    model: Step
+    data: tuple[Step, ...]
+    samples: int
+    batch: int = 64
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    augmentation: Augmentation = "shift"
+    templates: tuple[str, ...] = ("{}",)
+    trained: tuple[str, ...] = ("visual.*",)
+    ascent: bool = False
+    shard: tuple[int, int] = (0, 1)
+    seed: int = 0
+    threads: int = 1
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+    cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Train, and write the model."""
+        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        if not self.data or not 0 <= self.shard[0] < self.shard[1]:
+            raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
+        with reproducible(self.threads):
+            return _finetune(self, out, load_model(inputs[self.model]), [inputs[one] for one in self.data])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPictures:
+    """A classification set in memory: pictures (n, 3, size, size) uint8, labels (n), and its head (classes, d)."""
+
+    images: "torch.Tensor"
+    labels: "torch.Tensor"
+    head: "torch.Tensor"
+
+
+def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> LabelledPictures:
+    """Read a classification set for a model: pictures are resized once, class names are embedded once."""
+    import numpy as np
+    import torch
+
+    classes = json.loads((directory / "classes.json").read_text(encoding="utf-8"))
+    return LabelledPictures(
+        images=resized(np.load(directory / "images.npy"), loaded.pixels),
+        labels=torch.from_numpy(np.load(directory / "labels.npy")),
+        head=embed_classes(loaded, classes, templates).clone(),
+    )
+
+
+def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]) -> list[Measurement]:
+    import torch
+
+    model: torch.nn.Module = loaded.model.to(memory_format=torch.channels_last)
+    sets = [read_labelled(place, loaded, step.templates) for place in places]
+    _choose_parameters(model, step.trained)
+    steps = math.ceil(step.samples / step.batch) * len(sets)
+    schedule = Schedule(steps=steps, batch=step.batch, learning_rate=step.learning_rate, warmup=step.warmup)
+    optimizer = adamw(model, step.learning_rate, step.weight_decay)
+    losses = train(model, optimizer, classification_loss(step, loaded, sets), schedule, out)
+    description = loaded.description
+    if description is None:
+        raise SurefootError("Finetune needs a model artifact with a description.")
+    save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
+    last = losses[-math.ceil(len(losses) / 10) :]
+    return [
+        Measurement(metric="loss", value=sum(last) / len(last) * (-1 if step.ascent else 1), n=len(last)),
+        Measurement(metric="samples", value=steps * step.batch, n=1),
+    ]
+
+
+def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:
+    chosen = 0
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+        chosen += parameter.requires_grad
+    if not chosen:
+        raise SurefootError(f"No parameter of the model fits trained={patterns}; its vision tower is 'visual.*'.")
+
+
+def classification_loss(
+    step: Finetune, loaded: LoadedModel, sets: Sequence[LabelledPictures]
+) -> "Callable[[int], torch.Tensor]":
+    """The loss of any step: cross-entropy of one set's batch against its frozen head, the sets in turn."""
+    import torch
+    import torch.nn.functional as F
+
+    scale = loaded.model.logit_scale.detach().exp()
+    norms = [part for part in loaded.model.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
+
+    def at(number: int) -> "torch.Tensor":
+        for part in norms:
+            part.eval()
+        which, turn = number % len(sets), number // len(sets)
+        one = sets[which]
+        rows = _batch(len(one.labels), step, which, turn)
+        changed = augmented(one.images[rows], step.augmentation, generator_for("augment", step.seed, which, turn))
+        prepared = normalized(changed, loaded.pixels).contiguous(memory_format=torch.channels_last)
+        images = loaded.model.encode_image(prepared, normalize=True)
+        loss = F.cross_entropy(scale * images @ one.head.T, one.labels[rows])
+        return -loss if step.ascent else loss
+
+    return at
+
+
+def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
+    """The pictures of a turn: every one of the shard once before any comes again."""
+    import torch
+
+    own = torch.arange(step.shard[0], total, step.shard[1])
+    if not len(own):
+        raise SurefootError(f"A set of {total} pictures has none for shard {step.shard}.")
+    start, end = turn * step.batch, (turn + 1) * step.batch
+    first, last = start // len(own), (end - 1) // len(own)
+    orders = [
+        own[torch.randperm(len(own), generator=generator_for("order", step.seed, which, epoch))]
+        for epoch in range(first, last + 1)
+    ]
+    return torch.cat(orders)[start - first * len(own) : end - first * len(own)]
