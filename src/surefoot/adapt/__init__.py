@@ -5,6 +5,8 @@ from surefoot.adapt._augment import augmented as augmented
 from surefoot.adapt._deterministic import generator_for as generator_for
 from surefoot.adapt._deterministic import reproducible as reproducible
 from surefoot.adapt._deterministic import seed_for as seed_for
+from surefoot.adapt._directions import DirectionAngles as DirectionAngles
+from surefoot.adapt._directions import RandomDirection as RandomDirection
 from surefoot.adapt._finetune import Finetune as Finetune
 from surefoot.adapt._finetune_language import FinetuneLanguage as FinetuneLanguage
 from surefoot.adapt._loop import Schedule as Schedule
@@ -16,16 +18,20 @@ from surefoot.adapt._pairs import read_captions as read_captions
 from surefoot.adapt._pairs import read_pairs as read_pairs
 from surefoot.adapt._pretrain import Precision as Precision
 from surefoot.adapt._pretrain import Pretrain as Pretrain
+from surefoot.adapt._weight_edit import WeightEdit as WeightEdit
 
 __all__ = [
     "Augmentation",
     "Batches",
+    "DirectionAngles",
     "Finetune",
     "FinetuneLanguage",
     "Pairs",
     "Precision",
     "Pretrain",
+    "RandomDirection",
     "Schedule",
+    "WeightEdit",
     "adamw",
     "augmented",
     "generator_for",

@@ -86,8 +86,8 @@ def _key(step: DrawnTask, item: Item) -> str:
 def _check(step: DrawnTask) -> None:
     if not step.drawings or len({source.size for source in step.drawings}) != 1:
         raise SurefootError("DrawnTask needs at least one style, and all of one size.")
-    if not step.groups or (unknown := [name for name in step.groups if name not in GROUPS]):
-        raise SurefootError(f"groups must be some of {', '.join(GROUPS)}; got {unknown or 'none'}.")
+    if not step.groups or not set(step.groups) <= set(GROUPS):
+        raise SurefootError(f"groups must be some of {', '.join(GROUPS)}; got {step.groups}.")
     fewest = 1 if step.part == "all" else 3
     if not fewest <= step.least <= len(step.drawings):
         raise SurefootError(
