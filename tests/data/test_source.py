@@ -52,6 +52,21 @@ def test_a_wheel_is_fetched_with_pip(empty_cache: Path) -> None:
     assert len(files_below(empty_cache)) == 1
 
 
+SOURCE_ARCHIVE = replace(
+    WHEEL,
+    registry="pypi-source",
+    version="2.0.0",
+    sha256="2d91e135bf72d31a410b17c16da610a82cb55f6b0477d1a902134b24a455b8b3",
+)
+
+
+def test_a_source_archive_is_fetched_and_a_changed_one_is_never_run(empty_cache: Path) -> None:
+    assert sha256(fetch(SOURCE_ARCHIVE).read_bytes()).hexdigest() == SOURCE_ARCHIVE.sha256
+    with pytest.raises(SurefootError, match="wrong checksum"):
+        fetch(replace(SOURCE_ARCHIVE, sha256="0" * 64))
+    assert len(files_below(empty_cache)) == 1
+
+
 def test_what_is_cached_needs_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     first = fetch(LINES)
     monkeypatch.setattr(source_module, "download", no_client)

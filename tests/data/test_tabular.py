@@ -195,11 +195,12 @@ def test_the_public_tables_have_their_known_sizes(
     assert_allclose(table.labels.mean(), positive, atol=5e-4)
 
 
-def test_adult_compas_and_german_are_those_of_the_paper(tmp_path: Path) -> None:
+def test_tables_of_packages_have_their_known_sizes(tmp_path: Path) -> None:
     known = {
         "adult": (48842, 0.2393, (3165, 3915, 13027, 28735)),
         "compas": (7214, 0.4812, (828, 3932, 567, 1887)),
         "german": (1000, 0.7, (105, 205, 379, 311)),
+        "star": (5748, 0.4962, (936, 943, 2018, 1851)),
     }
     for name, (rows, positive, groups) in known.items():
         step = PublicTable(name=name)

@@ -6,19 +6,29 @@ import pytest
 from numpy.testing import assert_allclose
 
 from surefoot.core import Results, Store, SurefootError, decide, walk
-from surefoot.data import Design
-from surefoot.models.tabular import LEARNERS
+from surefoot.data import RECIPES, Design
+from surefoot.models.tabular import LEARNERS, size_of_grid
 from surefoot.studies import load_study
 from surefoot.studies._trees_results import Pooled, judge, over_tables, spread_over
+from surefoot.studies.trees import REFERENCES, configurations
 from surefoot.tasks import TableComparison, TableFits
 
 
 def test_the_study_holds_every_learner_on_every_table_and_split() -> None:
     study = load_study("trees", {"splits": "2", "budget": "8"})
     steps = walk(study.steps)
-    assert sum(isinstance(step, TableComparison) for step in study.steps) == 14
-    assert sum(isinstance(step, Design) for step in steps) == 14 + 2
-    assert sum(isinstance(step, TableFits) for step in steps) == 14 * len(LEARNERS) + 3
+    comparisons = 2 * len(RECIPES)
+    assert sum(isinstance(step, TableComparison) for step in study.steps) == comparisons
+    assert sum(isinstance(step, Design) for step in steps) == comparisons + len(REFERENCES)
+    references = sum(map(len, REFERENCES.values()))
+    assert sum(isinstance(step, TableFits) for step in steps) == comparisons * len(LEARNERS) + references
+
+
+def test_the_reduction_gets_short_ensembles_of_many_kinds() -> None:
+    chosen = [dict(each) for each in configurations("reduction-gbm", 20)]
+    assert [each["n_estimators"] for each in chosen] == [64] * 5
+    assert len({each["learning_rate"] for each in chosen}) == 5
+    assert len(configurations("reduction-gbm", 100_000)) == size_of_grid("reduction-gbm")
 
 
 def test_more_splits_keep_what_is_there() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from surefoot.core import Measurement, Step, Store, SurefootError, open_pool, run
+from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
 from surefoot.data import Design, file_table, open_design
 from surefoot.models.tabular import random_configurations
 from surefoot.stats import group_metrics, worst_group
@@ -16,12 +16,14 @@ from surefoot.tasks import (
     BEST_ON_TEST,
     BY_ACCURACY,
     BY_WORST_GROUP,
+    FairTable,
     TableComparison,
     TableFits,
     audit_predictions,
 )
 from surefoot.tasks._table_compare import best_of
 from surefoot.tasks._table_fits import rung_shares, to_half
+from surefoot.tasks._table_represent import represented
 
 pytest.importorskip("sklearn")
 pytest.importorskip("lightgbm")
@@ -118,8 +120,6 @@ def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], 
     other = Design(table=design.table, seed=9)
     fit = TableFits(design=other, learner="logistic", configurations=first.configurations)
     with pytest.raises(SurefootError, match="one design"):
-        from surefoot.core import Inputs
-
         list(TableComparison(fits=(first, fit)).make(tmp_path, Inputs(store)))
 
 
@@ -160,10 +160,25 @@ def test_halving_finishes_a_share_and_records_the_rest(tmp_path: Path) -> None:
     assert places == set(np.flatnonzero(share == 1).tolist())
 
 
+def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) -> None:
+    design, store = design_of(tmp_path), Store(tmp_path / "store")
+    chosen = random_configurations("representation-gbm", 10, 0)
+    weights = {(float(dict(each)["label"]), float(dict(each)["parity"])) for each in chosen}
+    assert len(weights) == 2
+    stages = tuple(FairTable(design=design, label=label, parity=parity) for label, parity in sorted(weights))
+    named = {"design": design, "learner": "representation-gbm", "configurations": chosen}
+    apart, inside = TableFits(**named, representations=stages), TableFits(**named)
+    make(store, apart, inside)
+    kept = [np.load(store.path(fit) / "scores.npz")["test"] for fit in (apart, inside)]
+    assert_array_equal(*kept)
+    seconds = read(store.path(apart) / "configurations.parquet")["cpu_seconds"]
+    assert seconds.sum() > sum(represented(store.path(stage), open_design(store.path(design)))[1] for stage in stages)
+    with pytest.raises(SurefootError, match="representations do not fit"):
+        list(TableFits(**named, representations=stages[:1]).make(tmp_path, Inputs(store)))
+
+
 def test_wrong_fits_are_refused(tmp_path: Path) -> None:
     design, store = design_of(tmp_path), Store(tmp_path / "store")
-    from surefoot.core import Inputs
-
     for fit, message in (
         (TableFits(design=design, learner="oak", configurations=((),)), "no learner named 'oak'"),
         (TableFits(design=design, learner="gbm", configurations=()), "at least one configuration"),

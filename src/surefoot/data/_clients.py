@@ -26,14 +26,21 @@ _NO_NETWORK = (
     "ProxyError",
     "ProtocolError",
 )
+_WRONG_DIGEST = ("DO NOT MATCH THE HASHES",)
 _NOT_THERE = ("E404", "ETARGET", "No matching distribution found")
 _FULL_DISK = ("ENOSPC", "No space left on device")
 
 
-def download(registry: str, name: str, version: str, directory: Path) -> Path:
-    """Download one package file into a directory with the registry's client, and return its path."""
-    run = {"npm": _npm_pack, "pypi": _pip_download}[registry]
-    finished = run(name, version, directory)
+def download(registry: str, name: str, version: str, directory: Path, sha256: str = "") -> Path:
+    """Download one package file into a directory with the registry's client, and return its path.
+
+    pip reads what a source archive ("pypi-source") says of itself by running its build script; it does so only after
+    the archive was found to have the digest `sha256`.
+    """
+    if registry == "pypi-source":
+        finished = _pip_download_source(name, version, directory, sha256)
+    else:
+        finished = {"npm": _npm_pack, "pypi": _pip_download}[registry](name, version, directory)
     found = [path for path in directory.iterdir() if path.is_file()]
     if finished.returncode or len(found) != 1:
         raise SurefootError(_explain(registry, f"{name} {version}", finished.stderr + finished.stdout))
@@ -63,6 +70,15 @@ def _pip_download(name: str, version: str, directory: Path) -> subprocess.Comple
     return _run([sys.executable, "-m", "pip", *arguments, "--retries", "1", "--no-input"], directory)
 
 
+def _pip_download_source(name: str, version: str, directory: Path, sha256: str) -> subprocess.CompletedProcess[str]:
+    wanted = directory / "wanted" / "requirements.txt"
+    wanted.parent.mkdir()
+    wanted.write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+    arguments = ["download", "--requirement", str(wanted), "--require-hashes", "--no-deps", "--no-binary", ":all:"]
+    patience = ["--retries", "1", "--no-input"]
+    return _run([sys.executable, "-m", "pip", *arguments, *patience, "--dest", str(directory)], directory)
+
+
 def _run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
@@ -89,6 +105,8 @@ def _explain(registry: str, package: str, output: str) -> str:
             f"No connection to the {registry} registry: {package} could not be downloaded. Check the network (and the "
             "client's proxy settings), or copy the cache directory of a machine that has it (SUREFOOT_CACHE)."
         )
+    if any(word in output for word in _WRONG_DIGEST):
+        return f"{package} has the wrong checksum: whoever serves the package (or a proxy in between) changed it."
     if any(word in output for word in _NOT_THERE):
         return f"The {registry} registry that this machine uses has no {package}."
     last = [line.strip() for line in output.splitlines() if line.strip()][-3:]

@@ -18,12 +18,13 @@ from surefoot.data._clients import download
 class Source:
     """A package of a registry at one version, or a file of the user, with the digest that its bytes must have.
 
-    `registry` is where it comes from: "npm" (the package's tarball), "pypi" (its wheel), or "file" (`name` is a path,
-    `version` is empty). `sha256` is the hexadecimal digest of the file, `size` its bytes. `licence` is the SPDX name of
-    the licence of the *contents*; `author` and `url` are shown wherever the contents are.
+    `registry` is where it comes from: "npm" (the package's tarball), "pypi" (its wheel), "pypi-source" (its source
+    archive, where there is no wheel), or "file" (`name` is a path, `version` is empty). `sha256` is the hexadecimal
+    digest of the file, `size` its bytes. `licence` is the SPDX name of the licence of the *contents*; `author` and
+    `url` are shown wherever the contents are.
     """
 
-    registry: Literal["npm", "pypi", "file"]
+    registry: Literal["npm", "pypi", "pypi-source", "file"]
     name: str
     version: str = ""
     sha256: str
@@ -52,7 +53,7 @@ def fetch(source: Source) -> Path:
     if kept.is_file() and sha256_of(kept) == source.sha256:
         return kept
     with full_disk_is_said(kept.parent), _temporary_directory(kept.parent) as directory:
-        fetched = download(source.registry, source.name, source.version, directory)
+        fetched = download(source.registry, source.name, source.version, directory, source.sha256)
         _verify(fetched, source)
         fetched.replace(kept)
     return kept

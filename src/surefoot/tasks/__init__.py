@@ -16,6 +16,7 @@ from surefoot.tasks._table_compare import PAIRS as PAIRS
 from surefoot.tasks._table_compare import TableComparison as TableComparison
 from surefoot.tasks._table_fits import TableFits as TableFits
 from surefoot.tasks._table_fits import flat_metrics as flat_metrics
+from surefoot.tasks._table_represent import FairTable as FairTable
 from surefoot.tasks._zero_shot import Scores as Scores
 from surefoot.tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.tasks._zero_shot import check_templates as check_templates
@@ -28,6 +29,7 @@ __all__ = [
     "BY_CVAR",
     "BY_WORST_GROUP",
     "PAIRS",
+    "FairTable",
     "Perplexity",
     "Scores",
     "TableComparison",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.data import Design, Part, Parts, open_design
 from surefoot.models.tabular import LEARNERS, NETWORKS, Data, fit_many
 from surefoot.stats import GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
+from surefoot.tasks._table_represent import FairTable, represented
 
 SCORED = ("validation", "test")
 _LEAST_RUNG_ROWS = 1000
@@ -32,6 +33,9 @@ class TableFits(Step):
     `halving` of 1 fits all in full. Above 1 (successive halving, as ASHA's rungs) all start on a share of the training
     rows (networks: of the epochs), and the best 1 in `halving`, by accuracy or worst-group accuracy on validation, goes
     on to `halving` times as much; those that stop are recorded with their share and never compared with the others.
+
+    `representations` are stages made before: the configurations of "representation-gbm" find theirs there by its
+    weights, and without them each is learned here.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("sklearn",)
@@ -42,6 +46,7 @@ class TableFits(Step):
     epochs: int = 20
     seed: int = 0
     halving: int = 1
+    representations: tuple[FairTable, ...] = ()
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit and measure; raises `SurefootError` for an unknown learner or no configuration."""
@@ -49,15 +54,25 @@ class TableFits(Step):
             raise SurefootError(f"There is no learner named '{self.learner}'. Known: {', '.join(LEARNERS)}.")
         if not self.configurations or self.halving < 1:
             raise SurefootError("A sweep needs at least one configuration, and halving of at least 1.")
+        self._check_representations()
         _one_thread()
         parts = open_design(inputs[self.design])
         fits = _Fits.empty(len(self.configurations), parts)
-        _climb(self, parts, fits, out)
+        _climb(self, parts, fits, (inputs, out))
         halves = {part: to_half(fits.scores[part]) for part in SCORED}
         np.savez_compressed(out / "scores.npz", validation=halves["validation"], test=halves["test"])
         columns = _columns(self, parts, fits)
         write_columns(out / "configurations.parquet", columns)
         return _measured(columns, parts)
+
+    def _check_representations(self) -> None:
+        """Every configuration must find its representation, of this design."""
+        made = {(table.label, table.parity) for table in self.representations if table.design == self.design}
+        wanted = {(dict(each).get("label"), dict(each).get("parity")) for each in self.configurations}
+        if self.representations and (self.learner != "representation-gbm" or not wanted <= made):
+            raise SurefootError(
+                "The representations do not fit the learner, the design or the configurations' weights."
+            )
 
 
 @dataclass
@@ -75,12 +90,16 @@ class _Fits:
         return _Fits(scores, np.zeros(count), np.zeros(count))
 
 
-def _climb(step: TableFits, parts: Parts, fits: _Fits, out: Path) -> None:
+def _climb(step: TableFits, parts: Parts, fits: _Fits, at: tuple[Inputs, Path]) -> None:
     """One rung after another; without halving, the only rung is the whole."""
     places = list(range(len(step.configurations)))
     rungs = rung_shares(step.halving, len(parts.train.y), len(places), by_epochs=step.learner in NETWORKS)
     for share in rungs:
-        _fit_rung(step, parts, fits, (places, share), out)
+        fitted = 0
+        for stage in _stages(step, parts, places, at[0]):
+            for _ in _fit_stage(step, stage, fits, share):
+                fitted += 1
+                report_progress(at[1], fitted, len(places), share=share)
         if share < 1:
             places = _survivors(parts.validation, fits.scores["validation"], places, step.halving)
 
@@ -94,20 +113,54 @@ def rung_shares(halving: int, rows: int, configurations: int, *, by_epochs: bool
     return [share for share in needed if share == 1 or by_epochs or share * rows >= _LEAST_RUNG_ROWS]
 
 
-def _fit_rung(step: TableFits, parts: Parts, fits: _Fits, rung: tuple[Sequence[int], float], out: Path) -> None:
-    places, share = rung
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Configurations that are fitted by one learner on the same rows, with the CPU seconds that the rows cost."""
+
+    learner: str
+    places: Sequence[int]
+    configurations: Sequence[Mapping[str, Any]]
+    parts: Parts
+    seconds: float = 0.0
+
+
+def _stages(step: TableFits, parts: Parts, places: Sequence[int], inputs: Inputs) -> Iterator[_Stage]:
+    """The places by the representation they want; one stage for all of them when there is none."""
+    wanted = {place: dict(step.configurations[place]) for place in places}
+    if not step.representations:
+        yield _Stage(learner=step.learner, places=places, configurations=list(wanted.values()), parts=parts)
+        return
+    for table in step.representations:
+        here = [
+            place
+            for place in places
+            if (wanted[place]["label"], wanted[place]["parity"]) == (table.label, table.parity)
+        ]
+        if here:
+            boosting = [_without(wanted[place], ("label", "parity")) for place in here]
+            rows, seconds = represented(inputs[table], parts)
+            yield _Stage(learner="lightgbm", places=here, configurations=boosting, parts=rows, seconds=seconds)
+
+
+def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _fit_stage(step: TableFits, stage: _Stage, fits: _Fits, share: float) -> Iterator[int]:
+    """Fit a stage on a share of the training rows (networks: of the epochs); yields the places as they are done."""
     network = step.learner in NETWORKS
     epochs = max(1, round(step.epochs * share)) if network else step.epochs
-    chosen = [dict(step.configurations[place]) for place in places]
-    scored = [_data(parts.validation), _data(parts.test)]
-    train = _data(parts.train) if network or share == 1 else _subset(parts.train, share, step.seed)
-    for number, fitted in enumerate(fit_many(step.learner, chosen, train, scored, seed=step.seed, epochs=epochs), 1):
-        place = places[fitted.place]
+    scored = [_data(stage.parts.validation), _data(stage.parts.test)]
+    train = _data(stage.parts.train) if network or share == 1 else _subset(stage.parts.train, share, step.seed)
+    for fitted in fit_many(stage.learner, stage.configurations, train, scored, seed=step.seed, epochs=epochs):
+        place = stage.places[fitted.place]
         for part, scores in zip(SCORED, fitted.scores, strict=True):
             fits.scores[part][place] = scores
+        # A representation is paid for once, by those that use it.
+        paid = stage.seconds / len(stage.places) if fits.share[place] == 0 else 0.0
         fits.share[place] = share
-        fits.seconds[place] += fitted.seconds
-        report_progress(out, number, len(places), share=share)
+        fits.seconds[place] += fitted.seconds + paid
+        yield place
 
 
 def _survivors(part: Part, scores: NDArray[np.float32], places: Sequence[int], halving: int) -> list[int]:

@@ -1,5 +1,7 @@
 """Robust objectives for boosting: their gradients, what they do for a planted group, and ensembles within ensembles."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,6 +17,7 @@ from surefoot.models.tabular._boosting import (
     ConstrainedObjective,
     GroupDroObjective,
     Library,
+    bins_of,
     objective_maker,
 )
 
@@ -109,3 +112,20 @@ def test_a_smaller_ensemble_is_the_first_trees_of_a_larger_one(library: Library,
 def test_an_unknown_constraint_is_refused() -> None:
     with pytest.raises(SurefootError, match="equalised_odds"):
         ConstrainedObjective(np.array([0, 1]), np.array([0, 1]), step=0.1, allowed=0.0, constraint="height")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_rows_of_a_file_are_binned_once_a_process(library: Library, tmp_path: Path) -> None:
+    x, y, _ = rows(400)
+    np.save(tmp_path / "x.npy", x)
+    settings = [{"n_estimators": 20, "learning_rate": 0.2}]
+    mapped = [np.load(tmp_path / "x.npy", mmap_mode="r") for _ in range(2)]
+    assert bins_of(library, mapped[0], 64) is bins_of(library, mapped[1], 64)
+    assert bins_of(library, x, 64) is not bins_of(library, x, 64)
+    for labels in (y, 1 - y):
+        kept, alone = (next(FITTERS[library]((part, labels), [x], settings, 0)) for part in (mapped[1], x))
+        assert_array_equal(kept[1][0], alone[1][0])
+    before = bins_of(library, mapped[0], 64)
+    (tmp_path / "x.npy").unlink()
+    np.save(tmp_path / "x.npy", x[::-1])
+    assert bins_of(library, np.load(tmp_path / "x.npy", mmap_mode="r"), 64) is not before

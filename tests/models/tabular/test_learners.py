@@ -89,6 +89,15 @@ def test_random_configurations_are_different_and_hold_whole_ensembles() -> None:
     assert len({tuple(pair for pair in each if pair[0] != "n_estimators") for each in chosen}) == 2
     assert random_configurations("logistic", 100, seed=0) == full_grid("logistic")
     assert random_configurations("lightgbm", 8, seed=1) == chosen
+    assert set(chosen) < set(random_configurations("lightgbm", 40, seed=1))
+
+
+@pytest.mark.parametrize("learner", ["xgboost", "cvar-doro"])
+def test_random_configurations_use_every_value_about_as_often(learner: str) -> None:
+    chosen = [dict(each) for each in random_configurations(learner, 20, seed=0)]
+    for name, values in GRIDS[learner][0].items():
+        counts = [sum(each[name] == value for each in chosen) for value in values]
+        assert max(counts) - min(counts) <= 1
 
 
 def test_unknown_learners_and_empty_budgets_are_refused() -> None:

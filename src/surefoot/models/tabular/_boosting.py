@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -93,10 +96,9 @@ def fit_lightgbm(
     """
     import lightgbm
 
-    x, y = train
-    binned = lightgbm.Dataset(
-        x, label=np.asarray(y), params={"feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
-    ).construct()
+    y = np.asarray(train[1])
+    binned = bins_of("lightgbm", train[0], 0)
+    binned.set_label(y)
     base = _log_odds(y) if make_objective else 0.0
     for places, values in _ensembles(configurations):
         settings = {
@@ -125,14 +127,13 @@ def fit_xgboost(
     """The same by XGBoost (histograms); the data are binned once for each `max_bin`."""
     import xgboost
 
-    x, y = np.asarray(train[0]), np.asarray(train[1])
+    y = np.asarray(train[1])
     parts = [xgboost.DMatrix(np.asarray(part), nthread=1) for part in scored]
     base = _log_odds(y) if make_objective else 0.0
-    binned: dict[int, Any] = {}
     for places, values in _ensembles(configurations):
         bins = int(values.get("max_bin", 256))
-        if bins not in binned:
-            binned = {bins: xgboost.QuantileDMatrix(x, y, max_bin=bins, nthread=1)}
+        binned = bins_of("xgboost", train[0], bins)
+        binned.set_label(y)
         goal = make_objective(values) if make_objective else None
         settings = {
             **_xgboost_settings(values, bins),
@@ -142,12 +143,46 @@ def fit_xgboost(
             "verbosity": 0,
         }
         settings |= {"base_score": 0.5, "disable_default_eval_metric": 1} if goal else {"objective": "binary:logistic"}
-        booster = xgboost.train(
-            settings, binned[bins], max(places.values()), obj=_at_base(goal, base) if goal else None
-        )
+        booster = xgboost.train(settings, binned, max(places.values()), obj=_at_base(goal, base) if goal else None)
         for place, count in places.items():
             raw = [booster.predict(part, output_margin=True, iteration_range=(0, count)) for part in parts]
             yield place, tuple(_probability(margin + base) for margin in raw)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A matrix by the file that it is mapped from: what does not change need not be binned again."""
+
+    file: tuple[str, int, int]
+    x: Any = field(compare=False, repr=False)
+
+
+def bins_of(library: Library, x: Any, bins: int) -> Any:
+    """The binned rows of a library, without labels; those of a mapped file are kept for the next Step of this process.
+
+    Learners of one design follow each other in a worker: what LightGBM binned, robust and constrained boosting use.
+    """
+    name = getattr(x, "filename", None)
+    if name is None:
+        return _bin(library, x, bins)
+    said = Path(name).stat()
+    return _kept_bins(library, _Rows((str(name), said.st_mtime_ns, said.st_ino), x), bins)
+
+
+@lru_cache(maxsize=4)
+def _kept_bins(library: Library, rows: _Rows, bins: int) -> Any:
+    return _bin(library, rows.x, bins)
+
+
+def _bin(library: Library, x: Any, bins: int) -> Any:
+    if library == "xgboost":
+        import xgboost
+
+        return xgboost.QuantileDMatrix(np.asarray(x), max_bin=bins, nthread=1)
+    import lightgbm
+
+    settings = {"feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
+    return lightgbm.Dataset(x, params=settings).construct()
 
 
 FITTERS: Mapping[Library, Callable[..., Iterator[tuple[int, Scores]]]] = {

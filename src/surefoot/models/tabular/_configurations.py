@@ -123,7 +123,9 @@ def full_grid(learner: str) -> tuple[Configuration, ...]:
 def random_configurations(learner: str, budget: int, seed: int) -> tuple[Configuration, ...]:
     """`budget` different configurations drawn from the grid, or all of it when it has no more; in the grid's order.
 
-    Ensembles are drawn with all their lengths (`n_estimators`), which cost no more than the longest.
+    The draw is spread: every value of every hyper-parameter comes up about as often as the others. Ensembles
+    are drawn with all their lengths (`n_estimators`), which cost no more than the longest. A larger budget keeps the
+    configurations of a smaller one.
     """
     if budget < 1:
         raise SurefootError(f"The budget must be at least one configuration, got {budget}.")
@@ -132,10 +134,25 @@ def random_configurations(learner: str, budget: int, seed: int) -> tuple[Configu
         return grid
     # The lengths of an ensemble stand beside each other, in every grid that has them.
     lengths = max(len(axes.get("n_estimators", ("",))) for axes in _axes(learner))
-    ensembles = len(grid) // lengths
-    drawn = np.random.default_rng([seed, len(grid)]).choice(ensembles, -(-budget // lengths), replace=False)
-    chosen = [grid[ensemble * lengths + place] for ensemble in drawn for place in range(lengths)]
-    return tuple(sorted(chosen[:budget], key=grid.index))
+    ensembles = [dict(each) for each in grid[::lengths]]
+    drawn = _spread(ensembles, -(-budget // lengths), np.random.default_rng([seed, len(grid)]))
+    chosen = [ensemble * lengths + place for ensemble in drawn for place in range(lengths)]
+    return tuple(grid[place] for place in sorted(chosen[:budget]))
+
+
+def _spread(candidates: Sequence[Mapping[str, Value]], count: int, generator: np.random.Generator) -> list[int]:
+    """Places drawn one after another: at random among those whose values were drawn least often before."""
+    names = sorted({name for each in candidates for name in each})
+    columns = [np.unique([repr(each.get(name)) for each in candidates], return_inverse=True)[1] for name in names]
+    drawn: list[int] = []
+    # What a value costs is how often it was drawn, times the number of values of its axis.
+    cost = 0.5 * generator.random(len(candidates))
+    for _ in range(count):
+        place = int(cost.argmin())
+        drawn.append(place)
+        cost += sum((column == column[place]) * (int(column.max()) + 1) for column in columns if column.max() > 0)
+        cost[place] = np.inf
+    return drawn
 
 
 def configuration(values: Mapping[str, Value]) -> Configuration:
