@@ -34,8 +34,8 @@ class DrawnTask(Step):
 
     Of each thing that at least `least` of the styles draw, one drawing is for "test", one for "validation" and the
     others are for "train", by `split_seed`; "all" takes every drawing. `labels` are the kinds of things ("subgroup",
-    such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of the classes:
-    the two halves share none. Variants (skin tones, genders) are left out. Styles of one designer resemble each other
+    such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of what is
+    `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants (skin tones, genders) are left out. Styles of one designer resemble each other
     (see `STYLES`): take one of each, or training and test are not independent. Files as in `ClassificationSet`;
     `ids.json` holds `style:hexcode`. Measures `examples` and `classes`. Raises `SurefootError` when a field names
     nothing, or nothing is left.
@@ -46,6 +46,7 @@ class DrawnTask(Step):
     part: Part = "train"
     labels: Literal["subgroup", "concept"] = "subgroup"
     half: Literal[0, 1] | None = None
+    halved: Literal["classes", "things"] = "classes"
     least: int = 4
     split_seed: int = 0
     locale: str = "en"
@@ -62,7 +63,8 @@ class DrawnTask(Step):
         drawn = _drawings_by_concept(items, self, emoji)
         classes = _classes(self, [emoji[concept] for concept in drawn])
         number = {key: index for index, key in enumerate(classes)}
-        rows = sorted(row for drawings in drawn.values() for row in _part(drawings, items, self))
+        things = _halved(list(drawn), self) if self.halved == "things" else list(drawn)
+        rows = sorted(row for concept in things for row in _part(drawn[concept], items, self))
         rows = [(source, index) for source, index in rows if _key(self, items[source][index]) in number]
         if not rows:
             raise SurefootError(f"No thing of {', '.join(self.groups)} is drawn by {self.least} of the styles.")
@@ -110,6 +112,10 @@ def _drawings_by_concept(items: list[list[Item]], step: DrawnTask, emoji: Mappin
 def _classes(step: DrawnTask, things: list[Emoji]) -> list[str]:
     """The keys of the classes in the order of the table of concepts, or of one half of them."""
     keys = list(dict.fromkeys(one.hexcode if step.labels == "concept" else one.subgroup for one in things))
+    return _halved(keys, step) if step.halved == "classes" else keys
+
+
+def _halved(keys: list[str], step: DrawnTask) -> list[str]:
     if step.half is None:
         return keys
     taken = set(shuffled(keys, step.split_seed)[step.half :: 2])
