@@ -35,10 +35,10 @@ class DrawnTask(Step):
     Of each thing that at least `least` of the styles draw, one drawing is for "test", one for "validation" and the
     others are for "train", by `split_seed`; "all" takes every drawing. `labels` are the kinds of things ("subgroup",
     such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of what is
-    `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants (skin tones, genders) are left out. Styles of one designer resemble each other
-    (see `STYLES`): take one of each, or training and test are not independent. Files as in `ClassificationSet`;
-    `ids.json` holds `style:hexcode`. Measures `examples` and `classes`. Raises `SurefootError` when a field names
-    nothing, or nothing is left.
+    `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants
+    (skin tones, genders) are left out. Styles of one designer resemble each other (see `STYLES`): take one of each, or
+    training and test are not independent. Files as in `ClassificationSet`; `ids.json` holds `style:hexcode`. Measures
+    `examples` and `classes`. Raises `SurefootError` when a field names nothing, or nothing is left.
     """
 
     drawings: tuple[Drawings, ...]
