@@ -1,0 +1,87 @@
+"""What the studies on weights share: the model they start from, the tasks, and how accuracies are looked up."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from statistics import fmean
+from typing import Any, Literal
+
+from surefoot.adapt import Pretrain
+from surefoot.core import Measurement, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.data import STYLES, Drawings, DrawnTask, TrainingPairs
+from surefoot.stats import Interval, mean_t
+from surefoot.tasks import ZeroShot
+
+SEEN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat")
+"""The styles that the start is pre-trained on."""
+
+TASK_STYLES = ("twemoji", "openmoji", "emojione", "noto-v1", "fxemoji", "emojione-v1")
+"""The styles that tasks are drawn in: none of them was seen in pre-training."""
+
+SHORT = {
+    "smileys-emotion": "faces",
+    "people-body": "people",
+    "animals-nature": "animals",
+    "food-drink": "food",
+    "travel-places": "places",
+    "activities": "activities",
+    "objects": "objects",
+    "symbols": "symbols",
+}
+"""Short names of the groups of things."""
+
+
+def start_model(seed: int, *, size: str = "rn-8", samples: int = 36_000) -> Pretrain:
+    """A contrastive model of all things, in the styles of pre-training only."""
+    drawings = tuple(Drawings(style=style) for style in SEEN_STYLES)
+    pairs = TrainingPairs(drawings=drawings, variants=False, held_out=0)
+    return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
+
+
+def drawn_task(group: str, part: Literal["train", "validation", "test"], seed: int, **more: Any) -> DrawnTask:
+    """Kinds of things of one group, in the styles of tasks, split anew by each seed."""
+    drawings = tuple(Drawings(style=style) for style in TASK_STYLES)
+    return DrawnTask(drawings=drawings, groups=(group,), part=part, split_seed=seed, **more)
+
+
+def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
+    """Title, author and licence of the styles."""
+    return tuple(f"{STYLES[name].title}: {STYLES[name].source.credit}" for name in styles)
+
+
+class Accuracies:
+    """Top-1 accuracy by model and test set, of all that the results hold."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    @cached_property
+    def _found(self) -> Mapping[tuple[str, str], Measurement]:
+        return {
+            (item.step.model.key, item.step.data.key): item.measurement
+            for item in self.results.select(ZeroShot, metric="top1")
+            if isinstance(item.step, ZeroShot)
+        }
+
+    def measurement(self, model: Step, data: Step) -> Measurement:
+        """The accuracy with its interval. Raises `SurefootError` when it was not measured."""
+        found = self._found.get((model.key, data.key))
+        if found is None:
+            raise SurefootError(f"The accuracy of {type(model).__name__} {model.key[:10]} was not measured yet.")
+        return found
+
+    def mean(self, model: Step, sets: Iterable[Step]) -> float:
+        """The mean accuracy over several test sets, each counted once."""
+        return fmean(self.measurement(model, one).value for one in sets)
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """The mean over seeds with Student's interval. Raises `SurefootError` for a single seed."""
+    if len(values) < 2:
+        raise SurefootError("One seed gives no interval: run the study with several.")
+    return mean_t(values)
+
+
+def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = "") -> Verdict:
+    """The verdict on 'the mean over seeds is above `bound`', with Student's 95 percent interval over seeds."""
+    found = over_seeds(values)
+    return verdict_above(found.estimate, found.low, found.high, len(values), bound=bound, detail=detail)
