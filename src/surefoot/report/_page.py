@@ -30,6 +30,7 @@ from surefoot.core import (
 )
 from surefoot.core import plan as plan_of
 from surefoot.figures import accuracy_text, render_svg, sorted_by_section, theme_config
+from surefoot.report._browse import Browsed, browse_configurations
 from surefoot.report._bundle import drawing_library, inline_script
 from surefoot.report._findings import (
     Finding,
@@ -118,6 +119,7 @@ def render_report(
     drawn = [(entry.anchor, figure) for entry, figure in figures if figure]
     decided = decide(study.claims, results)
     table = measurement_table(chosen, len(observations))
+    browsed = browse_configurations(study, results, first=ROWS_WITHOUT_SCRIPT)
     found = [
         *findings,
         *unfinished_findings(plan.missing, plan.failed),
@@ -126,7 +128,7 @@ def render_report(
         *measurement_findings(observations),
         *step_findings(chosen, list(provenances.values())),
     ]
-    scripts = _Scripts.of(_payload(drawn, table))
+    scripts = _Scripts.of(_payload(drawn, table, browsed))
     return (
         _templates()
         .get_template("report.html.j2")
@@ -136,6 +138,7 @@ def render_report(
             findings=sorted(found, key=lambda finding: finding.level != "warning"),
             figures=[entry for entry, _ in figures],
             table=table,
+            browsed=browsed,
             first_rows=table.rows[:ROWS_WITHOUT_SCRIPT],
             summary=None if table.complete else summary_table(observations),
             groups=step_entries(shown, plan, results.store, provenances, numbers),
@@ -174,7 +177,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _payload(drawn: Sequence[tuple[str, Figure]], table: Table) -> dict[str, Any]:
+def _payload(drawn: Sequence[tuple[str, Figure]], table: Table, browsed: Browsed | None) -> dict[str, Any]:
     figures = [
         {
             "id": anchor,
@@ -186,7 +189,9 @@ def _payload(drawn: Sequence[tuple[str, Figure]], table: Table) -> dict[str, Any
         for anchor, figure in drawn
     ]
     themes = {"light": theme_config("light"), "dark": theme_config("dark")}
-    return {"figures": figures, "themes": themes, "measurements": {"columns": table.columns, "rows": table.rows}}
+    measurements = {"columns": table.columns, "rows": table.rows}
+    packed = browsed.payload() if browsed else None
+    return {"figures": figures, "themes": themes, "measurements": measurements, "configurations": packed}
 
 
 def _without_pictures(figure: Figure) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from surefoot.models.tabular import (
     Configuration,
     Value,
     configuration,
+    full_grid,
     random_configurations,
     size_of_grid,
 )
@@ -31,10 +32,10 @@ from surefoot.tasks import BY_WORST_GROUP, FairTable, TableComparison, TableFits
 
 _SMALL = ("german", "communities", "compas", "star")
 _LARGE = ("acs-income", "acs-public-coverage", "brfss")
-_COSTLY: Mapping[str, int] = {"reduction-gbm": 4, "forest": 2, "marginal-dro": 2, "svm": 2}
+_COSTLY: Mapping[str, int] = {"reduction-gbm": 4, "svm": 4, "marginal-dro": 4, "forest": 2, "gbm": 2}
 """Learners that get a part of the budget: one configuration of theirs costs as much as many of the others."""
-_REDUCTION_TREES = 64
-"""The length of the ensembles that the reduction fits some sixty times for one configuration."""
+_LONGEST: Mapping[str, int] = {"reduction-gbm": 64, "gbm": 256, "threshold-gbm": 256}
+"""The longest ensembles of the learners to which length is dear: the reduction refits its own some sixty times."""
 
 SWEPT = ("logistic", "lightgbm", "xgboost", "mlp", "group-dro", "constrained-lightgbm")
 """The learners of a sweep over a user's table, unless others are named: one or two of each family."""
@@ -42,9 +43,9 @@ SWEPT = ("logistic", "lightgbm", "xgboost", "mlp", "group-dro", "constrained-lig
 
 def study(
     *,
-    budget: int = 20,
+    budget: int = 16,
     splits: int = 3,
-    rows: int = 8000,
+    rows: int = 4000,
     epochs: int = 12,
     halving: int = 1,
     tables: tuple[str, ...] = tuple(RECIPES),
@@ -127,13 +128,15 @@ def comparison(
 
 
 def configurations(learner: str, budget: int) -> tuple[Configuration, ...]:
-    """The random configurations that a learner gets; the reduction's have short ensembles, unless all are asked for."""
+    """The random configurations that a learner gets; where length is dear, of short ensembles (all of a whole grid)."""
     count = max(1, budget // _COSTLY.get(learner, 1))
-    if learner != "reduction-gbm" or count >= size_of_grid(learner):
+    if learner not in _LONGEST or count >= size_of_grid(learner):
         return random_configurations(learner, count, seed=0)
-    lengths = 5 * count
-    drawn = random_configurations(learner, lengths, seed=0)
-    return tuple(each for each in drawn if dict(each)["n_estimators"] == _REDUCTION_TREES)
+    lengths = {int(dict(each)["n_estimators"]) for each in full_grid(learner)}
+    short = [length for length in lengths if length <= _LONGEST[learner]]
+    ensembles = max(1, round(count / len(short)))
+    drawn = random_configurations(learner, ensembles * len(lengths), seed=0)
+    return tuple(each for each in drawn if dict(each)["n_estimators"] in short)
 
 
 def _representations(design: Design, chosen: tuple[Configuration, ...]) -> tuple[FairTable, ...]:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.data import Part, open_design
+from surefoot.data import Design, Part, PublicTable, open_design
 from surefoot.models.tabular import LEARNERS
 from surefoot.stats import LEAST_ROWS, resample_accuracies
 from surefoot.tasks._table_fits import TableFits, write_columns
@@ -43,10 +43,13 @@ _TRADE_OFFS = tuple(np.linspace(0, 1, 5).tolist())
 class TableComparison(Step):
     """All fits on one design: what each learner and family reaches, how they differ, and what the choice depends on.
 
-    It keeps all configurations in one `configurations.parquet`. Measurements have the learner, the family or the pair
-    of families in `group` and the rule of choice in `shift`; standard errors are of `replicates` bootstrap samples of
-    the test rows within groups, the same for all that is compared. Raises `SurefootError` for fits of other designs.
+    It keeps all configurations in one `configurations.parquet`, with the table and the split. Measurements have the
+    learner, the family or the pair of families in `group` and the rule of choice in `shift`; standard errors are of
+    `replicates` bootstrap samples of the test rows within groups, the same for all that is compared. Raises
+    `SurefootError` for fits of other designs.
     """
+
+    version: ClassVar[int] = 2
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -57,6 +60,7 @@ class TableComparison(Step):
         if len(designs) != 1:
             raise SurefootError(f"A comparison is of fits on one design, got {len(designs)}.")
         table = _gather([inputs[fit] / "configurations.parquet" for fit in self.fits])
+        table |= _named(self.fits[0].design, len(table["place"]))
         write_columns(out / "configurations.parquet", table)
         full = {name: column[table["share"] == 1] for name, column in table.items()}
         test = open_design(inputs[self.fits[0].design]).test
@@ -106,6 +110,16 @@ def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
     names = list(dict.fromkeys(name for table in tables for name in table))
     gathered = {name: np.concatenate([_column(table, name) for table in tables]) for name in names}
     return gathered | {"fit": np.repeat(np.arange(len(tables)), [len(table["place"]) for table in tables])}
+
+
+def _named(design: Design, count: int) -> dict[str, NDArray[Any]]:
+    """The name of the table and the number of the split as columns, so that files of several can be one."""
+    table = design.table
+    name = table.name if isinstance(table, PublicTable) else Path(table.path).stem
+    return {
+        "table": np.array([name] * count, dtype=object),
+        "split": np.array([str(design.seed)] * count, dtype=object),
+    }
 
 
 def _column(table: Mapping[str, Any], name: str) -> NDArray[Any]:

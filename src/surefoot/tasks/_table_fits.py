@@ -38,6 +38,7 @@ class TableFits(Step):
     weights, and without them each is learned here.
     """
 
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("sklearn",)
 
     design: Design

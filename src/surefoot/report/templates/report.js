@@ -113,32 +113,89 @@
       .map((row) => row.map((value) => quoted(value, separator)).join(separator)).join("\n") + "\n";
   const asObjects = (columns, rows) =>
     rows.map((row) => Object.fromEntries(columns.map(([name], index) => [name, row[index]])));
-  const compare = (a, b) => {
-    if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
-    if (b === null || b === undefined) return -1;
-    if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a).localeCompare(String(b), "en", { numeric: true });
+  const { compare: compareTexts } = new Intl.Collator("en", { numeric: true });
+  const known = (value) => value !== null && value !== undefined;
+
+  // Where the cells of a table come from: rows of values, or packed columns. `find` gives the rows that have all words;
+  // `ranks` a number for each row by which a column sorts (NaN: empty, and last).
+  const ranked = (values) => {
+    const order = [...new Set(values.filter((value) => known(value)).map(String))].sort(compareTexts);
+    const places = new Map(order.map((value, place) => [value, place]));
+    return (value) => (known(value) ? places.get(String(value)) : NaN);
+  };
+  const fromRows = (columns, rows) => {
+    const texts = rows.map((row) => row.map((value) => value ?? "").join("\u0001").toLowerCase());
+    return {
+      count: rows.length,
+      at: (row, column) => rows[row][column],
+      find: (words) => (row) => words.every((word) => texts[row].includes(word)),
+      values: (column) => rows.map((row) => row[column]),
+      ranks: (column) => {
+        const values = rows.map((row) => row[column]);
+        if (columns[column][1] === "number") return Float64Array.from(values, (value) => value ?? NaN);
+        return Float64Array.from(values, ranked(values));
+      },
+    };
+  };
+  const unpacked = async ({ columns, levels, count, packed }) => {
+    const zipped = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+    const stream = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+    const bytes = new Uint8Array(planes.length);
+    const cells = columns.map(([, kind], column) => {
+      const start = column * count * 4;
+      for (let plane = 0; plane < 4; plane += 1) {
+        const from = start + plane * count;
+        for (let row = 0; row < count; row += 1) bytes[start + row * 4 + plane] = planes[from + row];
+      }
+      return kind === "text" ? new Uint32Array(bytes.buffer, start, count) : new Float32Array(bytes.buffer, start, count);
+    });
+    const number = (value) => (Number.isNaN(value) ? null : Math.round(value * 1e5) / 1e5);
+    const lower = levels.map((names) => names.map((name) => name.toLowerCase()));
+    const at = (row, column) => (columns[column][1] === "text" ? levels[column][cells[column][row]] : number(cells[column][row]));
+    return {
+      count,
+      at,
+      find: (words) => {
+        const hits = words.map((word) => lower.map((names) => Uint8Array.from(names, (name) => name.includes(word))));
+        return (row) => hits.every((hit) => hit.some((flags, column) => flags.length && flags[cells[column][row]]));
+      },
+      values: (column) => (columns[column][1] === "text" ? levels[column] : Array.from(cells[column].subarray(0, 5000), number)),
+      ranks: (column) => {
+        if (columns[column][1] === "number") return cells[column];
+        const rank = Float64Array.from(levels[column], ranked(levels[column]));
+        return Float64Array.from(cells[column], (code) => rank[code]);
+      },
+    };
   };
 
-  const table = (place, name, columns, rows) => {
-    const decimals = columns.map(([, kind], index) => (kind === "number" ? decimalsOf(rows.map((row) => row[index])) : 0));
-    const texts = rows.map((row) => row.map((value) => value ?? "").join("\u0001").toLowerCase());
+  const table = (place, name, columns, source) => {
+    const decimals = columns.map(([, kind], index) => (kind === "number" ? decimalsOf(source.values(index)) : 0));
     const state = { sort: null, down: false, page: 0, words: "", choices: new Map() };
+    // What is visible changes with the words, the choices and the order, not with the page.
+    let found = null;
+    const change = (values) => { Object.assign(state, { page: 0 }, values); found = null; show(); };
     const visible = () => {
       const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
-      const kept = rows.filter((row, index) => words.every((word) => texts[index].includes(word))
-        && [...state.choices].every(([column, value]) => String(row[column] ?? "") === value));
+      const has = words.length ? source.find(words) : () => true;
+      const chosen = [...state.choices];
+      const kept = [];
+      for (let row = 0; row < source.count; row += 1) {
+        if (chosen.every(([column, value]) => String(source.at(row, column) ?? "") === value) && has(row)) kept.push(row);
+      }
       if (state.sort === null) return kept;
-      const empty = (row) => row[state.sort] === null || row[state.sort] === undefined;
-      const order = (a, b) => (empty(a) || empty(b) || !state.down ? 1 : -1) * compare(a[state.sort], b[state.sort]);
-      return kept.sort(order);
+      const ranks = source.ranks(state.sort);
+      const sign = state.down ? -1 : 1;
+      return kept.sort((a, b) => {
+        const gap = sign * (ranks[a] - ranks[b]);
+        return Number.isNaN(gap) ? Number.isNaN(ranks[a]) - Number.isNaN(ranks[b]) : gap;
+      });
     };
+    const filled = (rows) => rows.map((row) => columns.map((_, column) => source.at(row, column)));
     const heads = columns.map(([label, kind], index) => {
       const act = () => {
-        if (state.sort === index && state.down) Object.assign(state, { sort: null, down: false });
-        else Object.assign(state, { down: state.sort === index, sort: index });
-        state.page = 0;
-        show();
+        if (state.sort === index && state.down) change({ sort: null, down: false });
+        else change({ down: state.sort === index, sort: index });
       };
       return element("th", { scope: "col", class: kind }, element("button", { type: "button", onclick: act }, label));
     });
@@ -151,11 +208,11 @@
     const back = element("button", { type: "button", onclick: turn(-1) }, "Back");
     const next = element("button", { type: "button", onclick: turn(1) }, "Next");
     const show = () => {
-      const found = visible();
+      found ??= visible();
       const pages = Math.max(1, Math.ceil(found.length / pageRows));
       state.page = Math.min(Math.max(0, state.page), pages - 1);
       const first = state.page * pageRows;
-      const part = found.slice(first, first + pageRows);
+      const part = filled(found.slice(first, first + pageRows));
       body.replaceChildren(...part.map((row) => element("tr", {}, ...row.map((value, index) => cell(value, columns[index], index)))));
       heads.forEach((head, index) => {
         if (state.sort === index) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
@@ -163,30 +220,29 @@
       });
       const range = found.length ? `${(first + 1).toLocaleString("en")} to ${(first + part.length).toLocaleString("en")} of ` : "";
       said.textContent = `${range}${found.length.toLocaleString("en")} rows`
-        + (found.length < rows.length ? `, filtered from ${rows.length.toLocaleString("en")}` : "");
+        + (found.length < source.count ? `, filtered from ${source.count.toLocaleString("en")}` : "");
       back.disabled = state.page === 0;
       next.disabled = state.page === pages - 1;
     };
-    const filter = element("input", { type: "search", oninput: () => { state.words = filter.value; state.page = 0; show(); } });
+    const filter = element("input", { type: "search", oninput: () => change({ words: filter.value }) });
     const selects = columns.flatMap(([label, kind], index) => {
       if (kind !== "text") return [];
-      const values = [...new Set(rows.map((row) => String(row[index] ?? "")))];
+      const values = [...new Set(source.values(index).map((value) => String(value ?? "")))];
       if (values.length < 2 || values.length > MOST_CHOICES) return [];
-      values.sort((a, b) => compare(a, b));
+      values.sort(compareTexts);
       const choose = element("select", { "aria-label": label }, element("option", { value: "all" }, "all"),
         ...values.map((value, place) => element("option", { value: place }, value || "(empty)")));
       choose.addEventListener("change", () => {
         if (choose.value === "all") state.choices.delete(index);
         else state.choices.set(index, values[choose.value]);
-        state.page = 0;
-        show();
+        change({});
       });
       return [element("label", {}, label, choose)];
     });
     const formats = {
-      CSV: () => save(`${name}.csv`, delimited(columns, visible(), ","), "text/csv"),
-      TSV: () => save(`${name}.tsv`, delimited(columns, visible(), "\t"), "text/tab-separated-values"),
-      JSON: () => save(`${name}.json`, JSON.stringify(asObjects(columns, visible()), null, 1), "application/json"),
+      CSV: () => save(`${name}.csv`, delimited(columns, filled(found), ","), "text/csv"),
+      TSV: () => save(`${name}.tsv`, delimited(columns, filled(found), "\t"), "text/tab-separated-values"),
+      JSON: () => save(`${name}.json`, JSON.stringify(asObjects(columns, filled(found)), null, 1), "application/json"),
     };
     const saves = Object.entries(formats).map(([label, act]) =>
       element("button", { type: "button", onclick: act, title: `Save the rows that are shown as ${label}` }, label));
@@ -211,14 +267,21 @@
   };
 
   applyTheme();
-  table(document.querySelector('.grid[data-table="measurements"]'), "measurements", data.measurements.columns, data.measurements.rows);
+  table(document.querySelector('.grid[data-table="measurements"]'), "measurements", data.measurements.columns,
+    fromRows(data.measurements.columns, data.measurements.rows));
+  const browse = async () => {
+    if (!data.configurations) return;
+    const source = await unpacked(data.configurations);
+    table(document.querySelector('.grid[data-table="configurations"]'), "configurations", data.configurations.columns, source);
+  };
   for (const figure of data.figures) {
     tools(figure);
     const details = document.querySelector(`details[data-table="${CSS.escape(figure.id)}"]`);
     const rows = figure.rows ?? figure.spec.data.values;
     details.hidden = false;
+    const listed = () => rows.map((row) => figure.columns.map(([name]) => row[name] ?? null));
     details.addEventListener("toggle", () => table(details.querySelector(".grid"), figure.name, figure.columns,
-      rows.map((row) => figure.columns.map(([name]) => row[name] ?? null))), { once: true });
+      fromRows(figure.columns, listed())), { once: true });
   }
   addEventListener("hashchange", openTarget);
   let waiting;
@@ -229,5 +292,5 @@
       return (width < NARROW) !== (widths.get(figure.id) < NARROW);
     }).forEach(draw), 150);
   });
-  drawAll().then(() => { root.dataset.ready = "true"; openTarget(); });
+  Promise.all([drawAll(), browse()]).then(() => { root.dataset.ready = "true"; openTarget(); });
 })();
