@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ CVAR_SHARE = 0.2
 OUTLIER_SHARE = 0.005
 CALIBRATION_BINS = 10
 _CLIP = 1e-7
+_BLOCK_SCORES = 131_072
 
 LOSSES = ("cross_entropy", "loss_variance", "cvar", "cvar_doro", "calibration_error")
 RATES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate")
@@ -78,20 +80,43 @@ def group_metrics(
     count = int(group.max()) + 1 if groups is None else len(groups)
     if group.max() >= count or group.min() < 0:
         raise ValueError(f"group codes must be from 0 to {count - 1}")
-    order = np.argsort((2 * group + truth).astype(np.uint16), kind="stable")
-    truth, values, group = truth[order], values[:, order], group[order]
-    sizes = np.bincount(2 * group + truth, minlength=2 * count).astype(np.int64)
-    positive = _positives(values >= threshold, sizes)
-    rows = sizes.reshape(count, 2)
-    by_group = _rates(positive, rows)
-    overall = {name: rate[:, 0] for name, rate in _rates(positive.sum(1, keepdims=True), rows.sum(0)[None]).items()}
-    if probabilities:
-        losses = _losses(truth, values, group, rows.sum(1))
-        by_group |= {name: value[:, :count] for name, value in losses.items()}
-        overall |= {name: value[:, count] for name, value in losses.items()}
+    cell = 2 * group + truth
+    order = np.argsort(cell.astype(np.uint8 if count < 128 else np.uint16), kind="stable")
+    rows = np.bincount(cell, minlength=2 * count).astype(np.int64).reshape(count, 2)
+    known = _Known(truth=truth[order], group=group[order], rows=rows, threshold=threshold, losses=probabilities)
+    # A few classifiers at a time: what is computed of them stays in the processor's cache, and memory is bounded.
+    step = max(1, _BLOCK_SCORES // len(truth))
+    blocks = [_block(known, values[begin : begin + step], order) for begin in range(0, len(values), step)]
+    table = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     names = tuple(groups) if groups is not None else tuple(map(str, range(count)))
     n = rows.sum(1)
+    by_group = {name: found[:, :count] for name, found in table.items()}
+    overall = {name: found[:, count] for name, found in table.items()}
     return GroupMetrics(groups=names, n=n, kept=n >= least, by_group=by_group, overall=overall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What all classifiers share: labels and groups of the sorted rows, and `rows` (G, 2) by group and label."""
+
+    truth: Codes
+    group: Codes
+    rows: NDArray[np.int64]
+    threshold: float
+    losses: bool
+
+
+def _block(known: _Known, scores: NDArray[Any], order: Codes) -> dict[str, Floats]:
+    """Every metric of some classifiers as (C, G + 1), overall last."""
+    values = np.take(scores, order, axis=1).astype(np.float64, copy=False)
+    if np.isnan(values).any():
+        raise ValueError("scores must be numbers; some are NaN")
+    positive = _positives(values >= known.threshold, known.rows.ravel())
+    found = _rates(
+        np.concatenate([positive, positive.sum(1, keepdims=True)], axis=1),
+        np.concatenate([known.rows, known.rows.sum(0)[None]]),
+    )
+    return found | (_losses(known.truth, values, known.group, known.rows.sum(1)) if known.losses else {})
 
 
 def worst_group(metrics: GroupMetrics, *, level: float = 0.95) -> WorstGroup:
@@ -138,27 +163,35 @@ def tail_mean(losses: ArrayLike, share: float, outliers: float = 0.0) -> Floats:
     With `outliers` that share of rows (rounded down) is dropped from the top first: CVaR-DORO.
     """
     values = np.asarray(losses, dtype=np.float64)
-    n = values.shape[-1]
-    dropped = int(outliers * n)
+    return _tail(values, values.shape[-1], share, int(outliers * values.shape[-1]))
+
+
+def _tail(values: Floats, n: int, share: float, dropped: int) -> Floats:
+    """The mean of the highest `share` of n losses after the first `dropped`; of the n only the highest need be here.
+
+    The tail needs no order within: only the losses at its two ends must be in their places.
+    """
     weight = share * (n - dropped)
     whole = min(int(weight), n - dropped)
     reach = min(dropped + whole + 1, n)
-    top = -np.sort(np.partition(-values, reach - 1, axis=-1)[..., :reach], axis=-1)
-    total = top[..., dropped : dropped + whole].sum(axis=-1)
-    if dropped + whole < n:
-        total = total + (weight - whole) * top[..., dropped + whole]
-    return total / weight
+    size = values.shape[-1]
+    borders = [place for place in (size - reach, size - dropped) if 0 <= place < size]
+    top = np.partition(values, borders, axis=-1) if borders else values
+    above = top[..., size - reach : size - dropped]
+    if dropped + whole == n:
+        return above.sum(axis=-1) / weight
+    return (above[..., 1:].sum(axis=-1) + (weight - whole) * above[..., 0]) / weight
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Codes, Floats, Codes]:
+def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Codes, NDArray[Any], Codes]:
     truth, group = np.asarray(labels), np.asarray(codes)
-    values = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    values = np.atleast_2d(np.asarray(scores))
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
     if truth.ndim != 1 or truth.shape != group.shape or values.ndim != 2 or values.shape[1] != len(truth):
         raise ValueError(f"labels {truth.shape}, codes {group.shape} and scores {values.shape} do not fit together")
     if not len(truth) or not ((truth == 0) | (truth == 1)).all():
         raise ValueError("labels must be 0 or 1, and there must be at least one row")
-    if np.isnan(values).any():
-        raise ValueError("scores must be numbers; some are NaN")
     return truth.astype(np.intp), values, group.astype(np.intp)
 
 
@@ -184,30 +217,42 @@ def _rates(positive: Floats, rows: NDArray[np.int64]) -> dict[str, Floats]:
 
 
 def _losses(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64]) -> dict[str, Floats]:
-    """Each of `LOSSES` as (C, G + 1), overall last."""
-    likelihood = np.where(truth == 1, values, 1 - values)
-    losses = -np.log(np.clip(likelihood, _CLIP, 1.0))
+    """Each of `LOSSES` as (C, G + 1), overall last, from rows sorted by group."""
+    losses = values.copy()
+    np.subtract(1, values, out=losses, where=truth == 0)
+    np.clip(losses, _CLIP, 1.0, out=losses)
+    np.log(losses, out=losses)
+    np.negative(losses, out=losses)
     ends = np.cumsum(n)
     parts = [slice(end - size, end) for end, size in zip(ends, n, strict=True)] + [slice(0, int(ends[-1]))]
     found = {name: np.full((len(values), len(parts)), np.nan) for name in LOSSES}
     for place, part in enumerate(parts):
         if part.stop > part.start:
             inside = losses[:, part]
-            found["cross_entropy"][:, place] = inside.mean(axis=1)
-            found["loss_variance"][:, place] = inside.var(axis=1)
-            found["cvar"][:, place] = tail_mean(inside, CVAR_SHARE)
-            found["cvar_doro"][:, place] = tail_mean(inside, CVAR_SHARE, OUTLIER_SHARE)
-    found["calibration_error"] = _calibration(truth, values, group, len(n))
+            mean = found["cross_entropy"][:, place] = inside.mean(axis=1)
+            apart = inside - mean[:, None]
+            found["loss_variance"][:, place] = np.einsum("ij,ij->i", apart, apart) / inside.shape[1]
+            found["cvar"][:, place], found["cvar_doro"][:, place] = _tail_means(inside)
+    found["calibration_error"] = _calibration(truth, values, group, n)
     return found
 
 
-def _calibration(truth: Codes, values: Floats, group: Codes, count: int) -> Floats:
+def _tail_means(losses: Floats) -> tuple[Floats, Floats]:
+    """CVaR and CVaR-DORO along the last axis, from one search for the highest losses."""
+    n = losses.shape[1]
+    reach = min(int(CVAR_SHARE * n) + int(OUTLIER_SHARE * n) + 2, n)
+    top = np.partition(losses, n - reach, axis=1)[:, n - reach :]
+    return _tail(top, n, CVAR_SHARE, 0), _tail(top, n, CVAR_SHARE, int(OUTLIER_SHARE * n))
+
+
+def _calibration(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64]) -> Floats:
     """Expected calibration error by group and overall: (C, G + 1)."""
-    bins = np.minimum((np.clip(values, 0, 1) * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    cell = (np.arange(len(values))[:, None] * count + group) * CALIBRATION_BINS + bins
-    gaps = np.bincount(cell.ravel(), (values - truth).ravel(), minlength=len(values) * count * CALIBRATION_BINS)
+    count = len(n)
+    bins = np.clip(values * CALIBRATION_BINS, 0, CALIBRATION_BINS - 0.5).astype(np.intp)
+    bins += group * CALIBRATION_BINS
+    bins += np.arange(0, len(values) * count * CALIBRATION_BINS, count * CALIBRATION_BINS)[:, None]
+    gaps = np.bincount(bins.ravel(), (values - truth).ravel(), minlength=len(values) * count * CALIBRATION_BINS)
     gaps = gaps.reshape(len(values), count, CALIBRATION_BINS)
-    n = np.bincount(group, minlength=count)
     with np.errstate(invalid="ignore"):
         by_group = np.abs(gaps).sum(-1) / n
     return np.concatenate([by_group, np.abs(gaps.sum(1)).sum(-1, keepdims=True) / len(truth)], axis=1)
