@@ -21,6 +21,7 @@ Documents = dict[str, str]
 TextPart = Literal["train", "validation", "test"]
 _SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _SHINGLE_WORDS = 8
+LEAST_CHARACTERS = 16
 MOST_SHARED = 0.1
 """A document that has more than this share of its eight-word sequences in common with an earlier one is left out."""
 
@@ -58,6 +59,8 @@ class TextSet(Step):
         """Read, split, cut, draw."""
         if self.style not in TEXT_STYLES:
             raise SurefootError(f"There is no style of text '{self.style}': choose from {', '.join(TEXT_STYLES)}.")
+        if self.characters < LEAST_CHARACTERS:
+            raise SurefootError(f"characters is {self.characters}: it must be at least {LEAST_CHARACTERS}.")
         style = TEXT_STYLES[self.style]
         documents = _distinct(style.read(fetch(style.source)))
         rows = _drawn({name: documents[name] for name in _part(documents, self.part, self.split_seed)}, self)
