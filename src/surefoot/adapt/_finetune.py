@@ -143,9 +143,9 @@ def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
     """The pictures of a turn: every one of the shard once before any comes again."""
     import torch
 
-    own = torch.arange(step.shard[0], total, step.shard[1])
-    if not len(own):
+    if step.shard[0] >= total:
         raise SurefootError(f"A set of {total} pictures has none for shard {step.shard}.")
+    own = torch.arange(step.shard[0], total, step.shard[1])
     start, end = turn * step.batch, (turn + 1) * step.batch
     first, last = start // len(own), (end - 1) // len(own)
     orders = [

@@ -136,11 +136,12 @@ def accuracy(model: LoadedModel, data: LabelledPictures) -> Score:
 
 
 def _vectors(step: WeightEdit, inputs: Inputs) -> list[TaskVector]:
-    base = loaded(open_checkpoint(inputs[step.base] / "model.safetensors"))
+    """One vector a model; each model is opened once, so that what is added and taken away again cancels out."""
+    known = {model.key: model for model in (step.base, *step.plus, *step.minus)}
+    opened = {key: loaded(open_checkpoint(inputs[model] / "model.safetensors")) for key, model in known.items()}
 
     def vector(model: Step, sign: float) -> TaskVector:
-        tuned = loaded(open_checkpoint(inputs[model] / "model.safetensors"))
-        return sign * TaskVector(base, tuned).filter(*step.only)
+        return sign * TaskVector(opened[step.base.key], opened[model.key]).filter(*step.only)
 
     return [*(vector(model, 1.0) for model in step.plus), *(vector(model, -1.0) for model in step.minus)]
 
