@@ -21,6 +21,7 @@ WINDOWS_AT_ONCE = 4
 BOOTSTRAP_REPLICATES = 2000
 LEAST_DOCUMENTS = 4
 WINDOW = 128
+MOST_LOSS = 709.0  # its exponential is the largest that a float holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,8 @@ class TextLosses:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the loss: 1 is certainty, the size of the vocabulary is chance."""
-        return math.exp(self.loss)
+        """The exponential of the loss: 1 is certainty, the size of the vocabulary is chance. Infinity past all floats."""
+        return math.exp(self.loss) if not self.loss > MOST_LOSS else math.inf
 
 
 def perplexity(loaded: "LanguageModel", texts: Sequence[str], length: int = WINDOW) -> float:
@@ -120,7 +121,7 @@ def language_measurements(
         ]
     counts = resample_counts(counted, BOOTSTRAP_REPLICATES, seed=0, clusters=np.asarray(documents))
     drawn = (counts @ found.losses) / (counts @ found.tokens)
-    draws = {"loss": drawn, "perplexity": np.exp(drawn)}
+    draws = {"loss": drawn, "perplexity": np.exp(np.minimum(drawn, MOST_LOSS))}
     bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in draws.items()}
     return [
         Measurement(
