@@ -392,10 +392,10 @@ def test_selection_of_a_threshold_is_exact_with_and_without_ties(monkeypatch: py
         inputs = Inputs(name="w", shape=(5000,), sources=(base, tuned), labels=("t",), files=Files(), chunk=700)
         ranks = [0, 1, 2499, 4998, 4999]
         expected = list(np.sort(np.abs(change.astype(np.float32)))[ranks])
-        assert inputs.nth_magnitudes(0, ranks) == expected
+        assert inputs.nth_magnitudes([ranks]) == [expected]
         with monkeypatch.context() as patch:
             patch.setattr(_inputs, "SMALL", 0)
-            assert inputs.nth_magnitudes(0, ranks) == expected
+            assert inputs.nth_magnitudes([ranks]) == [expected]
 
 
 def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_five_thousand(tmp_path: Path) -> None:

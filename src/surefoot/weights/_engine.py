@@ -18,6 +18,8 @@ import numpy as np
 from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Files, LowRank, Source
 from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
+from surefoot.weights._kernel import WIDER
+from surefoot.weights._kernel import compute as compiled
 from surefoot.weights._methods import Kernel, Method
 from surefoot.weights._numbers import Bytes, encode
 from surefoot.weights._safetensors import BYTES, header_bytes
@@ -73,7 +75,7 @@ class Plan:
     def memory_bound(self, threads: int) -> int:
         """Upper bound in bytes of what the engine holds beside the interpreter, whatever the sizes of tensors."""
         widest = max((len(one.sources) for one in self.assignments), default=0)
-        return threads * self.chunk * 8 * (2 * widest + 8)
+        return threads * self.chunk * WIDER * 4 * (2 * widest + len(self.coefficients) + 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,11 @@ def _kernel(plan: Plan, one: Assignment, files: Files) -> Kernel | None:
 def _row(job: _Job, start: int, count: int) -> Row:
     plan, one = job.plan, job.one
     hashers = [None if isinstance(source, LowRank) else hasher(plan.digest) for source in one.sources]
-    inputs = replace(_inputs(plan, one, job.files), seen=lambda position, raw: hashers[position].update(raw.data))
+    inputs = replace(
+        _inputs(plan, one, job.files),
+        seen=lambda position, raw: hashers[position].update(raw.data),
+        chunk=plan.chunk * (WIDER if job.kernel and job.kernel.fused else 1),
+    )
     tally = np.zeros((3, len(plan.coefficients)))
     width = BYTES[one.dtype]
     with np.errstate(all="ignore"):
@@ -190,19 +196,39 @@ def _outputs(job: _Job, chunk: Chunk, tally: np.ndarray) -> Iterator[Bytes]:
             )
         yield from (_raw(one, chunk, 0) for _ in coefficients)
         return
+    weights = [coefficient * kernel.gain for coefficient in coefficients]
     still = kernel.fixed and chunk.untouched
-    change, squares = None, 0.0
-    for output, coefficient in enumerate(coefficients):
-        weight = coefficient * kernel.gain
-        source = 0 if still else kernel.copy(weight)
-        if source is not None and chunk.raw[source] is not None:
-            yield _raw(one, chunk, source)
-            continue
-        if change is None:
-            change = kernel.compute(chunk)
-            squares = dot(change, change) if kernel.linear else 0.0
-        value = kernel.finish(chunk, change, weight)
-        moved = weight**2 * squares if kernel.linear else _distance(value, chunk.base)
+    copied = [0 if still else kernel.copy(weight) for weight in weights]
+    copied = [None if source is None or chunk.raw[source] is None else source for source in copied]
+    computed = [output for output, source in enumerate(copied) if source is None]
+    made = _compiled(job, chunk, weights, computed, tally) or _numpy(job, chunk, weights, computed, tally)
+    for source in copied:
+        yield next(made) if source is None else _raw(one, chunk, source)
+
+
+def _compiled(
+    job: _Job, chunk: Chunk, weights: Sequence[float], computed: Sequence[int], tally: np.ndarray
+) -> Iterator[Bytes] | None:
+    fused = job.kernel.fused if job.kernel else None
+    made = compiled(fused, chunk, [weights[output] for output in computed], job.one.dtype) if computed else None
+    if made is None:
+        return None
+    for output, lost in zip(computed, made.lost, strict=True):
+        tally[:2, output] += weights[output] ** 2 * made.squares, lost
+    return iter(made.raw)
+
+
+def _numpy(
+    job: _Job, chunk: Chunk, weights: Sequence[float], computed: Sequence[int], tally: np.ndarray
+) -> Iterator[Bytes]:
+    kernel = job.kernel
+    if kernel is None or not computed:
+        return
+    change = kernel.compute(chunk)
+    squares = dot(change, change) if kernel.linear else 0.0
+    for output in computed:
+        value = kernel.finish(chunk, change, weights[output])
+        moved = weights[output] ** 2 * squares if kernel.linear else _distance(value, chunk.base)
         yield _rounded(job, chunk, value, moved, tally[:, output])
 
 
@@ -262,18 +288,22 @@ def write(
     done = _resume(key, journal, working, [len(head) + data for head in heads])
     with Files() as files, contextlib.ExitStack() as stack, ThreadPoolExecutor(threads) as workers:
         outs = [_allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
+        scribe = stack.enter_context(ThreadPoolExecutor(1))  # waits for the disk while the next part is computed
         if not done:
             journal.write_text(key + "\n", "utf-8")
 
         def sink(output: int, position: int, raw: Bytes) -> None:
             _pwrite(outs[output], raw.data, len(heads[output]) + position)
 
+        recorded = scribe.submit(lambda: None)
         for number, group in enumerate(parts(plan)):
             if number not in done:
                 done[number] = compute(plan, group, sink, files, workers)
-                _record(journal, outs, number, done[number])
+                recorded.result()
+                recorded = scribe.submit(_record, journal, outs, number, done[number])
             if progress:
                 progress(sum(plan.assignments[index].nbytes for index in range(group.stop)), data)
+        recorded.result()
         rows = [row for number in sorted(done) for row in done[number]]
         for output, (descriptor, head) in enumerate(zip(outs, heads, strict=True)):
             final = header_bytes(layout, {**plan.metadata, **given(output, rows)})

@@ -1,6 +1,6 @@
 """What a merge method sees of one tensor: chunks of its inputs as floats, and exact statistics of the whole of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError
+from surefoot.weights import _kernel
 from surefoot.weights._checkpoint import Array, Files, LowRank, Source
 from surefoot.weights._numbers import Bytes, Floats, decode, keep_mask, random_bits, stream_key
 from surefoot.weights._safetensors import BYTES, FLOATS
@@ -80,17 +81,21 @@ class Chunk:
 
     @property
     def untouched(self) -> bool:
-        """True when every tuned input has the bytes of the base here."""
-        first, *others = self.raw
-        return all(other is not None and _same(first, other) for other in others)
+        """True when every tuned input has the type and the bytes of the base here."""
+        dtype, first, others = self.inputs.sources[0].dtype, self.raw[0], self.raw[1:]
+        alike = all(source.dtype == dtype for source in self.inputs.sources)
+        return alike and all(other is not None and _same(first, other) for other in others)
 
     def equal_elements(self) -> np.ndarray:
-        """True for elements whose bytes are those of the base in every tuned input."""
-        width = BYTES[self.inputs.sources[0].dtype]
-        first, *others = [None if raw is None else raw.reshape(-1, width) for raw in self.raw]
-        equal = np.ones(self.count, np.bool_)
-        for other in others:
-            equal &= False if other is None or first is None or other.shape != first.shape else (other == first).all(1)
+        """True for elements that have the bytes of the base (of another type: its value) in every tuned input."""
+        equal, first, dtype = np.ones(self.count, np.bool_), self.raw[0], self.inputs.sources[0].dtype
+        for index, other in enumerate(self.raw[1:]):
+            if other is None or first is None:
+                return np.zeros(self.count, np.bool_)
+            if self.inputs.sources[index + 1].dtype == dtype:
+                equal &= (first.reshape(self.count, -1) == other.reshape(self.count, -1)).all(1)
+            else:
+                equal &= self.base == self.tuned(index)
         return equal
 
 
@@ -164,10 +169,16 @@ class Inputs:
 
         return self.total(products)
 
-    def nth_magnitudes(self, index: int, ranks: list[int]) -> list[np.float32]:
-        """The |delta| at each rank of ascending order, exactly, with a bounded amount of memory."""
+    def nth_magnitudes(self, ranks: Sequence[Sequence[int]]) -> list[list[np.float32]]:
+        """For each tuned input, the |delta| at each rank of ascending order, exact, with a bounded amount of memory."""
         if not self.size:
-            return [np.float32(0)] * len(ranks)
+            return [[np.float32(0)] * len(some) for some in ranks]
+        found = _kernel.nth_magnitudes(self, ranks)
+        return found or [self._selected(index, list(some)) for index, some in enumerate(ranks)]
+
+    def _selected(self, index: int, ranks: list[int]) -> list[np.float32]:
+        if not ranks:
+            return []
         if self.size > SMALL:
             return [self._nth(index, rank) for rank in ranks]
         bits = np.concatenate([magnitude_bits(chunk.delta(index)) for chunk in self.chunks()])

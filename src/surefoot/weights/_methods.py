@@ -14,6 +14,7 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.weights._inputs import Chunk, Inputs, dot
+from surefoot.weights._kernel import Edit, Fused, Thinned, Thinning
 from surefoot.weights._numbers import Floats
 
 PerModel = Sequence[float]
@@ -55,7 +56,8 @@ class Kernel:
 
     `copy` names the input (0 the base) whose bytes are the result at a coefficient. `fixed` says that equal inputs give
     themselves, so that untouched chunks are copied. `linear` says that the result is the base plus or minus the
-    coefficient times what was computed.
+    coefficient times what was computed. `fused` says the same work in the terms of the compiled kernel, when it can be
+    said in them.
     """
 
     compute: Callable[[Chunk], Floats]
@@ -64,6 +66,7 @@ class Kernel:
     fixed: bool = True
     linear: bool = True
     gain: float = 1.0
+    fused: Fused | None = None
 
 
 Method = Callable[..., Kernel]
@@ -95,8 +98,7 @@ def edit(inputs: Inputs, *, terms: Sequence[tuple[float, int, int | None]]) -> K
         if pair is not None and 0.5 < weight <= 1 and chunk.raw[pair + 1] is not None:
             return _from(chunk.tuned(pair), back, 1 - weight)
         step = _times(back, weight)
-        if mixed or weight < 0:  # elsewhere a zero step is +0 already
-            step += 0.0
+        step += 0.0  # no step, of either sign, leaves the base its sign
         return np.subtract(chunk.base, step, out=step)
 
     def copy(weight: float) -> int | None:
@@ -104,7 +106,7 @@ def edit(inputs: Inputs, *, terms: Sequence[tuple[float, int, int | None]]) -> K
             return 0
         return pair + 1 if pair is not None and weight == 1 else None
 
-    return Kernel(compute, finish, copy, gain=common)
+    return Kernel(compute, finish, copy, gain=common, fused=Edit(terms=terms, mixed=mixed, pair=pair))
 
 
 def linear(inputs: Inputs, *, weight: PerModel, base_weight: float = 0.0, normalize: bool = True) -> Kernel:
@@ -216,22 +218,47 @@ def model_stock(inputs: Inputs, *, filter_wise: bool = False) -> Kernel:
 Thin = Callable[[Chunk, int, Floats], Floats]
 
 
-def _combine(inputs: Inputs, thin: Thin, *, weight: PerModel, scale: float, normalize: bool, elect: bool) -> Kernel:
-    weights = np.asarray(weight, inputs.accumulate)
+def _combine(
+    inputs: Inputs,
+    how: Sequence[Thinning] | Thin,
+    *,
+    weight: PerModel,
+    scale: float,
+    normalize: bool,
+    elect: bool,
+) -> Kernel:
+    thin, weights = (_thin(how) if isinstance(how, Sequence) else how), np.asarray(weight, inputs.accumulate)
+    total_weight = weights.sum() if abs(weights.sum()) >= 1e-8 else inputs.accumulate(1)
 
     def compute(chunk: Chunk) -> Floats:
         parts = [thin(chunk, index, chunk.delta(index)) * weights[index] for index in range(inputs.count)]
         total = parts[0].copy() if parts else np.zeros_like(chunk.base)
         for part in parts[1:]:
             total += part
-        divisor: Any = weights.sum() if abs(weights.sum()) >= 1e-8 else inputs.accumulate(1)
+        divisor: Any = total_weight
         if elect:
             total, divisor = _elected(parts, weights, total)
         if normalize:
             total /= divisor
         return total if scale == 1 else total * inputs.accumulate(scale)
 
-    return Kernel(compute)
+    if not isinstance(how, Sequence):
+        return Kernel(compute)
+    said: dict[str, Any] = {"elect": elect, "normalize": normalize, "divisor": float(total_weight), "scale": scale}
+    return Kernel(compute, fused=Thinned(inputs=how, weights=weight, **said))
+
+
+def _thin(how: Sequence[Thinning]) -> Thin:
+    def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
+        one = how[index]
+        if (one.low, one.high) != (0, np.inf):
+            magnitude = np.abs(delta)
+            delta = delta * ((magnitude >= one.low) & (magnitude <= one.high))
+        if one.share < 1:
+            delta = delta * chunk.keep(one.seed, index, one.share)
+        return delta / chunk.inputs.accumulate(one.divisor) if one.divisor != 1 else delta
+
+    return thin
 
 
 def _elected(parts: list[Floats], weights: np.ndarray, total: Floats) -> tuple[Floats, Floats]:
@@ -252,29 +279,25 @@ def task_arithmetic(inputs: Inputs, *, weight: PerModel, scale: float = 1.0, nor
     return edit(inputs, terms=[(scale * one / total, index, None) for index, one in enumerate(weight)])
 
 
-def _top(inputs: Inputs, density: PerModel) -> Thin:
+def _top(inputs: Inputs, density: PerModel) -> list[Thinning]:
     # Trim: the k = density * n largest magnitudes; those equal to the k-th are all kept, in whatever order they come.
-    cuts: list[float] = []
-    for index, share in enumerate(density):
-        kept = inputs.size if share >= 1 else 0 if share <= 0 else max(1, int(share * inputs.size))
-        all_or_none = 0.0 if kept == inputs.size else np.inf
-        partly = 0 < kept < inputs.size
-        cuts.append(float(inputs.nth_magnitudes(index, [inputs.size - kept])[0]) if partly else all_or_none)
-    return lambda chunk, index, delta: delta * (np.abs(delta) >= cuts[index])
+    size = inputs.size
+    kept = [size if share >= 1 else 0 if share <= 0 else max(1, int(share * size)) for share in density]
+    cuts = inputs.nth_magnitudes([[size - one] if 0 < one < size else [] for one in kept])
+    return [
+        Thinning(low=float(cut[0]) if cut else 0.0 if one == size else np.inf)
+        for one, cut in zip(kept, cuts, strict=True)
+    ]
 
 
 def ties(inputs: Inputs, *, weight: PerModel, density: PerModel, scale: float = 1.0, normalize: bool = True) -> Kernel:
     """TIES merging (arXiv 2306.01708): trim each task vector to its largest entries, elect a sign, merge who agrees."""
-    return _combine(inputs, _top(inputs, density), weight=weight, scale=scale, normalize=normalize, elect=True)
+    how = _top(inputs, density)
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
 
 
-def _dropped(inputs: Inputs, density: PerModel, seed: int, rescale: bool) -> Thin:
-    def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
-        share = density[index]
-        kept = delta * chunk.keep(seed, index, share)
-        return kept / inputs.accumulate(share) if rescale and 0 < share < 1 else kept
-
-    return thin
+def _dropped(density: PerModel, seed: int, rescale: bool) -> list[Thinning]:
+    return [Thinning(share=share, divisor=share if rescale and 0 < share < 1 else 1.0, seed=seed) for share in density]
 
 
 def dare_linear(
@@ -288,8 +311,8 @@ def dare_linear(
     seed: int = 0,
 ) -> Kernel:
     """DARE (arXiv 2311.03099): drop entries of each task vector at random, divide the rest by the density, and add."""
-    thin = _dropped(inputs, density, seed, rescale)
-    return _combine(inputs, thin, weight=weight, scale=scale, normalize=normalize, elect=False)
+    how = _dropped(density, seed, rescale)
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
 
 
 def dare_ties(
@@ -303,26 +326,22 @@ def dare_ties(
     seed: int = 0,
 ) -> Kernel:
     """DARE (arXiv 2311.03099) with the sign election of TIES."""
-    thin = _dropped(inputs, density, seed, rescale)
-    return _combine(inputs, thin, weight=weight, scale=scale, normalize=normalize, elect=True)
+    how = _dropped(density, seed, rescale)
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
 
 
-def _band(inputs: Inputs, density: PerModel, gamma: PerModel) -> Thin:
-    bounds: list[tuple[float, float]] = []
-    for index, (share, outliers) in enumerate(zip(density, gamma, strict=True)):
-        kept = inputs.size if share >= 1 else int(share * inputs.size)
-        low = max(0, inputs.size - kept - int(outliers * inputs.size))
-        if kept in (0, inputs.size):
-            bounds.append((0.0, np.inf) if kept else (np.inf, -np.inf))
-        else:
-            smallest, largest = inputs.nth_magnitudes(index, [low, low + kept - 1])
-            bounds.append((float(smallest), float(largest)))
-
-    def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
-        magnitude, (smallest, largest) = np.abs(delta), bounds[index]
-        return delta * ((magnitude >= smallest) & (magnitude <= largest))
-
-    return thin
+def _band(inputs: Inputs, density: PerModel, gamma: PerModel) -> list[Thinning]:
+    size, ranks, how = inputs.size, list[list[int]](), list[Thinning]()
+    for share, outliers in zip(density, gamma, strict=True):
+        kept = size if share >= 1 else int(share * size)
+        low = max(0, size - kept - int(outliers * size))
+        ranks.append([low, low + kept - 1] if 0 < kept < size else [])
+        how.append(Thinning() if kept else Thinning(low=np.inf, high=-np.inf))
+    bounds = inputs.nth_magnitudes(ranks)
+    return [
+        Thinning(low=float(bound[0]), high=float(bound[1])) if bound else one
+        for one, bound in zip(how, bounds, strict=True)
+    ]
 
 
 def breadcrumbs(
@@ -335,8 +354,8 @@ def breadcrumbs(
     normalize: bool = False,
 ) -> Kernel:
     """Model breadcrumbs (arXiv 2312.06795): drop the `gamma` largest entries and, down to `density`, the smallest."""
-    thin = _band(inputs, density, gamma)
-    return _combine(inputs, thin, weight=weight, scale=scale, normalize=normalize, elect=False)
+    how = _band(inputs, density, gamma)
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
 
 
 def della(
