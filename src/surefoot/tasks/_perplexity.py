@@ -72,7 +72,7 @@ class TextLosses:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the loss: 1 is certainty, the size of the vocabulary is chance. Infinity past all floats."""
+        """The exponential of the loss: 1 is certainty, the vocabulary's size is chance; infinity past all floats."""
         return math.exp(self.loss) if not self.loss > MOST_LOSS else math.inf
 
 
@@ -122,13 +122,15 @@ def language_measurements(
     counts = resample_counts(counted, BOOTSTRAP_REPLICATES, seed=0, clusters=np.asarray(documents))
     drawn = (counts @ found.losses) / (counts @ found.tokens)
     draws = {"loss": drawn, "perplexity": np.exp(np.minimum(drawn, MOST_LOSS))}
+    with np.errstate(over="ignore"):  # an infinite error is refused by the measurement
+        spread = {name: float(values.std(ddof=1)) for name, values in draws.items()}
     bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in draws.items()}
     return [
         Measurement(
             metric=name,
             value=value,
             n=counted,
-            stderr=float(draws[name].std(ddof=1)),
+            stderr=spread[name],
             low=float(bounds[name][0]),
             high=float(bounds[name][1]),
             task=task,
