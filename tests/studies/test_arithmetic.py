@@ -1,0 +1,126 @@
+"""The study `arithmetic`: what its claims make of planted accuracies, and what it would run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from surefoot.adapt import DirectionAngles, Finetune, WeightEdit
+from surefoot.core import Measurement, Results, Step, Store, Study, decide, dump_measurements, walk
+from surefoot.studies import load_study
+from surefoot.studies._arithmetic_steps import TASKS, Settings, Trial, trial
+from surefoot.tasks import ZeroShot
+
+SEEDS = (0, 1, 2)
+SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
+OPTIONS = {"seeds": "0,1,2", "size": "rn-4", "pretrain_samples": "64", "samples": "64", "learning_rate": "1e-3"}
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return load_study("arithmetic", OPTIONS)
+
+
+def publish(store: Store, step: Step, measurements: list[Measurement]) -> Path:
+    place = store.path(step)
+    place.mkdir(parents=True)
+    (place / "step.json").write_text("{}")
+    (place / "measurements.json").write_text(dump_measurements(measurements))
+    return place
+
+
+def planted(seed: int, model: Step, own: str, world: Trial) -> float:
+    """Accuracies as the paper describes them, with a little noise by seed."""
+    noise = 0.01 * ((seed * 7 + len(own)) % 3 - 1)
+    if model == world.base:
+        return 0.40 + noise
+    if isinstance(model, Finetune):
+        if model.ascent:
+            return 0.02
+        tuned_on = {group for data in model.data for group in data.groups}  # type: ignore[attr-defined]
+        return (0.56 if len(tuned_on) > 1 else 0.60) + noise if own in tuned_on else 0.35 + noise
+    assert isinstance(model, WeightEdit)
+    if model.objective == "forget":
+        known = isinstance(model.minus[0], Finetune)
+        forgotten = own in model.target[0].groups  # type: ignore[attr-defined]
+        return (0.15 if known and forgotten else 0.395) + noise
+    if model.objective == "transfer":
+        return (0.50 if len(model.plus) > 1 else 0.42) + noise
+    return 0.60 - 0.03 * len(model.plus) + noise
+
+
+@pytest.fixture(scope="module")
+def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A store in which every accuracy is planted, and the angles and searches too."""
+    store = Store(tmp_path_factory.mktemp("arithmetic") / "store")
+    for seed in SEEDS:
+        world = trial(seed, SETTINGS)
+        for step in {one.key: one for one in world.measured()}.values():
+            own = step.data.groups[0]  # type: ignore[attr-defined]
+            value = planted(seed, step.model, own, world)
+            publish(store, step, [Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)])
+        for edit in world.negated.values():
+            rows = [
+                {"coefficients": f"{point:g}", "metric": metric, "value": 0.4 - fall * point}
+                for point in (0.0, 0.5, 1.0)
+                for metric, fall in (("target", 0.3), ("control", 0.02))
+            ]
+            (publish(store, edit, []) / "search.json").write_text(json.dumps({"message": "", "rows": rows}))
+        names = world.angles.names
+        cosines = [(a, b) for place, a in enumerate(names) for b in names[:place]]
+        publish(
+            store, world.angles, [Measurement(metric="cosine", value=0.05, n=1, task=a, group=b) for a, b in cosines]
+        )
+    return Results(store, tuple(walk(study.steps)))
+
+
+def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Results) -> None:
+    verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+    assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
+    assert verdicts["negation-forgets"].effect == pytest.approx(0.25)
+    assert verdicts["negation-keeps"].effect == pytest.approx(0.395 / 0.40, abs=0.001)
+    assert verdicts["analogy-beats-alone"].effect == pytest.approx(0.08)
+    assert verdicts["near-orthogonal"].effect == pytest.approx(0.05)
+    assert all(verdict.n == len(SEEDS) for verdict in verdicts.values())
+
+
+def test_without_measurements_nothing_is_decided(study: Study, tmp_path: Path) -> None:
+    empty = Results(Store(tmp_path), tuple(walk(study.steps)))
+    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"undecided"}
+
+
+def test_one_seed_decides_nothing(results: Results) -> None:
+    single = load_study("arithmetic", OPTIONS | {"seeds": "0"})
+    found = decide(single.claims, Results(results.store, tuple(walk(single.steps))))
+    assert {verdict.status for _, verdict in found} == {"undecided"}
+    assert all("One seed gives no interval" in verdict.detail for _, verdict in found)
+
+
+def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> None:
+    figures = {figure.name: figure for figure in (make(results) for make in study.figures)}
+    assert set(figures) == {"negation", "negation-curve", "addition", "analogies", "angles"}
+    assert all(figure.spec()["data"]["values"] for figure in figures.values())
+    forgotten = next(
+        row
+        for row in figures["negation"].table()
+        if row["label"] == "negation" and row["group"] == "task to be forgotten"
+    )
+    assert forgotten["value"] == pytest.approx(0.15)
+    assert len(figures["angles"].table()) == len(TASKS) * (len(TASKS) - 1)
+
+
+def test_no_coefficient_is_chosen_on_test_drawings(study: Study) -> None:
+    steps = walk(study.steps)
+    tests = {step.data.key for step in steps if isinstance(step, ZeroShot)}
+    edits = [step for step in steps if isinstance(step, WeightEdit)]
+    assert edits
+    assert not tests & {data.key for edit in edits for data in (*edit.target, *edit.control)}
+    tuned = [step for step in steps if isinstance(step, Finetune)]
+    assert not tests & {data.key for step in tuned for data in step.data}
+
+
+def test_each_number_of_tasks_is_added_for_every_seed() -> None:
+    for seed in SEEDS:
+        world = trial(seed, SETTINGS)
+        assert sorted(len(groups) for groups in world.added) == [2, 2, 2, 3, 3, 4, 5, 6]
+        assert isinstance(world.angles, DirectionAngles)
