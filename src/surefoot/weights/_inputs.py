@@ -165,7 +165,7 @@ class Inputs:
 
         def products(chunk: Chunk) -> np.ndarray:
             rows = [chunk.delta(index) for index in range(self.count)]
-            return np.array([[dot(one, other) for other in rows] for one in rows])
+            return np.array([[wide_dot(one, other) for other in rows] for one in rows])
 
         return self.total(products)
 
@@ -209,6 +209,11 @@ def magnitude_bits(values: Floats) -> np.ndarray:
 def dot(one: Floats, other: Floats) -> float:
     """Inner product without the threads of a linear algebra library."""
     return float(np.einsum("i,i", one, other))
+
+
+def wide_dot(one: Floats, other: Floats) -> float:
+    """Inner product in 64 bits, for statistics that a whole tensor is multiplied by."""
+    return float(np.einsum("i,i", one, other, dtype=np.float64))
 
 
 def is_float(source: Source) -> bool:

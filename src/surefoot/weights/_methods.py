@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights._inputs import Chunk, Inputs, dot
+from surefoot.weights._inputs import Chunk, Inputs, wide_dot
 from surefoot.weights._kernel import Edit, Fused, Thinned, Thinning
 from surefoot.weights._numbers import Floats
 
@@ -121,9 +121,9 @@ def linear(inputs: Inputs, *, weight: PerModel, base_weight: float = 0.0, normal
         return edit(inputs, terms=[(one / total, index, None) for index, one in enumerate(weight)])
 
     def compute(chunk: Chunk) -> Floats:
-        result = chunk.base * np.asarray(base_weight, inputs.accumulate)
+        result = _times(chunk.base, base_weight)
         for index, one in enumerate(weight):
-            result += chunk.tuned(index) * np.asarray(one, inputs.accumulate)
+            result += _times(chunk.tuned(index), one)
         return result
 
     return Kernel(compute, _value, fixed=False, linear=False)
@@ -133,7 +133,7 @@ def passthrough(inputs: Inputs, *, scale: float | None = None) -> Kernel:
     """The one input as it is, or times `scale`."""
     factor = 1.0 if scale is None else scale
     return Kernel(
-        lambda chunk: chunk.base * np.asarray(factor, inputs.accumulate),
+        lambda chunk: _times(chunk.base, factor),
         _value,
         lambda _: 0 if factor == 1 else None,
         fixed=False,
@@ -157,13 +157,17 @@ def slerp(inputs: Inputs, *, t: float) -> Kernel:
 
     def products(chunk: Chunk) -> np.ndarray:
         one, other = chunk.base, chunk.tuned(0)
-        return np.array([dot(one, one), dot(one, other), dot(other, other)])
+        return np.array([wide_dot(one, one), wide_dot(one, other), wide_dot(other, other)])
 
     first, cross, second = np.broadcast_to(inputs.total(products), 3)
     norms = [norm if norm > 1e-8 else 1.0 for norm in np.sqrt([first, second])]
-    here, there = np.asarray(_arc(float(cross / (norms[0] * norms[1])), t, 0.9995), inputs.accumulate)
+    here, there = _arc(float(cross / (norms[0] * norms[1])), t, 0.9995)
     ends = {0.0: 0, 1.0: 1}
-    return Kernel(lambda chunk: here * chunk.base + there * chunk.tuned(0), _value, lambda _: ends.get(t), linear=False)
+
+    def compute(chunk: Chunk) -> Floats:
+        return _times(chunk.base, here) + _times(chunk.tuned(0), there)
+
+    return Kernel(compute, _value, lambda _: ends.get(t), linear=False)
 
 
 def nuslerp(inputs: Inputs, *, weight: PerModel, has_base: bool = True) -> Kernel:
@@ -177,15 +181,15 @@ def nuslerp(inputs: Inputs, *, weight: PerModel, has_base: bool = True) -> Kerne
 
     def products(chunk: Chunk) -> np.ndarray:
         one, other = pair(chunk)
-        return np.array([dot(one, one), dot(one, other), dot(other, other)])
+        return np.array([wide_dot(one, one), wide_dot(one, other), wide_dot(other, other)])
 
     first, cross, second = np.broadcast_to(inputs.total(products), 3)
     norms = max(np.sqrt(first), 1e-7) * max(np.sqrt(second), 1e-7)
-    here, there = np.asarray(_arc(float(cross / norms), t, 1 - 1e-16), inputs.accumulate)
+    here, there = _arc(float(cross / norms), t, 1 - 1e-16)
 
     def compute(chunk: Chunk) -> Floats:
         one, other = pair(chunk)
-        return here * one + there * other
+        return _times(one, here) + _times(other, there)
 
     return Kernel(compute) if has_base else Kernel(compute, _value, linear=False)
 
