@@ -9,6 +9,7 @@ from surefoot.adapt._directions import DirectionAngles as DirectionAngles
 from surefoot.adapt._directions import RandomDirection as RandomDirection
 from surefoot.adapt._finetune import Finetune as Finetune
 from surefoot.adapt._finetune_language import FinetuneLanguage as FinetuneLanguage
+from surefoot.adapt._language_edit import LanguageEdit as LanguageEdit
 from surefoot.adapt._loop import Schedule as Schedule
 from surefoot.adapt._loop import adamw as adamw
 from surefoot.adapt._loop import train as train
@@ -26,6 +27,7 @@ __all__ = [
     "DirectionAngles",
     "Finetune",
     "FinetuneLanguage",
+    "LanguageEdit",
     "Pairs",
     "Precision",
     "Pretrain",

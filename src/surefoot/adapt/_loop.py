@@ -66,7 +66,9 @@ def train(
         losses.append(_finite(loss.item(), step, schedule))
         clock.tell(out, losses, schedule)
         if clock.is_time_to_save():
+            began = time.monotonic()
             _save(place / CHECKPOINT, model, optimizer, losses)
+            clock.saved_in(time.monotonic() - began)
     _write_history(out, losses, schedule, clock)
     return losses
 
@@ -91,6 +93,7 @@ class _Clock:
     started: float = 0.0
     reported: float = 0.0
     saved: float = 0.0
+    pause: float = 0.0
 
     def __post_init__(self) -> None:
         self.started = self.saved = time.monotonic()
@@ -113,11 +116,11 @@ class _Clock:
         return (done - self.first) * schedule.batch / max(1e-9, time.monotonic() - self.started)
 
     def is_time_to_save(self) -> bool:
-        now = time.monotonic()
-        if now - self.saved < CHECKPOINT_SECONDS:
-            return False
-        self.saved = now
-        return True
+        return time.monotonic() - self.saved >= max(CHECKPOINT_SECONDS, self.pause)
+
+    def saved_in(self, seconds: float) -> None:
+        """A large model takes long to save, so the next pause is at least twenty times as long as that took."""
+        self.pause, self.saved = 20 * seconds, time.monotonic()
 
 
 def _finite(loss: float, step: int, schedule: Schedule) -> float:
