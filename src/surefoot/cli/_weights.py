@@ -19,6 +19,7 @@ weights = App(name="weights", help="Merge, edit, compare and verify checkpoints 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="A .safetensors file, or a folder for model.safetensors.")]
 DryRun = Annotated[bool, Parameter(negative=(), help="Only say what would be read and written, memory and time.")]
 Threads = Annotated[int | None, Parameter(help="Threads; as many as processors, at most 8, by default.")]
+Shard = Annotated[str | None, Parameter(help="Write a folder of several files of at most this size, as 2GB.")]
 Paths = Annotated[tuple[Path, ...], Parameter(help="Checkpoints: safetensors, indexes, folders, LoRA adapters.")]
 
 
@@ -38,6 +39,7 @@ class Rules:
     pickle: Annotated[bool, Parameter(negative=(), help="Open .pt and .bin files (weights only).")] = False
     rename: Annotated[tuple[str, ...], Parameter(negative=(), help="Prefixes of tuned names: 'module.=' .")] = ()
     threads: Threads = None
+    shard: Shard = None
     dry_run: DryRun = False
 
 
@@ -62,7 +64,8 @@ def _write(vector: Any, out: Path, rules: Rules) -> None:
     if rules.dry_run:
         _print_plan(plan_edit(vector, dtype=rules.dtype, **kept), out, rules.threads)
         return
-    _print_report(apply(vector, out, dtype=rules.dtype, threads=rules.threads, progress=_progress(), **kept))
+    kept |= {name: getattr(rules, name) for name in ("dtype", "threads", "shard")}
+    _print_report(apply(vector, out, progress=_progress(), **kept))
 
 
 def _progress() -> Any:
@@ -73,14 +76,14 @@ def _progress() -> Any:
 
 
 def _print_plan(plan: Any, out: Path, threads: int | None) -> None:
-    from surefoot.weights import default_threads, seconds
+    from surefoot.weights import default_threads, engine, seconds
 
     count = threads or default_threads()
     print(f"{out}: {len(plan.assignments)} tensors; nothing was written")
     print(f"reads   {plan.read_bytes / 1e6:,.1f} MB")
     print(f"writes  {plan.written_bytes / 1e6:,.1f} MB")
     print(f"memory  at most {plan.memory_bound(count) / 1e6:,.0f} MB beside the interpreter, with {count} threads")
-    print(f"time    about {seconds(plan, count):,.1f} s, without the time of the disk")
+    print(f"time    about {seconds(plan, count):,.1f} s with {engine()}, without the time of the disk")
 
 
 def _print_report(report: Any) -> None:
@@ -91,7 +94,7 @@ def _print_report(report: Any) -> None:
 
 
 @weights.command
-def merge(config: Path, out: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> None:
+def merge(config: Path, out: Path, /, *, threads: Threads = None, shard: Shard = None, dry_run: DryRun = False) -> None:
     """Merge as a YAML file in mergekit's format says: linear, slerp, ties, dare_ties, model_stock and others.
 
     Example: surefoot weights merge ties.yml merged
@@ -102,7 +105,7 @@ def merge(config: Path, out: Path, /, *, threads: Threads = None, dry_run: DryRu
     if dry_run:
         _print_plan(plan_merge(read_configuration(config))[0], out, threads)
     else:
-        _print_report(merge_to(config, out, threads=threads, progress=_progress()))
+        _print_report(merge_to(config, out, threads=threads, shard=shard, progress=_progress()))
 
 
 @weights.command
@@ -265,6 +268,7 @@ def apply(
     *,
     coefficient: Annotated[tuple[float, ...], Parameter(negative=(), help="Instead of the recipe's own.")] = (),
     threads: Threads = None,
+    shard: Shard = None,
     dry_run: DryRun = False,
 ) -> None:
     """Write again what NAME.recipe.json says, at other coefficients if asked: all of them in one reading.
@@ -280,7 +284,7 @@ def apply(
         plan = replan(recipe)
         _print_plan(replace(plan, coefficients=coefficient or plan.coefficients), Path(out), threads)
         return
-    for report in rewrite(recipe, outs or Path(out), threads=threads, progress=_progress()):
+    for report in rewrite(recipe, outs or Path(out), threads=threads, shard=shard, progress=_progress()):
         _print_report(report)
 
 

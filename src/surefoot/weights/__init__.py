@@ -19,6 +19,7 @@ from surefoot.weights._expression import mean as mean
 from surefoot.weights._expression import plan_edit as plan_edit
 from surefoot.weights._inputs import Chunk as Chunk
 from surefoot.weights._inputs import Inputs as Inputs
+from surefoot.weights._kernel import engine as engine
 from surefoot.weights._memory import Statistics as Statistics
 from surefoot.weights._memory import apply_to as apply_to
 from surefoot.weights._memory import loaded as loaded

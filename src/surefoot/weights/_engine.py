@@ -7,8 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ import numpy as np
 from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Files, LowRank, Source
 from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
+from surefoot.weights._journal import Row, allocate, put, record, resume, sync_folder
 from surefoot.weights._kernel import WIDER
 from surefoot.weights._kernel import compute as compiled
 from surefoot.weights._methods import Kernel, Method
@@ -61,6 +62,7 @@ class Plan:
     nonfinite: Literal["refuse", "flag"] = "refuse"
     digest: Literal["xxh3", "sha256"] = "xxh3"
     chunk: int = CHUNK
+    shard: bool = False  # the assignments are not all that the recipe gives
 
     @property
     def read_bytes(self) -> int:
@@ -76,18 +78,6 @@ class Plan:
         """Upper bound in bytes of what the engine holds beside the interpreter, whatever the sizes of tensors."""
         widest = max((len(one.sources) for one in self.assignments), default=0)
         return threads * self.chunk * WIDER * 4 * (2 * widest + len(self.coefficients) + 8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What one piece of work saw: input digests, and for each output sums over its elements."""
-
-    name: str
-    start: int
-    digests: tuple[str | None, ...]
-    edit: tuple[float, ...]  # sum of squares of the exact change
-    lost: tuple[float, ...]  # sum of squares of what rounding took
-    nonfinite: tuple[int, ...]
 
 
 Sink = Callable[[int, int, Bytes], None]  # output, byte from the start of the data, bytes
@@ -267,15 +257,16 @@ def write(
     threads: int | None = None,
     progress: Progress | None = None,
     provenance: Callable[[int, list[Row]], Mapping[str, str]] | None = None,
+    pool: Executor | None = None,
 ) -> list[Row]:
     """Write one safetensors file for each coefficient of the plan and return what was seen.
 
     The files appear under their names, complete, or not at all: work is done in `NAME.part` beside them, whose size is
     allocated before the first byte is computed, and `NAME.part.journal` says which parts are done and on the disk, so
     that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
-    metadata that is known only at the end; it must have the same length for any rows.
+    metadata that is known only at the end; it must have the same length for any rows. With a `pool` its workers, which
+    must see the same files, compute and write the parts; the bytes are the same.
     """
-    threads = threads or default_threads()
     _calm_allocator()
     _check_outputs(plan, paths)
     given = provenance or (lambda _output, _rows: {})
@@ -285,39 +276,87 @@ def write(
     working = [path.with_name(path.name + ".part") for path in paths]
     journal = working[0].with_name(working[0].name + ".journal")
     key = identity(plan)
-    done = _resume(key, journal, working, [len(head) + data for head in heads])
-    with Files() as files, contextlib.ExitStack() as stack, ThreadPoolExecutor(threads) as workers:
-        outs = [_allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
+    done = resume(key, journal, working, [len(head) + data for head in heads])
+    with contextlib.ExitStack() as stack:
+        outs = [allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
         scribe = stack.enter_context(ThreadPoolExecutor(1))  # waits for the disk while the next part is computed
+        recorded = scribe.submit(lambda: None)
         if not done:
             journal.write_text(key + "\n", "utf-8")
-
-        def sink(output: int, position: int, raw: Bytes) -> None:
-            _pwrite(outs[output], raw.data, len(heads[output]) + position)
-
-        recorded = scribe.submit(lambda: None)
-        for number, group in enumerate(parts(plan)):
-            if number not in done:
-                done[number] = compute(plan, group, sink, files, workers)
-                recorded.result()
-                recorded = scribe.submit(_record, journal, outs, number, done[number])
+        todo = {number: group for number, group in enumerate(parts(plan)) if number not in done}
+        starts = [(path, len(head)) for path, head in zip(working, heads, strict=True)]
+        found = _pooled(plan, todo, starts, pool) if pool else _here(plan, todo, starts, threads or default_threads())
+        left = sum(_bytes_of(plan, group) for group in todo.values())
+        for number, rows in found:
+            done[number] = rows
+            recorded.result()
+            recorded = scribe.submit(record, journal, outs, number, rows)
+            left -= _bytes_of(plan, todo[number])
             if progress:
-                progress(sum(plan.assignments[index].nbytes for index in range(group.stop)), data)
+                progress(data - left, data)
         recorded.result()
         rows = [row for number in sorted(done) for row in done[number]]
-        for output, (descriptor, head) in enumerate(zip(outs, heads, strict=True)):
-            final = header_bytes(layout, {**plan.metadata, **given(output, rows)})
+        finals = [header_bytes(layout, {**plan.metadata, **given(output, rows)}) for output in range(len(paths))]
+        for descriptor, head, final in zip(outs, heads, finals, strict=True):
             if len(final) != len(head):
-                raise SurefootError(
-                    f"{paths[output]}: provenance changed its length; this is a mistake of its function"
-                )
-            _pwrite(descriptor, memoryview(final), 0)
+                raise SurefootError("provenance changed its length; this is a mistake of its function")
+            put(descriptor, memoryview(final), 0)
             os.fsync(descriptor)
     for part, path in zip(working, paths, strict=True):
         part.replace(path)
     journal.unlink(missing_ok=True)
-    _sync_folder(paths[0].parent)
+    sync_folder(paths[0].parent)
     return rows
+
+
+def _bytes_of(plan: Plan, group: range) -> int:
+    return sum(plan.assignments[index].nbytes for index in group)
+
+
+Starts = Sequence[tuple[Path, int]]  # of each output: the file, and the byte that its data begin at
+
+
+def _here(plan: Plan, todo: Mapping[int, range], starts: Starts, threads: int) -> Iterator[tuple[int, list[Row]]]:
+    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(threads) as workers:
+        for number, group in todo.items():
+            yield number, compute(plan, group, sink, files, workers)
+
+
+def _pooled(plan: Plan, todo: Mapping[int, range], starts: Starts, pool: Executor) -> Iterator[tuple[int, list[Row]]]:
+    futures = {}
+    for number, group in todo.items():
+        one = replace(plan, assignments=plan.assignments[group.start : group.stop], recipe={}, metadata={})
+        offset = _bytes_of(plan, range(group.start))
+        futures[pool.submit(make_part, one, [(path, start + offset) for path, start in starts])] = number
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def make_part(plan: Plan, starts: Starts) -> list[Row]:
+    """Compute all of a plan into files that are there, and wait for the disk: what a worker of a pool does."""
+    _calm_allocator()
+    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(1) as workers:
+        rows = compute(plan, range(len(plan.assignments)), sink, files, workers)
+    for path, _ in starts:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return rows
+
+
+@contextlib.contextmanager
+def _opened(starts: Starts) -> Iterator[Sink]:
+    with contextlib.ExitStack() as stack:
+        outs = [(stack.enter_context(path.open("r+b", buffering=0)).fileno(), start) for path, start in starts]
+
+        def sink(output: int, position: int, raw: Bytes) -> None:
+            descriptor, start = outs[output]
+            put(descriptor, raw.data, start + position)
+
+        yield sink
 
 
 def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> tuple[int, list[Row]]:
@@ -393,62 +432,6 @@ def _named(method: Method | None) -> list[Any]:
     # A partial's repr has an address in it, which is new in each process.
     function, bound = getattr(method, "func", method), getattr(method, "keywords", {})
     return [getattr(function, "__module__", ""), getattr(function, "__qualname__", ""), sorted(bound.items())]
-
-
-def _resume(key: str, journal: Path, working: Sequence[Path], sizes: Sequence[int]) -> dict[int, list[Row]]:
-    done: dict[int, list[Row]] = {}
-    whole = all(path.is_file() and path.stat().st_size == size for path, size in zip(working, sizes, strict=True))
-    if whole and journal.is_file():
-        first, *lines = journal.read_text("utf-8").splitlines() or [""]
-        for line in lines if first == key else ():
-            with contextlib.suppress(ValueError):  # the last line may have been cut by the kill
-                number, rows = json.loads(line)
-                done[number] = [Row(**{name: _tupled(value) for name, value in row.items()}) for row in rows]
-    return done
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _record(journal: Path, outs: Sequence[int], number: int, rows: list[Row]) -> None:
-    for descriptor in outs:
-        os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
-    with journal.open("a", encoding="utf-8") as file:
-        file.write(json.dumps([number, [asdict(row) for row in rows]]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _allocate(stack: contextlib.ExitStack, path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    stack.callback(os.close, descriptor)
-    try:
-        os.ftruncate(descriptor, size)
-        if hasattr(os, "posix_fallocate") and size:
-            os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise SurefootError(f"{path}: no room for {size} bytes: {error.strerror}") from None
-    return descriptor
-
-
-def _pwrite(descriptor: int, data: memoryview, position: int) -> None:
-    rest = data.cast("B")
-    while rest:
-        try:
-            written = os.pwrite(descriptor, rest, position)
-        except OSError as error:
-            raise SurefootError(f"could not write the output: {error.strerror}; run again to go on from here") from None
-        rest, position = rest[written:], position + written
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def arithmetic_on(source: Source) -> bool:

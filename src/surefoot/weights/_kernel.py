@@ -106,6 +106,11 @@ def library() -> Any:
         return None
 
 
+def engine() -> str:
+    """What computes: `the compiled kernel`, or `numpy` where it was not built. The bits are the same."""
+    return "numpy" if library() is None else "the compiled kernel"
+
+
 def compute(fused: Fused | None, chunk: "Chunk", weights: Sequence[float], dtype: str) -> Made | None:
     """The outputs of a chunk at each weight; None where there is no kernel, or it does not know these types or values.
 

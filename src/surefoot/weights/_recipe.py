@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import sqrt
@@ -12,11 +13,12 @@ from typing import Any
 
 from surefoot import __version__
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import LowRank
+from surefoot.weights._checkpoint import LowRank, open_checkpoint
 from surefoot.weights._configuration import plan_merge, read_configuration
 from surefoot.weights._engine import Plan, Progress, Row, compare, hasher, write
 from surefoot.weights._expression import TaskVector, describe, plan_edit, restore
-from surefoot.weights._safetensors import read_header
+from surefoot.weights._safetensors import Tensor, read_header
+from surefoot.weights._shards import INDEX, shard_bytes, write_shards
 
 KEY = "surefoot"  # of the metadata
 LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
@@ -66,16 +68,21 @@ def apply(
     dtype: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
     **rules: Any,
 ) -> Report:
     """Write `base + coefficient * vector` to a safetensors file, or to `model.safetensors` in a folder.
 
     A name without the suffix `.safetensors` is a folder; configuration and tokenizer files beside the base are copied
     there. Memory stays flat whatever the sizes, and the file appears complete or not at all. `rules` are `missing`,
-    `extra` and `integers` (see `plan_edit`), and `accumulate`, `nonfinite` and `digest` (see `Plan`). Raises
+    `extra` and `integers` (see `plan_edit`), and `accumulate`, `nonfinite` and `digest` (see `Plan`). With `shard`
+    (bytes, `2GB`) a folder gets several files and their index. The workers of `pool`, any executor whose processes see
+    the same files, compute instead of threads here, and the bytes are the same. Raises
     SurefootError where a rule is broken, where the result would not be finite, and where the disk is full.
     """
-    return apply_grid(vector, {coefficient: out}, dtype=dtype, threads=threads, progress=progress, **rules)[0]
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    return _apply(vector, {coefficient: out}, dtype, how, rules)[0]
 
 
 def apply_grid(
@@ -85,13 +92,31 @@ def apply_grid(
     dtype: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
     **rules: Any,
 ) -> list[Report]:
     """Write one file for each coefficient, in one pass over the inputs; otherwise as `apply`."""
+    return _apply(vector, outs, dtype, How(threads=threads, progress=progress, shard=shard, pool=pool), rules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How files are written, none of which changes a bit of the tensors."""
+
+    threads: int | None = None
+    progress: Progress | None = None
+    shard: int | str | None = None
+    pool: Executor | None = None
+
+
+def _apply(
+    vector: TaskVector, outs: Mapping[float, Path | str], dtype: str | None, how: How, rules: Mapping[str, Any]
+) -> list[Report]:
     plan = plan_edit(vector, tuple(outs), dtype=dtype, **rules)
     recipe = {"kind": "edit", "edit": describe(vector), "rules": {**rules, **({"dtype": dtype} if dtype else {})}}
     folder = _folder_of(vector.base.origin)
-    return _write(replace(plan, recipe=recipe), [Path(out) for out in outs.values()], folder, threads, progress)
+    return _write(replace(plan, recipe=recipe), [Path(out) for out in outs.values()], folder, how)
 
 
 def merge(
@@ -100,12 +125,15 @@ def merge(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
 ) -> Report:
     """Merge as a configuration in the format of mergekit says; a path to YAML or its content. Otherwise as `apply`."""
     content = read_configuration(configuration)
     plan, first = plan_merge(content)
     plan = replace(plan, recipe={"kind": "merge", "configuration": content})
-    return _write(plan, [Path(out)], _folder_of(first.origin), threads, progress)[0]
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    return _write(plan, [Path(out)], _folder_of(first.origin), how)[0]
 
 
 def verify(path: Path | str, *, threads: int | None = None) -> Verification:
@@ -113,10 +141,20 @@ def verify(path: Path | str, *, threads: int | None = None) -> Verification:
 
     Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
     """
-    file = _file_of(Path(path))
+    found = [_verified(file, threads) for file in _files_of(Path(path))]
+    changed = sorted({label for one in found for label in one.changed})
+    differing = sum(one.differing for one in found)
+    return Verification(
+        path=found[0].path if len(found) == 1 else Path(path), differing=differing, changed=tuple(changed)
+    )
+
+
+def _verified(file: Path, threads: int | None) -> Verification:
     header = read_header(file)
     plan, said = replan(file), _said(file)
     layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
+    if said.get("shard"):
+        plan = replace(plan, assignments=tuple(one for one in plan.assignments if one.name in layout))
     if layout != {one.name: (one.dtype, one.shape) for one in plan.assignments}:
         raise SurefootError(f"{file}: the recipe now gives other tensors; an input has changed its layout")
     start = file.stat().st_size - sum(tensor.nbytes for tensor in header.tensors.values())
@@ -127,7 +165,7 @@ def verify(path: Path | str, *, threads: int | None = None) -> Verification:
 
 
 def _said(path: Path) -> dict[str, Any]:
-    file = _file_of(path)
+    file = path if path.suffix == ".json" and not path.name.endswith(".index.json") else _files_of(path)[0]
     if file.suffix == ".json":
         try:
             said = json.loads(file.read_text("utf-8"))
@@ -157,15 +195,17 @@ def rewrite(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
 ) -> list[Report]:
     """Write again what a recipe says; an edit also at other coefficients, all in one pass over the inputs."""
-    plan = replan(recipe)
+    plan, how = replan(recipe), How(threads=threads, progress=progress, shard=shard, pool=pool)
     if not isinstance(outs, Mapping):
-        return _write(plan, [Path(outs)], None, threads, progress)
+        return _write(plan, [Path(outs)], None, how)
     if plan.recipe["kind"] != "edit":
         raise SurefootError(f"{recipe}: a merge has no coefficient to change")
     plan = replace(plan, coefficients=tuple(map(float, outs)))
-    return _write(plan, [Path(out) for out in outs.values()], None, threads, progress)
+    return _write(plan, [Path(out) for out in outs.values()], None, how)
 
 
 def digests(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:
@@ -202,6 +242,8 @@ def _provenance(plan: Plan, output: int, rows: Sequence[Row]) -> dict[str, str]:
         "inputs": digests(plan, rows),
         "lost": f"{min(_lost(rows, output), 9.999):.3f}",
     }
+    if plan.shard:
+        said["shard"] = True
     return {KEY: json.dumps(said, sort_keys=True)}
 
 
@@ -210,15 +252,18 @@ def _lost(rows: Sequence[Row], output: int) -> float:
     return sqrt(lost / edit) if edit > 0 else 0.0
 
 
-def _write(
-    plan: Plan, outs: Sequence[Path], companions: Path | None, threads: int | None, progress: Progress | None
-) -> list[Report]:
+def _write(plan: Plan, outs: Sequence[Path], companions: Path | None, how: How) -> list[Report]:
     plan = replace(plan, metadata={"format": "pt"})
-    paths = [_prepared(out) for out in outs]
-    rows = write(plan, paths, threads=threads, progress=progress, provenance=partial(_provenance, plan))
+    paths = [_prepared(out, how.shard) for out in outs]
+    options: dict[str, Any] = {"threads": how.threads, "progress": how.progress, "pool": how.pool}
+    if how.shard is None:
+        rows = write(plan, paths, provenance=partial(_provenance, plan), **options)
+    else:
+        folders = [path.parent for path in paths]
+        rows = write_shards(plan, folders, shard_bytes(how.shard), provenance=_provenance, **options)
     reports = [_report(plan, path, output, rows) for output, path in enumerate(paths)]
     for out, path, report in zip(outs, paths, reports, strict=True):
-        if out != path and companions:
+        if path.parent == out and companions:
             _copy_companions(companions, out)
         sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
         text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
@@ -242,7 +287,7 @@ def _report(plan: Plan, path: Path, output: int, rows: Sequence[Row]) -> Report:
         warnings.append(f"{nonfinite} values are NaN or infinite")
     return Report(
         path=path,
-        bytes=path.stat().st_size,
+        bytes=sum(file.stat().st_size for file in _files_of(path)),
         tensors=len(plan.assignments),
         coefficient=plan.coefficients[output],
         lost=lost,
@@ -254,17 +299,28 @@ def _report(plan: Plan, path: Path, output: int, rows: Sequence[Row]) -> Report:
     )
 
 
-def _prepared(out: Path) -> Path:
-    if out.suffix == ".safetensors":
-        return out
+def _prepared(out: Path, shard: int | str | None) -> Path:
     if out.suffix in (".pt", ".bin", ".pth", ".ckpt"):
         raise SurefootError(f"{out}: only safetensors are written; name a .safetensors file or a folder")
+    if out.suffix == ".safetensors":
+        if shard is not None:
+            raise SurefootError(f"{out}: shards are written into a folder; name one instead of a file")
+        return out
     out.mkdir(parents=True, exist_ok=True)
-    return out / "model.safetensors"
+    stale = out / ("model.safetensors" if shard is not None else INDEX)
+    if stale.exists():
+        raise SurefootError(
+            f"{stale} is there from another checkpoint, and readers would take the wrong one; remove it"
+        )
+    return out / (INDEX if shard is not None else "model.safetensors")
 
 
-def _file_of(path: Path) -> Path:
-    return path / "model.safetensors" if path.is_dir() else path
+def _files_of(path: Path) -> list[Path]:
+    index = path / INDEX if path.is_dir() else path
+    if index.name.endswith(".index.json") and index.is_file():
+        opened = open_checkpoint(index)
+        return list(dict.fromkeys(tensor.path for tensor in opened.tensors.values() if isinstance(tensor, Tensor)))
+    return [path / "model.safetensors" if path.is_dir() else path]
 
 
 def _folder_of(origin: Mapping[str, Any] | None) -> Path | None:
