@@ -119,7 +119,27 @@ def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.Ca
         ("{merge_method: linear, models: [], }", "not empty"),
         ("{merge_method: linear, models: [{model: a.safetensors}]}", "'weight' must be a number"),
         ("{merge_method: linear, tokenizer_source: union, models: [{model: a.safetensors}]}", "vocabularies"),
-        ("{merge_method: linear, chat_template: x, models: [{model: a.safetensors}]}", "chat_template"),
+        ("{merge_method: linear, chat_template: x, models: [{model: a.safetensors}]}", "take the key out"),
+        ("{merge_method: linear, model: [{model: a.safetensors}]}", "'model', which is not understood: it has"),
+        (
+            "{merge_method: linear, tokenizer: {source: union}, models: [{model: a.safetensors}]}",
+            "one vocabulary first",
+        ),
+        ("{merge_method: linear, tokenizer: {tokens: {}}, models: [{model: a.safetensors}]}", "one vocabulary first"),
+        ("{merge_method: linear, modules: {a: {}, b: {}}}", "one configuration for each module"),
+        ("{merge_method: linear, modules: {a: {experts: []}}}", "has models or slices"),
+        ("{merge_method: linear, models: [{model: a.safetensors, wieght: 1}]}", "a.safetensors' has the key 'wieght'"),
+        ("{merge_method: passthrough, slices: [{sources: [], residual_weight: 1}]}", "sources of the slice weights"),
+        (
+            "{merge_method: model_stock, base_model: base.safetensors, parameters: {filter_wise: true},"
+            " models: [{model: a.safetensors}, {model: b.safetensors}]}",
+            "filter_wise: True is not offered; leave it out",
+        ),
+        (
+            "{merge_method: nuslerp, parameters: {nuslerp_row_wise: true, weight: 1},"
+            " models: [{model: a.safetensors}, {model: b.safetensors}]}",
+            "nuslerp_row_wise: True is not offered",
+        ),
         ("{merge_method: linear, models: [{model: gone}]}", "no such file"),
         (
             "{merge_method: linear, models: [{model: a.safetensors, parameters: {weight: 1}},"
@@ -140,6 +160,19 @@ def test_a_wrong_configuration_is_named(content: str, message: str, files: list[
     with pytest.raises(SurefootError, match=message):
         run("merge", "config.yml", "out.safetensors")
     assert files and not Path("out.safetensors").exists()
+
+
+def test_a_single_module_and_the_settings_that_are_the_only_way_are_understood(files: list[Path]) -> None:
+    plain = "{merge_method: nuslerp, parameters: {weight: 1}, models: [{model: a.safetensors}, {model: b.safetensors}]}"
+    wrapped = (
+        "{merge_method: nuslerp, tokenizer: {source: base}, parameters: {nuslerp_flatten: true}, modules: {default:"
+        " {parameters: {weight: 1}, models: [{model: a.safetensors}, {model: b.safetensors}]}}}"
+    )
+    for name, content in (("plain", plain), ("wrapped", wrapped)):
+        Path(f"{name}.yml").write_text(content)
+        run("merge", f"{name}.yml", f"{name}.safetensors")
+    assert data(Path("plain.safetensors")) == data(Path("wrapped.safetensors"))
+    assert files and run("verify", "wrapped.safetensors") == 0
 
 
 def test_the_arithmetic_imports_neither_torch_nor_numba() -> None:

@@ -14,7 +14,16 @@ from surefoot.weights._engine import Assignment, Plan, arithmetic_on
 from surefoot.weights._methods import METHODS, Method, parameters
 
 _TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
-_KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source"}
+_KEYS = {
+    "merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source",
+    "tokenizer",
+}  # fmt: skip
+_REFUSED = {
+    "chat_template": "templates are not merged: take the key out and put the template beside the result",
+    "residual_weight": "take the key out; give the sources of the slice weights instead",
+    "residual_only": "take the key out; give the sources of the slice weights instead",
+}
+_FIXED = {"nuslerp_flatten": True, "nuslerp_row_wise": False, "filter_wise": False}  # the one way that is offered
 _OWN_KEYS = {"seed", "integers", "missing", "accumulate", "nonfinite", "digest"}
 _NAMES = {"lambda": "scale"}  # what Python cannot call a parameter
 _PER_MODEL_DEFAULTS = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15}
@@ -75,6 +84,7 @@ def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
     of our own `seed`, `missing`, `integers`, `accumulate`, `nonfinite`, `digest`. Arithmetic is in 32 bits whatever
     `dtype` is: it only names the type of the output. Raises SurefootError naming the key that is not understood.
     """
+    content = _single_module(content)
     method = _method(content)
     opened: dict[str, Checkpoint] = {}
     slices = _slices(content, opened)
@@ -88,11 +98,47 @@ def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
     return Plan(assignments=assignments, **options), template
 
 
+def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
+    # mergekit's form for models of several parts: with one part it says what the keys above it would say.
+    modules = content.get("modules")
+    if modules is None:
+        return dict(content)
+    if not isinstance(modules, dict) or len(modules) != 1 or {"models", "slices"} & set(content):
+        raise SurefootError(
+            "modules: exactly one is understood, with no models or slices beside it; write one configuration for each "
+            "module, and merge the checkpoint of each"
+        )
+    (inner,) = modules.values()
+    if not isinstance(inner, dict) or set(inner) - {"models", "slices", "parameters"}:
+        raise SurefootError("modules: a module has models or slices, and parameters")
+    outer = {key: value for key, value in content.items() if key != "modules"}
+    return {**outer, **inner, "parameters": {**(outer.get("parameters") or {}), **(inner.get("parameters") or {})}}
+
+
+def _known_keys(found: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in sorted(set(found) - known, key=str):
+        hint = _REFUSED.get(key, f"it has {', '.join(sorted(known))}")
+        raise SurefootError(f"{where} has the key {key!r}, which is not understood: {hint}")
+
+
+def _tokenizer(content: Mapping[str, Any]) -> None:
+    tokenizer = content.get("tokenizer") or {}
+    named = {"tokenizer_source": content.get("tokenizer_source", "base")}
+    if isinstance(tokenizer, dict):
+        named |= {f"tokenizer.{key}": value for key, value in tokenizer.items()}
+    else:
+        named["tokenizer"] = tokenizer
+    for key, value in named.items():
+        if key not in ("tokenizer_source", "tokenizer.source") or value not in ("base", content.get("base_model")):
+            raise SurefootError(
+                f"{key}: {value!r}: vocabularies are not merged, only 'base' is understood; bring the checkpoints to "
+                "one vocabulary first"
+            )
+
+
 def _method(content: Mapping[str, Any]) -> Method:
-    if unknown := set(content) - _KEYS - _OWN_KEYS:
-        raise SurefootError(f"the configuration has keys that are not understood: {', '.join(sorted(unknown))}")
-    if content.get("tokenizer_source", "base") != "base":
-        raise SurefootError("tokenizer_source: only 'base' is understood; vocabularies are not merged")
+    _known_keys(content, _KEYS | _OWN_KEYS, "the configuration")
+    _tokenizer(content)
     name = content.get("merge_method")
     if not isinstance(name, str) or name not in METHODS:
         raise SurefootError(f"merge_method {name!r} is unknown; one of {', '.join(METHODS)}")
@@ -120,6 +166,7 @@ def _slices(content: Mapping[str, Any], opened: dict[str, Checkpoint]) -> list[_
         return [_slice(_listed(content["models"], "models"), content, base, opened, (outer,))]
     found = []
     for entry in _listed(content["slices"], "slices"):
+        _known_keys(entry, {"sources", "base_model", "parameters"}, "a slice")
         settings = (entry.get("parameters") or {}, outer)
         sources = _listed(entry.get("sources"), "sources")
         found.append(_slice(sources, content, entry.get("base_model", base), opened, settings))
@@ -152,6 +199,7 @@ def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
 
 
 def _model(entry: Mapping[str, Any], opened: dict[str, Checkpoint], base: str | None) -> _Model:
+    _known_keys(entry, {"model", "layer_range", "parameters"}, f"the entry of {entry.get('model')!r}")
     if "model" not in entry:
         raise SurefootError(f"an entry lacks the key model: {dict(entry)}")
     reference = entry["model"]
@@ -260,10 +308,11 @@ def _number(value: Any, name: str, model: _Model) -> float:
 def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Model], part: _Slice) -> None:
     known = {*needed, *_NAMES, *_ACCEPTED}
     for settings in (*part.settings, *(one.settings for one in models)):
-        if unknown := set(settings) - known:
-            raise SurefootError(
-                f"{method.__name__} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(needed)}"
-            )
+        for name, value in settings.items():
+            if name in _FIXED and value != _FIXED[name]:
+                raise SurefootError(f"{name}: {value!r} is not offered; leave it out, or write {_FIXED[name]!r}")
+            if name not in known and name not in _FIXED:
+                raise SurefootError(f"{method.__name__} has no parameter {name!r}; it has {', '.join(needed)}")
 
 
 def _setting(name: str, model: _Model, target: _Target) -> Any:
