@@ -1,10 +1,12 @@
 """Checkpoint arithmetic: CPU seconds, memory and exactness of whole processes, beside mergekit in the same run.
 
-    python benchmarks/weights_merge.py [--mergekit /path/to/mergekit-yaml] [--layers 8] [--rounds 2] [--folder DIR]
+    python benchmarks/weights_merge.py [--mergekit /path/to/mergekit-yaml]
+        [--sd-mecha /path/to/its/python] [--layers 8] [--rounds 2] [--folder DIR]
 
 Base and three tuned models of the shape of a language model in bfloat16 (about 1 GiB each with 8 layers, 0.2 GB for
 TIES) are merged by whole processes, import included, in turns: a copy loop that reads and writes the same bytes (the
-control for wall time), ours, and mergekit 0.1.5 from an environment of its own. Peers that are not given are left out.
+control for wall time), ours, and mergekit 0.1.5 and sd-mecha 1.1.8 (which averages models of any shape, but has no
+task arithmetic for them) from environments of their own. Peers that are not given are left out.
 Read the figures as ratios: CPU seconds too grow on a busy machine.
 """
 
@@ -40,6 +42,12 @@ while left > 0:
     left -= count
 os.fsync(write)
 """
+MECHA = """
+import pathlib, sys, sd_mecha, torch
+*places, out = map(pathlib.Path, sys.argv[1:])
+sd_mecha.merge(sd_mecha.n_average(*map(sd_mecha.model, places)), output=out, output_dtype=torch.bfloat16, threads=2)
+"""
+PLAIN = "from surefoot.weights import _kernel; _kernel.library = lambda: None; "  # as where no C compiler was
 MERGE = "import sys; from surefoot.cli import main; sys.argv[0] = 'surefoot'; main()"
 
 
@@ -130,9 +138,10 @@ def compare(title: str, commands: dict[str, list[str]], rounds: int) -> dict[str
     print(f"\n{title}\n{'':12s}{'CPU s':>8s}{'wall s':>8s}{'MiB':>8s}")
     for name, cost in best.items():
         print(f"{name:12s}{cost.cpu:8.2f}{cost.wall:8.2f}{cost.resident:8.0f}")
-    if "mergekit" in best:
-        print(f"mergekit / surefoot: CPU {best['mergekit'].cpu / best['surefoot'].cpu:.1f}, "
-              f"wall {best['mergekit'].wall / best['surefoot'].wall:.1f}")  # fmt: skip
+    for peer in ("mergekit", "sd-mecha", "numpy"):
+        if peer in best:
+            ours = best["surefoot"]
+            print(f"{peer} / surefoot: CPU {best[peer].cpu / ours.cpu:.1f}, wall {best[peer].wall / ours.wall:.1f}")
     if "copy" in best:
         print(f"surefoot / copy loop: wall {best['surefoot'].wall / best['copy'].wall:.2f}")
     return best
@@ -163,6 +172,7 @@ def main() -> None:
     """Print the table of each figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mergekit", default=os.environ.get("MERGEKIT_YAML"))
+    parser.add_argument("--sd-mecha")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path)
@@ -175,9 +185,9 @@ def main() -> None:
 
         def commands(method: str, places: list[Path], **settings: float) -> dict[str, list[str]]:
             config = str(configuration(folder / f"{method}.yml", method, places, **settings))
-            found = {
-                "surefoot": [sys.executable, "-c", MERGE, "weights", "merge", config, str(out / "mine.safetensors")]
-            }
+            words = ["weights", "merge", config, str(out / "mine.safetensors")]
+            found = {"surefoot": [sys.executable, "-c", MERGE, *words]}
+            found["numpy"] = [sys.executable, "-c", PLAIN + MERGE, *words]
             if options.mergekit:
                 found["mergekit"] = [options.mergekit, config, str(out / "theirs"), "--no-copy-tokenizer"]
             return found
@@ -192,6 +202,20 @@ def main() -> None:
         if options.mergekit:
             print(f"the same of mergekit: {apart(off_oracle, out / 'theirs', large):.4%}")
         compare("TIES at density 0.5, four models of 0.2 GB", commands("ties", small, density=0.5), options.rounds)
+        average = [
+            sys.executable,
+            "-c",
+            MERGE,
+            "weights",
+            "average",
+            *map(str, small),
+            "-o",
+            str(out / "mean.safetensors"),
+        ]
+        models = [str(place / "model.safetensors") for place in small]
+        mecha = [str(options.sd_mecha), "-c", MECHA, *models, str(out / "mecha.safetensors")]
+        peers = {"sd-mecha": mecha} if options.sd_mecha else {}
+        compare("average, four models of 0.2 GB", {"surefoot": average, **peers}, options.rounds)
         add = [sys.executable, "-c", MERGE, "weights", "add", *map(str, small), "-o", str(out / "one.safetensors")]
         run(add)
         recipe = str(out / "one.safetensors.recipe.json")

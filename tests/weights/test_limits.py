@@ -1,0 +1,116 @@
+"""What other tests leave out: payloads, eight-bit floats, long soups, long headers, a disk that fills, two types."""
+
+import errno
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import data, model, write
+
+from surefoot.core import SurefootError
+from surefoot.weights import TaskVector, apply, from_state, mean, open_checkpoint, state
+from surefoot.weights._checkpoint import Array, Checkpoint
+from surefoot.weights._numbers import encode
+
+HALVES = {"BF16": (0x7FC1, 0xFFA5, 0x7F80, 0xFF80, 0x8000, 0x0001), "F16": (0x7E01, 0xFC33, 0x7C00, 0xFC00, 0x8000, 1)}
+
+
+def checkpoint(label: str, dtype: str, bits: np.ndarray) -> Checkpoint:
+    array = Array(dtype=dtype, shape=bits.shape, data=bits.view(np.uint8))
+    return Checkpoint(label=label, tensors={"w": array})
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_payloads_infinities_and_signs_that_all_share_keep_their_bits_beside_others_that_move(
+    dtype: str, tmp_path: Path
+) -> None:
+    shared = np.array(HALVES[dtype], np.uint16)
+    moving = encode(np.linspace(-1, 1, 40), dtype)[0].view(np.uint16)
+    base = checkpoint("base", dtype, np.concatenate([shared, moving]))
+    tuned = checkpoint("tuned", dtype, np.concatenate([shared, moving[::-1]]))
+    made = np.frombuffer(data(apply(0.5 * TaskVector(base, tuned), tmp_path / "out.safetensors").path), np.uint16)
+    assert (made[: shared.size] == shared).all()
+    assert (made[shared.size :] != moving).any()
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "I8", "U64", "BOOL"])
+def test_types_without_arithmetic_pass_through_when_they_agree_and_are_refused_when_not(
+    dtype: str, tmp_path: Path
+) -> None:
+    width = 8 if dtype == "U64" else 1
+    bits = np.arange(16, dtype=np.uint8).reshape(-1, width).reshape(-1)
+    array = Array(dtype=dtype, shape=(16 // width,), data=bits)
+    other = Array(dtype=dtype, shape=(16 // width,), data=bits[::-1].copy())
+    base, same, changed = (
+        Checkpoint(label=label, tensors={"w": one}) for label, one in (("base", array), ("a", array), ("b", other))
+    )
+    assert data(apply(0.7 * TaskVector(base, same), tmp_path / "out.safetensors").path) == bits.tobytes()
+    with pytest.raises(SurefootError, match="not a number to average"):
+        apply(0.7 * TaskVector(base, changed), tmp_path / "out.safetensors")
+
+
+def test_a_soup_of_seventy_two_has_no_more_than_the_error_of_its_rounding(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(5000) * 0.02
+    rounded = [encode(start + rng.standard_normal(5000) * 0.002, "BF16") for _ in range(72)]
+    exact = np.mean([values.astype(np.float64) for _, values in rounded], axis=0)
+    members = [checkpoint(str(number), "BF16", raw.view(np.uint16)) for number, (raw, _) in enumerate(rounded)]
+    made = state(mean(members))["w"]
+    floor = encode(exact, "BF16")[1]
+    assert np.linalg.norm(made - exact) <= 1.0001 * np.linalg.norm(floor - exact)
+    assert np.mean(made != floor) <= 0.0005
+
+
+def test_a_header_of_a_hundred_thousand_tensors_is_read_and_an_endless_name_is_cut_in_the_message(
+    tmp_path: Path,
+) -> None:
+    entries = {
+        f"layers.{index}.w": {"dtype": "U8", "shape": [1], "data_offsets": [index, index + 1]}
+        for index in range(100_000)
+    }
+    text = json.dumps(entries).encode()
+    (tmp_path / "long.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 100_000)
+    assert len(open_checkpoint(tmp_path / "long.safetensors").tensors) == 100_000
+    text = json.dumps({"w" * 5_000_000: {"dtype": "U8", "shape": [2], "data_offsets": [0, 1]}}).encode()
+    (tmp_path / "bad.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0")
+    with pytest.raises(SurefootError, match="is 2 bytes, not 1") as caught:
+        open_checkpoint(tmp_path / "bad.safetensors")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_disk_that_fills_while_it_is_written_leaves_no_output_and_the_next_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path / f"{number}.safetensors", model(number, "BF16")) for number in range(2)]
+    vector = 0.3 * TaskVector(*map(open_checkpoint, paths))
+    out, written = tmp_path / "out.safetensors", os.pwrite
+
+    def full(descriptor: int, content: bytes, position: int) -> int:
+        if position > 1000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(descriptor, content[:100], position)  # a short write, as near the end of a disk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(SurefootError, match="No space left on device; run again to go on from here"):
+            apply(vector, out)
+    assert not out.exists() and out.with_name("out.safetensors.part").exists()
+    apply(vector, out)
+    assert data(out) == data(apply(vector, tmp_path / "other.safetensors").path)
+
+
+def test_infinities_that_inputs_of_two_types_share_stay(tmp_path: Path) -> None:
+    base = from_state({"mask": np.array([0.0, -np.inf, 1.0], np.float32)}, label="base")
+    tuned = checkpoint("tuned", "BF16", encode(np.array([0.5, -np.inf, 1.0]), "BF16")[0].view(np.uint16))
+    renamed = Checkpoint(label="tuned", tensors={"mask": tuned.tensors["w"]})
+    made = np.frombuffer(data(apply(0.5 * TaskVector(base, renamed), tmp_path / "out.safetensors").path), np.float32)
+    assert made.tolist() == [0.25, -np.inf, 1.0]
+
+
+def test_equal_bytes_of_two_types_are_not_taken_for_equal_numbers() -> None:
+    bits = np.full(8, 0x3C00, np.uint16)  # 1 in F16, 0.0078125 in BF16
+    made = state(0.5 * TaskVector(checkpoint("base", "F16", bits), checkpoint("tuned", "BF16", bits)))["w"]
+    assert made.tolist() == [0.50390625] * 8
