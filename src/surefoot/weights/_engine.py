@@ -19,7 +19,7 @@ from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Files, LowRank, Source
 from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
 from surefoot.weights._journal import Row, allocate, put, record, resume, sync_folder
-from surefoot.weights._kernel import WIDER
+from surefoot.weights._kernel import WIDER, widened
 from surefoot.weights._kernel import compute as compiled
 from surefoot.weights._methods import Kernel, Method
 from surefoot.weights._numbers import Bytes, encode
@@ -158,7 +158,7 @@ def _row(job: _Job, start: int, count: int) -> Row:
     inputs = replace(
         _inputs(plan, one, job.files),
         seen=lambda position, raw: hashers[position].update(raw.data),
-        chunk=plan.chunk * (WIDER if job.kernel and job.kernel.fused else 1),
+        chunk=widened(plan.chunk, job.kernel.fused if job.kernel else None),
     )
     tally = np.zeros((3, len(plan.coefficients)))
     width = BYTES[one.dtype]
