@@ -26,6 +26,7 @@ def sweep(
     positive: Annotated[str, Parameter(help="The label's value that counts as yes.")] = "",
     drop: Annotated[str, Parameter(help="Columns that are not features, separated by commas.")] = "",
     categorical: Annotated[str, Parameter(help="Columns whose numbers are codes, separated by commas.")] = "",
+    raw: Annotated[str, Parameter(help="Files of acs-income, acs-public-coverage or brfss as published.")] = "",
     learners: Annotated[str, Parameter(help="Learners, separated by commas; 'all' for every one.")] = "",
     budget: Annotated[int, Parameter(help="Configurations of each learner.")] = 16,
     splits: Annotated[int, Parameter(help="Random splits.")] = 2,
@@ -47,7 +48,8 @@ def sweep(
     from surefoot.studies.trees import sweep as sweep_study
 
     chosen = _learners(learners)
-    table = _table(data, label, _names(sensitive), positive, _names(drop), _names(categorical))
+    options = (positive, _names(drop), _names(categorical))
+    table = _published(data, raw) if raw else _table(data, label, _names(sensitive), *options)
     study = sweep_study(
         table,
         learners=chosen or SWEPT,
@@ -121,6 +123,12 @@ def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> 
     positive, drop, categorical = options
     named = {"positive": positive, "drop": drop, "categorical": categorical}
     return file_table(Path(data), label=label, sensitive=sensitive, **named)
+
+
+def _published(name: str, files: str) -> Any:
+    from surefoot.data import raw_table
+
+    return raw_table(name, [Path(file) for file in _names(files)])
 
 
 def _make(study: Study, place: Store, workers: int | None) -> int:

@@ -35,6 +35,9 @@ from surefoot.data._tabular_design import Part as Part
 from surefoot.data._tabular_design import Parts as Parts
 from surefoot.data._tabular_design import open_design as open_design
 from surefoot.data._tabular_predictions import read_predictions as read_predictions
+from surefoot.data._tabular_raw import RAW_RECIPES as RAW_RECIPES
+from surefoot.data._tabular_raw import RawTable as RawTable
+from surefoot.data._tabular_raw import raw_table as raw_table
 from surefoot.data._tabular_read import TableArrays as TableArrays
 from surefoot.data._tabular_read import open_table as open_table
 from surefoot.data._tabular_recipes import RECIPES as RECIPES
@@ -49,6 +52,7 @@ __all__ = [
     "GROUPS",
     "LOCALES",
     "PARTS",
+    "RAW_RECIPES",
     "RECIPES",
     "STYLES",
     "TEXT_STYLES",
@@ -61,6 +65,7 @@ __all__ = [
     "Part",
     "Parts",
     "PublicTable",
+    "RawTable",
     "Section",
     "Source",
     "Style",
@@ -83,6 +88,7 @@ __all__ = [
     "load_images",
     "open_design",
     "open_table",
+    "raw_table",
     "read_members",
     "read_predictions",
     "read_texts",

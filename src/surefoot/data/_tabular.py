@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.data._source import sha256_of
-from surefoot.data._tabular_read import TableArrays, database, quote, write_arrays
-from surefoot.data._tabular_recipes import RECIPES, Recipe, Sensitive
+from surefoot.data._tabular_raw import RawTable
+from surefoot.data._tabular_read import database, described, quote, write_arrays
+from surefoot.data._tabular_recipes import RECIPES, Recipe, two_sides
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,7 +38,7 @@ class PublicTable(Step):
         notes = [recipe.note] if recipe.note else []
         with database() as connection:
             recipe.load(connection)
-            sides = ", ".join(_two_sides(attribute) for attribute in recipe.sensitive)
+            sides = ", ".join(two_sides(attribute) for attribute in recipe.sensitive)
             official = recipe.official_test or "false"
             connection.execute(
                 f"CREATE TABLE features AS SELECT {recipe.features}, {sides}, "
@@ -45,7 +46,7 @@ class PublicTable(Step):
             )
             names = [f"{attribute.name}__sensitive" for attribute in recipe.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=names, categorical=recipe.categorical, notes=notes)
-        return _described(table, sizes, self.name)
+        return described(table, sizes, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class FileTable(Step):
             self._select(connection, notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
-        return _described(table, sizes, Path(self.path).stem)
+        return described(table, sizes, Path(self.path).stem)
 
     def _select(self, connection: DuckDBPyConnection, notes: list[str]) -> None:
         condition = _label_condition(connection, self.label, self.positive, notes)
@@ -90,7 +91,7 @@ class FileTable(Step):
         )
 
 
-Table = PublicTable | FileTable
+Table = PublicTable | FileTable | RawTable
 
 
 def file_table(path: Path, *, label: str, sensitive: tuple[str, ...], **options: Any) -> FileTable:
@@ -173,20 +174,3 @@ def check_column(column: str, names: list[str], path: str) -> None:
         near = get_close_matches(column, names, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names[:30])}."
         raise SurefootError(f"{path} has no column '{column}'. {hint}")
-
-
-def _two_sides(attribute: Sensitive) -> str:
-    """The named side for the groups, and the same as a 0/1 feature."""
-    side = f"CASE WHEN {attribute.condition} THEN '{attribute.yes}' ELSE '{attribute.no}' END"
-    return (
-        f"{side} AS {quote(attribute.name + '__sensitive')}, "
-        f"({attribute.condition})::INTEGER AS {quote(f'{attribute.name}: {attribute.yes}')}"
-    )
-
-
-def _described(table: TableArrays, sizes: tuple[int, ...], task: str) -> Iterable[Measurement]:
-    for place, (name, size) in enumerate(zip(table.group_names, sizes, strict=True)):
-        share = float(table.labels[table.groups == place].mean())
-        yield Measurement(metric="rows", value=size, n=size, task=task, group=name)
-        yield Measurement(metric="positive_share", value=share, n=size, task=task, group=name)
-    yield Measurement(metric="features", value=len(table.columns), n=len(table.labels), task=task)

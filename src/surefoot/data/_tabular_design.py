@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.data._tabular import FileTable, PublicTable
+from surefoot.data._tabular_raw import RawTable
 from surefoot.data._tabular_read import Column, TableArrays, open_table
 
 PARTS = ("train", "validation", "test")
@@ -29,7 +30,7 @@ class Design(Step):
     training rows (0: all). Memory is bounded: it is written in blocks of 65,536 rows.
     """
 
-    table: PublicTable | FileTable
+    table: PublicTable | FileTable | RawTable
     seed: int = 0
     validation: float = 0.1
     test: float = 0.1

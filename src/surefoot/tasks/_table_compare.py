@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.data import Design, Part, PublicTable, open_design
+from surefoot.data import Design, FileTable, Part, open_design
 from surefoot.models.tabular import LEARNERS
 from surefoot.stats import LEAST_ROWS, resample_accuracies
 from surefoot.tasks._table_fits import TableFits, write_columns
@@ -115,7 +115,7 @@ def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
 def _named(design: Design, count: int) -> dict[str, NDArray[Any]]:
     """The name of the table and the number of the split as columns, so that files of several can be one."""
     table = design.table
-    name = table.name if isinstance(table, PublicTable) else Path(table.path).stem
+    name = Path(table.path).stem if isinstance(table, FileTable) else table.name
     return {
         "table": np.array([name] * count, dtype=object),
         "split": np.array([str(design.seed)] * count, dtype=object),

@@ -15,8 +15,8 @@ from torch import Tensor
 from surefoot.models.tabular._losses import Objective, objective
 
 BATCH_ROWS = 128
-_SCORED_ROWS = 8192
-_WATCHED_ROWS = 4096
+_SCORED_ROWS = 1024
+_WATCHED_ROWS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ def train_networks(
     """Train K networks that have one number of layers and one width.
 
     `train` is x (n, features), y (n,), g (n,); `scored` are pairs x, y whose first decides which epoch of a network is
-    kept: that of the lowest cross-entropy, as in the paper, on evenly spread rows of it (about 4,096). Weights start and batches come as the seed says, for every
-    network alike, so that what a network becomes does not depend on the others. SGD with momentum and weight decay of
-    each network. A network that diverges keeps its last finite epoch.
+    kept: that of the lowest cross-entropy, as in the paper, on at most 2,048 evenly spread rows of it. Weights start
+    and batches come as the seed says, for every network alike, so that what a network becomes does not depend on the
+    others. SGD with momentum and weight decay of each network. A network that diverges keeps its last finite epoch.
     """
     begun = time.process_time()
     x, y, g = _tensor(train[0]), _tensor(train[1]), torch.from_numpy(np.array(train[2], np.int64))
@@ -55,7 +55,7 @@ def train_networks(
     goal = objective(name, configurations, groups)
     best = _Best.start(parameters)
     order = torch.Generator().manual_seed(seed)
-    watched = tuple(part[:: max(1, len(part) // _WATCHED_ROWS)] for part in parts[0])
+    watched = tuple(part[:: -(-len(part) // _WATCHED_ROWS)] for part in parts[0])
     for epoch in range(1, epochs + 1):
         _epoch(parameters, optimiser, goal, (x, y, g), order)
         with torch.no_grad():
