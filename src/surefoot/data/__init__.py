@@ -46,6 +46,7 @@ from surefoot.data._texts import TextPart as TextPart
 from surefoot.data._texts import TextSet as TextSet
 from surefoot.data._texts import TextStyle as TextStyle
 from surefoot.data._texts import read_texts as read_texts
+from surefoot.data._typographic import Typographic as Typographic
 
 __all__ = [
     "EMOJIBASE",
@@ -75,6 +76,7 @@ __all__ = [
     "TextSet",
     "TextStyle",
     "TrainingPairs",
+    "Typographic",
     "cache_directory",
     "contact_sheet_html",
     "contact_sheet_png",

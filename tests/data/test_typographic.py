@@ -1,0 +1,57 @@
+"""Words over pictures: the right one or a wrong one, on as many pictures as asked, and nothing else is changed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from surefoot.core import Inputs, Step, Store, SurefootError
+from surefoot.data import Drawings, DrawnTask, Typographic
+
+Made = Callable[[Step], Path]
+
+
+def rows(directory: Path, name: str) -> list[Any]:
+    return json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def task(drawn: dict[str, Drawings]) -> DrawnTask:
+    return DrawnTask(drawings=(drawn["emojione"],), groups=("food-drink",), part="all", least=1)
+
+
+def test_a_wrong_word_names_another_class_than_the_one_shown(made: Made, task: DrawnTask) -> None:
+    plain, attacked = made(task), made(Typographic(data=task, word="wrong"))
+    labels, attacks = np.load(attacked / "labels.npy"), np.load(attacked / "attacks.npy")
+    assert np.array_equal(labels, np.load(plain / "labels.npy"))
+    assert (attacks != labels).all()
+    keys = rows(attacked, "class_keys")
+    assert [keys[attack].rpartition("-")[2].upper() for attack in attacks] == rows(attacked, "words")
+    before, after = (np.load(place / "images.npy") for place in (plain, attacked))
+    assert all((one != other).any() for one, other in zip(before, after, strict=True))
+    strips = [np.flatnonzero((one != other).any(axis=(1, 2))) for one, other in zip(before, after, strict=True)]
+    half = before.shape[1] // 2
+    assert all(changed.max() < half or changed.min() >= half for changed in strips)  # at the top or the bottom
+
+
+def test_the_right_word_is_written_on_about_the_share_asked_for(made: Made, task: DrawnTask) -> None:
+    place = made(Typographic(data=task, word="right", share=0.5))
+    words, items = rows(place, "words"), rows(place, "items")
+    written = [row for row, word in enumerate(words) if word]
+    assert 0.3 < len(written) / len(words) < 0.7
+    assert all(words[row] == items[row]["subgroup"].rpartition("-")[2].upper() for row in written)
+    before, after = np.load(made(task) / "images.npy"), np.load(place / "images.npy")
+    assert all(np.array_equal(before[row], after[row]) for row, word in enumerate(words) if not word)
+
+
+def test_the_seed_decides_the_words(made: Made, task: DrawnTask) -> None:
+    first, second = (rows(made(Typographic(data=task, word="wrong", seed=seed)), "words") for seed in (0, 1))
+    assert first != second
+
+
+def test_a_share_out_of_range_is_refused(task: DrawnTask, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match="share is 0"):
+        list(Typographic(data=task, word="wrong", share=0.0).make(tmp_path, Inputs(store)))
