@@ -22,6 +22,8 @@ _EXTRA_OF_MODULE = {
     "dask": "dask",
     "ray": "ray",
     "submitit": "slurm",
+    "gguf": "language",
+    "tokenizers": "language",
 }
 
 
