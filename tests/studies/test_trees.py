@@ -9,7 +9,8 @@ from surefoot.core import Results, Store, SurefootError, decide, walk
 from surefoot.data import RECIPES, Design
 from surefoot.models.tabular import LEARNERS, size_of_grid
 from surefoot.studies import load_study
-from surefoot.studies._trees_results import Pooled, judge, over_tables, spread_over
+from surefoot.studies._trees_paper import PAPER_PEAKS
+from surefoot.studies._trees_results import Pooled, by_precision, judge, over_tables, spread_over
 from surefoot.studies.trees import REFERENCES, configurations
 from surefoot.tasks import TableComparison, TableFits
 
@@ -56,6 +57,34 @@ def test_means_over_tables_carry_their_errors() -> None:
     assert over_tables([Pooled(value=0.1, stderr=None, n=1)]).low is None
     with pytest.raises(SurefootError, match="run the study"):
         over_tables([])
+
+
+def test_the_mean_by_precision_is_the_inverse_variance_mean() -> None:
+    parts = [Pooled(value=0.1, stderr=0.1, n=1), Pooled(value=0.4, stderr=0.2, n=1), Pooled(value=9, stderr=None, n=1)]
+    found = by_precision(parts)
+    assert found is not None
+    assert_allclose([found.value, found.stderr], [(100 * 0.1 + 25 * 0.4) / 125, 125**-0.5])
+    assert by_precision(parts[:1]) is None
+
+
+def test_the_papers_numbers_are_read_by_learner_and_table() -> None:
+    assert PAPER_PEAKS["lightgbm"]["adult"] == (0.874, 0.837)
+    assert PAPER_PEAKS["cvar-dro"]["larc"] == (0.644, 0.492)
+    assert "adult" not in PAPER_PEAKS["marginal-dro"]
+    assert set(PAPER_PEAKS) == {name for name, learner in LEARNERS.items() if learner.paper}
+    assert all(worst < accuracy for row in PAPER_PEAKS.values() for accuracy, worst in row.values())
+
+
+def test_figures_without_results_say_what_to_do(tmp_path: Path) -> None:
+    study = load_study("trees", {"splits": "1"})
+    nothing = Results(Store(tmp_path), tuple(walk(study.steps)))
+    drawn = []
+    for figure in study.figures:
+        try:
+            drawn.append(figure(nothing).name)
+        except SurefootError as error:
+            assert str(error)
+    assert drawn == ["the-papers-worst-group"]
 
 
 def test_the_spread_over_tables_is_students_interval() -> None:

@@ -146,18 +146,22 @@ def test_rungs_climb_to_the_whole() -> None:
     assert rung_shares(3, 500, 100, by_epochs=False) == [1.0]
 
 
-def test_halving_finishes_a_share_and_records_the_rest(tmp_path: Path) -> None:
-    design = design_of(tmp_path, rows=6000)
-    fit = TableFits(
-        design=design, learner="lightgbm", configurations=random_configurations("lightgbm", 9, 0), halving=3
-    )
+@pytest.mark.parametrize(("learner", "count", "finished"), [("xgboost", 9, 3), ("lightgbm", 12, 4)])
+def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
+    learner: str, count: int, finished: int, tmp_path: Path
+) -> None:
+    design, chosen = design_of(tmp_path, rows=6000), random_configurations(learner, count, 0)
+    fit = TableFits(design=design, learner=learner, configurations=chosen, halving=3)
     store = Store(tmp_path / "store")
     make(store, fit)
     share = read(store.path(fit) / "configurations.parquet")["share"]
-    assert (share == 1).sum() == 3
-    assert (share < 1).sum() == 6
+    assert (share == 1).sum() == finished
+    assert (share < 1).sum() == count - finished
     places = {each.replicate for each in store.measurements(fit) if each.metric == "accuracy"}
     assert places == set(np.flatnonzero(share == 1).tolist())
+    if learner == "lightgbm":
+        rates = {dict(chosen[place])["learning_rate"] for place in places}
+        assert len(rates) == 1
 
 
 def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) -> None:

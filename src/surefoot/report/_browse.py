@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,15 @@ def _read(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
         wanted = ", ".join(f'"{name}"' for name in SHOWN if name in named)
         sql = f'SELECT {wanted} FROM {source} WHERE "table" IS NOT NULL'
         found = connection.execute(sql, [files]).fetchnumpy()
-    return {name: _filled(values) for name, values in found.items()}
+    told = {name: _filled(values) for name, values in found.items()}
+    return told | {name: _in_words(told[name]) for name in ("configuration",) if name in told}
+
+
+def _in_words(values: NDArray[Any]) -> NDArray[Any]:
+    """Configurations, kept as JSON, as one reads them: each different one is read once."""
+    different, places = np.unique(values.astype(str), return_inverse=True)
+    words = [", ".join(f"{name} {value}" for name, value in json.loads(text).items()) for text in different]
+    return np.array(words, dtype=object)[places]
 
 
 def _filled(values: Any) -> NDArray[Any]:

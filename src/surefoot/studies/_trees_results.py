@@ -1,8 +1,10 @@
 """What the comparisons of a sweep say, averaged over splits, and over tables: the numbers behind claims and figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import final
 
 from surefoot.core import Observation, Results, SurefootError, Verdict, verdict_above, verdict_below
 from surefoot.data import FileTable, Table
@@ -51,9 +53,33 @@ def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str,
     spread between splits: sqrt(mean(stderr^2) + variance / splits). It is on the safe side.
     """
     found: dict[str, list[Observation]] = {}
-    for observation in results.select(TableComparison, metric=metric, group=group, shift=shift):
+    for observation in _indexed(_Same(results)).get((metric, group, shift), ()):
         found.setdefault(table_of(observation), []).append(observation)
     return {name: _over_splits(observations) for name, observations in found.items()}
+
+
+@final
+class _Same:
+    """Results by identity: what was read of them once is not read again for the next figure."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def __hash__(self) -> int:
+        return id(self.results)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.results is other.results
+
+
+@lru_cache(maxsize=1)
+def _indexed(same: _Same) -> Mapping[tuple[str, str, str], list[Observation]]:
+    """The observations of the comparisons by metric, group and shift."""
+    found: dict[tuple[str, str, str], list[Observation]] = {}
+    for observation in same.results.select(TableComparison):
+        measured = observation.measurement
+        found.setdefault((measured.metric, measured.group, measured.shift), []).append(observation)
+    return found
 
 
 def over_tables(parts: Iterable[Pooled]) -> Pooled:
@@ -64,6 +90,15 @@ def over_tables(parts: Iterable[Pooled]) -> Pooled:
     errors = [part.stderr for part in known if part.stderr is not None]
     stderr = sum(error**2 for error in errors) ** 0.5 / len(known) if len(errors) == len(known) else None
     return Pooled(value=sum(part.value for part in known) / len(known), stderr=stderr, n=len(known))
+
+
+def by_precision(parts: Iterable[Pooled]) -> Pooled | None:
+    """The mean in which each table counts by one over its variance: what the large tables say. None without errors."""
+    known = [(part.value, part.stderr) for part in parts if part.stderr]
+    total = sum(stderr**-2 for _, stderr in known)
+    if len(known) < 2:
+        return None
+    return Pooled(value=sum(value * stderr**-2 for value, stderr in known) / total, stderr=total**-0.5, n=len(known))
 
 
 def spread_over(values: Sequence[float]) -> Pooled:

@@ -17,13 +17,15 @@ from surefoot.models.tabular import (
     random_configurations,
     size_of_grid,
 )
+from surefoot.studies._trees_beside import beside_the_paper, papers_table, single_configurations
 from surefoot.studies._trees_claims import difference_claims, paper_claims
 from surefoot.studies._trees_figures import (
-    beside_the_paper,
+    brittleness,
     chosen_by_accuracy,
     cost,
     differences,
     equal_budget,
+    sensitivity,
     trade_off,
     worst_group_table,
 )
@@ -71,12 +73,15 @@ def study(
         steps=(*(comparison(design, learners, budget, epochs, halving) for design in designs), *references(tables)),
         claims=paper_claims(),
         figures=(
+            differences,
             trade_off,
             worst_group_table,
-            differences,
+            papers_table,
+            *((single_configurations, beside_the_paper) if "adult" in tables else ()),
             equal_budget,
+            sensitivity,
+            brittleness,
             cost,
-            *([beside_the_paper] if "adult" in tables else []),
             chosen_by_accuracy,
         ),
         credits=tuple(dict.fromkeys(f"{RECIPES[name].title}: {RECIPES[name].credit}" for name in tables)),
@@ -102,7 +107,7 @@ def sweep(
         "(60 / 20 / 20). Everything is chosen on validation and reported on test.",
         steps=tuple(comparison(design, learners, budget, epochs, halving) for design in designs),
         claims=difference_claims(),
-        figures=(trade_off, worst_group_table, differences, equal_budget, cost, chosen_by_accuracy),
+        figures=(trade_off, worst_group_table, differences, equal_budget, sensitivity, cost, chosen_by_accuracy),
     )
 
 
@@ -188,12 +193,12 @@ def _share(name: str) -> float:
 def _summary(budget: int, splits: int, rows: int, epochs: int) -> str:
     limit = f"at most {rows:,} training rows" if rows else "all training rows"
     return (
-        f"{budget} random configurations of each learner (a quarter to a half of that for the costliest) from the "
-        f"paper's grids, on {splits} random splits of each table, with {limit} and {epochs} epochs for networks. "
+        f"{budget} configurations of each learner (a quarter to a half of that for the costliest), drawn evenly from "
+        f"the paper's grids, on {splits} random splits of each table, with {limit} and {epochs} epochs for networks. "
         "Configurations are chosen on validation and reported on test; the paper's own rule, the best on test, stands "
         "beside it. Groups are the paper's two by two; a group with fewer than 20 rows is named and left out. The "
-        "paper's eighth table (LARC) is not public and is left out; ACS Income and BRFSS differ from the paper's in "
-        "year or features, as their notes say."
+        "paper's eighth table (LARC) is not public: the pupils of Tennessee STAR stand in for it. ACS Income and BRFSS "
+        "differ from the paper's in year or features, as their notes say."
     )
 
 

@@ -32,7 +32,8 @@ class TableFits(Step):
 
     `halving` of 1 fits all in full. Above 1 (successive halving, as ASHA's rungs) all start on a share of the training
     rows (networks: of the epochs), and the best 1 in `halving`, by accuracy or worst-group accuracy on validation, goes
-    on to `halving` times as much; those that stop are recorded with their share and never compared with the others.
+    on to `halving` times as much (with all lengths of an ensemble, which are one fit); those that stop are recorded
+    with their share and never compared with the others.
 
     `representations` are stages made before: the configurations of "representation-gbm" find theirs there by its
     weights, and without them each is learned here.
@@ -102,7 +103,7 @@ def _climb(step: TableFits, parts: Parts, fits: _Fits, at: tuple[Inputs, Path]) 
                 fitted += 1
                 report_progress(at[1], fitted, len(places), share=share)
         if share < 1:
-            places = _survivors(parts.validation, fits.scores["validation"], places, step.halving)
+            places = _survivors(step, parts.validation, fits.scores["validation"], places)
 
 
 def rung_shares(halving: int, rows: int, configurations: int, *, by_epochs: bool) -> list[float]:
@@ -164,13 +165,21 @@ def _fit_stage(step: TableFits, stage: _Stage, fits: _Fits, share: float) -> Ite
         yield place
 
 
-def _survivors(part: Part, scores: NDArray[np.float32], places: Sequence[int], halving: int) -> list[int]:
-    """The best 1 in `halving`, taking turns between the ranking by accuracy and that by worst-group accuracy."""
+def _survivors(step: TableFits, part: Part, scores: NDArray[np.float32], places: Sequence[int]) -> list[int]:
+    """The best 1 in `halving`, taking turns between the ranking by accuracy and that by worst-group accuracy.
+
+    What goes on are whole ensembles, by the best of their lengths: the shorter ones come out of the longest.
+    """
     found = group_metrics(part.y, scores[list(places)], part.g, probabilities=False)
     worst = np.nan_to_num(worst_group(found).value)
     ranks = [np.argsort(np.argsort(-value, kind="stable")) for value in (found.overall["accuracy"], worst)]
     order = np.lexsort((ranks[0], np.minimum(*ranks)))
-    return sorted(places[at] for at in order[: max(1, -(-len(places) // halving))])
+    ensembles: dict[Any, list[int]] = {}
+    for at in order:
+        shared = _without(dict(step.configurations[places[at]]), ("n_estimators",))
+        ensembles.setdefault(tuple(sorted(shared.items())), []).append(places[at])
+    kept = list(ensembles.values())[: max(1, -(-len(ensembles) // step.halving))]
+    return sorted(place for members in kept for place in members)
 
 
 def _columns(step: TableFits, parts: Parts, fits: _Fits) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -107,6 +108,7 @@ def size_of_grid(learner: str) -> int:
     return sum(math.prod(map(len, axes.values())) for axes in _axes(learner))
 
 
+@lru_cache(maxsize=32)
 def full_grid(learner: str) -> tuple[Configuration, ...]:
     """Every configuration of a learner's grid, those that share work beside each other."""
     found: list[Configuration] = []
@@ -120,6 +122,7 @@ def full_grid(learner: str) -> tuple[Configuration, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=64)
 def random_configurations(learner: str, budget: int, seed: int) -> tuple[Configuration, ...]:
     """`budget` different configurations drawn from the grid, or all of it when it has no more; in the grid's order.
 
