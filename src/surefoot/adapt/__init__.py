@@ -10,6 +10,8 @@ from surefoot.adapt._directions import RandomDirection as RandomDirection
 from surefoot.adapt._finetune import Finetune as Finetune
 from surefoot.adapt._finetune_language import FinetuneLanguage as FinetuneLanguage
 from surefoot.adapt._language_edit import LanguageEdit as LanguageEdit
+from surefoot.adapt._local import Average as Average
+from surefoot.adapt._local import OuterStep as OuterStep
 from surefoot.adapt._loop import Schedule as Schedule
 from surefoot.adapt._loop import adamw as adamw
 from surefoot.adapt._loop import train as train
@@ -23,11 +25,13 @@ from surefoot.adapt._weight_edit import WeightEdit as WeightEdit
 
 __all__ = [
     "Augmentation",
+    "Average",
     "Batches",
     "DirectionAngles",
     "Finetune",
     "FinetuneLanguage",
     "LanguageEdit",
+    "OuterStep",
     "Pairs",
     "Precision",
     "Pretrain",

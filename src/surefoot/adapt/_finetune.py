@@ -32,8 +32,14 @@ class Finetune(Step):
 
     `samples` are the pictures seen of each set, rounded up to whole batches; `ascent` goes up the loss instead of down
     (the control called gradient ascent). `shard` (i, n) sees the i-th of n interleaved parts of every set. The rate
-    rises over `warmup` and falls along a cosine. Measures `loss` (mean over the last tenth) and `samples`. Raises
-    `SurefootError` for settings that fit no training, and a loss that diverges.
+    rises over `warmup` and falls along a cosine.
+
+    A training can be cut into parts that are Steps of their own: a part goes on at step `first_step` of `whole_steps`
+    steps (None: the training ends with this part), with the data and rates of those steps of the whole; `samples` are
+    the part's. The moments of the optimizer start anew in each part.
+
+    Measures `loss` (mean over the last tenth) and `samples`. Raises `SurefootError` for settings that fit no training,
+    and a loss that diverges.
     """
 
     model: Step
@@ -48,6 +54,8 @@ class Finetune(Step):
     trained: tuple[str, ...] = ("visual.*",)
     ascent: bool = False
     shard: tuple[int, int] = (0, 1)
+    first_step: int = 0
+    whole_steps: int | None = None
     seed: int = 0
     threads: int = 1
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
@@ -93,7 +101,13 @@ def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]
     steps = math.ceil(step.samples / step.batch) * len(sets)
     schedule = Schedule(steps=steps, batch=step.batch, learning_rate=step.learning_rate, warmup=step.warmup)
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
-    losses = train(model, optimizer, classification_loss(step, loaded, sets), schedule, out)
+    loss_at = classification_loss(step, loaded, sets)
+    whole = _whole(step, schedule)
+    if whole == schedule:
+        losses = train(model, optimizer, loss_at, schedule, out)
+    else:
+        losses = train(model, optimizer, _part_of(whole, step.first_step, optimizer, loss_at), schedule, out)
+        _tell_rates_of(whole, step.first_step, out / "history.json")
     description = loaded.description
     if description is None:
         raise SurefootError("Finetune needs a model artifact with a description.")
@@ -103,6 +117,36 @@ def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]
         Measurement(metric="loss", value=sum(last) / len(last) * (-1 if step.ascent else 1), n=len(last)),
         Measurement(metric="samples", value=steps * step.batch, n=1),
     ]
+
+
+def _whole(step: Finetune, part: Schedule) -> Schedule:
+    """The schedule that the part's steps belong to."""
+    end = step.first_step + part.steps
+    whole = end if step.whole_steps is None else step.whole_steps
+    if step.first_step < 0 or end > whole:
+        raise SurefootError(f"The part ends at step {end} from step {step.first_step}: the whole has {whole} steps.")
+    return replace(part, steps=whole)
+
+
+def _part_of(
+    whole: Schedule, first: int, optimizer: "torch.optim.Optimizer", loss_at: "Callable[[int], torch.Tensor]"
+) -> "Callable[[int], torch.Tensor]":
+    """The losses from step `first` on, each of which sets the rate that the whole schedule has at that step."""
+
+    def at(number: int) -> "torch.Tensor":
+        for group in optimizer.param_groups:
+            group["lr"] = whole.rate(first + number)
+        return loss_at(first + number)
+
+    return at
+
+
+def _tell_rates_of(whole: Schedule, first: int, history: Path) -> None:
+    """Put the rates that were used into the history: the loop wrote those of a schedule that starts with the part."""
+    told = json.loads(history.read_text(encoding="utf-8"))
+    for row in told["rows"]:
+        row["learning_rate"] = whole.rate(first + row["samples"] // whole.batch - 1)
+    history.write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
 def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:
