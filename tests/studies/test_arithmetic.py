@@ -13,7 +13,14 @@ from surefoot.tasks import ZeroShot
 
 SEEDS = (0, 1, 2)
 SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
-OPTIONS = {"seeds": "0,1,2", "size": "rn-4", "pretrain_samples": "64", "samples": "64", "learning_rate": "1e-3"}
+OPTIONS = {
+    "seeds": "0,1,2",
+    "size": "rn-4",
+    "pretrain_samples": "64",
+    "samples": "64",
+    "learning_rate": "1e-3",
+    "language_steps": "0",
+}
 
 
 @pytest.fixture(scope="module")
