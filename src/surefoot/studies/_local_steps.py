@@ -1,0 +1,139 @@
+"""The Steps of the study of workers that do not communicate, by seed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from surefoot.adapt import Average, Finetune, OuterStep, Pretrain
+from surefoot.core import Step
+from surefoot.data import Drawings, DrawnTask
+from surefoot.studies._drawn import start_model
+from surefoot.tasks import ZeroShot
+
+TUNED_STYLES = ("twemoji", "openmoji", "emojione")
+KNOWN = "styles tuned on"
+SHIFTS: Mapping[str, tuple[str, ...]] = {
+    "other hands": ("fxemoji", "noto-v1"),
+    "silhouettes": ("fluent-emoji-high-contrast",),
+}
+"""Test sets of styles that fine-tuning did not show."""
+
+COUNTS = (2, 4, 8)
+MAIN = 4
+"""The number of workers that the variants are compared at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user of the study can change: `steps` of `batch` pictures for each worker, in `rounds` where there are."""
+
+    seeds: tuple[int, ...]
+    size: str
+    pretrain_samples: int
+    steps: int
+    batch: int
+    rounds: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """All models of one seed; by number of workers: `alone`, their average `lofi`, and `together`, the baseline."""
+
+    seed: int
+    base: Pretrain
+    known: DrawnTask
+    shifted: tuple[DrawnTask, ...]
+    alone: Mapping[int, tuple[Finetune, ...]]
+    lofi: Mapping[int, Average]
+    together: Mapping[int, Finetune]
+    lost: Average
+    partly: Average
+    local: OuterStep
+    diloco: OuterStep
+
+    def methods(self) -> dict[str, tuple[Step, ...]]:
+        """The models of each way to share the work of four, by its name in figures."""
+        return {
+            "start": (self.base,),
+            "one worker alone": self.alone[MAIN],
+            "lo-fi": (self.lofi[MAIN],),
+            "lo-fi, a worker lost": (self.lost,),
+            "together for a quarter, then lo-fi": (self.partly,),
+            "local SGD": (self.local,),
+            "DiLoCo": (self.diloco,),
+            "together at each step": (self.together[MAIN],),
+        }
+
+    def measured(self) -> Iterator[ZeroShot]:
+        """Every model that is compared, on every test set."""
+        many = [model for models in self.methods().values() for model in models]
+        many += [*self.lofi.values(), *self.together.values()]
+        sets = {KNOWN: self.known, **dict(zip(SHIFTS, self.shifted, strict=True))}
+        for model in dict.fromkeys(many):
+            for shift, data in sets.items():
+                yield ZeroShot(model=model, data=data, task="kinds of things", shift=shift)
+
+
+def trial(seed: int, settings: Settings) -> Trial:
+    """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
+    base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
+    drawings = tuple(Drawings(style=style) for style in TUNED_STYLES)
+    train, test = (DrawnTask(drawings=drawings, part=part, least=3, split_seed=seed) for part in ("train", "test"))
+    whole = Finetune(
+        model=base,
+        data=(train,),
+        samples=settings.steps * settings.batch,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        whole_steps=settings.steps,
+        seed=seed,
+    )
+    alone = {count: _workers(whole, count) for count in COUNTS}
+    return Trial(
+        seed=seed,
+        base=base,
+        known=test,
+        shifted=tuple(_all_of(styles) for styles in SHIFTS.values()),
+        alone=alone,
+        lofi={count: Average(models=models, base=base) for count, models in alone.items()},
+        together={count: _together(whole, count) for count in COUNTS},
+        lost=Average(models=alone[MAIN][:-1], base=base),
+        partly=_partly(whole, settings),
+        local=_rounds(whole, settings, rate=1.0, momentum=0.0),
+        diloco=_rounds(whole, settings, rate=0.7, momentum=0.9),
+    )
+
+
+def _all_of(styles: tuple[str, ...]) -> DrawnTask:
+    return DrawnTask(drawings=tuple(Drawings(style=style) for style in styles), part="all", least=1)
+
+
+def _workers(whole: Finetune, count: int) -> tuple[Finetune, ...]:
+    """One training for each worker, with its own part of the data and its own order."""
+    return tuple(replace(whole, shard=(part, count), seed=100 * whole.seed + part) for part in range(count))
+
+
+def _together(whole: Finetune, count: int) -> Finetune:
+    """Averaging the gradients of equal batches is one batch of all of them."""
+    return replace(whole, samples=whole.samples * count, batch=whole.batch * count)
+
+
+def _part(whole: Finetune, start: Step, first: int, end: int) -> Finetune:
+    return replace(whole, model=start, samples=(end - first) * whole.batch, first_step=first)
+
+
+def _partly(whole: Finetune, settings: Settings) -> Average:
+    quarter = settings.steps // 4
+    common = _part(_together(whole, MAIN), whole.model, 0, quarter)
+    return Average(models=_workers(_part(whole, common, quarter, settings.steps), MAIN), base=common)
+
+
+def _rounds(whole: Finetune, settings: Settings, *, rate: float, momentum: float) -> OuterStep:
+    ends = [settings.steps * done // settings.rounds for done in range(settings.rounds + 1)]
+    outer: Step = whole.model
+    for first, end in pairwise(ends):
+        workers = _workers(_part(whole, outer, first, end), MAIN)
+        outer = OuterStep(previous=outer, workers=workers, rate=rate, momentum=momentum)
+    assert isinstance(outer, OuterStep)
+    return outer
