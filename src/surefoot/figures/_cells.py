@@ -94,7 +94,7 @@ def _cell_layers(rows: list[dict[str, Any]], low: float, high: float, value_titl
     return [
         {"mark": {"type": "rect", "cornerRadius": 3}, "encoding": {"color": colour, "tooltip": tooltip}},
         {
-            "mark": {"type": "text", "fontSize": 12},
+            "mark": {"type": "text"},
             "encoding": {"text": {"field": "written", "type": "nominal"}, "color": ink, "tooltip": tooltip},
         },
     ]

@@ -69,6 +69,7 @@
       Object.assign(config.legend, { columns: 2, labelLimit: width / 2 - 30 });
       config.axisX = { tickCount: 5 };
       config.point.size = 50;
+      config.text = { ...config.text, fontSize: 9 };
     }
     return config;
   };
