@@ -49,6 +49,14 @@ def test_words_and_batch_statistics_stay_as_they_were(made: Made, start: Pretrai
     assert not any("running_" in name or "num_batches" in name for name in changed)
 
 
+def test_batch_statistics_follow_the_data_where_that_is_asked_for(made: Made, warm: Finetune) -> None:
+    before = load_file(made(warm.model)[0] / "model.safetensors")
+    after = load_file(made(replace(warm, samples=32, statistics=True))[0] / "model.safetensors")
+    followed = [name for name in before if name.startswith("visual.") and "running_mean" in name]
+    assert followed
+    assert all((before[name] != after[name]).any() for name in followed)
+
+
 def test_the_loss_is_the_cross_entropy_against_the_frozen_head(made: Made, warm: Finetune) -> None:
     plain = replace(warm, augmentation="none")
     loaded = load_model(made(warm.model)[0])

@@ -47,6 +47,16 @@ def test_the_right_word_is_written_on_about_the_share_asked_for(made: Made, task
     assert all(np.array_equal(before[row], after[row]) for row, word in enumerate(words) if not word)
 
 
+def test_with_few_letters_they_are_larger_and_drawings_can_be_erased(made: Made, task: DrawnTask) -> None:
+    short = made(Typographic(data=task, word="right", letters=3, largest=12, erased=1.0))
+    assert all(1 <= len(word) <= 3 for word in rows(short, "words"))
+    images = np.load(short / "images.npy")
+    assert (np.abs(images.astype(int) - images[..., :1]) == 0).all()  # black and grey on white: nothing is in colour
+    ink = (images[..., 0] < 128).any(axis=2).sum(axis=1)
+    long = np.load(made(Typographic(data=task, word="right", largest=12, erased=1.0)) / "images.npy")
+    assert ink.mean() > (long[..., 0] < 128).any(axis=2).sum(axis=1).mean()
+
+
 def test_the_seed_decides_the_words(made: Made, task: DrawnTask) -> None:
     first, second = (rows(made(Typographic(data=task, word="wrong", seed=seed)), "words") for seed in (0, 1))
     assert first != second
@@ -55,3 +65,11 @@ def test_the_seed_decides_the_words(made: Made, task: DrawnTask) -> None:
 def test_a_share_out_of_range_is_refused(task: DrawnTask, store: Store, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match="share is 0"):
         list(Typographic(data=task, word="wrong", share=0.0).make(tmp_path, Inputs(store)))
+
+
+@pytest.mark.parametrize("fields", [{"erased": 1.5}, {"letters": 0}, {"largest": 3}])
+def test_letters_that_cannot_be_written_are_refused(
+    task: DrawnTask, store: Store, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(SurefootError, match=next(iter(fields))):
+        list(Typographic(data=task, word="wrong", **fields).make(tmp_path, Inputs(store)))

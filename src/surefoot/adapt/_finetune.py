@@ -28,7 +28,8 @@ class Finetune(Step):
     `templates`) into a head that stays as it is, so the model keeps its words and gets no new parameters (Ilharco et
     al. 2022, 2212.04089, appendix B). With several sets each is seen `samples` times in turn: joint training. Only
     parameters that fit one of the patterns `trained` change; the statistics of batch normalisation stay the model's,
-    so that differences of weights are all there is to an edit.
+    so that differences of weights are all there is to an edit, unless `statistics` lets them follow the data: for a
+    model that edits will start from.
 
     `samples` are the pictures seen of each set, rounded up to whole batches; `ascent` goes up the loss instead of down
     (the control called gradient ascent). `shard` (i, n) sees the i-th of n interleaved parts of every set. The rate
@@ -53,6 +54,7 @@ class Finetune(Step):
     templates: tuple[str, ...] = ("{}",)
     trained: tuple[str, ...] = ("visual.*",)
     ascent: bool = False
+    statistics: bool = False
     shard: tuple[int, int] = (0, 1)
     first_step: int = 0
     whole_steps: int | None = None
@@ -170,7 +172,7 @@ def classification_loss(
 
     def at(number: int) -> "torch.Tensor":
         for part in norms:
-            part.eval()
+            part.train(step.statistics)
         which, turn = number % len(sets), number // len(sets)
         one = sets[which]
         rows = _batch(len(one.labels), step, which, turn)

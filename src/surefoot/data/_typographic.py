@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 _COPIED = ("labels.npy", "classes.json", "class_keys.json", "ids.json", "captions.json", "credit.json")
-_LARGEST, _SMALLEST = 14, 6
+_SMALLEST = 6
 _WORDS, _ATTACKS = "words.json", "attacks.npy"
 
 
@@ -28,15 +28,22 @@ class Typographic(Step):
     `word` "right" writes the kind that is shown, as labels and packages do in pictures from the web: a model that
     learns from them learns to read. "wrong" writes another kind that occurs in the data: a typographic attack (Goh et
     al. 2021; PAINT, 2208.05592, section 6). Which pictures, which words and whether at the top or the bottom depend on
-    `seed` and the picture's style and name. `data` is `TrainingPairs`, `ClassificationSet` or `DrawnTask` (with kinds
-    as labels); its other files are copied. More files: `words.json`, the word of each picture or null; for "wrong" on a
-    classification set `attacks.npy`, the class number of the word or -1. Measures `written`. Raises `SurefootError` for
-    a share out of range and data that show one kind only.
+    `seed` and the picture's style and name.
+
+    Letters are as large as the width allows, up to `largest` pixels; with `letters` only so many of a word are written,
+    so that they stay large. Of the share `erased` of written pictures the drawing is painted white: the word is all
+    that is left to go by. `data` is `TrainingPairs`, `ClassificationSet` or `DrawnTask` (with kinds as labels); its
+    other files are copied. More files: `words.json`, the word of each picture or null; for "wrong" on a classification
+    set `attacks.npy`, the class number of the word or -1. Measures `written`. Raises `SurefootError` for fields out of
+    range and data that show one kind only.
     """
 
     data: Step
     word: Literal["right", "wrong"]
     share: float = 1.0
+    letters: int | None = None
+    largest: int = 14
+    erased: float = 0.0
     seed: int = 0
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
 
@@ -44,18 +51,20 @@ class Typographic(Step):
         """Choose the words, write them, copy the rest."""
         import numpy as np
 
-        if not 0 < self.share <= 1:
-            raise SurefootError(f"share is {self.share}: it must be above 0 and at most 1.")
+        _check(self)
         source = inputs[self.data]
         items = read_json(source / ITEMS)
         kinds = _chosen_kinds(items, self)
         images = np.load(source / IMAGES)
         for row, kind in enumerate(kinds):
             if kind:
-                images[row] = with_word(images[row], word_of(kind), at_top=_number(items[row], self, "place") < 0.5)
+                if _number(items[row], self, "erased") < self.erased:
+                    images[row] = 255
+                at_top = _number(items[row], self, "place") < 0.5
+                images[row] = with_word(images[row], word_of(kind, self.letters), at_top=at_top, largest=self.largest)
         np.save(out / IMAGES, images)
         write_json(out / ITEMS, items)
-        write_json(out / _WORDS, [word_of(kind) if kind else None for kind in kinds])
+        write_json(out / _WORDS, [word_of(kind, self.letters) if kind else None for kind in kinds])
         for name in _COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, out / name)
@@ -66,19 +75,30 @@ class Typographic(Step):
         return [Measurement(metric="written", value=sum(kind is not None for kind in kinds), n=len(kinds))]
 
 
-def word_of(kind: str) -> str:
-    """The word for a key of a kind of thing: "food-fruit" is FRUIT."""
-    return kind.rpartition("-")[2].upper() or kind.upper()
+def _check(step: Typographic) -> None:
+    if not 0 < step.share <= 1:
+        raise SurefootError(f"share is {step.share}: it must be above 0 and at most 1.")
+    if not 0 <= step.erased <= 1:
+        raise SurefootError(f"erased is {step.erased}: it must be from 0 to 1.")
+    if step.largest < _SMALLEST or (step.letters is not None and step.letters < 1):
+        raise SurefootError(
+            f"largest is {step.largest}, letters is {step.letters}: at least {_SMALLEST} pixels and one letter."
+        )
 
 
-def with_word(image: "np.ndarray", word: str, *, at_top: bool) -> "np.ndarray":
+def word_of(kind: str, letters: int | None = None) -> str:
+    """The word for a key of a kind of thing: "food-fruit" is FRUIT; of it the first `letters` where that is given."""
+    return (kind.rpartition("-")[2] or kind).upper()[:letters]
+
+
+def with_word(image: "np.ndarray", word: str, *, at_top: bool, largest: int = 14) -> "np.ndarray":
     """A picture (height, width, 3) uint8 with a black word on a white strip over its top or bottom."""
     import numpy as np
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(image)
     width, height = picture.size
-    font = _font_for(word, width - 2)
+    font = _font_for(word, width - 2, largest)
     left, top, right, bottom = font.getbbox(word)
     high = int(bottom - top) + 2
     strip = 0 if at_top else height - high
@@ -89,11 +109,11 @@ def with_word(image: "np.ndarray", word: str, *, at_top: bool) -> "np.ndarray":
 
 
 @cache
-def _font_for(word: str, width: int) -> "FreeTypeFont":
+def _font_for(word: str, width: int, largest: int) -> "FreeTypeFont":
     """The largest size at which Pillow's own font keeps the word within the width."""
     from PIL import ImageFont
 
-    fonts: list[Any] = [ImageFont.load_default(size) for size in range(_LARGEST, _SMALLEST - 1, -1)]
+    fonts: list[Any] = [ImageFont.load_default(size) for size in range(largest, _SMALLEST - 1, -1)]
     return next((font for font in fonts if font.getlength(word) <= width), fonts[-1])
 
 
