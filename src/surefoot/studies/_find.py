@@ -16,6 +16,7 @@ STUDIES: Mapping[str, str] = {
     "quickstart": "a small but whole robustness study on drawings: sizes, sources, shifts, in minutes",
     "scaling": "scaling laws of published contrastive models and our own, with intervals and compared sources",
     "arithmetic": "task vectors: forget by negation, add tasks, analogies, with controls, on drawings",
+    "patching": "patching by interpolation: one task, several, unseen classes, sizes, and words that mislead",
     "local": "workers that fine-tune alone and are averaged once, beside those that communicate, on drawings",
     "trees": "subgroup robustness: tree ensembles against robust and fair learners, on seven public tables",
 }

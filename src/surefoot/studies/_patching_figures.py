@@ -1,0 +1,273 @@
+"""The figures of the study of patching."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from surefoot.core import Figure, Results, Step
+from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
+from surefoot.stats import mean_t
+from surefoot.studies._drawn import Accuracies
+from surefoot.studies._patching_claims import curve, lost, moved, patched, said, supported, words_said
+from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
+
+Row = dict[str, Any]
+SHOWN = 16
+
+
+def figures(trials: Sequence[Trial]) -> tuple[Callable[[Results], Figure], ...]:
+    """The figures over these seeds."""
+    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _words, _sheet)
+    return tuple(lambda results, make=make: make(trials, results) for make in makers)
+
+
+def _curve(trials: Sequence[Trial], results: Results) -> Figure:
+    """Mean over tasks within a seed, so that the band is over seeds."""
+    names = {"target": "patched task", "control": "supported tasks"}
+    rows: list[Row] = []
+    for kind, family in names.items():
+        by_seed = [
+            _mean_curve([curve(results, patch.edit) for patch in trial.middle.patches], kind) for trial in trials
+        ]
+        rows += [_at(point, [one[point] for one in by_seed], family) for point in by_seed[0]]
+    means = [
+        {
+            point: (target + control) / 2
+            for (point, target), control in zip(
+                _mean_curve(found, "target").items(), _mean_curve(found, "control").values(), strict=True
+            )
+        }
+        for found in ([curve(results, patch.edit) for patch in trial.middle.patches] for trial in trials)
+    ]
+    rows += [_at(point, [one[point] for one in means], "mean of both") for point in means[0]]
+    ends = {point: mean_t([one[point] for one in means]).estimate for point in (0.0, 1.0)}
+    rows += [{"x": point, "y": ends[point], "family": "chord", "n": len(trials)} for point in ends]
+    return coefficient_curve(
+        rows,
+        name="curve",
+        title="From the start to the tuned model",
+        caption="Validation accuracy against the coefficient, mean over "
+        f"{len(trials[0].middle.patches)} tasks, with Student's 95 percent band over {len(trials)} seeds. Where the "
+        "mean of both is above the chord, interpolating gives more than it costs.",
+        x_title="Coefficient: 0 is the start, 1 the fine-tuned model",
+        y_title="Top-1 accuracy",
+        families=[*names.values(), "mean of both", "chord"],
+    )
+
+
+def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]], kind: str) -> dict[float, float]:
+    return {point: sum(one[point][kind] for one in found) / len(found) for point in found[0]}
+
+
+def _at(point: float, values: Sequence[float], family: str) -> Row:
+    found = mean_t(values)
+    return {
+        "x": point,
+        "y": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "family": family,
+        "n": len(values),
+    }
+
+
+def _singles(trials: Sequence[Trial], results: Results) -> Figure:
+    found = Accuracies(results)
+    models: Mapping[str, Callable[[Trial, Patch], Step]] = {
+        "start": lambda trial, _: trial.middle.base,
+        "patched": lambda _, patch: patch.edit,
+        "fine-tuned": lambda _, patch: patch.tuned,
+    }
+    rows: list[Row] = []
+    for index, example in enumerate(trials[0].middle.patches):
+        pairs = [(trial, trial.middle.patches[index]) for trial in trials]
+        for name, model in models.items():
+            own = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
+            kept = [supported(found, trial, model(trial, patch)) for trial, patch in pairs]
+            rows.append(_effect(name, own, group=f"{example.task.name}: patched task", family=name))
+            rows.append(_effect(name, kept, group=f"{example.task.name}: supported tasks", family=name))
+    return interval_plot(
+        rows,
+        name="singles",
+        title="One task at a time",
+        caption="Test accuracy on the patched task, and the mean over the supported tasks; Student's intervals over "
+        f"{len(trials)} seeds. The coefficient was chosen on validation data.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=list(models),
+    )
+
+
+def _several(trials: Sequence[Trial], results: Results) -> Figure:
+    found = Accuracies(results)
+    models: Mapping[str, Callable[[Trial], Step]] = {"start": lambda trial: trial.middle.base} | {
+        name: lambda trial, name=name: trial.several[name] for name in (PARALLEL, SEQUENTIAL, JOINT)
+    }
+    rows: list[Row] = []
+    for group, accuracy in (
+        ("mean over the patched tasks", lambda trial, model: patched(found, trial.middle, model)),
+        ("mean over the supported tasks", lambda trial, model: supported(found, trial, model)),
+    ):
+        for name, model in models.items():
+            values = [accuracy(trial, model(trial)) for trial in trials]
+            rows.append(_effect(name, values, group=group, family=name))
+    specialists = [
+        sum(found.measurement(patch.tuned, patch.task.test).value for patch in trial.middle.patches)
+        / len(trial.middle.patches)
+        for trial in trials
+    ]
+    name = "each task's own tuned model"
+    rows.append(_effect(name, specialists, group="mean over the patched tasks", family=name))
+    return interval_plot(
+        rows,
+        name="several",
+        title=f"{len(trials[0].middle.patches)} tasks in one model",
+        caption=f"Test accuracy; Student's intervals over {len(trials)} seeds. Joint: one tuning on all tasks, one "
+        "interpolation. Sequential: a patch, then a patch of the result. Parallel: tuned apart, one coefficient each.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=[*models, name],
+    )
+
+
+def _transfer(trials: Sequence[Trial], results: Results) -> Figure:
+    found = Accuracies(results)
+    models: Mapping[str, Callable[[Trial, Patch], Step]] = {
+        "start": lambda trial, _: trial.middle.base,
+        "patched": lambda _, patch: patch.edit,
+        "fine-tuned": lambda _, patch: patch.tuned,
+    }
+    rows: list[Row] = []
+    for index, example in enumerate(trials[0].transfers):
+        for name, model in models.items():
+            pairs = [(trial, trial.transfers[index]) for trial in trials]
+            values = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
+            rows.append(_effect(name, values, group=example.task.name, family=name))
+    return interval_plot(
+        rows,
+        name="transfer",
+        title="Classes that the patch never saw",
+        caption="Models are tuned on half of a task's classes and their coefficient is chosen there; test accuracy is "
+        f"on the other half. Student's intervals over {len(trials)} seeds, each with its own halves.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=list(models),
+    )
+
+
+def _sizes(trials: Sequence[Trial], results: Results) -> Figure:
+    found = Accuracies(results)
+    kinds: Mapping[str, Callable[[Patch], Step]] = {
+        "patched": lambda patch: patch.edit,
+        "fine-tuned": lambda patch: patch.tuned,
+    }
+    rows = [
+        _effect(size, [lost(found, trial, trial.rungs[size], model) for trial in trials], group=name, family=name)
+        for name, model in kinds.items()
+        for size in trials[0].rungs
+    ]
+    return interval_plot(
+        rows,
+        name="sizes",
+        title="What is lost, by the size of the model",
+        caption="Supported accuracy of the start less that afterwards, mean over tasks, on test data; Student's "
+        f"intervals over {len(trials)} seeds. Sizes from narrow to wide.",
+        x_title="Supported accuracy lost",
+        families=list(kinds),
+    )
+
+
+def _moved(trials: Sequence[Trial], results: Results) -> Figure:
+    def values(rung: Callable[[Trial], Rung]) -> list[float]:
+        return [moved(results, rung(trial)) for trial in trials]
+
+    rows = [_effect(size, values(lambda trial, size=size: trial.rungs[size])) for size in trials[0].rungs]
+    return interval_plot(
+        rows,
+        name="moved",
+        title="How far fine-tuning moves the weights, by size",
+        caption="Length of the change of the vision tower over the length of its weights, mean over tasks; Student's "
+        f"intervals over {len(trials)} seeds.",
+        x_title="Relative length of the change",
+        unit="share",
+        reference=None,
+    )
+
+
+def _words(trials: Sequence[Trial], results: Results) -> Figure:
+    names = list(trials[0].reading.models())
+    rows: list[Row] = []
+    for place, attack in (
+        ("classes of the patch", lambda trial: trial.reading.own),
+        ("unseen classes and words", lambda trial: trial.reading.unseen),
+    ):
+        for measure, value in _measures(results).items():
+            for name in names:
+                values = [value(attack(trial), trial.reading.models()[name]) for trial in trials]
+                rows.append(_effect(name, values, group=f"{place}: {measure}", family=name))
+    return interval_plot(
+        rows,
+        name="words",
+        title="Words that mislead, before and after a patch",
+        caption="A model that learned to read, on test drawings in styles that it never saw; Student's intervals over "
+        f"{len(trials)} seeds. 'Patched without words' saw the same pictures as 'patched', but nothing was written on "
+        "them.",
+        x_title="Share of pictures",
+        unit="share",
+        reference=None,
+        families=names,
+    )
+
+
+def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]:
+    found = Accuracies(results)
+    return {
+        "right, no words": lambda attack, model: found.measurement(model, attack.clean).value,
+        "right, wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
+        "says the wrong word": lambda attack, model: words_said(results, attack, model),
+    }
+
+
+def _sheet(trials: Sequence[Trial], results: Results) -> Figure:
+    rows = list(_pictures(trials[0], results))
+    return contact_sheet(
+        rows,
+        name="attacked",
+        title="Pictures with wrong words, and what the models say",
+        caption=f"{SHOWN} test drawings of classes of the patch, evenly spaced, of the first seed, before and after "
+        "the patch. Under each: what the model says, and what is shown where that is wrong. Models see 32 pixels.",
+    )
+
+
+def _pictures(trial: Trial, results: Results) -> Iterator[Row]:
+    import numpy as np
+
+    models, attacked = trial.reading.models(), trial.reading.own.attacked
+    pictures = np.load(results.store.path(attacked) / "images.npy")
+    rows = range(0, len(pictures), max(1, len(pictures) // SHOWN))[:SHOWN]
+    for name in ("before", "patched"):
+        one = Accuracies(results).measurement(models[name], attacked)
+        score = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
+        answers = said(results, models[name], attacked)
+        for row in rows:
+            label, answer = answers[row]
+            text = answer if answer == label else f"{answer} (is: {label})"
+            yield {"image": _data_uri(pictures[row]), "label": text, "section": name, **score}
+
+
+def _data_uri(picture: Any) -> str:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _effect(label: str, values: Sequence[float], **more: Any) -> Row:
+    found = mean_t(values)
+    return {"label": label, "value": found.estimate, "low": found.low, "high": found.high, "n": len(values), **more}

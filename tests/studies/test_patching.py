@@ -1,0 +1,212 @@
+"""The study `patching`: what its claims make of planted accuracies, and what it would run."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from surefoot.adapt import Finetune, WeightEdit
+from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, dump_measurements, walk
+from surefoot.data import DrawnTask, Typographic
+from surefoot.studies import load_study
+from surefoot.studies._patching_claims import above_chord, words_said
+from surefoot.studies._patching_steps import GRID, PARALLEL, SEQUENTIAL, Attack, Rung, Settings, Trial, trial
+from surefoot.tasks import ZeroShot
+
+SEEDS = (0, 1, 2)
+SIZES = ("rn-4", "rn-8", "rn-16")
+SETTINGS = Settings(seeds=SEEDS, sizes=SIZES, pretrain_samples=64, samples=64, learning_rate=1e-3, reading_samples=128)
+OPTIONS = {
+    "seeds": "0,1,2",
+    "pretrain_samples": "64",
+    "samples": "64",
+    "learning_rate": "1e-3",
+    "reading_samples": "128",
+}
+CLASSES = ("cat", "dog", "bird")
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return load_study("patching", OPTIONS)
+
+
+def publish(store: Store, step: Step, measurements: list[Measurement]) -> Path:
+    place = store.path(step)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "step.json").write_text("{}")
+    (place / "measurements.json").write_text(dump_measurements(measurements))
+    return place
+
+
+def planted_in(rung: Rung, world: Trial, model: Step, data: Step) -> float | None:
+    """Accuracies of one size as the paper describes them: larger models lose less."""
+    loss = {"rn-4": 0.015, "rn-8": 0.01, "rn-16": 0.005}[rung.size]
+    own = {patch.task.test.key for patch in (*rung.patches, *world.transfers)}
+    tuned = {patch.tuned.key for patch in (*rung.patches, *world.transfers)}
+    edits = {patch.edit.key for patch in (*rung.patches, *world.transfers)}
+    if model == rung.base:
+        return 0.30 if data.key in own else 0.40
+    if model.key in tuned:
+        return 0.60 if data.key in own else 0.30
+    if model.key in edits:
+        return 0.57 if data.key in own else 0.40 - loss
+    return None
+
+
+def planted(seed: int, model: Step, data: Step, world: Trial) -> float:
+    noise = 0.002 * ((seed * 7 + len(model.key.strip("0"))) % 3 - 1)
+    reading = world.reading
+    if model.key in {one.key for one in reading.models().values()}:
+        if data.key in (reading.own.clean.key, reading.unseen.clean.key):
+            return 0.5 + noise
+        repaired = {reading.base.key: 0.2, reading.control.edit.key: 0.25, reading.repaired.edit.key: 0.45}
+        return repaired[model.key] + noise
+    for name, edit in world.several.items():
+        if model == edit:
+            return {PARALLEL: 0.40, SEQUENTIAL: 0.45}.get(name, 0.50) + noise
+    found = [value for rung in world.rungs.values() if (value := planted_in(rung, world, model, data)) is not None]
+    return found[0] + noise
+
+
+def plant_curve(place: Path) -> None:
+    rows = [
+        {"coefficients": f"{point:g}", "metric": metric, "value": value}
+        for point in GRID
+        for metric, value in (("target", 0.3 + 0.3 * point**0.5), ("control", 0.4 - 0.1 * point**2))
+    ]
+    (place / "search.json").write_text(json.dumps({"message": "", "rows": rows}))
+
+
+def plant_answers(store: Store, world: Trial) -> None:
+    """Twelve pictures: before the patch half of the wrong words are said, afterwards none."""
+    for attack in (world.reading.own, world.reading.unseen):
+        place = publish(store, attack.attacked, [])
+        (place / "classes.json").write_text(json.dumps(CLASSES))
+        np.save(place / "attacks.npy", np.arange(12) % 3)
+        np.save(place / "images.npy", np.zeros((12, 4, 4, 3), np.uint8))
+        for name, model in world.reading.models().items():
+            shown = [CLASSES[(row + 1) % 3] for row in range(12)]
+            said = [CLASSES[row % 3] if name == "before" and row < 6 else shown[row] for row in range(12)]
+            steps = [step for step in world.measured() if (step.model, step.data) == (model, attack.attacked)]
+            target = str(store.path(steps[0]) / "examples.parquet")
+            values = ",".join(f"({row}, '{shown[row]}', '{said[row]}')" for row in range(12))
+            with duckdb.connect() as connection:
+                connection.execute(
+                    f"COPY (SELECT label, prediction FROM (VALUES {values}) AS t(row, label, prediction) ORDER BY row) "
+                    f"TO '{target}' (FORMAT parquet)"
+                )
+
+
+@pytest.fixture(scope="module")
+def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A store in which every accuracy, search and answer is planted."""
+    store = Store(tmp_path_factory.mktemp("patching") / "store")
+    for seed in SEEDS:
+        world = trial(seed, SETTINGS)
+        for step in {one.key: one for one in world.measured()}.values():
+            value = planted(seed, step.model, step.data, world)
+            publish(store, step, [Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)])
+        for patch in world.middle.patches:
+            plant_curve(publish(store, patch.edit, []))
+        for rung, length in zip(world.rungs.values(), (0.3, 0.2, 0.1), strict=True):
+            moved = [Measurement(metric="relative_norm", value=length + 0.001 * seed, n=1)]
+            publish(store, rung.moved, moved)
+        plant_answers(store, world)
+    return Results(store, tuple(walk(study.steps)))
+
+
+def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Results) -> None:
+    verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+    assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
+    assert verdicts["patch-gains"].effect == pytest.approx(0.27, abs=0.005)
+    assert verdicts["patch-keeps"].effect == pytest.approx(-0.01, abs=0.005)
+    assert verdicts["larger-lose-less"].effect == pytest.approx(0.01, abs=0.005)
+    assert verdicts["words-repaired"].effect == pytest.approx(0.25, abs=0.005)
+    assert verdicts["words-unread"].effect == pytest.approx(0.5)
+    assert all(verdict.n == len(SEEDS) for verdict in verdicts.values())
+
+
+def test_without_measurements_nothing_is_decided(study: Study, tmp_path: Path) -> None:
+    empty = Results(Store(tmp_path), tuple(walk(study.steps)))
+    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"undecided"}
+
+
+def test_one_seed_decides_nothing(results: Results) -> None:
+    single = load_study("patching", OPTIONS | {"seeds": "0"})
+    found = decide(single.claims, Results(results.store, tuple(walk(single.steps))))
+    assert {verdict.status for _, verdict in found} == {"undecided"}
+
+
+def test_one_size_is_not_compared(study: Study, results: Results) -> None:
+    single = load_study("patching", OPTIONS | {"sizes": "rn-8"})
+    found = {claim.name: verdict for claim, verdict in decide(single.claims, results)}
+    assert found["larger-lose-less"].status == "undecided"
+    assert "several" in found["larger-lose-less"].detail
+    assert found["patch-gains"].status == "supported"
+
+
+def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> None:
+    figures = {figure.name: figure for figure in (make(results) for make in study.figures)}
+    assert set(figures) == {"curve", "singles", "several", "transfer", "sizes", "moved", "words", "attacked"}
+    assert all(figure.spec()["data"]["values"] for name, figure in figures.items() if name != "attacked")
+    at_one = {row["family"]: row["y"] for row in figures["curve"].table() if row["x"] == 1.0}
+    assert at_one["patched task"] == pytest.approx(0.6)
+    assert at_one["chord"] == pytest.approx(at_one["mean of both"])
+    sheet = figures["attacked"].table()
+    assert {row["section"] for row in sheet} == {"before", "patched"}
+    assert any("(is: " in row["label"] for row in sheet if row["section"] == "before")
+    assert not any("(is: " in row["label"] for row in sheet if row["section"] == "patched")
+
+
+def test_the_height_over_the_chord_is_that_of_the_mean() -> None:
+    bent = {0.0: (0.2, 0.6), 0.5: (0.5, 0.55), 1.0: (0.6, 0.4)}
+    scores = {point: {"target": target, "control": control} for point, (target, control) in bent.items()}
+    assert above_chord(scores) == pytest.approx(0.525 - (0.4 + 0.5) / 2)
+    straight = {point: {"target": 0.2 + point, "control": 0.6 - point / 2} for point in GRID}
+    assert above_chord(straight) == pytest.approx(0)
+
+
+def test_words_are_counted_where_they_are_said(results: Results) -> None:
+    reading = trial(0, SETTINGS).reading
+    assert words_said(results, reading.unseen, reading.base) == pytest.approx(0.5)
+    assert words_said(results, reading.unseen, reading.repaired.edit) == 0
+    elsewhere = Attack(clean=reading.own.clean, attacked=Typographic(data=reading.own.clean, word="wrong", seed=9))
+    with pytest.raises(SurefootError, match="not measured"):
+        words_said(results, elsewhere, reading.base)
+
+
+def test_nothing_is_trained_or_chosen_on_test_drawings(study: Study) -> None:
+    steps = walk(study.steps)
+    tests = {step.data.key for step in steps if isinstance(step, ZeroShot)}
+    tests |= {step.data.data.key for step in steps if isinstance(step, ZeroShot) and isinstance(step.data, Typographic)}
+    shown = [data for step in steps if isinstance(step, Finetune) for data in step.data]
+    chosen = [data for step in steps if isinstance(step, WeightEdit) for data in (*step.target, *step.control)]
+    assert shown
+    assert chosen
+    for data in (*shown, *chosen):
+        assert data.key not in tests
+        assert not isinstance(data, Typographic) or data.data.key not in tests
+
+
+def test_a_patch_of_half_of_the_classes_is_tested_on_the_other_half() -> None:
+    for seed in SEEDS:
+        for patch in trial(seed, SETTINGS).transfers:
+            for shown, half in ((patch.task.train, 0), (patch.task.validation, 0), (patch.task.test, 1)):
+                assert isinstance(shown, DrawnTask)
+                assert (shown.half, shown.halved, shown.split_seed) == (half, "classes", seed)
+
+
+def test_what_was_patched_before_counts_among_what_must_be_kept() -> None:
+    world = trial(1, SETTINGS)
+    last = world.several[SEQUENTIAL]
+    middle = last.base
+    assert isinstance(middle, WeightEdit)
+    assert isinstance(middle.base, WeightEdit)
+    kept = [data.key for data in last.control]
+    assert [*(one.key for one in middle.control), middle.target[0].key] == kept
+    assert middle.base.target[0].key in kept
+    order = [edit.target[0].key for edit in (middle.base, middle, last)]
+    assert order == [world.middle.patches[index].task.validation.key for index in (1, 2, 0)]
