@@ -142,13 +142,17 @@ def said(results: Results, model: Step, data: Step) -> list[tuple[str, str]]:
 
 def words_said(results: Results, attack: Attack, model: Step) -> float:
     """The share of attacked pictures for which a model says the wrong word that is written on them."""
+    answers = said(results, model, attack.attacked)
+    return fmean(word == answer for word, (_, answer) in zip(words_written(results, attack), answers, strict=True))
+
+
+def words_written(results: Results, attack: Attack) -> list[str]:
+    """The name of the class that is written over each attacked picture."""
     import numpy as np
 
-    answers = said(results, model, attack.attacked)
     place = results.store.path(attack.attacked)
-    classes = json.loads((place / "classes.json").read_text(encoding="utf-8"))
-    words = np.load(place / "attacks.npy")
-    return fmean(classes[word] == answer for word, (_, answer) in zip(words, answers, strict=True))
+    classes: list[str] = json.loads((place / "classes.json").read_text(encoding="utf-8"))
+    return [classes[number] for number in np.load(place / "attacks.npy")]
 
 
 def _gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:

@@ -6,13 +6,18 @@ from typing import Any
 
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
-from surefoot.stats import mean_t
+from surefoot.stats import mean_t, wilson
 from surefoot.studies._drawn import Accuracies
-from surefoot.studies._patching_claims import curve, lost, moved, patched, said, supported, words_said
+from surefoot.studies._patching_claims import curve, lost, moved, patched, said, supported, words_said, words_written
 from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
 
 Row = dict[str, Any]
-SHOWN = 16
+SHOWN = 12
+_OUTCOMES: Mapping[str, Callable[[str, str, str], bool]] = {
+    "what is shown": lambda label, answer, _: answer == label,
+    "what is written": lambda label, answer, word: answer == word != label,
+    "something else": lambda label, answer, word: answer not in (label, word),
+}
 
 
 def figures(trials: Sequence[Trial]) -> tuple[Callable[[Results], Figure], ...]:
@@ -201,8 +206,8 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
     names = list(trials[0].reading.models())
     rows: list[Row] = []
     for place, attack in (
-        ("classes of the patch", lambda trial: trial.reading.own),
-        ("unseen classes and words", lambda trial: trial.reading.unseen),
+        ("patched", lambda trial: trial.reading.own),
+        ("unseen", lambda trial: trial.reading.unseen),
     ):
         for measure, value in _measures(results).items():
             for name in names:
@@ -212,9 +217,10 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
         rows,
         name="words",
         title="Words that mislead, before and after a patch",
-        caption="A model that learned to read, on test drawings in styles that it never saw; Student's intervals over "
-        f"{len(trials)} seeds. 'Patched without words' saw the same pictures as 'patched', but nothing was written on "
-        "them.",
+        caption="A model that learned to read, on test drawings in styles that it never saw: accuracy where nothing is "
+        "written and where a wrong word is, and the share of pictures for which that word is believed. Patched: "
+        "classes and words of the patch. Unseen: other classes, other words. 'Patched without words' saw the same pictures as "
+        f"'patched', but nothing was written on them. Student's intervals over {len(trials)} seeds.",
         x_title="Share of pictures",
         unit="share",
         reference=None,
@@ -225,37 +231,39 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
 def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]:
     found = Accuracies(results)
     return {
-        "right, no words": lambda attack, model: found.measurement(model, attack.clean).value,
-        "right, wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
-        "says the wrong word": lambda attack, model: words_said(results, attack, model),
+        "no words": lambda attack, model: found.measurement(model, attack.clean).value,
+        "wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
+        "word believed": lambda attack, model: words_said(results, attack, model),
     }
 
 
 def _sheet(trials: Sequence[Trial], results: Results) -> Figure:
-    rows = list(_pictures(trials[0], results))
     return contact_sheet(
-        rows,
+        list(_pictures(trials[0], results)),
         name="attacked",
-        title="Pictures with wrong words, and what the models say",
-        caption=f"{SHOWN} test drawings of classes of the patch, evenly spaced, of the first seed, before and after "
-        "the patch. Under each: what the model says, and what is shown where that is wrong. Models see 32 pixels.",
+        title="Pictures with wrong words, by what the model says of them",
+        caption="Test drawings of the classes of the patch, of the first seed, with words of other classes; shares are "
+        f"of all of them, and at most {SHOWN} are shown of each kind. Models see them at 32 pixels.",
     )
 
 
 def _pictures(trial: Trial, results: Results) -> Iterator[Row]:
     import numpy as np
 
-    models, attacked = trial.reading.models(), trial.reading.own.attacked
-    pictures = np.load(results.store.path(attacked) / "images.npy")
-    rows = range(0, len(pictures), max(1, len(pictures) // SHOWN))[:SHOWN]
-    for name in ("before", "patched"):
-        one = Accuracies(results).measurement(models[name], attacked)
-        score = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
-        answers = said(results, models[name], attacked)
-        for row in rows:
-            label, answer = answers[row]
-            text = answer if answer == label else f"{answer} (is: {label})"
-            yield {"image": _data_uri(pictures[row]), "label": text, "section": name, **score}
+    attack = trial.reading.own
+    pictures = np.load(results.store.path(attack.attacked) / "images.npy")
+    written = words_written(results, attack)
+    for name, model in (("before", trial.reading.base), ("patched", trial.reading.repaired.edit)):
+        answers = [(*pair, word) for pair, word in zip(said(results, model, attack.attacked), written, strict=True)]
+        for outcome, fits in _OUTCOMES.items():
+            rows = [row for row, answer in enumerate(answers) if fits(*answer)]
+            share = wilson(len(rows), len(answers))
+            score = {"value": share.estimate, "low": share.low, "high": share.high, "n": len(answers)}
+            for row in rows[:: max(1, len(rows) // SHOWN)][:SHOWN]:
+                label, answer, word = answers[row]
+                text = f"shows: {label}; written: {word}; said: {answer}"
+                section = f"{name}: {outcome}"
+                yield {"image": _data_uri(pictures[row]), "label": text, "section": section, "metric": "share", **score}
 
 
 def _data_uri(picture: Any) -> str:
