@@ -219,8 +219,8 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
         title="Words that mislead, before and after a patch",
         caption="A model that learned to read, on test drawings in styles that it never saw: accuracy where nothing is "
         "written and where a wrong word is, and the share of pictures for which that word is believed. Patched: "
-        "classes and words of the patch. Unseen: other classes, other words. 'Patched without words' saw the same pictures as "
-        f"'patched', but nothing was written on them. Student's intervals over {len(trials)} seeds.",
+        "classes and words of the patch. Unseen: other classes, other words. 'Patched without words' saw the same "
+        f"pictures as 'patched', but nothing was written on them. Student's intervals over {len(trials)} seeds.",
         x_title="Share of pictures",
         unit="share",
         reference=None,
