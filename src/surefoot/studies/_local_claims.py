@@ -82,7 +82,7 @@ def claims(trials: Sequence[Trial], settings: Settings) -> tuple[Claim, ...]:
         ),
         Claim(
             name="bytes",
-            sentence=f"Lo-fi moves less than one {FEWER}th of the bytes of averaging gradients at each step.",
+            sentence=f"Lo-fi moves less than 1/{FEWER} of the bytes of averaging gradients at each step.",
             check=lambda results: _fewer_bytes(trials, settings, results),
             source=LOFI,
         ),
@@ -127,8 +127,9 @@ def _difference(
         found = Accuracies(results)
         both = [[mean_accuracy(found, trial, models(trial), shifted=shifted) for trial in trials] for models in pair]
         first, second = (over_seeds(values).estimate for values in both)
+        start = fmean(mean_accuracy(found, trial, (trial.base,), shifted=shifted) for trial in trials)
         where = "in styles not tuned on, mean over two sets" if shifted else "in the styles tuned on"
-        detail = f"Difference of accuracies {where}: {first:.1%} less {second:.1%}."
+        detail = f"Difference of accuracies {where}: {first:.1%} less {second:.1%}; the start has {start:.1%}."
         return seeds_verdict([a - b for a, b in zip(*both, strict=True)], bound=-margin, detail=detail)
 
     return check
