@@ -39,6 +39,19 @@ def generator_for(*identity: str | int) -> "torch.Generator":
     return torch.Generator().manual_seed(seed_for(*identity))
 
 
+def rows_of_batch(total: int, size: int, number: int, *identity: str | int) -> "torch.Tensor":
+    """The rows of a batch, int64 (size,): every one of `total` once before any comes again, in an order by identity.
+
+    Each pass over the rows has a new order, and a batch may lie across two: it depends on its number alone.
+    """
+    import torch
+
+    start, end = number * size, (number + 1) * size
+    first, last = start // total, (end - 1) // total
+    orders = [torch.randperm(total, generator=generator_for(*identity, epoch)) for epoch in range(first, last + 1)]
+    return torch.cat(orders)[start - first * total : end - first * total]
+
+
 def seed_for(*identity: str | int) -> int:
     """A 63-bit seed that depends on the identity alone."""
     return int.from_bytes(sha256(repr(identity).encode()).digest()[:8], "little") >> 1

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.adapt._augment import Augmentation, augmented
-from surefoot.adapt._deterministic import generator_for, reproducible
-from surefoot.adapt._loop import Schedule, adamw, train
+from surefoot.adapt._deterministic import generator_for, reproducible, rows_of_batch
+from surefoot.adapt._loop import Schedule, adamw, last_tenth, train
 from surefoot.adapt._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.models import LoadedModel, embed_classes, load_model, normalized, resized, save_model
@@ -101,54 +101,25 @@ def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]
     sets = [read_labelled(place, loaded, step.templates) for place in places]
     _choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)
-    schedule = Schedule(steps=steps, batch=step.batch, learning_rate=step.learning_rate, warmup=step.warmup)
+    schedule = Schedule(
+        steps=steps,
+        batch=step.batch,
+        learning_rate=step.learning_rate,
+        warmup=step.warmup,
+        first=step.first_step,
+        whole=step.whole_steps,
+    )
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
-    loss_at = classification_loss(step, loaded, sets)
-    whole = _whole(step, schedule)
-    if whole == schedule:
-        losses = train(model, optimizer, loss_at, schedule, out)
-    else:
-        losses = train(model, optimizer, _part_of(whole, step.first_step, optimizer, loss_at), schedule, out)
-        _tell_rates_of(whole, step.first_step, out / "history.json")
+    loss_at, sign = classification_loss(step, loaded, sets), -1 if step.ascent else 1
+    losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
     description = loaded.description
     if description is None:
         raise SurefootError("Finetune needs a model artifact with a description.")
     save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
-    last = losses[-math.ceil(len(losses) / 10) :]
     return [
-        Measurement(metric="loss", value=sum(last) / len(last) * (-1 if step.ascent else 1), n=len(last)),
+        last_tenth([sign * loss for loss in losses]),
         Measurement(metric="samples", value=steps * step.batch, n=1),
     ]
-
-
-def _whole(step: Finetune, part: Schedule) -> Schedule:
-    """The schedule that the part's steps belong to."""
-    end = step.first_step + part.steps
-    whole = end if step.whole_steps is None else step.whole_steps
-    if step.first_step < 0 or end > whole:
-        raise SurefootError(f"The part ends at step {end} from step {step.first_step}: the whole has {whole} steps.")
-    return replace(part, steps=whole)
-
-
-def _part_of(
-    whole: Schedule, first: int, optimizer: "torch.optim.Optimizer", loss_at: "Callable[[int], torch.Tensor]"
-) -> "Callable[[int], torch.Tensor]":
-    """The losses from step `first` on, each of which sets the rate that the whole schedule has at that step."""
-
-    def at(number: int) -> "torch.Tensor":
-        for group in optimizer.param_groups:
-            group["lr"] = whole.rate(first + number)
-        return loss_at(first + number)
-
-    return at
-
-
-def _tell_rates_of(whole: Schedule, first: int, history: Path) -> None:
-    """Put the rates that were used into the history: the loop wrote those of a schedule that starts with the part."""
-    told = json.loads(history.read_text(encoding="utf-8"))
-    for row in told["rows"]:
-        row["learning_rate"] = whole.rate(first + row["samples"] // whole.batch - 1)
-    history.write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
 def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:
@@ -192,10 +163,4 @@ def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
     if step.shard[0] >= total:
         raise SurefootError(f"A set of {total} pictures has none for shard {step.shard}.")
     own = torch.arange(step.shard[0], total, step.shard[1])
-    start, end = turn * step.batch, (turn + 1) * step.batch
-    first, last = start // len(own), (end - 1) // len(own)
-    orders = [
-        own[torch.randperm(len(own), generator=generator_for("order", step.seed, which, epoch))]
-        for epoch in range(first, last + 1)
-    ]
-    return torch.cat(orders)[start - first * len(own) : end - first * len(own)]
+    return own[rows_of_batch(len(own), step.batch, turn, "order", step.seed, which)]

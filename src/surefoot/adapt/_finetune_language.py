@@ -1,14 +1,13 @@
 """FinetuneLanguage: a language model trained onwards on texts, or away from them."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from surefoot.adapt._deterministic import generator_for, reproducible
-from surefoot.adapt._loop import Schedule, adamw, train
+from surefoot.adapt._deterministic import reproducible, rows_of_batch
+from surefoot.adapt._loop import Schedule, adamw, last_tenth, train
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.data import read_texts
 from surefoot.models import LanguageModel, Windows, load_language, save_language, token_losses, windows_of
@@ -59,10 +58,9 @@ class FinetuneLanguage(Step):
             optimizer = adamw(loaded.model, self.learning_rate, self.weight_decay)
             losses = train(loaded.model, optimizer, _loss(self, loaded, windows), schedule, out)
         save_language(loaded, out)
-        last = losses[-math.ceil(len(losses) / 10) :]
-        loss = (-1 if self.ascent else 1) * sum(last) / len(last)
+        sign = -1 if self.ascent else 1
         return [
-            Measurement(metric="loss", value=loss, n=len(last)),
+            last_tenth([sign * loss for loss in losses]),
             Measurement(metric="tokens", value=_tokens_seen(self, windows), n=self.steps),
             Measurement(metric="parameters", value=parameters, n=1),
         ]
@@ -98,16 +96,9 @@ def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "C
     return at
 
 
-def _rows(step: FinetuneLanguage, windows: int, number: int) -> list[int]:
-    """Which windows are in a batch: one shuffled order after another, each batch the next part of them."""
-    import torch
-
-    def order(epoch: int) -> Any:
-        return torch.randperm(windows, generator=generator_for("windows", step.seed, epoch)).tolist()
-
-    positions = range(number * step.batch, (number + 1) * step.batch)
-    orders = {epoch: order(epoch) for epoch in {position // windows for position in positions}}
-    return [orders[position // windows][position % windows] for position in positions]
+def _rows(step: FinetuneLanguage, windows: int, number: int) -> "torch.Tensor":
+    """Which windows are in a batch."""
+    return rows_of_batch(windows, step.batch, number, "windows", step.seed)
 
 
 def _tokens_seen(step: FinetuneLanguage, windows: Windows) -> int:

@@ -1,20 +1,21 @@
 """LanguageEdit: a sum of task vectors of a language model, its coefficient chosen by perplexity on validation texts."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from surefoot.adapt._deterministic import reproducible
+from surefoot.adapt._weight_edit import WEIGHTS, sum_of, task_vectors
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.data import read_texts
 from surefoot.models import LanguageModel, load_language, save_language
 from surefoot.tasks import perplexity
-from surefoot.weights import Search, TaskVector, apply_to, open_checkpoint, search
+from surefoot.weights import Score, Search, TaskVector, apply_to, open_checkpoint, search
 
 LANGUAGE_GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,9 @@ class LanguageEdit(Step):
             raise SurefootError("LanguageEdit needs a model in plus or minus, targets, controls and a grid.")
         with reproducible(self.threads):
             model = load_language(inputs[self.base])
-            edit = _edit(self, inputs)
+            # The checkpoints stay on disk: an edit of large models streams.
+            vectors = task_vectors(self.base, self.plus, self.minus, lambda one: open_checkpoint(inputs[one] / WEIGHTS))
+            edit = sum_of(vectors)
             found = _search(self, edit, model, inputs, out)
             chosen = found.chosen or found.table[0]
             apply_to(edit, model.model, chosen.coefficients[0])
@@ -66,16 +69,6 @@ class LanguageEdit(Step):
                 for name, value in _values(chosen.scores).items()
             ),
         ]
-
-
-def _edit(step: LanguageEdit, inputs: Inputs) -> TaskVector:
-    """Each checkpoint is opened once and stays on disk: an edit of large models streams."""
-    models = {model.key: model for model in (step.base, *step.plus, *step.minus)}
-    opened = {key: open_checkpoint(inputs[model] / WEIGHTS) for key, model in models.items()}
-    base = opened[step.base.key]
-    plus = [TaskVector(base, opened[model.key]) for model in step.plus]
-    minus = [-TaskVector(base, opened[model.key]) for model in step.minus]
-    return sum([*plus, *minus], TaskVector(base))
 
 
 def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: Inputs, out: Path) -> Search:
@@ -102,20 +95,17 @@ def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: 
         edit,
         step.grid,
         evaluate,
-        lambda scores: up * _mean(_values(scores), "target"),
-        lambda scores, base: _mean(_values(scores), "control") <= step.most * _mean(_values(base), "control"),
+        lambda scores: up * _mean(scores, "target"),
+        lambda scores, base: _mean(scores, "control") <= step.most * _mean(base, "control"),
         build=build,
     )
 
 
-def _values(scores: Mapping[str, object]) -> dict[str, float]:
-    return {name: float(getattr(score, "value", score)) for name, score in scores.items()}  # type: ignore[arg-type]
+def _values(scores: Mapping[str, Score]) -> dict[str, float]:
+    return {name: score.value for name, score in scores.items()}
 
 
-def _mean(values: Mapping[str, float], kind: str) -> float:
+def _mean(scores: Mapping[str, Score], kind: str) -> float:
     """The geometric mean of perplexities: the exponential of the mean loss."""
-    own = [value for name, value in values.items() if name.startswith(f"{kind}/")]
-    product = 1.0
-    for value in own:
-        product *= value
-    return product ** (1 / len(own))
+    own = [score.value for name, score in scores.items() if name.startswith(f"{kind}/")]
+    return math.prod(own) ** (1 / len(own))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from surefoot.core import SurefootError, report_progress, resume_directory
+from surefoot.core import Measurement, SurefootError, report_progress, resume_directory
 
 if TYPE_CHECKING:
     import torch
@@ -24,19 +24,36 @@ CHECKPOINT = "checkpoint.safetensors"
 class Schedule:
     """`steps` of `batch` samples; the learning rate rises over `warmup` (a fraction of the steps), then falls to zero
     along half a cosine (Loshchilov and Hutter 2016, 1608.03983).
+
+    A schedule can be a part: its steps are those from `first` on of `whole` (None: it ends with this part).
     """
 
     steps: int
     batch: int
     learning_rate: float
     warmup: float
+    first: int = 0
+    whole: int | None = None
+
+    def __post_init__(self) -> None:
+        end = self.first + self.steps
+        if self.first < 0 or end > self.all_steps:
+            raise SurefootError(
+                f"The part ends at step {end} from step {self.first}: the whole has {self.all_steps} steps."
+            )
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of the whole training."""
+        return self.first + self.steps if self.whole is None else self.whole
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        rising = round(self.warmup * self.steps)
-        if step < rising:
-            return self.learning_rate * (step + 1) / rising
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising)))
+        """The learning rate of a step of this part, counted from 0."""
+        number, steps = self.first + step, self.all_steps
+        rising = round(self.warmup * steps)
+        if number < rising:
+            return self.learning_rate * (number + 1) / rising
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - rising) / max(1, steps - rising)))
 
 
 def train(
@@ -71,6 +88,12 @@ def train(
             clock.saved_in(time.monotonic() - began)
     _write_history(out, losses, schedule, clock)
     return losses
+
+
+def last_tenth(losses: list[float]) -> Measurement:
+    """The measurement `loss` of a training: the mean over the last tenth of its steps."""
+    last = losses[-math.ceil(len(losses) / 10) :]
+    return Measurement(metric="loss", value=sum(last) / len(last), n=len(last))
 
 
 def adamw(model: "torch.nn.Module", learning_rate: float, weight_decay: float) -> "torch.optim.Optimizer":

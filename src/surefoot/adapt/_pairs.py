@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surefoot.adapt._deterministic import generator_for
+from surefoot.adapt._deterministic import generator_for, rows_of_batch
 from surefoot.core import SurefootError
 from surefoot.models import Pixels, RestrictedTokenizer, resized
 
@@ -37,13 +37,7 @@ class Batches:
 
     def indices(self, step: int) -> "torch.Tensor":
         """The pictures of a step: int64 (size,)."""
-        import torch
-
-        total = len(self.pairs.count)
-        start, end = step * self.size, (step + 1) * self.size
-        epochs = range(start // total, (end - 1) // total + 1)
-        orders = [torch.randperm(total, generator=generator_for("order", self.seed, epoch)) for epoch in epochs]
-        return torch.cat(orders)[start - epochs[0] * total : end - epochs[0] * total]
+        return rows_of_batch(len(self.pairs.count), self.size, step, "order", self.seed)
 
     def at(self, step: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """Pictures (size, 3, height, width) uint8 and token ids (size, context) of a step."""

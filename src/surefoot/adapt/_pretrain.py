@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from surefoot.adapt._augment import Augmentation, augmented
 from surefoot.adapt._deterministic import generator_for, reproducible, seed_for
-from surefoot.adapt._loop import Schedule, adamw, train
+from surefoot.adapt._loop import Schedule, adamw, last_tenth, train
 from surefoot.adapt._pairs import Batches, read_captions, read_pairs
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.models import (
@@ -146,12 +146,10 @@ def autocast(precision: Precision) -> AbstractContextManager[object]:
 
 def measured(description: ModelDescription, losses: list[float]) -> list[Measurement]:
     """What a training says of itself: its loss at the end, and what it cost."""
-    last = losses[-math.ceil(len(losses) / 10) :]
     values = {
-        "loss": (sum(last) / len(last), len(last)),
-        "parameters": (description.parameters, 1),
-        "gmacs_per_sample": (description.gmacs_per_sample, 1),
-        "samples": (description.samples, 1),
-        "gmacs": (description.gmacs_per_sample * description.samples, 1),
+        "parameters": description.parameters,
+        "gmacs_per_sample": description.gmacs_per_sample,
+        "samples": description.samples,
+        "gmacs": description.gmacs_per_sample * description.samples,
     }
-    return [Measurement(metric=name, value=value, n=n) for name, (value, n) in values.items()]
+    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]

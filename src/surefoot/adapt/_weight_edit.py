@@ -1,7 +1,7 @@
 """WeightEdit: a sum of task vectors with the coefficients that validation data choose, as a Step."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,6 +11,7 @@ from surefoot.adapt._finetune import LabelledPictures, read_labelled
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.models import LoadedModel, load_model, normalized, save_model
 from surefoot.weights import (
+    Checkpoint,
     Score,
     Search,
     TaskVector,
@@ -26,6 +27,7 @@ from surefoot.weights import (
 
 GRID = tuple(step / 20 for step in range(21))
 TARGET, CONTROL = "target", "control"
+WEIGHTS = "model.safetensors"
 BATCH = 256
 
 
@@ -69,11 +71,14 @@ class WeightEdit(Step):
         _check(self)
         with reproducible(1):
             editor = _Editor.of(self, out, inputs)
-            vectors = _vectors(self, inputs)
+            vectors = task_vectors(
+                self.base, self.plus, self.minus, lambda model: loaded(open_checkpoint(inputs[model] / WEIGHTS))
+            )
+            vectors = [vector.filter(*self.only) for vector in vectors]
             found = _search(self, vectors, editor, inputs)
             point = found.chosen.coefficients if found.chosen else (0.0,) * len(found.table[0].coefficients)
-            parts = vectors if self.separate else [_sum(vectors)]
-            editor.build(_sum([factor * part for factor, part in zip(point, parts, strict=True)]))
+            parts = vectors if self.separate else [sum_of(vectors)]
+            editor.build(sum_of([factor * part for factor, part in zip(point, parts, strict=True)]))
             description = editor.model.description
             if description is None:
                 raise SurefootError("WeightEdit needs a model artifact with a description.")
@@ -135,18 +140,20 @@ def accuracy(model: LoadedModel, data: LabelledPictures) -> Score:
     return Score(value=hits / len(data.labels), n=len(data.labels))
 
 
-def _vectors(step: WeightEdit, inputs: Inputs) -> list[TaskVector]:
-    """One vector a model; each model is opened once, so that what is added and taken away again cancels out."""
-    known = {model.key: model for model in (step.base, *step.plus, *step.minus)}
-    opened = {key: loaded(open_checkpoint(inputs[model] / "model.safetensors")) for key, model in known.items()}
+def task_vectors(
+    base: Step, plus: Sequence[Step], minus: Sequence[Step], read: Callable[[Step], Checkpoint]
+) -> list[TaskVector]:
+    """One vector a model; each model is read once, so that what is added and taken away again cancels out."""
+    opened = {key: read(model) for key, model in {model.key: model for model in (base, *plus, *minus)}.items()}
 
-    def vector(model: Step, sign: float) -> TaskVector:
-        return sign * TaskVector(opened[step.base.key], opened[model.key]).filter(*step.only)
+    def vector(model: Step) -> TaskVector:
+        return TaskVector(opened[base.key], opened[model.key])
 
-    return [*(vector(model, 1.0) for model in step.plus), *(vector(model, -1.0) for model in step.minus)]
+    return [*(vector(model) for model in plus), *(-vector(model) for model in minus)]
 
 
-def _sum(vectors: Sequence[TaskVector]) -> TaskVector:
+def sum_of(vectors: Sequence[TaskVector]) -> TaskVector:
+    """The sum of at least one vector."""
     return sum(vectors[1:], vectors[0])
 
 
@@ -164,7 +171,7 @@ def _search(step: WeightEdit, vectors: list[TaskVector], editor: _Editor, inputs
         return search_evolution(
             vectors, evaluate, objective, constraint, budget=len(step.grid), seed=step.seed, build=editor.build
         )
-    return search(_sum(vectors), step.grid, evaluate, objective, constraint, build=editor.build)
+    return search(sum_of(vectors), step.grid, evaluate, objective, constraint, build=editor.build)
 
 
 def _rule(step: WeightEdit, editor: _Editor, inputs: Inputs) -> Any:
