@@ -1,16 +1,18 @@
 """The study `arithmetic`: what its claims make of planted accuracies, and what it would run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from surefoot.adapt import DirectionAngles, Finetune, WeightEdit
-from surefoot.core import Measurement, Results, Step, Store, Study, decide, dump_measurements, walk
+from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.studies import load_study
 from surefoot.studies._arithmetic_steps import TASKS, Settings, Trial, trial
 from surefoot.tasks import ZeroShot
 
+Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
 OPTIONS = {
@@ -26,14 +28,6 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def study() -> Study:
     return load_study("arithmetic", OPTIONS)
-
-
-def publish(store: Store, step: Step, measurements: list[Measurement]) -> Path:
-    place = store.path(step)
-    place.mkdir(parents=True)
-    (place / "step.json").write_text("{}")
-    (place / "measurements.json").write_text(dump_measurements(measurements))
-    return place
 
 
 def planted(seed: int, model: Step, own: str, world: Trial) -> float:
@@ -57,7 +51,7 @@ def planted(seed: int, model: Step, own: str, world: Trial) -> float:
 
 
 @pytest.fixture(scope="module")
-def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A store in which every accuracy is planted, and the angles and searches too."""
     store = Store(tmp_path_factory.mktemp("arithmetic") / "store")
     for seed in SEEDS:

@@ -1,16 +1,18 @@
 """The study `local`: what its claims make of planted accuracies, and what its workers share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from surefoot.adapt import Average, Finetune, OuterStep
-from surefoot.core import Measurement, Results, Step, Store, Study, decide, dump_measurements, walk
+from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.studies import load_study
 from surefoot.studies._local_claims import bytes_moved
 from surefoot.studies._local_steps import COUNTS, MAIN, Settings, Trial, trial
 from surefoot.tasks import ZeroShot
 
+Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SENT = 4 * 1000.0
 SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, steps=72, batch=4, rounds=3, learning_rate=1e-3)
@@ -22,13 +24,6 @@ OPTIONS = {"seeds": "0,1,2", "size": "rn-4", "pretrain_samples": "64", "batch": 
 @pytest.fixture(scope="module")
 def study() -> Study:
     return load_study("local", OPTIONS)
-
-
-def publish(store: Store, step: Step, measurements: list[Measurement]) -> None:
-    place = store.path(step)
-    place.mkdir(parents=True)
-    (place / "step.json").write_text("{}")
-    (place / "measurements.json").write_text(dump_measurements(measurements))
 
 
 def planted(step: ZeroShot, world: Trial) -> float:
@@ -47,7 +42,7 @@ def planted(step: ZeroShot, world: Trial) -> float:
 
 
 @pytest.fixture(scope="module")
-def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A store in which every accuracy is planted, and what an average sends."""
     store = Store(tmp_path_factory.mktemp("local") / "store")
     for seed in SEEDS:

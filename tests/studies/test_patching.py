@@ -1,6 +1,7 @@
 """The study `patching`: what its claims make of planted accuracies, and what it would run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -8,13 +9,15 @@ import numpy as np
 import pytest
 
 from surefoot.adapt import Finetune, WeightEdit
-from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, dump_measurements, walk
+from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
 from surefoot.data import DrawnTask, Typographic
 from surefoot.studies import load_study
+from surefoot.studies._drawn import Accuracies
 from surefoot.studies._patching_claims import above_chord, words_said
 from surefoot.studies._patching_steps import GRID, PARALLEL, SEQUENTIAL, Attack, Rung, Settings, Trial, trial
 from surefoot.tasks import ZeroShot
 
+Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SIZES = ("rn-4", "rn-8", "rn-16")
 SETTINGS = Settings(seeds=SEEDS, sizes=SIZES, pretrain_samples=64, samples=64, learning_rate=1e-3, reading_samples=128)
@@ -31,14 +34,6 @@ CLASSES = ("cat", "dog", "bird")
 @pytest.fixture(scope="module")
 def study() -> Study:
     return load_study("patching", OPTIONS)
-
-
-def publish(store: Store, step: Step, measurements: list[Measurement]) -> Path:
-    place = store.path(step)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "step.json").write_text("{}")
-    (place / "measurements.json").write_text(dump_measurements(measurements))
-    return place
 
 
 def planted_in(rung: Rung, world: Trial, model: Step, data: Step) -> float | None:
@@ -80,7 +75,7 @@ def plant_curve(place: Path) -> None:
     (place / "search.json").write_text(json.dumps({"message": "", "rows": rows}))
 
 
-def plant_answers(store: Store, world: Trial) -> None:
+def plant_answers(store: Store, world: Trial, publish: Publish) -> None:
     """Twelve pictures: before the patch half of the wrong words are said, afterwards none."""
     for attack in (world.reading.own, world.reading.unseen):
         place = publish(store, attack.attacked, [])
@@ -101,7 +96,7 @@ def plant_answers(store: Store, world: Trial) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A store in which every accuracy, search and answer is planted."""
     store = Store(tmp_path_factory.mktemp("patching") / "store")
     for seed in SEEDS:
@@ -114,7 +109,7 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
         for rung, length in zip(world.rungs.values(), (0.3, 0.2, 0.1), strict=True):
             moved = [Measurement(metric="relative_norm", value=length + 0.001 * seed, n=1)]
             publish(store, rung.moved, moved)
-        plant_answers(store, world)
+        plant_answers(store, world, publish)
     return Results(store, tuple(walk(study.steps)))
 
 
@@ -170,11 +165,11 @@ def test_the_height_over_the_chord_is_that_of_the_mean() -> None:
 
 def test_words_are_counted_where_they_are_said(results: Results) -> None:
     reading = trial(0, SETTINGS).reading
-    assert words_said(results, reading.unseen, reading.base) == pytest.approx(0.5)
-    assert words_said(results, reading.unseen, reading.repaired.edit) == 0
+    assert words_said(Accuracies(results), reading.unseen, reading.base) == pytest.approx(0.5)
+    assert words_said(Accuracies(results), reading.unseen, reading.repaired.edit) == 0
     elsewhere = Attack(clean=reading.own.clean, attacked=Typographic(data=reading.own.clean, word="wrong", seed=9))
     with pytest.raises(SurefootError, match="not measured"):
-        words_said(results, elsewhere, reading.base)
+        words_said(Accuracies(results), elsewhere, reading.base)
 
 
 def test_nothing_is_trained_or_chosen_on_test_drawings(study: Study) -> None:

@@ -16,6 +16,8 @@ from surefoot.data._sheet import contact_sheet_html as contact_sheet_html
 from surefoot.data._sheet import contact_sheet_png as contact_sheet_png
 from surefoot.data._sheet import credits_of as credits_of
 from surefoot.data._sheet import folder_section as folder_section
+from surefoot.data._sheet import png_of as png_of
+from surefoot.data._sheet import png_uri as png_uri
 from surefoot.data._sheet import sample_pictures as sample_pictures
 from surefoot.data._sheet import style_sections as style_sections
 from surefoot.data._source import Source as Source
@@ -90,6 +92,8 @@ __all__ = [
     "load_images",
     "open_design",
     "open_table",
+    "png_of",
+    "png_uri",
     "raw_table",
     "read_members",
     "read_predictions",

@@ -20,6 +20,7 @@ from surefoot.data._split import WIDELY_DRAWN, shuffled
 from surefoot.data._styles import style
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
 LabelledPicture = tuple[str, bytes]
@@ -47,6 +48,18 @@ def sample_pictures(directory: Path, n: int, *, seed: int = 0, size: int = 64) -
     rows = sorted(by_id[name] for name in shuffled(by_id, seed)[:n])
     pictures = load_images(directory, rows)
     return [(items[row]["label"], _png(picture, size)) for row, picture in zip(rows, pictures, strict=True)]
+
+
+def png_of(image: "np.ndarray") -> bytes:
+    """A picture (height, width, 3) uint8 as PNG."""
+    from PIL import Image
+
+    return _encoded(Image.fromarray(image))
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG as a data URI, for pages that load nothing."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def credits_of(directory: Path) -> list[str]:
@@ -136,7 +149,7 @@ img { width: 64px; height: 64px; background: #fff; border-radius: 4px }
 
 def _section_html(section: Section) -> str:
     figures = "".join(
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{html.escape(label)}">'
+        f'<figure><img src="{png_uri(png)}" alt="{html.escape(label)}">'
         f"<figcaption>{html.escape(label)}</figcaption></figure>"
         for label, png in section.pictures
     )

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from surefoot.adapt import DirectionAngles
-from surefoot.core import Claim, Results, Step, Verdict, verdict_below
+from surefoot.core import Claim, Step, Verdict, verdict_below
 from surefoot.studies._arithmetic_steps import Trial
-from surefoot.studies._drawn import Accuracies, over_seeds, seeds_verdict
+from surefoot.studies._drawn import Accuracies, claims_of, over_seeds, seeds_verdict
 
 PAPER = "2212.04089"
 KEPT = 0.95
@@ -16,11 +16,7 @@ LARGEST_COSINE = 0.2
 def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
 
-    def claim(name: str, sentence: str, check: Callable[[Sequence[Trial], Results], Verdict], where: str) -> Claim:
-        return Claim(
-            name=name, sentence=sentence, check=lambda results: check(trials, results), source=f"{PAPER}, {where}"
-        )
-
+    claim = claims_of(trials, PAPER)
     return (
         claim("negation-forgets", "Subtracting a task vector lowers accuracy on its task.", _forgets, "section 3"),
         claim("negation-keeps", "The control task keeps at least 95 percent of its accuracy.", _keeps, "section 3"),
@@ -84,8 +80,7 @@ def _per_task(trials: Sequence[Trial], value: Callable[[Trial, str], float]) -> 
     return [fmean(value(trial, group) for group in trial.tuned) for trial in trials]
 
 
-def _forgets(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _forgets(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
     def drop(trial: Trial, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[0] for one in (trial.base, trial.negated[group]))
@@ -99,8 +94,7 @@ def _forgets(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(_per_task(trials, drop), detail=detail)
 
 
-def _keeps(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
     def share(trial: Trial, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[1] for one in (trial.base, trial.negated[group]))
@@ -110,8 +104,7 @@ def _keeps(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(_per_task(trials, share), bound=KEPT, detail=detail)
 
 
-def _beats_random(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _beats_random(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
     def gain(trial: Trial, group: str) -> float:
         test = trial.tests[group]
@@ -120,8 +113,7 @@ def _beats_random(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(_per_task(trials, gain), detail="Accuracy left by the random direction less that by negation.")
 
 
-def _ascent_destroys(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _ascent_destroys(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
     def lost(trial: Trial, group: str) -> float:
         return found.mean(trial.negated[group], trial.others(group)) - found.mean(
@@ -132,8 +124,7 @@ def _ascent_destroys(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(_per_task(trials, lost), detail=detail)
 
 
-def _pairs_help(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _pairs_help(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     gains = []
     for trial in trials:
         pairs = by_size(trial)[2]
@@ -142,15 +133,13 @@ def _pairs_help(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(gains, detail="Normalised accuracy of the sums of two vectors less that of the start.")
 
 
-def _more_costs(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _more_costs(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     largest = max(by_size(trials[0]))
     costs = [added_normalised(found, trial, 2) - added_normalised(found, trial, largest) for trial in trials]
     return seeds_verdict(costs, detail=f"Normalised accuracy with two vectors less that with {largest}.")
 
 
-def _joint_above(trials: Sequence[Trial], results: Results) -> Verdict:
-    found = Accuracies(results)
+def _joint_above(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     gains = [
         normalised(found, trial, trial.joint, tuple(trial.tuned)) - added_normalised(found, trial, max(by_size(trial)))
         for trial in trials
@@ -158,16 +147,17 @@ def _joint_above(trials: Sequence[Trial], results: Results) -> Verdict:
     return seeds_verdict(gains, detail="Normalised accuracy of joint training less that of the sum of all vectors.")
 
 
-def _analogy_beats_base(trials: Sequence[Trial], results: Results) -> Verdict:
-    return _analogy_gain(trials, results, lambda trial, _: trial.base, "the start")
+def _analogy_beats_base(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    return _analogy_gain(trials, found, lambda trial, _: trial.base, "the start")
 
 
-def _analogy_beats_alone(trials: Sequence[Trial], results: Results) -> Verdict:
-    return _analogy_gain(trials, results, lambda trial, index: trial.analogies[index].alone, "the known task alone")
+def _analogy_beats_alone(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    return _analogy_gain(trials, found, lambda trial, index: trial.analogies[index].alone, "the known task alone")
 
 
-def _analogy_gain(trials: Sequence[Trial], results: Results, other: Callable[[Trial, int], Step], name: str) -> Verdict:
-    found = Accuracies(results)
+def _analogy_gain(
+    trials: Sequence[Trial], found: Accuracies, other: Callable[[Trial, int], Step], name: str
+) -> Verdict:
     gains = [
         fmean(
             found.measurement(one.edit, one.test).value - found.measurement(other(trial, index), one.test).value
@@ -179,13 +169,13 @@ def _analogy_gain(trials: Sequence[Trial], results: Results, other: Callable[[Tr
     return seeds_verdict(gains, detail=detail)
 
 
-def _orthogonal(trials: Sequence[Trial], results: Results) -> Verdict:
+def _orthogonal(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     wanted = {trial.angles.key for trial in trials}
     by_seed: dict[str, list[float]] = {}
-    for item in results.select(DirectionAngles, metric="cosine"):
+    for item in found.results.select(DirectionAngles, metric="cosine"):
         if item.step.key in wanted:
             by_seed.setdefault(item.step.key, []).append(item.value)
     cosines = [fmean(values) for values in by_seed.values()]
-    found = over_seeds(cosines)
+    mean = over_seeds(cosines)
     detail = f"Mean cosine over the pairs of tasks; the largest single one is {max(map(max, by_seed.values())):.2f}."
-    return verdict_below(found.estimate, found.low, found.high, len(cosines), bound=LARGEST_COSINE, detail=detail)
+    return verdict_below(mean.estimate, mean.low, mean.high, len(cosines), bound=LARGEST_COSINE, detail=detail)

@@ -1,6 +1,5 @@
 """The figures of the study of task vectors."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 from surefoot.adapt import DirectionAngles
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
-from surefoot.stats import mean_t
 from surefoot.studies._arithmetic_claims import added_normalised, by_size, normalised, target_and_control
 from surefoot.studies._arithmetic_steps import ALONE, ANALOGY, TASKS, Trial
-from surefoot.studies._drawn import SHORT, Accuracies, over_seeds
+from surefoot.studies._drawn import SHORT, Accuracies, over_seeds, search_scores, seeds_row
 
 Row = dict[str, Any]
 
@@ -38,7 +36,7 @@ def _negation(trials: Sequence[Trial], results: Results) -> Figure:
                 fmean(target_and_control(found, trial, group, model(trial, group))[place] for group in trial.tuned)
                 for trial in trials
             ]
-            rows.append(_effect(name, values, group=kind, family=name))
+            rows.append(seeds_row(values, label=name, group=kind, family=name))
     return interval_plot(
         rows,
         name="negation",
@@ -57,7 +55,7 @@ def _negation_curve(trials: Sequence[Trial], results: Results) -> Figure:
     values: dict[tuple[str, float], list[float]] = {}
     for trial in trials:
         for edit in trial.negated.values():
-            by_point = _search_scores(results, edit)
+            by_point = search_scores(results, edit)
             start = by_point[0.0]
             for coefficient, scores in by_point.items():
                 for kind in ("target", "control"):
@@ -65,17 +63,7 @@ def _negation_curve(trials: Sequence[Trial], results: Results) -> Figure:
     names = {"target": "task to be forgotten", "control": "control"}
     rows = []
     for (kind, coefficient), shares in sorted(values.items()):
-        found = mean_t(shares)
-        rows.append(
-            {
-                "x": coefficient,
-                "y": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "family": names[kind],
-                "n": len(shares),
-            }
-        )
+        rows.append(seeds_row(shares, mean="y", x=coefficient, family=names[kind]))
     return coefficient_curve(
         rows,
         name="negation-curve",
@@ -89,24 +77,17 @@ def _negation_curve(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]:
-    """The validation scores of a search with one coefficient, by the coefficient."""
-    told = json.loads((results.store.path(edit) / "search.json").read_text(encoding="utf-8"))
-    found: dict[float, dict[str, float]] = {}
-    for row in told["rows"]:
-        found.setdefault(float(row["coefficients"]), {})[row["metric"]] = row["value"]
-    return found
-
-
 def _addition(trials: Sequence[Trial], results: Results) -> Figure:
     found = Accuracies(results)
     everything = tuple(trials[0].tuned)
-    rows = [_effect("start", [normalised(found, trial, trial.base, everything) for trial in trials], family="start")]
+    rows = [
+        seeds_row([normalised(found, trial, trial.base, everything) for trial in trials], label="start", family="start")
+    ]
     for size in by_size(trials[0]):
         values = [added_normalised(found, trial, size) for trial in trials]
-        rows.append(_effect(f"{size} vectors added", values, family="addition"))
+        rows.append(seeds_row(values, label=f"{size} vectors added", family="addition"))
     joint = [normalised(found, trial, trial.joint, everything) for trial in trials]
-    rows.append(_effect("trained jointly", joint, family="joint training"))
+    rows.append(seeds_row(joint, label="trained jointly", family="joint training"))
     return interval_plot(
         rows,
         name="addition",
@@ -140,7 +121,7 @@ def _analogies(trials: Sequence[Trial], results: Results) -> Figure:
                 )
                 for trial in trials
             ]
-            rows.append(_effect(name, values, group=f"{SHORT[group]} as silhouettes", family=name))
+            rows.append(seeds_row(values, label=name, group=f"{SHORT[group]} as silhouettes", family=name))
     return interval_plot(
         rows,
         name="analogies",
@@ -180,8 +161,3 @@ def _angles(trials: Sequence[Trial], results: Results) -> Figure:
         row_order=names,
         column_order=names,
     )
-
-
-def _effect(label: str, values: Sequence[float], **more: Any) -> Row:
-    found = mean_t(values)
-    return {"label": label, "value": found.estimate, "low": found.low, "high": found.high, "n": len(values), **more}

@@ -1,16 +1,18 @@
 """What the studies on weights share: the model they start from, the tasks, and how accuracies are looked up."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from surefoot.adapt import Pretrain
-from surefoot.core import Measurement, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.core import Claim, Measurement, Observation, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.data import STYLES, Drawings, DrawnTask, TrainingPairs
 from surefoot.stats import Interval, mean_t
 from surefoot.tasks import ZeroShot
 
+T = TypeVar("T")
 SEEN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat")
 """The styles that the start is pre-trained on."""
 
@@ -55,19 +57,23 @@ class Accuracies:
         self.results = results
 
     @cached_property
-    def _found(self) -> Mapping[tuple[str, str], Measurement]:
+    def _found(self) -> Mapping[tuple[str, str], Observation]:
         return {
-            (item.step.model.key, item.step.data.key): item.measurement
+            (item.step.model.key, item.step.data.key): item
             for item in self.results.select(ZeroShot, metric="top1")
             if isinstance(item.step, ZeroShot)
         }
 
-    def measurement(self, model: Step, data: Step) -> Measurement:
-        """The accuracy with its interval. Raises `SurefootError` when it was not measured."""
+    def observation(self, model: Step, data: Step) -> Observation:
+        """The accuracy and the Step that measured it. Raises `SurefootError` when it was not measured."""
         found = self._found.get((model.key, data.key))
         if found is None:
             raise SurefootError(f"The accuracy of {type(model).__name__} {model.key[:10]} was not measured yet.")
         return found
+
+    def measurement(self, model: Step, data: Step) -> Measurement:
+        """The accuracy with its interval. Raises `SurefootError` when it was not measured."""
+        return self.observation(model, data).measurement
 
     def mean(self, model: Step, sets: Iterable[Step]) -> float:
         """The mean accuracy over several test sets, each counted once."""
@@ -85,3 +91,39 @@ def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = 
     """The verdict on 'the mean over seeds is above `bound`', with Student's 95 percent interval over seeds."""
     found = over_seeds(values)
     return verdict_above(found.estimate, found.low, found.high, len(values), bound=bound, detail=detail)
+
+
+def seeds_row(values: Sequence[float], *, mean: str = "value", **named: Any) -> dict[str, Any]:
+    """A row of a figure: what is `named`, then the mean over seeds under `mean`, Student's interval, and the count."""
+    found = mean_t(values)
+    return {**named, mean: found.estimate, "low": found.low, "high": found.high, "n": len(values)}
+
+
+def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]:
+    """The validation scores of a search with one coefficient: by the coefficient, in its order, and by metric.
+
+    Raises `SurefootError` when the edit was not made yet.
+    """
+    place = results.store.path(edit) / "search.json"
+    if not place.exists():
+        raise SurefootError(f"The coefficients of {type(edit).__name__} {edit.key[:10]} were not tried yet.")
+    found: dict[float, dict[str, float]] = {}
+    for row in json.loads(place.read_text(encoding="utf-8"))["rows"]:
+        found.setdefault(float(row["coefficients"]), {})[row["metric"]] = row["value"]
+    return dict(sorted(found.items()))
+
+
+def claims_of(
+    trials: Sequence[T], paper: str
+) -> Callable[[str, str, Callable[[Sequence[T], Accuracies], Verdict], str], Claim]:
+    """What makes claims of a paper over trials: of a name, a sentence, a check, and the place in the paper."""
+
+    def claim(name: str, sentence: str, check: Callable[[Sequence[T], Accuracies], Verdict], where: str) -> Claim:
+        return Claim(
+            name=name,
+            sentence=sentence,
+            check=lambda results: check(trials, Accuracies(results)),
+            source=f"{paper}, {where}",
+        )
+
+    return claim

@@ -1,6 +1,6 @@
 """What the papers on workers that hardly communicate say, as checks over the measurements, paired within a seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
 from surefoot.adapt import Average
@@ -10,6 +10,7 @@ from surefoot.studies._local_steps import MAIN, Settings, Trial
 
 LOFI, DILOCO = "2210.11948", "2311.08105"
 MARGIN = 0.02
+POINTS = f"{100 * MARGIN:g} points"
 FEWER = 100
 
 Models = Callable[[Trial], Sequence[Step]]
@@ -17,69 +18,9 @@ Models = Callable[[Trial], Sequence[Step]]
 
 def claims(trials: Sequence[Trial], settings: Settings) -> tuple[Claim, ...]:
     """The claims over these seeds."""
-    points = f"{100 * MARGIN:g} points"
-    largest = max(trials[0].lofi)
-
-    def lofi(count: int) -> Models:
-        return lambda trial: (trial.lofi[count],)
-
-    def together(count: int) -> Models:
-        return lambda trial: (trial.together[count],)
-
-    def compared(
-        name: str, sentence: str, pair: tuple[Models, Models], *, margin: float = 0, shifted: bool = False, source: str
-    ) -> Claim:
-        check = _difference(trials, pair, margin, shifted=shifted)
-        return Claim(name=name, sentence=sentence, check=check, source=source)
-
     return (
-        compared(
-            "lofi-keeps",
-            f"{MAIN} workers that never communicate are within {points} of {MAIN} that do at each step.",
-            (lofi(MAIN), together(MAIN)),
-            margin=MARGIN,
-            source=f"{LOFI}, abstract",
-        ),
-        compared(
-            "lofi-keeps-with-more",
-            f"So are {largest}.",
-            (lofi(largest), together(largest)),
-            margin=MARGIN,
-            source=LOFI,
-        ),
-        compared(
-            "lofi-helps-under-shift",
-            "In styles that fine-tuning did not show, workers that never communicate are more accurate.",
-            (lofi(MAIN), together(MAIN)),
-            shifted=True,
-            source=f"{LOFI}, abstract",
-        ),
-        compared(
-            "average-above-worker",
-            "The average is above the workers that it is made of.",
-            (lofi(MAIN), lambda trial: trial.alone[MAIN]),
-            source=LOFI,
-        ),
-        compared(
-            "lost-worker",
-            f"To lose one of {MAIN} workers costs less than {points}.",
-            (lambda trial: (trial.lost,), lofi(MAIN)),
-            margin=MARGIN,
-            source="our own question",
-        ),
-        compared(
-            "early-communication-helps",
-            "To communicate in the first quarter and then no more is above never.",
-            (lambda trial: (trial.partly,), lofi(MAIN)),
-            source=LOFI,
-        ),
-        compared(
-            "diloco-keeps",
-            f"DiLoCo in {settings.rounds} rounds is within {points} of communicating at each step.",
-            (lambda trial: (trial.diloco,), together(MAIN)),
-            margin=MARGIN,
-            source=f"{DILOCO}, abstract",
-        ),
+        *_of_lofi(trials),
+        *_of_variants(trials, settings),
         Claim(
             name="bytes",
             sentence=f"Lo-fi moves less than 1/{FEWER} of the bytes of averaging gradients at each step.",
@@ -87,6 +28,63 @@ def claims(trials: Sequence[Trial], settings: Settings) -> tuple[Claim, ...]:
             source=LOFI,
         ),
     )
+
+
+def _of_lofi(trials: Sequence[Trial]) -> Iterator[Claim]:
+    largest = max(trials[0].lofi)
+    yield Claim(
+        name="lofi-keeps",
+        sentence=f"{MAIN} workers that never communicate are within {POINTS} of {MAIN} that do at each step.",
+        check=_difference(trials, (_lofi(MAIN), _together(MAIN)), MARGIN),
+        source=f"{LOFI}, abstract",
+    )
+    yield Claim(
+        name="lofi-keeps-with-more",
+        sentence=f"So are {largest}.",
+        check=_difference(trials, (_lofi(largest), _together(largest)), MARGIN),
+        source=LOFI,
+    )
+    yield Claim(
+        name="lofi-helps-under-shift",
+        sentence="In styles that fine-tuning did not show, workers that never communicate are more accurate.",
+        check=_difference(trials, (_lofi(MAIN), _together(MAIN)), shifted=True),
+        source=f"{LOFI}, abstract",
+    )
+    yield Claim(
+        name="average-above-worker",
+        sentence="The average is above the workers that it is made of.",
+        check=_difference(trials, (_lofi(MAIN), lambda trial: trial.alone[MAIN])),
+        source=LOFI,
+    )
+
+
+def _of_variants(trials: Sequence[Trial], settings: Settings) -> Iterator[Claim]:
+    yield Claim(
+        name="lost-worker",
+        sentence=f"To lose one of {MAIN} workers costs less than {POINTS}.",
+        check=_difference(trials, (lambda trial: (trial.lost,), _lofi(MAIN)), MARGIN),
+        source="our own question",
+    )
+    yield Claim(
+        name="early-communication-helps",
+        sentence="To communicate in the first quarter and then no more is above never.",
+        check=_difference(trials, (lambda trial: (trial.partly,), _lofi(MAIN))),
+        source=LOFI,
+    )
+    yield Claim(
+        name="diloco-keeps",
+        sentence=f"DiLoCo in {settings.rounds} rounds is within {POINTS} of communicating at each step.",
+        check=_difference(trials, (lambda trial: (trial.diloco,), _together(MAIN)), MARGIN),
+        source=f"{DILOCO}, abstract",
+    )
+
+
+def _lofi(count: int) -> Models:
+    return lambda trial: (trial.lofi[count],)
+
+
+def _together(count: int) -> Models:
+    return lambda trial: (trial.together[count],)
 
 
 def mean_accuracy(found: Accuracies, trial: Trial, models: Sequence[Step], *, shifted: bool) -> float:
@@ -121,7 +119,7 @@ def sent_once(trials: Sequence[Trial], results: Results) -> float:
 
 
 def _difference(
-    trials: Sequence[Trial], pair: tuple[Models, Models], margin: float, *, shifted: bool
+    trials: Sequence[Trial], pair: tuple[Models, Models], margin: float = 0, *, shifted: bool = False
 ) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
         found = Accuracies(results)

@@ -6,8 +6,7 @@ from typing import Any
 
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import interval_plot, scaling_curve
-from surefoot.stats import mean_t
-from surefoot.studies._drawn import Accuracies
+from surefoot.studies._drawn import Accuracies, seeds_row
 from surefoot.studies._local_claims import bytes_moved, mean_accuracy, sent_once
 from surefoot.studies._local_steps import COUNTS, MAIN, Settings, Trial
 
@@ -28,7 +27,7 @@ def _methods(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     for shifted, place in PLACES.items():
         for name in names:
             values = [mean_accuracy(found, trial, trial.methods()[name], shifted=shifted) for trial in trials]
-            rows.append({"label": name, "group": place, "family": name, **_mean(values)})
+            rows.append(seeds_row(values, label=name, group=place, family=name))
     return interval_plot(
         rows,
         name="methods",
@@ -55,7 +54,7 @@ def _workers(trials: Sequence[Trial], settings: Settings, results: Results) -> F
         for count in COUNTS:
             for name, model in kinds.items():
                 values = [mean_accuracy(found, trial, (model(trial, count),), shifted=shifted) for trial in trials]
-                rows.append({"label": f"{count} workers, {name}", "group": place, "family": name, **_mean(values)})
+                rows.append(seeds_row(values, label=f"{count} workers, {name}", group=place, family=name))
     return interval_plot(
         rows,
         name="workers",
@@ -74,8 +73,7 @@ def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Fig
     rows: list[Row] = []
     for name, moved in bytes_moved(sent_once(trials, results), settings).items():
         values = [mean_accuracy(found, trial, trial.methods()[name], shifted=False) for trial in trials]
-        mean = _mean(values)
-        rows.append({"x": moved / 1e6, "y": mean.pop("value"), "label": name, "family": name, **mean})
+        rows.append(seeds_row(values, mean="y", x=moved / 1e6, label=name, family=name))
     return scaling_curve(
         rows,
         name="bytes",
@@ -88,11 +86,6 @@ def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Fig
         unit="share",
         families=[row["family"] for row in rows],
     )
-
-
-def _mean(values: Sequence[float]) -> Row:
-    found = mean_t(values)
-    return {"value": found.estimate, "low": found.low, "high": found.high, "n": len(values)}
 
 
 def _speed(trials: Sequence[Trial], results: Results) -> str:

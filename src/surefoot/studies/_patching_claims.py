@@ -6,28 +6,18 @@ from statistics import fmean
 
 from surefoot.adapt import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict
-from surefoot.studies._drawn import Accuracies, over_seeds, seeds_verdict
+from surefoot.studies._drawn import Accuracies, claims_of, over_seeds, search_scores, seeds_verdict
 from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Reading, Rung, Trial
-from surefoot.tasks import ZeroShot
 
 PAPER = "2208.05592"
 MARGIN = 0.02
 """What may be lost: the paper has one point; two is what a few seeds of a thousand test drawings can decide."""
 
-Check = Callable[[Sequence[Trial], Accuracies], Verdict]
-
 
 def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
 
-    def claim(name: str, sentence: str, check: Check, where: str) -> Claim:
-        return Claim(
-            name=name,
-            sentence=sentence,
-            check=lambda results: check(trials, Accuracies(results)),
-            source=f"{PAPER}, {where}",
-        )
-
+    claim = claims_of(trials, PAPER)
     points = f"{100 * MARGIN:g} points"
     return (
         claim("patch-gains", "Patching raises accuracy on the task that is patched.", _gains, "section 4"),
@@ -102,17 +92,6 @@ def gained(found: Accuracies, base: Step, patches: Sequence[Patch]) -> float:
     )
 
 
-def curve(results: Results, edit: Step) -> dict[float, dict[str, float]]:
-    """The validation scores along the way from the start (0) to the tuned model (1), by the coefficient."""
-    place = results.store.path(edit) / "search.json"
-    if not place.exists():
-        raise SurefootError(f"The coefficients of patch {edit.key[:10]} were not tried yet.")
-    found: dict[float, dict[str, float]] = {}
-    for row in json.loads(place.read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(float(row["coefficients"]), {})[row["metric"]] = row["value"]
-    return dict(sorted(found.items()))
-
-
 def above_chord(scores: Mapping[float, Mapping[str, float]]) -> float:
     """How far the mean of target and control is above the straight line between its ends, mean over the points between.
 
@@ -123,27 +102,21 @@ def above_chord(scores: Mapping[float, Mapping[str, float]]) -> float:
     return fmean(value - (1 - point) * start - point * end for point, value in means.items() if 0 < point < 1)
 
 
-def measured(results: Results, model: Step, data: Step) -> ZeroShot:
-    """The Step that measured a model on a test set. Raises `SurefootError` when there is none yet."""
-    for item in results.select(ZeroShot, metric="top1"):
-        if isinstance(item.step, ZeroShot) and (item.step.model.key, item.step.data.key) == (model.key, data.key):
-            return item.step
-    raise SurefootError(f"What the model {model.key[:10]} says was not measured yet.")
-
-
-def said(results: Results, model: Step, data: Step) -> list[tuple[str, str]]:
+def said(found: Accuracies, model: Step, data: Step) -> list[tuple[str, str]]:
     """Label and prediction of every test picture, in the order of the data."""
     import duckdb
 
-    examples = str(results.store.path(measured(results, model, data)) / "examples.parquet")
+    examples = str(found.results.store.path(found.observation(model, data).step) / "examples.parquet")
     with duckdb.connect() as connection:
         return connection.read_parquet(examples).project("label, prediction").fetchall()
 
 
-def words_said(results: Results, attack: Attack, model: Step) -> float:
+def words_said(found: Accuracies, attack: Attack, model: Step) -> float:
     """The share of attacked pictures for which a model says the wrong word that is written on them."""
-    answers = said(results, model, attack.attacked)
-    return fmean(word == answer for word, (_, answer) in zip(words_written(results, attack), answers, strict=True))
+    answers = said(found, model, attack.attacked)
+    return fmean(
+        word == answer for word, (_, answer) in zip(words_written(found.results, attack), answers, strict=True)
+    )
 
 
 def words_written(results: Results, attack: Attack) -> list[str]:
@@ -180,7 +153,8 @@ def _spares(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
 def _above_chord(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     heights = [
-        fmean(above_chord(curve(found.results, patch.edit)) for patch in trial.middle.patches) for trial in trials
+        fmean(above_chord(search_scores(found.results, patch.edit)) for patch in trial.middle.patches)
+        for trial in trials
     ]
     detail = "Mean of patched and supported accuracy less what the chord has, over the coefficients between 0 and 1."
     return seeds_verdict(heights, detail=f"{detail} Validation data; nothing is chosen by it.")
@@ -244,7 +218,7 @@ def _mislead(trials: Sequence[Trial], found: Accuracies) -> Verdict:
         base, attacks = trial.reading.base, (trial.reading.own, trial.reading.unseen)
         clean.append(found.mean(base, (attack.clean for attack in attacks)))
         attacked.append(found.mean(base, (attack.attacked for attack in attacks)))
-        read.append(fmean(words_said(found.results, attack, base) for attack in attacks))
+        read.append(fmean(words_said(found, attack, base) for attack in attacks))
     detail = (
         f"Accuracy without words ({over_seeds(clean).estimate:.1%}) less that with wrong words; the model says the "
         f"wrong word for {over_seeds(read).estimate:.1%} of pictures."
@@ -282,7 +256,7 @@ def _beyond_classes(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
 def _unread(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     before, after = (
-        [words_said(found.results, trial.reading.unseen, model(trial.reading)) for trial in trials]
+        [words_said(found, trial.reading.unseen, model(trial.reading)) for trial in trials]
         for model in (lambda reading: reading.base, lambda reading: reading.repaired.edit)
     )
     detail = f"Share of pictures of unseen classes for which the word is said, before ({fmean(before):.1%}) less after."

@@ -1,22 +1,30 @@
 """The figures of the study of patching."""
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from surefoot.core import Figure, Results, Step
+from surefoot.data import png_of, png_uri
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
-from surefoot.stats import mean_t, wilson
-from surefoot.studies._drawn import Accuracies
-from surefoot.studies._patching_claims import curve, lost, moved, patched, said, supported, words_said, words_written
+from surefoot.stats import wilson
+from surefoot.studies._drawn import Accuracies, search_scores, seeds_row
+from surefoot.studies._patching_claims import lost, moved, patched, said, supported, words_said, words_written
 from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
 
 Row = dict[str, Any]
 SHOWN = 12
+_BOTH = "mean of both"
 _OUTCOMES: Mapping[str, Callable[[str, str, str], bool]] = {
     "what is shown": lambda label, answer, _: answer == label,
     "what is written": lambda label, answer, word: answer == word != label,
     "something else": lambda label, answer, word: answer not in (label, word),
+}
+
+
+_MODELS: Mapping[str, Callable[[Trial, Patch], Step]] = {
+    "start": lambda trial, _: trial.middle.base,
+    "patched": lambda _, patch: patch.edit,
+    "fine-tuned": lambda _, patch: patch.tuned,
 }
 
 
@@ -28,25 +36,15 @@ def figures(trials: Sequence[Trial]) -> tuple[Callable[[Results], Figure], ...]:
 
 def _curve(trials: Sequence[Trial], results: Results) -> Figure:
     """Mean over tasks within a seed, so that the band is over seeds."""
-    names = {"target": "patched task", "control": "supported tasks"}
-    rows: list[Row] = []
-    for kind, family in names.items():
-        by_seed = [
-            _mean_curve([curve(results, patch.edit) for patch in trial.middle.patches], kind) for trial in trials
-        ]
-        rows += [_at(point, [one[point] for one in by_seed], family) for point in by_seed[0]]
-    means = [
-        {
-            point: (target + control) / 2
-            for (point, target), control in zip(
-                _mean_curve(found, "target").items(), _mean_curve(found, "control").values(), strict=True
-            )
-        }
-        for found in ([curve(results, patch.edit) for patch in trial.middle.patches] for trial in trials)
+    names = {"target": "patched task", "control": "supported tasks", _BOTH: _BOTH}
+    curves = [_mean_curve([search_scores(results, patch.edit) for patch in trial.middle.patches]) for trial in trials]
+    rows: list[Row] = [
+        seeds_row([curve[point][kind] for curve in curves], mean="y", x=point, family=family)
+        for kind, family in names.items()
+        for point in curves[0]
     ]
-    rows += [_at(point, [one[point] for one in means], "mean of both") for point in means[0]]
-    ends = {point: mean_t([one[point] for one in means]).estimate for point in (0.0, 1.0)}
-    rows += [{"x": point, "y": ends[point], "family": "chord", "n": len(trials)} for point in ends]
+    ends = [row for row in rows if row["family"] == _BOTH and row["x"] in (0.0, 1.0)]
+    rows += [{"x": row["x"], "y": row["y"], "family": "chord", "n": len(trials)} for row in ends]
     return coefficient_curve(
         rows,
         name="curve",
@@ -56,41 +54,29 @@ def _curve(trials: Sequence[Trial], results: Results) -> Figure:
         "mean of both is above the chord, interpolating gives more than it costs.",
         x_title="Coefficient: 0 is the start, 1 the fine-tuned model",
         y_title="Top-1 accuracy",
-        families=[*names.values(), "mean of both", "chord"],
+        families=[*names.values(), "chord"],
     )
 
 
-def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]], kind: str) -> dict[float, float]:
-    return {point: sum(one[point][kind] for one in found) / len(found) for point in found[0]}
-
-
-def _at(point: float, values: Sequence[float], family: str) -> Row:
-    found = mean_t(values)
-    return {
-        "x": point,
-        "y": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "family": family,
-        "n": len(values),
-    }
+def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]]) -> dict[float, dict[str, float]]:
+    """Target, control and the mean of both along the way, mean over tasks."""
+    curve = {}
+    for point in found[0]:
+        means = {kind: sum(one[point][kind] for one in found) / len(found) for kind in ("target", "control")}
+        curve[point] = means | {_BOTH: (means["target"] + means["control"]) / 2}
+    return curve
 
 
 def _singles(trials: Sequence[Trial], results: Results) -> Figure:
     found = Accuracies(results)
-    models: Mapping[str, Callable[[Trial, Patch], Step]] = {
-        "start": lambda trial, _: trial.middle.base,
-        "patched": lambda _, patch: patch.edit,
-        "fine-tuned": lambda _, patch: patch.tuned,
-    }
     rows: list[Row] = []
     for index, example in enumerate(trials[0].middle.patches):
         pairs = [(trial, trial.middle.patches[index]) for trial in trials]
-        for name, model in models.items():
+        for name, model in _MODELS.items():
             own = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
             kept = [supported(found, trial, model(trial, patch)) for trial, patch in pairs]
-            rows.append(_effect(name, own, group=f"{example.task.name}: patched task", family=name))
-            rows.append(_effect(name, kept, group=f"{example.task.name}: supported tasks", family=name))
+            rows.append(seeds_row(own, label=name, group=f"{example.task.name}: patched task", family=name))
+            rows.append(seeds_row(kept, label=name, group=f"{example.task.name}: supported tasks", family=name))
     return interval_plot(
         rows,
         name="singles",
@@ -100,7 +86,7 @@ def _singles(trials: Sequence[Trial], results: Results) -> Figure:
         x_title="Top-1 accuracy",
         unit="share",
         reference=None,
-        families=list(models),
+        families=list(_MODELS),
     )
 
 
@@ -116,14 +102,14 @@ def _several(trials: Sequence[Trial], results: Results) -> Figure:
     ):
         for name, model in models.items():
             values = [accuracy(trial, model(trial)) for trial in trials]
-            rows.append(_effect(name, values, group=group, family=name))
+            rows.append(seeds_row(values, label=name, group=group, family=name))
     specialists = [
         sum(found.measurement(patch.tuned, patch.task.test).value for patch in trial.middle.patches)
         / len(trial.middle.patches)
         for trial in trials
     ]
     name = "each task's own tuned model"
-    rows.append(_effect(name, specialists, group="mean over the patched tasks", family=name))
+    rows.append(seeds_row(specialists, label=name, group="mean over the patched tasks", family=name))
     return interval_plot(
         rows,
         name="several",
@@ -139,17 +125,12 @@ def _several(trials: Sequence[Trial], results: Results) -> Figure:
 
 def _transfer(trials: Sequence[Trial], results: Results) -> Figure:
     found = Accuracies(results)
-    models: Mapping[str, Callable[[Trial, Patch], Step]] = {
-        "start": lambda trial, _: trial.middle.base,
-        "patched": lambda _, patch: patch.edit,
-        "fine-tuned": lambda _, patch: patch.tuned,
-    }
     rows: list[Row] = []
     for index, example in enumerate(trials[0].transfers):
-        for name, model in models.items():
+        for name, model in _MODELS.items():
             pairs = [(trial, trial.transfers[index]) for trial in trials]
             values = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
-            rows.append(_effect(name, values, group=example.task.name, family=name))
+            rows.append(seeds_row(values, label=name, group=example.task.name, family=name))
     return interval_plot(
         rows,
         name="transfer",
@@ -159,7 +140,7 @@ def _transfer(trials: Sequence[Trial], results: Results) -> Figure:
         x_title="Top-1 accuracy",
         unit="share",
         reference=None,
-        families=list(models),
+        families=list(_MODELS),
     )
 
 
@@ -170,7 +151,9 @@ def _sizes(trials: Sequence[Trial], results: Results) -> Figure:
         "fine-tuned": lambda patch: patch.tuned,
     }
     rows = [
-        _effect(size, [lost(found, trial, trial.rungs[size], model) for trial in trials], group=name, family=name)
+        seeds_row(
+            [lost(found, trial, trial.rungs[size], model) for trial in trials], label=size, group=name, family=name
+        )
         for name, model in kinds.items()
         for size in trials[0].rungs
     ]
@@ -189,7 +172,7 @@ def _moved(trials: Sequence[Trial], results: Results) -> Figure:
     def values(rung: Callable[[Trial], Rung]) -> list[float]:
         return [moved(results, rung(trial)) for trial in trials]
 
-    rows = [_effect(size, values(lambda trial, size=size: trial.rungs[size])) for size in trials[0].rungs]
+    rows = [seeds_row(values(lambda trial, size=size: trial.rungs[size]), label=size) for size in trials[0].rungs]
     return interval_plot(
         rows,
         name="moved",
@@ -212,7 +195,7 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
         for measure, value in _measures(results).items():
             for name in names:
                 values = [value(attack(trial), trial.reading.models()[name]) for trial in trials]
-                rows.append(_effect(name, values, group=f"{place}: {measure}", family=name))
+                rows.append(seeds_row(values, label=name, group=f"{place}: {measure}", family=name))
     return interval_plot(
         rows,
         name="words",
@@ -233,7 +216,7 @@ def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]
     return {
         "no words": lambda attack, model: found.measurement(model, attack.clean).value,
         "wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
-        "word believed": lambda attack, model: words_said(results, attack, model),
+        "word believed": lambda attack, model: words_said(found, attack, model),
     }
 
 
@@ -250,11 +233,11 @@ def _sheet(trials: Sequence[Trial], results: Results) -> Figure:
 def _pictures(trial: Trial, results: Results) -> Iterator[Row]:
     import numpy as np
 
-    attack = trial.reading.own
+    attack, found = trial.reading.own, Accuracies(results)
     pictures = np.load(results.store.path(attack.attacked) / "images.npy")
     written = words_written(results, attack)
     for name, model in (("before", trial.reading.base), ("patched", trial.reading.repaired.edit)):
-        answers = [(*pair, word) for pair, word in zip(said(results, model, attack.attacked), written, strict=True)]
+        answers = [(*pair, word) for pair, word in zip(said(found, model, attack.attacked), written, strict=True)]
         for outcome, fits in _OUTCOMES.items():
             rows = [row for row, answer in enumerate(answers) if fits(*answer)]
             share = wilson(len(rows), len(answers))
@@ -263,19 +246,10 @@ def _pictures(trial: Trial, results: Results) -> Iterator[Row]:
                 label, answer, word = answers[row]
                 text = f"shows: {label}; written: {word}; said: {answer}"
                 section = f"{name}: {outcome}"
-                yield {"image": _data_uri(pictures[row]), "label": text, "section": section, "metric": "share", **score}
-
-
-def _data_uri(picture: Any) -> str:
-    from io import BytesIO
-
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
-
-
-def _effect(label: str, values: Sequence[float], **more: Any) -> Row:
-    found = mean_t(values)
-    return {"label": label, "value": found.estimate, "low": found.low, "high": found.high, "n": len(values), **more}
+                yield {
+                    "image": png_uri(png_of(pictures[row])),
+                    "label": text,
+                    "section": section,
+                    "metric": "share",
+                    **score,
+                }

@@ -151,7 +151,7 @@ def trial(seed: int, settings: Settings) -> Trial:
         rungs=rungs,
         middle=middle,
         several=_several(middle, seed, settings, control),
-        transfers=tuple(_patch(middle.base, task, seed, settings, control) for task in _halved_tasks(seed)),
+        transfers=tuple(_patch(middle.base, task, seed, settings, control) for task in tasks(seed, halved=True)),
         reading=_reading(middle.base, seed, settings),
     )
 
@@ -160,20 +160,30 @@ def _supported(part: Part, seed: int) -> tuple[Step, ...]:
     return tuple(drawn_task(group, part, seed) for group in SUPPORTED)
 
 
-def tasks(seed: int) -> tuple[Task, ...]:
-    """What models are patched for: two groups of things in unseen styles, and things without colour."""
+def tasks(seed: int, *, halved: bool = False) -> tuple[Task, ...]:
+    """What models are patched for: two groups of things in unseen styles, and things without colour.
+
+    When `halved`, training and validation show half of the classes and the test shows the other half.
+    """
+    shown, tested = (0, 1) if halved else (None, None)
 
     def group(name: str, key: str) -> Task:
-        train, validation, test = (drawn_task(key, part, seed) for part in ("train", "validation", "test"))
-        return Task(name=name, train=train, validation=validation, test=test)
+        train, validation = (drawn_task(key, part, seed, half=shown) for part in ("train", "validation"))
+        return Task(name=name, train=train, validation=validation, test=drawn_task(key, "test", seed, half=tested))
 
-    lines = Task(
+    return group("food", "food-drink"), group("faces", "smileys-emotion"), _line_task(seed, halved)
+
+
+def _line_task(seed: int, halved: bool) -> Task:
+    """Where the classes are halved, both styles test; else things are, and the second style validates on the others."""
+    own, other = LINE_STYLES[:1], LINE_STYLES[1:]
+    kind: Literal["classes", "things"] = "classes" if halved else "things"
+    return Task(
         name=LINES,
-        train=_lines(LINE_STYLES[:1], seed, 0, "things"),
-        validation=_lines(LINE_STYLES[1:], seed, 1, "things"),
-        test=_lines(LINE_STYLES[:1], seed, 1, "things"),
+        train=_lines(own, seed, 0, kind),
+        validation=_lines(other, seed, 0 if halved else 1, kind),
+        test=_lines(LINE_STYLES if halved else own, seed, 1, kind),
     )
-    return group("food", "food-drink"), group("faces", "smileys-emotion"), lines
 
 
 def _lines(styles: tuple[str, ...], seed: int, half: Half, halved: Literal["classes", "things"]) -> DrawnTask:
@@ -181,22 +191,6 @@ def _lines(styles: tuple[str, ...], seed: int, half: Half, halved: Literal["clas
     return DrawnTask(
         drawings=drawings, groups=LINE_GROUPS, part="all", least=1, half=half, halved=halved, split_seed=seed
     )
-
-
-def _halved_tasks(seed: int) -> tuple[Task, ...]:
-    """The same tasks, trained and validated on half of the classes and tested on the other."""
-
-    def group(name: str, key: str) -> Task:
-        train, validation = (drawn_task(key, part, seed, half=0) for part in ("train", "validation"))
-        return Task(name=name, train=train, validation=validation, test=drawn_task(key, "test", seed, half=1))
-
-    lines = Task(
-        name=LINES,
-        train=_lines(LINE_STYLES[:1], seed, 0, "classes"),
-        validation=_lines(LINE_STYLES[1:], seed, 0, "classes"),
-        test=_lines(LINE_STYLES, seed, 1, "classes"),
-    )
-    return group("food", "food-drink"), group("faces", "smileys-emotion"), lines
 
 
 def _tuned(model: Step, data: tuple[Step, ...], seed: int, settings: Settings) -> Finetune:

@@ -1,6 +1,5 @@
 """The quickstart: a small but whole robustness study on real drawings, in minutes on two cores."""
 
-from base64 import b64encode
 from collections.abc import Iterable
 from itertools import product
 from statistics import fmean
@@ -8,7 +7,7 @@ from typing import Any
 
 from surefoot.adapt import Pretrain
 from surefoot.core import Claim, Figure, Results, Study, SurefootError, Verdict, verdict_above
-from surefoot.data import STYLES, ClassificationSet, Drawings, TrainingPairs, sample_pictures
+from surefoot.data import STYLES, ClassificationSet, Drawings, TrainingPairs, png_uri, sample_pictures
 from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter, scaling_curve
 from surefoot.laws import AVERAGE, ScalingFit, ShiftFit
 from surefoot.stats import Interval, wilson
@@ -320,9 +319,8 @@ def _sheet(results: Results) -> Figure:
     for style, one in scores.items():
         directory = results.store.path(_test_set(style))
         for label, picture in sample_pictures(directory, 12, seed=1):
-            image = f"data:image/png;base64,{b64encode(picture).decode()}"
             score = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
-            rows.append({"image": image, "label": label, "section": STYLES[style].title, **score})
+            rows.append({"image": png_uri(picture), "label": label, "section": STYLES[style].title, **score})
     mean = fmean(one.value for one in scores.values())
     return contact_sheet(
         rows,

@@ -1,14 +1,13 @@
 """Output in several files with an index, as Hugging Face writes them."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, write_text
 from surefoot.weights._engine import Plan, Progress, identity, write
 from surefoot.weights._journal import Row, record, resume, sync_folder
 
@@ -89,10 +88,5 @@ def _bound(provenance: Provenance, part: Plan) -> Callable[[int, list[Row]], Map
 
 def _write_index(folder: Path, places: Mapping[str, str], total: int) -> None:
     text = json.dumps({"metadata": {"total_size": total}, "weight_map": places}, indent=2, sort_keys=True) + "\n"
-    partial = folder / f"{INDEX}.part"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / INDEX)
+    write_text(folder / INDEX, text)
     sync_folder(folder)
