@@ -189,3 +189,26 @@ def test_outer_steps_that_lead_nowhere_are_refused(
         made(replace(OuterStep(previous=start, workers=workers), **wrong))
     with pytest.raises(SurefootError, match="at least one model"):
         made(Average(models=()))
+
+
+def test_with_its_moments_a_part_goes_on_as_if_it_had_not_been_cut(made: Made, start: Pretrain) -> None:
+    """To the bit: weights, moments, data and rates are all that a step depends on."""
+    whole = Finetune(model=start, data=(WARM,), samples=64, batch=8, learning_rate=2e-3, keep_moments=True)
+    first = replace(whole, samples=40, whole_steps=8)
+    second = replace(first, model=first, samples=24, first_step=5, moments=first)
+    for file in ("model.safetensors", "moments.safetensors"):
+        assert_equal(weights(made, second, file), weights(made, whole, file))
+    anew = replace(second, moments=None)
+    assert any(value.tobytes() != weights(made, whole)[name].tobytes() for name, value in weights(made, anew).items())
+
+
+def test_moments_that_are_not_there_or_of_other_parameters_are_refused(
+    made: Made, start: Pretrain, workers: tuple[Finetune, ...]
+) -> None:
+    with pytest.raises(SurefootError, match="keep_moments=True"):
+        made(replace(workers[0], moments=workers[1]))
+    few = Finetune(model=start, data=(WARM,), samples=8, batch=8, trained=("visual.attnpool.*",), keep_moments=True)
+    with pytest.raises(SurefootError, match="of other parameters"):
+        made(replace(workers[0], moments=few))
+    with pytest.raises(SurefootError, match="of other parameters"):
+        made(replace(few, moments=replace(workers[0], keep_moments=True), keep_moments=False))

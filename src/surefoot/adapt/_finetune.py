@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.adapt._augment import Augmentation, augmented
 from surefoot.adapt._deterministic import generator_for, reproducible, rows_of_batch
-from surefoot.adapt._loop import Schedule, adamw, last_tenth, train
+from surefoot.adapt._loop import Schedule, adamw, last_tenth, moments_of, set_moments, train
 from surefoot.adapt._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.models import LoadedModel, embed_classes, load_model, normalized, resized, save_model
 
 if TYPE_CHECKING:
     import torch
+
+MOMENTS = "moments.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Finetune(Step):
 
     A training can be cut into parts that are Steps of their own: a part goes on at step `first_step` of `whole_steps`
     steps (None: the training ends with this part), with the data and rates of those steps of the whole; `samples` are
-    the part's. The moments of the optimizer start anew in each part.
+    the part's. The moments of the optimizer start anew in each part, or go on from those of `moments`: a `Finetune` of
+    the same parameters that kept its own (`keep_moments`, in `moments.safetensors`).
 
     Measures `loss` (mean over the last tenth) and `samples`. Raises `SurefootError` for settings that fit no training,
     and a loss that diverges.
@@ -58,6 +61,8 @@ class Finetune(Step):
     shard: tuple[int, int] = (0, 1)
     first_step: int = 0
     whole_steps: int | None = None
+    moments: Step | None = None
+    keep_moments: bool = False
     seed: int = 0
     threads: int = 1
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
@@ -69,7 +74,7 @@ class Finetune(Step):
         if not self.data or not 0 <= self.shard[0] < self.shard[1]:
             raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
         with reproducible(self.threads):
-            return _finetune(self, out, load_model(inputs[self.model]), [inputs[one] for one in self.data])
+            return _finetune(self, out, inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +99,12 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     )
 
 
-def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]) -> list[Measurement]:
+def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     import torch
 
+    loaded = load_model(inputs[step.model])
     model: torch.nn.Module = loaded.model.to(memory_format=torch.channels_last)
-    sets = [read_labelled(place, loaded, step.templates) for place in places]
+    sets = [read_labelled(inputs[one], loaded, step.templates) for one in step.data]
     _choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)
     schedule = Schedule(
@@ -110,16 +116,34 @@ def _finetune(step: Finetune, out: Path, loaded: LoadedModel, places: list[Path]
         whole=step.whole_steps,
     )
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
+    if step.moments:
+        set_moments(optimizer, _read_moments(inputs[step.moments]))
     loss_at, sign = classification_loss(step, loaded, sets), -1 if step.ascent else 1
     losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
     description = loaded.description
     if description is None:
         raise SurefootError("Finetune needs a model artifact with a description.")
     save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
+    if step.keep_moments:
+        _write_moments(optimizer, out)
     return [
         last_tenth([sign * loss for loss in losses]),
         Measurement(metric="samples", value=steps * step.batch, n=1),
     ]
+
+
+def _write_moments(optimizer: "torch.optim.Optimizer", out: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
+
+
+def _read_moments(place: Path) -> "dict[str, torch.Tensor]":
+    from safetensors.torch import load_file
+
+    if not (place / MOMENTS).is_file():
+        raise SurefootError("The Step in moments kept none: give it keep_moments=True.")
+    return load_file(place / MOMENTS)
 
 
 def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,12 +161,30 @@ def _save(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimize
     from safetensors.torch import save_file
 
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in moments_of(optimizer).items()}
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, temporary)
     temporary.replace(path)
+
+
+def moments_of(optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":
+    """The optimizer's state by `parameter.name`, parameters counted in its order; empty before its first step."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def set_moments(optimizer: "torch.optim.Optimizer", moments: "Mapping[str, torch.Tensor]") -> None:
+    """Go on with what `moments_of` gave for an optimizer of the same parameters. Raises `SurefootError` for others."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, Any] = {}
+    for name, value in moments.items():
+        index, key = name.split(".", 1)
+        own = parameters[int(index)] if int(index) < len(parameters) else None
+        if own is None or (value.ndim and value.shape != own.shape):
+            raise SurefootError(f"Moment {name} fits no parameter here: they are of a training of other parameters.")
+        state.setdefault(int(index), {})[key] = _laid_out_like(own, value)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _restore(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> list[float]:
@@ -180,13 +198,8 @@ def _restore(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optim
     tensors = load_file(path)
     losses: list[float] = tensors.pop("losses").tolist()
     model.load_state_dict({name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")})
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, Any] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], value)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    prefix = "optimizer."
+    set_moments(optimizer, {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)})
     return losses
 
 
