@@ -40,6 +40,11 @@ def test_every_drawing_is_in_one_part_and_every_thing_in_all(parts: dict[str, Pa
         assert {item["style"] for item in rows(parts[part])} == set(drawn)
 
 
+def test_the_rest_is_all_that_is_not_for_the_test(made: Made, parts: dict[str, Path], drawn: Drawn) -> None:
+    rest = made(DrawnTask(drawings=tuple(drawn.values()), groups=("food-drink",), part="rest", least=3))
+    assert sorted(rows(rest, "ids")) == sorted(rows(parts["train"], "ids") + rows(parts["validation"], "ids"))
+
+
 def test_labels_are_the_kinds_of_the_things_shown(parts: dict[str, Path], drawn: Drawn) -> None:
     place = parts["train"]
     keys, labels, items = rows(place, "class_keys"), np.load(place / "labels.npy"), rows(place)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
@@ -11,9 +12,11 @@ from surefoot.stats import (
     bootstrap,
     clopper_pearson,
     clopper_pearson_bounds,
+    mean_crossed,
     mean_t,
     quantile_bounds,
     resample_counts,
+    t_quantile,
     wilson,
     wilson_bounds,
 )
@@ -130,3 +133,43 @@ def test_wrong_arguments_say_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="9 labels for 10 values"):
         resample_counts(10, 3, seed=0, clusters=np.arange(9))
     assert str(Interval(0.5, 0.25, 0.75)) == "0.5 [0.25, 0.75]"
+
+
+def test_a_crossed_mean_has_the_error_of_a_mixed_model_of_statsmodels() -> None:
+    """The ANOVA and the likelihood estimators agree in a balanced layout whose components are positive."""
+    import pandas as pd
+
+    generator = np.random.default_rng(4)
+    rows, columns = 6, 40
+    values = generator.normal(size=(rows, 1)) + generator.normal(size=columns) + generator.normal(size=(rows, columns))
+    frame = pd.DataFrame(
+        {"y": values.ravel(), "row": np.repeat(range(rows), columns), "column": np.tile(range(columns), rows)}
+    )
+    parts = {"row": "0 + C(row)", "column": "0 + C(column)"}
+    fitted = sm.MixedLM.from_formula("y ~ 1", frame, groups=np.ones(len(frame)), vc_formula=parts).fit(reml=True)
+    ours = mean_crossed(values)
+    assert ours.estimate == pytest.approx(values.mean())
+    components = dict(zip(fitted.model.exog_vc.names, fitted.vcomp, strict=True))
+    rest = fitted.scale
+    squares = np.array([columns * components["row"] + rest, rows * components["column"] + rest, rest])
+    variance = squares @ [1, 1, -1]
+    free = variance**2 / (squares**2 / [rows - 1, columns - 1, (rows - 1) * (columns - 1)]).sum()
+    half = t_quantile(0.95, free) * (variance / values.size) ** 0.5
+    assert (ours.high - ours.low) / 2 == pytest.approx(half, rel=1e-3)
+
+
+@pytest.mark.parametrize(("of_rows", "of_columns"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.3, 3.0)])
+def test_a_crossed_mean_covers_where_either_side_varies(of_rows: float, of_columns: float) -> None:
+    generator = np.random.default_rng(5)
+    hits = 0
+    for _ in range(400):
+        table = of_rows * generator.normal(size=(5, 1)) + of_columns * generator.normal(size=60)
+        hits += 0.0 in mean_crossed(table + generator.normal(size=(5, 60)))
+    assert hits / 400 > 0.93
+
+
+def test_a_crossed_mean_needs_two_of_each() -> None:
+    with pytest.raises(ValueError, match="two of each"):
+        mean_crossed([[1.0, 2.0]])
+    constant = mean_crossed(np.full((3, 4), 0.5))
+    assert (constant.estimate, constant.low, constant.high) == (0.5, 0.5, 0.5)

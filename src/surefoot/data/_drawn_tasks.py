@@ -14,7 +14,7 @@ from surefoot.data._split import shuffled
 from surefoot.data._styles import EMOJIBASE
 
 Item = dict[str, Any]
-Part = Literal["train", "validation", "test", "all"]
+Part = Literal["train", "validation", "test", "rest", "all"]
 GROUPS = (
     "smileys-emotion",
     "people-body",
@@ -33,7 +33,8 @@ class DrawnTask(Step):
     """Drawings of the things of some groups, split drawing by drawing.
 
     Of each thing that at least `least` of the styles draw, one drawing is for "test", one for "validation" and the
-    others are for "train", by `split_seed`; "all" takes every drawing. `labels` are the kinds of things ("subgroup",
+    others are for "train", by `split_seed`; "rest" takes all but those for test, where nothing is to be chosen, and
+    "all" takes every drawing. `labels` are the kinds of things ("subgroup",
     such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of what is
     `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants
     (skin tones, genders) are left out. Styles of one designer resemble each other (see `STYLES`): take one of each, or
@@ -128,4 +129,4 @@ def _part(rows: list[Row], items: list[list[Item]], step: DrawnTask) -> list[Row
         return rows
     names = {"{style}:{name}".format(**items[source][index]): (source, index) for source, index in rows}
     order = [names[name] for name in shuffled(names, step.split_seed)]
-    return {"test": order[:1], "validation": order[1:2], "train": order[2:]}[step.part]
+    return {"test": order[:1], "validation": order[1:2], "train": order[2:], "rest": order[1:]}[step.part]

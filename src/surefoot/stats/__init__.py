@@ -34,6 +34,7 @@ from surefoot.stats._intervals import Interval as Interval
 from surefoot.stats._intervals import bootstrap as bootstrap
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson
 from surefoot.stats._intervals import clopper_pearson_bounds as clopper_pearson_bounds
+from surefoot.stats._intervals import mean_crossed as mean_crossed
 from surefoot.stats._intervals import mean_t as mean_t
 from surefoot.stats._intervals import quantile_bounds as quantile_bounds
 from surefoot.stats._intervals import resample_counts as resample_counts

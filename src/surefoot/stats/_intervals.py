@@ -80,6 +80,30 @@ def mean_t(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, level=level)
 
 
+def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean of `values` (rows, columns) where both are samples: runs by examples, every run on every example.
+
+    Student's interval with the error of a two-way random layout without repeats, (MS_rows + MS_columns - MS_rest) / n,
+    and Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, chapter 4); never
+    below what rows or columns alone would give. Raises ValueError for fewer than two rows or columns.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
+        raise ValueError(f"a crossed mean needs finite values (rows, columns), two of each at least: {table.shape}")
+    runs, examples = table.shape
+    mean, by_row, by_column = float(table.mean()), table.mean(axis=1), table.mean(axis=0)
+    rest = table - by_row[:, None] - by_column + mean
+    free = np.array([runs - 1, examples - 1, (runs - 1) * (examples - 1)])
+    sums = np.array([examples * ((by_row - mean) ** 2).sum(), runs * ((by_column - mean) ** 2).sum(), (rest**2).sum()])
+    squares = sums / free
+    variance = squares @ [1, 1, -1]
+    uncertain = variance**2 / (squares**2 / free).sum() if variance > 0 else 0.0
+    if variance < squares[:2].max():
+        variance, uncertain = squares[:2].max(), free[int(squares[:2].argmax())]
+    half = t_quantile(level, uncertain) * float(variance / table.size) ** 0.5 if variance > 0 else 0.0
+    return Interval(mean, mean - half, mean + half, level=level)
+
+
 def t_quantile(level: float, degrees_of_freedom: float) -> float:
     """Half width, in standard errors, of a two-sided t interval of that level."""
     return float(stdtrit(degrees_of_freedom, 0.5 + _checked_level(level) / 2))
