@@ -116,6 +116,82 @@ def test_a_file_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path) 
         made(file_table(path, label="y", sensitive=("g",)), Store(tmp_path))
 
 
+FAULTS: list[tuple[str, bytes, str]] = [
+    ("empty.csv", b"", "is empty"),
+    ("header.csv", b"y,g,x\n", "no rows with a label|must have two values"),
+    ("latin.csv", b"y,g,x\n" + "1,a,Zürich\n0,b,Köln\n".encode("latin-1") * 9, "not UTF-8 text"),
+    ("wide.csv", "y,g,x\n1,a,2\n0,b,3\n".encode("utf-16"), "not UTF-8 text"),
+    ("ragged.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 9 + b"1,a,2,more,still\n", "first line was not taken for names"),
+    ("one.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 900 + b"1,a,2,more,still\n", "cannot be split into columns"),
+    ("bytes.csv", np.random.default_rng(0).bytes(50_000), "cannot be read"),
+    ("bytes.parquet", b"PAR1" + np.random.default_rng(0).bytes(5000), "cannot be read"),
+    ("bytes.arrow", np.random.default_rng(0).bytes(5000), "not an Arrow"),
+    ("ours.csv", b"y,g,g__group\n" + b"1,a,2\n0,b,3\n" * 9, "'g__group', a name that is kept"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FAULTS, ids=[name for name, *_ in FAULTS])
+def test_a_faulty_file_is_named_in_one_sentence(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SurefootError, match=message) as caught:
+        made(file_table(tmp_path / name, label="y", sensitive=("g",)), Store(tmp_path))
+    assert len(str(caught.value)) < 250 + len(str(tmp_path))
+
+
+def test_values_are_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{('yes', 'no')[row % 2]},F,{('Rome', 'Oslo')[row % 3 == 0]},{row}\n" for row in range(40))
+    path.write_text("y,sex,city,x\n" + rows, encoding="utf-8")
+    step = file_table(path, label="y", sensitive=("sex", "city", "sex"), positive="no")
+    assert step.sensitive == ("sex", "city")
+    made(step, Store(tmp_path))
+    table = open_table(Store(tmp_path).path(step))
+    assert table.group_names == ("sex F, city Oslo", "sex F, city Rome")
+    assert_array_equal(table.labels, [row % 2 for row in range(40)])
+    with pytest.raises(SurefootError, match="label y cannot be a sensitive column"):
+        file_table(path, label="y", sensitive=("y",))
+
+
+def test_a_number_with_a_few_words_or_no_end_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    words = {3: "none given", 4: "inf"}
+    rows = "".join(f"{row % 2},{row % 2},{words.get(row, row / 2)},{row}e300,{row}\n" for row in range(60))
+    path.write_text("y,g,wage,large,wage\n" + rows, encoding="utf-8")
+    step = file_table(path, label="y", sensitive=("g",))
+    made(step, Store(tmp_path))
+    table = open_table(Store(tmp_path).path(step))
+    by_name = {column.name: values for column, values in zip(table.columns, table.values, strict=True)}
+    assert_array_equal(np.flatnonzero(np.isnan(by_name["wage"])), [3, 4])
+    assert_allclose(np.delete(by_name["wage"], [3, 4])[-1], 29.5)
+    assert np.isfinite(by_name["large"]).sum() == 1
+    notes = " ".join(table.notes)
+    for said in ("2 of its 60 values are none", "large: 59 values are infinite", "wage stands twice"):
+        assert said in notes
+
+
+def test_the_answer_that_counts_may_be_one_of_many(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"town {row % 30:02d},{row % 2},{row % 7}\n" for row in range(300))
+    path.write_text("y,g,x\n" + rows, encoding="utf-8")
+    step = file_table(path, label="y", sensitive=("g",), positive="town 29")
+    made(step, Store(tmp_path))
+    assert open_table(Store(tmp_path).path(step)).labels.sum() == 10
+
+
+def test_a_stream_of_arrow_is_read_as_a_file_is(tmp_path: Path) -> None:
+    arrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
+    table = arrow.table({"y": [0, 1] * 30, "g": ["a", "a", "b"] * 20, "x": list(range(60))})
+    read = []
+    for name, begin in (("file.arrow", ipc.new_file), ("stream.arrow", ipc.new_stream)):
+        with begin(tmp_path / name, table.schema) as writer:
+            writer.write_table(table, max_chunksize=7)
+        step = file_table(tmp_path / name, label="y", sensitive=("g",))
+        made(step, Store(tmp_path))
+        read.append(open_table(Store(tmp_path).path(step)).values)
+    assert_array_equal(read[0], read[1])
+    assert_array_equal(read[0][1], range(60))
+
+
 def test_a_changed_file_is_another_step(tmp_path: Path) -> None:
     path = write(tmp_path / "people.csv")
     step = file_table(path, label="hired", sensitive=("sex",))

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.data._source import sha256_of
+from surefoot.data._tabular_file import SUFFIXES, check_column, columns_of_file, load_file, repeated_names
 from surefoot.data._tabular_raw import RawTable
 from surefoot.data._tabular_read import database, described, quote, write_arrays
 from surefoot.data._tabular_recipes import RECIPES, Recipe, two_sides
@@ -17,8 +18,6 @@ from surefoot.data._tabular_recipes import RECIPES, Recipe, two_sides
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".arrow", ".feather")
-_MISSING = "['', '?', 'NA', 'N/A', 'NaN', 'nan', 'NULL', 'null', 'None']"
 _YES = ("1", "1.0", "true", "yes", "y", "t", "positive")
 
 
@@ -56,8 +55,11 @@ class FileTable(Step):
     `label` names the column to predict and `positive` its value that counts as yes (left out: 1, true, yes, or the
     last of its two values in order); rows without a label are left out. `sensitive` name the columns whose
     intersections are the groups; a number with more than ten values is cut at its median. `drop` names columns that
-    are not features, `categorical` columns whose numbers are codes.
+    are not features, `categorical` columns whose numbers are codes. A CSV's values are as they are written: an answer
+    of `yes` is 'yes'.
     """
+
+    version: ClassVar[int] = 2
 
     path: str
     sha256: str
@@ -76,6 +78,7 @@ class FileTable(Step):
             names = load_file(connection, Path(self.path))
             for column in (self.label, *self.sensitive, *self.drop, *self.categorical):
                 check_column(column, names, self.path)
+            notes += repeated_names(connection, Path(self.path), names)
             self._select(connection, notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
@@ -95,15 +98,25 @@ Table = PublicTable | FileTable | RawTable
 
 
 def file_table(path: Path, *, label: str, sensitive: tuple[str, ...], **options: Any) -> FileTable:
-    """The Step of a user's file, with its digest. Raises when the file is not there or of an unknown kind."""
+    """The Step of a user's file, with its digest; a sensitive column named twice counts once.
+
+    Raises `SurefootError` when the file is not there, empty or of an unknown kind, or has no such columns: all that can
+    be seen without reading the whole of it.
+    """
     if not path.is_file():
         raise SurefootError(f"There is no file {path}.")
     if path.suffix.lower() not in SUFFIXES:
         raise SurefootError(f"{path} is of an unknown kind: its name must end in one of {', '.join(SUFFIXES)}.")
-    if not sensitive:
+    groups = tuple(dict.fromkeys(sensitive))
+    if not groups:
         raise SurefootError("Name at least one sensitive column: its values are the groups.")
+    if label in groups:
+        raise SurefootError(f"The label {label} cannot be a sensitive column: each group would have one answer.")
+    names = columns_of_file(path)
+    for column in (label, *groups, *options.get("drop", ()), *options.get("categorical", ())):
+        check_column(column, names, str(path))
     absolute = path.resolve()
-    return FileTable(path=str(absolute), sha256=sha256_of(absolute), label=label, sensitive=sensitive, **options)
+    return FileTable(path=str(absolute), sha256=sha256_of(absolute), label=label, sensitive=groups, **options)
 
 
 def recipe_of(name: str) -> Recipe:
@@ -115,35 +128,6 @@ def recipe_of(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def load_file(connection: DuckDBPyConnection, path: Path) -> list[str]:
-    """Read a CSV, Parquet or Arrow file into the DuckDB table `raw`; returns the names of its columns."""
-    import duckdb
-
-    try:
-        if path.suffix.lower() in (".arrow", ".feather"):
-            _load_arrow(connection, path)
-        else:
-            readers = {".parquet": "read_parquet(?)"}
-            csv = f"read_csv(?, sample_size=-1, nullstr={_MISSING})"
-            reader = readers.get(path.suffix.lower(), csv)
-            connection.execute(f"CREATE TABLE raw AS SELECT * FROM {reader}", [str(path)])
-    except duckdb.Error as error:
-        raise SurefootError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    return [name for name, *_ in connection.execute("DESCRIBE raw").fetchall()]
-
-
-def _load_arrow(connection: DuckDBPyConnection, path: Path) -> None:
-    from pyarrow import ArrowInvalid, dataset
-
-    try:
-        arrow = dataset.dataset(path, format="ipc")
-        connection.register("arrow_file", arrow)
-        connection.execute("CREATE TABLE raw AS SELECT * FROM arrow_file")
-        connection.unregister("arrow_file")
-    except ArrowInvalid as error:
-        raise SurefootError(f"{path} is not an Arrow (Feather) file: {error}") from error
-
-
 def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, notes: list[str]) -> str:
     quoted = quote(label)
     found = connection.execute(
@@ -151,7 +135,7 @@ def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, 
     ).fetchall()
     values = [value for value, _ in found]
     shown = ", ".join(values[:8]) + (" ..." if len(values) > 8 else "")
-    if positive and positive not in values:
+    if positive and not _has(connection, quoted, positive):
         raise SurefootError(f"No row has {label} = '{positive}'. Its values: {shown}.")
     if not positive and len(values) != 2:
         raise SurefootError(
@@ -168,9 +152,5 @@ def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, 
     return f"({quoted}::VARCHAR = '{literal}')"
 
 
-def check_column(column: str, names: list[str], path: str) -> None:
-    """Raise, with a hint, when a file has no such column."""
-    if column not in names:
-        near = get_close_matches(column, names, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names[:30])}."
-        raise SurefootError(f"{path} has no column '{column}'. {hint}")
+def _has(connection: DuckDBPyConnection, quoted: str, value: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM raw WHERE {quoted}::VARCHAR = ? LIMIT 1", [value]).fetchone() is not None

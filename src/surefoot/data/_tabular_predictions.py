@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.data._tabular import check_column, load_file
+from surefoot.data._tabular_file import check_column, load_file
 from surefoot.data._tabular_read import database, group_rows, quote
 
 Predictions = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint16], tuple[str, ...], list[str]]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "1GB"
 MOST_GROUPS = 64
 MOST_LEVELS = 5000
+_FEW = 10
+_WORDS_AMONG_NUMBERS = 0.1
 _NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "REAL", "BOOLEAN")
 _TIMES = ("DATE", "TIMESTAMP")
 
@@ -95,7 +97,7 @@ def write_arrays(
         raise SurefootError("No feature is left: every column is constant, an identifier, the label or a group.")
     values = np.lib.format.open_memmap(out / "values.npy", "w+", np.float32, (len(columns), rows))
     for place, column in enumerate(columns):
-        values[place] = _read(connection, column, kinds[column.name])
+        values[place] = _read(connection, column, kinds[column.name], notes)
     del values
     names, codes = group_rows(connection, sensitive, notes)
     np.save(out / "groups.npy", codes)
@@ -131,6 +133,8 @@ def _column(
         return Column(name=name)
     if name not in categorical and any(mark in kind for mark in _NUMBERS):
         return Column(name=name)
+    if name not in categorical and distinct > _FEW and _is_number_with_words(connection, name, present, notes):
+        return Column(name=name)
     if distinct > MOST_LEVELS or (distinct > 50 and distinct > 0.5 * present):
         notes.append(f"Column {name} has {distinct} different texts in {rows} rows (an identifier?) and was left out.")
         return None
@@ -140,14 +144,41 @@ def _column(
     return Column(name=name, levels=tuple(level for (level,) in counted))
 
 
-def _read(connection: DuckDBPyConnection, column: Column, kind: str) -> NDArray[np.float32]:
+def _is_number_with_words(connection: DuckDBPyConnection, name: str, present: int, notes: list[str]) -> bool:
+    """Whether nearly all texts of a column are finite numbers: an 'inf' or 'none given' makes no category of a wage."""
+    finite = f"coalesce(isfinite(TRY_CAST({quote(name)} AS DOUBLE)), false)"
+    found = connection.execute(
+        f"SELECT count({quote(name)}::VARCHAR), min({quote(name)}::VARCHAR) FROM features WHERE NOT {finite}"
+    ).fetchone() or (0, "")
+    if not 0 < found[0] <= _WORDS_AMONG_NUMBERS * present:
+        return False
+    notes.append(
+        f"Column {name} is read as a number: {found[0]} of its {present} values are none, such as '{found[1]}', and "
+        "count as missing (to keep them, name the column as categorical)."
+    )
+    return True
+
+
+def _read(connection: DuckDBPyConnection, column: Column, kind: str, notes: list[str]) -> NDArray[np.float32]:
     quoted = quote(column.name)
     if not column.levels:
-        value = f"epoch({quoted})" if kind.startswith(_TIMES) else quoted
-        return _plain(connection, f"{value}::DOUBLE").astype(np.float32)
+        value = f"epoch({quoted})" if kind.startswith(_TIMES) else f"TRY_CAST({quoted} AS DOUBLE)"
+        return _single(_plain(connection, f"{value}::DOUBLE"), column.name, notes)
     levels = ", ".join("'" + level.replace("'", "''") + "'" for level in column.levels)
     connection.execute(f"CREATE OR REPLACE TYPE levels__ AS ENUM ({levels})")
     return _plain(connection, f"enum_code({quoted}::VARCHAR::levels__)::DOUBLE").astype(np.float32)
+
+
+def _single(values: NDArray[np.float64], name: str, notes: list[str]) -> NDArray[np.float32]:
+    """Single precision; what is infinite there is missing, and said: it has no mean."""
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    beyond = np.isinf(found)
+    # A text such as 'inf' was counted when the column was taken for a number.
+    if beyond.any() and not any(note.startswith(f"Column {name} is read as a number") for note in notes):
+        notes.append(f"Column {name}: {int(beyond.sum())} values are infinite or beyond 3.4e38, and count as missing.")
+    found[beyond] = np.nan
+    return found
 
 
 def _plain(connection: DuckDBPyConnection, expression: str) -> NDArray[Any]:
@@ -161,6 +192,7 @@ def group_rows(
 ) -> tuple[list[str], NDArray[np.uint16]]:
     """The intersections of the sensitive attributes that occur, in a fixed order, and each row's."""
     sides = [_side(connection, name, notes) for name in sensitive]
+    shown = ", ".join(name.removesuffix("__sensitive").removesuffix("__group") for name in sensitive)
     joined = " || ', ' || ".join(sides)
     names = [name for (name,) in connection.execute(f"SELECT DISTINCT {joined} FROM features ORDER BY 1").fetchall()]
     if len(names) < 2:
@@ -169,7 +201,7 @@ def group_rows(
         )
     if len(names) > MOST_GROUPS:
         raise SurefootError(
-            f"The columns {', '.join(sensitive)} make {len(names)} groups; {MOST_GROUPS} are the most. Choose fewer "
+            f"The columns {shown} make {len(names)} groups; {MOST_GROUPS} are the most. Choose fewer "
             "columns, or columns with fewer values."
         )
     levels = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
@@ -186,7 +218,7 @@ def _side(connection: DuckDBPyConnection, name: str, notes: list[str]) -> str:
     label = name.removesuffix("__sensitive").removesuffix("__group").replace("'", "''")
     if missing:
         notes.append(f"{missing} rows have no {label}: they are a side of their own.")
-    if distinct > 10 and any(mark in kind for mark in _NUMBERS):
+    if distinct > _FEW and any(mark in kind for mark in _NUMBERS):
         (middle,) = connection.execute(f"SELECT median({quoted}) FROM features").fetchone() or (0,)
         notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:g}.")
         sides = f"CASE WHEN {quoted} > {middle} THEN '{label} > {middle:g}' ELSE '{label} <= {middle:g}' END"
