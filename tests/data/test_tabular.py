@@ -122,7 +122,7 @@ FAULTS: list[tuple[str, bytes, str]] = [
     ("latin.csv", b"y,g,x\n" + "1,a,Zürich\n0,b,Köln\n".encode("latin-1") * 9, "not UTF-8 text"),
     ("wide.csv", "y,g,x\n1,a,2\n0,b,3\n".encode("utf-16"), "not UTF-8 text"),
     ("ragged.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 9 + b"1,a,2,more,still\n", "first line was not taken for names"),
-    ("one.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 900 + b"1,a,2,more,still\n", "cannot be split into columns"),
+    ("one.csv", b"y,g,x\n" + b"1,1,2\n" * 600 + b"1,1,2,3,4\n" + b"0,0,3\n" * 600, "cannot be split into columns"),
     ("bytes.csv", np.random.default_rng(0).bytes(50_000), "cannot be read"),
     ("bytes.parquet", b"PAR1" + np.random.default_rng(0).bytes(5000), "cannot be read"),
     ("bytes.arrow", np.random.default_rng(0).bytes(5000), "not an Arrow"),
