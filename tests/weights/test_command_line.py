@@ -117,7 +117,7 @@ def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.Ca
         ("merge_method: ties", "needs base_model"),
         ("merge_method: linear", "either models or slices"),
         ("{merge_method: linear, models: [], }", "not empty"),
-        ("{merge_method: linear, models: [{model: a.safetensors}]}", "'weight' must be a number"),
+        ("{merge_method: linear, models: [{model: a.safetensors}]}", "'weight' is missing"),
         ("{merge_method: linear, tokenizer_source: union, models: [{model: a.safetensors}]}", "vocabularies"),
         ("{merge_method: linear, chat_template: x, models: [{model: a.safetensors}]}", "take the key out"),
         ("{merge_method: linear, model: [{model: a.safetensors}]}", "'model', which is not understood: it has"),

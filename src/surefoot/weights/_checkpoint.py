@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._numbers import Bytes, decode
-from surefoot.weights._safetensors import BYTES, Tensor, read_header
+from surefoot.weights._safetensors import BYTES, FLOATS, Tensor, read_header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,10 +177,10 @@ def _sharded(index: Path) -> Checkpoint:
         content = json.loads(index.read_text("utf-8"))
         places: dict[str, str] = content["weight_map"]
         files = sorted(set(places.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SurefootError(f"{index}: not an index of shards: {error!r}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SurefootError(f"{index}: not an index of shards: {str(error)[:120]!r}") from None
     for file in files:
-        if Path(file).name != file or not file.endswith(".safetensors"):
+        if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
             raise SurefootError(
                 f"{index}: shard {file!r} must be the plain name of a .safetensors file beside the index"
             )
@@ -198,10 +202,15 @@ def _pickled(path: Path, allowed: bool) -> Checkpoint:
     except ImportError:
         raise missing_module("torch") from None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to load what is refused here
+            # Files of before torch 1.6 are no archives and cannot be mapped: they are read as a whole.
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for one reason: the file is not plain tensors
-        reason = str(error).splitlines()[0][:200]
-        raise SurefootError(f"{path}: not a file of plain tensors, and nothing else is loaded: {reason}") from None
+        raise SurefootError(
+            f"{path}: not a file of plain tensors (a whole model, TorchScript or damaged: {type(error).__name__}), "
+            "and nothing else is loaded; save the model's state dict as safetensors where it was made"
+        ) from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -224,8 +233,11 @@ _OF_NUMPY = {
 def from_state(state: Mapping[str, Any], *, label: str = "memory") -> Checkpoint:
     """A checkpoint over arrays or torch tensors in memory (a state dict); contiguous ones are shared, not copied.
 
-    Raises SurefootError for a value that is not a tensor or has a type that safetensors does not know.
+    Raises SurefootError for a name that is not text, and for a value that is not a tensor, is sparse or without data,
+    or has a type that safetensors does not know.
     """
+    if wrong := [name for name in state if not isinstance(name, str)]:
+        raise SurefootError(f"{label}: tensors are named by text, not by {wrong[0]!r}")
     return Checkpoint(label=label, tensors={name: _array(name, value) for name, value in state.items()})
 
 
@@ -241,6 +253,8 @@ def _array(name: str, value: Any) -> Array:
     else:
         import torch
 
+        if value.layout != torch.strided or value.is_meta:
+            raise SurefootError(f"{name!r} is a sparse tensor or has no data; only dense tensors are held")
         flat = value.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()
     return Array(dtype=dtype, shape=shape, data=flat)
 
@@ -249,8 +263,10 @@ def _adapter(opened: Checkpoint, config: Path) -> Checkpoint:
     """LoRA (arXiv 2106.09685): a matrix changes by (alpha / r) B A; by (alpha / sqrt(r)) B A where rank-stabilised."""
     try:
         options = json.loads(config.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise SurefootError(f"{opened.label}: a LoRA adapter needs a readable {config.name} beside it") from None
+    if not isinstance(options, dict) or not isinstance(options.get("alpha_pattern") or {}, dict):
+        raise SurefootError(f"{config}: not the configuration of a LoRA adapter: a mapping is expected")
     if options.get("use_dora"):
         raise SurefootError(
             f"{config}: weight-decomposed adapters (DoRA) are not linear in their factors; merge it first"
@@ -266,18 +282,21 @@ def _adapter(opened: Checkpoint, config: Path) -> Checkpoint:
                 f"{opened.label}: {name!r} is not a LoRA factor with a partner; only A and B are merged"
             )
         module = stem.removeprefix("base_model.model.")
-        tensors[f"{module}.weight"] = _low_rank(name, tensor, opened.tensors[other], options, module)
+        alpha = _alpha(config, options, module)
+        tensors[f"{module}.weight"] = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
     return replace(opened, tensors=tensors)
 
 
-def _low_rank(name: str, first: Source, second: Source, options: Mapping[str, Any], module: str) -> LowRank:
-    down, up = load(first), load(second)
-    if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0]:
+def _low_rank(name: str, factors: tuple[Source, Source], options: Mapping[str, Any], alpha: float) -> LowRank:
+    if not all(one.dtype in FLOATS and len(one.shape) == 2 and one.size for one in factors):
+        said = ", ".join(f"{one.dtype} {list(one.shape)}" for one in factors)
+        raise SurefootError(f"{name!r}: LoRA factors are two matrices of floating-point numbers that fit, not {said}")
+    down, up = map(load, factors)
+    rank = down.shape[0]
+    if up.shape[1] != rank:
         raise SurefootError(
             f"{name!r}: LoRA factors {list(up.shape)} and {list(down.shape)} are not two matrices that fit"
         )
-    rank = down.shape[0]
-    alpha = float(_pattern(options.get("alpha_pattern"), module, options.get("lora_alpha", rank)))
     scale = alpha / (rank**0.5 if options.get("use_rslora") else rank)
     up = up * np.float32(scale)
     if options.get("fan_in_fan_out"):
@@ -285,9 +304,20 @@ def _low_rank(name: str, first: Source, second: Source, options: Mapping[str, An
     return LowRank(up=up, down=down)
 
 
-def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    fits = (value for key, value in (patterns or {}).items() if module == key or module.endswith("." + key))
-    return next(fits, default)
+def _alpha(config: Path, options: Mapping[str, Any], module: str) -> float:
+    # A key of the patterns is a regular expression for the end of a module's name, as PEFT reads it.
+    try:
+        fits = (
+            value
+            for key, value in (options.get("alpha_pattern") or {}).items()
+            if re.fullmatch(rf"(.*\.)?({key})", module)
+        )
+        value = next(fits, options.get("lora_alpha"))
+    except re.error as error:
+        raise SurefootError(f"{config}: alpha_pattern is not a regular expression: {error}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise SurefootError(f"{config}: lora_alpha must be a number, not {value!r}")
+    return float(value)
 
 
 def load(source: Source) -> np.ndarray:

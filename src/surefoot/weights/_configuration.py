@@ -12,6 +12,7 @@ from surefoot.core import SurefootError, missing_module
 from surefoot.weights._checkpoint import Checkpoint, Source, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
 from surefoot.weights._methods import METHODS, Method, parameters
+from surefoot.weights._settings import OWN, check_own, evaluated, layer_range, mapping, number, switch
 
 _TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 _KEYS = {
@@ -24,10 +25,10 @@ _REFUSED = {
     "residual_only": "take the key out; give the sources of the slice weights instead",
 }
 _FIXED = {"nuslerp_flatten": True, "nuslerp_row_wise": False, "filter_wise": False}  # the one way that is offered
-_OWN_KEYS = {"seed", "integers", "missing", "accumulate", "nonfinite", "digest"}
 _NAMES = {"lambda": "scale"}  # what Python cannot call a parameter
 _PER_MODEL_DEFAULTS = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15}
-_ACCEPTED = {"int8_mask", "rescale", "normalize"}  # of mergekit, without a meaning for some methods
+_ACCEPTED = {"int8_mask"}  # of mergekit: it chooses how mergekit works, not what comes out
+_SWITCHES = {"rescale", "normalize"}  # of mergekit: off where a method does not have them
 _BEFORE = re.compile(r"embed|wte|wpe|conv1|patch|positional|class_|ln_pre|stem")  # tensors before the first layer
 _LAYER = re.compile(r"^(.*?\b(?:layers|layer|h|blocks|block|resblocks)\.)(\d+)(\..*)$")
 _NEEDS_BASE = ("slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "breadcrumbs", "della", "model_stock")
@@ -81,17 +82,21 @@ def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
 
     Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
     gradients over the layers, filters by part of the name; the closest to the model wins), `dtype` and `out_dtype`; and
-    of our own `seed`, `missing`, `integers`, `accumulate`, `nonfinite`, `digest`. Arithmetic is in 32 bits whatever
-    `dtype` is: it only names the type of the output. Raises SurefootError naming the key that is not understood.
+    of our own `seed`, `missing`, `extra`, `integers`, `accumulate`, `nonfinite`, `digest`, `pickle`. Arithmetic is in
+    32 bits whatever `dtype` is: it only names the type of the output. Raises SurefootError naming the key or value that
+    is not understood.
     """
     content = _single_module(content)
     method = _method(content)
+    check_own(content)
     opened: dict[str, Checkpoint] = {}
     slices = _slices(content, opened)
     outer = content.get("out_dtype") or content.get("dtype")
-    if outer is not None and outer not in _TYPES:
+    if outer is not None and (not isinstance(outer, str) or outer not in _TYPES):
         raise SurefootError(f"dtype {outer!r} is unknown; one of {', '.join(_TYPES)}")
-    template = opened[content["base_model"]] if content.get("base_model") else slices[0].models[0].checkpoint
+    template = opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
+    if content.get("extra") != "drop":
+        _refuse_extra(slices, template, whole="models" in content)
     targets = _targets(slices, template) if "slices" in content else _whole(slices[0], template)
     assignments = tuple(_assignment(content, method, target, _TYPES.get(outer or "")) for target in targets)
     options = {key: content[key] for key in ("accumulate", "nonfinite", "digest") if key in content}
@@ -112,7 +117,11 @@ def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(inner, dict) or set(inner) - {"models", "slices", "parameters"}:
         raise SurefootError("modules: a module has models or slices, and parameters")
     outer = {key: value for key, value in content.items() if key != "modules"}
-    return {**outer, **inner, "parameters": {**(outer.get("parameters") or {}), **(inner.get("parameters") or {})}}
+    return {**outer, **inner, "parameters": {**_parameters(outer), **_parameters(inner)}}
+
+
+def _parameters(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(found.get("parameters"), "parameters")
 
 
 def _known_keys(found: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -137,37 +146,40 @@ def _tokenizer(content: Mapping[str, Any]) -> None:
 
 
 def _method(content: Mapping[str, Any]) -> Method:
-    _known_keys(content, _KEYS | _OWN_KEYS, "the configuration")
+    _known_keys(content, _KEYS | set(OWN), "the configuration")
     _tokenizer(content)
     name = content.get("merge_method")
     if not isinstance(name, str) or name not in METHODS:
         raise SurefootError(f"merge_method {name!r} is unknown; one of {', '.join(METHODS)}")
     if name in _NEEDS_BASE and not content.get("base_model"):
         raise SurefootError(f"merge_method {name} needs base_model")
+    base = content.get("base_model")
+    if base is not None and (not isinstance(base, str) or not base):
+        raise SurefootError(f"base_model is the path of a checkpoint, not {base!r}")
     if ("models" in content) == ("slices" in content):
         raise SurefootError("the configuration needs either models or slices")
     return METHODS[name]
 
 
-def _open(reference: Any, opened: dict[str, Checkpoint]) -> Checkpoint:
+def _open(reference: Any, opened: dict[str, Checkpoint], content: Mapping[str, Any]) -> Checkpoint:
     if not isinstance(reference, str) or not reference:
         raise SurefootError(f"a model is named by its path, not by {reference!r}")
     if reference not in opened:
         path, plus, adapter = reference.partition("+")
-        opened[reference] = open_checkpoint(adapter if plus else path)
+        opened[reference] = open_checkpoint(adapter if plus else path, pickle=bool(content.get("pickle")))
         if plus and not opened[reference].is_adapter:
             raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}")
     return opened[reference]
 
 
 def _slices(content: Mapping[str, Any], opened: dict[str, Checkpoint]) -> list[_Slice]:
-    base, outer = content.get("base_model"), content.get("parameters") or {}
+    base, outer = content.get("base_model"), _parameters(content)
     if "models" in content:
         return [_slice(_listed(content["models"], "models"), content, base, opened, (outer,))]
     found = []
     for entry in _listed(content["slices"], "slices"):
         _known_keys(entry, {"sources", "base_model", "parameters"}, "a slice")
-        settings = (entry.get("parameters") or {}, outer)
+        settings = (_parameters(entry), outer)
         sources = _listed(entry.get("sources"), "sources")
         found.append(_slice(sources, content, entry.get("base_model", base), opened, settings))
         ranges = [one.layers for one in found[-1].models]
@@ -183,12 +195,12 @@ def _slice(
     opened: dict[str, Checkpoint],
     settings: tuple[Mapping[str, Any], ...],
 ) -> _Slice:
-    models = [_model(entry, opened, base) for entry in entries]
+    models = [_model(entry, opened, content, base) for entry in entries]
     listed = next((one for one in models if one.reference == base), None)
     optional = content["merge_method"] in ("linear", "passthrough")
     if base is None or (listed is None and optional):
         return _Slice(tuple(models), False, settings)
-    first = listed or _Model(base, _open(base, opened), {}, models[0].layers)
+    first = listed or _Model(base, _open(base, opened, content), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
 
 
@@ -198,18 +210,21 @@ def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _model(entry: Mapping[str, Any], opened: dict[str, Checkpoint], base: str | None) -> _Model:
+def _model(
+    entry: Mapping[str, Any], opened: dict[str, Checkpoint], content: Mapping[str, Any], base: str | None
+) -> _Model:
     _known_keys(entry, {"model", "layer_range", "parameters"}, f"the entry of {entry.get('model')!r}")
     if "model" not in entry:
         raise SurefootError(f"an entry lacks the key model: {dict(entry)}")
     reference = entry["model"]
-    checkpoint = _open(reference, opened)
+    checkpoint = _open(reference, opened, content)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
         raise SurefootError(f"{reference}: an adapter is merged as a change of base_model; write {base}+ADAPTER")
-    layers = entry.get("layer_range")
-    if layers is not None and not (len(layers) == 2 and 0 <= layers[0] < layers[1]):
-        raise SurefootError(f"layer_range {layers} of {reference} must be [first, end)")
-    return _Model(reference, checkpoint, entry.get("parameters") or {}, tuple(layers) if layers else None)
+    layers = layer_range(entry.get("layer_range"), reference)
+    count = 1 + max((_layer(name)[1] for name in checkpoint.tensors), default=-1)
+    if layers and layers[1] > count:
+        raise SurefootError(f"layer_range {list(layers)} of {reference} ends behind its {count} layers")
+    return _Model(reference, checkpoint, _parameters(entry), layers)
 
 
 def _whole(part: _Slice, template: Checkpoint) -> Iterator[_Target]:
@@ -237,6 +252,18 @@ def _targets(slices: list[_Slice], template: Checkpoint) -> Iterator[_Target]:
                 if layer == first + offset:
                     yield _Target(part, f"{head}{position + offset}{tail}", name, share, offset)
         position += end - first
+
+
+def _refuse_extra(slices: list[_Slice], template: Checkpoint, *, whole: bool) -> None:
+    # Of a model that only gives layers, those that no slice names are left out as the slices say.
+    for model in (one for part in slices for one in part.models):
+        extra = [name for name in model.checkpoint.tensors if name not in template.tensors]
+        extra = [name for name in extra if whole or _layer(name)[1] < 0]
+        if extra:
+            raise SurefootError(
+                f"{model.reference} has {len(extra)} tensors that {template.label} lacks, first {extra[0]!r}; leave "
+                "them out with extra: drop"
+            )
 
 
 def _layer(name: str) -> tuple[str, int, str]:
@@ -282,70 +309,49 @@ def _bound(method: Method, target: _Target, models: list[_Model], content: Mappi
         if name == "has_base":
             bound[name] = target.part.has_base
         elif name == "base_weight":
-            bound[name] = _number(_setting("weight", models[0], target), "weight", models[0])
+            bound[name] = number(_setting("weight", models[0], target), "weight", models[0].reference)
         elif name == "seed":
-            bound[name] = int(content.get("seed", 0))
+            bound[name] = content.get("seed", 0)
         elif per_model:
             fallback = _PER_MODEL_DEFAULTS.get(name)
             values = ((_setting(name, one, target), one) for one in tuned)
-            bound[name] = tuple(_number(fallback if value is None else value, name, one) for value, one in values)
-        else:
-            value = _setting(
-                next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name), models[0], target
+            bound[name] = tuple(
+                number(fallback if value is None else value, name, one.reference) for value, one in values
             )
-            if value is None and default is inspect.Parameter.empty:
-                raise SurefootError(f"parameter {name!r} is missing for tensor {target.name!r}")
-            bound[name] = default if value is None else value
+        else:
+            bound[name] = _shared(name, default, needed, models[0], target)
     return bound
 
 
-def _number(value: Any, name: str, model: _Model) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SurefootError(f"{model.reference}: parameter {name!r} must be a number, not {value!r}")
-    return float(value)
+def _shared(name: str, default: Any, needed: Mapping[str, Any], first: _Model, target: _Target) -> Any:
+    said = next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name)
+    value = _setting(said, first, target)
+    if value is None and default is inspect.Parameter.empty:
+        raise SurefootError(f"parameter {said!r} is missing for tensor {target.name!r}")
+    if value is None:
+        return default
+    return switch(value, said) if isinstance(default, bool) else number(value, said, target.name)
 
 
 def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Model], part: _Slice) -> None:
-    known = {*needed, *_NAMES, *_ACCEPTED}
+    scaled = {key for key, to in _NAMES.items() if to in needed and "weight" in needed}
+    known = {*needed, *scaled, *_ACCEPTED}
     for settings in (*part.settings, *(one.settings for one in models)):
         for name, value in settings.items():
             if name in _FIXED and value != _FIXED[name]:
                 raise SurefootError(f"{name}: {value!r} is not offered; leave it out, or write {_FIXED[name]!r}")
-            if name not in known and name not in _FIXED:
-                raise SurefootError(f"{method.__name__} has no parameter {name!r}; it has {', '.join(needed)}")
+            off = name in _SWITCHES and value is False
+            if name not in known and name not in _FIXED and not off:
+                offered = sorted(
+                    {*needed, *scaled} - {"has_base", "base_weight", "seed"} - ({"scale"} if scaled else set())
+                )
+                raise SurefootError(f"{method.__name__} has no parameter {name!r}; it has {', '.join(offered)}")
 
 
 def _setting(name: str, model: _Model, target: _Target) -> Any:
     for settings in (model.settings, *target.part.settings):
         if name in settings:
-            value = _evaluated(settings[name], target)
+            value = evaluated(settings[name], target.name, target.share)
             if value is not None:
                 return value
     return None
-
-
-def _evaluated(setting: Any, target: _Target) -> Any:
-    conditions: Any = [setting] if isinstance(setting, dict) else setting
-    if not isinstance(conditions, list):
-        return _plain(setting)
-    if conditions and all(isinstance(one, dict) for one in conditions):
-        for condition in conditions:
-            part = condition.get("filter")
-            if part in (None, "*") or str(part) in target.name:
-                return _evaluated(condition.get("value"), target)
-        return None
-    conditions = [_plain(one) for one in conditions]
-    if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
-        raise SurefootError(f"a gradient is a list of numbers, not {conditions}")
-    place = target.share * (len(conditions) - 1)
-    low = int(place)
-    high = min(low + 1, len(conditions) - 1)
-    return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]
-
-
-def _plain(value: Any) -> Any:
-    # YAML 1.1 reads 1e-1, which has no point in it, as text.
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

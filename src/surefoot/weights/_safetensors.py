@@ -64,8 +64,8 @@ def read_header(path: Path) -> Header:
             file.seek(0)
             start = _header_end(path, file.read(8), size)
             text = file.read(start - 8)
-    except OSError as error:
-        raise SurefootError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
+        raise SurefootError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", {}))
     tensors = {name: _tensor(path, name, entry, start) for name, entry in entries.items()}

@@ -1,0 +1,108 @@
+"""Values in a merge configuration: gradients over the layers, filters by name, and what each key may be."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from surefoot.core import SurefootError
+
+# Keys of our own beside those of mergekit, and what each may say (None: any whole number).
+OWN: Mapping[str, tuple[Any, ...] | None] = {
+    "seed": None,
+    "integers": ("equal", "base"),
+    "missing": ("error", "base"),
+    "extra": ("error", "drop"),
+    "accumulate": ("float32", "float64"),
+    "nonfinite": ("refuse", "flag"),
+    "digest": ("xxh3", "sha256"),
+    "pickle": (False, True),
+}
+_SHARES = ("density", "gamma", "epsilon")  # parameters that are a share of the elements
+
+
+def check_own(content: Mapping[str, Any]) -> None:
+    """Raise SurefootError for a key of `OWN` with a value that it cannot have."""
+    for key, choices in OWN.items():
+        value = content.get(key, choices[0] if choices else 0)
+        if choices is None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise SurefootError(f"{key} must be a whole number, not {value!r}")
+        if choices is not None and (value not in choices or type(value) is not type(choices[0])):
+            raise SurefootError(f"{key}: {value!r} is unknown; one of {', '.join(map(str, choices))}")
+
+
+def mapping(value: Any, where: str) -> Mapping[str, Any]:
+    """The value as a mapping from names, empty when nothing is given. Raises SurefootError when it is none."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SurefootError(f"{where} must map names to values, not {value!r}")
+    return value
+
+
+def layer_range(value: Any, reference: Any) -> tuple[int, int] | None:
+    """`[first, end)` as two whole numbers, or None when nothing is given."""
+    if value is None:
+        return None
+    whole = isinstance(value, list | tuple) and len(value) == 2 and all(type(one) is int for one in value)
+    if not whole or not 0 <= value[0] < value[1]:
+        raise SurefootError(f"layer_range {value!r} of {reference} must be [first, end)")
+    return value[0], value[1]
+
+
+def number(value: Any, name: str, where: str) -> float:
+    """A finite number, a share where the parameter is one."""
+    if value is None:
+        raise SurefootError(f"{where}: parameter {name!r} is missing")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SurefootError(f"{where}: parameter {name!r} must be a number, not {value!r}")
+    if not isfinite(value):
+        raise SurefootError(f"{where}: parameter {name!r} must be finite, not {value!r}")
+    if name in _SHARES and not 0 <= value <= 1:
+        raise SurefootError(f"{where}: parameter {name!r} is a share, from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def switch(value: Any, name: str) -> bool:
+    """True or false, also as 1 or 0."""
+    if not isinstance(value, bool | int | float) or value not in (0, 1):
+        raise SurefootError(f"parameter {name!r} is true or false, not {value!r}")
+    return bool(value)
+
+
+def evaluated(setting: Any, name: str, share: float) -> Any:
+    """The value for the tensor `name` at depth `share` (0 to 1); None where no filter fits.
+
+    A list of numbers is a gradient over the layers; a list of `{filter, value}` takes the first whose filter is part of
+    the name.
+    """
+    conditions: Any = [setting] if isinstance(setting, dict) else setting
+    if not isinstance(conditions, list):
+        return _plain(setting)
+    if conditions and all(isinstance(one, dict) for one in conditions):
+        for condition in conditions:
+            _check_condition(condition)
+        fitting = (one["value"] for one in conditions if one.get("filter") in (None, "*") or str(one["filter"]) in name)
+        return evaluated(next(fitting, None), name, share)
+    conditions = [_plain(one) for one in conditions]
+    if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
+        raise SurefootError(f"a gradient is a list of numbers, not {conditions}")
+    place = share * (len(conditions) - 1)
+    low = int(place)
+    high = min(low + 1, len(conditions) - 1)
+    return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]
+
+
+def _check_condition(condition: Mapping[str, Any]) -> None:
+    if "value" not in condition or set(condition) - {"filter", "value"}:
+        raise SurefootError(f"a condition on tensors has a value and, at most, a filter: {dict(condition)}")
+    value = condition["value"]
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+        raise SurefootError(f"a condition on tensors has a number or a gradient as its value, not {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    # YAML 1.1 reads 1e-1, which has no point in it, as text.
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,193 @@
+"""Mistakes of a user and damaged files: each is named, and nothing half written is left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from making import data, model, write
+from safetensors.numpy import load_file, save_file
+
+from surefoot.core import SurefootError
+from surefoot.weights import TaskVector, apply, from_state, merge, open_checkpoint
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.chdir(tmp_path)
+    return [write(tmp_path / f"{name}.safetensors", model(number)) for number, name in enumerate(("base", "a", "b"))]
+
+
+def ties(**change: Any) -> dict[str, Any]:
+    models = [{"model": "a.safetensors"}, {"model": "b.safetensors"}]
+    settings = {"weight": 0.5, "density": 0.5}
+    return {
+        "merge_method": "ties",
+        "base_model": "base.safetensors",
+        "parameters": settings,
+        "models": models,
+        **change,
+    }
+
+
+def settings(**values: Any) -> dict[str, Any]:
+    return {"parameters": {"weight": 0.5, "density": 0.5, **values}}
+
+
+def one(**entry: Any) -> dict[str, Any]:
+    return {"models": [{"model": "a.safetensors", **entry}]}
+
+
+def slice_of(value: Any) -> dict[str, Any]:
+    sources = [{"model": "a.safetensors", "layer_range": value}]
+    return {"merge_method": "passthrough", "parameters": {}, "models": None, "slices": [{"sources": sources}]}
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"parameters": 3}, "must map names to values, not 3"),
+    ({"dtype": ["float32"]}, r"dtype \['float32'\] is unknown"),
+    ({"base_model": 3}, "base_model is the path of a checkpoint"),
+    ({"seed": "one"}, "seed must be a whole number"),
+    ({"integers": "average"}, "integers: 'average' is unknown; one of equal, base"),
+    ({"missing": "skip"}, "missing: 'skip' is unknown"),
+    ({"accumulate": "float16"}, "accumulate: 'float16' is unknown; one of float32, float64"),
+    ({"nonfinite": True}, "nonfinite: True is unknown"),
+    ({"digest": "md5"}, "digest: 'md5' is unknown"),
+    ({"pickle": 1}, "pickle: 1 is unknown"),
+    (one(parameters=[1]), "must map names to values"),
+    (settings(weight=float("nan")), "'weight' must be finite"),
+    (settings(density=1.5), "'density' is a share, from 0 to 1, not 1.5"),
+    (settings(density={"a": 1}), "a condition on tensors has a value"),
+    (settings(density=[{"filter": "head", "value": [{"value": 1}]}]), "a number or a gradient as its value"),
+    (settings(density=[1, "x"]), "a gradient is a list of numbers"),
+    (settings(normalize="false"), "'normalize' is true or false, not 'false'"),
+    (settings(**{"lambda": "x"}), "'lambda' must be a number"),
+    (settings(rescale=True), "ties has no parameter 'rescale'; it has density, lambda, normalize, weight"),
+    ({"merge_method": "slerp", **one(), "parameters": {"t": "x"}}, "'t' must be a number"),
+    ({"merge_method": "slerp", **one(), "parameters": {"t": 0.5, "lambda": 2}}, "slerp has no parameter 'lambda'"),
+    (slice_of(3), r"layer_range 3 of a.safetensors must be \[first, end\)"),
+    (slice_of([0, 1]), "ends behind its 0 layers"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_wrong_value_in_a_configuration_is_named_before_anything_is_written(
+    change: dict[str, Any], message: str, files: list[Path]
+) -> None:
+    content = {key: value for key, value in ties(**change).items() if value is not None}
+    with pytest.raises(SurefootError, match=message):
+        merge(content, "out.safetensors")
+    assert files and not list(Path().glob("out*"))
+
+
+def test_switches_that_are_off_and_shared_settings_are_understood(files: list[Path]) -> None:
+    merge(ties(), "plain.safetensors")
+    merge(ties(**settings(rescale=False, int8_mask=True, normalize=1)), "said.safetensors")
+    assert files and data(Path("plain.safetensors")) == data(Path("said.safetensors"))
+
+
+def test_a_base_that_a_linear_merge_does_not_list_takes_no_part(files: list[Path]) -> None:
+    content = {**ties(), "merge_method": "linear", "parameters": {"weight": 0.5}}
+    merge(content, "with.safetensors")
+    merge({key: value for key, value in content.items() if key != "base_model"}, "without.safetensors")
+    assert files and data(Path("with.safetensors")) == data(Path("without.safetensors"))
+
+
+def test_a_tensor_that_the_base_of_a_merge_lacks_is_refused_or_dropped_when_asked(files: list[Path]) -> None:
+    write(files[1], {**model(1), "more": ("F32", np.ones(3))})
+    with pytest.raises(SurefootError, match=r"a.safetensors has 1 tensors .* first 'more'; leave them out with extra"):
+        merge(ties(), "out.safetensors")
+    merge(ties(extra="drop"), "out.safetensors")
+    assert "more" not in load_file("out.safetensors")
+
+
+def test_a_merge_opens_pickles_only_when_its_configuration_says_so(files: list[Path]) -> None:
+    torch.save({name: torch.tensor(value) for name, value in load_file(files[1]).items()}, "a.pt")
+    content = ties(models=[{"model": "a.pt"}, {"model": "b.safetensors"}])
+    with pytest.raises(SurefootError, match="only when asked for"):
+        merge(content, "out.safetensors")
+    merge({**content, "pickle": True}, "out.safetensors")
+    merge(ties(), "plain.safetensors")
+    assert data(Path("out.safetensors")) == data(Path("plain.safetensors"))
+
+
+def test_pickles_of_old_torch_are_read_and_those_of_whole_models_are_refused(tmp_path: Path) -> None:
+    values = {"w": torch.arange(6.0).reshape(2, 3)}
+    torch.save(values, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    opened = open_checkpoint(tmp_path / "old.pt", pickle=True)
+    assert data(apply(TaskVector(opened), tmp_path / "out.safetensors").path) == values["w"].numpy().tobytes()
+    torch.save(torch.nn.Linear(3, 2), tmp_path / "whole.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:300])
+    for name in ("whole", "cut"):
+        with pytest.raises(SurefootError, match="save the model's state dict as safetensors") as caught:
+            open_checkpoint(tmp_path / f"{name}.pt", pickle=True)
+        assert "weights_only" not in str(caught.value)  # torch's own advice is to load it unsafely
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({1: np.ones(2)}, "named by text, not by 1"),
+        ({"w": torch.eye(2).to_sparse()}, "sparse tensor or has no data"),
+        ({"w": torch.empty(2, device="meta")}, "sparse tensor or has no data"),
+        ({"w": torch.ones(2, dtype=torch.complex128)}, "which a checkpoint cannot hold"),
+    ],
+)
+def test_what_a_checkpoint_cannot_hold_is_refused(state: dict[Any, Any], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        from_state(state)
+
+
+@pytest.mark.parametrize("file", [3, None, "x\0.safetensors", "..", "/etc/x.safetensors", "PART.SAFETENSORS"])
+def test_an_index_names_plain_files(file: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": file}}))
+    with pytest.raises(SurefootError, match=r"plain name|null byte"):
+        open_checkpoint(tmp_path)
+
+
+def test_an_index_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 100_000)
+    with pytest.raises(SurefootError, match="not an index of shards"):
+        open_checkpoint(tmp_path)
+
+
+def adapter(folder: Path, options: str, down: np.ndarray, up: np.ndarray) -> Path:
+    folder.mkdir()
+    factors = {"base_model.model.q.lora_A.weight": down, "base_model.model.q.lora_B.weight": up}
+    save_file(factors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(options)
+    return folder
+
+
+DOWN, UP = np.ones((2, 5), np.float32), np.ones((4, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "down", "up", "message"),
+    [
+        ("[]", DOWN, UP, "a mapping is expected"),
+        ("{}", DOWN, UP, "lora_alpha must be a number, not None"),
+        ('{"lora_alpha": NaN}', DOWN, UP, "lora_alpha must be a number"),
+        ('{"lora_alpha": 8, "alpha_pattern": 3}', DOWN, UP, "a mapping is expected"),
+        ('{"lora_alpha": 8, "alpha_pattern": {"(": 1}}', DOWN, UP, "not a regular expression"),
+        ('{"lora_alpha": 8, "use_dora": true}', DOWN, UP, "DoRA"),
+        ('{"lora_alpha": 8}', DOWN[:0], UP[:, :0], "two matrices of floating-point numbers"),
+        ('{"lora_alpha": 8}', DOWN.astype(np.int8), UP, "two matrices of floating-point numbers"),
+        ('{"lora_alpha": 8}', DOWN, UP[:, :1], "not two matrices that fit"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_its_configuration_is_refused(
+    options: str, down: np.ndarray, up: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SurefootError, match=message):
+        open_checkpoint(adapter(tmp_path / "adapter", options, down, up))
+
+
+def test_patterns_of_alpha_are_regular_expressions_for_the_end_of_a_name(tmp_path: Path) -> None:
+    for number, (pattern, alpha) in enumerate((("[qk]", 6), ("base.*", 2), ("q", 6), ("ueue", 2))):
+        options = json.dumps({"lora_alpha": 2, "alpha_pattern": {pattern: 6}})
+        opened = open_checkpoint(adapter(tmp_path / str(number), options, DOWN, UP))
+        written = apply(TaskVector(from_state({"q.weight": np.zeros((4, 5))}), opened), tmp_path / "o.safetensors").path
+        assert (load_file(written)["q.weight"] == alpha / 2 * 2).all(), pattern
