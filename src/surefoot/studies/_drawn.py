@@ -75,6 +75,15 @@ class Accuracies:
         """The accuracy with its interval. Raises `SurefootError` when it was not measured."""
         return self.observation(model, data).measurement
 
+    def examples(self, model: Step, data: Step, columns: str, groups: str = "") -> list[tuple[Any, ...]]:
+        """These columns (SQL) of the scores of every test picture, in the order of the data, or by groups."""
+        import duckdb
+
+        examples = str(self.results.store.path(self.observation(model, data).step) / "examples.parquet")
+        with duckdb.connect() as connection:
+            read = connection.read_parquet(examples)
+            return (read.aggregate(columns, groups) if groups else read.project(columns)).fetchall()
+
     def mean(self, model: Step, sets: Iterable[Step]) -> float:
         """The mean accuracy over several test sets, each counted once."""
         return fmean(self.measurement(model, one).value for one in sets)

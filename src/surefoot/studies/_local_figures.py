@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
-from surefoot.core import Figure, Results, Step
-from surefoot.figures import interval_plot, scaling_curve
+from surefoot.core import Figure, Results, Step, SurefootError
+from surefoot.figures import heat_table, interval_plot, scaling_curve
 from surefoot.studies._drawn import Accuracies, seeds_row
-from surefoot.studies._local_claims import bytes_moved, mean_accuracy, sent_once
+from surefoot.studies._local_claims import accuracy_row, bytes_moved, mean_accuracy, seconds_of_run, sent_once
 from surefoot.studies._local_steps import COUNTS, MAIN, Settings, Trial
 
 Row = dict[str, Any]
+LINKS = (1, 10, 100, 1000)
 PLACES = {False: "styles tuned on", True: "other styles (shift)"}
 
 
 def figures(trials: Sequence[Trial], settings: Settings) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_methods, _workers, _bytes)
+    makers = (_methods, _workers, _bytes, _seconds)
     return tuple(lambda results, make=make: make(trials, settings, results) for make in makers)
 
 
@@ -26,16 +28,15 @@ def _methods(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     rows: list[Row] = []
     for shifted, place in PLACES.items():
         for name in names:
-            values = [mean_accuracy(found, trial, trial.methods()[name], shifted=shifted) for trial in trials]
-            rows.append(seeds_row(values, label=name, group=place, family=name))
+            named = {"label": name, "group": place, "family": name}
+            rows.append(accuracy_row(trials, found, lambda trial, name=name: trial.methods()[name], shifted, **named))
     return interval_plot(
         rows,
         name="methods",
         title=f"{MAIN} workers, from no communication to all",
         caption=f"Test accuracy after {settings.steps} steps of {settings.batch} pictures for each of {MAIN} workers; "
-        f"rounds: {settings.rounds}, in each of which the inner optimizer starts anew. All use the learning rate "
-        f"{settings.learning_rate:g}. Student's intervals over {len(trials)} seeds, each with its own start and split."
-        + _speed(trials, results),
+        f"rounds: {settings.rounds}. All use the learning rate {settings.learning_rate:g}. Intervals are over "
+        f"{len(trials)} seeds, each with its own start and split; under shift over the things that are shown, too.",
         x_title="Top-1 accuracy",
         unit="share",
         reference=None,
@@ -53,14 +54,15 @@ def _workers(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     for shifted, place in PLACES.items():
         for count in COUNTS:
             for name, model in kinds.items():
-                values = [mean_accuracy(found, trial, (model(trial, count),), shifted=shifted) for trial in trials]
-                rows.append(seeds_row(values, label=f"{count} workers, {name}", group=place, family=name))
+                named = {"label": f"{count} workers, {name}", "group": place, "family": name}
+                models = lambda trial, model=model, count=count: (model(trial, count),)  # noqa: E731
+                rows.append(accuracy_row(trials, found, models, shifted, **named))
     return interval_plot(
         rows,
         name="workers",
         title="More workers, the same number of steps for each",
         caption=f"Test accuracy; together, n workers have batches of n times {settings.batch} at the same learning "
-        f"rate. Student's intervals over {len(trials)} seeds.",
+        f"rate. Intervals are over {len(trials)} seeds; under shift over the things that are shown, too.",
         x_title="Top-1 accuracy",
         unit="share",
         reference=None,
@@ -88,10 +90,32 @@ def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Fig
     )
 
 
-def _speed(trials: Sequence[Trial], results: Results) -> str:
-    """How fast a worker was on this machine: told, never measured as a result."""
-    file = results.store.path(trials[0].alone[MAIN][0]) / "history.json"
-    if not file.is_file():
-        return ""
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return f" On the machine of this run a worker saw {told['samples_per_second']:.0f} pictures a second."
+def _seconds(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+    sent, speed = sent_once(trials, results), _speed(trials, results)
+    rows = [
+        {"row": method, "column": f"{megabits:,} Mbit/s", "value": seconds, "n": MAIN}
+        for megabits in LINKS
+        for method, seconds in seconds_of_run(sent, settings, speed, megabits * 1e6 / 8).items()
+    ]
+    return heat_table(
+        rows,
+        name="seconds",
+        title="How long a run takes on a network",
+        caption=f"Seconds, reckoned: a worker trains at the {speed:.0f} pictures a second that one core had here, and "
+        "the bytes go through one link. Nothing overlaps and no message waits. Slow links are where it matters: the "
+        "model is small, and for a larger one the same holds of links as much faster as it is larger.",
+        row_title="Method",
+        column_title="Each worker's link",
+        value_title="Seconds",
+        unit="number",
+        column_order=[f"{megabits:,} Mbit/s" for megabits in LINKS],
+    )
+
+
+def _speed(trials: Sequence[Trial], results: Results) -> float:
+    """The pictures a second that a worker saw here, the median of all workers: told, never a measurement."""
+    files = [results.store.path(worker) / "history.json" for trial in trials for worker in trial.alone[MAIN]]
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    if not told:
+        raise SurefootError("No worker trained yet, so how long a run takes is not known.")
+    return median(one["samples_per_second"] for one in told)

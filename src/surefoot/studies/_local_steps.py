@@ -10,13 +10,13 @@ from surefoot.data import Drawings, DrawnTask
 from surefoot.studies._drawn import start_model
 from surefoot.tasks import ZeroShot
 
-TUNED_STYLES = ("twemoji", "openmoji", "emojione")
+TUNED_STYLES = ("twemoji", "openmoji", "noto-v1")
 KNOWN = "styles tuned on"
 SHIFTS: Mapping[str, tuple[str, ...]] = {
-    "other hands": ("fxemoji", "noto-v1"),
-    "silhouettes": ("fluent-emoji-high-contrast",),
+    "other hands": ("emojione", "emojione-v1", "fxemoji"),
+    "line drawings": ("emojione-monotone",),
 }
-"""Test sets of styles that fine-tuning did not show."""
+"""Test sets in styles of designers of whom neither pre-training nor fine-tuning showed anything."""
 
 COUNTS = (2, 4, 8)
 MAIN = 4
@@ -79,7 +79,7 @@ def trial(seed: int, settings: Settings) -> Trial:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
     base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
     drawings = tuple(Drawings(style=style) for style in TUNED_STYLES)
-    train, test = (DrawnTask(drawings=drawings, part=part, least=3, split_seed=seed) for part in ("train", "test"))
+    train, test = (DrawnTask(drawings=drawings, part=part, least=3, split_seed=seed) for part in ("rest", "test"))
     whole = Finetune(
         model=base,
         data=(train,),
@@ -130,10 +130,13 @@ def _partly(whole: Finetune, settings: Settings) -> Average:
 
 
 def _rounds(whole: Finetune, settings: Settings, *, rate: float, momentum: float) -> OuterStep:
+    """Each worker goes on with the moments of its own optimizer, from the weights that all agreed on."""
     ends = [settings.steps * done // settings.rounds for done in range(settings.rounds + 1)]
     outer: Step = whole.model
+    before: tuple[Finetune | None, ...] = (None,) * MAIN
     for first, end in pairwise(ends):
-        workers = _workers(_part(whole, outer, first, end), MAIN)
-        outer = OuterStep(previous=outer, workers=workers, rate=rate, momentum=momentum)
+        part = replace(_part(whole, outer, first, end), keep_moments=end < settings.steps)
+        before = tuple(replace(worker, moments=last) for worker, last in zip(_workers(part, MAIN), before, strict=True))
+        outer = OuterStep(previous=outer, workers=before, rate=rate, momentum=momentum)
     assert isinstance(outer, OuterStep)
     return outer

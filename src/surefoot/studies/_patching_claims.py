@@ -104,11 +104,7 @@ def above_chord(scores: Mapping[float, Mapping[str, float]]) -> float:
 
 def said(found: Accuracies, model: Step, data: Step) -> list[tuple[str, str]]:
     """Label and prediction of every test picture, in the order of the data."""
-    import duckdb
-
-    examples = str(found.results.store.path(found.observation(model, data).step) / "examples.parquet")
-    with duckdb.connect() as connection:
-        return connection.read_parquet(examples).project("label, prediction").fetchall()
+    return [(label, prediction) for label, prediction in found.examples(model, data, "label, prediction")]
 
 
 def words_said(found: Accuracies, attack: Attack, model: Step) -> float:
