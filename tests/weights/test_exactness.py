@@ -30,8 +30,8 @@ from surefoot.weights import (
     plan_edit,
     state,
 )
-from surefoot.weights._engine import write as write_plan
 from surefoot.weights._numbers import decode, encode, keep_mask, random_bits, stream_key
+from surefoot.weights._writing import write as write_plan
 
 TYPES = ("F32", "F16", "BF16", "F64")
 
@@ -316,12 +316,12 @@ def test_a_killed_writer_leaves_no_output_and_goes_on_where_it_stopped(tmp_path:
     done = journal.read_text().count("\n") - 1
     assert 0 < done < 8
     with pytest.MonkeyPatch.context() as patch:
-        from surefoot.weights import _engine
+        from surefoot.weights import _engine, _writing
 
         patch.setattr(_engine, "PART_BYTES", 1 << 20)
         computed = []
-        original = _engine.compute
-        patch.setattr(_engine, "compute", lambda *given: computed.append(1) or original(*given))
+        original = _writing.compute
+        patch.setattr(_writing, "compute", lambda *given: computed.append(1) or original(*given))
         apply(0.3 * TaskVector(base, tuned), out)
     assert len(computed) == 8 - done
     assert out.read_bytes() == reference.read_bytes()

@@ -1,6 +1,8 @@
 """Mistakes of a user and damaged files: each is named, and nothing half written is left."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from making import data, model, write
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, from_state, merge, open_checkpoint
+from surefoot.weights import TaskVector, apply, apply_grid, from_state, mean, merge, open_checkpoint
+from surefoot.weights import _writing as writing
+from surefoot.weights._journal import claimed, reserve
 
 
 @pytest.fixture
@@ -191,3 +195,74 @@ def test_patterns_of_alpha_are_regular_expressions_for_the_end_of_a_name(tmp_pat
         opened = open_checkpoint(adapter(tmp_path / str(number), options, DOWN, UP))
         written = apply(TaskVector(from_state({"q.weight": np.zeros((4, 5))}), opened), tmp_path / "o.safetensors").path
         assert (load_file(written)["q.weight"] == alpha / 2 * 2).all(), pattern
+
+
+def edit() -> TaskVector:
+    return TaskVector(*(open_checkpoint(f"{name}.safetensors") for name in ("base", "a")))
+
+
+def test_two_writers_of_one_output_do_not_mix(files: list[Path]) -> None:
+    with claimed(Path("out.safetensors.part")), pytest.raises(SurefootError, match="another process is writing it"):
+        apply(edit(), "out.safetensors")
+    assert files and not Path("out.safetensors").exists()
+    assert data(apply(edit(), "out.safetensors").path) == data(Path("a.safetensors"))
+    assert not list(Path().glob("*.part*"))
+
+
+def test_a_claim_is_not_taken_on_a_file_that_has_got_its_last_name(tmp_path: Path) -> None:
+    part = tmp_path / "x.part"
+    with claimed(part) as first:
+        part.replace(tmp_path / "x")
+        with claimed(part) as second:
+            assert not os.path.samestat(os.fstat(first), os.fstat(second))
+
+
+def test_a_refused_result_leaves_nothing_of_any_size(files: list[Path]) -> None:
+    values = model(1)
+    values["visual.b"] = ("F32", np.full(7, np.nan))
+    write(files[1], values)
+    with pytest.raises(SurefootError, match=r"'visual.b': 7 values would be NaN"):
+        apply_grid(edit(), {0.1: "x.safetensors", 0.2: "y.safetensors"})
+    assert sorted(path.name for path in Path().iterdir()) == ["a.safetensors", "b.safetensors", "base.safetensors"]
+
+
+def test_of_several_outputs_none_is_left_when_there_is_no_room_for_all(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, path: Path, size: int) -> None:
+        if path.name.startswith("y"):
+            raise SurefootError("no room")
+        reserve(descriptor, path, size)
+
+    monkeypatch.setattr(writing, "reserve", full)
+    with pytest.raises(SurefootError, match="no room"):
+        apply_grid(edit(), {0.1: "x.safetensors", 0.2: "y.safetensors"})
+    assert files and not list(Path().glob("[xy]*"))
+
+
+def test_what_the_disk_says_of_a_journal_or_a_folder_is_told_without_a_trace(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "record", full)
+        with pytest.raises(SurefootError, match="No space left on device; run again to go on from here"):
+            apply(edit(), "out.safetensors")
+    assert Path("out.safetensors.part").exists()
+    assert files and data(apply(edit(), "out.safetensors").path) == data(Path("a.safetensors"))
+    with pytest.raises(SurefootError, match=r"base.safetensors/new: could not be written: Not a directory"):
+        apply(edit(), "base.safetensors/new")
+
+
+def test_numbers_that_are_none_are_refused_before_anything_is_written(files: list[Path]) -> None:
+    with pytest.raises(SurefootError, match="finite number, not nan"):
+        apply(edit(), "out.safetensors", float("nan"))
+    with pytest.raises(SurefootError, match="finite number, not inf"):
+        _ = float("inf") * edit()
+    with pytest.raises(SurefootError, match="sum that is not 0"):
+        mean([open_checkpoint(path) for path in files[:2]], [1.0, float("nan")])
+    with pytest.raises(SurefootError, match="-1 threads cannot work"):
+        apply(edit(), "out.safetensors", threads=-1)
+    assert not list(Path().glob("out*"))

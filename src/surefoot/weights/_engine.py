@@ -1,13 +1,12 @@
-"""Streams a plan to disk: reads each input once, writes every output at once, and can be killed at any moment."""
+"""What is to be made, and the making of it: each input is read once, every output is computed at once."""
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from pathlib import Path
@@ -18,12 +17,12 @@ import numpy as np
 from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Files, LowRank, Source
 from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
-from surefoot.weights._journal import Row, allocate, put, record, resume, sync_folder
+from surefoot.weights._journal import Row
 from surefoot.weights._kernel import WIDER, widened
 from surefoot.weights._kernel import compute as compiled
 from surefoot.weights._methods import Kernel, Method
 from surefoot.weights._numbers import Bytes, encode
-from surefoot.weights._safetensors import BYTES, header_bytes
+from surefoot.weights._safetensors import BYTES
 
 ROW = 1 << 20  # elements of one piece of work; digests are taken by row, so this number is part of the digest
 PART_BYTES = 1 << 27  # output bytes between two entries of the journal
@@ -63,6 +62,10 @@ class Plan:
     digest: Literal["xxh3", "sha256"] = "xxh3"
     chunk: int = CHUNK
     shard: bool = False  # the assignments are not all that the recipe gives
+
+    def __post_init__(self) -> None:
+        if wrong := [one for one in self.coefficients if not isfinite(one)]:
+            raise SurefootError(f"a coefficient must be a finite number, not {wrong[0]}")
 
     @property
     def read_bytes(self) -> int:
@@ -250,119 +253,10 @@ def _rounded(job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np
     return raw
 
 
-def write(
-    plan: Plan,
-    paths: Sequence[Path],
-    *,
-    threads: int | None = None,
-    progress: Progress | None = None,
-    provenance: Callable[[int, list[Row]], Mapping[str, str]] | None = None,
-    pool: Executor | None = None,
-) -> list[Row]:
-    """Write one safetensors file for each coefficient of the plan and return what was seen.
-
-    The files appear under their names, complete, or not at all: work is done in `NAME.part` beside them, whose size is
-    allocated before the first byte is computed, and `NAME.part.journal` says which parts are done and on the disk, so
-    that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
-    metadata that is known only at the end; it must have the same length for any rows. With a `pool` its workers, which
-    must see the same files, compute and write the parts; the bytes are the same.
-    """
-    _calm_allocator()
-    _check_outputs(plan, paths)
-    given = provenance or (lambda _output, _rows: {})
-    layout = {one.name: (one.dtype, one.shape) for one in plan.assignments}
-    heads = [header_bytes(layout, {**plan.metadata, **given(output, [])}) for output in range(len(paths))]
-    data = plan.written_bytes // len(paths)
-    working = [path.with_name(path.name + ".part") for path in paths]
-    journal = working[0].with_name(working[0].name + ".journal")
-    key = identity(plan)
-    done = resume(key, journal, working, [len(head) + data for head in heads])
-    with contextlib.ExitStack() as stack:
-        outs = [allocate(stack, path, len(head) + data) for path, head in zip(working, heads, strict=True)]
-        scribe = stack.enter_context(ThreadPoolExecutor(1))  # waits for the disk while the next part is computed
-        recorded = scribe.submit(lambda: None)
-        if not done:
-            journal.write_text(key + "\n", "utf-8")
-        todo = {number: group for number, group in enumerate(parts(plan)) if number not in done}
-        starts = [(path, len(head)) for path, head in zip(working, heads, strict=True)]
-        found = _pooled(plan, todo, starts, pool) if pool else _here(plan, todo, starts, threads or default_threads())
-        left = sum(_bytes_of(plan, group) for group in todo.values())
-        for number, rows in found:
-            done[number] = rows
-            recorded.result()
-            recorded = scribe.submit(record, journal, outs, number, rows)
-            left -= _bytes_of(plan, todo[number])
-            if progress:
-                progress(data - left, data)
-        recorded.result()
-        rows = [row for number in sorted(done) for row in done[number]]
-        finals = [header_bytes(layout, {**plan.metadata, **given(output, rows)}) for output in range(len(paths))]
-        for descriptor, head, final in zip(outs, heads, finals, strict=True):
-            if len(final) != len(head):
-                raise SurefootError("provenance changed its length; this is a mistake of its function")
-            put(descriptor, memoryview(final), 0)
-            os.fsync(descriptor)
-    for part, path in zip(working, paths, strict=True):
-        part.replace(path)
-    journal.unlink(missing_ok=True)
-    sync_folder(paths[0].parent)
-    return rows
-
-
-def _bytes_of(plan: Plan, group: range) -> int:
-    return sum(plan.assignments[index].nbytes for index in group)
-
-
-Starts = Sequence[tuple[Path, int]]  # of each output: the file, and the byte that its data begin at
-
-
-def _here(plan: Plan, todo: Mapping[int, range], starts: Starts, threads: int) -> Iterator[tuple[int, list[Row]]]:
-    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(threads) as workers:
-        for number, group in todo.items():
-            yield number, compute(plan, group, sink, files, workers)
-
-
-def _pooled(plan: Plan, todo: Mapping[int, range], starts: Starts, pool: Executor) -> Iterator[tuple[int, list[Row]]]:
-    futures = {}
-    for number, group in todo.items():
-        one = replace(plan, assignments=plan.assignments[group.start : group.stop], recipe={}, metadata={})
-        offset = _bytes_of(plan, range(group.start))
-        futures[pool.submit(make_part, one, [(path, start + offset) for path, start in starts])] = number
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def make_part(plan: Plan, starts: Starts) -> list[Row]:
-    """Compute all of a plan into files that are there, and wait for the disk: what a worker of a pool does."""
-    _calm_allocator()
-    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(1) as workers:
-        rows = compute(plan, range(len(plan.assignments)), sink, files, workers)
-    for path, _ in starts:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    return rows
-
-
-@contextlib.contextmanager
-def _opened(starts: Starts) -> Iterator[Sink]:
-    with contextlib.ExitStack() as stack:
-        outs = [(stack.enter_context(path.open("r+b", buffering=0)).fileno(), start) for path, start in starts]
-
-        def sink(output: int, position: int, raw: Bytes) -> None:
-            descriptor, start = outs[output]
-            put(descriptor, raw.data, start + position)
-
-        yield sink
-
-
 def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> tuple[int, list[Row]]:
     """Replay a plan of one output against the data of `path` from byte `start`: how many bytes differ, and the rows."""
     differing, lock, rows = [0], threading.Lock(), list[Row]()
-    with Files() as files, path.open("rb") as file, ThreadPoolExecutor(threads or os.cpu_count()) as workers:
+    with Files() as files, path.open("rb") as file, ThreadPoolExecutor(thread_count(threads)) as workers:
 
         def sink(_output: int, position: int, raw: Bytes) -> None:
             there = np.frombuffer(os.pread(file.fileno(), raw.size, start + position), np.uint8)
@@ -375,10 +269,17 @@ def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -
     return differing[0], rows
 
 
-def _calm_allocator() -> None:
+def calm_allocator() -> None:
     # Once a block of this size has been freed, glibc keeps blocks of the size of a chunk instead of returning each to
     # the system and faulting its pages in again: half of the processor time otherwise. Elsewhere it does nothing.
     np.empty(1 << 24, np.uint8)
+
+
+def thread_count(threads: int | None) -> int:
+    """The threads that were asked for, or the default. Raises SurefootError for fewer than one."""
+    if threads is not None and threads < 1:
+        raise SurefootError(f"{threads} threads cannot work; ask for one or more")
+    return threads or default_threads()
 
 
 def default_threads() -> int:
@@ -400,38 +301,6 @@ def seconds(plan: Plan, threads: int) -> float:
         ended = time.perf_counter()
     elements = sum(prod(each.shape) for each in plan.assignments)
     return (ended - prepared) * elements / max(count, 1) / threads + (prepared - started) * elements / prod(one.shape)
-
-
-def _check_outputs(plan: Plan, paths: Sequence[Path]) -> None:
-    if len(paths) != len(plan.coefficients) or len({path.resolve() for path in paths}) != len(paths):
-        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}")
-    inputs = {Path(os.path.realpath(getattr(source, "path", ""))) for one in plan.assignments for source in one.sources}
-    for path in paths:
-        if path.resolve() in inputs:
-            raise SurefootError(f"{path} is one of the inputs; write somewhere else")
-        if not path.parent.is_dir():
-            raise SurefootError(f"{path.parent}: no such folder")
-
-
-def identity(plan: Plan) -> str:
-    """Digest of all that decides the bits: tensors, places and times of the files, coefficients and recipe."""
-    stamps: dict[str, Any] = {}
-    described = []
-    for one in plan.assignments:
-        for source in one.sources:
-            path = getattr(source, "path", None)
-            if path is not None and str(path) not in stamps:
-                status = path.stat()
-                stamps[str(path)] = (status.st_size, status.st_mtime_ns)
-        described.append((one.name, one.dtype, one.shape, one.labels, _named(one.method)))
-    text = json.dumps([described, stamps, plan.coefficients, plan.accumulate, plan.digest, plan.recipe], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _named(method: Method | None) -> list[Any]:
-    # A partial's repr has an address in it, which is new in each process.
-    function, bound = getattr(method, "func", method), getattr(method, "keywords", {})
-    return [getattr(function, "__module__", ""), getattr(function, "__qualname__", ""), sorted(bound.items())]
 
 
 def arithmetic_on(source: Source) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from math import isfinite
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
@@ -66,6 +67,8 @@ class TaskVector:
         return self + (-other)
 
     def __mul__(self, factor: float) -> "TaskVector":
+        if not isfinite(factor):
+            raise SurefootError(f"a coefficient must be a finite number, not {factor}")
         return TaskVector(self.base, terms=tuple(term.times(float(factor)) for term in self.terms))
 
     __rmul__ = __mul__
@@ -111,7 +114,7 @@ def mean(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = No
     if not checkpoints:
         raise SurefootError("an average needs at least one checkpoint")
     given = [1.0] * len(checkpoints) if weights is None else [float(weight) for weight in weights]
-    if len(given) != len(checkpoints) or abs(sum(given)) < 1e-8:
+    if len(given) != len(checkpoints) or not isfinite(sum(given)) or abs(sum(given)) < 1e-8:
         raise SurefootError(f"{len(checkpoints)} checkpoints need as many weights, with a sum that is not 0: {given}")
     first, total = checkpoints[0], sum(given)
     pairs = zip(checkpoints, given, strict=True)

@@ -1,9 +1,10 @@
 """Files that are written piece by piece: pre-sized, journaled, and gone on with after a kill."""
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,28 +51,71 @@ def record(journal: Path, outs: Sequence[int], number: int, rows: list[Row]) -> 
         os.fsync(file.fileno())
 
 
-def allocate(stack: contextlib.ExitStack, path: Path, size: int) -> int:
-    """Open a file of a size for writing and reserve its room; raises SurefootError when the disk has not that much."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    stack.callback(os.close, descriptor)
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[int]:
+    """Open a file for writing that no other process is writing, and keep others away; raises SurefootError if one is.
+
+    A claim ends with its process, however that ends.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(path, descriptor)
+            if _is_there(path, descriptor):  # the one before may have given the file its last name meanwhile
+                yield descriptor
+                return
+        finally:
+            _unlock(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SurefootError(f"{path}: another process is writing it; wait for it, or name another output") from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _unlock(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked worker holds a copy of the descriptor, and lives on
+    os.close(descriptor)
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def cleared(paths: Sequence[Path]) -> Iterator[None]:
+    """Remove unfinished files when the work is refused; after a kill or a full disk they stay, to be gone on with."""
+    try:
+        yield
+    except SurefootError:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def reserve(descriptor: int, path: Path, size: int) -> None:
+    """Give a file its size and reserve its room; raises SurefootError when the disk has not that much."""
     try:
         os.ftruncate(descriptor, size)
         if hasattr(os, "posix_fallocate") and size:
             os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise SurefootError(f"{path}: no room for {size} bytes: {error.strerror}") from None
-    return descriptor
 
 
 def put(descriptor: int, data: memoryview, position: int) -> None:
     """Write all of the data from a byte of the file on."""
     rest = data.cast("B")
     while rest:
-        try:
-            written = os.pwrite(descriptor, rest, position)
-        except OSError as error:
-            raise SurefootError(f"could not write the output: {error.strerror}; run again to go on from here") from None
+        written = os.pwrite(descriptor, rest, position)
         rest, position = rest[written:], position + written
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from surefoot import __version__
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, write_text
 from surefoot.weights._checkpoint import LowRank, open_checkpoint
 from surefoot.weights._configuration import plan_merge, read_configuration
-from surefoot.weights._engine import Plan, Progress, Row, compare, hasher, write
+from surefoot.weights._engine import Plan, Progress, Row, compare, hasher
 from surefoot.weights._expression import TaskVector, describe, plan_edit, restore
 from surefoot.weights._safetensors import Tensor, read_header
 from surefoot.weights._shards import INDEX, shard_bytes, write_shards
+from surefoot.weights._writing import write
 
 KEY = "surefoot"  # of the metadata
 LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
@@ -253,6 +254,16 @@ def _lost(rows: Sequence[Row], output: int) -> float:
 
 
 def _write(plan: Plan, outs: Sequence[Path], companions: Path | None, how: How) -> list[Report]:
+    try:
+        return _written(plan, outs, companions, how)
+    except OSError as error:
+        place = error.filename or outs[0]
+        raise SurefootError(
+            f"{place}: could not be written: {error.strerror or error}; run again to go on from here"
+        ) from None
+
+
+def _written(plan: Plan, outs: Sequence[Path], companions: Path | None, how: How) -> list[Report]:
     plan = replace(plan, metadata={"format": "pt"})
     paths = [_prepared(out, how.shard) for out in outs]
     options: dict[str, Any] = {"threads": how.threads, "progress": how.progress, "pool": how.pool}
@@ -267,7 +278,7 @@ def _write(plan: Plan, outs: Sequence[Path], companions: Path | None, how: How) 
             _copy_companions(companions, out)
         sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
         text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
-        path.with_name(path.name + ".recipe.json").write_text(text, "utf-8")
+        write_text(path.with_name(path.name + ".recipe.json"), text)
     return reports
 
 

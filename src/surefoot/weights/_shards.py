@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from surefoot.core import SurefootError, write_text
-from surefoot.weights._engine import Plan, Progress, identity, write
+from surefoot.weights._engine import Plan, Progress
 from surefoot.weights._journal import Row, record, resume, sync_folder
+from surefoot.weights._writing import identity, write
 
 INDEX = "model.safetensors.index.json"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

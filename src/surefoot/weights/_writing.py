@@ -1,0 +1,188 @@
+"""Streams a plan to disk: files appear complete or not at all, and the work can be killed at any moment."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from surefoot.core import SurefootError
+from surefoot.weights._checkpoint import Files
+from surefoot.weights._engine import Plan, Progress, Sink, calm_allocator, compute, parts, thread_count
+from surefoot.weights._journal import Row, claimed, cleared, put, record, reserve, resume, sync_folder
+from surefoot.weights._methods import Method
+from surefoot.weights._numbers import Bytes
+from surefoot.weights._safetensors import header_bytes
+
+Starts = Sequence[tuple[Path, int]]  # of each output: the file, and the byte that its data begin at
+
+
+def write(
+    plan: Plan,
+    paths: Sequence[Path],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    provenance: Callable[[int, list[Row]], Mapping[str, str]] | None = None,
+    pool: Executor | None = None,
+) -> list[Row]:
+    """Write one safetensors file for each coefficient of the plan and return what was seen.
+
+    The files appear under their names, complete, or not at all: work is done in `NAME.part` beside them, whose size is
+    allocated before the first byte is computed, and `NAME.part.journal` says which parts are done and on the disk, so
+    that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
+    metadata that is known only at the end; it must have the same length for any rows. With a `pool` its workers, which
+    must see the same files, compute and write the parts; the bytes are the same.
+    """
+    calm_allocator()
+    _check_outputs(plan, paths)
+    given = provenance or (lambda _output, _rows: {})
+    layout = {one.name: (one.dtype, one.shape) for one in plan.assignments}
+
+    def heads(rows: list[Row]) -> list[bytes]:
+        return [header_bytes(layout, {**plan.metadata, **given(output, rows)}) for output in range(len(paths))]
+
+    first = heads([])
+    working = [path.with_name(path.name + ".part") for path in paths]
+    journal = working[0].with_name(working[0].name + ".journal")
+    with contextlib.ExitStack() as stack:
+        outs = [stack.enter_context(claimed(path)) for path in working]
+        stack.enter_context(cleared([*working, journal]))
+        sizes = [len(head) + plan.written_bytes // len(paths) for head in first]
+        done = _begun(plan, journal, working, outs, sizes)
+        starts = [(path, len(head)) for path, head in zip(working, first, strict=True)]
+        _fill(plan, journal, outs, starts, done, threads=threads, progress=progress, pool=pool)
+        rows = [row for number in sorted(done) for row in done[number]]
+        for descriptor, head, final in zip(outs, first, heads(rows), strict=True):
+            if len(final) != len(head):
+                raise SurefootError("provenance changed its length; this is a mistake of its function")
+            put(descriptor, memoryview(final), 0)
+            os.fsync(descriptor)
+        for part, path in zip(working, paths, strict=True):
+            part.replace(path)
+    journal.unlink(missing_ok=True)
+    sync_folder(paths[0].parent)
+    return rows
+
+
+def _begun(
+    plan: Plan, journal: Path, working: Sequence[Path], outs: Sequence[int], sizes: Sequence[int]
+) -> dict[int, list[Row]]:
+    # What is done already; room for all that is not.
+    key = identity(plan)
+    done = resume(key, journal, working, sizes)
+    for descriptor, path, size in zip(outs, working, sizes, strict=True):
+        reserve(descriptor, path, size)
+    if not done:
+        journal.write_text(key + "\n", "utf-8")
+    return done
+
+
+def _fill(
+    plan: Plan,
+    journal: Path,
+    outs: Sequence[int],
+    starts: Starts,
+    done: dict[int, list[Row]],
+    *,
+    threads: int | None,
+    progress: Progress | None,
+    pool: Executor | None,
+) -> None:
+    todo = {number: group for number, group in enumerate(parts(plan)) if number not in done}
+    found = _pooled(plan, todo, starts, pool) if pool else _here(plan, todo, starts, thread_count(threads))
+    total = plan.written_bytes // len(outs)
+    left = sum(_bytes_of(plan, group) for group in todo.values())
+    with ThreadPoolExecutor(1) as scribe:  # waits for the disk while the next part is computed
+        recorded = scribe.submit(lambda: None)
+        for number, rows in found:
+            done[number] = rows
+            recorded.result()
+            recorded = scribe.submit(record, journal, outs, number, rows)
+            left -= _bytes_of(plan, todo[number])
+            if progress:
+                progress(total - left, total)
+        recorded.result()
+
+
+def _bytes_of(plan: Plan, group: range) -> int:
+    return sum(plan.assignments[index].nbytes for index in group)
+
+
+def _here(plan: Plan, todo: Mapping[int, range], starts: Starts, threads: int) -> Iterator[tuple[int, list[Row]]]:
+    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(threads) as workers:
+        for number, group in todo.items():
+            yield number, compute(plan, group, sink, files, workers)
+
+
+def _pooled(plan: Plan, todo: Mapping[int, range], starts: Starts, pool: Executor) -> Iterator[tuple[int, list[Row]]]:
+    futures = {}
+    for number, group in todo.items():
+        one = replace(plan, assignments=plan.assignments[group.start : group.stop], recipe={}, metadata={})
+        offset = _bytes_of(plan, range(group.start))
+        futures[pool.submit(make_part, one, [(path, start + offset) for path, start in starts])] = number
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def make_part(plan: Plan, starts: Starts) -> list[Row]:
+    """Compute all of a plan into files that are there, and wait for the disk: what a worker of a pool does."""
+    calm_allocator()
+    with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(1) as workers:
+        rows = compute(plan, range(len(plan.assignments)), sink, files, workers)
+    for path, _ in starts:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return rows
+
+
+@contextlib.contextmanager
+def _opened(starts: Starts) -> Iterator[Sink]:
+    with contextlib.ExitStack() as stack:
+        outs = [(stack.enter_context(path.open("r+b", buffering=0)).fileno(), start) for path, start in starts]
+
+        def sink(output: int, position: int, raw: Bytes) -> None:
+            descriptor, start = outs[output]
+            put(descriptor, raw.data, start + position)
+
+        yield sink
+
+
+def _check_outputs(plan: Plan, paths: Sequence[Path]) -> None:
+    if len(paths) != len(plan.coefficients) or len({path.resolve() for path in paths}) != len(paths):
+        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}")
+    inputs = {Path(os.path.realpath(getattr(source, "path", ""))) for one in plan.assignments for source in one.sources}
+    for path in paths:
+        if path.resolve() in inputs:
+            raise SurefootError(f"{path} is one of the inputs; write somewhere else")
+        if not path.parent.is_dir():
+            raise SurefootError(f"{path.parent}: no such folder")
+
+
+def identity(plan: Plan) -> str:
+    """Digest of all that decides the bits: tensors, places and times of the files, coefficients and recipe."""
+    stamps: dict[str, Any] = {}
+    described = []
+    for one in plan.assignments:
+        for source in one.sources:
+            path = getattr(source, "path", None)
+            if path is not None and str(path) not in stamps:
+                status = path.stat()
+                stamps[str(path)] = (status.st_size, status.st_mtime_ns)
+        described.append((one.name, one.dtype, one.shape, one.labels, _named(one.method)))
+    text = json.dumps([described, stamps, plan.coefficients, plan.accumulate, plan.digest, plan.recipe], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named(method: Method | None) -> list[Any]:
+    # A partial's repr has an address in it, which is new in each process.
+    function, bound = getattr(method, "func", method), getattr(method, "keywords", {})
+    return [getattr(function, "__module__", ""), getattr(function, "__qualname__", ""), sorted(bound.items())]
