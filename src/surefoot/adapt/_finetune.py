@@ -79,7 +79,7 @@ class Finetune(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPictures:
-    """A classification set in memory: pictures (n, 3, size, size) uint8, labels (n), and its head (classes, d)."""
+    """A classification set: pictures (n, 3, size, size) uint8, labels (n), and its head (classes, d)."""
 
     images: "torch.Tensor"
     labels: "torch.Tensor"
@@ -87,13 +87,19 @@ class LabelledPictures:
 
 
 def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> LabelledPictures:
-    """Read a classification set for a model: pictures are resized once, class names are embedded once."""
+    """Read a classification set for a model: pictures are resized once, class names are embedded once.
+
+    Pictures of the model's size stay on the disk until they are used. Raises `SurefootError` for a set without an
+    array of pictures.
+    """
     import numpy as np
     import torch
 
+    if not (directory / "images.npy").is_file():
+        raise SurefootError(f"{directory} has no images.npy: give image_folder a size, such as {loaded.pixels.size}.")
     classes = json.loads((directory / "classes.json").read_text(encoding="utf-8"))
     return LabelledPictures(
-        images=resized(np.load(directory / "images.npy"), loaded.pixels),
+        images=resized(np.load(directory / "images.npy", mmap_mode="c"), loaded.pixels),
         labels=torch.from_numpy(np.load(directory / "labels.npy")),
         head=embed_classes(loaded, classes, templates).clone(),
     )

@@ -24,6 +24,7 @@ from surefoot.data._source import Source as Source
 from surefoot.data._source import cache_directory as cache_directory
 from surefoot.data._source import fetch as fetch
 from surefoot.data._source import is_cached as is_cached
+from surefoot.data._source import sha256_of as sha256_of
 from surefoot.data._styles import EMOJIBASE as EMOJIBASE
 from surefoot.data._styles import STYLES as STYLES
 from surefoot.data._styles import Style as Style
@@ -99,5 +100,6 @@ __all__ = [
     "read_predictions",
     "read_texts",
     "sample_pictures",
+    "sha256_of",
     "style_sections",
 ]

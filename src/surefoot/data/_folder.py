@@ -92,7 +92,8 @@ def _decode_all(pictures: list[Labelled], step: ImageFolder, out: Path) -> tuple
     """The rows that can be decoded, and why the others cannot; with a size, write the array of pictures as well."""
     import numpy as np
 
-    images = np.empty((len(pictures), step.size, step.size, 3), np.uint8) if step.size else None
+    shape = (len(pictures), step.size or 0, step.size or 0, 3)
+    images = np.lib.format.open_memmap(out / IMAGES, "w+", np.uint8, shape) if step.size else None
     rows: list[int] = []
     refused: list[dict[str, str]] = []
     for row, item in enumerate(pictures):
@@ -107,7 +108,10 @@ def _decode_all(pictures: list[Labelled], step: ImageFolder, out: Path) -> tuple
             images[len(rows)] = np.asarray(square(picture, step.size))
         rows.append(row)
     if images is not None:
-        np.save(out / IMAGES, images[: len(rows)])
+        images.flush()
+        if refused:  # the header says how many there are
+            np.save(out / f"kept.{IMAGES}", images[: len(rows)])
+            (out / f"kept.{IMAGES}").replace(out / IMAGES)
     else:
         write_json(out / "files.json", [asdict(pictures[row].stored) for row in rows])
     return rows, refused

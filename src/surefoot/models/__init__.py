@@ -26,7 +26,9 @@ from surefoot.models._language import windows_of as windows_of
 from surefoot.models._llama import LlamaConfig as LlamaConfig
 from surefoot.models._llama import build_llama as build_llama
 from surefoot.models._llama import llama_logits as llama_logits
+from surefoot.models._openclip import OpenClipModel as OpenClipModel
 from surefoot.models._openclip import load_openclip as load_openclip
+from surefoot.models._openclip import openclip_model as openclip_model
 from surefoot.models._pixels import Pixels as Pixels
 from surefoot.models._pixels import normalized as normalized
 from surefoot.models._pixels import resized as resized
@@ -38,6 +40,7 @@ __all__ = [
     "LlamaConfig",
     "LoadedModel",
     "ModelDescription",
+    "OpenClipModel",
     "Pixels",
     "RestrictedTokenizer",
     "SmolLM2",
@@ -59,6 +62,7 @@ __all__ = [
     "load_openclip",
     "normalized",
     "openclip_config",
+    "openclip_model",
     "read_description",
     "resized",
     "save_language",

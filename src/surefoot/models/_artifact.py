@@ -83,9 +83,17 @@ def load_model(directory: Path | str) -> LoadedModel:
 
     directory = Path(directory)
     told = read_description(directory)
-    if told.vocabulary is None:
-        raise SurefootError(f"{directory / DESCRIPTION} names no vocabulary: load the model by its OpenCLIP name.")
     model = build(told.config)
     fill(model, read_state(directory / WEIGHTS), directory / WEIGHTS, told.name)
-    tokenizer = RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
+    tokenizer = _tokenizer_of(told)
     return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=told.pixels, name=told.name, description=told)
+
+
+def _tokenizer_of(told: ModelDescription) -> Tokenizer:
+    """Our own tokenizer for models with few tokens, else the one that OpenCLIP has for the model's name."""
+    if told.vocabulary is not None:
+        return RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
+    import open_clip
+
+    tokenizer: Tokenizer = open_clip.get_tokenizer(told.name)
+    return tokenizer

@@ -2,18 +2,68 @@
 
 import pickle
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from surefoot.core import SurefootError
-from surefoot.models._artifact import LoadedModel
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.data import sha256_of
+from surefoot.models._artifact import LoadedModel, ModelDescription, save_model
 from surefoot.models._build import build, openclip_config
+from surefoot.models._cost import count_gmacs, count_parameters
 from surefoot.models._pixels import Pixels
 
 if TYPE_CHECKING:
     import torch
 
 State = dict[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenClipModel(Step):
+    """A user's own OpenCLIP model as a model artifact: make one with `openclip_model`, which fills in `digest`.
+
+    `model` is one of OpenCLIP's names, `checkpoint` a local file (.safetensors, or .pt/.pth/.bin of tensors only). It
+    can be fine-tuned, edited and measured like a model that was trained here. Measures `parameters` and
+    `gmacs_per_sample`. Raises `SurefootError` as `load_openclip` does, and for a file that has changed since.
+    """
+
+    model: str
+    checkpoint: str
+    digest: str
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read the checkpoint, and write the model."""
+        path = Path(self.checkpoint)
+        loaded = load_openclip(self.model, path)
+        if sha256_of(path) != self.digest:
+            raise SurefootError(f"{path} has changed since this Step was described: call openclip_model again.")
+        config = openclip_config(self.model)
+        description = ModelDescription(
+            name=self.model,
+            config=config,
+            pixels=loaded.pixels,
+            vocabulary=None,
+            parameters=count_parameters(loaded.model),
+            gmacs_per_sample=count_gmacs(config),
+            samples=0,
+        )
+        save_model(loaded.model, description, out)
+        return [
+            Measurement(metric="parameters", value=description.parameters, n=1),
+            Measurement(metric="gmacs_per_sample", value=description.gmacs_per_sample, n=1),
+        ]
+
+
+def openclip_model(name: str, checkpoint: Path | str) -> OpenClipModel:
+    """An `OpenClipModel` whose digest is that of the file as it is now. Raises `SurefootError` where there is none."""
+    path = Path(checkpoint).resolve()
+    if not path.is_file():
+        raise SurefootError(f"There is no checkpoint {path}: give the path of a file.")
+    openclip_config(name)
+    return OpenClipModel(model=name, checkpoint=str(path), digest=sha256_of(path))
 
 
 def load_openclip(name: str, checkpoint: Path | str) -> LoadedModel:

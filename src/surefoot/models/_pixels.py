@@ -26,11 +26,15 @@ class Pixels:
 
 
 def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
-    """Pictures (n, height, width, 3) uint8 as a uint8 tensor (n, 3, size, size), in channels-last order in memory."""
+    """Pictures (n, height, width, 3) uint8 as a uint8 tensor (n, 3, size, size), in channels-last order in memory.
+
+    Where they have this size already and can be written to, the tensor shares their memory: an array that is mapped
+    copy-on-write is then read from the disk as its pictures are used.
+    """
     import torch
     import torch.nn.functional as F
 
-    batch = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+    batch = torch.from_numpy(images if images.flags.writeable else np.array(images)).permute(0, 3, 1, 2)
     height, width = batch.shape[-2:]
     if (height, width) != (pixels.size, pixels.size):
         scale = pixels.size / min(height, width)

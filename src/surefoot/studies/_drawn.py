@@ -108,16 +108,18 @@ def seeds_row(values: Sequence[float], *, mean: str = "value", **named: Any) -> 
     return {**named, mean: found.estimate, "low": found.low, "high": found.high, "n": len(values)}
 
 
-def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]:
-    """The validation scores of a search with one coefficient: by the coefficient, in its order, and by metric.
-
-    Raises `SurefootError` when the edit was not made yet.
-    """
+def search_rows(results: Results, edit: Step) -> list[dict[str, Any]]:
+    """The whole table of an edit's search. Raises `SurefootError` when the edit was not made yet."""
     place = results.store.path(edit) / "search.json"
     if not place.exists():
         raise SurefootError(f"The coefficients of {type(edit).__name__} {edit.key[:10]} were not tried yet.")
+    return json.loads(place.read_text(encoding="utf-8"))["rows"]
+
+
+def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]:
+    """The validation scores of a search with one coefficient: by the coefficient, in its order, and by metric."""
     found: dict[float, dict[str, float]] = {}
-    for row in json.loads(place.read_text(encoding="utf-8"))["rows"]:
+    for row in search_rows(results, edit):
         found.setdefault(float(row["coefficients"]), {})[row["metric"]] = row["value"]
     return dict(sorted(found.items()))
 

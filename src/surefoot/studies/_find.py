@@ -17,6 +17,7 @@ STUDIES: Mapping[str, str] = {
     "scaling": "scaling laws of published contrastive models and our own, with intervals and compared sources",
     "arithmetic": "task vectors: forget by negation, add tasks, analogies, with controls, on drawings",
     "patching": "patching by interpolation: one task, several, unseen classes, sizes, and words that mislead",
+    "patch_own": "your own OpenCLIP model patched for your own pictures: what was gained, what was kept",
     "local": "workers that fine-tune alone and are averaged once, beside those that communicate, on drawings",
     "trees": "subgroup robustness: tree ensembles against robust and fair learners, on seven public tables",
 }

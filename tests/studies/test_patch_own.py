@@ -1,0 +1,149 @@
+"""The study `patch_own`: an OpenCLIP model and folders of pictures of a user's own, from end to end."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from surefoot.core import Results, Store, Study, SurefootError, decide, open_pool, run, walk
+from surefoot.models import build, load_model, openclip_config, openclip_model
+from surefoot.studies import load_study
+
+NAME = "surefoot-test"
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (40, 40, 220), "black": (10, 10, 10)}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny vision transformer with random weights, and two tasks of coloured pictures in PNG files."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "configs").mkdir()
+    (root / "configs" / f"{NAME}.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(root / "configs")
+    torch.manual_seed(0)
+    model = build(openclip_config(NAME))
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, root / "base.safetensors")
+    for folder, colours in (("warm", ("red", "green")), ("cold", ("blue", "black"))):
+        write_pictures(root / folder, colours)
+    return root
+
+
+def write_pictures(folder: Path, colours: tuple[str, ...]) -> None:
+    generator = np.random.default_rng(len(folder.name))
+    for part, count in (("train", 24), ("validation", 12), ("test", 20)):
+        for colour in colours:
+            place = folder / part / f"class_{colour}"
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.full((40, 36, 3), 255, np.uint8)
+                top, left = generator.integers(0, 16, 2)
+                pixels[top : top + 20, left : left + 20] = COLOURS[colour]
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    (folder / "classes.txt").write_text("".join(f"class_{colour}\t{colour} square\n" for colour in colours))
+
+
+def options(world: Path) -> dict[str, str]:
+    return {
+        "model": NAME,
+        "checkpoint": str(world / "base.safetensors"),
+        "task": str(world / "warm"),
+        "keep": str(world / "cold"),
+        "samples": "640",
+        "batch": "16",
+        "learning_rate": "3e-3",
+        "margin": "0.6",
+    }
+
+
+@pytest.fixture(scope="module")
+def study(world: Path) -> Study:
+    return load_study("patch_own", options(world))
+
+
+@pytest.fixture(scope="module")
+def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    store = Store(tmp_path_factory.mktemp("own-store"))
+    with open_pool("here") as pool:
+        failed = [event.error for event in run(study.steps, store, pool) if event.kind == "failed"]
+    assert not failed
+    return Results(store, tuple(walk(study.steps)))
+
+
+def test_the_patch_learns_the_task_and_its_claims_are_paired_by_picture(study: Study, results: Results) -> None:
+    verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+    gain = verdicts["patch-gains"]
+    assert gain.status == "supported"
+    assert gain.n == 40
+    before, after = (
+        next(
+            item.value for item in results.select(task="warm", metric="top1") if type(item.step.model).__name__ == kind
+        )
+        for kind in ("OpenClipModel", "WeightEdit")
+    )
+    assert gain.effect == pytest.approx(after - before)
+    assert verdicts["patch-keeps"].n == 40
+    assert verdicts["patch-keeps"].low is not None
+
+
+def test_only_the_image_tower_moves_and_the_words_are_openclips(study: Study, results: Results) -> None:
+    edit = next(item.step for item in results.select(metric="coefficient"))
+    patched = load_model(results.store.path(edit))
+    base = load_file(next(step for step in results.steps if hasattr(step, "checkpoint")).checkpoint)
+    for name, value in patched.model.state_dict().items():
+        assert name.startswith("visual.") or torch.equal(value, base[name])
+    assert torch.equal(patched.tokenizer(["a red square"]), open_clip.get_tokenizer(NAME)(["a red square"]))
+    theirs = open_clip.create_model(NAME, pretrained=str(results.store.path(edit) / "model.safetensors"))
+    assert torch.equal(theirs.visual.proj, patched.model.visual.proj)
+
+
+def test_figures_show_the_choice_and_every_model(study: Study, results: Results) -> None:
+    figures = {figure.name: figure for figure in (make(results) for make in study.figures)}
+    assert {row["label"] for row in figures["accuracies"].table()} == {"before", "patched", "fine-tuned"}
+    assert {row["group"] for row in figures["accuracies"].table()} == {"warm", "cold"}
+    curve = [row for row in figures["curve"].table() if row["part"] == "point"]
+    assert len(curve) == 2 * 21
+    assert all(row["low"] <= row["y"] <= row["high"] for row in curve)
+
+
+def test_no_picture_of_the_test_is_trained_on_or_chosen_by(study: Study) -> None:
+    test_keys = {step.data.key for step in study.steps}
+    edits = [step for step in walk(study.steps) if type(step).__name__ == "WeightEdit"]
+    used = {one.key for step in edits for one in (*step.target, *step.control, *step.plus[0].data)}
+    assert not used & test_keys
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ""}, "needs a model, its weights, a task"),
+        ({"model": "ViT-B-33"}, "Did you mean"),
+        ({"checkpoint": "nowhere.safetensors"}, "There is no checkpoint"),
+        ({"task": "nowhere"}, "does not exist"),
+    ],
+)
+def test_what_is_missing_is_said(world: Path, change: dict[str, str], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        load_study("patch_own", options(world) | change)
+
+
+def test_a_checkpoint_that_was_exchanged_is_refused(world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "base.safetensors"
+    copy.write_bytes((world / "base.safetensors").read_bytes())
+    step = openclip_model(NAME, copy)
+    state = load_file(copy)
+    save_file({name: value + 1 for name, value in state.items()}, copy)
+    store = Store(tmp_path / "store")
+    with open_pool("here") as pool:
+        errors = [event.error for event in run([step], store, pool) if event.kind == "failed"]
+    assert len(errors) == 1
+    assert "has changed since" in errors[0]
