@@ -52,9 +52,11 @@ def test_a_sweep_compares_learners_on_a_users_table(command: Callable[..., Answe
     arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "sex,race", "--budget", "4", "--splits", "1"]
     code, out, err = command(*arguments, "--learners", "logistic,lightgbm", "--workers", "1")
     assert code == 0, err
-    assert out.splitlines()[0].split("\t")[:3] == ["learner", "accuracy", "worst group"]
+    assert out.splitlines()[0].split("\t")[:4] == ["learner", "configurations", "accuracy", "worst group"]
     assert {line.split("\t")[0] for line in out.splitlines()[1:]} == {"Logistic regression", "LightGBM"}
-    assert "The label is yes where hired is" in err
+    assert {line.split("\t")[1] for line in out.splitlines()[1:]} == {"4"}
+    assert "The label is yes where hired is 'yes', and no for: no." in err
+    assert "robust learners" not in err  # none was fitted: no claim is about them
     assert (tmp_path / "sweep-people.html").stat().st_size > 10_000
 
 
@@ -74,6 +76,9 @@ def test_an_audit_prints_a_line_a_group(command: Callable[..., Answer], tmp_path
         (["sweep", "none.csv", "--label", "y", "--sensitive", "g"], "There is no file none.csv"),
         (["sweep", "none.csv"], "Name the column to predict"),
         (["sweep", "adult", "--learners", "oak"], "no learner named 'oak'"),
+        (["sweep", "adult", "--budget", "0"], "option budget must be at least 1, got 0"),
+        (["sweep", "adult", "--rows=-5"], "option rows must be at least 0, got -5"),
+        (["sweep", "adult", "--splits", "0"], "option splits must be at least 1"),
         (["audit", "none.csv", "--label", "y", "--score", "p", "--sensitive", "g"], "There is no file none.csv"),
     ],
 )

@@ -7,7 +7,15 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from surefoot.stats import clopper_pearson, disparities, group_metrics, tail_mean, worst_group, worst_loss
+from surefoot.stats import (
+    clopper_pearson,
+    disparities,
+    group_metrics,
+    resample_calibration,
+    tail_mean,
+    worst_group,
+    worst_loss,
+)
 
 Arrays = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
@@ -76,6 +84,19 @@ def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
             total += chosen.sum() * abs(scores[0][chosen].mean() - labels[chosen].mean())
     found = group_metrics(labels, scores, codes).by_group["calibration_error"][0, 1]
     assert_allclose(found, total / inside.sum(), rtol=1e-10)
+
+
+def test_the_spread_of_the_calibration_error_is_that_of_rows_drawn_again() -> None:
+    labels, scores, _ = sample(700, 2, 2)
+    generator = np.random.default_rng(3)
+    drawn = []
+    for _ in range(600):
+        rows = generator.integers(0, len(labels), len(labels))
+        again = group_metrics(labels[rows], scores[:, rows], np.zeros(len(rows), int))
+        drawn.append(again.overall["calibration_error"])
+    found = resample_calibration(labels, scores, replicates=4000)
+    assert_allclose(found.std(axis=0), np.std(drawn, axis=0), rtol=0.12)
+    assert_allclose(found.mean(axis=0), np.mean(drawn, axis=0), rtol=0.05)
 
 
 def test_many_classifiers_give_what_each_gives_alone() -> None:

@@ -2,16 +2,29 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from surefoot.core import Results, Store, SurefootError, decide, walk
-from surefoot.data import RECIPES, Design
+from surefoot.core import (
+    Measurement,
+    Observation,
+    Results,
+    Store,
+    Study,
+    SurefootError,
+    decide,
+    open_pool,
+    run,
+    walk,
+)
+from surefoot.data import RECIPES, Design, PublicTable, file_table
 from surefoot.models.tabular import LEARNERS, size_of_grid
 from surefoot.studies import load_study
+from surefoot.studies._trees_claims import difference_claims
 from surefoot.studies._trees_paper import PAPER_PEAKS
-from surefoot.studies._trees_results import Pooled, by_precision, judge, over_tables, spread_over
-from surefoot.studies.trees import REFERENCES, configurations
+from surefoot.studies._trees_results import Pooled, _over_splits, by_precision, judge, over_tables, spread_over
+from surefoot.studies.trees import REFERENCES, configurations, sweep
 from surefoot.tasks import TableComparison, TableFits
 
 
@@ -85,6 +98,80 @@ def test_figures_without_results_say_what_to_do(tmp_path: Path) -> None:
         except SurefootError as error:
             assert str(error)
     assert drawn == ["the-papers-worst-group"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
+    """A finished sweep of a small table, in which one group has too few rows."""
+    folder = tmp_path_factory.mktemp("swept")
+    generator = np.random.default_rng(0)
+    lines = ["skill,town,group,hired"]
+    for row in range(700):
+        skill, group = generator.normal(), "rare" if row % 25 == 0 else "ab"[row % 2]
+        noise = {"a": 0.2, "b": 1.2, "rare": 0.5}[group] * generator.normal()
+        lines.append(f"{skill:.3f},{('Rome', '', 'Oslo')[row % 3]},{group},{'yes' if skill + noise > 0 else 'no'}")
+    (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = file_table(folder / "people.csv", label="hired", sensitive=("group",))
+    study = sweep(table, learners=("logistic", "lightgbm", "group-dro"), budget=4, epochs=3)
+    store = Store(folder / "store")
+    with open_pool("here") as pool:
+        events = list(run(study.steps, store, pool))
+    assert not [event.error for event in events if event.kind in ("failed", "blocked")]
+    return study, Results(store, tuple(walk(study.steps)))
+
+
+def test_a_sweep_shows_groups_frontier_worst_group_disparity_calibration_sensitivity_and_cost(
+    swept: tuple[Study, Results],
+) -> None:
+    study, results = swept
+    figures = {figure.name: figure for figure in (draw(results) for draw in study.figures)}
+    assert {"groups", "worst-group", "in-groups", "disparity", "calibration", "frontier", "sensitivity", "cost"} <= set(
+        figures
+    )
+    worst = {row["label"]: row for row in figures["worst-group"].table()}
+    inside = figures["in-groups"].table()
+    for title, row in worst.items():
+        assert row["low"] < row["value"] < row["high"]
+        assert (row["n"], row["splits"]) == (140, 2)
+        # Averaged over splits, the worst group is no better than any group's average.
+        assert row["value"] <= min(cell["value"] for cell in inside if cell["row"] == title) + 1e-12
+    assert {cell["column"] for cell in inside} == {"group a", "group b"}
+
+
+def test_a_group_that_is_too_small_is_named_and_stands_apart(swept: tuple[Study, Results]) -> None:
+    study, results = swept
+    (figure,) = (drawn for drawn in (draw(results) for draw in study.figures[:1]) if drawn.name == "groups")
+    apart = {row["label"]: row["group"] for row in figure.table()}
+    assert apart == {"group a (336)": "compared", "group b (336)": "compared", "group rare (28)": "too few test rows"}
+    assert "fewer than 20 test rows" in figure.caption
+    assert "The label is yes where hired is 'yes'" in figure.caption
+    assert "Column town has 233 missing values of 700" in figure.caption
+
+
+def test_claims_are_of_the_families_that_are_there(swept: tuple[Study, Results]) -> None:
+    study, results = swept
+    verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+    assert set(verdicts) == {
+        "peak accuracy against robust",
+        "peak worst-group accuracy against robust",
+        "disparity against robust",
+        "frontier against robust",
+    }
+    for verdict in verdicts.values():
+        assert verdict.low is not None and verdict.effect is not None and verdict.high is not None
+        assert verdict.low <= verdict.effect <= verdict.high
+        assert verdict.n == 2
+    assert difference_claims(("logistic", "group-dro")) == ()
+
+
+def test_a_few_splits_alone_have_students_interval() -> None:
+    measured = [Measurement(metric="m", value=value, n=30) for value in (0.2, 0.4)]
+    design = Design(table=PublicTable(name="adult"))
+    seen = [Observation(step=design, measurement=each) for each in measured]
+    pooled = _over_splits(seen)
+    # t of one degree of freedom: 12.7 standard errors of 0.1 to both sides.
+    assert_allclose([pooled.low, pooled.high], [0.3 - 1.2706, 0.3 + 1.2706], rtol=1e-3)
+    assert pooled.rows == 30
 
 
 def test_the_spread_over_tables_is_students_interval() -> None:

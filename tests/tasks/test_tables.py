@@ -9,19 +9,20 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.data import Design, file_table, open_design
+from surefoot.data import Design, Part, file_table, open_design
 from surefoot.models.tabular import random_configurations
-from surefoot.stats import group_metrics, worst_group
+from surefoot.stats import disparities, group_metrics, worst_group
 from surefoot.tasks import (
     BEST_ON_TEST,
     BY_ACCURACY,
     BY_WORST_GROUP,
+    TRADE_OFFS,
     FairTable,
     TableComparison,
     TableFits,
     audit_predictions,
 )
-from surefoot.tasks._table_compare import best_of
+from surefoot.tasks._table_compare import _fairness, best_of
 from surefoot.tasks._table_fits import rung_shares, to_half
 from surefoot.tasks._table_represent import represented
 
@@ -111,6 +112,72 @@ def test_differences_between_families_have_the_value_of_their_parts(compared: tu
     assert_allclose(gap.value, trees.value - linear.value)
     assert gap.stderr is not None and trees.stderr is not None and linear.stderr is not None
     assert gap.stderr < (trees.stderr**2 + linear.stderr**2) ** 0.5
+
+
+def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
+    compared: tuple[Store, TableComparison],
+) -> None:
+    store, comparison = compared
+    fit = comparison.fits[1]
+    table, parts = read(store.path(fit) / "configurations.parquet"), open_design(store.path(fit.design))
+    row = int(table["validation_worst_group_accuracy"].argmax())
+    scores = np.load(store.path(fit) / "scores.npz")["test"][row].astype(float)
+    again = group_metrics(parts.test.y, scores, parts.test.g, groups=parts.groups)
+    at = {"group": "lightgbm", "shift": BY_WORST_GROUP}
+    for place, name in enumerate(parts.groups):
+        (found,) = measured(compared, metric=f"accuracy in {name}", **at)
+        assert_allclose(found.value, again.by_group["accuracy"][0, place])
+        assert found.n == again.n[place]
+        # The bootstrap of a share: sqrt(p (1 - p) / n).
+        assert found.stderr is not None
+        assert_allclose(found.stderr, np.sqrt(found.value * (1 - found.value) / found.n), rtol=0.15)
+    for name, value in disparities(again).items():
+        (found,) = measured(compared, metric=name, **at)
+        assert_allclose(found.value, value[0])
+        assert found.stderr is not None and 0.005 < found.stderr < 0.1
+    (calibration,) = measured(compared, metric="calibration_error", **at)
+    assert_allclose(calibration.value, again.overall["calibration_error"][0], atol=2e-3)
+    (best,) = measured(compared, metric="accuracy_disparity", group="lightgbm", shift=BEST_ON_TEST)
+    assert_allclose(best.value, table["test_accuracy_disparity"].min())
+
+
+def test_equalised_odds_are_resampled_as_the_rows_of_each_group_and_label() -> None:
+    """The draws against a plain bootstrap with fairlearn's difference."""
+    fairlearn = pytest.importorskip("fairlearn.metrics")
+    generator = np.random.default_rng(5)
+    n = 1600
+    g, y = generator.integers(0, 2, n), generator.integers(0, 2, n)
+    called = (y ^ (generator.random(n) < np.where(g == 1, 0.3, 0.15))).astype(int)
+    test = Part(x=np.zeros((n, 1), np.float32), y=y.astype(np.uint8), g=g.astype(np.uint16))
+    drawn = _fairness((called == y)[None], test, np.array([True, True]), 800)
+    plain = []
+    for _ in range(300):
+        rows = generator.integers(0, n, n)
+        of = {"y_true": y[rows], "y_pred": called[rows], "sensitive_features": g[rows]}
+        plain.append((fairlearn.demographic_parity_difference(**of), fairlearn.equalized_odds_difference(**of)))
+    for place, name in enumerate(("demographic_parity", "equalised_odds")):
+        assert_allclose(drawn[name].mean(), np.mean(plain, axis=0)[place], atol=0.012)
+        assert_allclose(drawn[name].std(), np.std(plain, axis=0)[place], rtol=0.25)
+
+
+def test_the_frontier_starts_at_the_worst_group_and_ends_at_accuracy(compared: tuple[Store, TableComparison]) -> None:
+    rules = tuple(TRADE_OFFS.values())
+    for metric in ("accuracy", "worst_group_accuracy"):
+        line = [measured(compared, metric=metric, group="family: trees", shift=rule)[0].value for rule in rules]
+        (first,) = measured(compared, metric=metric, group="family: trees", shift=BY_WORST_GROUP)
+        (last,) = measured(compared, metric=metric, group="family: trees", shift=BY_ACCURACY)
+        assert (line[0], line[-1]) == (first.value, last.value)
+    # Trees minus linear, averaged over the mixes.
+    gaps = []
+    for weight, rule in TRADE_OFFS.items():
+        mixed = [
+            weight * measured(compared, metric="accuracy", group=family, shift=rule)[0].value
+            + (1 - weight) * measured(compared, metric="worst_group_accuracy", group=family, shift=rule)[0].value
+            for family in ("family: trees", "family: linear")
+        ]
+        gaps.append(mixed[0] - mixed[1])
+    (found,) = measured(compared, metric="frontier difference", group="trees - linear")
+    assert_allclose(found.value, np.mean(gaps))
 
 
 def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ def _reached(results: Any) -> Table:
 
     columns = (
         "learner",
+        "configurations",
         "accuracy",
         "worst group",
         "low",

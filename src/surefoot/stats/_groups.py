@@ -288,3 +288,22 @@ def resample_accuracies(
             by_group[:, :, group] = drawn / len(rows)
             total += drawn
     return total / len(code), by_group
+
+
+def resample_calibration(labels: ArrayLike, scores: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Floats:
+    """Bootstrap draws (replicates, C) of the expected calibration error of C classifiers, scores (C, n).
+
+    What a bin misses by is a sum over rows, whose bootstrap is close to normal: it is drawn from that, and the cost is
+    of bins. As in any bootstrap of it, the draws lie above the error itself: use their spread.
+    """
+    truth, values, code = _checked(labels, scores, np.zeros(np.shape(np.asarray(labels))))
+    generator = np.random.default_rng(seed)
+    bins = np.clip(values * CALIBRATION_BINS, 0, CALIBRATION_BINS - 0.5).astype(np.intp)
+    bins += np.arange(len(values))[:, None] * CALIBRATION_BINS
+    miss = values.astype(np.float64) - truth
+    size = len(values) * CALIBRATION_BINS
+    gaps = np.bincount(bins.ravel(), miss.ravel(), minlength=size)
+    # The variance of a sum over n rows drawn with replacement.
+    spread = np.sqrt(np.maximum(np.bincount(bins.ravel(), (miss**2).ravel(), minlength=size) - gaps**2 / len(code), 0))
+    drawn = gaps + spread * generator.standard_normal((replicates, size))
+    return np.abs(drawn).reshape(replicates, len(values), CALIBRATION_BINS).sum(-1) / len(code)

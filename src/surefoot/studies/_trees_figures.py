@@ -3,12 +3,10 @@
 from typing import Any
 
 from surefoot.core import Figure, Results
-from surefoot.figures import heat_table, interval_plot, robustness_scatter, scaling_curve
+from surefoot.figures import interval_plot, robustness_scatter, scaling_curve
 from surefoot.models.tabular import LEARNERS
-from surefoot.studies._trees_results import Pooled, by_table, spread_over
-from surefoot.tasks import BY_ACCURACY, BY_CVAR, BY_WORST_GROUP, TableComparison
-
-FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
+from surefoot.studies._trees_results import FAMILIES, Pooled, by_table, spread_over
+from surefoot.tasks import BY_CVAR, BY_WORST_GROUP, TableComparison
 
 
 def trade_off(results: Results) -> Figure:
@@ -33,25 +31,6 @@ def trade_off(results: Results) -> Figure:
         axis="linear",
         families=[family for family in FAMILIES if any(point["family"] == family for point in points)],
         family_title="Family",
-    )
-
-
-def worst_group_table(results: Results) -> Figure:
-    """Worst-group accuracy by learner and table."""
-    cells = [
-        {"row": described.title, "column": name, "value": part.value, "low": part.low, "high": part.high, "n": part.n}
-        for learner, described in LEARNERS.items()
-        for name, part in sorted(by_table(results, "worst_group_accuracy", learner, BY_WORST_GROUP).items())
-    ]
-    return heat_table(
-        cells,
-        name="worst-group",
-        title="Worst-group accuracy",
-        caption="Chosen by worst-group accuracy on validation, measured on test, averaged over splits. Percent.",
-        row_title="Learner",
-        column_title="Table",
-        value_title="Worst-group accuracy",
-        row_order=[described.title for described in LEARNERS.values()],
     )
 
 
@@ -123,15 +102,16 @@ def sensitivity(results: Results) -> Figure:
     """The share of configurations near the best, by learner."""
     effects = []
     for learner, described in LEARNERS.items():
-        shares = [part.value for part in by_table(results, "share near the best", learner, "").values()]
-        if shares:
-            effects.append(_over_tables(shares) | {"label": described.title, "family": described.family})
+        parts = list(by_table(results, "share near the best", learner, "").values())
+        if parts:
+            effects.append(_near_the_best(parts) | {"label": described.title, "family": described.family})
     return interval_plot(
         effects,
         name="sensitivity",
         title="How much hangs on the configuration",
         caption="The share of a learner's configurations whose worst-group accuracy on test is within two points of "
-        "its best, with the interval over tables. A high share means that little tuning is needed.",
+        "its best, with the interval over tables (of one table: over splits); n is how many configurations. A high "
+        "share means that little tuning is needed.",
         x_title="Configurations within two points of the best",
         unit="share",
         reference=None,
@@ -140,11 +120,11 @@ def sensitivity(results: Results) -> Figure:
     )
 
 
-def _over_tables(values: list[float]) -> dict[str, Any]:
-    """The mean over tables, with the interval of their spread where there are two, inside 0 to 1."""
-    found = spread_over(values) if len(values) > 1 else Pooled(value=values[0], stderr=None, n=1)
+def _near_the_best(parts: list[Pooled]) -> dict[str, Any]:
+    """The mean over tables, with the interval of their spread where there are two (else of the splits'), in 0 to 1."""
+    found = spread_over([part.value for part in parts]) if len(parts) > 1 else parts[0]
     bounds = {} if found.low is None else {"low": max(found.low, 0.0), "high": min(found.high or 1.0, 1.0)}
-    return {"value": found.value, "n": found.n, **bounds}
+    return {"value": found.value, "n": parts[0].rows, **bounds}
 
 
 def brittleness(results: Results) -> Figure:
@@ -192,22 +172,4 @@ def cost(results: Results) -> Figure:
         y_title="Worst-group error",
         families=[family for family in FAMILIES if any(row["family"] == family for row in rows)],
         family_title="Family",
-    )
-
-
-def chosen_by_accuracy(results: Results) -> Figure:
-    """Accuracy by learner and table."""
-    cells = [
-        {"row": described.title, "column": name, "value": part.value, "low": part.low, "high": part.high, "n": part.n}
-        for learner, described in LEARNERS.items()
-        for name, part in sorted(by_table(results, "accuracy", learner, BY_ACCURACY).items())
-    ]
-    return heat_table(
-        cells,
-        name="accuracy",
-        title="Accuracy",
-        caption="Chosen by accuracy on validation, measured on test, averaged over splits. Percent.",
-        row_title="Learner",
-        column_title="Table",
-        row_order=[described.title for described in LEARNERS.values()],
     )

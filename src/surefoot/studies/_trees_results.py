@@ -1,7 +1,7 @@
 """What the comparisons of a sweep say, averaged over splits, and over tables: the numbers behind claims and figures."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import final
@@ -12,15 +12,18 @@ from surefoot.stats import t_quantile
 from surefoot.tasks import TableComparison
 
 Z = 1.959964
+FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
+"""The families of learners in the order of figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """A mean with its standard error (None: not known), over `n` values."""
+    """A mean with its standard error (None: not known), over `n` values, each of about `rows` examples."""
 
     value: float
     stderr: float | None
     n: int
+    rows: int = 0
 
     @property
     def low(self) -> float | None:
@@ -83,13 +86,16 @@ def _indexed(same: _Same) -> Mapping[tuple[str, str, str], list[Observation]]:
 
 
 def over_tables(parts: Iterable[Pooled]) -> Pooled:
-    """The plain mean over tables, each with its own standard error. Raises when there is none."""
+    """The plain mean over tables, each with its own standard error; one table is itself. Raises when there is none."""
     known = list(parts)
     if not known:
         raise SurefootError("No comparison in the store has this measurement: run the study first.")
+    if len(known) == 1:
+        return known[0]
     errors = [part.stderr for part in known if part.stderr is not None]
     stderr = sum(error**2 for error in errors) ** 0.5 / len(known) if len(errors) == len(known) else None
-    return Pooled(value=sum(part.value for part in known) / len(known), stderr=stderr, n=len(known))
+    mean = sum(part.value for part in known) / len(known)
+    return Pooled(value=mean, stderr=stderr, n=len(known), rows=sum(part.rows for part in known))
 
 
 def by_precision(parts: Iterable[Pooled]) -> Pooled | None:
@@ -121,10 +127,12 @@ def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False) -> 
 
 def _over_splits(observations: Sequence[Observation]) -> Pooled:
     values = [each.value for each in observations]
-    mean = sum(values) / len(values)
-    between = sum((value - mean) ** 2 for value in values) / (len(values) - 1) if len(values) > 1 else 0.0
+    rows = round(sum(each.measurement.n for each in observations) / len(observations))
     errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
+    spread = spread_over(values) if len(values) > 1 else Pooled(value=values[0], stderr=None, n=1)
     if not errors:
-        return Pooled(value=mean, stderr=(between / len(values)) ** 0.5 if len(values) > 1 else None, n=len(values))
+        return replace(spread, rows=rows)
+    mean = spread.value
+    between = sum((value - mean) ** 2 for value in values) / (len(values) - 1) if len(values) > 1 else 0.0
     within = sum(error**2 for error in errors) / len(errors)
-    return Pooled(value=mean, stderr=(within + between / len(values)) ** 0.5, n=len(values))
+    return Pooled(value=mean, stderr=(within + between / len(values)) ** 0.5, n=len(values), rows=rows)

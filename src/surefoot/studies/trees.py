@@ -4,9 +4,9 @@ The published system is arXiv 2211.12703. Its released networks end in a ReLU be
 size by a factor of a thousand, and its best values are chosen on test; here none of that is so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from surefoot.core import Results, Study, SurefootError
+from surefoot.core import Figure, Results, Study, SurefootError
 from surefoot.data import RECIPES, Design, PublicTable, Table
 from surefoot.models.tabular import (
     LEARNERS,
@@ -19,18 +19,10 @@ from surefoot.models.tabular import (
 )
 from surefoot.studies._trees_beside import beside_the_paper, papers_table, single_configurations
 from surefoot.studies._trees_claims import difference_claims, paper_claims
-from surefoot.studies._trees_figures import (
-    brittleness,
-    chosen_by_accuracy,
-    cost,
-    differences,
-    equal_budget,
-    sensitivity,
-    trade_off,
-    worst_group_table,
-)
+from surefoot.studies._trees_figures import brittleness, cost, differences, equal_budget, sensitivity, trade_off
+from surefoot.studies._trees_groups import by_learner, frontier, groups_of_tables, in_groups
 from surefoot.studies._trees_results import Pooled, by_table, name_of, over_tables
-from surefoot.tasks import BY_WORST_GROUP, FairTable, TableComparison, TableFits
+from surefoot.tasks import BY_ACCURACY, BY_WORST_GROUP, FairTable, TableComparison, TableFits
 
 _SMALL = ("german", "communities", "compas", "star")
 _LARGE = ("acs-income", "acs-public-coverage", "brfss")
@@ -61,6 +53,7 @@ def study(
     for name in tables:
         if name not in RECIPES:
             raise SurefootError(f"There is no public table named '{name}'. Known: {', '.join(RECIPES)}.")
+    _check(budget=budget, splits=splits, rows=rows, epochs=epochs, halving=halving)
     designs = [
         Design(table=PublicTable(name=name), seed=seed, rows=rows, validation=_share(name), test=_share(name))
         for seed in range(splits)
@@ -73,16 +66,17 @@ def study(
         steps=(*(comparison(design, learners, budget, epochs, halving) for design in designs), *references(tables)),
         claims=paper_claims(),
         figures=(
+            groups_of_tables,
             differences,
             trade_off,
-            worst_group_table,
+            frontier,
+            *_by_learner(alone=False),
             papers_table,
             *((single_configurations, beside_the_paper) if "adult" in tables else ()),
             equal_budget,
             sensitivity,
             brittleness,
             cost,
-            chosen_by_accuracy,
         ),
         credits=tuple(dict.fromkeys(f"{RECIPES[name].title}: {RECIPES[name].credit}" for name in tables)),
     )
@@ -99,6 +93,7 @@ def sweep(
     halving: int = 1,
 ) -> Study:
     """A sweep over a user's own table, with the same figures and the claims that hold for any table."""
+    _check(budget=budget, splits=splits, rows=rows, epochs=epochs, halving=halving)
     designs = [Design(table=table, seed=seed, rows=rows, validation=0.2, test=0.2) for seed in range(splits)]
     return Study(
         name=f"sweep-{name_of(table)}",
@@ -106,9 +101,78 @@ def sweep(
         summary=f"{budget} configurations of each of {len(learners)} learners on {splits} random splits "
         "(60 / 20 / 20). Everything is chosen on validation and reported on test.",
         steps=tuple(comparison(design, learners, budget, epochs, halving) for design in designs),
-        claims=difference_claims(),
-        figures=(trade_off, worst_group_table, differences, equal_budget, sensitivity, cost, chosen_by_accuracy),
+        claims=difference_claims(learners),
+        figures=(
+            groups_of_tables,
+            *_by_learner(alone=True),
+            in_groups,
+            frontier,
+            *((differences,) if {"trees"} < {LEARNERS[name].family for name in learners} else ()),
+            equal_budget,
+            sensitivity,
+            cost,
+        ),
     )
+
+
+def _by_learner(*, alone: bool) -> tuple[Callable[[Results], Figure], ...]:
+    """Worst group, accuracy, disparities and calibration of every learner."""
+    mean = "measured on test, averaged over splits"
+    chosen = f"Of the configuration with the best worst group on validation, {mean}"
+    return (
+        by_learner(
+            "worst_group_accuracy",
+            name="worst-group",
+            title="Worst-group accuracy",
+            caption=f"{chosen}. The interval joins the bootstrap of the test rows and the spread of the splits.",
+            x_title="Worst-group accuracy",
+            alone=alone,
+        ),
+        by_learner(
+            "accuracy",
+            name="accuracy",
+            title="Accuracy",
+            caption=f"Of the configuration with the best accuracy on validation, {mean}.",
+            x_title="Accuracy",
+            alone=alone,
+            rule=BY_ACCURACY,
+        ),
+        by_learner(
+            "accuracy_disparity",
+            name="disparity",
+            title="Disparity",
+            caption=f"{chosen}: the highest minus the lowest accuracy of a group. Lower is better; a maximum of noisy "
+            "numbers minus a minimum is above zero even where groups are alike.",
+            x_title="Accuracy disparity",
+            alone=alone,
+        ),
+        by_learner(
+            "equalised_odds",
+            name="equalised-odds",
+            title="Equalised odds",
+            caption=f"{chosen}: the larger of the differences between groups of true and of false positive rates. "
+            "Lower is better.",
+            x_title="Equalised odds difference",
+            alone=alone,
+        ),
+        by_learner(
+            "calibration_error",
+            name="calibration",
+            title="Calibration",
+            caption=f"{chosen}: expected calibration error in ten bins, over all groups together. "
+            "Learners that give decisions or margins have none. Lower is better.",
+            x_title="Calibration error",
+            alone=alone,
+        ),
+    )
+
+
+def _check(**options: int) -> None:
+    """Raise for a number that leaves nothing to do."""
+    for name, value in options.items():
+        least = 0 if name == "rows" else 1
+        if value < least:
+            raise SurefootError(f"The option {name} must be at least {least}, got {value}.")
 
 
 def comparison(
@@ -205,8 +269,8 @@ def _summary(budget: int, splits: int, rows: int, epochs: int) -> str:
 def reached(results: Results, learner: str) -> tuple[str | float | None, ...]:
     """One line of a sweep's table: what a learner reaches on test, chosen by its worst group on validation.
 
-    Title, accuracy, worst-group accuracy with its bounds, accuracy disparity, equalised odds, calibration error and CPU
-    seconds a configuration; empty when the learner was not fitted.
+    Title, how many configurations, accuracy, worst-group accuracy with its bounds, accuracy disparity, equalised odds,
+    calibration error and CPU seconds a configuration; empty when the learner was not fitted.
     """
 
     def mean(metric: str, rule: str = BY_WORST_GROUP) -> Pooled | None:
@@ -219,4 +283,6 @@ def reached(results: Results, learner: str) -> tuple[str | float | None, ...]:
     others = [mean(metric) for metric in ("accuracy_disparity", "equalised_odds", "calibration_error")]
     shown = [*others, mean("cpu_seconds_each", "")]
     values = [None if part is None else part.value for part in shown]
-    return (LEARNERS[learner].title, accuracy.value, worst.value, worst.low, worst.high, *values)
+    tried = mean("configurations", "")
+    count = None if tried is None else round(tried.value)
+    return (LEARNERS[learner].title, count, accuracy.value, worst.value, worst.low, worst.high, *values)

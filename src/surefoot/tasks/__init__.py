@@ -13,6 +13,7 @@ from surefoot.tasks._table_compare import BY_ACCURACY as BY_ACCURACY
 from surefoot.tasks._table_compare import BY_CVAR as BY_CVAR
 from surefoot.tasks._table_compare import BY_WORST_GROUP as BY_WORST_GROUP
 from surefoot.tasks._table_compare import PAIRS as PAIRS
+from surefoot.tasks._table_compare import TRADE_OFFS as TRADE_OFFS
 from surefoot.tasks._table_compare import TableComparison as TableComparison
 from surefoot.tasks._table_fits import TableFits as TableFits
 from surefoot.tasks._table_fits import flat_metrics as flat_metrics
@@ -29,6 +30,7 @@ __all__ = [
     "BY_CVAR",
     "BY_WORST_GROUP",
     "PAIRS",
+    "TRADE_OFFS",
     "FairTable",
     "Perplexity",
     "Scores",

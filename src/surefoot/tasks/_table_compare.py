@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.data import Design, FileTable, Part, open_design
+from surefoot.data import Design, FileTable, Part, Parts, open_design
 from surefoot.models.tabular import LEARNERS
-from surefoot.stats import LEAST_ROWS, resample_accuracies
+from surefoot.stats import LEAST_ROWS, resample_accuracies, resample_calibration
 from surefoot.tasks._table_fits import TableFits, write_columns
 
 Floats = NDArray[np.float64]
@@ -22,12 +22,13 @@ Columns = Mapping[str, NDArray[Any]]
 
 BY_ACCURACY, BY_WORST_GROUP, BY_CVAR = "chosen by accuracy", "chosen by worst group", "chosen by CVaR"
 BEST_ON_TEST = "best on test (the paper's rule)"
+_BEST = {"accuracy": 1, "worst_group_accuracy": 1, "accuracy_disparity": -1}
+"""What the paper reports the best of, and whether high or low is good."""
 _CRITERIA = {
     BY_ACCURACY: ("validation_accuracy", 1),
     BY_WORST_GROUP: ("validation_worst_group_accuracy", 1),
     BY_CVAR: ("validation_cvar", -1),
 }
-_REPORTED = ("accuracy_disparity", "demographic_parity", "equalised_odds", "calibration_error")
 PAIRS = {
     "accuracy ~ worst-group accuracy": ("accuracy", "worst_group_accuracy"),
     "CVaR ~ CVaR-DORO": ("cvar", "cvar_doro"),
@@ -35,8 +36,12 @@ PAIRS = {
     "accuracy ~ CVaR": ("accuracy", "cvar"),
     "accuracy ~ demographic parity": ("accuracy", "demographic_parity"),
 }
+_COMPARED = {BY_ACCURACY: ("accuracy",), BY_WORST_GROUP: ("worst_group_accuracy", "accuracy_disparity")}
 NEAR = 0.02
-_TRADE_OFFS = tuple(np.linspace(0, 1, 5).tolist())
+TRADE_OFFS: Mapping[float, str] = {weight: f"chosen by {weight:.2f} accuracy" for weight in (0.0, 0.25, 0.5, 0.75, 1.0)}
+"""The rules of a frontier: chosen by this share of accuracy, the rest worst-group accuracy."""
+_RIVALS = (("xgboost", "group-dro"), ("xgboost", "chi-square-dro"))
+"""The pairs of learners that the paper tests against each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,7 @@ class TableComparison(Step):
     `SurefootError` for fits of other designs.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -63,10 +68,11 @@ class TableComparison(Step):
         table |= _named(self.fits[0].design, len(table["place"]))
         write_columns(out / "configurations.parquet", table)
         full = {name: column[table["share"] == 1] for name, column in table.items()}
-        test = open_design(inputs[self.fits[0].design]).test
-        board = _Board.of(full, [inputs[fit] / "scores.npz" for fit in self.fits], test, self.replicates)
+        parts = open_design(inputs[self.fits[0].design])
+        board = _Board.of(full, [inputs[fit] / "scores.npz" for fit in self.fits], parts, self.replicates)
         found = [
             *_reached(full, board),
+            *_in_groups(full, board),
             *_differences(full, board),
             *_frontiers(full, board),
             *_cvar_costs(full, board),
@@ -76,28 +82,59 @@ class TableComparison(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class _Board:
-    """Bootstrap draws of test accuracy and worst-group accuracy: (replicates, chosen) by row of the table."""
+    """Bootstrap draws of test metrics, (replicates, chosen) by row of the table; `groups` those of each large group."""
 
     place: Mapping[int, int]
     draws: Mapping[str, Floats]
-    n: int
+    groups: Mapping[str, Floats]
+    sizes: NDArray[np.intp]
 
     @staticmethod
-    def of(full: Columns, scores: Sequence[Path], test: Part, replicates: int) -> _Board:
+    def of(full: Columns, scores: Sequence[Path], parts: Parts, replicates: int) -> _Board:
         rows = sorted({row for members in _parties(full).values() for row in _candidates(full, members)})
         kept = [np.load(path) for path in scores]
+        test, names = parts.test, parts.groups
         correct = np.stack([_correct(kept[full["fit"][row]], int(full["place"][row]), test) for row in rows])
         codes = np.asarray(test.g)
-        sizes = np.bincount(codes)
+        sizes = np.bincount(codes, minlength=len(names))
         overall, by_group = resample_accuracies(correct, codes, len(sizes), replicates=replicates)
         large = sizes >= LEAST_ROWS
         worst = by_group[:, :, large].min(axis=2) if large.any() else np.full_like(overall, np.nan)
         draws = {"accuracy": overall, "worst_group_accuracy": worst}
-        return _Board(place={row: at for at, row in enumerate(rows)}, draws=draws, n=len(codes))
+        if large.sum() > 1:
+            draws["accuracy_disparity"] = _range(by_group[:, :, large])
+            draws |= _fairness(correct, test, large, replicates)
+        said = np.stack([kept[full["fit"][row]]["test"][int(full["place"][row])] for row in rows])
+        draws["calibration_error"] = resample_calibration(test.y, said, replicates=replicates)
+        named = {names[place]: by_group[:, :, place] for place in np.flatnonzero(large)}
+        return _Board(place={row: at for at, row in enumerate(rows)}, draws=draws, groups=named, sizes=sizes)
+
+    @property
+    def n(self) -> int:
+        """Test rows."""
+        return int(self.sizes.sum())
 
     def of_row(self, metric: str, row: int) -> Floats:
         """The draws of one configuration."""
         return self.draws[metric][:, self.place[row]]
+
+
+def _fairness(correct: NDArray[np.bool_], test: Part, large: NDArray[np.bool_], replicates: int) -> dict[str, Floats]:
+    """Draws of demographic parity and equalised odds: the rows of each group and label are resampled apart."""
+    cell = 2 * np.asarray(test.g).astype(np.intp) + np.asarray(test.y)
+    rows = np.bincount(cell, minlength=2 * len(large)).reshape(-1, 2)[large]
+    _, drawn = resample_accuracies(correct, cell, 2 * len(large), replicates=replicates)
+    positive, negative = drawn[:, :, 1::2][:, :, large], 1 - drawn[:, :, 0::2][:, :, large]
+    chosen = np.nan_to_num(positive) * rows[:, 1] + np.nan_to_num(negative) * rows[:, 0]
+    return {
+        "demographic_parity": _range(chosen / rows.sum(1)),
+        "equalised_odds": np.fmax(_range(positive), _range(negative)),
+    }
+
+
+def _range(values: Floats) -> Floats:
+    """Highest minus lowest known value along the last axis."""
+    return np.fmax.reduce(values, axis=-1) - np.fmin.reduce(values, axis=-1)
 
 
 def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
@@ -158,8 +195,8 @@ def _weighted(full: Columns, part: str, weight: float) -> Floats:
 def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[int]:
     """Every row that some rule chooses."""
     chosen = [_by_rule(full, rows, rule) for rule in _CRITERIA]
-    chosen += [_choose(full, rows, _weighted(full, "validation", weight)) for weight in _TRADE_OFFS]
-    chosen += [_choose(full, rows, full[f"test_{metric}"]) for metric in ("accuracy", "worst_group_accuracy")]
+    chosen += [_choose(full, rows, _weighted(full, "validation", weight)) for weight in TRADE_OFFS]
+    chosen += [_choose(full, rows, full[f"test_{metric}"], sign) for metric, sign in _BEST.items()]
     return [row for row in chosen if row is not None]
 
 
@@ -174,31 +211,42 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
             row = _by_rule(full, rows, rule)
             if row is not None:
                 yield from _row_measured(full, board, row, (party, rule))
-        for metric in board.draws:
-            row = _choose(full, rows, full[f"test_{metric}"])
+        for metric in (name for name in _BEST if name in board.draws):
+            row = _choose(full, rows, full[f"test_{metric}"], _BEST[metric])
             if row is not None:
                 value = float(full[f"test_{metric}"][row])
-                yield _with_draws(metric, value, board.of_row(metric, row), board, at=(party, BEST_ON_TEST))
+                yield _with_draws(metric, value, board.of_row(metric, row), board.n, at=(party, BEST_ON_TEST))
         yield Measurement(metric="configurations", value=len(rows), n=len(rows), group=party)
 
 
 def _row_measured(full: Columns, board: _Board, row: int, at: tuple[str, str]) -> Iterator[Measurement]:
     for metric in board.draws:
-        value = full[f"test_{metric}"][row]
+        value = full[f"test_{metric}"][row] if f"test_{metric}" in full else np.nan
         if np.isfinite(value):
-            yield _with_draws(metric, value, board.of_row(metric, row), board, at=at)
-    for metric in _REPORTED:
-        value = full.get(f"test_{metric}", np.full(len(full["place"]), np.nan))[row]
-        if np.isfinite(value):
-            yield Measurement(metric=metric, value=float(value), n=board.n, group=at[0], shift=at[1])
+            yield _with_draws(metric, value, board.of_row(metric, row), board.n, at=at)
 
 
-def _with_draws(metric: str, value: float, draws: Floats, board: _Board, *, at: tuple[str, str]) -> Measurement:
+def _in_groups(full: Columns, board: _Board) -> Iterator[Measurement]:
+    """The accuracy in each large group of what a learner or family reaches by its worst group on validation."""
+    for party, rows in _parties(full).items():
+        row = _by_rule(full, rows, BY_WORST_GROUP)
+        for place, (name, draws) in zip(_large(board), board.groups.items(), strict=True):
+            if row is not None:
+                value = float(full[f"test_accuracy_of_{place}"][row])
+                drawn, n = draws[:, board.place[row]], int(board.sizes[place])
+                yield _with_draws(f"accuracy in {name}", value, drawn, n, at=(party, BY_WORST_GROUP))
+
+
+def _large(board: _Board) -> list[int]:
+    return np.flatnonzero(board.sizes >= LEAST_ROWS).tolist()
+
+
+def _with_draws(metric: str, value: float, draws: Floats, n: int, *, at: tuple[str, str]) -> Measurement:
     low, high = np.quantile(draws, (0.025, 0.975))
     return Measurement(
         metric=metric,
         value=float(value),
-        n=board.n,
+        n=n,
         stderr=float(draws.std(ddof=1)),
         low=min(float(low), float(value)),
         high=max(float(high), float(value)),
@@ -213,28 +261,39 @@ def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
 
 
 def _differences(full: Columns, board: _Board) -> Iterator[Measurement]:
-    """Trees minus each other family, each by its best configuration on validation, on the same resampled rows."""
-    families = _families(full)
-    for other in families.keys() - {"trees"} if "trees" in families else ():
-        for rule, metrics in ((BY_ACCURACY, ("accuracy",)), (BY_WORST_GROUP, ("worst_group_accuracy",))):
-            first, second = _by_rule(full, families["trees"], rule), _by_rule(full, families[other], rule)
+    """Trees minus each other family, and the rivals, each by its best on validation, on the same resampled rows."""
+    parties, families = _parties(full), _families(full)
+    pairs = {f"trees - {other}": ("family: trees", f"family: {other}") for other in families if other != "trees"}
+    pairs |= {f"{first} - {second}": (first, second) for first, second in _RIVALS}
+    for pair, both in pairs.items():
+        if not set(both) <= parties.keys():
+            continue
+        for rule, metrics in _COMPARED.items():
+            first, second = (_by_rule(full, parties[party], rule) for party in both)
             for metric in metrics if first is not None and second is not None else ():
                 value = float(full[f"test_{metric}"][first] - full[f"test_{metric}"][second])
-                draws = board.of_row(metric, int(first or 0)) - board.of_row(metric, int(second or 0))
-                yield _with_draws(f"difference in {metric}", value, draws, board, at=(f"trees - {other}", rule))
+                if metric in board.draws and np.isfinite(value):
+                    draws = board.of_row(metric, int(first or 0)) - board.of_row(metric, int(second or 0))
+                    yield _with_draws(f"difference in {metric}", value, draws, board.n, at=(pair, rule))
 
 
 def _frontiers(full: Columns, board: _Board) -> Iterator[Measurement]:
-    """Trees minus each other family in w * accuracy + (1 - w) * worst group, chosen at each w, averaged over w.
+    """What each family reaches at each weight w of w * accuracy + (1 - w) * worst group; trees minus the others.
 
-    This is the mean width between the two convex hulls of the paper's frontier, in the directions that matter.
+    The difference, averaged over w, is the mean width between the two convex hulls of the paper's frontier, in the
+    directions that matter.
     """
     families = _families(full)
-    for other in families.keys() - {"trees"} if "trees" in families else ():
+    chosen = {
+        name: [_choose(full, rows, _weighted(full, "validation", weight)) for weight in TRADE_OFFS]
+        for name, rows in families.items()
+    }
+    for name, rows in chosen.items():
+        for rule, row in zip(TRADE_OFFS.values(), rows, strict=True):
+            yield from _on_frontier(full, board, row, (f"family: {name}", rule))
+    for other in (name for name in families if name != "trees" and "trees" in families):
         values, draws = [], []
-        for weight in _TRADE_OFFS:
-            goal = _weighted(full, "validation", weight)
-            pair = [_choose(full, families[name], goal) for name in ("trees", other)]
+        for weight, *pair in zip(TRADE_OFFS, chosen["trees"], chosen[other], strict=True):
             if None in pair:
                 continue
             test = _weighted(full, "test", weight)
@@ -243,7 +302,14 @@ def _frontiers(full: Columns, board: _Board) -> Iterator[Measurement]:
             draws.append(drawn[0] - drawn[1])
         if values:
             mean = float(np.mean(values))
-            yield _with_draws("frontier difference", mean, np.mean(draws, axis=0), board, at=(f"trees - {other}", ""))
+            yield _with_draws("frontier difference", mean, np.mean(draws, axis=0), board.n, at=(f"trees - {other}", ""))
+
+
+def _on_frontier(full: Columns, board: _Board, row: int | None, at: tuple[str, str]) -> Iterator[Measurement]:
+    for metric in ("accuracy", "worst_group_accuracy") if row is not None else ():
+        yield _with_draws(
+            metric, float(full[f"test_{metric}"][row]), board.of_row(metric, int(row or 0)), board.n, at=at
+        )
 
 
 def _drawn(board: _Board, row: int, weight: float) -> Floats:
@@ -261,7 +327,7 @@ def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:
         metric = "worst_group_accuracy"
         value = float(full[f"test_{metric}"][by_accuracy] - full[f"test_{metric}"][by_cvar])
         draws = board.of_row(metric, by_accuracy) - board.of_row(metric, by_cvar)
-        yield _with_draws("lost by choosing CVaR", value, draws, board, at=(f"family: {family}", BY_CVAR))
+        yield _with_draws("lost by choosing CVaR", value, draws, board.n, at=(f"family: {family}", BY_CVAR))
 
 
 def _correlations(full: Columns) -> Iterator[Measurement]:

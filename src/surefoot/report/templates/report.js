@@ -34,7 +34,9 @@
     if (kind !== "number") return String(value);
     const size = Math.abs(value);
     if (size && (size < 1e-4 || (size >= 1e9 && !Number.isInteger(value)) || size >= 1e15)) return value.toExponential(3);
-    return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    // A share among counts: the places of its column would make it 0 or 1.
+    const places = size * 10 ** decimals < 100 ? Math.max(decimals, decimalsOf([value])) : decimals;
+    return value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
   };
 
   // Theme: automatic, light or dark; remembered where the browser lets a file remember.
