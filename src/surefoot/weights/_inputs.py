@@ -53,7 +53,7 @@ class Chunk:
         return keep_mask(self._key(seed, index), self.start, self.count, probability)
 
     def ranks(self, index: int) -> np.ndarray:
-        """Rank of |delta| of each element within its row (first axis against the rest), from 0 to 1, as float64."""
+        """Rank by the size of delta of each element in its row (first axis against the rest), 0 to 1, as float64."""
         width = self.inputs.size // self.inputs.shape[0] if len(self.inputs.shape) > 1 else self.inputs.size
         first, last = self.start // width * width, -(-(self.start + self.count) // width) * width
         silent = replace(self.inputs, chunk=last - first, seen=None)
@@ -170,7 +170,7 @@ class Inputs:
         return self.total(products)
 
     def nth_magnitudes(self, ranks: Sequence[Sequence[int]]) -> list[list[np.float32]]:
-        """For each tuned input, the |delta| at each rank of ascending order, exact, with a bounded amount of memory."""
+        """For each tuned input, the sizes of delta at these ranks of ascending order, exact, in bounded memory."""
         if not self.size:
             return [[np.float32(0)] * len(some) for some in ranks]
         found = _kernel.nth_magnitudes(self, ranks)
