@@ -108,6 +108,92 @@ def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.Ca
     assert "of the base" in text and "cosines" in text and " 1.0000" in text
 
 
+def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
+    script = tmp_path / "score.py"
+    script.write_text("import sys\nprint(1)\nsys.exit('no data')")
+    cases = {
+        f"{sys.executable} {script} {{}}": "ended with 1: no data",
+        "no-such-command {}": "cannot be run",
+        "'": "cannot be run",
+        f"{sys.executable} -c \"print('nan')\"": "finite number",
+    }
+    for command, message in cases.items():
+        with pytest.raises(SurefootError, match=message):
+            run("soup", *files[1:], "--score", command, "--out", "soup.safetensors")
+    with pytest.raises(SurefootError, match="nowhere: no such folder"):
+        run("soup", *files[1:], "--score", "true", "--out", "nowhere/soup.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(path.name for path in files), "score.py"]
+
+
+def test_candidates_of_a_soup_obey_the_rules_of_the_soup(files: list[Path], tmp_path: Path) -> None:
+    tensors = model(2)
+    tensors["steps"] = ("I64", np.array([9, 9]))
+    write(files[2], tensors)
+    script = tmp_path / "score.py"
+    script.write_text(
+        "import sys\nfrom safetensors.numpy import load_file\nfound = load_file(sys.argv[1])\n"
+        "assert found['visual.a'].dtype == 'float16', found['visual.a'].dtype\nprint(-found['visual.a'].std())"
+    )
+    words = ["soup", *files[1:], "--score", f"{sys.executable} {script} {{}}", "--out", "soup.safetensors"]
+    run(*words, "--integers", "base", "--dtype", "F16")
+    assert run("verify", "soup.safetensors") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("diff", "base.safetensors", "a.safetensors", "b.safetensors"),
+        ("soup", "a.safetensors", "b.safetensors", "--score", "false", "--out", "soup.safetensors"),
+        ("inspect", "base.safetensors", "--values"),
+        ("verify", "made.safetensors"),
+        ("apply", "made.safetensors.recipe.json", "again-{}.safetensors", "--coefficient", "0.1"),
+    ],
+)
+def test_a_dry_run_tells_bytes_memory_and_time_and_writes_nothing(
+    words: tuple[str, ...], files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("patch", *files[:2], "--alpha", "0.5", "--out", "made.safetensors")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    run(*words, "--dry-run")
+    text = capsys.readouterr().out
+    assert all(f"\n{what} " in text for what in ("reads", "writes", "memory", "time"))
+    assert ("writes  nothing" in text) == (words[0] in ("diff", "inspect", "verify"))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_inspect_finds_what_is_not_finite_and_shows_no_control_signs(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = {"w": ("F16", np.array([1.0, np.nan, -3.0, np.inf])), "x\x1b[2J": ("F32", np.ones(1))}
+    write(files[0], tensors, {"surefoot": "no JSON", "note": "\x1b]0;title"})
+    run("inspect", files[0], "--values")
+    text = capsys.readouterr().out
+    assert "from -3 to 1, norm 3.16228; 2 NaN or infinite" in text
+    assert "\x1b" not in text and "x\\x1b[2J" in text and "surefoot: no JSON" in text
+
+
+def test_a_diff_is_of_the_tensors_that_are_asked_for(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run("diff", files[0], files[1], "--only", "head*")
+    assert capsys.readouterr().out.startswith(f"{files[1]}: norm 0, 0 of the base")
+
+
+def test_a_file_that_came_from_elsewhere_is_verified_with_its_inputs_where_they_lie(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("patch", *files[:2], "--alpha", "0.5", "--out", "out.safetensors")
+    files[0].rename("other.safetensors")
+    with pytest.raises(SurefootError, match="--moved OLD=NEW"):
+        run("verify", "out.safetensors")
+    assert run("verify", "out.safetensors", "--moved", f"{files[0]}=other.safetensors") == 0
+    with pytest.raises(SurefootError, match="write OLD=NEW, two paths"):
+        run("verify", "out.safetensors", "--moved", "other.safetensors")
+    Path("out.safetensors.recipe.json").write_text("{}")
+    capsys.readouterr()
+    assert run("verify", "out.safetensors", "--moved", f"{files[0]}=other.safetensors") == 1
+    assert "not what the replay gives: out.safetensors.recipe.json" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

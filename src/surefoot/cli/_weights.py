@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,9 @@ Out = Annotated[Path, Parameter(name=["--out", "-o"], help="A .safetensors file,
 DryRun = Annotated[bool, Parameter(negative=(), help="Only say what would be read and written, memory and time.")]
 Threads = Annotated[int | None, Parameter(help="Threads; as many as processors, at most 8, by default.")]
 Shard = Annotated[str | None, Parameter(help="Write a folder of several files of at most this size, as 2GB.")]
-Paths = Annotated[tuple[Path, ...], Parameter(help="Checkpoints: safetensors, indexes, folders, LoRA adapters.")]
+Moved = Annotated[
+    tuple[str, ...], Parameter(negative=(), help="Where inputs of the recipe lie now: 'OLD=NEW', files or folders.")
+]
 
 
 @Parameter(name="*")
@@ -43,29 +46,33 @@ class Rules:
     dry_run: DryRun = False
 
 
-def _renames(rules: Rules) -> dict[str, str]:
-    if wrong := [one for one in rules.rename if "=" not in one]:
-        raise SurefootError(f"--rename {wrong[0]}: write OLD=NEW, two prefixes of names")
-    return dict(one.split("=", 1) for one in rules.rename)
+def _pairs(option: str, given: Sequence[str], what: str) -> dict[str, str]:
+    if wrong := [one for one in given if "=" not in one]:
+        raise SurefootError(f"{option} {wrong[0]}: write OLD=NEW, two {what}")
+    return dict(one.split("=", 1) for one in given)
 
 
 def _open(path: Path, rules: Rules, *, tuned: bool = True) -> Any:
     from surefoot.weights import open_checkpoint
 
-    return open_checkpoint(path, pickle=rules.pickle, rename=_renames(rules) if tuned else None)
+    renamed = _pairs("--rename", rules.rename, "prefixes of names") if tuned else None
+    return open_checkpoint(path, pickle=rules.pickle, rename=renamed)
+
+
+def _kept(rules: Rules) -> dict[str, Any]:
+    names = ("missing", "extra", "integers", "nonfinite", "accumulate", "digest")
+    return {name: getattr(rules, name) for name in names}
 
 
 def _write(vector: Any, out: Path, rules: Rules) -> None:
     from surefoot.weights import apply, plan_edit
 
     vector = vector.filter(*rules.only) if rules.only else vector
-    names = ("missing", "extra", "integers", "nonfinite", "accumulate", "digest")
-    kept: dict[str, Any] = {name: getattr(rules, name) for name in names}
+    kept: dict[str, Any] = {**_kept(rules), "dtype": rules.dtype}
     if rules.dry_run:
-        _print_plan(plan_edit(vector, dtype=rules.dtype, **kept), out, rules.threads)
-        return
-    kept |= {name: getattr(rules, name) for name in ("dtype", "threads", "shard")}
-    _print_report(apply(vector, out, progress=_progress(), **kept))
+        _print_plan(plan_edit(vector, **kept), out, rules.threads)
+    else:
+        _print_report(apply(vector, out, progress=_progress(), threads=rules.threads, shard=rules.shard, **kept))
 
 
 def _progress() -> Any:
@@ -75,19 +82,23 @@ def _progress() -> Any:
     return show if sys.stderr.isatty() else None
 
 
-def _print_plan(plan: Any, out: Path, threads: int | None) -> None:
-    from surefoot.weights import default_threads, engine, seconds
+def _print_plan(plan: Any, of: Path, threads: int | None, *, writes: bool = True) -> None:
+    from surefoot.weights import engine, seconds, thread_count
 
-    count = threads or default_threads()
-    print(f"{out}: {len(plan.assignments)} tensors; nothing was written")
-    print(f"reads   {plan.read_bytes / 1e6:,.1f} MB")
-    print(f"writes  {plan.written_bytes / 1e6:,.1f} MB")
+    count = thread_count(threads)
+    print(f"{of}: {len(plan.assignments)} tensors; nothing was written")
+    print(f"reads   {_size(plan.read_bytes)}")
+    print(f"writes  {_size(plan.written_bytes) if writes else 'nothing'}")
     print(f"memory  at most {plan.memory_bound(count) / 1e6:,.0f} MB beside the interpreter, with {count} threads")
     print(f"time    about {seconds(plan, count):,.1f} s with {engine()}, without the time of the disk")
 
 
+def _size(count: int) -> str:
+    return f"{count:,} bytes" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
 def _print_report(report: Any) -> None:
-    print(f"{report.path}: {report.tensors} tensors, {report.bytes / 1e6:,.1f} MB")
+    print(f"{report.path}: {report.tensors} tensors, {_size(report.bytes)}")
     print(f"norm of the edit {report.edit_norm:.6g}; lost in rounding {report.lost:.1%}")
     for warning in report.warnings:
         print(f"surefoot: warning: {warning}", file=sys.stderr)
@@ -185,17 +196,22 @@ def soup(
 
     Example: surefoot weights soup one.safetensors two.safetensors --score 'python score.py {}' --out soup.safetensors
     """
-    from surefoot.weights import apply, greedy_soup
+    from surefoot.weights import apply, greedy_soup, mean, plan_edit
 
     rules = rules or Rules()
     opened = [_open(one, rules) for one in _some(checkpoints)]
     if rules.dry_run:
-        print(f"{len(opened)} checkpoints; the command runs {2 * len(opened) - 1} times; nothing was written")
+        _print_plan(plan_edit(mean(opened), dtype=rules.dtype, **_kept(rules)), out, rules.threads)
+        print(f"score   the command runs {2 * len(opened) - 1} times, and as many candidates are written for it")
         return
+    if not out.parent.is_dir():
+        raise SurefootError(f"{out.parent}: no such folder")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
 
         def build(vector: Any) -> Path:
-            return apply(vector, Path(folder) / "candidate.safetensors", threads=rules.threads).path
+            vector = vector.filter(*rules.only) if rules.only else vector
+            place = Path(folder) / "candidate.safetensors"
+            return apply(vector, place, threads=rules.threads, dtype=rules.dtype, **_kept(rules)).path
 
         found = greedy_soup(opened, lambda path: _scored(score, path), build=build)
     for members, value in found.table:
@@ -204,13 +220,23 @@ def soup(
 
 
 def _scored(command: str, path: Path) -> float:
-    words = [word.replace("{}", str(path)) for word in shlex.split(command)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
-        return float(done.stdout.strip().splitlines()[-1])
+        words = [word.replace("{}", str(path)) for word in shlex.split(command)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except (OSError, ValueError, IndexError) as error:
+        raise SurefootError(f"--score {command!r} cannot be run: {error}") from None
+    lines, said = done.stdout.strip().splitlines(), done.stderr.strip().splitlines()
+    if done.returncode:
+        raise SurefootError(f"the score command ended with {done.returncode}: {(said or ['it said nothing'])[-1]}")
+    try:
+        value = float(lines[-1])
     except (ValueError, IndexError):
-        why = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise SurefootError(f"the score command must print a number as its last line: {why}") from None
+        raise SurefootError(
+            f"the score command must print a number as its last line: {(lines or said or ['it printed nothing'])[-1]}"
+        ) from None
+    if not isfinite(value):
+        raise SurefootError(f"the score command must print a finite number, not {value}")
+    return value
 
 
 def _some(paths: Sequence[Path]) -> Sequence[Path]:
@@ -225,19 +251,24 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
 
     Example: surefoot weights diff base.safetensors cars.safetensors signs.safetensors
     """
-    from surefoot.weights import TaskVector, statistics
+    from surefoot.weights import TaskVector, plan_edit, statistics
 
     rules = rules or Rules()
     start = _open(base, rules, tuned=False)
     vectors = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
+    if rules.only:
+        vectors = [one.filter(*rules.only) for one in vectors]
     if rules.dry_run:
-        print(f"reads {sum(start.nbytes + term.tuned.nbytes for one in vectors for term in one.terms) / 1e6:,.1f} MB")
+        whole = sum(vectors[1:], vectors[0])
+        plan = plan_edit(whole, missing=rules.missing, extra=rules.extra, integers="base")
+        _print_plan(plan, base, 1, writes=False)
         return
     found = statistics(vectors, missing=rules.missing, extra=rules.extra, integers="base")
     for number, path in enumerate(tuned):
-        print(f"{path}: norm {found.norms[number]:.6g}, {found.norms[number] / found.base_norm:.3g} of the base")
+        share = f", {found.norms[number] / found.base_norm:.3g} of the base" if found.base_norm else ""
+        print(f"{path}: norm {found.norms[number]:.6g}{share}")
         for layer, gram in found.layers.items():
-            print(f"  {gram[number, number] ** 0.5:12.6g}  {layer}")
+            print(f"  {gram[number, number] ** 0.5:12.6g}  {_shown(layer)}")
     if len(tuned) > 1:
         print("cosines")
         for row in found.cosines:
@@ -245,19 +276,48 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
 
 
 @weights.command
-def inspect(path: Path, /, *, pickle: bool = False, dry_run: DryRun = False) -> None:
+def inspect(
+    path: Path,
+    /,
+    *,
+    values: Annotated[bool, Parameter(negative=(), help="Read all: NaN or infinite, range and norm.")] = False,
+    pickle: bool = False,
+    dry_run: DryRun = False,
+) -> None:
     """List the tensors of a checkpoint, its metadata, and how it was made when it says so.
 
     Example: surefoot weights inspect patched.safetensors
     """
-    from surefoot.weights import open_checkpoint
+    from surefoot.weights import TaskVector, open_checkpoint, plan_edit
+    from surefoot.weights import values as values_of
 
     found = open_checkpoint(path, pickle=pickle)
-    print(f"{found.label}: {len(found.tensors)} tensors, {found.nbytes / 1e6:,.1f} MB")
-    for name, tensor in () if dry_run else found.tensors.items():
-        print(f"  {tensor.dtype:8s} {'x'.join(map(str, tensor.shape)) or 'scalar':>16s}  {name}")
+    print(f"{_shown(found.label)}: {len(found.tensors)} tensors, {_size(found.nbytes)}")
+    if dry_run and values and not found.is_adapter:
+        _print_plan(plan_edit(TaskVector(found)), path, 1, writes=False)
+    if dry_run:
+        return
+    ranges = values_of(found) if values else {}
+    for name, tensor in found.tensors.items():
+        print(f"  {tensor.dtype:8s} {'x'.join(map(str, tensor.shape)) or 'scalar':>16s}  {_shown(name)}")
+        if name in ranges:
+            one = ranges[name]
+            bad = f"; {one.nonfinite} NaN or infinite" if one.nonfinite else ""
+            print(f"           from {one.low:.6g} to {one.high:.6g}, norm {one.norm:.6g}{bad}")
     for key, value in found.metadata.items():
-        print(f"  {key}: {json.dumps(json.loads(value), indent=1) if key == 'surefoot' else value}")
+        print(f"  {_shown(key)}: {_indented(value) if key == 'surefoot' else _shown(value)}")
+
+
+def _shown(text: str) -> str:
+    # Names come with the file: what would steer a terminal is shown as an escape.
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _indented(value: str) -> str:
+    try:
+        return json.dumps(json.loads(value), indent=1)
+    except (ValueError, RecursionError):
+        return _shown(value)
 
 
 @weights.command
@@ -267,6 +327,7 @@ def apply(
     /,
     *,
     coefficient: Annotated[tuple[float, ...], Parameter(negative=(), help="Instead of the recipe's own.")] = (),
+    moved: Moved = (),
     threads: Threads = None,
     shard: Shard = None,
     dry_run: DryRun = False,
@@ -280,28 +341,33 @@ def apply(
     if len(coefficient) > 1 and "{}" not in out:
         raise SurefootError("several coefficients need a name with {} in it, for each")
     outs = {one: Path(out.replace("{}", f"{one:g}")) for one in coefficient}
+    places = _pairs("--moved", moved, "paths")
     if dry_run:
-        plan = replan(recipe)
+        plan = replan(recipe, moved=places)
         _print_plan(replace(plan, coefficients=coefficient or plan.coefficients), Path(out), threads)
         return
-    for report in rewrite(recipe, outs or Path(out), threads=threads, shard=shard, progress=_progress()):
+    given: dict[str, Any] = {"threads": threads, "shard": shard, "moved": places}
+    for report in rewrite(recipe, outs or Path(out), progress=_progress(), **given):
         _print_report(report)
 
 
 @weights.command
-def verify(path: Path, /, *, threads: Threads = None, dry_run: DryRun = False) -> int:
-    """Replay the recipe in a file and compare every bit; exits with 1 when one differs.
+def verify(path: Path, /, *, moved: Moved = (), threads: Threads = None, dry_run: DryRun = False) -> int:
+    """Replay the recipe in a file and compare every bit and all it says; exits with 1 when something differs.
 
     Example: surefoot weights verify patched.safetensors
     """
     from surefoot.weights import replan
     from surefoot.weights import verify as replay
 
+    places = _pairs("--moved", moved, "paths")
     if dry_run:
-        _print_plan(replan(path), path, threads)
+        _print_plan(replan(path, moved=places), path, threads, writes=False)
         return 0
-    found = replay(path, threads=threads)
+    found = replay(path, threads=threads, moved=places)
     for label in found.changed:
         print(f"input changed: {label}")
-    print(f"{found.path}: {'every bit came out again' if found.holds else f'{found.differing} bytes differ'}")
+    for what in found.disagreeing:
+        print(f"not what the replay gives: {what}")
+    print(f"{found.path}: {f'{found.differing} bytes differ' if found.differing else 'every bit came out again'}")
     return 0 if found.holds else 1

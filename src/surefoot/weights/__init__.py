@@ -10,8 +10,8 @@ from surefoot.weights._checkpoint import open_checkpoint as open_checkpoint
 from surefoot.weights._configuration import plan_merge as plan_merge
 from surefoot.weights._configuration import read_configuration as read_configuration
 from surefoot.weights._engine import Plan as Plan
-from surefoot.weights._engine import default_threads as default_threads
 from surefoot.weights._engine import seconds as seconds
+from surefoot.weights._engine import thread_count as thread_count
 from surefoot.weights._expression import TaskVector as TaskVector
 from surefoot.weights._expression import analogy as analogy
 from surefoot.weights._expression import lerp as lerp
@@ -21,10 +21,12 @@ from surefoot.weights._inputs import Chunk as Chunk
 from surefoot.weights._inputs import Inputs as Inputs
 from surefoot.weights._kernel import engine as engine
 from surefoot.weights._memory import Statistics as Statistics
+from surefoot.weights._memory import Values as Values
 from surefoot.weights._memory import apply_to as apply_to
 from surefoot.weights._memory import loaded as loaded
 from surefoot.weights._memory import state as state
 from surefoot.weights._memory import statistics as statistics
+from surefoot.weights._memory import values as values
 from surefoot.weights._methods import METHODS as METHODS
 from surefoot.weights._methods import Kernel as Kernel
 from surefoot.weights._methods import PerModel as PerModel

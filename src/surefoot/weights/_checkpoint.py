@@ -149,6 +149,14 @@ def open_checkpoint(path: Path | str, *, pickle: bool = False, rename: Mapping[s
     return opened.renamed(rename) if rename else opened
 
 
+def moved_to(path: str, moved: Mapping[str, str]) -> str:
+    """Where a path lies now: `moved` maps old paths, or folders above them, to new ones; the longest that fits wins."""
+    for old in sorted(moved, key=len, reverse=True):
+        if path == old or path.startswith(old.rstrip("/") + "/"):
+            return moved[old] + path[len(old) :]
+    return path
+
+
 def _locate(path: Path, pickle: bool) -> Path:
     if path.is_file():
         return path

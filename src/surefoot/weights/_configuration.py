@@ -3,18 +3,18 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.weights._checkpoint import Checkpoint, Source, open_checkpoint
+from surefoot.weights._checkpoint import Checkpoint, Source, moved_to, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
 from surefoot.weights._methods import METHODS, Method, parameters
+from surefoot.weights._safetensors import FLOAT_NAMES
 from surefoot.weights._settings import OWN, check_own, evaluated, layer_range, mapping, number, switch
 
-_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 _KEYS = {
     "merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source",
     "tokenizer",
@@ -32,6 +32,27 @@ _SWITCHES = {"rescale", "normalize"}  # of mergekit: off where a method does not
 _BEFORE = re.compile(r"embed|wte|wpe|conv1|patch|positional|class_|ln_pre|stem")  # tensors before the first layer
 _LAYER = re.compile(r"^(.*?\b(?:layers|layer|h|blocks|block|resblocks)\.)(\d+)(\..*)$")
 _NEEDS_BASE = ("slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "breadcrumbs", "della", "model_stock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shelf:
+    pickle: bool
+    moved: Mapping[str, str]
+    opened: dict[str, Checkpoint] = field(default_factory=dict)
+
+    def open(self, reference: Any) -> Checkpoint:
+        if not isinstance(reference, str) or not reference:
+            raise SurefootError(f"a model is named by its path, not by {reference!r}")
+        if reference not in self.opened:
+            path, plus, adapter = reference.partition("+")
+            if plus and Path(reference).exists():
+                path, plus = reference, ""
+            self.opened[reference] = open_checkpoint(
+                moved_to(adapter if plus else path, self.moved), pickle=self.pickle
+            )
+            if plus and not self.opened[reference].is_adapter:
+                raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}")
+        return self.opened[reference]
 
 
 @dataclass(frozen=True)
@@ -77,28 +98,28 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     return content
 
 
-def plan_merge(content: Mapping[str, Any]) -> tuple[Plan, Checkpoint]:
+def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = None) -> tuple[Plan, Checkpoint]:
     """The plan of a configuration, and the checkpoint whose companion files belong to the result.
 
     Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
     gradients over the layers, filters by part of the name; the closest to the model wins), `dtype` and `out_dtype`; and
     of our own `seed`, `missing`, `extra`, `integers`, `accumulate`, `nonfinite`, `digest`, `pickle`. Arithmetic is in
     32 bits whatever `dtype` is: it only names the type of the output. Raises SurefootError naming the key or value that
-    is not understood.
+    is not understood. `moved` says where inputs lie that are not where the configuration says: path to path.
     """
     content = _single_module(content)
     method = _method(content)
     check_own(content)
-    opened: dict[str, Checkpoint] = {}
-    slices = _slices(content, opened)
+    shelf = _Shelf(pickle=bool(content.get("pickle")), moved=moved or {})
+    slices = _slices(content, shelf)
     outer = content.get("out_dtype") or content.get("dtype")
-    if outer is not None and (not isinstance(outer, str) or outer not in _TYPES):
-        raise SurefootError(f"dtype {outer!r} is unknown; one of {', '.join(_TYPES)}")
-    template = opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
+    if outer is not None and (not isinstance(outer, str) or outer not in FLOAT_NAMES):
+        raise SurefootError(f"dtype {outer!r} is unknown; one of {', '.join(FLOAT_NAMES)}")
+    template = shelf.opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
     if content.get("extra") != "drop":
         _refuse_extra(slices, template, whole="models" in content)
     targets = _targets(slices, template) if "slices" in content else _whole(slices[0], template)
-    assignments = tuple(_assignment(content, method, target, _TYPES.get(outer or "")) for target in targets)
+    assignments = tuple(_assignment(content, method, target, FLOAT_NAMES.get(outer or "")) for target in targets)
     options = {key: content[key] for key in ("accumulate", "nonfinite", "digest") if key in content}
     return Plan(assignments=assignments, **options), template
 
@@ -161,27 +182,16 @@ def _method(content: Mapping[str, Any]) -> Method:
     return METHODS[name]
 
 
-def _open(reference: Any, opened: dict[str, Checkpoint], content: Mapping[str, Any]) -> Checkpoint:
-    if not isinstance(reference, str) or not reference:
-        raise SurefootError(f"a model is named by its path, not by {reference!r}")
-    if reference not in opened:
-        path, plus, adapter = reference.partition("+")
-        opened[reference] = open_checkpoint(adapter if plus else path, pickle=bool(content.get("pickle")))
-        if plus and not opened[reference].is_adapter:
-            raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}")
-    return opened[reference]
-
-
-def _slices(content: Mapping[str, Any], opened: dict[str, Checkpoint]) -> list[_Slice]:
+def _slices(content: Mapping[str, Any], shelf: _Shelf) -> list[_Slice]:
     base, outer = content.get("base_model"), _parameters(content)
     if "models" in content:
-        return [_slice(_listed(content["models"], "models"), content, base, opened, (outer,))]
+        return [_slice(_listed(content["models"], "models"), content, base, shelf, (outer,))]
     found = []
     for entry in _listed(content["slices"], "slices"):
         _known_keys(entry, {"sources", "base_model", "parameters"}, "a slice")
         settings = (_parameters(entry), outer)
         sources = _listed(entry.get("sources"), "sources")
-        found.append(_slice(sources, content, entry.get("base_model", base), opened, settings))
+        found.append(_slice(sources, content, entry.get("base_model", base), shelf, settings))
         ranges = [one.layers for one in found[-1].models]
         if len({layers and layers[1] - layers[0] for layers in ranges}) != 1 or None in ranges:
             raise SurefootError("every source of a slice, the base too, needs a layer_range, all of one length")
@@ -192,15 +202,15 @@ def _slice(
     entries: list[Mapping[str, Any]],
     content: Mapping[str, Any],
     base: str | None,
-    opened: dict[str, Checkpoint],
+    shelf: _Shelf,
     settings: tuple[Mapping[str, Any], ...],
 ) -> _Slice:
-    models = [_model(entry, opened, content, base) for entry in entries]
+    models = [_model(entry, shelf, base) for entry in entries]
     listed = next((one for one in models if one.reference == base), None)
     optional = content["merge_method"] in ("linear", "passthrough")
     if base is None or (listed is None and optional):
         return _Slice(tuple(models), False, settings)
-    first = listed or _Model(base, _open(base, opened, content), {}, models[0].layers)
+    first = listed or _Model(base, shelf.open(base), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
 
 
@@ -210,14 +220,12 @@ def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _model(
-    entry: Mapping[str, Any], opened: dict[str, Checkpoint], content: Mapping[str, Any], base: str | None
-) -> _Model:
+def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
     _known_keys(entry, {"model", "layer_range", "parameters"}, f"the entry of {entry.get('model')!r}")
     if "model" not in entry:
         raise SurefootError(f"an entry lacks the key model: {dict(entry)}")
     reference = entry["model"]
-    checkpoint = _open(reference, opened, content)
+    checkpoint = shelf.open(reference)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
         raise SurefootError(f"{reference}: an adapter is merged as a change of base_model; write {base}+ADAPTER")
     layers = layer_range(entry.get("layer_range"), reference)

@@ -23,6 +23,7 @@ from surefoot.weights._kernel import compute as compiled
 from surefoot.weights._methods import Kernel, Method
 from surefoot.weights._numbers import Bytes, encode
 from surefoot.weights._safetensors import BYTES
+from surefoot.weights._settings import check_own
 
 ROW = 1 << 20  # elements of one piece of work; digests are taken by row, so this number is part of the digest
 PART_BYTES = 1 << 27  # output bytes between two entries of the journal
@@ -66,6 +67,7 @@ class Plan:
     def __post_init__(self) -> None:
         if wrong := [one for one in self.coefficients if not isfinite(one)]:
             raise SurefootError(f"a coefficient must be a finite number, not {wrong[0]}")
+        check_own({key: getattr(self, key) for key in ("accumulate", "nonfinite", "digest")})
 
     @property
     def read_bytes(self) -> int:

@@ -5,13 +5,15 @@ from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from math import isfinite
+from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Checkpoint, LowRank, Source, open_checkpoint
+from surefoot.weights._checkpoint import Checkpoint, LowRank, Source, moved_to, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
 from surefoot.weights._methods import edit
-from surefoot.weights._safetensors import BYTES
+from surefoot.weights._safetensors import FLOAT_NAMES, FLOATS
+from surefoot.weights._settings import check_own
 
 Policy = Literal["error", "base"]
 
@@ -138,15 +140,27 @@ def plan_edit(
     left out (`extra`); whole numbers and 8-bit floats must be equal everywhere or are the base's (`integers`). Shapes
     must be equal. `options` are those of `Plan`. Raises SurefootError naming the first tensor that breaks a rule.
     """
-    if dtype is not None and dtype not in BYTES:
-        raise SurefootError(f"unknown type {dtype!r}; one of {', '.join(BYTES)}")
+    dtype = FLOAT_NAMES.get(dtype or "", dtype)
+    if dtype is not None and dtype not in FLOATS:
+        raise SurefootError(f"unknown type {dtype!r} to write; one of {', '.join(FLOATS)}")
+    check_own({"missing": missing, "extra": extra, "integers": integers})
     base = vector.base
+    _check_patterns(vector)
     if base.is_adapter:
         raise SurefootError(f"{base.label}: an adapter cannot be the base of an edit")
     if extra == "error":
         _refuse_extra(vector)
     assignments = tuple(_assign(vector, name, dtype, missing, integers) for name in base.tensors)
     return Plan(assignments=assignments, coefficients=tuple(map(float, coefficients)), **options)
+
+
+def _check_patterns(vector: TaskVector) -> None:
+    names = tuple(vector.base.tensors)
+    for pattern in dict.fromkeys(pattern for term in vector.terms for pattern in term.only):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SurefootError(
+                f"{vector.base.label} has no tensor like {pattern!r}; first: {next(iter(names), None)!r}"
+            )
 
 
 def _refuse_extra(vector: TaskVector) -> None:
@@ -224,13 +238,23 @@ def describe(vector: TaskVector) -> dict[str, Any]:
     }
 
 
-def restore(described: Mapping[str, Any]) -> TaskVector:
-    """The expression that `describe` described. Raises SurefootError when a checkpoint was in memory or is gone."""
+def restore(described: Mapping[str, Any], moved: Mapping[str, str] | None = None) -> TaskVector:
+    """The expression that `describe` described. Raises SurefootError when a checkpoint was in memory or is gone.
+
+    `moved` says where inputs lie that are not where the recipe says: path to path.
+    """
     if any("memory" in origin for origin in described["checkpoints"]):
         raise SurefootError("this recipe used weights in memory, which cannot be opened again")
-    opened = [open_checkpoint(**origin) for origin in described["checkpoints"]]
+    opened = [_reopened(origin, moved or {}) for origin in described["checkpoints"]]
     terms = [
         Term(coefficient, opened[tuned], opened[start], tuple(only))
         for coefficient, tuned, start, only in described["terms"]
     ]
     return TaskVector(opened[described["base"]], terms=tuple(terms))
+
+
+def _reopened(origin: Mapping[str, Any], moved: Mapping[str, str]) -> Checkpoint:
+    # Under the name that it had: digests are kept by name, and terms are sorted by it.
+    place = moved_to(origin["path"], moved)
+    found = open_checkpoint(**{**origin, "path": place})
+    return replace(found, origin=origin, label=str(Path(origin["path"])) + found.label[len(str(Path(place))) :])

@@ -11,9 +11,9 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Array, Checkpoint, Files, LowRank
-from surefoot.weights._engine import Plan, compute
+from surefoot.weights._engine import Plan, arithmetic_on, compute
 from surefoot.weights._expression import TaskVector, plan_edit
-from surefoot.weights._inputs import Chunk, Inputs
+from surefoot.weights._inputs import Chunk, Inputs, dot
 from surefoot.weights._numbers import Bytes, decode
 
 _NUMPY = {"I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1"}
@@ -86,6 +86,37 @@ def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, **rules: 
             whole = torch.from_numpy(raw)
             typed = whole.view(types[one.dtype]) if one.dtype in types else torch.from_numpy(_array(raw, one.dtype))
             target[one.name].copy_(typed.reshape(one.shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """What the values of one tensor are: how many are NaN or infinite, and of the others the range and the norm."""
+
+    nonfinite: int
+    low: float
+    high: float
+    norm: float
+
+
+def values(checkpoint: Checkpoint) -> dict[str, Values]:
+    """The range of each tensor of floating-point numbers, in one pass over the files and flat memory."""
+    found: dict[str, Values] = {}
+    with Files() as files:
+        for name, tensor in checkpoint.tensors.items():
+            if arithmetic_on(tensor) and not isinstance(tensor, LowRank):
+                view = Inputs(name=name, shape=tensor.shape, sources=(tensor,), labels=(), files=files)
+                found[name] = _values(replace(view, accumulate=np.float64))
+    return found
+
+
+def _values(inputs: Inputs) -> Values:
+    nonfinite, low, high, squares = 0, np.inf, -np.inf, 0.0
+    for chunk in inputs.chunks():
+        finite = chunk.base[np.isfinite(chunk.base)]
+        nonfinite += chunk.count - finite.size
+        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
+        squares += dot(finite, finite)
+    return Values(nonfinite=nonfinite, low=float(low), high=float(high), norm=float(np.sqrt(squares)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ BYTES = {
     "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
 }  # fmt: skip
 FLOATS = ("BF16", "F16", "F32", "F64")
+FLOAT_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
 HEADER_LIMIT = 100_000_000  # the limit of the reference implementation: a larger header is an attack or an accident
 ALIGNMENT = 8
 

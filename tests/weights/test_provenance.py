@@ -1,0 +1,161 @@
+"""What a written file says of itself is checked against a replay, and inputs may have moved."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from making import data, model, write
+
+from surefoot.core import SurefootError
+from surefoot.weights import TaskVector, apply, merge, open_checkpoint, rewrite, verify
+from surefoot.weights._safetensors import header_bytes, read_header
+
+OUT, BESIDE = Path("out.safetensors"), Path("out.safetensors.recipe.json")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.chdir(tmp_path)
+    names = (Path(f"{name}.safetensors") for name in ("base", "a"))
+    paths = [write(name, model(number, "BF16")) for number, name in enumerate(names)]
+    apply(0.4 * TaskVector(*map(open_checkpoint, paths)), OUT)
+    return paths
+
+
+def flip(path: Path, position: int, bits: int = 1) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= bits
+    path.write_bytes(content)
+
+
+def say(change: Callable[[dict[str, Any]], object]) -> None:
+    """Rewrite the metadata of the output, with the same tensors."""
+    header, body = read_header(OUT), data(OUT)
+    said = json.loads(header.metadata["surefoot"])
+    change(said)
+    layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
+    OUT.write_bytes(header_bytes(layout, {**header.metadata, "surefoot": json.dumps(said)}) + body)
+
+
+def test_a_byte_of_the_output_or_of_an_input_is_found(files: list[Path]) -> None:
+    assert verify(OUT).holds
+    flip(OUT, -1)
+    found = verify(OUT)
+    assert found.differing == 1 and not found.changed and not found.holds
+    flip(OUT, -1)
+    flip(files[1], -40, 8)  # in the weights: the replay gives other bits
+    assert verify(OUT).differing and verify(OUT).changed == ("a.safetensors",)
+
+
+def test_a_changed_input_is_told_even_where_rounding_hides_it(files: list[Path]) -> None:
+    wide = write(Path("wide.safetensors"), model(1, "F32"))
+    apply(0.4 * TaskVector(open_checkpoint(files[0]), open_checkpoint(wide)), OUT)
+    flip(wide, len(wide.read_bytes()) - len(data(wide)))  # the last bit of one 32-bit number
+    found = verify(OUT)
+    assert found.differing == 0 and found.changed == ("wide.safetensors",) and not found.holds
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda said: said.update(coefficient=0.5), "differing"),
+        (lambda said: said.update(lost="0.900"), "lost"),
+        (lambda said: said.update(lost=None), "lost"),
+        (lambda said: said.update(accumulate="float64"), "accumulate"),
+        (lambda said: said["inputs"].update({"a.safetensors": "xxh3_128:0"}), "changed"),
+        (lambda said: said["inputs"].pop("a.safetensors"), "changed"),
+    ],
+)
+def test_metadata_that_says_something_else_is_found(
+    change: Callable[[dict[str, Any]], object], message: str, files: list[Path]
+) -> None:
+    say(change)
+    BESIDE.unlink()
+    found = verify(OUT)
+    assert files and not found.holds
+    assert {"differing": found.differing, "changed": found.changed}.get(message, message in found.disagreeing)
+
+
+def test_a_recipe_beside_the_file_that_says_something_else_is_found(files: list[Path]) -> None:
+    text = BESIDE.read_text()
+    for wrong in (text.replace('"coefficient": 1.0', '"coefficient": 1.5'), text.replace("a.safe", "b.safe"), "{", "3"):
+        assert wrong != text
+        BESIDE.write_text(wrong)
+        assert verify(OUT).disagreeing == (BESIDE.name,) and not verify(OUT).holds
+    BESIDE.write_text(text)
+    assert files and verify(OUT).holds
+
+
+DAMAGED: list[Any] = [None, 3, "x", [], {}, [99], {"kind": "edit"}, {"kind": "merge"}, {"kind": "edit", "edit": {}}]
+
+
+@pytest.mark.parametrize("recipe", DAMAGED)
+def test_a_damaged_recipe_is_an_error_and_no_trace(recipe: Any, files: list[Path]) -> None:
+    said = json.loads(BESIDE.read_text())
+    BESIDE.write_text(json.dumps({**said, "recipe": recipe}))
+    with pytest.raises(SurefootError, match="its recipe is damaged"):
+        rewrite(BESIDE, "again.safetensors")
+    assert files and not Path("again.safetensors").exists()
+
+
+@pytest.mark.parametrize("place", [["edit", "checkpoints"], ["edit", "terms"], ["edit", "base"], ["rules"]])
+@pytest.mark.parametrize("value", [None, -7, "x", [[1]], {"a": 1}])
+def test_damage_deep_in_a_recipe_is_an_error_and_no_trace(place: list[str], value: Any, files: list[Path]) -> None:
+    said = json.loads(BESIDE.read_text())
+    (said["recipe"]["edit"] if len(place) == 2 else said["recipe"])[place[-1]] = value
+    BESIDE.write_text(json.dumps(said))
+    with pytest.raises(SurefootError, match=r"its recipe is damaged|has no recipe"):
+        rewrite(BESIDE, "again.safetensors")
+    assert files
+
+
+def test_inputs_that_have_moved_are_found_where_they_are_said_to_be(files: list[Path], tmp_path: Path) -> None:
+    ties = {
+        "merge_method": "dare_ties",  # its masks depend on the names of the models, which stay
+        "base_model": "base.safetensors",
+        "parameters": {"weight": 0.5, "density": 0.5},
+        "models": [{"model": "a.safetensors"}],
+    }
+    merge(ties, "merged.safetensors")
+    (tmp_path / "new" / "deep").mkdir(parents=True)
+    files[0].rename("new/first.safetensors")
+    files[1].rename("new/deep/a.safetensors")
+    moved = {"base.safetensors": "new/first.safetensors", "a.safetensors": str(tmp_path / "new/deep/a.safetensors")}
+    for name in (OUT, Path("merged.safetensors")):
+        with pytest.raises(SurefootError, match=r"no such file or folder; .*--moved OLD=NEW"):
+            verify(name)
+        assert verify(name, moved=moved).holds
+    rewrite(BESIDE, "again.safetensors", moved=moved)
+    assert data(Path("again.safetensors")) == data(OUT)
+
+
+def test_a_folder_of_inputs_that_has_moved_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("base", "a")):
+        (tmp_path / "old" / name).mkdir(parents=True)
+        write(tmp_path / "old" / name / "model.safetensors", model(number))
+    apply(0.5 * TaskVector(open_checkpoint("old/base"), open_checkpoint("old/a")), OUT)
+    Path("old").rename("new")
+    assert verify(OUT, moved={"old": "new"}).holds
+
+
+def test_names_of_types_are_understood_as_libraries_write_them(files: list[Path]) -> None:
+    vector = TaskVector(*map(open_checkpoint, files))
+    wide = apply(vector, "wide.safetensors", dtype="float32").path
+    assert open_checkpoint(wide).tensors["visual.a"].dtype == "F32" and verify(wide).holds
+    for dtype in ("I64", "F8_E4M3", "f32"):
+        with pytest.raises(SurefootError, match=f"unknown type '{dtype}' to write; one of BF16, F16, F32, F64"):
+            apply(vector, "out2.safetensors", dtype=dtype)
+
+
+def test_rules_that_are_none_and_filters_that_fit_nothing_are_refused(files: list[Path]) -> None:
+    vector = TaskVector(*map(open_checkpoint, files))
+    for rule in ({"missing": "skip"}, {"extra": "keep"}, {"integers": "mean"}, {"accumulate": "float16"}):
+        with pytest.raises(SurefootError, match="is unknown; one of"):
+            apply(vector, "out2.safetensors", **rule)
+    with pytest.raises(SurefootError, match=r"base.safetensors has no tensor like 'visul.\*'; first: 'visual.a'"):
+        apply(vector.filter("visual.*", "visul.*"), "out2.safetensors")
+    assert np.frombuffer(data(apply(vector.filter("visual.*"), "out2.safetensors").path), np.uint8).size
