@@ -49,7 +49,9 @@ def interval_plot(
     margin = 0.04 * (max(bounds) - min(bounds)) or 1.0
     scale = {"domain": [min(bounds) - margin, max(bounds) + margin], "nice": False}
     axis = unit_axis(unit, x_title)
-    axis |= {"tickCount": 8, "title": wrapped(" ".join(axis["title"]), _TITLE_WIDTH)}
+    # On a small screen labels would touch.
+    axis |= {"tickCount": 8, "labelOverlap": "greedy", "labelSeparation": 6}
+    axis |= {"title": wrapped(" ".join(axis["title"]), _TITLE_WIDTH)}
     x = {"field": "value", "type": "quantitative", "scale": scale, "axis": axis}
     y = _line_axis(labels, headings)
     tooltip = [

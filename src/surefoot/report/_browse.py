@@ -20,10 +20,10 @@ SHOWN: Mapping[str, str] = {
     "learner": "learner",
     "configuration": "configuration",
     "validation_worst_group_accuracy": "validation worst group",
-    "validation_accuracy": "validation accuracy",
     "test_worst_group_accuracy": "test worst group",
     "test_worst_group_low": "low",
     "test_worst_group_high": "high",
+    "validation_accuracy": "validation accuracy",
     "test_accuracy": "test accuracy",
     "test_accuracy_disparity": "disparity",
     "test_demographic_parity": "demographic parity",
@@ -61,7 +61,7 @@ def browse_configurations(study: Study, results: Results, *, first: int) -> Brow
     made = results.store.made()
     paths = [results.store.path(step) / FILE for step in study.steps if step.key in made]
     found = _read([path for path in paths if path.is_file()])
-    told = {SHOWN[name]: values for name, values in found.items() if _tells(values)}
+    told = {SHOWN[name]: values for name, values in found.items() if _tells(name, values)}
     return pack(told, first=first) if told else None
 
 
@@ -86,9 +86,11 @@ def pack(columns: Mapping[str, NDArray[Any]], *, first: int) -> Browsed:
     return Browsed(columns=kinds, levels=tuple(levels), count=count, packed=packed, first=tuple(rows))
 
 
-def _tells(values: NDArray[Any]) -> bool:
-    """Whether a column differs between rows; a text always does."""
-    return values.dtype.kind in "OUT" or not bool((values == values[:1]).all() or np.isnan(values).all())
+def _tells(name: str, values: NDArray[Any]) -> bool:
+    """Whether a column differs between rows; learner and configuration always tell."""
+    if values.dtype.kind in "OUT":
+        return name in ("learner", "configuration") or len(set(values.tolist())) > 1
+    return not bool((values == values[:1]).all() or np.isnan(values).all())
 
 
 def _plain(values: NDArray[Any]) -> list[Any]:

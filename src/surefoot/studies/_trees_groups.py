@@ -1,6 +1,7 @@
 """The figures of groups: who is in the tables, what each learner reaches in each group, and the frontier."""
 
 from collections.abc import Callable, Iterable, Mapping
+from statistics import median
 from typing import Any
 
 from surefoot.core import Figure, Results, SurefootError, walk
@@ -162,7 +163,7 @@ def frontier(results: Results) -> Figure:
         title="The frontier",
         caption="Test accuracy and worst-group accuracy of the configuration of each family that is best on validation "
         "by a mix of the two: from worst-group accuracy alone to accuracy alone in five steps, averaged over splits "
-        "and tables; their intervals are in the table of the figure. A family whose points lie on one spot has nothing "
+        f"and tables.{_width(points)} A family whose points lie on one spot has nothing "
         "to trade; a line that turns back is what choosing by few rows does. The paper's frontier is the hull in this "
         "plane of configurations chosen on test.",
         x_title="Accuracy",
@@ -173,9 +174,17 @@ def frontier(results: Results) -> Figure:
     )
 
 
+def _width(points: list[dict[str, Any]]) -> str:
+    """How wide the intervals of the worst group are, in words: drawn, they would hide the places."""
+    widths = [point["worst_high"] - point["worst_low"] for point in points if point["worst_low"] is not None]
+    if not widths:
+        return ""
+    half = 50 * median(widths)
+    return f" The 95 percent interval of a worst group is about {half:.1f} points to both sides (in the table)."
+
+
 def _place(family: str, weight: float, accuracy: Mapping[str, Pooled], worst: Mapping[str, Pooled]) -> dict[str, Any]:
     x, y = over_tables(accuracy.values()), over_tables(worst.values())
-    # Intervals as numbers in the table: thirty lines across each other would hide the places.
     numbers = {"worst_low": y.low, "worst_high": y.high, "accuracy_low": x.low, "accuracy_high": x.high}
     label = f"{family}, {weight:.0%} accuracy"
     return {"x": x.value, "y": y.value, "family": family, "label": label, "n": y.rows, **numbers}
