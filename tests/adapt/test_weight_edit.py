@@ -81,6 +81,22 @@ def test_the_model_is_the_sum_that_was_chosen(made: Made, start: Pretrain, warm:
             np.testing.assert_allclose(value, exact, rtol=2e-7, atol=1e-9)
 
 
+def test_a_guarded_patch_takes_the_best_of_the_points_that_cost_little(
+    made: Made, start: Pretrain, warm: Finetune
+) -> None:
+    """The edit unlearns the control, so that some points cost more than the guard lets them."""
+    up = replace(warm, ascent=True)
+    patch = WeightEdit(base=start, plus=(up,), objective="patch", target=(COLD,), control=(WARM,), grid=GRID)
+    table = trials(made, patch)
+    falls = {point: table[0.0]["control"]["value"] - row["control"]["value"] for point, row in table.items()}
+    guarded = replace(patch, guard=max(falls.values()) / 2)
+    allowed = [point for point in GRID if falls[point] <= max(falls.values()) / 2]
+    assert 0 < len(allowed) < len(GRID)
+    assert [point for point, row in trials(made, guarded).items() if row["control"]["allowed"]] == allowed
+    both = {point: table[point]["target"]["value"] + table[point]["control"]["value"] for point in allowed}
+    assert both[coefficient(made, guarded)] == pytest.approx(max(both.values()))
+
+
 def test_the_scores_are_those_of_zero_shot_classification(made: Made, start: Pretrain, warm: Finetune) -> None:
     whole = WeightEdit(base=start, plus=(warm,), objective="patch", target=(WARM,), control=(COLD,), grid=(1.0,))
     row = trials(made, whole)[1.0]
@@ -185,3 +201,10 @@ def test_edits_that_cannot_be_chosen_are_refused(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         made(replace(forget, **wrong))
+
+
+@pytest.mark.parametrize("wrong", [{"guard": -0.1}, {"guard": 0.1, "objective": "transfer"}])
+def test_a_guard_that_guards_nothing_is_refused(made: Made, start: Pretrain, warm: Finetune, wrong: dict) -> None:
+    patch = WeightEdit(base=start, plus=(warm,), objective="patch", target=(WARM,), control=(COLD,), grid=GRID)
+    with pytest.raises(SurefootError, match="goes with the objective 'patch'"):
+        made(replace(patch, **wrong))

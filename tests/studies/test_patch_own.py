@@ -122,6 +122,11 @@ def test_no_picture_of_the_test_is_trained_on_or_chosen_by(study: Study) -> None
     assert not used & test_keys
 
 
+def test_a_guard_reaches_the_search(world: Path) -> None:
+    guarded = load_study("patch_own", options(world) | {"guard": "0.02"})
+    assert {step.guard for step in walk(guarded.steps) if hasattr(step, "guard")} == {0.02}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -46,6 +46,8 @@ def planted_in(rung: Rung, world: Trial, model: Step, data: Step) -> float | Non
         return 0.30 if data.key in own else 0.40
     if model.key in tuned:
         return 0.60 if data.key in own else 0.30
+    if model.key in {patch.guarded.key for patch in (*rung.patches, *world.transfers)}:
+        return 0.50 if data.key in own else 0.40 - loss / 2
     if model.key in edits:
         return 0.57 if data.key in own else 0.40 - loss
     return None
@@ -118,6 +120,8 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
     assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
     assert verdicts["patch-gains"].effect == pytest.approx(0.27, abs=0.005)
     assert verdicts["patch-keeps"].effect == pytest.approx(-0.01, abs=0.005)
+    assert verdicts["guarded-gains"].effect == pytest.approx(0.20, abs=0.005)
+    assert verdicts["guarded-keeps"].effect == pytest.approx(-0.005, abs=0.003)
     assert verdicts["larger-lose-less"].effect == pytest.approx(0.01, abs=0.005)
     assert verdicts["words-repaired"].effect == pytest.approx(0.25, abs=0.005)
     assert verdicts["words-unread"].effect == pytest.approx(0.5)

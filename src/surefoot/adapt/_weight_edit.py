@@ -17,6 +17,7 @@ from surefoot.weights import (
     TaskVector,
     apply_to,
     forgetting,
+    guarding,
     learning,
     loaded,
     open_checkpoint,
@@ -42,7 +43,8 @@ class WeightEdit(Step):
 
     - "forget": the lowest accuracy on the target that keeps the share `keep` of the base's accuracy on the control;
     - "add": the highest mean over targets of accuracy divided by that of the task's own model in `alone`;
-    - "patch": the highest mean of the mean accuracies on targets and on controls;
+    - "patch": the highest mean of the mean accuracies on targets and on controls; with `guard` only of points at which
+      the mean accuracy on the controls is at most so far below the base's (0.01 is a point);
     - "transfer": the highest mean accuracy on the targets.
 
     `grid` holds the coefficients to try; with `separate` every vector has its own, found by CMA-ES within as many
@@ -59,6 +61,7 @@ class WeightEdit(Step):
     control: tuple[Step, ...] = ()
     alone: tuple[Step, ...] = ()
     keep: float = 0.95
+    guard: float | None = None
     grid: tuple[float, ...] = GRID
     separate: bool = False
     only: tuple[str, ...] = ("visual.*",)
@@ -92,6 +95,8 @@ def _check(step: WeightEdit) -> None:
         raise SurefootError("WeightEdit needs at least one model in plus or minus, a target, and a grid.")
     if step.objective in ("forget", "patch") and not step.control:
         raise SurefootError(f"The objective '{step.objective}' needs a control: what must not be lost.")
+    if step.guard is not None and (step.objective != "patch" or step.guard < 0):
+        raise SurefootError(f"guard is {step.guard}: it goes with the objective 'patch' and is at least 0.")
     if step.objective == "add" and len(step.alone) != len(step.target):
         raise SurefootError("The objective 'add' needs in alone the own model of each target, in the same order.")
 
@@ -179,7 +184,8 @@ def _rule(step: WeightEdit, editor: _Editor, inputs: Inputs) -> Any:
         return forgetting(TARGET, CONTROL, step.keep)
     targets = [name for name in editor.sets if name.startswith(f"{TARGET}/")]
     if step.objective == "patch":
-        return patching(targets, [name for name in editor.sets if name.startswith(f"{CONTROL}/")]), None
+        controls = [name for name in editor.sets if name.startswith(f"{CONTROL}/")]
+        return patching(targets, controls), None if step.guard is None else guarding(CONTROL, step.guard)
     if step.objective == "transfer":
         return (lambda scores: scores[TARGET].value), None
     own = {

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import types
 import typing
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -78,7 +79,9 @@ def _typed(name: str, make: Callable[..., Any], options: Mapping[str, str]) -> d
 
 
 def _convert(option: str, text: str, hint: Any) -> Any:
-    """Text as an int, float, bool, str, or a comma-separated tuple of one of them."""
+    """Text as an int, float, bool, str, one of them or None, or a comma-separated tuple of one of them."""
+    if isinstance(hint, types.UnionType):
+        return _convert(option, text, next(one for one in typing.get_args(hint) if one is not type(None)))
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         return tuple(_convert(option, part.strip(), inner) for part in text.split(",") if part.strip())

@@ -23,6 +23,13 @@ def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
         claim("patch-gains", "Patching raises accuracy on the task that is patched.", _gains, "section 4"),
         claim("patch-keeps", f"Accuracy on supported tasks falls by less than {points}.", _keeps, "section 4"),
         claim("keeps-more", "Patching loses less of the supported tasks than fine-tuning.", _spares, "section 4"),
+        claim("guarded-gains", "A guarded patch raises accuracy on its task, too.", _guarded_gains, "our own guard"),
+        claim(
+            "guarded-keeps",
+            f"After a guarded patch accuracy on supported tasks falls by less than {points}.",
+            _guarded_keeps,
+            "section 4, with a guard of ours",
+        ),
         claim("above-chord", "Along the way, the mean accuracy is above the chord.", _above_chord, "figure 1"),
         claim("joint-above", "Joint patching is above sequential patching.", _joint_above, "section 5"),
         claim("sequential-above", "Sequential patching is above parallel patching.", _sequential_above, "section 5"),
@@ -84,10 +91,20 @@ def lost(found: Accuracies, trial: Trial, rung: Rung, model: Callable[[Patch], S
     return supported(found, trial, rung.base) - after
 
 
-def gained(found: Accuracies, base: Step, patches: Sequence[Patch]) -> float:
+def edited(patch: Patch) -> Step:
+    """The patched model."""
+    return patch.edit
+
+
+def guarded(patch: Patch) -> Step:
+    """The model patched with a guard."""
+    return patch.guarded
+
+
+def gained(found: Accuracies, base: Step, patches: Sequence[Patch], model: Callable[[Patch], Step] = edited) -> float:
     """Accuracy on the tasks' own tests, after the patch less before, mean over patches."""
     return fmean(
-        found.measurement(patch.edit, patch.task.test).value - found.measurement(base, patch.task.test).value
+        found.measurement(model(patch), patch.task.test).value - found.measurement(base, patch.task.test).value
         for patch in patches
     )
 
@@ -125,14 +142,30 @@ def words_written(results: Results, attack: Attack) -> list[str]:
 
 
 def _gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    return _gain_of(trials, found, edited)
+
+
+def _guarded_gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    return _gain_of(trials, found, guarded)
+
+
+def _gain_of(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
     starts = over_seeds([patched(found, trial.middle, trial.middle.base) for trial in trials])
-    gains = [gained(found, trial.middle.base, trial.middle.patches) for trial in trials]
+    gains = [gained(found, trial.middle.base, trial.middle.patches, model) for trial in trials]
     detail = f"Test accuracy after less before, mean over {len(trials[0].middle.patches)} tasks"
     return seeds_verdict(gains, detail=f"{detail}; the start has {starts.estimate:.1%}.")
 
 
 def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
-    changes = [-lost(found, trial, trial.middle, lambda patch: patch.edit) for trial in trials]
+    return _kept_by(trials, found, edited)
+
+
+def _guarded_keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    return _kept_by(trials, found, guarded)
+
+
+def _kept_by(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
+    changes = [-lost(found, trial, trial.middle, model) for trial in trials]
     start = over_seeds([supported(found, trial, trial.middle.base) for trial in trials])
     detail = f"Mean accuracy on {len(trials[0].supported)} supported tasks, after less before: above -{MARGIN:.0%}?"
     return seeds_verdict(changes, bound=-MARGIN, detail=f"{detail} The start has {start.estimate:.1%}.")
@@ -140,8 +173,7 @@ def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
 def _spares(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     spared = [
-        lost(found, trial, trial.middle, lambda patch: patch.tuned)
-        - lost(found, trial, trial.middle, lambda patch: patch.edit)
+        lost(found, trial, trial.middle, lambda patch: patch.tuned) - lost(found, trial, trial.middle, edited)
         for trial in trials
     ]
     return seeds_verdict(spared, detail="Supported accuracy of the patched less that of the fine-tuned models.")
@@ -184,7 +216,7 @@ def _ends(trial: Trial) -> tuple[Rung, Rung]:
 def _less_lost(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     differences = []
     for trial in trials:
-        small, large = (lost(found, trial, rung, lambda patch: patch.edit) for rung in _ends(trial))
+        small, large = (lost(found, trial, rung, edited) for rung in _ends(trial))
         differences.append(small - large)
     small, large = _ends(trials[0])
     return seeds_verdict(differences, detail=f"Supported accuracy lost by {small.size} less that lost by {large.size}.")

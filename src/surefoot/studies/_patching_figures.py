@@ -9,7 +9,7 @@ from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
 from surefoot.studies._drawn import Accuracies, search_scores, seeds_row
 from surefoot.studies._patching_claims import lost, moved, patched, said, supported, words_said, words_written
-from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
+from surefoot.studies._patching_steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
 
 Row = dict[str, Any]
 SHOWN = 12
@@ -24,6 +24,7 @@ _OUTCOMES: Mapping[str, Callable[[str, str, str], bool]] = {
 _MODELS: Mapping[str, Callable[[Trial, Patch], Step]] = {
     "start": lambda trial, _: trial.middle.base,
     "patched": lambda _, patch: patch.edit,
+    "patched, guarded": lambda _, patch: patch.guarded,
     "fine-tuned": lambda _, patch: patch.tuned,
 }
 
@@ -82,7 +83,8 @@ def _singles(trials: Sequence[Trial], results: Results) -> Figure:
         name="singles",
         title="One task at a time",
         caption="Test accuracy on the patched task, and the mean over the supported tasks; Student's intervals over "
-        f"{len(trials)} seeds. The coefficient was chosen on validation data.",
+        f"{len(trials)} seeds. The coefficient was chosen on validation data; guarded: only among points at which the "
+        f"supported tasks lose at most {100 * GUARD:g} point there.",
         x_title="Top-1 accuracy",
         unit="share",
         reference=None,

@@ -19,7 +19,7 @@ def study(
     *,
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     size: str = "rn-8",
-    pretrain_samples: int = 144_000,
+    pretrain_samples: int = 96_000,
     steps: int = 200,
     batch: int = 32,
     rounds: int = 4,
@@ -27,8 +27,8 @@ def study(
 ) -> Study:
     """The study. Each worker makes `steps` steps of `batch` pictures, in `rounds` for local SGD and DiLoCo.
 
-    The start sees four times what the other studies' starts see: of the gain of communicating, lo-fi kept more the
-    better the start was (found on a split that the study does not use).
+    The start is that of `patching`. Of the gain of communicating lo-fi kept more the better the start was (found on a
+    split that the study does not use).
     """
     settings = Settings(
         seeds=seeds,

@@ -59,13 +59,14 @@ def study(
     batch: int = 64,
     learning_rate: float = 1e-5,
     margin: float = 0.01,
+    guard: float | None = None,
     seed: int = 0,
 ) -> Study:
     """The study. `model` is an OpenCLIP name, `checkpoint` its weights; `task` and each of `keep` are folders.
 
     In a folder are `train` (for the task), `validation` and `test`, each with a folder of pictures a class, and
     perhaps `classes.txt`, one `FOLDER<tab>NAME` a line. `samples` pictures are seen in fine-tuning; accuracy on what
-    is kept may fall by `margin`.
+    is kept may fall by `margin`. With `guard` only points are taken at which it falls by no more on validation data.
     """
     if not (model and checkpoint and task and keep):
         raise SurefootError(
@@ -87,6 +88,7 @@ def study(
         base=base,
         plus=(tuned,),
         objective="patch",
+        guard=guard,
         target=(_pictures(task, "validation", size),),
         control=tuple(_pictures(one, "validation", size) for one in keep),
         grid=GRID,

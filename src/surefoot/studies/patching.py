@@ -17,7 +17,7 @@ def study(
     *,
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     sizes: tuple[str, ...] = ("rn-4", "rn-8", "rn-16"),
-    pretrain_samples: int = 36_000,
+    pretrain_samples: int = 96_000,
     samples: int = 12_288,
     learning_rate: float = 5e-4,
     reading_samples: int = 36_864,

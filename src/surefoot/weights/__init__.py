@@ -45,6 +45,7 @@ from surefoot.weights._search import Trial as Trial
 from surefoot.weights._search import fisher_mean as fisher_mean
 from surefoot.weights._search import forgetting as forgetting
 from surefoot.weights._search import greedy_soup as greedy_soup
+from surefoot.weights._search import guarding as guarding
 from surefoot.weights._search import learning as learning
 from surefoot.weights._search import patching as patching
 from surefoot.weights._search import search as search

@@ -209,6 +209,11 @@ def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
     return objective
 
 
+def guarding(control: str, fall: float) -> Constraint:
+    """A constraint for any objective: the control's score falls by at most `fall` below the base's."""
+    return lambda scores, base: scores[control].value >= base[control].value - fall
+
+
 @dataclass(frozen=True, kw_only=True)
 class Soup:
     """Members of a greedy soup in the order they came in, the edit that is their average, and every trial's score."""
