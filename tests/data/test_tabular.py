@@ -299,6 +299,7 @@ def test_predictions_are_read_and_their_faults_named(tmp_path: Path) -> None:
     assert "2 of 4 rows" in notes[0]
     for text, message in (
         ("y,p,g\n1,0.9,a\n3,0.2,b\n", "row 2: the label y must be 0 or 1"),
+        ("y,p,g\n,0.9,a\n1,,b\n1,0.9,a\n1,7,b\n", "row 4: the score p is 7"),
         ("y,p,g\n1,0.9,a\n0,1.2,b\n", "row 2: the score p is 1.2"),
         ("y,p,g\n1,,a\n", "no row with both"),
         ("y,q,g\n1,1,a\n", "no column 'p'"),

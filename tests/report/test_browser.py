@@ -194,6 +194,16 @@ def hostile_figures(results: Results) -> tuple[Figure, ...]:
     )
 
 
+def test_a_share_among_counts_is_not_rounded_to_none_or_all(opened: Open, tmp_path: Path) -> None:
+    store, step = Store(tmp_path / "store"), Source(name="people")
+    shares = [Measurement(metric="share", value=value, n=2105) for value in (0.4912, 0.0031)]
+    publish(store, step, [Measurement(metric="rows", value=2105, n=2105), *shares])
+    study = Study(name="s", title="s", summary="s", steps=(step,))
+    shown = opened(write_report(study, Results(store=store, steps=(step,)), tmp_path / "counts.html"))
+    place = headings(shown.page).index("value") + 1
+    assert column(shown.page, place) == ["2,105", "0.4912", "0.0031"]
+
+
 def test_text_from_the_data_is_never_markup_or_script(opened: Open, tmp_path: Path) -> None:
     store, step = Store(tmp_path / "store"), Source(name=HOSTILE)
     publish(store, step, [Measurement(metric=HOSTILE, value=0.5, n=10, shift=HOSTILE, task="</script><b>task</b>")])

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.data import Design, Part, file_table, open_design
+from surefoot.data import Design, file_table, open_design
 from surefoot.models.tabular import random_configurations
 from surefoot.stats import disparities, group_metrics, worst_group
 from surefoot.tasks import (
@@ -22,7 +22,7 @@ from surefoot.tasks import (
     TableFits,
     audit_predictions,
 )
-from surefoot.tasks._table_compare import _fairness, best_of
+from surefoot.tasks._table_compare import best_of
 from surefoot.tasks._table_fits import rung_shares, to_half
 from surefoot.tasks._table_represent import represented
 
@@ -141,25 +141,6 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
     assert_allclose(best.value, table["test_accuracy_disparity"].min())
 
 
-def test_equalised_odds_are_resampled_as_the_rows_of_each_group_and_label() -> None:
-    """The draws against a plain bootstrap with fairlearn's difference."""
-    fairlearn = pytest.importorskip("fairlearn.metrics")
-    generator = np.random.default_rng(5)
-    n = 1600
-    g, y = generator.integers(0, 2, n), generator.integers(0, 2, n)
-    called = (y ^ (generator.random(n) < np.where(g == 1, 0.3, 0.15))).astype(int)
-    test = Part(x=np.zeros((n, 1), np.float32), y=y.astype(np.uint8), g=g.astype(np.uint16))
-    drawn = _fairness((called == y)[None], test, np.array([True, True]), 800)
-    plain = []
-    for _ in range(300):
-        rows = generator.integers(0, n, n)
-        of = {"y_true": y[rows], "y_pred": called[rows], "sensitive_features": g[rows]}
-        plain.append((fairlearn.demographic_parity_difference(**of), fairlearn.equalized_odds_difference(**of)))
-    for place, name in enumerate(("demographic_parity", "equalised_odds")):
-        assert_allclose(drawn[name].mean(), np.mean(plain, axis=0)[place], atol=0.012)
-        assert_allclose(drawn[name].std(), np.std(plain, axis=0)[place], rtol=0.25)
-
-
 def test_the_frontier_starts_at_the_worst_group_and_ends_at_accuracy(compared: tuple[Store, TableComparison]) -> None:
     rules = tuple(TRADE_OFFS.values())
     for metric in ("accuracy", "worst_group_accuracy"):
@@ -270,6 +251,30 @@ def test_an_audit_names_groups_that_say_nothing(tmp_path: Path) -> None:
     worst = next(line for name, line in named.items() if name.startswith("worst group"))
     assert worst["accuracy"] == min(named[name]["accuracy"] for name in ("g a", "g b"))
     assert worst["low"] < worst["accuracy"] < worst["high"]
+    gap = named["accuracy disparity (difference)"]
+    # The groups are independent: the error of a difference is that of both shares.
+    error = np.sqrt(sum(line["accuracy"] * (1 - line["accuracy"]) / 50 for line in (named["g a"], named["g b"])))
+    assert 0 <= gap["low"] <= gap["accuracy"] <= gap["high"]
+    assert gap["high"] < gap["accuracy"] + 3 * error
+
+
+def test_an_audit_takes_the_answer_that_counts_by_name(tmp_path: Path) -> None:
+    path, said = tmp_path / "p.csv", {0: "denied", 1: "granted"}
+    values = [(row % 2, 0.2 + 0.5 * (row % 3 == 0), "ab"[row % 4 > 1]) for row in range(120)]
+    tables = []
+    for words in ({0: "0", 1: "1"}, {0: "no", 1: "yes"}, said):
+        path.write_text("y,p,g\n" + "\n".join(f"{words[y]},{p},{g}" for y, p, g in values) + "\n", encoding="utf-8")
+        positive = "granted" if words is said else ""
+        tables.append(audit_predictions(path, label="y", score="p", sensitive=("g",), positive=positive)[0])
+    assert tables[0] == tables[1] == tables[2]
+    for options, message in (
+        ({}, "row 1: the label y must be 0 or 1"),
+        ({"positive": "given"}, "no row has y = 'given'"),
+        ({"threshold": 1.5}, "threshold must be from 0 to 1"),
+        ({"sensitive": ("p",)}, "cannot be sensitive"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            audit_predictions(path, **{"label": "y", "score": "p", "sensitive": ("g",)} | options)  # type: ignore[arg-type]
 
 
 def test_an_audit_of_decisions_has_no_calibration(tmp_path: Path) -> None:

@@ -77,10 +77,11 @@ def audit(
     predictions: Annotated[Path, Parameter(help="A CSV, Parquet or Arrow file with labels, scores and groups.")],
     /,
     *,
-    label: Annotated[str, Parameter(help="The column of true labels, 0 or 1.")],
+    label: Annotated[str, Parameter(help="The column of true labels, 0 or 1, or no and yes.")],
     score: Annotated[str, Parameter(help="The column of scores: probabilities, or decisions 0 and 1.")],
     sensitive: Annotated[str, Parameter(help="Columns, separated by commas, whose intersections are the groups.")],
     threshold: Annotated[float, Parameter(help="A row is called positive from this score on.")] = 0.5,
+    positive: Annotated[str, Parameter(help="The label's value that counts as yes.")] = "",
     least: Annotated[int, Parameter(help="Groups with fewer rows are named and left out.")] = 20,
     format: Format | None = None,
 ) -> None:
@@ -91,7 +92,13 @@ def audit(
     from surefoot.tasks import audit_predictions
 
     rows, notes = audit_predictions(
-        predictions, label=label, score=score, sensitive=_names(sensitive), threshold=threshold, least=least
+        predictions,
+        label=label,
+        score=score,
+        sensitive=_names(sensitive),
+        threshold=threshold,
+        least=least,
+        positive=positive,
     )
     for note in notes:
         print(note, file=sys.stderr)

@@ -13,35 +13,40 @@ from surefoot.core import SurefootError
 from surefoot.data._tabular_file import check_column, load_file
 from surefoot.data._tabular_read import database, group_rows, quote
 
+_TRUTH = (
+    "CASE WHEN $positive <> '' THEN (label__ = $positive)::INTEGER WHEN lower(label__) IN ('1', '1.0', 'true', 'yes') "
+    "THEN 1 WHEN lower(label__) IN ('0', '0.0', 'false', 'no') THEN 0 ELSE 2 END"
+)
 Predictions = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint16], tuple[str, ...], list[str]]
 
 
-def read_predictions(path: Path, *, label: str, score: str, sensitive: Sequence[str]) -> Predictions:
+def read_predictions(
+    path: Path, *, label: str, score: str, sensitive: Sequence[str], positive: str = ""
+) -> Predictions:
     """Labels (n,), scores (n,), group codes (n,), names of the groups, and notes on what was left out.
 
-    Rows without a label or a score are left out and said. Raises `SurefootError` for a missing file or column, labels
-    that are not 0 and 1, or scores that are not between 0 and 1.
+    `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true.
+    Rows without a label or a score are left out and said. Raises `SurefootError` for a missing file or column, other
+    labels, or scores that are not between 0 and 1.
     """
-    if not path.is_file():
-        raise SurefootError(f"There is no file {path}.")
     if not sensitive:
         raise SurefootError("Name at least one sensitive column: its values are the groups.")
+    if {label, score} & set(sensitive):
+        raise SurefootError(f"The columns {label} and {score} cannot be sensitive ones too.")
     with database() as connection:
         names = load_file(connection, path)
         for column in (label, score, *sensitive):
             check_column(column, names, str(path))
         columns = f"{quote(label)}::VARCHAR AS label__, TRY_CAST({quote(score)} AS DOUBLE) AS score__"
         sides = ", ".join(f"{quote(name)} AS {quote(name + '__group')}" for name in sensitive)
-        connection.execute(f"CREATE TABLE every AS SELECT {columns}, {sides} FROM raw")
+        connection.execute(f"CREATE TABLE every AS SELECT {columns}, {sides}, row_number() OVER () AS row__ FROM raw")
         total = (connection.execute("SELECT count(*) FROM every").fetchone() or (0,))[0]
         connection.execute(
             "CREATE TABLE features AS SELECT * FROM every WHERE label__ IS NOT NULL AND score__ IS NOT NULL"
         )
-        found = connection.execute(
-            "SELECT CASE lower(label__) WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'true' THEN 1 WHEN '0' THEN 0 "
-            "WHEN '0.0' THEN 0 WHEN 'false' THEN 0 ELSE 2 END AS truth, score__ AS score FROM features"
-        ).fetchnumpy()
-        _check(found, path, label, score)
+        sql = f"SELECT {_TRUTH} AS truth, score__ AS score, row__ AS row FROM features"
+        found = connection.execute(sql, {"positive": positive}).fetchnumpy()
+        _check(found, path, (label, positive), score)
         notes: list[str] = []
         left_out = total - len(found["truth"])
         if left_out:
@@ -50,14 +55,20 @@ def read_predictions(path: Path, *, label: str, score: str, sensitive: Sequence[
     return np.asarray(found["truth"], np.intp), np.asarray(found["score"], np.float64), codes, tuple(groups), notes
 
 
-def _check(found: Mapping[str, Any], path: Path, label: str, score: str) -> None:
-    if not len(found["truth"]):
-        raise SurefootError(f"{path} has no row with both a {label} and a {score}.")
-    if (np.asarray(found["truth"]) == 2).any():
-        row = int(np.argmax(np.asarray(found["truth"]) == 2)) + 1
-        raise SurefootError(f"{path}, row {row}: the label {label} must be 0 or 1 (or true and false).")
-    values = np.asarray(found["score"])
+def _check(found: Mapping[str, Any], path: Path, label: tuple[str, str], score: str) -> None:
+    name, positive = label
+    truth, values, rows = (np.asarray(found[column]) for column in ("truth", "score", "row"))
+    if not len(truth):
+        raise SurefootError(f"{path} has no row with both a {name} and a {score}.")
+    if (truth == 2).any():
+        row = rows[np.argmax(truth == 2)]
+        raise SurefootError(
+            f"{path}, row {row}: the label {name} must be 0 or 1 (or no and yes, false and true). Say which value "
+            "counts as yes with --positive VALUE."
+        )
+    if positive and not (truth == 1).any():
+        raise SurefootError(f"{path}: no row has {name} = '{positive}'.")
     outside = (values < 0) | (values > 1)
     if outside.any():
-        row = int(np.argmax(outside)) + 1
-        raise SurefootError(f"{path}, row {row}: the score {score} is {values[row - 1]:g}; it must be from 0 to 1.")
+        at = int(np.argmax(outside))
+        raise SurefootError(f"{path}, row {rows[at]}: the score {score} is {values[at]:g}; it must be from 0 to 1.")

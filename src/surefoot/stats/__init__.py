@@ -28,6 +28,7 @@ from surefoot.stats._groups import disparities as disparities
 from surefoot.stats._groups import group_metrics as group_metrics
 from surefoot.stats._groups import resample_accuracies as resample_accuracies
 from surefoot.stats._groups import resample_calibration as resample_calibration
+from surefoot.stats._groups import resample_disparities as resample_disparities
 from surefoot.stats._groups import tail_mean as tail_mean
 from surefoot.stats._groups import worst_group as worst_group
 from surefoot.stats._groups import worst_loss as worst_loss

@@ -290,6 +290,35 @@ def resample_accuracies(
     return total / len(code), by_group
 
 
+def resample_disparities(
+    correct: ArrayLike, labels: ArrayLike, codes: ArrayLike, kept: ArrayLike, *, replicates: int = 1000, seed: int = 0
+) -> dict[str, Floats]:
+    """Bootstrap draws (replicates, C) of each of `disparities` over the groups that are `kept` (G,), at least two.
+
+    Accuracies are resampled within groups, the rates within groups and labels. A difference of extremes is drawn too
+    large on average, the more so the noisier the groups are.
+    """
+    right, group = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
+    large = np.asarray(kept, dtype=bool)
+    named: dict[str, Any] = {"replicates": replicates, "seed": seed}
+    _, accuracy = resample_accuracies(right, group, len(large), **named)
+    cell = 2 * group + np.asarray(labels, dtype=np.intp)
+    rows = np.bincount(cell, minlength=2 * len(large)).reshape(-1, 2)[large]
+    _, drawn = resample_accuracies(right, cell, 2 * len(large), **named)
+    positive, negative = drawn[:, :, 1::2][:, :, large], 1 - drawn[:, :, 0::2][:, :, large]
+    called = np.nan_to_num(positive) * rows[:, 1] + np.nan_to_num(negative) * rows[:, 0]
+    return {
+        "accuracy_disparity": _range(accuracy[:, :, large]),
+        "demographic_parity": _range(called / rows.sum(1)),
+        "equalised_odds": np.fmax(_range(positive), _range(negative)),
+    }
+
+
+def _range(values: Floats) -> Floats:
+    """Highest minus lowest known value along the last axis."""
+    return np.fmax.reduce(values, axis=-1) - np.fmin.reduce(values, axis=-1)
+
+
 def resample_calibration(labels: ArrayLike, scores: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Floats:
     """Bootstrap draws (replicates, C) of the expected calibration error of C classifiers, scores (C, n).
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
 from surefoot.data import read_predictions
@@ -15,6 +16,7 @@ from surefoot.stats import (
     clopper_pearson_bounds,
     disparities,
     group_metrics,
+    resample_disparities,
     wilson_bounds,
     worst_group,
 )
@@ -30,13 +32,18 @@ def audit_predictions(
     sensitive: Sequence[str],
     threshold: float = 0.5,
     least: int = 20,
+    positive: str = "",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A line for all rows, each group, the worst group and each disparity; and notes on what was read or left out.
 
-    Scores of which all are 0 or 1 are decisions: they have no losses and no calibration. Raises `SurefootError` for a
-    missing column, a label that is not 0 or 1, scores outside 0 to 1, or one group.
+    Scores of which all are 0 or 1 are decisions: they have no losses and no calibration. `positive` is the label's
+    value that counts as yes (left out: 0 and 1, no and yes, or false and true). Intervals are exact for groups, Wilson's for all rows, over whichever group it is for the worst, and of the bootstrap for the disparities. Raises
+    `SurefootError` for a missing column, another label, scores outside 0 to 1, a threshold outside it, or one group.
     """
-    truth, scores, codes, groups, notes = read_predictions(path, label=label, score=score, sensitive=sensitive)
+    if not 0 <= threshold <= 1 or least < 1:
+        raise SurefootError("The threshold must be from 0 to 1, and the least rows of a group at least 1.")
+    found_rows = read_predictions(path, label=label, score=score, sensitive=sensitive, positive=positive)
+    truth, scores, codes, groups, notes = found_rows
     probabilities = not np.isin(scores, (0, 1)).all()
     named = {"groups": groups, "threshold": threshold, "probabilities": probabilities, "least": least}
     found = group_metrics(truth, scores, codes, **named)
@@ -46,7 +53,9 @@ def audit_predictions(
         notes.append(f"Fewer than {least} rows, named and not compared: {'; '.join(found.small)}.")
     if not found.kept.any():
         raise SurefootError(f"No group has {least} rows: nothing can be said of the worst one (see --least).")
-    return [*_groups(found), *_across(found)], notes
+    correct = (scores >= threshold) == (truth == 1)
+    drawn = resample_disparities(correct, truth, codes, found.kept) if found.kept.sum() > 1 else {}
+    return [*_groups(found), *_across(found, drawn)], notes
 
 
 def _groups(found: GroupMetrics) -> Iterator[dict[str, Any]]:
@@ -64,7 +73,7 @@ def _line(name: str, found: GroupMetrics, place: int | None) -> dict[str, Any]:
     return {"group": name, "rows": n, "accuracy": accuracy, "low": float(low), "high": float(high), **rest}
 
 
-def _across(found: GroupMetrics) -> Iterator[dict[str, Any]]:
+def _across(found: GroupMetrics, drawn: Mapping[str, NDArray[np.float64]]) -> Iterator[dict[str, Any]]:
     """The worst group with an interval that holds whichever it is, and the disparities."""
     empty: dict[str, Any] = dict.fromkeys(_SHOWN)
     worst = worst_group(found)
@@ -75,7 +84,10 @@ def _across(found: GroupMetrics) -> Iterator[dict[str, Any]]:
     for title, values in disparities(found).items():
         if np.isfinite(values[0]):
             shown = {"group": title.replace("_", " ") + " (difference)", "rows": int(found.n[found.kept].sum())}
-            yield {**shown, "accuracy": float(values[0]), "low": None, "high": None, **empty}
+            low, high = np.quantile(drawn[title], (0.025, 0.975))
+            value = float(values[0])
+            bounds = {"low": min(float(low), value), "high": max(float(high), value)}
+            yield {**shown, "accuracy": value, **bounds, **empty}
 
 
 def _known(value: float) -> float | None:

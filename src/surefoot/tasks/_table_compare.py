@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.data import Design, FileTable, Part, Parts, open_design
 from surefoot.models.tabular import LEARNERS
-from surefoot.stats import LEAST_ROWS, resample_accuracies, resample_calibration
+from surefoot.stats import LEAST_ROWS, resample_accuracies, resample_calibration, resample_disparities
 from surefoot.tasks._table_fits import TableFits, write_columns
 
 Floats = NDArray[np.float64]
@@ -102,8 +102,7 @@ class _Board:
         worst = by_group[:, :, large].min(axis=2) if large.any() else np.full_like(overall, np.nan)
         draws = {"accuracy": overall, "worst_group_accuracy": worst}
         if large.sum() > 1:
-            draws["accuracy_disparity"] = _range(by_group[:, :, large])
-            draws |= _fairness(correct, test, large, replicates)
+            draws |= resample_disparities(correct, test.y, codes, large, replicates=replicates)
         said = np.stack([kept[full["fit"][row]]["test"][int(full["place"][row])] for row in rows])
         draws["calibration_error"] = resample_calibration(test.y, said, replicates=replicates)
         named = {names[place]: by_group[:, :, place] for place in np.flatnonzero(large)}
@@ -117,24 +116,6 @@ class _Board:
     def of_row(self, metric: str, row: int) -> Floats:
         """The draws of one configuration."""
         return self.draws[metric][:, self.place[row]]
-
-
-def _fairness(correct: NDArray[np.bool_], test: Part, large: NDArray[np.bool_], replicates: int) -> dict[str, Floats]:
-    """Draws of demographic parity and equalised odds: the rows of each group and label are resampled apart."""
-    cell = 2 * np.asarray(test.g).astype(np.intp) + np.asarray(test.y)
-    rows = np.bincount(cell, minlength=2 * len(large)).reshape(-1, 2)[large]
-    _, drawn = resample_accuracies(correct, cell, 2 * len(large), replicates=replicates)
-    positive, negative = drawn[:, :, 1::2][:, :, large], 1 - drawn[:, :, 0::2][:, :, large]
-    chosen = np.nan_to_num(positive) * rows[:, 1] + np.nan_to_num(negative) * rows[:, 0]
-    return {
-        "demographic_parity": _range(chosen / rows.sum(1)),
-        "equalised_odds": np.fmax(_range(positive), _range(negative)),
-    }
-
-
-def _range(values: Floats) -> Floats:
-    """Highest minus lowest known value along the last axis."""
-    return np.fmax.reduce(values, axis=-1) - np.fmin.reduce(values, axis=-1)
 
 
 def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
