@@ -37,7 +37,8 @@ def audit_predictions(
     """A line for all rows, each group, the worst group and each disparity; and notes on what was read or left out.
 
     Scores of which all are 0 or 1 are decisions: they have no losses and no calibration. `positive` is the label's
-    value that counts as yes (left out: 0 and 1, no and yes, or false and true). Intervals are exact for groups, Wilson's for all rows, over whichever group it is for the worst, and of the bootstrap for the disparities. Raises
+    value that counts as yes (left out: 0 and 1, no and yes, or false and true). Intervals are exact for groups,
+    Wilson's for all rows, over whichever group it is for the worst, and of the bootstrap for the disparities. Raises
     `SurefootError` for a missing column, another label, scores outside 0 to 1, a threshold outside it, or one group.
     """
     if not 0 <= threshold <= 1 or least < 1:
