@@ -1,5 +1,8 @@
 """An OpenCLIP model is patched as the how-to says, and loads again."""
 
+import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from surefoot.weights import Score, TaskVector, apply, apply_to, lerp, loaded, open_checkpoint, patching, search, verify
+from surefoot.cli._weights import weights
+from surefoot.weights import (
+    Score,
+    Search,
+    TaskVector,
+    apply,
+    apply_to,
+    lerp,
+    loaded,
+    open_checkpoint,
+    patching,
+    search,
+    verify,
+)
 
 
 def tower(seed: int) -> torch.nn.Module:
@@ -69,3 +86,47 @@ def test_help_is_printed_without_the_numerics() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "negate" in done.stdout and done.stdout.strip().endswith("[]")
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "patch-a-model.md"
+SMALL = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+def picture_folders(place: Path) -> None:
+    rng = np.random.default_rng(0)
+    for task, first in (("signs", 0), ("imagenet", 128)):
+        for split in ("train", "validation", "test"):
+            for kind in (0, 1):
+                folder = place / "data" / task / split / f"class_{kind}"
+                folder.mkdir(parents=True)
+                for number in range(8):
+                    pixels = rng.integers(0, 60, (32, 32, 3), np.uint8) + np.uint8(first + 60 * kind)
+                    Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def test_every_block_of_the_guide_to_patching_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small-clip.json").write_text(json.dumps(SMALL))
+    open_clip.add_model_config(tmp_path / "small-clip.json")
+    picture_folders(tmp_path)
+    save_file(open_clip.create_model("small-clip").state_dict(), tmp_path / "start.safetensors")
+    blocks = re.findall(r"```(python not-run|bash)\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    known: dict[str, object] = {}
+    for language, block in blocks:
+        code = block.replace("ViT-B-32", "small-clip").replace("path/to/open_clip_model", "start")
+        if language != "bash":
+            exec(compile(code.replace("lr=1e-5", "lr=1e-3"), str(GUIDE), "exec"), known)
+            continue
+        for words in map(shlex.split, code.splitlines()):
+            if words[0] == "surefoot":
+                assert weights(words[2:], result_action="return_value") in (None, 0), words
+    found = known["found"]
+    assert isinstance(found, Search) and found.chosen is not None and len(found.table) == 21
+    assert "every bit came out again" in capsys.readouterr().out
