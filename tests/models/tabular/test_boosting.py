@@ -12,6 +12,7 @@ from surefoot.stats import disparities, group_metrics, worst_loss
 pytest.importorskip("lightgbm")
 pytest.importorskip("xgboost")
 
+from surefoot.models.tabular import _boosting
 from surefoot.models.tabular._boosting import (
     FITTERS,
     ConstrainedObjective,
@@ -107,6 +108,26 @@ def test_a_smaller_ensemble_is_the_first_trees_of_a_larger_one(library: Library,
     for place, setting in enumerate(settings):
         alone = dict(FITTERS[library]((x, y), [x], [setting], 0, maker))
         assert_array_equal(shared[place][0], alone[0][0])
+
+
+def test_scores_by_blocks_are_those_of_xgboost_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    monkeypatch.setattr(_boosting, "_BLOCK_ROWS", 77)
+    x, y, _ = rows(800)
+    settings = [{"n_estimators": 20, "learning_rate": 0.2, "max_depth": 3, "max_bin": 64}]
+    ours = dict(_boosting.fit_xgboost((x, y), [x[:300]], settings, 0))[0][0]
+    model = xgboost.XGBClassifier(**settings[0], random_state=0, n_jobs=1, tree_method="hist").fit(x, y)
+    assert_allclose(ours, model.predict_proba(x[:300])[:, 1], atol=1e-6)
+
+
+def test_of_large_tables_the_last_bins_alone_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_boosting, "_LARGE_BYTES", 100)
+    np.save(tmp_path / "x.npy", rows(400)[0])
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    first = bins_of("lightgbm", mapped, 64)
+    assert bins_of("lightgbm", mapped, 64) is first
+    bins_of("lightgbm", mapped, 32)
+    assert bins_of("lightgbm", mapped, 64) is not first
 
 
 def test_an_unknown_constraint_is_refused() -> None:

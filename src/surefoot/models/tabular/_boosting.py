@@ -16,6 +16,8 @@ from surefoot.core import SurefootError
 Floats = NDArray[np.float64]
 Library = Literal["lightgbm", "xgboost"]
 DEFAULT_TREES = 100
+_BLOCK_ROWS = 65_536
+_LARGE_BYTES = 2**28
 
 
 class GroupDroObjective:
@@ -138,7 +140,6 @@ def fit_xgboost(
     import xgboost
 
     y = np.asarray(train[1])
-    parts = [xgboost.DMatrix(np.asarray(part), nthread=1) for part in scored]
     base = _log_odds(y) if make_objective else 0.0
     for places, values in _ensembles(configurations):
         bins = int(values.get("max_bin", 256))
@@ -155,8 +156,15 @@ def fit_xgboost(
         settings |= {"base_score": 0.5, "disable_default_eval_metric": 1} if goal else {"objective": "binary:logistic"}
         booster = xgboost.train(settings, binned, max(places.values()), obj=_at_base(goal, base) if goal else None)
         for place, count in places.items():
-            raw = [booster.predict(part, output_margin=True, iteration_range=(0, count)) for part in parts]
+            raw = [_margins(booster, part, count) for part in scored]
             yield place, tuple(_probability(margin + base) for margin in raw)
+
+
+def _margins(booster: Any, part: Any, count: int) -> NDArray[np.float32]:
+    """Of the first trees, block by block as the rows are: a DMatrix of them would be three times their size."""
+    blocks = [part[begin : begin + _BLOCK_ROWS] for begin in range(0, len(part), _BLOCK_ROWS)]
+    told = {"iteration_range": (0, count), "predict_type": "margin"}
+    return np.concatenate([booster.inplace_predict(np.asarray(block), **told) for block in blocks])
 
 
 @dataclass(frozen=True)
@@ -176,11 +184,18 @@ def bins_of(library: Library, x: Any, bins: int) -> Any:
     if name is None:
         return _bin(library, x, bins)
     said = Path(name).stat()
-    return _kept_bins(library, _Rows((str(name), said.st_mtime_ns, said.st_ino), x), bins)
+    keep = _kept_bins if x.nbytes <= _LARGE_BYTES else _last_bins
+    return keep(library, _Rows((str(name), said.st_mtime_ns, said.st_ino), x), bins)
 
 
 @lru_cache(maxsize=4)
 def _kept_bins(library: Library, rows: _Rows, bins: int) -> Any:
+    return _bin(library, rows.x, bins)
+
+
+@lru_cache(maxsize=1)
+def _last_bins(library: Library, rows: _Rows, bins: int) -> Any:
+    """Of large tables only the last: four of a million rows would be gigabytes."""
     return _bin(library, rows.x, bins)
 
 
