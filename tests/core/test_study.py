@@ -74,7 +74,8 @@ def test_an_interval_decides_only_when_all_of_it_lies_on_one_side(
 ) -> None:
     assert verdict_above(0.5 * (low + high), low, high, 100, bound=bound).status == above
     found = verdict_below(0.5 * (low + high), low, high, 100, bound=bound, detail="why")
-    assert found == Verdict(status=found.status, effect=0.5 * (low + high), low=low, high=high, n=100, detail="why")
+    effect = 0.5 * (low + high)
+    assert found == Verdict(status=found.status, effect=effect, low=low, high=high, n=100, detail="why", bound=bound)
     assert found.status == below
 
 

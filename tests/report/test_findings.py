@@ -9,7 +9,7 @@ from laboratory import ZeroShot, evaluations
 
 from surefoot.core import Claim, Figure, Measurement, Observation, Verdict
 from surefoot.figures import scaling_curve
-from surefoot.report import Finding
+from surefoot.report import Finding, effect_text, interval_text
 from surefoot.report._findings import (
     claim_findings,
     figure_findings,
@@ -17,6 +17,7 @@ from surefoot.report._findings import (
     step_findings,
     unfinished_findings,
 )
+from surefoot.report._numbers import bound_text
 
 STEP = evaluations()[0]
 
@@ -93,3 +94,26 @@ def test_failed_and_missing_steps_are_told_apart() -> None:
     found = list(unfinished_findings((first, second, third), (first,)))
     assert codes(found) == ["R1", "R2"]
     assert found[1].text.startswith("2 Steps")
+
+
+@pytest.mark.parametrize(
+    ("values", "effect", "interval", "bound"),
+    [
+        ((0.1086, 0.1005, 0.1166, 0.0, "points"), "+10.9 points", "+10.1 to +11.7", "0"),
+        ((-0.0281, -0.0383, 0.0013, -0.02, "points"), "−2.8 points", "−3.8 to +0.13", "−2.0"),
+        ((0.939, 0.919, 0.958, 0.95, "share"), "93.9%", "91.9% to 95.8%", "95.0%"),
+        ((0.0602, 0.049, 0.071, 0.2, "number"), "0.0602", "0.049 to 0.071", "0.2"),
+        ((None, None, None, 0.0, "points"), "", "", "0"),
+    ],
+)
+def test_an_effect_is_read_in_its_unit(values: tuple[Any, ...], effect: str, interval: str, bound: str) -> None:
+    value, low, high, against, unit = values
+    verdict = Verdict(status="undecided", effect=value, low=low, high=high, bound=against, unit=unit)
+    assert (effect_text(verdict), interval_text(verdict), bound_text(verdict)) == (effect, interval, bound)
+
+
+def test_a_claim_that_is_not_decided_names_the_bound_that_its_interval_holds() -> None:
+    verdict = Verdict(status="undecided", effect=-0.028, low=-0.038, high=-0.018, n=5, bound=-0.02, unit="points")
+    claim = Claim(name="keeps", sentence="", check=lambda _: verdict)
+    (finding,) = claim_findings([(claim, verdict)])
+    assert "−2.8 points, and the interval −3.8 to −1.8 holds −2.0; n = 5" in finding.text

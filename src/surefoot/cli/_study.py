@@ -216,7 +216,7 @@ def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> lis
 
 
 def _claim_table(decided: list[tuple[Claim, Verdict]]) -> Table:
-    columns = ("claim", "verdict", "effect", "low", "high", "n", "sentence", "detail", "source")
+    columns = ("claim", "verdict", "effect", "low", "high", "bound", "unit", "n", "sentence", "detail", "source")
     rows = (
         (
             claim.name,
@@ -224,6 +224,8 @@ def _claim_table(decided: list[tuple[Claim, Verdict]]) -> Table:
             verdict.effect,
             verdict.low,
             verdict.high,
+            None if verdict.effect is None else verdict.bound,
+            "" if verdict.effect is None else verdict.unit,
             verdict.n,
             claim.sentence,
             verdict.detail,
@@ -235,9 +237,11 @@ def _claim_table(decided: list[tuple[Claim, Verdict]]) -> Table:
 
 
 def _print_claims(decided: list[tuple[Claim, Verdict]]) -> None:
+    from surefoot.report import effect_text, interval_text
+
     for claim, verdict in decided:
-        effect = "" if verdict.effect is None else f" effect {verdict.effect:.3g}"
-        interval = "" if verdict.low is None else f" [{verdict.low:.3g}, {verdict.high:.3g}], n = {verdict.n}"
+        effect = "" if verdict.effect is None else f" {effect_text(verdict)}"
+        interval = "" if verdict.low is None else f" [{interval_text(verdict)}], n = {verdict.n}"
         print(f"{_MARKS[verdict.status]} {verdict.status}: {claim.sentence}{effect}{interval}")
         if verdict.detail:
             print(f"    {verdict.detail}")

@@ -37,6 +37,7 @@ from surefoot.core._study import Figure as Figure
 from surefoot.core._study import Observation as Observation
 from surefoot.core._study import Results as Results
 from surefoot.core._study import Study as Study
+from surefoot.core._study import Unit as Unit
 from surefoot.core._study import Verdict as Verdict
 from surefoot.core._study import decide as decide
 from surefoot.core._study import verdict_above as verdict_above

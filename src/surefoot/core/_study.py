@@ -11,6 +11,8 @@ from surefoot.core._step import Step
 from surefoot.core._store import Store
 
 Status = Literal["supported", "contradicted", "undecided"]
+Unit = Literal["number", "points", "share"]
+"""How an effect is read: a number, a difference of fractions in percentage points, or a fraction in percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,10 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the measurements say of a claim: the effect, its 95 percent interval, and the n behind it."""
+    """What the measurements say of a claim: the effect, its 95 percent interval, and the n behind it.
+
+    `bound` is what the effect was compared with. Points and shares are kept as fractions.
+    """
 
     status: Status
     effect: float | None = None
@@ -78,6 +83,8 @@ class Verdict:
     high: float | None = None
     n: int = 0
     detail: str = ""
+    bound: float = 0.0
+    unit: Unit = "number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,16 +138,34 @@ class Study:
     """Source and licence of what the report shows (pictures, data)."""
 
 
-def verdict_above(effect: float, low: float, high: float, n: int, *, bound: float = 0.0, detail: str = "") -> Verdict:
+def verdict_above(
+    effect: float,
+    low: float,
+    high: float,
+    n: int,
+    *,
+    bound: float = 0.0,
+    detail: str = "",
+    unit: Unit = "number",
+) -> Verdict:
     """The verdict on 'the effect is above `bound`' by its interval: all above, all below, or undecided."""
     status: Status = "supported" if low > bound else "contradicted" if high < bound else "undecided"
-    return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail)
+    return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail, bound=bound, unit=unit)
 
 
-def verdict_below(effect: float, low: float, high: float, n: int, *, bound: float = 0.0, detail: str = "") -> Verdict:
+def verdict_below(
+    effect: float,
+    low: float,
+    high: float,
+    n: int,
+    *,
+    bound: float = 0.0,
+    detail: str = "",
+    unit: Unit = "number",
+) -> Verdict:
     """The verdict on 'the effect is below `bound`' by its interval."""
     status: Status = "supported" if high < bound else "contradicted" if low > bound else "undecided"
-    return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail)
+    return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail, bound=bound, unit=unit)
 
 
 def decide(claims: Iterable[Claim], results: Results) -> list[tuple[Claim, Verdict]]:

@@ -5,15 +5,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, Unit
 from surefoot.stats import Axis, from_axis, to_axis
-
-Unit = Literal["share", "points", "number"]
-"""`share`: a fraction shown in percent; `points`: a difference of fractions in percentage points; or a plain number."""
 
 _TITLE_WIDTH = 46
 _FINE = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)

@@ -3,6 +3,8 @@
 from surefoot.report._browser import open_in_browser as open_in_browser
 from surefoot.report._findings import Finding as Finding
 from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES
+from surefoot.report._numbers import effect_text as effect_text
+from surefoot.report._numbers import interval_text as interval_text
 from surefoot.report._page import write_report as write_report
 
-__all__ = ["METHOD_NOTES", "Finding", "open_in_browser", "write_report"]
+__all__ = ["METHOD_NOTES", "Finding", "effect_text", "interval_text", "open_in_browser", "write_report"]

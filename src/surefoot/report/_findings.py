@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from surefoot.core import Claim, Figure, Observation, Step, Verdict, flatten, to_spec
-from surefoot.report._numbers import counted, number
+from surefoot.report._numbers import bound_text, counted, effect_text, interval_text, number
 
 SMALL_N = 50
 _NAMED = 3
@@ -26,7 +26,7 @@ class Finding:
 
 
 def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding]:
-    """C1: an effect within noise. C2: a claim that could not be checked. C3: an effect without an interval."""
+    """C1: an interval that holds the bound. C2: a claim that could not be checked. C3: no interval."""
     for claim, verdict in decided:
         anchor = f"claim-{claim.name}"
         if verdict.effect is None:
@@ -37,8 +37,8 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
             yield Finding(code="C3", level="warning", text=text, anchor=anchor)
         elif verdict.status == "undecided":
             text = (
-                f"The effect of the claim '{claim.name}' is within noise: {number(verdict.effect)}, interval "
-                f"{number(verdict.low)} to {number(verdict.high)}, n = {verdict.n:,}."
+                f"The claim '{claim.name}' is not decided: {effect_text(verdict)}, and the interval "
+                f"{interval_text(verdict)} holds {bound_text(verdict)}; n = {verdict.n:,}."
             )
             yield Finding(code="C1", level="note", text=text, anchor=anchor)
 

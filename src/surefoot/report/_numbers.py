@@ -1,6 +1,6 @@
 """Numbers as people read them."""
 
-from surefoot.core import Measurement
+from surefoot.core import Measurement, Unit, Verdict
 
 NORMAL_95 = 1.959963984540054
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -24,6 +24,33 @@ def number(value: float | None) -> str:
         return f"{float(f'{value:.4g}'):,.10g}".replace("-", "−")
     mantissa, _, power = f"{value:.3e}".partition("e")
     return f"{float(mantissa):g}·10{str(int(power)).translate(_RAISED)}".replace("-", "−")
+
+
+def effect_text(verdict: Verdict) -> str:
+    """The effect of a verdict in its unit: `+10.9 points`, `93.9%`, or a number; empty where there is none."""
+    return _in_unit(verdict.effect, verdict.unit) + (
+        " points" if verdict.unit == "points" and verdict.effect is not None else ""
+    )
+
+
+def interval_text(verdict: Verdict) -> str:
+    """The interval of a verdict in its unit, `+10.1 to +11.7`; empty where there is none."""
+    if verdict.low is None or verdict.high is None:
+        return ""
+    return f"{_in_unit(verdict.low, verdict.unit)} to {_in_unit(verdict.high, verdict.unit)}"
+
+
+def bound_text(verdict: Verdict) -> str:
+    """What the effect of a verdict was compared with, in its unit."""
+    return _in_unit(verdict.bound, verdict.unit) if verdict.bound else "0"
+
+
+def _in_unit(value: float | None, unit: Unit) -> str:
+    if value is None or unit == "number":
+        return number(value)
+    decimals = 1 if abs(value) >= 0.005 else 2
+    text = f"{100 * value:+.{decimals}f}" if unit == "points" else f"{100 * value:.{decimals}f}%"
+    return text.replace("-", "−")
 
 
 def duration(seconds: float) -> str:

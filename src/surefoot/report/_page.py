@@ -41,7 +41,7 @@ from surefoot.report._findings import (
     unfinished_findings,
 )
 from surefoot.report._notes import METHOD_NOTES
-from surefoot.report._numbers import counted, duration, number
+from surefoot.report._numbers import counted, duration, effect_text, interval_text, number
 from surefoot.report._steps import environments_of, read_provenances, step_entries
 from surefoot.report._tables import Table, choose, figure_columns, measurement_table, summary_table
 
@@ -65,7 +65,7 @@ class FigureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimEntry:
-    """A claim as the page shows it; `strip` places low, effect, high and zero from 0 to 100 on a small axis."""
+    """A claim as the page shows it; `strip` places low, effect, high and the bound from 0 to 100 on a small axis."""
 
     anchor: str
     sentence: str
@@ -232,14 +232,13 @@ def _still(figure: Figure) -> str:
 
 
 def _claim_entry(claim: Claim, verdict: Verdict) -> ClaimEntry:
-    bounded = verdict.low is not None and verdict.high is not None
     return ClaimEntry(
         anchor=f"claim-{claim.name}",
         sentence=claim.sentence,
         source=claim.source,
         status=verdict.status,
-        effect=number(verdict.effect),
-        interval=f"{number(verdict.low)} to {number(verdict.high)}" if bounded else "",
+        effect=effect_text(verdict),
+        interval=interval_text(verdict),
         n=f"{verdict.n:,}" if verdict.n else "",
         detail=verdict.detail,
         strip=_strip(verdict),
@@ -247,17 +246,17 @@ def _claim_entry(claim: Claim, verdict: Verdict) -> ClaimEntry:
 
 
 def _strip(verdict: Verdict) -> tuple[float, float, float, float | None] | None:
-    """Places from 0 to 100 of low, effect, high, and of zero where it is near enough to be seen."""
+    """Places from 0 to 100 of low, effect, high, and of the bound where it is near enough to be seen."""
     if verdict.effect is None or verdict.low is None or verdict.high is None:
         return None
     span = (verdict.high - verdict.low) or abs(verdict.effect) or 1.0
-    near = verdict.low - 3 * span <= 0 <= verdict.high + 3 * span
-    ends = [verdict.low, verdict.high, *([0.0] if near else [])]
+    near = verdict.low - 3 * span <= verdict.bound <= verdict.high + 3 * span
+    ends = [verdict.low, verdict.high, *([verdict.bound] if near else [])]
     first, width = min(ends) - 0.15 * span, max(ends) - min(ends) + 0.3 * span
-    low, effect, high, zero = (
-        round(100 * (value - first) / width, 2) for value in (verdict.low, verdict.effect, verdict.high, 0.0)
+    low, effect, high, bound = (
+        round(100 * (value - first) / width, 2) for value in (verdict.low, verdict.effect, verdict.high, verdict.bound)
     )
-    return low, effect, high, zero if near else None
+    return low, effect, high, bound if near else None
 
 
 def _steps_shown(every_step: Sequence[Step], chosen: Iterable[Observation], plan: Plan) -> list[Step]:

@@ -101,7 +101,7 @@ def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
         return after / before
 
     detail = "Mean accuracy on the other seven groups, edited by start, on test data; chosen at 95 percent or more."
-    return seeds_verdict(_per_task(trials, share), bound=KEPT, detail=detail)
+    return seeds_verdict(_per_task(trials, share), bound=KEPT, detail=detail, unit="share")
 
 
 def _beats_random(trials: Sequence[Trial], found: Accuracies) -> Verdict:

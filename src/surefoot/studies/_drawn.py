@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any, Literal, TypeVar
 
 from surefoot.adapt import Pretrain
-from surefoot.core import Claim, Measurement, Observation, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.core import Claim, Measurement, Observation, Results, Step, SurefootError, Unit, Verdict, verdict_above
 from surefoot.data import STYLES, Drawings, DrawnTask, TrainingPairs
 from surefoot.stats import Interval, mean_t
 from surefoot.tasks import ZeroShot
@@ -96,10 +96,10 @@ def over_seeds(values: Sequence[float]) -> Interval:
     return mean_t(values)
 
 
-def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = "") -> Verdict:
+def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = "", unit: Unit = "points") -> Verdict:
     """The verdict on 'the mean over seeds is above `bound`', with Student's 95 percent interval over seeds."""
     found = over_seeds(values)
-    return verdict_above(found.estimate, found.low, found.high, len(values), bound=bound, detail=detail)
+    return verdict_above(found.estimate, found.low, found.high, len(values), bound=bound, detail=detail, unit=unit)
 
 
 def seeds_row(values: Sequence[float], *, mean: str = "value", **named: Any) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _share_kept(trials: Sequence[Trial], models: Models, full: Models) -> Callab
             raise SurefootError("Without a gain over the start in every seed there is no share of it.")
         shares = [(own - a) / (b - a) for a, own, b in zip(start, part, whole, strict=True)]
         detail = f"Share of the gain in the styles tuned on: from {fmean(start):.1%} to {fmean(part):.1%}, against "
-        return seeds_verdict(shares, bound=KEPT, detail=f"{detail}{fmean(whole):.1%}.")
+        return seeds_verdict(shares, bound=KEPT, detail=f"{detail}{fmean(whole):.1%}.", unit="share")
 
     return check
 
@@ -187,7 +187,7 @@ def _shifted(trials: Sequence[Trial], first: Models, second: Models) -> Callable
         mean = mean_crossed(gaps)
         detail = _told(both, "styles not tuned on, mean over the two sets")
         detail += f" The interval is over seeds and over {len(gaps[0])} things."
-        return verdict_above(mean.estimate, mean.low, mean.high, len(trials), detail=detail)
+        return verdict_above(mean.estimate, mean.low, mean.high, len(trials), detail=detail, unit="points")
 
     return check
 

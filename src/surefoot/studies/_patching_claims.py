@@ -237,7 +237,9 @@ def _less_moved(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     for trial in trials:
         small, large = (moved(found.results, rung) for rung in _ends(trial))
         differences.append(small - large)
-    return seeds_verdict(differences, detail="Relative length of the change, smallest model less largest.")
+    return seeds_verdict(
+        differences, detail="Relative length of the change, smallest model less largest.", unit="number"
+    )
 
 
 def _mislead(trials: Sequence[Trial], found: Accuracies) -> Verdict:

@@ -143,7 +143,7 @@ def _verdict(patch: Patch, found: Accuracies, tests: list[ImageFolder], bound: f
     mean = mean_t(np.concatenate(weighted))
     before, after = (found.mean(model, tests) for model in (patch.base, patch.edit))
     detail = f"After less before, paired by picture: {after:.1%} less {before:.1%}, every set counted alike."
-    return verdict_above(mean.estimate, mean.low, mean.high, pictures, bound=bound, detail=detail)
+    return verdict_above(mean.estimate, mean.low, mean.high, pictures, bound=bound, detail=detail, unit="points")
 
 
 def _scores(found: Accuracies, model: Step, test: Step) -> NDArray[np.float64]:
