@@ -23,7 +23,15 @@ from surefoot.models.tabular import LEARNERS, size_of_grid
 from surefoot.studies import load_study
 from surefoot.studies._trees_claims import difference_claims
 from surefoot.studies._trees_paper import PAPER_PEAKS
-from surefoot.studies._trees_results import Pooled, _over_splits, by_precision, judge, over_tables, spread_over
+from surefoot.studies._trees_results import (
+    Pooled,
+    _over_splits,
+    by_precision,
+    judge,
+    mean_over_splits,
+    over_tables,
+    spread_over,
+)
 from surefoot.studies.trees import REFERENCES, configurations, sweep
 from surefoot.tasks import TableComparison, TableFits
 
@@ -172,6 +180,21 @@ def test_a_few_splits_alone_have_students_interval() -> None:
     # t of one degree of freedom: 12.7 standard errors of 0.1 to both sides.
     assert_allclose([pooled.low, pooled.high], [0.3 - 1.2706, 0.3 + 1.2706], rtol=1e-3)
     assert pooled.rows == 30
+
+
+def test_the_mean_over_splits_has_the_interval_of_a_two_way_table() -> None:
+    """Against the residual error of an analysis of variance with tables as its groups."""
+    import statsmodels.api as sm
+
+    generator = np.random.default_rng(0)
+    values = {(f"t{table}", split): table + generator.normal() for table in range(4) for split in range(3)}
+    tables = np.repeat(np.eye(4), 3, axis=0)
+    fit = sm.OLS(np.array(list(values.values())), tables).fit()
+    found = mean_over_splits(values)
+    error = float(fit.t_test(np.full(4, 0.25)).sd.item())
+    assert_allclose(found["y"], np.mean(list(values.values())))
+    assert_allclose(found["high"] - found["y"], 2.306004 * error, rtol=1e-4)  # t of eight degrees of freedom
+    assert set(mean_over_splits({("t", 0): 1.0, ("t", 1): 2.0})) == {"y"}
 
 
 def test_the_spread_over_tables_is_students_interval() -> None:

@@ -1,11 +1,12 @@
 """The figures of a sweep: trade-off, tables of learners, differences, equal budgets, sensitivity, brittleness, cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from surefoot.core import Figure, Results
 from surefoot.figures import interval_plot, robustness_scatter, scaling_curve
 from surefoot.models.tabular import LEARNERS
-from surefoot.studies._trees_results import FAMILIES, Pooled, by_table, spread_over
+from surefoot.studies._trees_results import FAMILIES, Pooled, by_table, mean_over_splits, spread_over, table_of
 from surefoot.tasks import BY_CVAR, BY_WORST_GROUP, TableComparison
 
 
@@ -52,32 +53,34 @@ def differences(results: Results) -> Figure:
     )
 
 
+Tries = Mapping[tuple[str, int], Mapping[tuple[str, int], float]]
+"""Worst-group error by learner and configurations tried, then by table and split."""
+
+
 def equal_budget(results: Results) -> Figure:
     """The best of k random configurations of each learner, averaged over tables, with the mean of each family."""
-    sums: dict[tuple[str, int], list[float]] = {}
-    for each in results.select(TableComparison, metric="worst_group_accuracy", shift="best of random"):
-        if each.measurement.group in LEARNERS:
-            sums.setdefault((each.measurement.group, each.measurement.replicate), []).append(1 - each.value)
-    most = max((len(values) for values in sums.values()), default=0)
+    tries = _tries(results)
+    most = max((len(errors) for errors in tries.values()), default=0)
+    whole = {at: errors for at, errors in tries.items() if len(errors) == most}
     rows: list[dict[str, Any]] = [
         {
             "x": k,
-            "y": sum(values) / len(values),
+            "y": sum(errors.values()) / len(errors),
             "family": LEARNERS[name].family,
             "label": LEARNERS[name].title,
-            "n": len(values),
+            "n": len(errors),
         }
-        for (name, k), values in sums.items()
-        if len(values) == most
+        for (name, k), errors in whole.items()
     ]
     return scaling_curve(
         rows,
-        _family_means(rows),
+        _family_lines(whole),
         name="equal-budget",
         title="Equal budgets",
         caption="Worst-group error on test of the best of k random configurations, chosen on validation: the exact "
-        "mean over all draws of k, over tables and splits. Points are learners, lines the mean of a family's learners "
-        "that have as many. Learners with larger grids have no advantage here.",
+        "mean over all draws of k, over tables and splits (n). Points are learners, lines the mean of a family's "
+        "learners that have as many, bands its 95 percent interval over splits where there are enough of them. "
+        "Learners with larger grids have no advantage here.",
         x_title="Configurations tried",
         y_title="Worst-group error",
         families=[family for family in FAMILIES if any(row["family"] == family for row in rows)],
@@ -85,17 +88,29 @@ def equal_budget(results: Results) -> Figure:
     )
 
 
-def _family_means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _tries(results: Results) -> Tries:
+    found: dict[tuple[str, int], dict[tuple[str, int], float]] = {}
+    for each in results.select(TableComparison, metric="worst_group_accuracy", shift="best of random"):
+        at = each.measurement
+        if at.group in LEARNERS and isinstance(each.step, TableComparison):
+            split = (table_of(each), each.step.fits[0].design.seed)
+            found.setdefault((at.group, at.replicate), {})[split] = 1 - each.value
+    return found
+
+
+def _family_lines(tries: Tries) -> list[dict[str, Any]]:
     """The mean over the same learners of a family at every k: those that were tried most often."""
-    means = []
+    lines = []
     for family in FAMILIES:
-        most = max((row["x"] for row in rows if row["family"] == family), default=0)
-        members = {row["label"] for row in rows if row["family"] == family and row["x"] == most}
-        for k in sorted({row["x"] for row in rows}):
-            values = [row["y"] for row in rows if row["label"] in members and row["x"] == k]
-            if values:
-                means.append({"x": k, "y": sum(values) / len(values), "family": family})
-    return means
+        inside = {at: errors for at, errors in tries.items() if LEARNERS[at[0]].family == family}
+        most = max((k for _, k in inside), default=0)
+        members = [name for name, k in inside if k == most]
+        for k in sorted({k for _, k in inside}):
+            known = [inside[name, k] for name in members if (name, k) in inside]
+            if known:
+                means = {split: sum(errors[split] for errors in known) / len(known) for split in known[0]}
+                lines.append({"x": k, "family": family, **mean_over_splits(means)})
+    return lines
 
 
 def sensitivity(results: Results) -> Figure:

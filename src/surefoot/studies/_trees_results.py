@@ -12,6 +12,7 @@ from surefoot.stats import t_quantile
 from surefoot.tasks import TableComparison
 
 Z = 1.959964
+_LEAST_FREEDOM = 4
 FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 """The families of learners in the order of figures."""
 
@@ -115,6 +116,25 @@ def spread_over(values: Sequence[float]) -> Pooled:
     mean = sum(values) / n
     stderr = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5
     return Pooled(value=mean, stderr=stderr * t_quantile(0.95, n - 1) / Z, n=n)
+
+
+def mean_over_splits(values: Mapping[tuple[str, int], float]) -> dict[str, float]:
+    """The mean `y` of values by table and split, with `low` and `high` of the spread of splits within tables.
+
+    Tables differ from each other by nature: that is no noise of the mean over these tables. No bounds below four
+    degrees of freedom, where Student's interval says little.
+    """
+    tables: dict[str, list[float]] = {}
+    for (table, _), value in values.items():
+        tables.setdefault(table, []).append(value)
+    means = {name: sum(each) / len(each) for name, each in tables.items()}
+    mean = sum(means.values()) / len(means)
+    if any(len(each) < 2 for each in tables.values()) or (freedom := len(values) - len(tables)) < _LEAST_FREEDOM:
+        return {"y": mean}
+    squares = {name: sum((value - means[name]) ** 2 for value in each) for name, each in tables.items()}
+    variance = sum(squares[name] / (len(each) - 1) / len(each) for name, each in tables.items()) / len(tables) ** 2
+    half = t_quantile(0.95, freedom) * variance**0.5
+    return {"y": mean, "low": mean - half, "high": mean + half}
 
 
 def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False) -> Verdict:
