@@ -59,19 +59,24 @@ def fit_marginal(
     Projected gradient on the transport, Adam on the weights, `epochs` steps; the step with the lowest validation
     cross-entropy is kept. The released code solves the transport anew in each step, at far more cost.
     """
-    generator = np.random.default_rng(seed)
-    rows = np.sort(generator.choice(len(train[0]), min(MOST_ROWS, len(train[0])), replace=False))
-    x, y = (torch.from_numpy(np.array(array[rows], np.float32)) for array in train[:2])
+    rows = drawn_rows(train[0], train[1], seed)
     parts = [torch.from_numpy(np.array(part, np.float32)) for part, _ in scored]
     labels = torch.from_numpy(np.array(scored[0][1], np.float32))
-    distances = torch.cdist(x, x) / x.shape[1] ** 0.5
     for place, values in enumerate(configurations):
         begun = time.process_time()
-        weights = _train((x, y, distances), (parts[0], labels), values, seed=seed, epochs=epochs)
+        weights = train_marginal(rows, (parts[0], labels), values, seed=seed, epochs=epochs)
         yield place, tuple(np.asarray(score(weights, part))[0] for part in parts), time.process_time() - begun
 
 
-def _train(
+def drawn_rows(x: Any, y: Any, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """At most 2,000 rows (r, features), their labels (r,) and the distances between them (r, r) for each feature."""
+    generator = np.random.default_rng(seed)
+    rows = np.sort(generator.choice(len(x), min(MOST_ROWS, len(x)), replace=False))
+    inputs, labels = (torch.from_numpy(np.array(array[rows], np.float32)) for array in (x, y))
+    return inputs, labels, torch.cdist(inputs, inputs) / inputs.shape[1] ** 0.5
+
+
+def train_marginal(
     rows: tuple[Tensor, Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
     values: Mapping[str, Any],
@@ -79,6 +84,7 @@ def _train(
     seed: int,
     epochs: int,
 ) -> list[Tensor]:
+    """The weights of one network on `drawn_rows`, at the step with the lowest cross-entropy on `validation`."""
     x, y, distances = rows
     weights = initial_weights(x.shape[1], 128, 2, 1, seed)
     transport = torch.zeros_like(distances, requires_grad=True)

@@ -69,9 +69,7 @@ class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):
         if self.objective == "group-dro" and groups is None:
             raise SurefootError("Group DRO needs the groups of the rows: fit(X, y, groups=...).")
         x, truth, codes = _checked(self, X, y, groups)
-        held = np.random.default_rng(self.seed).random(len(x)) < self.validation
-        held = held if 0 < held.sum() < len(x) else np.zeros(len(x), bool)
-        train, kept = ~held, held if held.any() else ~held
+        train, kept = _held_out(len(x), self.validation, self.seed)
         found = train_networks(
             self.objective,
             [self.get_params()],
@@ -86,13 +84,56 @@ class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        return _network_probabilities(self, X)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable class of each row."""
+        called = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[called.astype(int)]
+
+
+@final
+class MarginalDroClassifier(ClassifierMixin, BaseEstimator):
+    """A network that is robust to shifts of the covariates (Duchi, Hashimoto and Namkoong 2020, arXiv 2007.13982).
+
+    `least_share` is the smallest share of the rows that counts as a population, `radius` the Lipschitz constant of the
+    loss. At most 2,000 rows are used. The step with the lowest cross-entropy on `validation` (a share of the rows,
+    drawn by `seed`) is kept.
+    """
+
+    classes_: NDArray[Any]
+
+    def __init__(
+        self,
+        *,
+        radius: float = 1.0,
+        least_share: float = 0.2,
+        epochs: int = 100,
+        validation: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self.radius = radius
+        self.least_share = least_share
+        self.epochs = epochs
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> MarginalDroClassifier:
+        """Fit on rows X (n, features) and labels y (n,) of two classes; it needs no groups."""
         import torch
 
-        from surefoot.models.tabular._networks import score
+        from surefoot.models.tabular._marginal import drawn_rows, train_marginal
 
-        x = _rows(self, X, "weights_")
-        positive = np.asarray(score(self.weights_, torch.from_numpy(x)))[0].astype(np.float64)
-        return np.column_stack([1 - positive, positive])
+        x, truth, _ = _checked(self, X, y, groups)
+        train, kept = _held_out(len(x), self.validation, self.seed)
+        watched = (torch.from_numpy(x[kept]), torch.from_numpy(truth[kept].astype(np.float32)))
+        rows = drawn_rows(x[train], truth[train], self.seed)
+        self.weights_ = train_marginal(rows, watched, self.get_params(), seed=self.seed, epochs=self.epochs)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        return _network_probabilities(self, X)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The more probable class of each row."""
@@ -204,6 +245,23 @@ def _checked(
     if len(codes) != len(x):
         raise SurefootError(f"There are {len(codes)} groups for {len(x)} rows.")
     return x, truth.astype(np.uint8), codes.astype(np.intp)
+
+
+def _held_out(rows: int, share: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows to train on and those to choose the epoch by: all for both when the share leaves none for one."""
+    held = np.random.default_rng(seed).random(rows) < share
+    held = held if 0 < held.sum() < rows else np.zeros(rows, bool)
+    return ~held, held if held.any() else ~held
+
+
+def _network_probabilities(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+    import torch
+
+    from surefoot.models.tabular._networks import score
+
+    x = _rows(estimator, X, "weights_")
+    positive = np.asarray(score(estimator.weights_, torch.from_numpy(x)))[0].astype(np.float64)
+    return np.column_stack([1 - positive, positive])
 
 
 def _rows(estimator: Any, X: ArrayLike, fitted: str) -> NDArray[np.float32]:
