@@ -18,6 +18,7 @@ from surefoot.weights import (
     patching,
     search,
     search_evolution,
+    search_fisher,
 )
 
 BASE = from_state({"w": np.zeros(2)}, label="base")
@@ -109,7 +110,15 @@ def test_a_greedy_soup_is_that_of_the_model_soups_recipe() -> None:
         if loss([*soup, one]) < loss(soup):
             soup.append(one)
     assert found.members == tuple(soup) and len(soup) > 1
-    assert len(found.table) == 5 + 4
+    assert len(found.table) == 5 + 4 and found.table[0][1].value == pytest.approx(-loss([0]))
+
+
+def test_the_table_of_a_soup_has_an_interval_where_the_number_of_examples_is_known() -> None:
+    checkpoints = [from_state({"w": np.array([value])}, label=str(value)) for value in (0.2, 0.6)]
+    found = greedy_soup(checkpoints, lambda state: Score(value=float(state["w"][0]), n=50))
+    assert [members for members, _ in found.table] == [(0,), (1,), (1, 0)] and found.members == (1,)
+    expected = wilson(30, 50)
+    assert found.table[1][1].interval == (expected.low, expected.high)
 
 
 def test_fisher_weights_pull_to_the_model_that_is_sure() -> None:
@@ -120,3 +129,44 @@ def test_fisher_weights_pull_to_the_model_that_is_sure() -> None:
     assert (fisher_mean(base, tuned, fishers, 1.0)["w"] == 1).all()
     with pytest.raises(SurefootError, match="between 0 and 1"):
         fisher_mean(base, tuned, fishers, 2)
+
+
+def test_whole_numbers_shapes_and_information_are_checked_before_they_are_weighed() -> None:
+    one, two = {"w": np.zeros(2), "n": np.array([3])}, {"w": np.ones(2), "n": np.array([3])}
+    assert (fisher_mean(one, two, ({}, {}), 0.25)["n"] == 3).all()
+    assert (fisher_mean(one, two, ({}, {}), 0.25)["w"] == 0.25).all()
+    for tuned, fishers, message in (
+        ({**two, "n": np.array([4])}, ({}, {}), "'n' .* not a number to average"),
+        ({"n": np.array([3])}, ({}, {}), "'w': .* shape"),
+        ({**two, "w": np.ones(1)}, ({}, {}), "'w': .* shape"),
+        (two, ({"w": np.ones(2)}, {}), "for both models or for neither"),
+        (two, ({"w": np.ones(2)}, {"w": np.array([1.0, np.nan])}), "finite"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            fisher_mean(one, tuned, fishers, 0.5)
+
+
+def test_alpha_of_a_fisher_mean_is_searched_like_any_coefficient() -> None:
+    base, tuned = {"w": np.zeros(2)}, {"w": np.ones(2)}
+    fishers = ({"w": np.array([1.0, 1.0])}, {"w": np.array([1.0, 3.0])})
+    tested = []
+    found = search_fisher(
+        (base, tuned),
+        fishers,
+        np.linspace(0, 1, 11),
+        lambda state: {"m": -float(np.abs(state["w"] - [0.5, 0.75]).sum())},
+        lambda scores: scores["m"].value,
+        test=lambda state: tested.append(state["w"]) or {"m": 0.0},
+    )
+    assert found.chosen is not None and found.chosen.coefficients == (0.5,)
+    assert np.allclose(tested, [[0.5, 0.75]]) and len(found.table) == 11
+
+
+def test_a_grid_may_be_an_array_and_a_score_that_is_not_there_is_named() -> None:
+    grid = np.array([[0.0, 0.0], [0.5, 1.0]])
+    found = search([FIRST, SECOND], grid, lambda s: {"m": float(s["w"].sum())}, lambda s: s["m"].value)
+    assert found.chosen is not None and found.chosen.coefficients == (0.5, 1.0)
+    with pytest.raises(SurefootError, match="no score of 'targt'; evaluate gave target, control"):
+        search(FIRST, GRID, accuracies, *forgetting("targt", "control"))
+    with pytest.raises(SurefootError, match="above 0, to divide by"):
+        learning({"a": 0.0})

@@ -189,7 +189,12 @@ def average(
 def soup(
     *checkpoints: Path,
     out: Out,
-    score: Annotated[str, Parameter(help="Command whose last line is the held-out score; {} is the checkpoint.")],
+    score: Annotated[
+        str,
+        Parameter(
+            help="Command that ends with the held-out score, and the number of examples if known; {} is the file."
+        ),
+    ],
     rules: Rules | None = None,
 ) -> None:
     """Greedy soup: best first; each next checkpoint stays if the held-out score rises.
@@ -215,11 +220,14 @@ def soup(
 
         found = greedy_soup(opened, lambda path: _scored(score, path), build=build)
     for members, value in found.table:
-        print(f"{value:.6g}\t{' '.join(str(checkpoints[one]) for one in members)}")
+        interval = f" ({value.interval[0]:.4f} to {value.interval[1]:.4f})" if value.n else ""
+        print(f"{value.value:.6g}{interval}\t{' '.join(str(checkpoints[one]) for one in members)}")
     _write(found.vector, out, rules)
 
 
-def _scored(command: str, path: Path) -> float:
+def _scored(command: str, path: Path) -> Any:
+    from surefoot.weights import Score
+
     try:
         words = [word.replace("{}", str(path)) for word in shlex.split(command)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -229,14 +237,15 @@ def _scored(command: str, path: Path) -> float:
     if done.returncode:
         raise SurefootError(f"the score command ended with {done.returncode}: {(said or ['it said nothing'])[-1]}")
     try:
-        value = float(lines[-1])
-    except (ValueError, IndexError):
+        value, *count = lines[-1].split()
+        found = Score(value=float(value), n=int(*count))
+    except (ValueError, IndexError, TypeError):
         raise SurefootError(
             f"the score command must print a number as its last line: {(lines or said or ['it printed nothing'])[-1]}"
         ) from None
-    if not isfinite(value):
-        raise SurefootError(f"the score command must print a finite number, not {value}")
-    return value
+    if not isfinite(found.value) or (found.n and not 0 <= found.value <= 1) or found.n < 0:
+        raise SurefootError(f"the score command must print a finite number, a share of its examples, not {lines[-1]!r}")
+    return found
 
 
 def _some(paths: Sequence[Path]) -> Sequence[Path]:

@@ -50,3 +50,4 @@ from surefoot.weights._search import learning as learning
 from surefoot.weights._search import patching as patching
 from surefoot.weights._search import search as search
 from surefoot.weights._search import search_evolution as search_evolution
+from surefoot.weights._search import search_fisher as search_fisher

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,15 +94,47 @@ def search(
     what was chosen. Of equal objectives the smallest edit wins. When nothing is allowed, `chosen` is None and `message`
     says how close it came.
     """
-    trial = _trials(edit, evaluate, objective, constraint, build)
     size = 1 if isinstance(edit, TaskVector) else len(edit)
+    make = partial(_built, edit, build)
+    return _searched(_trials(make, evaluate, objective, constraint), size, grid, make, test)
+
+
+def search_fisher(
+    ends: tuple[State, State],
+    fishers: tuple[State, State],
+    grid: Iterable[float],
+    evaluate: Evaluate,
+    objective: Objective,
+    *,
+    constraint: Constraint | None = None,
+    test: Evaluate | None = None,
+    build: Callable[[State], Any] = dict,
+) -> Search:
+    """As `search`, over alpha of `fisher_mean` between the two `ends`, the base first.
+
+    `build` makes of its arrays what `evaluate` takes.
+    """
+
+    def make(point: tuple[float, ...]) -> Any:
+        return build(fisher_mean(*ends, fishers, point[0]))
+
+    return _searched(_trials(make, evaluate, objective, constraint), 1, grid, make, test)
+
+
+Make = Callable[[tuple[float, ...]], Any]
+Try = Callable[[tuple[float, ...], Scores | None], Trial]
+
+
+def _searched(
+    trial: Try, size: int, grid: Iterable[float | Sequence[float]], make: Make, test: Evaluate | None
+) -> Search:
     zero = (0.0,) * size
-    points = [tuple(map(float, point)) if isinstance(point, Sequence) else (float(point),) for point in grid]
+    points = [tuple(map(float, np.atleast_1d(point))) for point in grid]
     if wrong := [point for point in points if len(point) != size]:
         raise SurefootError(f"{size} edits need {size} coefficients at each point of the grid, not {wrong[0]}")
     table = [trial(zero, None)]
     table += [trial(point, table[0].scores) for point in dict.fromkeys(points) if point != zero]
-    return _chosen(table, zero in points, edit, test, build)
+    return _chosen(table, zero in points, make, test)
 
 
 def search_evolution(
@@ -127,7 +160,8 @@ def search_evolution(
             import cma
     except ImportError:
         raise missing_module("cma") from None
-    trial = _trials(edits, evaluate, objective, constraint, build)
+    make = partial(_built, edits, build)
+    trial = _trials(make, evaluate, objective, constraint)
     table = [trial((0.0,) * len(edits), None)]
     dimensions = max(len(edits), 2)  # the strategy needs two; a spare one is ignored
     options = {"seed": seed + 1, "verbose": -9, "verb_log": 0, "maxfevals": budget}
@@ -138,23 +172,19 @@ def search_evolution(
         worst = max((-one.objective for one in tried if one.allowed), default=0.0)
         strategy.tell(points, [-one.objective if one.allowed else worst + 1 - one.objective for one in tried])
         table += tried
-    return _chosen(table, True, edits, test, build)
+    return _chosen(table, True, make, test)
 
 
-def _combined(edit: TaskVector | Sequence[TaskVector], point: Sequence[float]) -> TaskVector:
+def _built(
+    edit: TaskVector | Sequence[TaskVector], build: Callable[[TaskVector], Any], point: tuple[float, ...]
+) -> Any:
     parts = [edit] if isinstance(edit, TaskVector) else list(edit)
-    return sum((factor * part for factor, part in zip(point, parts, strict=True)), TaskVector(parts[0].base))
+    return build(sum((factor * part for factor, part in zip(point, parts, strict=True)), TaskVector(parts[0].base)))
 
 
-def _trials(
-    edit: TaskVector | Sequence[TaskVector],
-    evaluate: Evaluate,
-    objective: Objective,
-    constraint: Constraint | None,
-    build: Callable[[TaskVector], Any],
-) -> Callable[[tuple[float, ...], Scores | None], Trial]:
+def _trials(make: Make, evaluate: Evaluate, objective: Objective, constraint: Constraint | None) -> Try:
     def trial(point: tuple[float, ...], reference: Scores | None) -> Trial:
-        scores = _scores(evaluate(build(_combined(edit, point))))
+        scores = _scores(evaluate(make(point)))
         allowed = constraint is None or constraint(scores, scores if reference is None else reference)
         return Trial(coefficients=point, scores=scores, objective=float(objective(scores)), allowed=bool(allowed))
 
@@ -165,13 +195,7 @@ def _scores(found: Mapping[str, Score | float]) -> dict[str, Score]:
     return {name: one if isinstance(one, Score) else Score(value=float(one)) for name, one in found.items()}
 
 
-def _chosen(
-    table: Sequence[Trial],
-    with_base: bool,
-    edit: TaskVector | Sequence[TaskVector],
-    test: Evaluate | None,
-    build: Callable[[TaskVector], Any],
-) -> Search:
+def _chosen(table: Sequence[Trial], with_base: bool, make: Make, test: Evaluate | None) -> Search:
     open_to_choice = [one for one in table if (with_base or one is not table[0]) and np.isfinite(one.objective)]
     allowed = [one for one in open_to_choice if one.allowed]
     if not allowed:
@@ -181,30 +205,38 @@ def _chosen(
         )
         return Search(table=tuple(table), chosen=None, message=message)
     chosen = min(allowed, key=lambda one: (-one.objective, np.linalg.norm(one.coefficients)))
-    seen = _scores(test(build(_combined(edit, chosen.coefficients)))) if test else {}
+    seen = _scores(test(make(chosen.coefficients))) if test else {}
     return Search(
         table=tuple(table), chosen=chosen, test=seen, message=f"{len(allowed)} of {len(open_to_choice)} allowed"
     )
 
 
+def _score(scores: Scores, task: str) -> float:
+    if task not in scores:
+        raise SurefootError(f"there is no score of {task!r}; evaluate gave {', '.join(scores) or 'none'}")
+    return scores[task].value
+
+
 def forgetting(target: str, control: str, keep: float = 0.95) -> tuple[Objective, Constraint]:
     """Negation (arXiv 2212.04089, section 3): lowest target score that keeps a share of the base's control score."""
     return (
-        lambda scores: -scores[target].value,
-        lambda scores, base: scores[control].value >= keep * base[control].value,
+        lambda scores: -_score(scores, target),
+        lambda scores, base: _score(scores, control) >= keep * _score(base, control),
     )
 
 
 def learning(alone: Mapping[str, float]) -> Objective:
     """Addition (section 4): mean over tasks of the score divided by that of the task's own tuned model, in `alone`."""
-    return lambda scores: float(np.mean([scores[task].value / own for task, own in alone.items()]))
+    if wrong := [task for task, own in alone.items() if own <= 0]:
+        raise SurefootError(f"the score of {wrong[0]!r} alone must be above 0, to divide by")
+    return lambda scores: float(np.mean([_score(scores, task) / own for task, own in alone.items()]))
 
 
 def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
     """PAINT (arXiv 2208.05592): mean of the mean score on patching tasks and the mean score on supported tasks."""
 
     def objective(scores: Scores) -> float:
-        return sum(float(np.mean([scores[task].value for task in tasks])) for tasks in (patched, supported)) / 2
+        return sum(float(np.mean([_score(scores, task) for task in tasks])) for tasks in (patched, supported)) / 2
 
     return objective
 
@@ -216,16 +248,19 @@ def guarding(control: str, fall: float) -> Constraint:
 
 @dataclass(frozen=True, kw_only=True)
 class Soup:
-    """Members of a greedy soup in the order they came in, the edit that is their average, and every trial's score."""
+    """Members of a greedy soup in the order they came in, the edit that is their average, and every trial's score.
+
+    A row of `table` is the members of a trial and its score, with its interval where the number of examples was given.
+    """
 
     members: tuple[int, ...]
     vector: TaskVector
-    table: tuple[tuple[tuple[int, ...], float], ...]
+    table: tuple[tuple[tuple[int, ...], Score], ...]
 
 
 def greedy_soup(
     checkpoints: Sequence[Checkpoint],
-    score: Callable[[Any], float],
+    score: Callable[[Any], Score | float],
     *,
     build: Callable[[TaskVector], Any] = state,
 ) -> Soup:
@@ -236,17 +271,21 @@ def greedy_soup(
     """
     if not checkpoints:
         raise SurefootError("a soup needs at least one checkpoint")
-    table: list[tuple[tuple[int, ...], float]] = []
-    table += [((index,), float(score(build(mean([one]))))) for index, one in enumerate(checkpoints)]
-    order = sorted(range(len(checkpoints)), key=lambda index: -table[index][1])
-    members, best = order[:1], table[order[0]][1]
-    for index in order[1:]:
-        candidate = [*members, index]
-        found = float(score(build(mean([checkpoints[member] for member in candidate]))))
-        table.append((tuple(candidate), found))
-        if found > best:
-            members, best = candidate, found
-    return Soup(members=tuple(members), vector=mean([checkpoints[one] for one in members]), table=tuple(table))
+    table: list[tuple[tuple[int, ...], Score]] = []
+
+    def tried(members: tuple[int, ...]) -> float:
+        found = score(build(mean([checkpoints[one] for one in members])))
+        table.append((members, found if isinstance(found, Score) else Score(value=float(found))))
+        return table[-1][1].value
+
+    alone = [tried((index,)) for index in range(len(checkpoints))]
+    first, *others = sorted(range(len(checkpoints)), key=lambda index: -alone[index])
+    members, best = (first,), alone[first]
+    for index in others:
+        value = tried((*members, index))
+        if value > best:
+            members, best = (*members, index), value
+    return Soup(members=members, vector=mean([checkpoints[one] for one in members]), table=tuple(table))
 
 
 def fisher_mean(
@@ -255,15 +294,29 @@ def fisher_mean(
     """Interpolation weighted by diagonal Fisher information (arXiv 2111.09832, equation 5), in 32 bits or wider.
 
     (c0 base + c1 tuned) / (c0 + c1) with c0 = (1 - alpha) max(F0, floor) and c1 = alpha max(F1, floor); `fishers` are
-    F0 and F1. With equal information it is WiSE-FT (arXiv 2109.01903). Tensors without information are interpolated.
+    F0 and F1. With equal information it is WiSE-FT (arXiv 2109.01903). Tensors without information are interpolated;
+    whole numbers must be equal. Raises SurefootError naming the tensor that has no partner of its shape or type.
     """
     if not 0 <= alpha <= 1:
         raise SurefootError(f"alpha {alpha} must lie between 0 and 1")
-    found: dict[str, np.ndarray] = {}
-    for name, start in base.items():
-        first = (1 - alpha) * np.maximum(fishers[0].get(name, np.ones_like(start)), floor)
-        second = alpha * np.maximum(fishers[1].get(name, np.ones_like(start)), floor)
-        share = second / (first + second)
-        step = np.where(share <= 0.5, share * (tuned[name] - start), (share - 1) * (tuned[name] - start))
-        found[name] = (np.where(share <= 0.5, start, tuned[name]) + step).astype(start.dtype)
-    return found
+    return {name: _fisher_tensor(name, (base, tuned), fishers, alpha, floor) for name in base}
+
+
+def _fisher_tensor(
+    name: str, ends: tuple[State, State], fishers: tuple[State, State], alpha: float, floor: float
+) -> np.ndarray:
+    start, tuned = ends[0][name], ends[1]
+    known = [one[name] for one in fishers if name in one]
+    if name not in tuned or any(one.shape != start.shape for one in (tuned[name], *known)):
+        raise SurefootError(f"{name!r}: the tuned weights and the information need a tensor of shape {start.shape}")
+    if not np.issubdtype(start.dtype, np.floating):
+        if (tuned[name] != start).any():
+            raise SurefootError(f"{name!r} ({start.dtype}) differs between the models and is not a number to average")
+        return start.copy()
+    if len(known) == 1 or any(not np.isfinite(one).all() or (one < 0).any() for one in known):
+        raise SurefootError(f"{name!r}: information is finite, not negative, and given for both models or for neither")
+    both = known or [np.ones_like(start)] * 2
+    first, second = (1 - alpha) * np.maximum(both[0], floor), alpha * np.maximum(both[1], floor)
+    share = second / (first + second)
+    step = np.where(share <= 0.5, share * (tuned[name] - start), (share - 1) * (tuned[name] - start))
+    return (np.where(share <= 0.5, start, tuned[name]) + step).astype(start.dtype)
