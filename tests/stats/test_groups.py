@@ -12,6 +12,7 @@ from surefoot.stats import (
     disparities,
     group_metrics,
     resample_calibration,
+    resample_disparities,
     tail_mean,
     worst_group,
     worst_loss,
@@ -97,6 +98,28 @@ def test_the_spread_of_the_calibration_error_is_that_of_rows_drawn_again() -> No
     found = resample_calibration(labels, scores, replicates=4000)
     assert_allclose(found.std(axis=0), np.std(drawn, axis=0), rtol=0.12)
     assert_allclose(found.mean(axis=0), np.mean(drawn, axis=0), rtol=0.05)
+
+
+def test_disparities_are_resampled_as_rows_drawn_again() -> None:
+    """The draws against a plain bootstrap with fairlearn's differences; a group that is not kept has no part."""
+    fairlearn = pytest.importorskip("fairlearn.metrics")
+    generator = np.random.default_rng(5)
+    n = 1600
+    g, y = generator.integers(0, 3, n), generator.integers(0, 2, n)
+    called = (y ^ (generator.random(n) < np.array([0.15, 0.3, 0.5])[g])).astype(int)
+    drawn = resample_disparities(called == y, y, g, [True, True, False], replicates=800)
+    kept = np.flatnonzero(g < 2)
+    plain: dict[str, list[float]] = {name: [] for name in drawn}
+    for _ in range(300):
+        rows = generator.choice(kept, len(kept))
+        of = {"y_true": y[rows], "y_pred": called[rows], "sensitive_features": g[rows]}
+        plain["demographic_parity"].append(fairlearn.demographic_parity_difference(**of))
+        plain["equalised_odds"].append(fairlearn.equalized_odds_difference(**of))
+        right = called[rows] == y[rows]
+        plain["accuracy_disparity"].append(abs(right[g[rows] == 0].mean() - right[g[rows] == 1].mean()))
+    for name, draws in drawn.items():
+        assert_allclose(draws.mean(), np.mean(plain[name]), atol=0.012)
+        assert_allclose(draws.std(), np.std(plain[name]), rtol=0.25)
 
 
 def test_many_classifiers_give_what_each_gives_alone() -> None:

@@ -9,12 +9,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.data import Design, file_table, open_design
+from surefoot.data import Design, Part, PublicTable, file_table, open_design
 from surefoot.models.tabular import random_configurations
 from surefoot.stats import disparities, group_metrics, worst_group
 from surefoot.tasks import (
     BEST_ON_TEST,
     BY_ACCURACY,
+    BY_CVAR,
     BY_WORST_GROUP,
     TRADE_OFFS,
     FairTable,
@@ -22,8 +23,8 @@ from surefoot.tasks import (
     TableFits,
     audit_predictions,
 )
-from surefoot.tasks._table_compare import best_of
-from surefoot.tasks._table_fits import rung_shares, to_half
+from surefoot.tasks._table_compare import _by_rule, best_of
+from surefoot.tasks._table_fits import _survivors, rung_shares, to_half
 from surefoot.tasks._table_represent import represented
 
 pytest.importorskip("sklearn")
@@ -114,6 +115,15 @@ def test_differences_between_families_have_the_value_of_their_parts(compared: tu
     assert gap.stderr < (trees.stderr**2 + linear.stderr**2) ** 0.5
 
 
+def test_no_rule_of_choice_looks_at_the_test_rows() -> None:
+    full = {"validation_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
+    full |= {"validation_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
+    full |= {"test_worst_group_accuracy": np.array([0.6, 0.2, 0.9]), "test_cvar": np.array([0.1, 0.2, 0.3])}
+    full |= {"validation_cvar": np.array([3.0, 2.0, 1.0])}
+    rows = np.arange(3)
+    assert [_by_rule(full, rows, rule) for rule in (BY_ACCURACY, BY_WORST_GROUP, BY_CVAR)] == [0, 1, 2]
+
+
 def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
     compared: tuple[Store, TableComparison],
 ) -> None:
@@ -128,7 +138,7 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
         (found,) = measured(compared, metric=f"accuracy in {name}", **at)
         assert_allclose(found.value, again.by_group["accuracy"][0, place])
         assert found.n == again.n[place]
-        # The bootstrap of a share: sqrt(p (1 - p) / n).
+        # The bootstrap of a share: sqrt(p (1 - p) / n), around the share itself.
         assert found.stderr is not None
         assert_allclose(found.stderr, np.sqrt(found.value * (1 - found.value) / found.n), rtol=0.15)
     for name, value in disparities(again).items():
@@ -139,6 +149,16 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
     assert_allclose(calibration.value, again.overall["calibration_error"][0], atol=2e-3)
     (best,) = measured(compared, metric="accuracy_disparity", group="lightgbm", shift=BEST_ON_TEST)
     assert_allclose(best.value, table["test_accuracy_disparity"].min())
+
+
+def test_the_draws_of_a_measurement_are_of_its_own_configuration(compared: tuple[Store, TableComparison]) -> None:
+    """The bounds lie evenly around the value; those of another configuration would not."""
+    found = [each for each in measured(compared, shift=BY_WORST_GROUP) if each.metric.startswith("accuracy")]
+    centred = [each for each in found if each.metric != "accuracy_disparity" and "difference" not in each.metric]
+    assert len(centred) > 20
+    for each in centred:
+        assert each.low is not None and each.high is not None and each.stderr is not None
+        assert abs((each.low + each.high) / 2 - each.value) < 0.6 * each.stderr
 
 
 def test_the_frontier_starts_at_the_worst_group_and_ends_at_accuracy(compared: tuple[Store, TableComparison]) -> None:
@@ -210,6 +230,24 @@ def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
     if learner == "lightgbm":
         rates = {dict(chosen[place])["learning_rate"] for place in places}
         assert len(rates) == 1
+
+
+def test_halving_lets_the_best_by_accuracy_and_by_the_worst_group_go_on() -> None:
+    y, g = np.tile([0, 1], 100).astype(np.uint8), np.repeat([0, 1], 100).astype(np.uint16)
+    part = Part(x=np.zeros((200, 1), np.float32), y=y, g=g)
+
+    def scores(wrong_in_first: int, wrong_in_second: int) -> np.ndarray:
+        right = np.where(y == 1, 0.9, 0.1)
+        wrong = np.r_[np.arange(wrong_in_first), 100 + np.arange(wrong_in_second)].astype(int)
+        right[wrong] = 1 - right[wrong]
+        return right
+
+    told = np.stack([scores(40, 40), scores(0, 20), scores(50, 0), scores(15, 15), scores(60, 60), scores(45, 30)])
+    chosen = tuple((("C", float(place)),) for place in range(6))
+    design = Design(table=PublicTable(name="adult"))
+    step = TableFits(design=design, learner="logistic", configurations=chosen, halving=3)
+    # The most accurate (1: 10 percent wrong, the worst group 20) and that with the best worst group (3: 15 percent).
+    assert _survivors(step, part, told.astype(np.float32), range(6)) == [1, 3]
 
 
 def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) -> None:

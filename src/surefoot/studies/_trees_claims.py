@@ -131,14 +131,17 @@ def _difference(
 
 def _listed(parts: dict[str, Pooled], *, below: bool = False) -> str:
     """Each table's value in points, those whose whole interval is on the wrong side of zero, the mean by precision."""
-    shown = ", ".join(f"{name} {100 * part.value:+.1f}" for name, part in sorted(parts.items()))
     ends = {name: part.low if below else part.high for name, part in sorted(parts.items())}
     lost = [name for name, end in ends.items() if end is not None and (end > 0 if below else end < 0)]
     side = "above" if below else "below"
     found = by_precision(parts.values())
     mean = "" if found is None else f"; weighted by precision {_points(found)}"
     splits = f"; over {next(iter(parts.values())).n} splits" if len(parts) == 1 else ""
-    return f"in points: {shown}" + (f"; surely {side} zero on {', '.join(lost)}" if lost else "") + mean + splits
+    return _in_points(parts) + (f"; surely {side} zero on {', '.join(lost)}" if lost else "") + mean + splits
+
+
+def _in_points(parts: dict[str, Pooled]) -> str:
+    return "in points: " + ", ".join(f"{name} {100 * part.value:+.1f}" for name, part in sorted(parts.items()))
 
 
 def _points(part: Pooled) -> str:
@@ -157,7 +160,9 @@ def _rivals(results: Results) -> Verdict:
     if not found:
         raise SurefootError("No comparison of XGBoost with these on the census tables is in the store.")
     least = min(found.values(), key=lambda part: part.value if part.low is None else part.low)
-    return judge(Pooled(value=least.value, stderr=least.stderr, n=len(found)), 0.0, _listed(found))
+    return judge(
+        Pooled(value=least.value, stderr=least.stderr, n=len(found)), 0.0, f"the least one decides; {_in_points(found)}"
+    )
 
 
 def _robust_boosting(results: Results) -> Verdict:
