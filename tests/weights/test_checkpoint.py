@@ -11,6 +11,7 @@ import pytest
 import torch
 from making import data, model, write
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
 from surefoot.core import SurefootError
@@ -118,6 +119,22 @@ def test_a_pickle_and_a_safetensors_file_of_one_model_merge_to_the_same_bits(tmp
     plain = [open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "tuned")]
     outs = [apply(0.3 * TaskVector(*pair), tmp_path / "out.safetensors").path.read_bytes() for pair in (pickled, plain)]
     assert outs[0][-100:] == outs[1][-100:]
+
+
+def test_shards_of_pickles_are_one_checkpoint(tmp_path: Path) -> None:
+    values = {"a.w": torch.arange(6.0).reshape(2, 3), "b.w": torch.ones(4).bfloat16()}
+    places = {"a.w": "pytorch_model-00001-of-00002.bin", "b.w": "pytorch_model-00002-of-00002.bin"}
+    for name, file in places.items():
+        torch.save({name: values[name]}, tmp_path / file)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(SurefootError, match="opened only when asked for"):
+        open_checkpoint(tmp_path)
+    with pytest.raises(SurefootError, match="opened only when asked for"):
+        open_checkpoint(tmp_path / "pytorch_model.bin.index.json")
+    save_torch(values, tmp_path / "one.safetensors")
+    out = apply(TaskVector(open_checkpoint(tmp_path, pickle=True)), tmp_path / "out.safetensors").path
+    made, one = load_torch(out), load_torch(tmp_path / "one.safetensors")
+    assert made.keys() == one.keys() and all(torch.equal(made[name], one[name]) for name in one)
 
 
 def test_folders_are_found_by_what_they_hold(tmp_path: Path) -> None:

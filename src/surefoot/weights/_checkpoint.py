@@ -15,7 +15,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._numbers import Bytes, decode
-from surefoot.weights._safetensors import BYTES, FLOATS, Tensor, read_header
+from surefoot.weights._safetensors import BYTES, FLOATS, Header, Tensor, read_header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +120,13 @@ _SAFE = (
     "open_clip_pytorch_model.safetensors",
     "model.safetensors",
 )
-_PICKLED = ("open_clip_pytorch_model.bin", "open_clip_model.pt", "pytorch_model.bin", "adapter_model.bin")
+_PICKLED = (
+    "pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.bin",
+    "open_clip_model.pt",
+    "pytorch_model.bin",
+    "adapter_model.bin",
+)
 _PICKLE_SUFFIXES = (".pt", ".bin", ".pth", ".ckpt")
 
 
@@ -133,7 +139,7 @@ def open_checkpoint(path: Path | str, *, pickle: bool = False, rename: Mapping[s
     """
     found = _locate(Path(path), pickle)
     if found.name.endswith(".index.json"):
-        opened = _sharded(found)
+        opened = _sharded(found, pickle)
     elif found.suffix == ".safetensors":
         header = read_header(found)
         opened = Checkpoint(label=str(found), tensors=header.tensors, metadata=header.metadata)
@@ -180,7 +186,7 @@ def _locate(path: Path, pickle: bool) -> Path:
     raise SurefootError(f"{path}: no safetensors in this folder{hint}")
 
 
-def _sharded(index: Path) -> Checkpoint:
+def _sharded(index: Path, pickle: bool) -> Checkpoint:
     try:
         content = json.loads(index.read_text("utf-8"))
         places: dict[str, str] = content["weight_map"]
@@ -188,11 +194,12 @@ def _sharded(index: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SurefootError(f"{index}: not an index of shards: {str(error)[:120]!r}") from None
     for file in files:
-        if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+        plain = isinstance(file, str) and Path(file).name == file
+        if not plain or not file.endswith((".safetensors", ".bin")):
             raise SurefootError(
-                f"{index}: shard {file!r} must be the plain name of a .safetensors file beside the index"
+                f"{index}: shard {file!r} must be the plain name of a .safetensors or .bin file beside the index"
             )
-    headers = {file: read_header(index.parent / file) for file in files}
+    headers = {file: _shard(index.parent / file, pickle) for file in files}
     held = {(name, file) for file, header in headers.items() for name in header.tensors}
     if wrong := held ^ set(places.items()):
         name, file = min(wrong)
@@ -200,6 +207,10 @@ def _sharded(index: Path) -> Checkpoint:
     tensors = {name: tensor for header in headers.values() for name, tensor in header.tensors.items()}
     metadata = {key: value for header in headers.values() for key, value in header.metadata.items()}
     return Checkpoint(label=str(index), tensors=tensors, metadata=metadata)
+
+
+def _shard(path: Path, pickle: bool) -> Header | Checkpoint:
+    return read_header(path) if path.suffix == ".safetensors" else _pickled(path, pickle)
 
 
 def _pickled(path: Path, allowed: bool) -> Checkpoint:
