@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import final
 
-from surefoot.core import Observation, Results, SurefootError, Verdict, verdict_above, verdict_below
+from surefoot.core import Observation, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
 from surefoot.data import FileTable, Table
 from surefoot.stats import t_quantile
 from surefoot.tasks import TableComparison
@@ -137,12 +137,12 @@ def mean_over_splits(values: Mapping[tuple[str, int], float]) -> dict[str, float
     return {"y": mean, "low": mean - half, "high": mean + half}
 
 
-def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False) -> Verdict:
-    """The verdict on 'the mean is above (below) the bound'."""
+def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False, unit: Unit = "points") -> Verdict:
+    """The verdict on 'the mean is above (below) the bound'; most means are differences of shares, in points."""
     if pooled.low is None or pooled.high is None:
         raise SurefootError("This mean has no interval.")
     decide = verdict_below if below else verdict_above
-    return decide(pooled.value, pooled.low, pooled.high, pooled.n, bound=bound, detail=detail)
+    return decide(pooled.value, pooled.low, pooled.high, pooled.n, bound=bound, detail=detail, unit=unit)
 
 
 def _over_splits(observations: Sequence[Observation]) -> Pooled:

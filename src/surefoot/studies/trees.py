@@ -39,8 +39,8 @@ _BY_THE_PAPERS_RULE = by_learner(
     "worst_group_accuracy",
     name="best-on-test",
     title="Worst-group accuracy by the paper's rule",
-    caption="The best of a learner's configurations on test, as the paper chooses, averaged over splits: what it is above "
-    "the table of worst-group accuracy is optimism.",
+    caption="The best of a learner's configurations on test, as the paper chooses, averaged over splits: what it is "
+    "above the table of worst-group accuracy is optimism.",
     x_title="Worst-group accuracy",
     alone=False,
     rule=BEST_ON_TEST,
@@ -132,52 +132,55 @@ def _by_learner(*, alone: bool) -> tuple[Callable[[Results], Figure], ...]:
     """Worst group, accuracy, disparities and calibration of every learner."""
     mean = "measured on test, averaged over splits"
     chosen = f"Of the configuration with the best worst group on validation, {mean}"
-    return (
-        by_learner(
-            "worst_group_accuracy",
-            name="worst-group",
-            title="Worst-group accuracy",
-            caption=f"{chosen}. The interval joins the bootstrap of the test rows and the spread of the splits.",
-            x_title="Worst-group accuracy",
-            alone=alone,
-        ),
-        by_learner(
-            "accuracy",
-            name="accuracy",
-            title="Accuracy",
-            caption=f"Of the configuration with the best accuracy on validation, {mean}.",
-            x_title="Accuracy",
-            alone=alone,
-            rule=BY_ACCURACY,
-        ),
-        by_learner(
-            "accuracy_disparity",
-            name="disparity",
-            title="Disparity",
-            caption=f"{chosen}: the highest minus the lowest accuracy of a group. Lower is better; a maximum of noisy "
-            "numbers minus a minimum is above zero even where groups are alike.",
-            x_title="Accuracy disparity",
-            alone=alone,
-        ),
-        by_learner(
-            "equalised_odds",
-            name="equalised-odds",
-            title="Equalised odds",
-            caption=f"{chosen}: the larger of the differences between groups of true and of false positive rates. "
-            "Lower is better.",
-            x_title="Equalised odds difference",
-            alone=alone,
-        ),
-        by_learner(
-            "calibration_error",
-            name="calibration",
-            title="Calibration",
-            caption=f"{chosen}: expected calibration error in ten bins, over all groups together. "
-            "Learners that give decisions or margins have none. Lower is better.",
-            x_title="Calibration error",
-            alone=alone,
-        ),
+    accuracy = by_learner(
+        "accuracy",
+        name="accuracy",
+        title="Accuracy",
+        caption=f"Of the configuration with the best accuracy on validation, {mean}.",
+        x_title="Accuracy",
+        alone=alone,
+        rule=BY_ACCURACY,
     )
+    first, *rest = (
+        by_learner(metric, name=name, title=title, caption=f"{chosen}{said}", x_title=x_title, alone=alone)
+        for metric, name, title, x_title, said in _SHOWN
+    )
+    return (first, accuracy, *rest)
+
+
+_SHOWN = (
+    (
+        "worst_group_accuracy",
+        "worst-group",
+        "Worst-group accuracy",
+        "Worst-group accuracy",
+        ". The interval joins the bootstrap of the test rows and the spread of the splits.",
+    ),
+    (
+        "accuracy_disparity",
+        "disparity",
+        "Disparity",
+        "Accuracy disparity",
+        ": the highest minus the lowest accuracy of a group. Lower is better; a maximum of noisy numbers minus a "
+        "minimum is above zero even where groups are alike.",
+    ),
+    (
+        "equalised_odds",
+        "equalised-odds",
+        "Equalised odds",
+        "Equalised odds difference",
+        ": the larger of the differences between groups of true and of false positive rates. Lower is better.",
+    ),
+    (
+        "calibration_error",
+        "calibration",
+        "Calibration",
+        "Calibration error",
+        ": expected calibration error in ten bins, over all groups together. Learners that give decisions or margins "
+        "have none. Lower is better.",
+    ),
+)
+"""Metric, name, title, axis and what follows the rule of choice in the caption."""
 
 
 def _check(**options: int) -> None:
