@@ -1,7 +1,7 @@
 """A Study: a grid of Steps, the claims it tests, and its figures."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -164,8 +164,9 @@ def verdict_below(
     unit: Unit = "number",
 ) -> Verdict:
     """The verdict on 'the effect is below `bound`' by its interval."""
-    status: Status = "supported" if high < bound else "contradicted" if low > bound else "undecided"
-    return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail, bound=bound, unit=unit)
+    other: dict[Status, Status] = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
+    above = verdict_above(effect, low, high, n, bound=bound, detail=detail, unit=unit)
+    return replace(above, status=other[above.status])
 
 
 def decide(claims: Iterable[Claim], results: Results) -> list[tuple[Claim, Verdict]]:

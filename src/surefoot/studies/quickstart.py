@@ -129,16 +129,17 @@ def _sources_differ(results: Results) -> Verdict:
     a, b, difference, n = largest_difference(values)
     differs = difference.low > 0 or difference.high < 0
     detail = (
-        f"Effective robustness of {a} less that of {b}, in points, over {n} matched pairs of models "
+        f"Effective robustness of {a} less that of {b}, over {n} matched pairs of models "
         "(same size, samples and seed), at Bonferroni's level for three pairs of sources."
     )
     return Verdict(
         status="supported" if differs else "undecided",
-        effect=difference.estimate,
-        low=difference.low,
-        high=difference.high,
+        effect=difference.estimate / 100,
+        low=difference.low / 100,
+        high=difference.high / 100,
         n=n,
         detail=detail,
+        unit="points",
     )
 
 
