@@ -202,6 +202,9 @@ def main() -> None:
         if options.mergekit:
             print(f"the same of mergekit: {apart(off_oracle, out / 'theirs', large):.4%}")
         compare("TIES at density 0.5, four models of 0.2 GB", commands("ties", small, density=0.5), options.rounds)
+        slowest = commands("della", small, density=0.5, epsilon=0.1)
+        del slowest["numpy"]  # it is what computes this method anyway
+        compare("DELLA, the method that takes the longest, four models of 0.2 GB", slowest, 1)
         average = [
             sys.executable,
             "-c",

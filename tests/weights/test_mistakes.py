@@ -13,7 +13,7 @@ from making import data, model, write
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, apply_grid, from_state, mean, merge, open_checkpoint
+from surefoot.weights import TaskVector, apply, apply_grid, from_state, mean, merge, open_checkpoint, verify
 from surefoot.weights import _writing as writing
 from surefoot.weights._journal import claimed, reserve
 
@@ -266,3 +266,37 @@ def test_numbers_that_are_none_are_refused_before_anything_is_written(files: lis
     with pytest.raises(SurefootError, match="-1 threads cannot work"):
         apply(edit(), "out.safetensors", threads=-1)
     assert not list(Path().glob("out*"))
+
+
+def tied(number: int, names: tuple[str, ...]) -> dict[str, Any]:
+    words = np.random.default_rng(number).standard_normal((30, 8))
+    return {**dict.fromkeys(names, ("F32", words)), "zero": ("F32", np.zeros((3, 3))), "norm": ("F32", np.ones(8))}
+
+
+def test_a_tied_tensor_that_is_stored_once_is_not_silently_untied(tmp_path: Path) -> None:
+    base = open_checkpoint(write(tmp_path / "base.safetensors", tied(0, ("embed", "head"))))
+    path = write(tmp_path / "tuned.safetensors", tied(1, ("embed",)))
+    vector, out = TaskVector(base, open_checkpoint(path)), tmp_path / "out.safetensors"
+    with pytest.raises(SurefootError, match=r"lacks the tensor 'head'; rename .* tied one's twin with 'tied'"):
+        apply(vector, out, 0.5)
+    with pytest.raises(SurefootError, match=r"ties it to 'embed', .* would untie them; .* missing='tied'"):
+        apply(vector, out, 0.5, missing="base")
+    made = load_file(apply(vector, out, 0.5, missing="tied").path)
+    assert (made["head"] == made["embed"]).all() and (made["head"] != load_file(path)["embed"]).any()
+    assert verify(out).holds
+    config = {"merge_method": "task_arithmetic", "base_model": base.label, "parameters": {"weight": 0.5}}
+    config["models"] = [{"model": str(path)}]
+    with pytest.raises(SurefootError, match="would untie them"):
+        merge({**config, "missing": "base"}, tmp_path / "merged.safetensors")
+    merged = load_file(merge({**config, "missing": "tied"}, tmp_path / "merged.safetensors").path)
+    assert (merged["head"] == made["head"]).all()
+
+
+def test_what_only_looks_tied_is_kept_or_refused(tmp_path: Path) -> None:
+    tensors = {**tied(0, ("embed",)), "other": ("F32", np.zeros((3, 3)))}
+    base = open_checkpoint(write(tmp_path / "base.safetensors", tensors))
+    vector = TaskVector(base, open_checkpoint(write(tmp_path / "tuned.safetensors", tied(1, ("embed",)))))
+    made = load_file(apply(vector, tmp_path / "out.safetensors", missing="base").path)
+    assert (made["other"] == 0).all()
+    with pytest.raises(SurefootError, match="has no twin that is bit for bit the same"):
+        apply(vector, tmp_path / "out.safetensors", missing="tied")

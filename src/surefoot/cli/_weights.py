@@ -33,7 +33,10 @@ class Rules:
 
     dtype: Annotated[str | None, Parameter(help="Type to write: F32, BF16, F16, F64. The base's by default.")] = None
     only: Annotated[tuple[str, ...], Parameter(negative=(), help="Edit only tensors like these: 'visual.*'.")] = ()
-    missing: Annotated[Literal["error", "base"], Parameter(help="A tensor that a tuned checkpoint lacks.")] = "error"
+    missing: Annotated[
+        Literal["error", "base", "tied"],
+        Parameter(help="A tensor that a tuned checkpoint lacks; tied: take its twin's."),
+    ] = "error"
     extra: Annotated[Literal["error", "drop"], Parameter(help="A tensor that the base lacks.")] = "error"
     integers: Annotated[Literal["equal", "base"], Parameter(help="Whole numbers that differ.")] = "equal"
     nonfinite: Annotated[Literal["refuse", "flag"], Parameter(help="A result that is NaN or infinite.")] = "refuse"

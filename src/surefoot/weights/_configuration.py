@@ -11,6 +11,7 @@ from typing import Any
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._checkpoint import Checkpoint, Source, moved_to, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
+from surefoot.weights._expression import replacement
 from surefoot.weights._methods import METHODS, Method, parameters
 from surefoot.weights._safetensors import FLOAT_NAMES
 from surefoot.weights._settings import OWN, check_own, evaluated, layer_range, mapping, number, switch
@@ -302,10 +303,13 @@ def _find(one: _Model, target: _Target, content: Mapping[str, Any]) -> Source | 
         head, _, tail = _layer(name)
         name = f"{head}{one.layers[0] + target.offset}{tail}"
     source = one.checkpoint.tensors.get(name)
-    first = one is target.part.models[0]
-    if source is None and (first or not (one.checkpoint.is_adapter or content.get("missing") == "base")):
-        raise SurefootError(f"{one.reference} lacks the tensor {name!r}; missing: base keeps the base's")
-    return source
+    base = target.part.models[0]
+    if source is not None or (one is not base and one.checkpoint.is_adapter):
+        return source
+    if one is base or name not in base.checkpoint.tensors:
+        raise SurefootError(f"{one.reference} lacks the tensor {name!r}")
+    other = replacement(one.checkpoint, name, base.checkpoint.tensors, content.get("missing", "error"), one.reference)
+    return one.checkpoint.tensors.get(other)
 
 
 def _bound(method: Method, target: _Target, models: list[_Model], content: Mapping[str, Any]) -> dict[str, Any]:

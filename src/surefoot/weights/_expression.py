@@ -11,11 +11,12 @@ from typing import Any, Literal
 from surefoot.core import SurefootError
 from surefoot.weights._checkpoint import Checkpoint, LowRank, Source, moved_to, open_checkpoint
 from surefoot.weights._engine import Assignment, Plan, arithmetic_on
+from surefoot.weights._inputs import twin
 from surefoot.weights._methods import edit
 from surefoot.weights._safetensors import FLOAT_NAMES, FLOATS
 from surefoot.weights._settings import check_own
 
-Policy = Literal["error", "base"]
+Policy = Literal["error", "base", "tied"]
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,9 @@ def plan_edit(
     """The plan that writes `base + coefficient * vector` for each coefficient.
 
     The tensors, their order and, unless `dtype` names another (F32, BF16, ...), their types are the base's. A tensor
-    that a tuned checkpoint lacks is an error or stays the base's (`missing`); one that the base lacks is an error or is
-    left out (`extra`); whole numbers and 8-bit floats must be equal everywhere or are the base's (`integers`). Shapes
+    that a tuned checkpoint lacks is an error or stays the base's (`missing`), unless that would untie it from its twin,
+    whose values are taken with `tied`; one that the base lacks is an error or is left out (`extra`); whole numbers and
+    8-bit floats must be equal everywhere or are the base's (`integers`). Shapes
     must be equal. `options` are those of `Plan`. Raises SurefootError naming the first tensor that breaks a rule.
     """
     dtype = FLOAT_NAMES.get(dtype or "", dtype)
@@ -184,12 +186,12 @@ def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, i
     def place(one: Checkpoint) -> int:
         if id(one) not in places:
             places[id(one)] = len(sources) - 1
-            sources.append(_matching(one, name, base))
+            sources.append(_matching(one, _name_in(one, name, vector.base, missing), base))
             labels.append(one.label)
         return places[id(one)]
 
     for term in vector.terms:
-        if term.covers(name) and _has_both(term, name, missing):
+        if term.covers(name) and _has_both(term, name, vector.base, missing):
             tuned = place(term.tuned)
             same_start = term.start is vector.base or isinstance(sources[tuned + 1], LowRank)
             terms.append((term.coefficient, tuned, None if same_start else place(term.start)))
@@ -202,16 +204,34 @@ def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, i
     return Assignment(name=name, dtype=base.dtype, sources=tuple(sources[:kept]), labels=tuple(labels[:kept]))
 
 
-def _has_both(term: Term, name: str, missing: Policy) -> bool:
+def _has_both(term: Term, name: str, base: Checkpoint, missing: Policy) -> bool:
     if term.tuned.is_adapter:
         return name in term.tuned.tensors
-    lacking = [one.label for one in (term.tuned, term.start) if name not in one.tensors]
-    if lacking and missing == "error":
-        raise SurefootError(
-            f"{lacking[0]} lacks the tensor {name!r}; rename a prefix, filter, or keep the base's with missing='base' "
-            "(a tied tensor is stored once: its twin may be missing by design)"
-        )
-    return not lacking
+    return all(_name_in(one, name, base, missing) for one in (term.tuned, term.start))
+
+
+def _name_in(one: Checkpoint, name: str, base: Checkpoint, missing: Policy) -> str:
+    # Empty where the checkpoint has no such tensor and the base's is kept.
+    return name if name in one.tensors else replacement(one, name, base.tensors, missing)
+
+
+def replacement(one: Checkpoint, name: str, base: Mapping[str, Source], missing: Policy, label: str = "") -> str:
+    """The name to read instead of one that a checkpoint lacks: its tied twin's, or none (empty) to keep the base's.
+
+    Raises SurefootError where the rule is `error`, where it is `base` and the tensor would be untied, and where it is
+    `tied` and there is no twin.
+    """
+    other = None if missing == "error" else twin(base, name, one.tensors)
+    if missing == "tied" and other:
+        return other
+    if missing == "base" and not other:
+        return ""
+    said = {
+        "error": "rename a prefix, filter, or keep the base's with missing='base' (take a tied one's twin with 'tied')",
+        "base": f"the base ties it to {other!r}, and to keep it would untie them; take its twin's with missing='tied'",
+        "tied": "in the base it has no twin that is bit for bit the same; rename a prefix, or filter",
+    }
+    raise SurefootError(f"{label or one.label} lacks the tensor {name!r}; {said[missing]}")
 
 
 def _matching(one: Checkpoint, name: str, base: Source) -> Source:

@@ -1,6 +1,6 @@
 """What a merge method sees of one tensor: chunks of its inputs as floats, and exact statistics of the whole of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -214,6 +214,30 @@ def dot(one: Floats, other: Floats) -> float:
 def wide_dot(one: Floats, other: Floats) -> float:
     """Inner product in 64 bits, for statistics that a whole tensor is multiplied by."""
     return float(np.einsum("i,i", one, other, dtype=np.float64))
+
+
+def twin(base: Mapping[str, Source], name: str, there: Mapping[str, Source]) -> str | None:
+    """The matrix of `base` that is tied to `name`, bit for bit the same, and that `there` has; None when there is none.
+
+    A matrix of one value only is tied to none: many are zero at first.
+    """
+    source = base[name]
+    for other, candidate in base.items():
+        alike = (candidate.shape, candidate.dtype) == (source.shape, source.dtype) and len(source.shape) > 1
+        if alike and other != name and other in there and _tied(name, source, candidate):
+            return other
+    return None
+
+
+def _tied(name: str, one: Source, other: Source) -> bool:
+    if isinstance(one, LowRank) or isinstance(other, LowRank):
+        return False
+    with Files() as files:
+        pair = Inputs(name=name, shape=one.shape, sources=(one, other), labels=("",), files=files)
+        chunks = pair.chunks()
+        first = next(chunks, None)
+        varied = first is not None and first.raw[0] is not None and np.unique(first.raw[0]).size > 2
+        return varied and first is not None and first.untouched and all(chunk.untouched for chunk in chunks)
 
 
 def is_float(source: Source) -> bool:

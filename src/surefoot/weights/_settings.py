@@ -10,7 +10,7 @@ from surefoot.core import SurefootError
 OWN: Mapping[str, tuple[Any, ...] | None] = {
     "seed": None,
     "integers": ("equal", "base"),
-    "missing": ("error", "base"),
+    "missing": ("error", "base", "tied"),
     "extra": ("error", "drop"),
     "accumulate": ("float32", "float64"),
     "nonfinite": ("refuse", "flag"),
