@@ -33,10 +33,9 @@ def write(
     """Write one safetensors file for each coefficient of the plan and return what was seen.
 
     The files appear under their names, complete, or not at all: work is done in `NAME.part` beside them, whose size is
-    allocated before the first byte is computed, and `NAME.part.journal` says which parts are done and on the disk, so
-    that a second call after a kill goes on where the first one stopped and gives the same bytes. `provenance` gives
-    metadata that is known only at the end; it must have the same length for any rows. With a `pool` its workers, which
-    must see the same files, compute and write the parts; the bytes are the same.
+    allocated before the first byte is computed, and `NAME.part.journal` says which parts are on the disk, so that a
+    second call after a kill goes on there and gives the same bytes. `provenance` gives metadata that is known only at
+    the end, of one length for any rows. The workers of a `pool`, which must see the same files, write the same bytes.
     """
     calm_allocator()
     _check_outputs(plan, paths)
