@@ -17,10 +17,25 @@ from surefoot.tasks import ZeroShot, write_examples
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SENT = 4 * 1000.0
-SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, steps=72, batch=4, rounds=3, learning_rate=1e-3)
-OPTIONS = {"seeds": "0,1,2", "size": "rn-4", "pretrain_samples": "64", "steps": "72", "batch": "4", "rounds": "3"} | {
-    "learning_rate": "1e-3"
-}
+SETTINGS = Settings(
+    seeds=SEEDS,
+    size="rn-4",
+    pretrain_samples=64,
+    weaker_samples=32,
+    steps=72,
+    batch=4,
+    rounds=3,
+    learning_rate=1e-3,
+)
+OPTIONS = {
+    "seeds": "0,1,2",
+    "size": "rn-4",
+    "pretrain_samples": "64",
+    "weaker_samples": "32",
+    "steps": "72",
+    "batch": "4",
+    "rounds": "3",
+} | {"learning_rate": "1e-3"}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +47,11 @@ def planted(step: ZeroShot, world: Trial) -> float:
     """A world in which the average is as good as communicating in distribution, and better under shift."""
     noise = 0.002 * ((world.seed * 7) % 3 - 1)
     model, known = step.model, step.data == world.known
-    if model == world.base:
+    weaker = world.weaker
+    if model in (world.base, weaker.base):
         return 0.30 + noise
+    if model in (weaker.lofi, weaker.together):
+        return (0.50 if model == weaker.together else 0.42) + noise
     if model in world.alone[MAIN]:
         return (0.50 if known else 0.40) + noise
     if model in world.together.values():
@@ -79,6 +97,7 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
     assert verdicts["average-above-worker-under-shift"].effect == pytest.approx(0.05)
     assert verdicts["lost-worker"].effect == pytest.approx(1.0)
     assert verdicts["early-communication-helps"].effect == pytest.approx(0.025, abs=0.003)
+    assert verdicts["better-start-keeps-more"].effect == pytest.approx(0.295 / 0.3 - 0.12 / 0.20, abs=0.01)
     assert verdicts["bytes"].effect == pytest.approx(1.5 * 72)
     assert all(verdict.n == len(SEEDS) for name, verdict in verdicts.items() if name != "bytes")
 
@@ -190,4 +209,4 @@ def test_no_model_is_tuned_on_test_drawings(study: Study) -> None:
     steps = walk(study.steps)
     tests = {step.data.key for step in steps if isinstance(step, ZeroShot)}
     assert not tests & {data.key for step in steps if isinstance(step, Finetune) for data in step.data}
-    assert len([step for step in steps if isinstance(step, Average)]) == len(SEEDS) * (len(COUNTS) + 2)
+    assert len([step for step in steps if isinstance(step, Average)]) == len(SEEDS) * (len(COUNTS) + 3)

@@ -11,7 +11,7 @@ from surefoot.adapt import Average
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.stats import mean_crossed
 from surefoot.studies._drawn import Accuracies, over_seeds, seeds_row, seeds_verdict
-from surefoot.studies._local_steps import MAIN, Settings, Trial
+from surefoot.studies._local_steps import MAIN, Settings, Start, Trial
 
 LOFI, DILOCO = "2210.11948", "2311.08105"
 KEPT = 0.9
@@ -96,6 +96,13 @@ def _of_variants(trials: Sequence[Trial], settings: Settings) -> Iterator[Claim]
         check=_share_kept(trials, lambda trial: (trial.diloco,), _together(MAIN)),
         source=f"{DILOCO}, abstract; the share is ours",
     )
+    yield Claim(
+        name="better-start-keeps-more",
+        sentence=f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
+        f"than from one that saw {settings.weaker_samples:,}.",
+        check=lambda results: _better_start(trials, Accuracies(results)),
+        source=f"{LOFI}: the gap shrinks with scale; the comparison is ours",
+    )
 
 
 def _lofi(count: int) -> Models:
@@ -159,13 +166,40 @@ def _share_kept(trials: Sequence[Trial], models: Models, full: Models) -> Callab
             [mean_accuracy(found, trial, one(trial), shifted=False) for trial in trials]
             for one in (_start, models, full)
         )
-        if min(b - a for a, b in zip(start, whole, strict=True)) <= 0:
-            raise SurefootError("Without a gain over the start in every seed there is no share of it.")
-        shares = [(own - a) / (b - a) for a, own, b in zip(start, part, whole, strict=True)]
         detail = f"Share of the gain in the styles tuned on: from {fmean(start):.1%} to {fmean(part):.1%}, against "
-        return seeds_verdict(shares, bound=KEPT, detail=f"{detail}{fmean(whole):.1%}.", unit="share")
+        detail += f"{fmean(whole):.1%}."
+        return seeds_verdict(_shares(start, part, whole), bound=KEPT, detail=detail, unit="share")
 
     return check
+
+
+def _shares(start: Sequence[float], part: Sequence[float], whole: Sequence[float]) -> list[float]:
+    """By seed: what is gained over the start, as a share of what the whole gains."""
+    if min(b - a for a, b in zip(start, whole, strict=True)) <= 0:
+        raise SurefootError("Without a gain over the start in every seed there is no share of it.")
+    return [(own - a) / (b - a) for a, own, b in zip(start, part, whole, strict=True)]
+
+
+def start_shares(trials: Sequence[Trial], found: Accuracies) -> tuple[list[float], list[float]]:
+    """By seed: the share of the gain of communicating that lo-fi keeps, from the better and from the weaker start."""
+
+    def shares(start: Callable[[Trial], Start]) -> list[float]:
+        parts = [(start(trial).base, start(trial).lofi, start(trial).together) for trial in trials]
+        values = [
+            [found.measurement(model, trial.known).value for model, trial in zip(models, trials, strict=True)]
+            for models in zip(*parts, strict=True)
+        ]
+        return _shares(*values)
+
+    return shares(lambda trial: trial.stronger), shares(lambda trial: trial.weaker)
+
+
+def _better_start(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+    better, weaker = start_shares(trials, found)
+    detail = (
+        f"Share kept from the better start less that from the weaker: {fmean(better):.1%} less {fmean(weaker):.1%}."
+    )
+    return seeds_verdict([a - b for a, b in zip(better, weaker, strict=True)], detail=detail)
 
 
 def _difference(trials: Sequence[Trial], first: Models, second: Models) -> Callable[[Results], Verdict]:

@@ -30,6 +30,7 @@ class Settings:
     seeds: tuple[int, ...]
     size: str
     pretrain_samples: int
+    weaker_samples: int
     steps: int
     batch: int
     rounds: int
@@ -37,8 +38,20 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """A start, and what four workers make of it: `lofi` without communication, `together` with it at each step."""
+
+    base: Step
+    lofi: Step
+    together: Step
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """All models of one seed; by number of workers: `alone`, their average `lofi`, and `together`, the baseline."""
+    """All models of one seed; by number of workers: `alone`, their average `lofi`, and `together`, the baseline.
+
+    `weaker` is the same from a start that saw less.
+    """
 
     seed: int
     base: Pretrain
@@ -51,6 +64,12 @@ class Trial:
     partly: Average
     local: OuterStep
     diloco: OuterStep
+    weaker: Start
+
+    @property
+    def stronger(self) -> Start:
+        """The start of all other comparisons."""
+        return Start(base=self.base, lofi=self.lofi[MAIN], together=self.together[MAIN])
 
     def methods(self) -> dict[str, tuple[Step, ...]]:
         """The models of each way to share the work of four, by its name in figures."""
@@ -73,6 +92,8 @@ class Trial:
         for model in dict.fromkeys(many):
             for shift, data in sets.items():
                 yield ZeroShot(model=model, data=data, task="kinds of things", shift=shift)
+        for model in (self.weaker.base, self.weaker.lofi, self.weaker.together):
+            yield ZeroShot(model=model, data=self.known, task="kinds of things", shift=KNOWN)
 
 
 def trial(seed: int, settings: Settings) -> Trial:
@@ -102,7 +123,14 @@ def trial(seed: int, settings: Settings) -> Trial:
         partly=_partly(whole, settings),
         local=_rounds(whole, settings, rate=1.0, momentum=0.0),
         diloco=_rounds(whole, settings, rate=0.7, momentum=0.9),
+        weaker=_from_weaker(whole, settings),
     )
+
+
+def _from_weaker(whole: Finetune, settings: Settings) -> Start:
+    base = start_model(whole.seed, size=settings.size, samples=settings.weaker_samples)
+    own = replace(whole, model=base)
+    return Start(base=base, lofi=Average(models=_workers(own, MAIN), base=base), together=_together(own, MAIN))
 
 
 def _all_of(styles: tuple[str, ...]) -> DrawnTask:

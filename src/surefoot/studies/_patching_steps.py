@@ -26,6 +26,9 @@ GRID = tuple(step / 10 for step in range(11))
 GUARD = 0.01
 """How far a guarded patch may let the accuracy on supported validation data fall."""
 
+READING_RATE, GENTLE_RATE = 2e-3, 2.5e-4
+"""Learning rates of learning to read, and of patches against words."""
+
 TRIALS = tuple(float(trial) for trial in range(40))  # as many evaluations for the search of several coefficients
 PARALLEL, SEQUENTIAL, JOINT = "parallel", "sequential", "joint"
 Part = Literal["train", "validation", "test"]
@@ -251,17 +254,17 @@ def _reading(start: Step, seed: int, settings: Settings) -> Reading:
     """Teach the start to read from pictures many of which show a word and nothing else, and patch it against words.
 
     Pre-training on pictures with words did not teach models of this size to read (measured: words misled none).
-    A patch takes half of the samples at half of the rate: more of either cost the other classes their accuracy.
+    A patch takes half of the samples at a low rate: more of either cost the other classes their accuracy.
     """
     base = Finetune(
         model=start,
         data=(written(_read(SEEN_STYLES, "all"), "right", share=0.8, erased=0.6),),
         samples=settings.reading_samples,
-        learning_rate=4 * settings.learning_rate,
+        learning_rate=READING_RATE,
         statistics=True,
         seed=seed,
     )
-    gentle = replace(settings, samples=settings.samples // 2, learning_rate=settings.learning_rate / 2)
+    gentle = replace(settings, samples=settings.samples // 2, learning_rate=GENTLE_RATE)
     shown = _read(SEEN_STYLES, "all", 0, seed)
     target = written(_read(TASK_STYLES, "validation", 0, seed), "wrong")
     kept = tuple(_read(TASK_STYLES, "validation", half, seed) for half in (0, 1))

@@ -20,6 +20,7 @@ def study(
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     size: str = "rn-8",
     pretrain_samples: int = 96_000,
+    weaker_samples: int = 36_000,
     steps: int = 200,
     batch: int = 32,
     rounds: int = 4,
@@ -27,13 +28,13 @@ def study(
 ) -> Study:
     """The study. Each worker makes `steps` steps of `batch` pictures, in `rounds` for local SGD and DiLoCo.
 
-    The start is that of `patching`. Of the gain of communicating lo-fi kept more the better the start was (found on a
-    split that the study does not use).
+    The start is that of `patching`; a weaker one, which saw `weaker_samples`, is there to be compared with.
     """
     settings = Settings(
         seeds=seeds,
         size=size,
         pretrain_samples=pretrain_samples,
+        weaker_samples=weaker_samples,
         steps=steps,
         batch=batch,
         rounds=rounds,
