@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -198,3 +199,17 @@ def test_a_long_title_is_broken_into_lines_and_so_are_the_titles_of_axes() -> No
     figure = robustness(title=words, x_title=words, y_title=words)
     longest = max(len(text) for text in labels(render_svg(figure, width=400)))
     assert longest <= 46
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.219, 0.27), (0.5, 0.9), (1.0, 1.0001), (3.0, 8.0), (0.01, 90.0)])
+def test_a_logarithmic_axis_has_ticks_however_narrow_it_is(low: float, high: float) -> None:
+    figure = scaling_curve([{"x": 1, "y": low}, {"x": 10, "y": high}], **NAMED, **AXES)
+    labels = re.findall(r">([0-9.,]+)%<", render_svg(figure, width=600))
+    assert len(labels) > 2
+    assert all(low * 0.9 <= float(label.replace(",", "")) / 100 <= high * 1.2 for label in labels)
+
+
+def test_large_numbers_in_cells_are_written_out() -> None:
+    cells = [{"row": "a", "column": str(value), "value": value} for value in (3312.4, 47.36, 0.0212, 1.5e-5)]
+    svg = render_svg(heat_table(cells, row_title="", column_title="", unit="number", **NAMED), width=600)
+    assert all(f">{text}<" in svg for text in ("3,310", "47.4", "0.0212", "0.000015"))

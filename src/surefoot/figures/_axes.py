@@ -111,7 +111,16 @@ def _log_ticks(low: float, high: float) -> list[float]:
     multiples = (1, 3) if decades > 2.2 else (1, 2, 5) if decades > 1.1 else _FINE
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     ticks = [float(f"{multiple}e{power}") for power in powers for multiple in multiples]
-    return [tick for tick in ticks if low <= tick <= high] or [float(f"{math.sqrt(low * high):.2g}")]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside if len(inside) > 2 else _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """About five round values with even steps, for a range so narrow that a logarithm is nearly a line."""
+    rough = (high - low) / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(multiple * unit for multiple in (1, 2, 5, 10) if multiple * unit >= rough)
+    return [float(f"{count * step:.12g}") for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _log_label(tick: float, high: float, unit: Unit) -> str:

@@ -61,7 +61,7 @@ def contact_sheet(pictures: Iterable[Row], *, name: str, title: str, caption: st
 
 def _short(unit: Unit) -> str:
     patterns = {"share": "format(100*datum.value, '.1f')", "points": "format(100*datum.value, '+.1f')"}
-    return patterns.get(unit, "format(datum.value, '.3~g')")
+    return patterns.get(unit, "format(datum.value, abs(datum.value) < 0.001 ? '.3~g' : ',.3~r')")
 
 
 def _grid(
