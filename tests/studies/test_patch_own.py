@@ -134,6 +134,7 @@ def test_a_guard_reaches_the_search(world: Path) -> None:
         ({"model": "ViT-B-33"}, "Did you mean"),
         ({"checkpoint": "nowhere.safetensors"}, "There is no checkpoint"),
         ({"task": "nowhere"}, "does not exist"),
+        ({"points": "1"}, "points is 1"),
     ],
 )
 def test_what_is_missing_is_said(world: Path, change: dict[str, str], message: str) -> None:

@@ -48,9 +48,10 @@ class WeightEdit(Step):
     - "transfer": the highest mean accuracy on the targets.
 
     `grid` holds the coefficients to try; with `separate` every vector has its own, found by CMA-ES within as many
-    trials as the grid has points, seeded by `seed`. Writes the model and `search.json`, all trials with their scores.
-    Measures `coefficient` (one a vector with `separate`), `validation` of target and control, and `allowed`, the share
-    of trials that satisfy the constraint: where it is 0 the model is the base.
+    trials as the grid has points, seeded by `seed`. `threads` change sums, as in `Pretrain`. Writes the model and
+    `search.json`, all trials with their scores. Measures `coefficient` (one a vector with `separate`), `validation` of
+    target and control, and `allowed`, the share of trials that satisfy the constraint: where it is 0 the model is the
+    base.
     """
 
     base: Step
@@ -67,12 +68,13 @@ class WeightEdit(Step):
     only: tuple[str, ...] = ("visual.*",)
     templates: tuple[str, ...] = ("{}",)
     seed: int = 0
+    threads: int = 1
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Search, and write the model that was chosen."""
         _check(self)
-        with reproducible(1):
+        with reproducible(self.threads):
             editor = _Editor.of(self, out, inputs)
             vectors = task_vectors(
                 self.base, self.plus, self.minus, lambda model: loaded(open_checkpoint(inputs[model] / WEIGHTS))

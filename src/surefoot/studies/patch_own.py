@@ -19,7 +19,6 @@ from surefoot.tasks import ZeroShot
 
 PAPER = "the protocol of 2208.05592"
 CLASSES = "classes.txt"
-GRID = tuple(step / 20 for step in range(21))
 Part = Literal["train", "validation", "test"]
 SUMMARY = """An OpenCLIP model is fine-tuned on one task with its text tower frozen, and put on the line between before
 and after where validation data of the task and of what must be kept like it best. Test pictures are looked at once,
@@ -60,6 +59,8 @@ def study(
     learning_rate: float = 1e-5,
     margin: float = 0.01,
     guard: float | None = None,
+    points: int = 21,
+    threads: int = 1,
     seed: int = 0,
 ) -> Study:
     """The study. `model` is an OpenCLIP name, `checkpoint` its weights; `task` and each of `keep` are folders.
@@ -67,12 +68,15 @@ def study(
     In a folder are `train` (for the task), `validation` and `test`, each with a folder of pictures a class, and
     perhaps `classes.txt`, one `FOLDER<tab>NAME` a line. `samples` pictures are seen in fine-tuning; accuracy on what
     is kept may fall by `margin`. With `guard` only points are taken at which it falls by no more on validation data.
+    `points` coefficients from 0 to 1 are tried; `threads` are those of one training or search.
     """
     if not (model and checkpoint and task and keep):
         raise SurefootError(
             "patch_own needs a model, its weights, a task and what to keep: -o model=ViT-B-32 -o checkpoint=FILE "
             "-o task=FOLDER -o keep=FOLDER,FOLDER."
         )
+    if points < 2:
+        raise SurefootError(f"points is {points}: the two ends, 0 and 1, are the least.")
     size = _size_of(model)
     base = openclip_model(model, checkpoint)
     tuned = Finetune(
@@ -83,6 +87,7 @@ def study(
         learning_rate=learning_rate,
         templates=(template,),
         seed=seed,
+        threads=threads,
     )
     edit = WeightEdit(
         base=base,
@@ -91,8 +96,9 @@ def study(
         guard=guard,
         target=(_pictures(task, "validation", size),),
         control=tuple(_pictures(one, "validation", size) for one in keep),
-        grid=GRID,
+        grid=tuple(point / (points - 1) for point in range(points)),
         templates=(template,),
+        threads=threads,
     )
     tests = {Path(one).name: _pictures(one, "test", size) for one in (task, *keep)}
     patch = Patch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
