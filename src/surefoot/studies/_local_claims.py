@@ -247,11 +247,9 @@ def _by_thing(found: Accuracies, trial: Trial, models: Sequence[Step]) -> NDArra
     """What each thing gives to the accuracy under shift, scaled so that the mean over things is that accuracy."""
     tables = [thing_scores(found, model, one) for one in trial.shifted for model in models]
     things = sorted(set().union(*tables))
-    shares = [
-        [table.get(thing, (0.0, 0))[0] / sum(pictures for _, pictures in table.values()) for thing in things]
-        for table in tables
-    ]
-    return len(things) * np.mean(shares, axis=0)
+    rights = np.array([[table.get(thing, (0.0, 0))[0] for thing in things] for table in tables])
+    sizes = np.array([sum(pictures for _, pictures in table.values()) for table in tables])
+    return len(things) * (rights / sizes[:, None]).mean(axis=0)
 
 
 def thing_scores(found: Accuracies, model: Step, data: Step) -> dict[str, tuple[float, int]]:
