@@ -30,7 +30,9 @@ def _of_patches(claim: MakeClaim) -> tuple[Claim, ...]:
         claim("patch-gains", "Patching raises accuracy on the task that is patched.", _gains, "section 4"),
         claim("patch-keeps", f"Accuracy on supported tasks falls by less than {POINTS}.", _keeps, "section 4"),
         claim("keeps-more", "Patching loses less of the supported tasks than fine-tuning.", _spares, "section 4"),
-        claim("guarded-gains", "A guarded patch raises accuracy on its task, too.", _guarded_gains, "with a guard of ours"),
+        claim(
+            "guarded-gains", "A guarded patch raises accuracy on its task, too.", _guarded_gains, "with a guard of ours"
+        ),
         claim(
             "guarded-keeps",
             f"After a guarded patch accuracy on supported tasks falls by less than {POINTS}.",
