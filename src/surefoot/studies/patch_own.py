@@ -126,6 +126,7 @@ def _pictures(folder: str, part: Part, size: int) -> ImageFolder:
 
 def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:
     (own, test), *kept = patch.tests.items()
+    points = "a point" if margin == 0.01 else f"{100 * margin:g} points"
     return (
         Claim(
             name="patch-gains",
@@ -135,7 +136,7 @@ def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:
         ),
         Claim(
             name="patch-keeps",
-            sentence=f"Accuracy on {', '.join(name for name, _ in kept)} falls by less than {100 * margin:g} points.",
+            sentence=f"Accuracy on {', '.join(name for name, _ in kept)} falls by less than {points}.",
             check=lambda results: _verdict(patch, Accuracies(results), [one for _, one in kept], -margin),
             source=PAPER,
         ),
