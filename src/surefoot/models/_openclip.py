@@ -60,8 +60,7 @@ class OpenClipModel(Step):
 def openclip_model(name: str, checkpoint: Path | str) -> OpenClipModel:
     """An `OpenClipModel` whose digest is that of the file as it is now. Raises `SurefootError` where there is none."""
     path = Path(checkpoint).resolve()
-    if not path.is_file():
-        raise SurefootError(f"There is no checkpoint {path}: give the path of a file.")
+    _check_file(path)
     openclip_config(name)
     return OpenClipModel(model=name, checkpoint=str(path), digest=sha256_of(path))
 
@@ -88,14 +87,18 @@ def read_state(path: Path) -> State:
     """The tensors of a checkpoint by name, without running code that the file may hold."""
     import torch
 
-    if not path.is_file():
-        raise SurefootError(f"There is no checkpoint {path}: give the path of a file.")
+    _check_file(path)
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     state = state["state_dict"] if isinstance(state.get("state_dict"), dict) else state
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise SurefootError(f"{path} is not a checkpoint of a model: it must map names to tensors.")
     prefixed = all(name.startswith("module.") for name in state)
     return {name.removeprefix("module.") if prefixed else name: value for name, value in state.items()}
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise SurefootError(f"There is no checkpoint {path}: give the path of a file.")
 
 
 def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:

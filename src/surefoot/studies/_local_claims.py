@@ -161,16 +161,17 @@ def sent_once(trials: Sequence[Trial], results: Results) -> float:
 
 def _share_kept(trials: Sequence[Trial], models: Models, full: Models) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        found = Accuracies(results)
-        start, part, whole = (
-            [mean_accuracy(found, trial, one(trial), shifted=False) for trial in trials]
-            for one in (_start, models, full)
-        )
+        start, part, whole = _known(trials, Accuracies(results), _start, models, full)
         detail = f"Share of the gain in the styles tuned on: from {fmean(start):.1%} to {fmean(part):.1%}, against "
         detail += f"{fmean(whole):.1%}."
         return seeds_verdict(_shares(start, part, whole), bound=KEPT, detail=detail, unit="share")
 
     return check
+
+
+def _known(trials: Sequence[Trial], found: Accuracies, *models: Models) -> list[list[float]]:
+    """By seed: the accuracy of each of these in the styles tuned on."""
+    return [[mean_accuracy(found, trial, one(trial), shifted=False) for trial in trials] for one in models]
 
 
 def _shares(start: Sequence[float], part: Sequence[float], whole: Sequence[float]) -> list[float]:
@@ -180,22 +181,19 @@ def _shares(start: Sequence[float], part: Sequence[float], whole: Sequence[float
     return [(own - a) / (b - a) for a, own, b in zip(start, part, whole, strict=True)]
 
 
-def start_shares(trials: Sequence[Trial], found: Accuracies) -> tuple[list[float], list[float]]:
-    """By seed: the share of the gain of communicating that lo-fi keeps, from the better and from the weaker start."""
-
-    def shares(start: Callable[[Trial], Start]) -> list[float]:
-        parts = [(start(trial).base, start(trial).lofi, start(trial).together) for trial in trials]
-        values = [
-            [found.measurement(model, trial.known).value for model, trial in zip(models, trials, strict=True)]
-            for models in zip(*parts, strict=True)
-        ]
-        return _shares(*values)
-
-    return shares(lambda trial: trial.stronger), shares(lambda trial: trial.weaker)
+def _start_shares(trials: Sequence[Trial], found: Accuracies, start: Callable[[Trial], Start]) -> list[float]:
+    """By seed: the share of the gain of communicating that lo-fi keeps from this start."""
+    models: tuple[Models, ...] = (
+        lambda trial: (start(trial).base,),
+        lambda trial: (start(trial).lofi,),
+        lambda trial: (start(trial).together,),
+    )
+    return _shares(*_known(trials, found, *models))
 
 
 def _better_start(trials: Sequence[Trial], found: Accuracies) -> Verdict:
-    better, weaker = start_shares(trials, found)
+    better = _start_shares(trials, found, lambda trial: trial.stronger)
+    weaker = _start_shares(trials, found, lambda trial: trial.weaker)
     detail = (
         f"Share kept from the better start less that from the weaker: {fmean(better):.1%} less {fmean(weaker):.1%}."
     )
@@ -215,8 +213,8 @@ def _shifted(trials: Sequence[Trial], first: Models, second: Models) -> Callable
 
     def check(results: Results) -> Verdict:
         found = Accuracies(results)
-        over_seeds([float(trial.seed) for trial in trials])  # one seed is refused
         both = _both(trials, first, second, found, shifted=True)
+        over_seeds(both[0])  # refuses a single seed
         gaps = [_by_thing(found, trial, first(trial)) - _by_thing(found, trial, second(trial)) for trial in trials]
         mean = mean_crossed(gaps)
         detail = _told(both, "styles not tuned on, mean over the two sets")
