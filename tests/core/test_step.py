@@ -19,7 +19,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from package_of_steps import _hidden, _other
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, describe, from_spec, inputs_of, to_spec, walk
+from surefoot.core import (
+    Inputs,
+    Measurement,
+    Resources,
+    Step,
+    SurefootError,
+    describe,
+    flatten,
+    from_spec,
+    inputs_of,
+    to_spec,
+    unkeyed,
+    walk,
+)
 
 Value = int | float | bool | str | None
 
@@ -169,6 +182,49 @@ def test_a_chain_of_5000_steps_has_keys_a_spec_and_comes_back() -> None:
         step = Slow(name=name, after=step)
     assert len(walk([step])) == 5001
     assert from_spec(json.loads(json.dumps(to_spec(step)))).key == step.key
+
+
+# --- what stands outside the key
+
+
+def test_an_unkeyed_field_is_in_the_spec_and_in_nothing_that_says_what_the_step_is(defined: Any) -> None:
+    kind = defined("Located", [("digest", str), ("path", str, unkeyed("")), ("tries", tuple[int, ...], unkeyed(()))])
+    here, there = kind(digest="abc", path="/here", tries=(1, 2)), kind(digest="abc", path="/there")
+    assert here.key == there.key == key_of("edited_study.Located", 1, {"digest": "abc"})
+    assert here == there
+    assert hash(here) == hash(there)
+    assert describe(here) == "Located(digest=abc)"
+    assert flatten(to_spec(here)) == flatten(to_spec(there))
+    back = from_spec(spec_of(here))
+    assert (back.path, back.tries) == ("/here", (1, 2))
+    assert kind(digest="other", path="/here").key != here.key
+
+
+def test_an_unkeyed_field_may_come_and_go_without_a_new_key(defined: Any) -> None:
+    bare = defined("Located", [("digest", str)])(digest="abc").key
+    spec = spec_of(defined("Located", [("digest", str), ("path", str, unkeyed(""))])(digest="abc", path="/here"))
+    assert spec["root"] == bare
+    defined("Located", [("digest", str)])
+    assert from_spec(spec).key == bare
+
+
+@pytest.mark.parametrize(("hint", "value"), [(str, 1), (Path, Path("a")), (tuple[str, ...], ["a"])])
+def test_an_unkeyed_field_holds_plain_values_like_any_other(defined: Any, hint: Any, value: Any) -> None:
+    with pytest.raises(SurefootError, match="field 'held' must be"):
+        defined("Typed", [("held", hint, unkeyed(None))])(held=value).key
+
+
+def test_an_unkeyed_field_may_not_hold_a_step(defined: Any) -> None:
+    with pytest.raises(SurefootError, match=r"field 'held' holds a Step, so it may not be unkeyed\."):
+        defined("Typed", [("held", Step | None, unkeyed(None))])(held=Number(value=1)).key
+
+
+def test_resources_are_a_hint_outside_the_key(defined: Any) -> None:
+    modest = defined("Hungry", [("a", int)])(a=1)
+    assert modest.resources == Resources(cores=1, gpus=0, memory_gb=None, hours=None)
+    hungry = defined("Hungry", [("a", int)], resources=Resources(cores=4, memory_gb=32))(a=1)
+    assert hungry.resources.cores == 4
+    assert hungry.key == modest.key
 
 
 # --- spec -> JSON -> object
@@ -348,7 +404,7 @@ def test_a_value_too_large_to_show_is_shown_in_part(defined: Any) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("name", ["key", "version", "requires", "cost_fields"])
+@pytest.mark.parametrize("name", ["key", "version", "requires", "cost_fields", "resources"])
 def test_a_field_may_not_take_the_place_of_what_a_step_is(name: str) -> None:
     taken = make_dataclass("Taken", [(name, int)], bases=(Plain,), frozen=True, kw_only=True)
     with pytest.raises(SurefootError, match=f"may not have a field '{name}'"):

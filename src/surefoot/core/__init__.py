@@ -2,6 +2,7 @@
 
 from surefoot.core._errors import SurefootError as SurefootError
 from surefoot.core._errors import missing_module as missing_module
+from surefoot.core._files import digest_of as digest_of
 from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import holder_is_alive as holder_is_alive
@@ -23,11 +24,13 @@ from surefoot.core._query import query as query
 from surefoot.core._run import Event as Event
 from surefoot.core._run import check_modules as check_modules
 from surefoot.core._run import run as run
+from surefoot.core._step import Resources as Resources
 from surefoot.core._step import Step as Step
 from surefoot.core._step import describe as describe
 from surefoot.core._step import from_spec as from_spec
 from surefoot.core._step import inputs_of as inputs_of
 from surefoot.core._step import to_spec as to_spec
+from surefoot.core._step import unkeyed as unkeyed
 from surefoot.core._step import walk as walk
 from surefoot.core._store import Artifact as Artifact
 from surefoot.core._store import Inputs as Inputs

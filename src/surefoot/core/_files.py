@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,12 +72,31 @@ def file_digests(directory: Path) -> dict[str, tuple[int, str]]:
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() or not path.is_file():
             raise SurefootError(f"A Step may only leave files and directories: {name} is a link or a device.")
-        with path.open("rb") as stream:
-            digest = sha256()
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-        found[name] = (path.stat().st_size, digest.hexdigest())
+        found[name] = (path.stat().st_size, _sha256(path))
     return found
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, or of the relative names and contents of all files below a folder, in hexadecimal digits.
+
+    A link counts as what it leads to. Raises `SurefootError` for what is missing, cannot be read, is neither file nor
+    folder, or holds no file.
+    """
+    try:
+        if not path.is_dir():
+            return _sha256(path)
+        walked = os.walk(path, onerror=_raise, followlinks=True)
+        files = {
+            (file := Path(place, name)).relative_to(path).as_posix(): file for place, _, ends in walked for name in ends
+        }
+        lines = [f"{name}\0{_sha256(file)}\n" for name, file in sorted(files.items())]
+    except FileNotFoundError as error:
+        raise SurefootError(f"{error.filename} does not exist.") from error
+    except OSError as error:
+        raise SurefootError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
+    if not lines:
+        raise SurefootError(f"The folder {path} holds no files.")
+    return sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextmanager
@@ -100,6 +119,17 @@ def store_is_writable(place: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise StoreError(f"The store {place} cannot be written: {error}.") from error
+
+
+def _sha256(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise SurefootError(f"{path} is neither a file nor a folder.")  # a pipe would wait for ever
+    with path.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _sync(path: Path) -> None:

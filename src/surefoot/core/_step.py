@@ -8,12 +8,12 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._measurement import Measurement
@@ -23,15 +23,40 @@ if TYPE_CHECKING:
 
 KEY_LENGTH = 20
 Spec = dict[str, Any]
-_RESERVED = ("key", "kind", "version", "requires", "cost_fields", "make")
+_RESERVED = ("key", "kind", "version", "requires", "cost_fields", "resources", "make")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]").search  # text that no UTF-8 file can hold
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one Step needs of a machine: a hint for pools that hand out machines, never part of a key.
+
+    `memory_gb` (10^9 bytes) and `hours` (the longest wall time) are None where the pool's own setting is enough.
+    """
+
+    cores: int = 1
+    gpus: int = 0
+    memory_gb: float | None = None
+    hours: float | None = None
+
+
+def unkeyed(default: Value) -> Value:
+    """A field of a Step that stands outside its key and outside equality: where a user's file lies now, a hint.
+
+    It is in the spec and travels to the worker. It may never change what is made: what does must be in the key (the
+    digest of the file). It holds plain values or tuples of them, no Steps.
+    """
+    return field(default=default, compare=False, metadata={"unkeyed": True})
 
 
 class Step(ABC):
     """A piece of work: a frozen, keyword-only dataclass whose fields are plain values, tuples, or other Steps.
 
     Its `key` is a hash of its kind, its `version`, its non-default fields, and the keys of the Steps in it. Raise
-    `version` when the same fields begin to mean another result. Nothing about how it runs can enter the key.
+    `version` when the same fields begin to mean another result. Nothing about how it runs can enter the key: a field
+    for that is `unkeyed`.
     """
 
     version: ClassVar[int] = 1
@@ -39,6 +64,8 @@ class Step(ABC):
     """Modules that `make` imports and the base install lacks; they are looked for before any work starts."""
     cost_fields: ClassVar[tuple[str, ...]] = ()
     """Numeric fields that the running time is proportional to; they scale the estimate of `plan`."""
+    resources: ClassVar[Resources] = Resources()
+    """What one Step of this kind needs of a machine, for pools that ask for it."""
 
     @abstractmethod
     def make(self, out: Path, inputs: "Inputs") -> Iterable[Measurement]:
@@ -76,7 +103,7 @@ def kind_of(cls: type[Step]) -> str:
 
 def inputs_of(step: Step) -> tuple[Step, ...]:
     """The Steps that a Step holds directly, in the order of its fields, each once."""
-    held = [inner for field in step_fields(type(step)) for inner in _steps_in(getattr(step, field.name))]
+    held = [inner for own in keyed_fields(type(step)) for inner in _steps_in(getattr(step, own.name))]
     return tuple({id(inner): inner for inner in held}.values())
 
 
@@ -95,20 +122,28 @@ def step_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
     parameters = getattr(cls, "__dataclass_params__", None)
     if not is_dataclass(cls) or parameters is None or not parameters.frozen:
         raise SurefootError(f"{cls.__qualname__} must be a frozen dataclass: @dataclass(frozen=True, kw_only=True).")
-    taken = [field.name for field in fields(cls) if field.name in _RESERVED or not field.init]
+    taken = [own.name for own in fields(cls) if own.name in _RESERVED or not own.init]
     if taken:
         raise SurefootError(f"{cls.__qualname__} may not have a field '{taken[0]}': Steps use that name, or set it.")
-    positional = [field.name for field in fields(cls) if not field.kw_only]
+    positional = [own.name for own in fields(cls) if not own.kw_only]
     if positional:
         raise SurefootError(f"{cls.__qualname__}.{positional[0]} must be keyword-only: @dataclass(kw_only=True).")
     return fields(cls)
 
 
+@cache
+def keyed_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
+    """The fields that make the key: all but the `unkeyed` ones."""
+    return tuple(own for own in step_fields(cls) if "unkeyed" not in own.metadata)
+
+
 def non_default_fields(step: Step) -> dict[str, Any]:
-    """The canonical values of the fields that differ from their defaults."""
-    own = {field.name: _canonical(step, field.name, getattr(step, field.name)) for field in step_fields(type(step))}
+    """The canonical values of the keyed fields that differ from their defaults. Raises for a value of a wrong type."""
+    _unkeyed_values(step)
+    names = [own.name for own in keyed_fields(type(step))]
+    values = {name: _canonical(step, name, getattr(step, name)) for name in names}
     defaults = _canonical_defaults(type(step))
-    return {name: value for name, value in own.items() if name not in defaults or not _same(defaults[name], value)}
+    return {name: value for name, value in values.items() if name not in defaults or not _same(defaults[name], value)}
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -142,7 +177,10 @@ def _build(key: str, description: Spec, made: dict[str, Step]) -> Step:
             f"{description['kind']} {key} was described at version {description['version']}, "
             f"the installed code is version {cls.version}: install the matching Surefoot or run it anew."
         )
-    step = cls(**{name: _decode(value, made) for name, value in _known_fields(cls, description["fields"]).items()})
+    # An unkeyed field that the class has no longer is no part of what the Step is: it is left out.
+    beside = {name: value for name, value in description.get("unkeyed", {}).items() if name in _unkeyed_names(cls)}
+    given = _known_fields(cls, description["fields"]) | beside
+    step = cls(**{name: _decode(value, made) for name, value in given.items()})
     if step.key != key:
         raise SurefootError(
             f"{description['kind']} {key} gives the key {step.key} when read back: a default changed without a "
@@ -152,7 +190,7 @@ def _build(key: str, description: Spec, made: dict[str, Step]) -> Step:
 
 
 def _known_fields(cls: type[Step], given: Spec) -> Spec:
-    names = [field.name for field in step_fields(cls)]
+    names = [own.name for own in step_fields(cls)]
     for name in given:
         if name not in names:
             near = get_close_matches(name, names, n=1)
@@ -212,11 +250,11 @@ def _canonical(step: Step, name: str, value: Any) -> Any:
 @cache
 def _canonical_defaults(cls: type[Step]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
-    for field in step_fields(cls):
-        if field.default is not MISSING:
-            defaults[field.name] = _encode(field.default, whole_floats=False)
-        elif field.default_factory is not MISSING:
-            defaults[field.name] = _encode(field.default_factory(), whole_floats=False)
+    for own in keyed_fields(cls):
+        if own.default is not MISSING:
+            defaults[own.name] = _encode(own.default, whole_floats=False)
+        elif own.default_factory is not MISSING:
+            defaults[own.name] = _encode(own.default_factory(), whole_floats=False)
     return defaults
 
 
@@ -239,8 +277,23 @@ def _decode(value: Any, made: dict[str, Step]) -> Any:
 
 
 def _describe(step: Step) -> Spec:
-    values = {field.name: _encode(getattr(step, field.name), whole_floats=True) for field in step_fields(type(step))}
-    return {"kind": step.kind, "version": type(step).version, "fields": values}
+    values = {own.name: _encode(getattr(step, own.name), whole_floats=True) for own in keyed_fields(type(step))}
+    beside = {"unkeyed": found} if (found := _unkeyed_values(step)) else {}
+    return {"kind": step.kind, "version": type(step).version, "fields": values} | beside
+
+
+def _unkeyed_names(cls: type[Step]) -> list[str]:
+    return [own.name for own in step_fields(cls) if "unkeyed" in own.metadata]
+
+
+def _unkeyed_values(step: Step) -> dict[str, Any]:
+    """The unkeyed fields as plain data. Raises for a Step in one: it would not be made before its user."""
+    values = {name: getattr(step, name) for name in _unkeyed_names(type(step))}
+    for name, value in values.items():
+        _check_type(step, name, value)
+        if any(_steps_in(value)):
+            raise SurefootError(f"{kind_of(type(step))}: field '{name}' holds a Step, so it may not be unkeyed.")
+    return {name: _encode(value, whole_floats=True) for name, value in values.items()}
 
 
 @cache
