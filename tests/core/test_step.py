@@ -221,10 +221,11 @@ def test_an_unkeyed_field_may_not_hold_a_step(defined: Any) -> None:
 
 def test_resources_are_a_hint_outside_the_key(defined: Any) -> None:
     modest = defined("Hungry", [("a", int)])(a=1)
+    key = modest.key
     assert modest.resources == Resources(cores=1, gpus=0, memory_gb=None, hours=None)
     hungry = defined("Hungry", [("a", int)], resources=Resources(cores=4, memory_gb=32))(a=1)
     assert hungry.resources.cores == 4
-    assert hungry.key == modest.key
+    assert hungry.key == key
 
 
 # --- spec -> JSON -> object
