@@ -151,28 +151,49 @@ def test_workers_end_when_only_their_runner_is_killed(store: Store, log: Path, r
     assert store.leftovers() == []
 
 
-def test_a_worker_killed_for_memory_is_one_message_and_the_next_run_goes_on(
-    store: Store, log: Path, runner: Start
+@pytest.mark.parametrize(("study_name", "how"), [("killed", "killed by SIGKILL"), ("left", "exit code 3")])
+def test_a_step_that_kills_its_worker_twice_has_failed_and_the_others_go_on(
+    store: Store, log: Path, runner: Start, study_name: str, how: str
 ) -> None:
-    code, _, err = runner(store.root, "killed", log, 1).wait()
-    assert code == 2
-    assert len(err.splitlines()) == 1
-    assert err.startswith("A worker process died (killed, or out of memory) while making core_steps.Fragile ")
-    assert "run again to go on" in err
-    Path(f"{log}.cure").touch()
-    code, _, err = runner(store.root, "killed", log, 1).wait()
+    code, out, err = runner(store.root, study_name, log, 2).wait()
     assert (code, err) == (0, "")
+    (failed,) = [line for line in out.splitlines() if line.startswith("failed")]
+    assert "Its worker died 2 times" in failed
+    assert how in failed
+    assert begun(log)[{"killed": "kill", "left": "leave"}[study_name]] == 2
+    assert {step.key for step in study(log)} <= set(store.made())
+    # No other Step was lost with the worker: each was begun once.
+    assert {count for line, count in begun(log).items() if line.startswith("begin")} == {1}
+    # It is known: the next run does not die of it, and --retry makes it once it is cured.
+    again = runner(store.root, study_name, log, 2).wait()
+    assert "in an earlier run" in again[1]
+    assert begun(log)[{"killed": "kill", "left": "leave"}[study_name]] == 2
+    Path(f"{log}.cure").touch()
+    assert "failed" not in runner(store.root, study_name, log, 1, "processes", "retry").wait()[1]
     assert len(store.made()) == 14
     assert store.leftovers() == []
 
 
-def test_a_killed_training_goes_on_from_its_last_checkpoint(store: Store, log: Path, runner: Start) -> None:
+def test_a_training_whose_worker_was_killed_goes_on_from_its_last_checkpoint(
+    store: Store, log: Path, runner: Start
+) -> None:
     Path(f"{log}.fuse").touch()
-    assert runner(store.root, "trained", log, 1).wait()[0] == 2
-    assert begun(log) == {f"epoch {epoch}": 1 for epoch in range(6)}
-    assert runner(store.root, "trained", log, 1).wait()[0] == 0
+    code, out, _ = runner(store.root, "trained", log, 1).wait()
+    assert (code, "failed" in out) == (0, False)
     assert begun(log) == {f"epoch {epoch}": 1 for epoch in range(10)}
     assert store.leftovers() == []
+
+
+def test_a_failing_step_is_found_once_however_many_runners_there_are(store: Store, log: Path, runner: Start) -> None:
+    several = [runner(store.root, "failing", log, 2) for _ in range(3)]
+    said = [one.wait() for one in several]
+    assert [(code, err) for code, _, err in said] == [(0, "")] * 3
+    assert all(out.count("failed ") == 12 for _, out, _ in said)
+    assert begun(log) == {"raise": 12}
+    several = [runner(store.root, "failing", log, 2, "processes", "retry") for _ in range(3)]
+    for one in several:
+        one.wait()
+    assert 24 <= begun(log)["raise"] <= 48  # each was tried again by who came first; a later one may begin a new retry
 
 
 def test_what_a_run_killed_between_publishing_and_cleaning_made_is_kept(store: Store, runner: Start) -> None:

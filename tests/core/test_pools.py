@@ -2,14 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from core_steps import Fragile, Number, Total, Wave
 
-from surefoot.core import Step, Store, SurefootError, open_pool, run, walk
+from surefoot.core import Resources, Step, Store, SurefootError, open_pool, run, walk
 
 SMALL = Total(parts=(Wave(frequency=2.0),))
 WAVES = tuple(Wave(frequency=0.1 * place) for place in range(1, 6))
@@ -149,3 +152,136 @@ def test_an_engine_that_does_a_job_twice_makes_the_step_once(store: Store, tmp_p
     assert {event.kind for event in events} <= {"started", "made", "kept", "elsewhere"}
     assert sorted(log.read_text().split()) == [f"{value}.0" for value in range(10)]
     assert len(store.made()) == 10
+
+
+# --- Slurm, by an executor that keeps what it was asked and loses what it is told to lose
+
+
+class FakeJob:
+    """Made when it is looked at; the first `lost` looks find that Slurm ended it."""
+
+    def __init__(self, state: str, call: tuple[Callable[..., object], ...]) -> None:
+        self.state, self.call, self.cancelled = state, call, False
+
+    def done(self) -> bool:
+        return True
+
+    def cancel(self, check: bool = True) -> None:
+        self.cancelled = True
+
+    def result(self) -> object:
+        if self.state != "COMPLETED":
+            raise RuntimeError("Job has not produced any output")
+        function, *arguments = self.call
+        return function(*arguments)
+
+
+class FakeCluster:
+    """Stands for submitit's AutoExecutor; `states` are those of the jobs in the order of submission."""
+
+    states: ClassVar[list[str]] = []
+    asked: ClassVar[list[dict[str, object]]] = []
+    arrays: ClassVar[list[int]] = []
+    refuses: ClassVar[str] = ""
+
+    def __init__(self, folder: str) -> None:
+        self.parameters: dict[str, object] = {}
+
+    def update_parameters(self, **parameters: object) -> None:
+        self.parameters |= parameters
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        self.asked.append(dict(self.parameters))
+        self.arrays.append(0)
+        yield
+        if self.refuses:
+            raise OSError(self.refuses)
+
+    def submit(self, *call: Callable[..., object]) -> FakeJob:
+        self.arrays[-1] += 1
+        return FakeJob(self.states.pop(0) if self.states else "COMPLETED", call)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> type[FakeCluster]:
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setattr(submitit, "AutoExecutor", FakeCluster)
+    monkeypatch.setattr("surefoot.core._pools._SLURM_TICK_SECONDS", 0.02)
+    for name, value in (("states", []), ("asked", []), ("arrays", []), ("refuses", "")):
+        monkeypatch.setattr(FakeCluster, name, value)
+    return FakeCluster
+
+
+def numbers(count: int) -> list[Step]:
+    return [Number(value=float(value)) for value in range(count)]
+
+
+def test_jobs_go_to_slurm_as_arrays_and_never_more_than_the_limit(store: Store, cluster: type[FakeCluster]) -> None:
+    with open_pool("slurm", 8) as pool:
+        kinds = Counter(event.kind for event in run(numbers(20), store, pool))
+    assert kinds["made"] == 20
+    assert sum(cluster.arrays) == 20
+    assert max(cluster.arrays) == 8
+    assert len(cluster.arrays) <= 5
+
+
+def test_a_preempted_job_is_submitted_again_and_no_other_is_cancelled(store: Store, cluster: type[FakeCluster]) -> None:
+    cluster.states += ["PREEMPTED", "COMPLETED", "NODE_FAIL", "COMPLETED", "PREEMPTED by higher"]
+    with open_pool("slurm", 8) as pool:
+        kinds = Counter(event.kind for event in run(numbers(4), store, pool))
+    assert (kinds["made"], kinds["failed"]) == (4, 0)
+    assert sum(cluster.arrays) == 4 + 3
+
+
+def test_a_job_that_leaves_no_result_is_tried_again_then_the_pool_is_at_fault(
+    store: Store, cluster: type[FakeCluster]
+) -> None:
+    cluster.states += ["OUT_OF_MEMORY"]
+    with open_pool("slurm", 1) as pool:
+        kinds = Counter(event.kind for event in run(numbers(2), store, pool))
+    assert (kinds["made"], kinds["failed"]) == (2, 0)
+    cluster.states += ["OUT_OF_MEMORY"] * 2
+    with pytest.raises(SurefootError, match="OUT_OF_MEMORY"), open_pool("slurm", 1) as pool:
+        list(run([Number(value=9.0)], store, pool))
+
+
+def test_a_submission_that_fails_is_one_clear_error(store: Store, cluster: type[FakeCluster]) -> None:
+    cluster.refuses = "sbatch: error: invalid partition specified: gpo"
+    message = r"Slurm took no jobs .*invalid partition.* Check the settings"
+    with pytest.raises(SurefootError, match=message), open_pool("slurm:gpo") as pool:
+        list(run(numbers(3), store, pool))
+
+
+def test_settings_and_hints_reach_slurm_and_no_key(
+    store: Store, cluster: type[FakeCluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Wave(frequency=1.0).key
+    monkeypatch.setattr(Wave, "resources", Resources(cores=4, gpus=1, memory_gb=32, hours=1.5))
+    with open_pool("slurm:partition=long,account=ours,memory_gb=8,hours=48") as pool:
+        list(run([Number(value=1.0), Wave(frequency=1.0)], store, pool))
+    plain, hinted = sorted(cluster.asked, key=lambda asked: asked["cpus_per_task"])  # type: ignore[arg-type,return-value]
+    common = {"slurm_partition": "long", "slurm_account": "ours"}
+    assert plain == {**common, "mem_gb": 8.0, "timeout_min": 2880, "cpus_per_task": 1}
+    assert hinted == {**common, "mem_gb": 32, "timeout_min": 90, "cpus_per_task": 4, "gpus_per_node": 1}
+    assert store.has(Wave(frequency=1.0))
+    assert Wave(frequency=1.0).key == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("slurm:memory=8", "Settings are: partition, account"),
+        ("slurm:gpu,hours=2", "Slurm cannot be asked for 'gpu,hours=2'"),
+        ("slurm:hours=long", "setting hours of Slurm must be a number, got 'long'"),
+    ],
+)
+def test_a_setting_of_slurm_that_is_none_is_named(cluster: type[FakeCluster], name: str, message: str) -> None:
+    with pytest.raises(SurefootError, match=message), open_pool(name):
+        pass
+
+
+@pytest.mark.parametrize("workers", [0, -3])
+def test_a_pool_without_workers_is_refused(workers: int) -> None:
+    with pytest.raises(SurefootError, match=f"at least 1 worker, got {workers}"), open_pool("processes", workers):
+        pass

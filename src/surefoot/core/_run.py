@@ -4,9 +4,9 @@ import json
 import queue
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from surefoot.core._worker import Job, Outcome, current_commit, execute
 
 TICK_SECONDS = 0.25
 QUEUED_LOOKED_AT = 32
+TRIES = 2  # of a Step whose worker died under it
 EventKind = Literal["kept", "started", "progress", "made", "failed", "blocked", "elsewhere"]
 
 
@@ -45,9 +46,9 @@ class Event:
 def run(steps: Iterable[Step], store: Store, pool: Executor, *, retry: bool = False) -> Iterator[Event]:
     """Make what is missing of `steps` and of the Steps below them, in `pool`; what is in the store is kept.
 
-    A failed Step blocks only its users; it is tried again only with `retry`. The pool decides where and how many at
-    once, never what comes out. Raises `SurefootError` when a needed module is missing, the disk is full or the workers
-    die.
+    A failed Step blocks only its users; it is tried again only with `retry`. One under which a worker dies is tried
+    once more, alone on this machine, and has then failed. The pool decides where and how many at once, never what comes
+    out. Raises `SurefootError` when a needed module is missing, the disk is full, or the pool starts no Step.
     """
     order = walk(steps)
     made = store.made()
@@ -89,16 +90,23 @@ class _Runner:
     started: set[str] = field(default_factory=set)
     elsewhere: dict[str, _Watched] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    known: dict[str, int] = field(default_factory=dict)
+    died: Counter[str] = field(default_factory=Counter)
+    suspects: list[Step] = field(default_factory=list)
     shown: dict[str, int] = field(default_factory=dict)
     looked: float = 0.0
     commit: str = field(default_factory=current_commit)
 
     def events(self) -> Iterator[Event]:
         self._count_inputs()
-        earlier = {} if self.retry else self.store.failures()
+        failures = self.store.failures()
+        if self.retry:
+            self.known = {key: stamp for key, path in failures.items() if (stamp := _changed(path))}
         for step in [step for step in self.missing if not self.waiting_for[step.key]]:
-            yield from self._begin(step, earlier.get(step.key))
-        while self.submitted or self.elsewhere:
+            yield from self._begin(step, None if self.retry else failures.get(step.key))
+        while self.submitted or self.elsewhere or self.suspects:
+            if self.suspects and not self.submitted:
+                self._submit(self.suspects.pop(0))
             yield from self._answered()
             yield from self._look_around()
 
@@ -126,16 +134,21 @@ class _Runner:
         path = _beside(self.store, step, "failed.json")
         return path if not self.retry and path.exists() else None
 
-    def _submit(self, step: Step, expired: int | None = None) -> None:
-        job = Job(
+    def _job(self, step: Step, expired: int | None = None, died: str = "") -> Job:
+        return Job(
             spec=json.dumps(to_spec(step)),
             root=str(self.store.root.absolute()),
             import_paths=tuple(path or str(Path.cwd()) for path in sys.path),
             commit=self.commit,
             expired_lease=expired,
+            known_failure=self.known.get(step.key),
+            died=died,
+            resources=step.resources,
         )
+
+    def _submit(self, step: Step, expired: int | None = None) -> None:
         self.submitted[step.key] = step
-        future = self.pool.submit(execute, job)
+        future = self.pool.submit(execute, self._job(step, expired))
         future.add_done_callback(lambda done: self.answers.put((step, done)))
 
     def _answered(self) -> Iterator[Event]:
@@ -147,26 +160,43 @@ class _Runner:
             except queue.Empty:
                 return
             block = False
+            del self.submitted[step.key]
             yield from self._closing(step, self._outcome(step, future))
 
-    def _outcome(self, step: Step, future: "Future[Outcome]") -> Outcome:
+    def _outcome(self, step: Step, future: "Future[Outcome]") -> Outcome | None:
+        """How a Step ended; None when its worker died under it and it is to be tried again."""
         try:
             outcome = future.result()
+        except SurefootError:
+            raise
         except Exception as error:  # each engine has its own for a worker that died
-            died = isinstance(error, BrokenExecutor)
-            reason = "A worker process died (killed, or out of memory)" if died else f"The pool failed ({error!r:.200})"
-            running = [other for other in self.submitted.values() if other.key in self.started] or [step]
-            doing = ", ".join(f"{other.kind} {other.key}" for other in running)
-            raise SurefootError(
-                f"{reason} while making {doing}. Finished Steps are kept: run again to go on, with fewer --workers if "
-                "memory was short."
-            ) from error
+            return self._after_a_death(step, error)
         if outcome.status == "stop":
             raise SurefootError(outcome.error)
         return outcome
 
-    def _closing(self, step: Step, outcome: Outcome) -> Iterator[Event]:
-        del self.submitted[step.key]
+    def _after_a_death(self, step: Step, error: Exception) -> Outcome | None:
+        """A lease that was left says that its worker died at this Step; without one the pool itself may be broken."""
+        lease = _beside(self.store, step, "lease")
+        began = lease.exists()
+        self.died[step.key] += 1
+        if self.died[step.key] < TRIES:
+            if holder_state(lease) == "dead":
+                self.suspects.append(step)  # on this machine: with others beside it memory might be short again
+            else:
+                self._submit(step)
+            return None
+        if not began:
+            raise SurefootError(
+                f"The pool failed ({error!r:.200}) while making {step.kind} {step.key}. Finished Steps are kept: run "
+                "again to go on."
+            ) from error
+        died = f"Its worker died {TRIES} times, the last time alone: {str(error) or repr(error):.300}."
+        return execute(self._job(step, expired=_changed(lease), died=died))
+
+    def _closing(self, step: Step, outcome: Outcome | None) -> Iterator[Event]:
+        if outcome is None:
+            return
         if outcome.status == "held":
             self.elsewhere[step.key] = _Watched(0, time.monotonic())
             yield Event(kind="elsewhere", step=step)

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from surefoot.core._files import (
 from surefoot.core._lease import HeldError, Lease, lease
 from surefoot.core._measurement import Measurement, dump_measurements
 from surefoot.core._plan import source_fingerprint
-from surefoot.core._step import Spec, Step, from_spec
+from surefoot.core._step import Resources, Spec, Step, from_spec
 from surefoot.core._store import MEASUREMENTS, PROVENANCE, STEP, Inputs, Store
 
 Status = Literal["made", "kept", "held", "failed", "stop"]
@@ -39,13 +39,20 @@ Status = Literal["made", "kept", "held", "failed", "stop"]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything a worker needs to make one Step, as plain text: it travels through any engine."""
+    """Everything a worker needs to make one Step, as plain data: it travels through any engine.
+
+    `known_failure` is the stamp of the failure that this try is to better; one recorded since stands. With `died` the
+    Step is not made but recorded as failed: no worker outlived it.
+    """
 
     spec: str
     root: str
     import_paths: tuple[str, ...] = ()
     commit: str = ""
     expired_lease: int | None = None
+    known_failure: int | None = None
+    died: str = ""
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +84,10 @@ def execute(job: Job) -> Outcome:
             with store_is_writable(store.root):
                 make_directory(final.parent)
                 held = stack.enter_context(lease(_beside(final, "lease"), expired=job.expired_lease))
-            return Outcome(status="kept") if store.has(step) else _make(step, spec, store, held, job)
+            if store.has(step):
+                return Outcome(status="kept")
+            failed = _failure_since(_beside(final, "failed.json"), job.known_failure)
+            return failed or _make(step, spec, store, held, job)
     except HeldError:
         return Outcome(status="held")
     except SurefootError as error:
@@ -111,6 +121,8 @@ def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcom
         with store_is_writable(store.root):
             _empty_work_directory(out)
             _beside(final, "failed.json").unlink(missing_ok=True)
+        if job.died:
+            raise SurefootError(job.died)
         measurements = _measured(step, out, store)
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
@@ -126,6 +138,15 @@ def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcom
         return _record_failure(error, held, final, spec, clock.stop() | _origin(job, step))
     finally:
         _clear(out)
+
+
+def _failure_since(path: Path, known: int | None) -> Outcome | None:
+    """What another runner recorded since this one looked: it need not be found a second time."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return None if path.stat().st_mtime_ns == known else Outcome(status="failed", error=told["error"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one: try
+        return None
 
 
 def _empty_work_directory(out: Path) -> None:

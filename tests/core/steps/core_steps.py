@@ -84,7 +84,8 @@ class Slow(Step):
 class Fragile(Step):
     """Fails in a way of choice, until the file `cure` is there."""
 
-    way: Literal["raise", "exit", "nan", "none", "text", "record", "link", "module", "said", "kill", "wait"]
+    way: Literal["raise", "exit", "nan", "none", "text", "record", "link", "module", "said", "kill", "leave", "wait"]
+    place: int = 0
     cure: str = ""
     log: str = ""
 
@@ -201,6 +202,10 @@ def _kill(out: Path) -> Iterable[Measurement]:
     return ()
 
 
+def _leave(out: Path) -> Iterable[Measurement]:
+    os._exit(3)
+
+
 def _wait(out: Path) -> Iterable[Measurement]:
     while True:
         time.sleep(0.05)
@@ -217,5 +222,6 @@ FAILURES = {
     "module": _module,
     "said": _said,
     "kill": _kill,
+    "leave": _leave,
     "wait": _wait,
 }

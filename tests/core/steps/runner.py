@@ -1,4 +1,4 @@
-"""Runs one of the small studies below as the command line does: runner.py STORE STUDY LOG WORKERS."""
+"""Runs one of the small studies below as the command line does: runner.py STORE STUDY LOG WORKERS [POOL] [retry]."""
 
 import signal
 import sys
@@ -20,6 +20,8 @@ STUDIES = {
     "slow": slow,
     "waiting": lambda log: (Fragile(way="wait", log=log), Fragile(way="wait", cure="/none", log=log)),
     "killed": lambda log: (Fragile(way="kill", cure=f"{log}.cure", log=log), *slow(log)),
+    "left": lambda log: (Fragile(way="leave", cure=f"{log}.cure", log=log), *slow(log)),
+    "failing": lambda log: tuple(Fragile(way="raise", log=log, place=place) for place in range(12)),
     "trained": lambda log: (Trained(dies_at=6, fuse=f"{log}.fuse", log=log),),
 }
 
@@ -31,7 +33,7 @@ def main() -> int:
     pool = sys.argv[5] if len(sys.argv) > 5 else "processes"
     try:
         with open_pool(pool, int(workers)) as executor:
-            for event in run(STUDIES[study](log), Store(Path(root)), executor):
+            for event in run(STUDIES[study](log), Store(Path(root)), executor, retry=sys.argv[6:] == ["retry"]):
                 print(event.kind, event.step.kind, event.step.key, event.error, flush=True)
     except SurefootError as error:
         print(error, file=sys.stderr)
