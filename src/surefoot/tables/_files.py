@@ -1,0 +1,160 @@
+"""From what a user names to a plain file that DuckDB can read: unpacked, limited, and of a known kind."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase
+from itertools import takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Literal
+
+from surefoot.core import SurefootError
+from surefoot.tables._excel import excel_rows
+
+LARGEST_BYTES = 16 << 30
+"""The most bytes that a table may hold, unpacked, unless the caller says otherwise."""
+Kind = Literal["csv", "json", "parquet", "arrow"]
+FileKind = Literal["csv", "json", "parquet", "arrow", "text", "excel"]
+_MARKS: tuple[tuple[bytes, FileKind], ...] = (
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (b"PK", "excel"),
+    (b"[", "json"),
+    (b"{", "json"),
+)
+_KINDS: dict[str, FileKind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
+    ".md": "text",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".xlsx": "excel",
+}
+_LARGEST_IN_MEMORY = 512 << 20
+_BLOCK = 4 << 20
+_RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A plain file of a kind that DuckDB reads, and how messages call it."""
+
+    path: Path
+    kind: Kind
+    shown: str
+
+
+@contextmanager
+def opened(path: Path | str, largest_bytes: int) -> Iterator[TableFile]:
+    """The file, `.gz` unpacked, Excel and Markdown as CSV, `-` read from stdin, all within the limit of bytes."""
+    with TemporaryDirectory() as folder:
+        file, shown, suffix = _plain(Path(path), Path(folder), largest_bytes)
+        kind = _KINDS[suffix] if suffix else _guessed(file)
+        if kind == "excel":
+            yield _as_csv(excel_rows(file, shown), Path(folder), shown)
+        elif kind == "text" and (rows := _markdown(file)):
+            yield _as_csv(rows, Path(folder), shown)
+        elif kind == "json":
+            yield TableFile(path=_records(file, Path(folder), shown), kind="json", shown=shown)
+        else:
+            yield TableFile(path=file, kind="csv" if kind == "text" else kind, shown=shown)
+
+
+def _plain(path: Path, folder: Path, largest_bytes: int) -> tuple[Path, str, str]:
+    """The unpacked file, its name in messages, and its suffix ('' for stdin)."""
+    if str(path) == "-":
+        _copied(sys.stdin.buffer, folder / "stdin", largest_bytes, "The standard input")
+        return folder / "stdin", "The standard input", ""
+    if not path.is_file():
+        raise SurefootError(f"There is no file '{path}'.")
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes[-1:] == [".gz"]
+    suffix = (suffixes[:-1] if packed else suffixes)[-1:]
+    if not suffix or suffix[0] not in _KINDS:
+        raise SurefootError(f"{path} is not a table I can read: its name must end in {', '.join(_KINDS)} (or .gz).")
+    if path.stat().st_size > largest_bytes:
+        raise SurefootError(f"{path} is larger than the limit of {largest_bytes / 2**20:,.0f} MiB; cut it down first.")
+    if path.stat().st_size == 0:
+        raise SurefootError(f"{path} is empty: it has no header line and no rows.")
+    if packed:
+        with gzip.open(path) as stream:
+            _copied(stream, folder / f"unpacked{suffix[0]}", largest_bytes, str(path))
+        return folder / f"unpacked{suffix[0]}", str(path), suffix[0]
+    return path, str(path), suffix[0]
+
+
+def _copied(stream: BufferedIOBase | IO[bytes], to: Path, largest_bytes: int, shown: str) -> None:
+    left = largest_bytes
+    try:
+        with to.open("wb") as out:
+            while block := stream.read(_BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise SurefootError(f"{shown} unpacks to more than the limit of {largest_bytes / 2**20:,.0f} MiB.")
+                out.write(block)
+    except (OSError, EOFError) as error:
+        raise SurefootError(f"{shown} cannot be read: {error}.") from None
+    if left == largest_bytes:
+        raise SurefootError(f"{shown} is empty: it has no header line and no rows.")
+
+
+def _guessed(file: Path) -> FileKind:
+    """The kind of a file without a name, by its first bytes."""
+    with file.open("rb") as stream:
+        start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds: list[FileKind] = [kind for mark, kind in _MARKS if start.startswith(mark)]
+    return kinds[0] if kinds else "text"
+
+
+def _markdown(file: Path) -> list[list[str]]:
+    """The rows of the first Markdown table in a text, or none."""
+    with file.open("rb") as stream:
+        text = stream.read(_BLOCK).decode("utf-8-sig", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    under = next((place for place, line in enumerate(lines) if place and _RULE.fullmatch(line) and "|" in line), 0)
+    body = list(takewhile(lambda line: "|" in line, lines[under + 1 :]))
+    return [_cells(line) for line in (lines[under - 1], *body)] if under else []
+
+
+def _cells(line: str) -> list[str]:
+    parts = line.replace("\\|", "\0").removeprefix("|").removesuffix("|").split("|")
+    return [part.replace("\0", "|").strip().strip("*`") for part in parts]
+
+
+def _as_csv(rows: Sequence[Sequence[str]], folder: Path, shown: str) -> TableFile:
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return TableFile(path=folder / "rows.csv", kind="csv", shown=shown)
+
+
+def _records(file: Path, folder: Path, shown: str) -> Path:
+    """The file, or for an object of columns a list of objects beside it. Raises where columns differ in length."""
+    with file.open("rb") as stream:
+        start = stream.read(1 << 16).decode("utf-8-sig", errors="replace").lstrip()
+    if not start.startswith("{") or file.stat().st_size > _LARGEST_IN_MEMORY:
+        return file
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return file
+    if not isinstance(content, dict) or not content or not all(isinstance(cells, list) for cells in content.values()):
+        return file
+    lengths = {name: len(cells) for name, cells in content.items()}
+    if len(set(lengths.values())) > 1:
+        raise SurefootError(f"{shown} has columns of different lengths: {lengths}.")
+    rows = [dict(zip(content, row, strict=True)) for row in zip(*content.values(), strict=True)]
+    (folder / "records.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder / "records.json"

@@ -1,0 +1,86 @@
+"""Which columns of a loaded table hold numbers, and what was done to make them so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surefoot.tables._load import LoadedTable, quote
+from surefoot.tables._numbers import Numbers, parse_numbers, read_number
+from surefoot.tables._remarks import Remark, rows_text
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_FEW = 200
+
+
+def type_columns(
+    connection: DuckDBPyConnection, table: LoadedTable, *, keep: Sequence[str] = (), magnitudes: Sequence[str] = ()
+) -> tuple[Remark, ...]:
+    """Make DOUBLE of the VARCHAR columns of a loaded table in which nine in ten filled cells are numbers.
+
+    The other cells of such a column become NULL and are named. Columns in `keep` stay text; in those of `magnitudes`
+    "1.3B" is a number too. The remarks (`remarks_on`) tell what was not a plain number.
+    """
+    described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
+    texts = [name for name, kind, *_ in described if kind == "VARCHAR" and name not in keep]
+    return tuple(remark for name in texts for remark in _typed(connection, table, name, magnitudes=name in magnitudes))
+
+
+def remarks_on(source: str, column: str, cells: Sequence[Any], numbers: Numbers) -> Iterator[Remark]:
+    """What a reader must know of a column that was read as numbers.
+
+    `non-numeric`: cells that are not, with their rows. `written-numbers`: how numbers were written where not plainly.
+    `percent-sign`: the rows with a percent sign, whose numbers are percentages.
+    """
+    bad = np.flatnonzero(numbers.bad)
+    if len(bad):
+        examples = ", ".join(f"'{str(cells[row])[:30]}' in row {row + 1}" for row in bad[:3])
+        message = f"{source}: column '{column}' has {len(bad)} cells that are not numbers ({examples}), now missing."
+        yield _remark("non-numeric", "warning", message, bad, column)
+    for style, row in numbers.styles:
+        message = (
+            f"{source}: column '{column}' has numbers with {style}: '{str(cells[row])[:30]}' in row {row + 1} is read "
+            f"as {numbers.values[row]:.15g}."
+        )
+        yield _remark("written-numbers", "note", message, np.array([row]), column)
+    signs = np.flatnonzero(numbers.percent)
+    if len(signs):
+        message = f"{source}: column '{column}' has percent signs ({rows_text((signs + 1).tolist())})."
+        yield _remark("percent-sign", "note", message, signs, column)
+
+
+def _remark(code: str, severity: Any, message: str, places: Any, column: str) -> Remark:
+    rows = tuple((places + 1).tolist())
+    return Remark(code=code, severity=severity, message=message, rows=rows, columns=(column,))
+
+
+def _typed(connection: DuckDBPyConnection, table: LoadedTable, column: str, *, magnitudes: bool) -> tuple[Remark, ...]:
+    name, home = quote(column), quote(table.name)
+    plain = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)) AND NOT contains({name}, '_'), false)"
+    counts = f"SELECT count({name}), count({name}) FILTER (WHERE NOT {plain}) FROM {home}"
+    ((filled, odd),) = connection.execute(counts).fetchall()
+    if not filled:
+        return ()
+    if not odd:
+        connection.execute(f"ALTER TABLE {home} ALTER {name} TYPE DOUBLE USING TRY_CAST({name} AS DOUBLE)")
+        return ()
+    some = f"SELECT DISTINCT {name} FROM {home} WHERE {name} IS NOT NULL AND NOT {plain} LIMIT {_FEW}"
+    few = parse_numbers([text for (text,) in connection.execute(some).fetchall()], magnitudes=magnitudes)
+    if odd > max(0.1 * filled, 1) and few.bad.mean() > 0.5:
+        return ()
+    cells = [text for (text,) in connection.execute(f"SELECT {name} FROM {home}").fetchall()]
+    numbers = parse_numbers(cells, semicolons=table.semicolons, magnitudes=magnitudes)
+    if not numbers.agree:
+        return ()
+
+    connection.create_function(
+        "read_number", lambda text: read_number(text, numbers.convention)[0], ["VARCHAR"], "DOUBLE"
+    )
+    read = f"nullif(read_number({name}), 'nan'::DOUBLE)"
+    connection.execute(f"ALTER TABLE {home} ALTER {name} TYPE DOUBLE USING {read}")
+    connection.remove_function("read_number")
+    return tuple(remarks_on(table.source, column, cells, numbers))

@@ -1,0 +1,207 @@
+"""Tables as people have them: every format gives the same table, and what is no table is refused with its place."""
+
+import gzip
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surefoot.core import SurefootError
+from surefoot.tables import Remark, column_names, database, load_table, parse_numbers, type_columns
+
+CSV = "model,val,sketch\na,61.5,40\nb,70.25,\n"
+MARKDOWN = (
+    "Results\n\n| model | val | sketch |\n|:--|--:|--:|\n| a | 61.5 | 40 |\n| b | 70.25 | - |\n\nEnd | not a row\n"
+)
+ROWS = [("a", 61.5, 40.0), ("b", 70.25, None)]
+
+
+def _read(path: Path | str, **options: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]], tuple[Remark, ...]]:
+    with database() as connection:
+        table = load_table(connection, path)
+        remarks = type_columns(connection, table, **options)
+        return table.columns, connection.execute("SELECT * FROM raw").fetchall(), remarks
+
+
+def _written(folder: Path, name: str, content: str | bytes) -> Path:
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", CSV),
+        ("t.csv", "\ufeff" + CSV.replace("\n", "\r\n")),
+        ("t.csv", CSV.replace(",", ";")),
+        ("t.csv", CSV.replace("\nb", "\n\n\nb")),
+        ("t.csv", "model,val,sketch,,\na,61.5,40,,\nb,70.25,,,\n"),
+        ("t.csv", CSV.replace(",40", ",40,").replace("70.25,", "70.25,,")),
+        ("t.txt", CSV.replace(",", "|")),
+        ("t.tsv", CSV.replace(",", "\t")),
+        ("t.md", MARKDOWN),
+        ("t.csv.gz", gzip.compress(CSV.encode())),
+        ("t.json", '[{"model": "a", "val": 61.5, "sketch": 40}, {"model": "b", "val": 70.25, "sketch": null}]'),
+        ("t.json", '{"model": ["a", "b"], "val": [61.5, 70.25], "sketch": [40, null]}'),
+        ("t.jsonl", '{"model": "a", "val": 61.5, "sketch": 40}\n{"model": "b", "val": 70.25}\n'),
+    ],
+)
+def test_every_format_gives_the_same_table(tmp_path: Path, name: str, content: str | bytes) -> None:
+    columns, rows, remarks = _read(_written(tmp_path, name, content))
+    assert (columns, rows, remarks) == (("model", "val", "sketch"), ROWS, ())
+
+
+def test_parquet_and_arrow_are_read_with_the_same_words_for_missing(tmp_path: Path) -> None:
+    relation = duckdb.sql("SELECT * FROM (VALUES ('a', 61.5::DOUBLE, ' ? '), ('b', 70.25, 'x')) AS t(model, val, note)")
+    relation.write_parquet(str(tmp_path / "t.parquet"))
+    expected = [("a", 61.5, None), ("b", 70.25, "x")]
+    assert _read(tmp_path / "t.parquet")[1] == expected
+    feather = pytest.importorskip("pyarrow.feather")
+    feather.write_feather(relation.to_arrow_table(), str(tmp_path / "t.feather"))
+    assert _read(tmp_path / "t.feather")[1] == expected
+
+
+def test_the_first_sheet_of_a_workbook_is_read() -> None:
+    columns, rows, _ = _read(Path(__file__).parent / "data" / "results.xlsx")
+    assert columns == ("model", "val", "note")
+    assert rows == [("a", 61.5, "x, y"), ("b", 70.25, None), ("c", None, "true"), ("ü", 0.001, "3,2")]
+
+
+@pytest.mark.parametrize("content", [CSV, MARKDOWN, '[{"model": "a", "val": 61.5, "sketch": 40}]'])
+def test_standard_input_is_read_whatever_it_holds(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert _read("-")[1][0] == ROWS[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "", "is empty"),
+        ("t.csv", "\n\n", "no header line"),
+        ("t.csv", "a,b\n", "no rows of data"),
+        ("t.csv", "a,b\n1,2\n3\n", "row 2 has 1 cells and the header has 2"),
+        ("t.csv", "a,b\n1,2\n3,4,5\n", "row 2 has 3 cells and the header has 2"),
+        ("t.csv", "a,a\n1,2\n", "two columns of one name: 'a'"),
+        ("t.csv", "Acc,acc\n1,2\n", "two columns of one name: 'Acc', 'acc'"),
+        ("t.csv", 'a,b\n1,"2\n', "row 1 opens a quotation mark"),
+        ("t.csv", b"a,b\n\xff\xfe,1\n", "not UTF-8"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        ("t.json", "[1, 2]", "must be a list of objects"),
+        ("t.json", "{", "is not JSON"),
+        ("t.json", '{"a": [1, 2], "b": [1]}', "columns of different lengths"),
+        ("t.xlsx", "a", "not an Excel workbook"),
+        ("t.parquet", "no", "is not a Parquet file"),
+        ("t.arrow", "no", "is not an Arrow"),
+        ("t.csv.gz", "no", "cannot be read"),
+        ("t.doc", "a", "not a table I can read"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line_with_its_place(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    file = _written(tmp_path, name, content)
+    with pytest.raises(SurefootError, match=message) as error:
+        _read(file)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_above_the_limit_is_refused_before_and_after_unpacking(tmp_path: Path) -> None:
+    bomb = _written(tmp_path, "bomb.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 100_000))
+    with database() as connection:
+        with pytest.raises(SurefootError, match="unpacks to more than the limit"):
+            load_table(connection, bomb, largest_bytes=10_000)
+        with pytest.raises(SurefootError, match="larger than the limit"):
+            load_table(connection, _written(tmp_path, "t.csv", CSV), largest_bytes=10)
+        with pytest.raises(SurefootError, match="2 rows of 3 columns"):
+            load_table(connection, tmp_path / "t.csv", most_cells=5)
+
+
+def test_names_that_sql_could_trip_over_are_only_names(tmp_path: Path) -> None:
+    folder = tmp_path / 'o\'brien "x"'
+    folder.mkdir()
+    file = _written(folder, "t.csv", 'it\'s,"a ""b""",drop table\n1,2,3\n')
+    assert _read(file)[0] == ("it's", 'a "b"', "drop table")
+    assert column_names(file) == ("it's", 'a "b"', "drop table")
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    assert _read(_written(tmp_path, "t.csv", ",a\n0,x\n1,y\n"))[0] == ("column1", "a")
+
+
+@settings(max_examples=40, deadline=None)
+@given(content=st.text(max_size=200))
+def test_any_text_gives_a_table_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, content: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.csv"
+    file.write_text(content, encoding="utf-8", newline="")
+    try:
+        _, rows, _ = _read(file)
+    except SurefootError as error:
+        assert str(file) in str(error)
+    else:
+        assert rows
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["3,2", "0,125", "10"], [3.2, 0.125, 10]),
+        (["1,300,000", "400,000", "900"], [1.3e6, 4e5, 900]),
+        (["1,300.5", "2,100"], [1300.5, 2100]),
+        (["1.300,5", "2.100", "3,25"], [1300.5, 2100, 3.25]),
+        (["3.2 ± 0.1", "3.25 +/- 0.04", "4 (0.2)"], [3.2, 3.25, 4]),
+        (["10^18", "2×10^9", "3.5 * 10**-2", "10¹²"], [1e18, 2e9, 0.035, 1e12]),
+        (["38.1%", "40 %", "3,2%"], [38.1, 40, 3.2]),
+        (["−3", "1e-5", ".5", "5."], [-3, 1e-5, 0.5, 5]),
+        (["1 300", "2'000", "3_000"], [1300, 2000, 3000]),
+        (["-", "?", "n/a", "", None], [np.nan] * 5),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(cells: list[str | None], values: list[float]) -> None:
+    found = parse_numbers(cells)
+    np.testing.assert_allclose(found.values, values)
+    assert not found.bad.any()
+
+
+def test_one_comma_before_three_digits_is_read_by_the_rest_of_the_column_and_of_the_file() -> None:
+    assert parse_numbers(["1,300", "2,400"]).values.tolist() == [1300, 2400]
+    assert parse_numbers(["1,300", "2,400"], semicolons=True).values.tolist() == [1.3, 2.4]
+    assert parse_numbers(["1,300", "2,45"]).values.tolist() == [1.3, 2.45]
+    assert parse_numbers(["1,300,000", "2,45"]).bad.tolist() == [True, True]
+
+
+def test_letters_for_millions_are_labels_unless_numbers_are_asked_for() -> None:
+    cells = ["1.3B", "400M", "12k", "2 T"]
+    assert parse_numbers(cells).bad.all()
+    assert parse_numbers(cells, magnitudes=True).values.tolist() == [1.3e9, 4e8, 12e3, 2e12]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_plain_number_is_read_exactly(number: float) -> None:
+    assert parse_numbers([repr(number), number]).values.tolist() == [number, number]
+
+
+def test_what_was_done_to_a_column_is_said_with_its_rows(tmp_path: Path) -> None:
+    rows = "".join(f'{i},"{i},5",{i}%\n' for i in range(19))
+    _, cells, remarks = _read(_written(tmp_path, "t.csv", f"n,comma,percent\n{rows}failed,1,2\n"))
+    assert {(one.code, one.columns, len(one.rows)) for one in remarks} == {
+        ("non-numeric", ("n",), 1),
+        ("written-numbers", ("comma",), 1),
+        ("percent-sign", ("percent",), 19),
+    }
+    assert remarks[0].rows == (20,)
+    assert "'failed' in row 20" in remarks[0].message
+    assert cells[3] == (3.0, 3.5, 3.0)
+    assert cells[19] == (None, 1.0, 2.0)
+
+
+def test_a_column_of_words_stays_text_and_so_does_one_that_is_kept(tmp_path: Path) -> None:
+    file = _written(tmp_path, "t.csv", "code,word\n007,1\n008,two\n009,three\n")
+    assert _read(file, keep=["code"])[1] == [("007", "1"), ("008", "two"), ("009", "three")]
