@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from surefoot.stats import (
+    RATES,
     clopper_pearson,
+    compared,
     disparities,
+    disparity_bounds,
+    group_auc,
     group_metrics,
+    ratio_bounds,
     resample_calibration,
     resample_disparities,
     tail_mean,
@@ -101,8 +107,7 @@ def test_the_spread_of_the_calibration_error_is_that_of_rows_drawn_again() -> No
 
 
 def test_disparities_are_resampled_as_rows_drawn_again() -> None:
-    """The draws against a plain bootstrap with fairlearn's differences; a group that is not kept has no part."""
-    fairlearn = pytest.importorskip("fairlearn.metrics")
+    """The draws against a plain bootstrap of the rows; a group that is not kept has no part."""
     generator = np.random.default_rng(5)
     n = 1600
     g, y = generator.integers(0, 3, n), generator.integers(0, 2, n)
@@ -112,11 +117,9 @@ def test_disparities_are_resampled_as_rows_drawn_again() -> None:
     plain: dict[str, list[float]] = {name: [] for name in drawn}
     for _ in range(300):
         rows = generator.choice(kept, len(kept))
-        of = {"y_true": y[rows], "y_pred": called[rows], "sensitive_features": g[rows]}
-        plain["demographic_parity"].append(fairlearn.demographic_parity_difference(**of))
-        plain["equalised_odds"].append(fairlearn.equalized_odds_difference(**of))
-        right = called[rows] == y[rows]
-        plain["accuracy_disparity"].append(abs(right[g[rows] == 0].mean() - right[g[rows] == 1].mean()))
+        again = group_metrics(y[rows], called[rows] * 1.0, g[rows], probabilities=False)
+        for name, values in disparities(again).items():
+            plain[name].append(float(values[0]))
     for name, draws in drawn.items():
         assert_allclose(draws.mean(), np.mean(plain[name]), atol=0.012)
         assert_allclose(draws.std(), np.std(plain[name]), rtol=0.25)
@@ -142,12 +145,126 @@ def test_a_group_with_too_few_rows_is_named_and_not_the_worst() -> None:
     assert_allclose(disparities(found)["accuracy_disparity"], 0.1)
 
 
-def test_a_rate_without_rows_is_undefined_and_does_not_count() -> None:
-    labels = np.r_[np.zeros(30), np.tile([0, 1], 15), np.tile([0, 1], 15)].astype(int)
-    scores = np.r_[np.zeros(30), np.tile([0.1, 0.9], 15), np.full(30, 0.9)]
-    found = group_metrics(labels, scores, np.repeat([0, 1, 2], 30))
-    assert np.isnan(found.by_group["true_positive_rate"][0, 0])
+def test_a_rate_without_enough_rows_of_its_label_does_not_count() -> None:
+    """One positive of a group of thirty, missed: its true positive rate of 0 says nothing."""
+    labels = np.r_[np.zeros(29), 1, np.tile([0, 1], 30), np.tile([0, 1], 30)].astype(int)
+    scores = np.r_[np.zeros(30), np.tile([0.1, 0.9], 30), np.full(60, 0.9)]
+    found = group_metrics(labels, scores, np.repeat([0, 1, 2], [30, 60, 60]))
+    assert found.by_group["true_positive_rate"][0, 0] == 0
+    assert found.positives.tolist() == [1, 30, 30]
+    assert compared(found, "true_positive_rate").tolist() == [[False, True, True]]
+    assert_allclose(disparities(found)["equal_opportunity"], 0.0)
     assert_allclose(disparities(found)["equalised_odds"], 1.0)
+    assert_allclose(disparity_bounds(found, "equal_opportunity").low, 0.0)
+
+
+def test_what_no_two_groups_have_rows_of_is_undefined_and_never_replaced() -> None:
+    labels = np.r_[np.zeros(30), np.tile([0, 1], 30)].astype(int)
+    found = group_metrics(labels, np.full(90, 0.9), np.repeat([0, 1], [30, 60]))
+    assert np.isnan(found.by_group["true_positive_rate"][0, 0])
+    assert found.by_group["false_positive_rate"].tolist() == [[1.0, 1.0]]
+    assert np.isnan(disparities(found)["equalised_odds"][0])
+    bounds = disparity_bounds(found, "equalised_odds")
+    assert np.isnan([bounds.value, bounds.low, bounds.high]).all()
+
+
+def test_every_rate_is_that_of_scikit_learn_with_weights_and_without() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels, scores, codes = sample(700, 3, 3)
+    drawn = np.random.default_rng(2).uniform(0.2, 5, len(labels))
+    for weights in (None, drawn):
+        ours = group_metrics(labels, scores, codes, weights=weights)
+        for place, score in enumerate(scores):
+            for group in range(3):
+                rows = codes == group
+                truth, called = labels[rows], (score[rows] >= 0.5).astype(int)
+                named = {"sample_weight": None if weights is None else weights[rows]}
+                (tn, fp), (fn, tp) = metrics.confusion_matrix(truth, called, **named)
+                expected = {
+                    "accuracy": metrics.accuracy_score(truth, called, **named),
+                    "selection_rate": (tp + fp) / (tn + fp + fn + tp),
+                    "true_positive_rate": metrics.recall_score(truth, called, **named),
+                    "false_positive_rate": fp / (fp + tn),
+                    "false_negative_rate": fn / (fn + tp),
+                    "precision": metrics.precision_score(truth, called, **named),
+                    "false_discovery_rate": fp / (fp + tp),
+                    "false_omission_rate": fn / (fn + tn),
+                    "balanced_accuracy": metrics.balanced_accuracy_score(truth, called, **named),
+                }
+                for name, value in expected.items():
+                    assert_allclose(ours.by_group[name][place, group], value, atol=1e-12, err_msg=name)
+
+
+def test_weights_of_one_row_twice_count_as_much_as_the_row_written_twice() -> None:
+    labels, scores, codes = sample(300, 1, 2)
+    twice = np.r_[np.arange(300), np.arange(150)]
+    weights = np.where(np.arange(300) < 150, 2.0, 1.0)
+    once = group_metrics(labels, scores, codes, weights=weights)
+    written = group_metrics(labels[twice], scores[:, twice], codes[twice])
+    for name in written.rates:
+        assert_allclose(once.by_group[name], written.by_group[name], atol=1e-12)
+    # Unequal weights are worth fewer rows than there are, equal ones are worth them all.
+    assert (once.rates["accuracy"].effective < once.rates["accuracy"].rows).all()
+    equal = group_metrics(labels, scores, codes, weights=np.full(300, 7.0))
+    assert_allclose(equal.rates["precision"].effective, equal.rates["precision"].rows)
+
+
+def test_ratios_are_those_of_fairlearn() -> None:
+    fairlearn = pytest.importorskip("fairlearn.metrics")
+    labels, scores, codes = sample(1200, 3, 4)
+    ours = group_metrics(labels, scores, codes)
+    for place, score in enumerate(scores):
+        named = {"y_true": labels, "y_pred": (score >= 0.5).astype(int), "sensitive_features": codes}
+        found = ratio_bounds(ours, "demographic_parity")
+        assert_allclose(found.value[place], fairlearn.demographic_parity_ratio(**named))
+        assert found.low[place] < found.value[place] < found.high[place] <= 1
+        odds = ratio_bounds(ours, "equalised_odds").value[place]
+        assert_allclose(odds, fairlearn.equalized_odds_ratio(**named))
+
+
+def test_more_groups_than_sixteen_bits_hold() -> None:
+    groups = 40_000
+    codes = np.repeat(np.arange(groups), 2)
+    labels = np.tile([0, 1], groups)
+    right = np.arange(groups) % 2 == 0
+    scores = np.where(np.repeat(right, 2), labels, 1 - labels).astype(float)
+    found = group_metrics(labels, scores, codes, least=1, probabilities=False)
+    assert_allclose(found.by_group["accuracy"][0], right)
+
+
+CASES = [
+    pytest.param([0.8] * 6, [60] * 6, id="six alike"),
+    pytest.param([0.8] * 6, [20, 40, 80, 160, 320, 1000], id="six alike, unequal sizes"),
+    pytest.param([0.02] * 2, [20, 1000], id="two rare alike"),
+    pytest.param([0.6, 0.8], [40, 150], id="two apart"),
+    pytest.param([0.7, 0.75, 0.8, 0.8, 0.85, 0.9], [100] * 6, id="six apart"),
+    pytest.param(np.linspace(0.5, 0.9, 20), [50] * 20, id="twenty apart"),
+]
+
+
+@pytest.mark.parametrize(("shares", "sizes"), CASES)
+def test_bounds_of_differences_and_ratios_cover_what_is_true(shares: list[float], sizes: list[int]) -> None:
+    """400 tables with known shares: at least 95 of 100 intervals hold the true difference and ratio, 0 and 1 too."""
+    generator = np.random.default_rng(0)
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    called = generator.random((400, len(codes))) < np.asarray(shares)[codes]
+    labels = np.tile([0, 1], len(codes))[: len(codes)]
+    metrics = group_metrics(labels, called.astype(float), codes, probabilities=False)
+    apart, ratio = disparity_bounds(metrics, "demographic_parity"), ratio_bounds(metrics, "demographic_parity")
+    truth = max(shares) - min(shares)
+    assert np.mean((apart.low <= truth) & (truth <= apart.high)) >= 0.95
+    known = np.isfinite(ratio.value)
+    truth = min(shares) / max(shares)
+    assert np.mean(((ratio.low <= truth) & (truth <= ratio.high))[known]) >= 0.95
+    assert ((apart.low <= apart.value) & (apart.value <= apart.high) & (apart.low < apart.high)).all()
+
+
+def test_bounds_close_in_on_a_difference_as_rows_grow() -> None:
+    for rows, width in ((200, 0.30), (20_000, 0.03)):
+        codes, called = np.repeat([0, 1], rows), np.r_[np.arange(rows) % 2 == 0, np.arange(rows) % 10 < 8]
+        found = disparity_bounds(group_metrics(called * 1, called * 1.0, codes), "demographic_parity")
+        assert_allclose(found.value, 0.3)
+        assert found.low[0] > 0.3 - width and found.high[0] < 0.3 + width
 
 
 def test_without_a_large_group_there_is_no_worst_group() -> None:
@@ -166,12 +283,17 @@ def test_the_interval_holds_the_worst_group_at_least_as_often_as_it_says() -> No
     assert np.mean((found.low <= 0.80) & (found.high >= 0.80)) >= 0.95
     exact = clopper_pearson(48, 60, level=1 - 0.05 / 4)
     single = group_metrics(np.ones(240, int), np.tile(np.r_[np.zeros(12), np.ones(48)], 4), codes)
-    assert_allclose([worst_group(single).low[0], worst_group(single).high[0]], [exact.low, exact.high])
+    # The lower bound needs no correction: it fails only if that of the truly worst group does.
+    assert_allclose(
+        [worst_group(single).low[0], worst_group(single).high[0]], [clopper_pearson(48, 60).low, exact.high]
+    )
+    perfect = worst_group(group_metrics(np.tile([0, 1], 120), np.tile([0.0, 1.0], 120), codes))
+    assert perfect.low[0] < perfect.value[0] == perfect.high[0] == 1
 
 
 def test_decisions_have_rates_but_no_losses() -> None:
     found = group_metrics([0, 1] * 30, [0.0, 1.0] * 30, [0] * 60, probabilities=False)
-    assert set(found.by_group) == {"accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"}
+    assert set(found.by_group) == {*RATES, "balanced_accuracy"}
 
 
 @pytest.mark.parametrize(
@@ -213,3 +335,30 @@ def test_the_tail_mean_counts_part_of_a_row() -> None:
     assert_allclose(tail_mean([1.0, 2.0, 3.0], 0.5), (3 + 0.5 * 2) / 1.5)
     assert_allclose(tail_mean([1.0, 2.0, 3.0], 1.0), 2.0)
     assert_allclose(tail_mean([1.0, 2.0, 30.0, 4.0], 1.0, 0.25), 7 / 3)
+
+
+def test_the_area_of_each_group_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels, scores, codes = sample(600, 1, 3)
+    rounded = scores[0].round(1)
+    drawn = np.random.default_rng(4).uniform(0.5, 3, 600)
+    for weights in (None, drawn):
+        found = group_auc(labels, rounded, codes, weights=weights)
+        for place, rows in enumerate([codes == 0, codes == 1, codes == 2, codes >= 0]):
+            named = {"sample_weight": None if weights is None else weights[rows]}
+            assert_allclose(found.value[place], metrics.roc_auc_score(labels[rows], rounded[rows], **named))
+    assert np.isnan(group_auc([1, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]).value[0])
+
+
+@pytest.mark.parametrize(("apart", "positives", "negatives"), [(0.0, 20, 20), (1.0, 10, 60), (2.5, 15, 15)])
+def test_the_interval_of_an_area_covers_it(apart: float, positives: int, negatives: int) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.r_[np.ones(positives), np.zeros(negatives)].astype(int)
+    truth = float(ndtr(apart / 2**0.5))
+    inside = []
+    for _ in range(500):
+        found = group_auc(labels, generator.normal(size=len(labels)) + apart * labels, np.zeros(len(labels), int))
+        inside.append(found.low[0] <= truth <= found.high[0])
+    assert np.mean(inside) >= 0.935
+    perfect = group_auc(labels, labels, np.zeros(len(labels), int))
+    assert perfect.low[0] < perfect.value[0] == perfect.high[0] == 1

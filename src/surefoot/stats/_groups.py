@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surefoot.stats._intervals import clopper_pearson_bounds
-
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
@@ -23,39 +21,59 @@ _CLIP = 1e-7
 _BLOCK_SCORES = 131_072
 
 LOSSES = ("cross_entropy", "loss_variance", "cvar", "cvar_doro", "calibration_error")
-RATES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate")
+RATES = (
+    "accuracy",
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "false_negative_rate",
+    "precision",
+    "false_discovery_rate",
+    "false_omission_rate",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """One of `RATES` of C classifiers in G groups and, last, over all rows: arrays (C, G + 1).
+
+    `value` is NaN where there is nothing to count; `rows` says on how many rows a value stands (a true positive rate:
+    the positives), `effective` how many of equal weight those are worth, (sum of weights)^2 / sum of squares.
+    """
+
+    value: Floats
+    rows: Floats
+    effective: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupMetrics:
     """The metrics of C classifiers, by group and overall.
 
-    `by_group[name]` is (C, G) and `overall[name]` is (C,); names are `RATES` and, for probabilities, `LOSSES`. NaN:
-    undefined (no rows, or no positives for a true positive rate). `n` (G,) counts rows. `kept` (G,) says which groups
-    have at least `least` rows: worst-group metrics and disparities are over these; `small` names the others.
+    `by_group[name]` is (C, G) and `overall[name]` is (C,); names are `RATES`, `balanced_accuracy` and, for
+    probabilities, `LOSSES`. NaN: undefined (no rows, or no positives for a true positive rate). `n` (G,) counts rows,
+    `positives` (G,) those whose label is yes. `kept` (G,) says which groups have at least `least` rows: worst-group
+    metrics and disparities are over these, and of a rate over those with as many rows of its own (see `Rate`); `small`
+    names the others.
     """
 
     groups: tuple[str, ...]
     n: NDArray[np.int64]
-    kept: NDArray[np.bool_]
+    positives: NDArray[np.int64]
+    least: int
+    rates: Mapping[str, Rate]
     by_group: Mapping[str, Floats]
     overall: Mapping[str, Floats]
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which groups have enough rows."""
+        return self.n >= self.least
 
     @property
     def small(self) -> tuple[str, ...]:
         """The groups that have too few rows to say anything, by name."""
         return tuple(name for name, kept in zip(self.groups, self.kept, strict=True) if not kept)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorstGroup:
-    """The lowest accuracy over the kept groups: (C,) values, their bounds, and the index of the group."""
-
-    value: Floats
-    low: Floats
-    high: Floats
-    group: Codes
-    n: NDArray[np.int64]
 
 
 def group_metrics(
@@ -67,94 +85,74 @@ def group_metrics(
     threshold: float = 0.5,
     probabilities: bool = True,
     least: int = LEAST_ROWS,
+    weights: ArrayLike | None = None,
 ) -> GroupMetrics:
     """Metrics of one classifier, scores (n,), or of C at once, scores (C, n).
 
     `labels` (n,) are 0 or 1; `codes` (n,) are group numbers 0 to G - 1; a row is called positive when its score is at
     least `threshold`. With `probabilities` False the scores are decisions and the losses are left out. The losses use
     the binary cross-entropy of a row: its mean, its variance, CVaR at share 0.2, CVaR-DORO at 0.2 with 0.005 outliers
-    (Zhai et al. 2021, arXiv 2106.06142), and the expected calibration error in ten equal bins. Raises ValueError when
-    the shapes differ, labels are not 0 or 1, or nothing is there.
+    (Zhai et al. 2021, arXiv 2106.06142), and the expected calibration error in ten equal bins. `weights` (n,) above 0
+    weigh the rates; losses are not weighted and are left out with them. Raises ValueError when the shapes differ,
+    labels are not 0 or 1, a weight is not above 0, or nothing is there.
     """
     truth, values, group = _checked(labels, scores, codes)
     count = int(group.max()) + 1 if groups is None else len(groups)
     if group.max() >= count or group.min() < 0:
         raise ValueError(f"group codes must be from 0 to {count - 1}")
     cell = 2 * group + truth
-    order = np.argsort(cell.astype(np.uint8 if count < 128 else np.uint16), kind="stable")
-    rows = np.bincount(cell, minlength=2 * count).astype(np.int64).reshape(count, 2)
-    known = _Known(truth=truth[order], group=group[order], rows=rows, threshold=threshold, losses=probabilities)
+    # A small type sorts by radix, and must hold the number of the last cell.
+    order = np.argsort(cell.astype(np.min_scalar_type(2 * count - 1)), kind="stable")
+    shared = _Shared.of(truth[order], group[order], count, None if weights is None else _weights(weights, truth)[order])
+    losses = probabilities and weights is None
     # A few classifiers at a time: what is computed of them stays in the processor's cache, and memory is bounded.
     step = max(1, _BLOCK_SCORES // len(truth))
-    blocks = [_block(known, values[begin : begin + step], order) for begin in range(0, len(values), step)]
-    table = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    names = tuple(groups) if groups is not None else tuple(map(str, range(count)))
-    n = rows.sum(1)
-    by_group = {name: found[:, :count] for name, found in table.items()}
-    overall = {name: found[:, count] for name, found in table.items()}
-    return GroupMetrics(groups=names, n=n, kept=n >= least, by_group=by_group, overall=overall)
+    starts = range(0, len(values), step)
+    blocks = [_block(shared, values[begin : begin + step], order, threshold, losses) for begin in starts]
+    rates = _rates(shared, np.concatenate([block.pop("called") for block in blocks], axis=1))
+    table = {name: rate.value for name, rate in rates.items()}
+    table["balanced_accuracy"] = (table["true_positive_rate"] + 1 - table["false_positive_rate"]) / 2
+    table |= {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return GroupMetrics(
+        groups=tuple(groups) if groups is not None else tuple(map(str, range(count))),
+        n=shared.rows[0, :-1].sum(1).astype(np.int64),
+        positives=shared.rows[0, :-1, 1].astype(np.int64),
+        least=least,
+        rates=rates,
+        by_group={name: found[:, :count] for name, found in table.items()},
+        overall={name: found[:, count] for name, found in table.items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
-    """What all classifiers share: labels and groups of the sorted rows, and `rows` (G, 2) by group and label."""
+class _Shared:
+    """What all classifiers share: labels and groups of the sorted rows, and what is summed over rows.
+
+    `weights` (M, n) are 1, or 1 and the weights and their squares; `rows` (M, G + 1, 2) their sums by group and label.
+    """
 
     truth: Codes
     group: Codes
-    rows: NDArray[np.int64]
-    threshold: float
-    losses: bool
+    weights: Floats
+    rows: Floats
+
+    @staticmethod
+    def of(truth: Codes, group: Codes, count: int, weights: Floats | None) -> _Shared:
+        one = np.ones(len(truth))
+        summed = np.stack([one] if weights is None else [one, weights, weights**2])
+        sums = [np.bincount(2 * group + truth, each, 2 * count).astype(float).reshape(-1, 2) for each in summed]
+        rows = np.stack([np.concatenate([each, each.sum(0, keepdims=True)]) for each in sums])
+        return _Shared(truth=truth, group=group, weights=summed, rows=rows)
 
 
-def _block(known: _Known, scores: NDArray[Any], order: Codes) -> dict[str, Floats]:
-    """Every metric of some classifiers as (C, G + 1), overall last."""
+def _block(shared: _Shared, scores: NDArray[Any], order: Codes, threshold: float, losses: bool) -> dict[str, Floats]:
+    """Of some classifiers: rows called positive, (M, C, G + 1, 2) by label, and each loss (C, G + 1), overall last."""
     values = np.take(scores, order, axis=1).astype(np.float64, copy=False)
     if np.isnan(values).any():
         raise ValueError("scores must be numbers; some are NaN")
-    positive = _positives(values >= known.threshold, known.rows.ravel())
-    found = _rates(
-        np.concatenate([positive, positive.sum(1, keepdims=True)], axis=1),
-        np.concatenate([known.rows, known.rows.sum(0)[None]]),
-    )
-    return found | (_losses(known.truth, values, known.group, known.rows.sum(1)) if known.losses else {})
-
-
-def worst_group(metrics: GroupMetrics, *, level: float = 0.95) -> WorstGroup:
-    """The worst-group accuracy with an interval that holds whichever group is the worst.
-
-    The bounds are the lowest of the groups' exact bounds, each at level 1 - (1 - level) / G (Bonferroni). NaN when no
-    group is large enough.
-    """
-    kept = np.flatnonzero(metrics.kept)
-    accuracy = metrics.by_group["accuracy"][:, kept]
-    if not len(kept):
-        nothing = np.full(len(accuracy), np.nan)
-        none = np.full(len(accuracy), -1)
-        return WorstGroup(value=nothing, low=nothing, high=nothing, group=none, n=np.zeros(len(accuracy), np.int64))
-    n = metrics.n[kept]
-    low, high = clopper_pearson_bounds(np.rint(accuracy * n), n, level=1 - (1 - level) / len(kept))
-    at = accuracy.argmin(axis=1)
-    return WorstGroup(value=accuracy.min(axis=1), low=low.min(axis=1), high=high.min(axis=1), group=kept[at], n=n[at])
-
-
-def disparities(metrics: GroupMetrics) -> dict[str, Floats]:
-    """Largest minus smallest over the kept groups, each (C,): of accuracy, and the fairness differences.
-
-    `demographic_parity` is of selection rates; `equalised_odds` the larger of the differences of true and of false
-    positive rates. Groups in which a rate is undefined do not count for it; NaN when fewer than two are left.
-    """
-    spread = {name: _spread(metrics.by_group[name][:, metrics.kept]) for name in RATES}
-    return {
-        "accuracy_disparity": spread["accuracy"],
-        "demographic_parity": spread["selection_rate"],
-        "equalised_odds": np.fmax(spread["true_positive_rate"], spread["false_positive_rate"]),
-    }
-
-
-def worst_loss(metrics: GroupMetrics, name: str) -> Floats:
-    """The highest value over the kept groups of one of `LOSSES`: (C,), NaN when no group is large enough."""
-    values = metrics.by_group[name][:, metrics.kept]
-    return values.max(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+    found = {"called": _called(shared, values >= threshold)}
+    n = shared.rows[0, :-1].sum(1).astype(np.int64)
+    return found | (_losses(shared.truth, values, shared.group, n) if losses else {})
 
 
 def tail_mean(losses: ArrayLike, share: float, outliers: float = 0.0) -> Floats:
@@ -195,25 +193,58 @@ def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Co
     return truth.astype(np.intp), values, group.astype(np.intp)
 
 
-def _positives(called: NDArray[np.bool_], sizes: NDArray[np.int64]) -> Floats:
-    """Rows called positive by (group, label): (C, G, 2), from rows sorted in that order."""
+def _weights(weights: ArrayLike, truth: Codes) -> Floats:
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != truth.shape or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"weights must be {len(truth)} numbers above 0")
+    return values
+
+
+def _called(shared: _Shared, called: NDArray[np.bool_]) -> Floats:
+    """Rows called positive by (group, label), counted and weighted: (M, C, G + 1, 2), all groups last."""
+    sizes = shared.rows[0, :-1].ravel()
     filled = np.flatnonzero(sizes)
-    starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]])
-    found = np.zeros((len(called), len(sizes)))
-    found[:, filled] = np.add.reduceat(called, starts, axis=1, dtype=np.int32)
-    return found.reshape(len(called), -1, 2)
+    starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]]).astype(np.intp)
+    found = np.zeros((len(shared.weights), len(called), len(sizes)))
+    for place, weights in enumerate(shared.weights):
+        summed = called * weights if place else called
+        kind = np.float64 if place else np.int32
+        found[place][:, filled] = np.add.reduceat(summed, starts, axis=1, dtype=kind)
+    split = found.reshape(*found.shape[:2], -1, 2)
+    return np.concatenate([split, split.sum(2, keepdims=True)], axis=2)
 
 
-def _rates(positive: Floats, rows: NDArray[np.int64]) -> dict[str, Floats]:
-    """`positive` (C, G, 2) and `rows` (G, 2), both by label."""
-    negative_rows, positive_rows, n = rows[:, 0], rows[:, 1], rows.sum(1)
+def _rates(shared: _Shared, called: Floats) -> dict[str, Rate]:
+    """Each of `RATES` from the rows called positive, (M, C, G + 1, 2)."""
+    counted = [_fractions(each, rows) for each, rows in zip(called, shared.rows, strict=True)]
+    weighted, squared = counted[1:] or (counted[0], counted[0])
+    found = {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "accuracy": (positive[..., 1] + negative_rows - positive[..., 0]) / n,
-            "selection_rate": positive.sum(-1) / n,
-            "true_positive_rate": positive[..., 1] / positive_rows,
-            "false_positive_rate": positive[..., 0] / negative_rows,
-        }
+        for name, (_, behind) in counted[0].items():
+            hits, out_of = weighted[name]
+            # Sums of weights in another order can leave a share a rounding error outside.
+            value = np.where(behind > 0, np.clip(hits / out_of, 0, 1), np.nan)
+            effective = np.where(behind > 0, out_of**2 / squared[name][1], 0.0)
+            rows, effective = (np.broadcast_to(each, value.shape) for each in (behind, effective))
+            found[name] = Rate(value=value, rows=rows, effective=effective)
+    return found
+
+
+def _fractions(called: Floats, rows: Floats) -> dict[str, tuple[Floats, Floats]]:
+    """What a rate counts, and out of what, from `called` (C, G + 1, 2) and `rows` (G + 1, 2), both by label."""
+    negative, positive = rows[:, 0], rows[:, 1]
+    wrong, right = called[..., 0], called[..., 1]
+    n, said = rows.sum(-1), called.sum(-1)
+    return {
+        "accuracy": (right + negative - wrong, n),
+        "selection_rate": (said, n),
+        "true_positive_rate": (right, positive),
+        "false_positive_rate": (wrong, negative),
+        "false_negative_rate": (positive - right, positive),
+        "precision": (right, said),
+        "false_discovery_rate": (wrong, said),
+        "false_omission_rate": (positive - right, n - said),
+    }
 
 
 def _losses(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64]) -> dict[str, Floats]:
@@ -258,15 +289,6 @@ def _calibration(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64
     return np.concatenate([by_group, np.abs(gaps.sum(1)).sum(-1, keepdims=True) / len(truth)], axis=1)
 
 
-def _spread(rate: Floats) -> Floats:
-    if rate.shape[1] < 2:
-        return np.full(len(rate), np.nan)
-    known = np.isfinite(rate)
-    low = np.where(known, rate, np.inf).min(axis=1)
-    high = np.where(known, rate, -np.inf).max(axis=1)
-    return np.where(known.sum(axis=1) >= 2, high - low, np.nan)
-
-
 def resample_accuracies(
     correct: ArrayLike, codes: ArrayLike, groups: int, *, replicates: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats]:
@@ -291,12 +313,20 @@ def resample_accuracies(
 
 
 def resample_disparities(
-    correct: ArrayLike, labels: ArrayLike, codes: ArrayLike, kept: ArrayLike, *, replicates: int = 1000, seed: int = 0
+    correct: ArrayLike,
+    labels: ArrayLike,
+    codes: ArrayLike,
+    kept: ArrayLike,
+    *,
+    least: int = LEAST_ROWS,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Floats]:
     """Bootstrap draws (replicates, C) of each of `disparities` over the groups that are `kept` (G,), at least two.
 
-    Accuracies are resampled within groups, the rates within groups and labels. A difference of extremes is drawn too
-    large on average, the more so the noisier the groups are.
+    Accuracies are resampled within groups, the rates within groups and labels; a rate is of groups with `least` rows of
+    its label. A difference of extremes is drawn too large on average, the more so the noisier the groups are: use the
+    spread of the draws, and `disparity_bounds` for an interval.
     """
     right, group = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
     large = np.asarray(kept, dtype=bool)
@@ -307,16 +337,22 @@ def resample_disparities(
     _, drawn = resample_accuracies(right, cell, 2 * len(large), **named)
     positive, negative = drawn[:, :, 1::2][:, :, large], 1 - drawn[:, :, 0::2][:, :, large]
     called = np.nan_to_num(positive) * rows[:, 1] + np.nan_to_num(negative) * rows[:, 0]
+    # A rate of a group with few rows of its label does not count, as in `disparities`.
+    right_yes, wrong_no = (
+        _range(np.where(rows[:, label] >= least, drawn, np.nan)) for label, drawn in ((1, positive), (0, negative))
+    )
     return {
         "accuracy_disparity": _range(accuracy[:, :, large]),
         "demographic_parity": _range(called / rows.sum(1)),
-        "equalised_odds": np.fmax(_range(positive), _range(negative)),
+        "equal_opportunity": right_yes,
+        "equalised_odds": np.maximum(right_yes, wrong_no),
     }
 
 
 def _range(values: Floats) -> Floats:
-    """Highest minus lowest known value along the last axis."""
-    return np.fmax.reduce(values, axis=-1) - np.fmin.reduce(values, axis=-1)
+    """Highest minus lowest known value along the last axis; NaN when fewer than two are known."""
+    apart = np.fmax.reduce(values, axis=-1) - np.fmin.reduce(values, axis=-1)
+    return np.where(np.isfinite(values).sum(axis=-1) >= 2, apart, np.nan)
 
 
 def resample_calibration(labels: ArrayLike, scores: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Floats:
