@@ -148,6 +148,10 @@ def test_workers_end_when_only_their_runner_is_killed(store: Store, log: Path, r
     eventually(lambda: begun(log)["wait"] == 2)
     os.kill(one.process.pid, signal.SIGKILL)
     eventually(lambda: not one.members())
+    # The dead runner's list of Steps is removed by the next run, or by `clean`.
+    assert {path.parent.name for path in store.leftovers()} == {".runs"}
+    assert not any(holder_is_alive(path) for path in store.leftovers())
+    assert runner(store.root, "slow", log, 2).wait()[0] == 0
     assert store.leftovers() == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from core_helpers import ended
-from core_steps import Curious, Filling, Fragile, Needy, Number, Slow, Total, Trained, Wave
+from core_steps import Beholder, Curious, Filling, Fragile, Located, Needy, Number, Slow, Total, Trained, Wave
 
 from surefoot.core import Event, Step, Store, SurefootError, run
 from surefoot.core import _run as running
@@ -74,6 +74,39 @@ def test_a_step_waits_for_a_missing_one_behind_a_kept_one(store: Store, make: Ma
     assert [event.kind for event in events] == ["kept", "made", "made"]
 
 
+def test_a_step_waits_for_a_missing_one_behind_many_kept_ones(store: Store, make: Make) -> None:
+    chain: list[Step] = [Fragile(way="raise", cure=str(store.root))]
+    store.root.mkdir()
+    for name in range(1500):  # more than Python's stack
+        chain.append(Slow(name=name, seconds=0.0, after=chain[-1]))
+    for step in chain[1:]:
+        store.path(step).mkdir(parents=True)
+        (store.path(step) / "step.json").write_text("{}")
+    top = Slow(name=-1, seconds=0.0, after=chain[-1])
+    events = [event for event in make(top) if event.kind != "kept"]
+    assert [(event.kind, event.step.key) for event in events] == [("made", chain[0].key), ("made", top.key)]
+    bad, last = Fragile(way="raise"), Slow(name=-1, seconds=0.0, after=Total(parts=(Fragile(way="raise"),)))
+    assert last.after
+    store.path(last.after).mkdir(parents=True)
+    (store.path(last.after) / "step.json").write_text("{}")
+    assert [(event.kind, event.step.key) for event in make(last) if event.kind != "kept"] == [
+        ("failed", bad.key),
+        ("blocked", last.key),
+    ]
+
+
+def test_where_a_file_lies_now_reaches_the_users_of_a_step_that_was_made_when_it_lay_elsewhere(
+    store: Store, make: Make
+) -> None:
+    make(Located(digest="abc", path="/here"))
+    user = Total(parts=(Located(digest="abc", path="/there"),))
+    assert [event.kind for event in make(user)] == ["kept", "made"]
+    seen = Beholder(of=Located(digest="abc", path="/there"))
+    make(seen)
+    assert (store.path(seen) / "path.txt").read_text() == "/there"
+    assert Located(digest="abc", path="/elsewhere").key in store.made()
+
+
 def test_asking_for_nothing_does_nothing(store: Store, make: Make) -> None:
     assert make() == []
     assert not store.root.exists()
@@ -109,7 +142,7 @@ def test_a_failing_step_keeps_its_trace_and_blocks_only_its_users(store: Store, 
     record = json.loads(store.failures()[bad.key].read_text())
     assert record["error"] == "ValueError: the kettle boiled over"
     assert 'raise ValueError("the kettle boiled over")' in record["trace"]
-    assert record["spec"]["root"] == bad.key
+    assert (record["step"]["kind"], record["step"]["fields"]["way"]) == (bad.kind, "raise")
     assert record["provenance"]["wall_seconds"] >= 0
 
 
@@ -232,7 +265,7 @@ def test_a_disk_that_fills_up_anywhere_leaves_no_half_artifact(small_disk: Path)
     store.root.mkdir()
     filler = small_disk / "filler"
     outcomes = set()
-    for free in range(0, 40_960, 4096):
+    for free in range(0, 81_920, 4096):
         filler.write_bytes(b"\1" * (shutil.disk_usage(small_disk).free - free))
         with ThreadPoolExecutor(1) as pool:
             try:

@@ -348,10 +348,18 @@ def test_a_kind_that_leads_nowhere_is_refused(kind: str, message: str) -> None:
         from_spec(spec)
 
 
-def test_inputs_must_come_before_their_users() -> None:
-    spec = spec_of(Total(parts=(Number(value=1),)))
+def test_a_spec_may_list_its_steps_in_any_order() -> None:
+    step = Total(parts=(Number(value=1), Slow(name=1, after=Number(value=1))))
+    spec = spec_of(step)
     spec["steps"] = dict(reversed(spec["steps"].items()))
-    with pytest.raises(SurefootError, match="cannot be read back"):
+    assert from_spec(spec) == step
+
+
+@pytest.mark.parametrize("inner", ["gone", Total(parts=(Number(value=1),)).key])
+def test_a_step_that_leads_nowhere_or_in_a_circle_is_refused(inner: str) -> None:
+    spec = spec_of(Total(parts=(Number(value=1),)))
+    spec["steps"][spec["root"]]["fields"]["parts"] = [{"step": inner}]
+    with pytest.raises(SurefootError, match=r"cannot be read back: KeyError"):
         from_spec(spec)
 
 

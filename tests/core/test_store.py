@@ -88,7 +88,9 @@ def test_a_copy_that_was_cut_short_is_made_again(store: Store, make: Make) -> No
 def test_nothing_is_left_beside_what_was_made(store: Store, make: Make) -> None:
     make(Total(parts=(Number(value=1), Number(value=2))))
     assert store.leftovers() == []
-    assert sorted(path.name for path in store.root.iterdir()) == ["core_steps.Number", "core_steps.Total"]
+    kinds = [".runs", "core_steps.Number", "core_steps.Total"]
+    assert sorted(path.name for path in store.root.iterdir()) == kinds
+    assert [path.name for path in (store.root / ".runs").iterdir()] == [".guard"]
 
 
 def test_an_artifact_is_found_by_the_beginning_of_its_key(store: Store, make: Make) -> None:

@@ -117,8 +117,8 @@ def _stale_reason(artifact: Artifact) -> str:
     described = artifact.spec["steps"][artifact.key]
     try:
         cls = find_kind(described["kind"])
-    except Exception as error:  # whatever the import of a user's file raises
-        return str(error) if isinstance(error, SurefootError) else f"its module fails: {error!r}"
+    except SurefootError as error:
+        return str(error)
     if cls.version != described["version"]:
         return f"made at version {described['version']}, the code is version {cls.version}"
     try:

@@ -7,17 +7,19 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._files import make_directory, store_is_writable
-from surefoot.core._lease import EXPIRY_SECONDS, holder_state
-from surefoot.core._step import Step, inputs_of, to_spec, walk
-from surefoot.core._store import Store
-from surefoot.core._worker import Job, Outcome, current_commit, execute
+from surefoot.core._lease import EXPIRY_SECONDS, holder_is_alive, holder_state, lease
+from surefoot.core._step import Step, inputs_of, walk
+from surefoot.core._store import RUNS, Store
+from surefoot.core._worker import Job, Outcome, current_commit, execute, write_specs
 
 TICK_SECONDS = 0.25
 QUEUED_LOOKED_AT = 32
@@ -56,9 +58,24 @@ def run(steps: Iterable[Step], store: Store, pool: Executor, *, retry: bool = Fa
     check_modules(missing)
     yield from (Event(kind="kept", step=step) for step in order if step.key in made)
     if missing:
+        with _described(store, missing) as specs:
+            yield from _Runner(store, pool, order, missing, retry, specs).events()
+
+
+@contextmanager
+def _described(store: Store, steps: Iterable[Step]) -> Iterator[Path]:
+    """The file from which the workers of this run read what the Steps are; what dead runs left is removed."""
+    place = store.root / RUNS
+    with ExitStack() as stack:
         with store_is_writable(store.root):
-            make_directory(store.root)
-        yield from _Runner(store, pool, order, missing, retry).events()
+            make_directory(place)
+            for left in [path for path in place.iterdir() if path.name != ".guard" and not holder_is_alive(path)]:
+                left.unlink(missing_ok=True)
+            specs = place / f"{uuid4().hex[:12]}.specs"
+            stack.enter_context(lease(specs.with_suffix(".lease")))
+            stack.callback(specs.unlink, missing_ok=True)
+            write_specs(specs, walk(steps))
+        yield specs
 
 
 def check_modules(steps: Iterable[Step]) -> None:
@@ -83,12 +100,14 @@ class _Runner:
     order: list[Step]
     missing: list[Step]
     retry: bool
+    specs: Path
     answers: "queue.SimpleQueue[tuple[Step, Future[Outcome]]]" = field(default_factory=queue.SimpleQueue)
     waiting_for: dict[str, int] = field(default_factory=dict)
     users: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list))
     submitted: dict[str, Step] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     elsewhere: dict[str, _Watched] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     known: dict[str, int] = field(default_factory=dict)
     died: Counter[str] = field(default_factory=Counter)
@@ -111,15 +130,15 @@ class _Runner:
             yield from self._look_around()
 
     def _count_inputs(self) -> None:
-        """Each missing Step waits for the missing ones that it holds, also for those behind kept ones."""
-        missing = {step.key for step in self.missing}
-        behind: dict[str, set[str]] = {}
+        """Each missing Step waits for what it holds, and so does a kept one while something behind it is missing."""
+        waiting = {step.key for step in self.missing}
+        self.kept = {step.key for step in self.order} - waiting
         for step in self.order:
-            held = {inner.key for inner in inputs_of(step)}
-            behind[step.key] = set().union(*({key} if key in missing else behind[key] for key in held))
-            if step.key in missing:
-                self.waiting_for[step.key] = len(behind[step.key])
-                for key in behind[step.key]:
+            held = {inner.key for inner in inputs_of(step)} & waiting
+            if held or step.key in waiting:
+                waiting.add(step.key)
+                self.waiting_for[step.key] = len(held)
+                for key in held:
                     self.users[key].append(step)
 
     def _begin(self, step: Step, failure: Path | None) -> Iterator[Event]:
@@ -136,7 +155,8 @@ class _Runner:
 
     def _job(self, step: Step, expired: int | None = None, died: str = "") -> Job:
         return Job(
-            spec=json.dumps(to_spec(step)),
+            key=step.key,
+            specs=str(self.specs.absolute()),
             root=str(self.store.root.absolute()),
             import_paths=tuple(path or str(Path.cwd()) for path in sys.path),
             commit=self.commit,
@@ -209,10 +229,16 @@ class _Runner:
 
     def _release_users(self, step: Step) -> Iterator[Event]:
         self.closed.add(step.key)
-        for user in self.users[step.key]:
-            self.waiting_for[user.key] -= 1
-            if not self.waiting_for[user.key] and user.key not in self.closed:
-                yield from self._begin(user, self._recorded_failure(user))
+        settled = [step]
+        while settled:
+            for user in self.users[settled.pop().key]:
+                self.waiting_for[user.key] -= 1
+                if self.waiting_for[user.key] or user.key in self.closed:
+                    continue
+                if user.key in self.kept:
+                    settled.append(user)
+                else:
+                    yield from self._begin(user, self._recorded_failure(user))
 
     def _fail(self, step: Step, error: str) -> Iterator[Event]:
         self.closed.add(step.key)
@@ -222,7 +248,8 @@ class _Runner:
             user = blocked.pop()
             if user.key not in self.closed:
                 self.closed.add(user.key)
-                yield Event(kind="blocked", step=user, error=f"needs {step.kind} {step.key}, which failed")
+                if user.key not in self.kept:
+                    yield Event(kind="blocked", step=user, error=f"needs {step.kind} {step.key}, which failed")
                 blocked.extend(self.users[user.key])
 
     def _look_around(self) -> Iterator[Event]:

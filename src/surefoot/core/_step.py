@@ -8,6 +8,7 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -153,7 +154,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def to_spec(step: Step) -> Spec:
     """The Step as plain JSON data: every Step below it once, by key."""
-    return {"format": 1, "root": step.key, "steps": {inner.key: _describe(inner) for inner in walk([step])}}
+    return {"format": 1, "root": step.key, "steps": {inner.key: description_of(inner) for inner in walk([step])}}
 
 
 def from_spec(spec: Spec) -> Step:
@@ -161,16 +162,65 @@ def from_spec(spec: Spec) -> Step:
     steps = spec.get("steps") if isinstance(spec, dict) else None
     if not isinstance(steps, dict) or spec.get("format") != 1 or spec.get("root") not in steps:
         raise SurefootError("This is not the spec of a Step: expected 'format' 1, 'root' (a key) and 'steps' (by key).")
-    made: dict[str, Step] = {}
-    for key, description in steps.items():
+    return Rebuilt(steps.__getitem__)[spec["root"]]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Steps by key, rebuilt from their descriptions: each once, and only when it is asked for.
+
+    What cannot be rebuilt is remembered with the reason, so that many users of it cost no more than one.
+    """
+
+    described: Callable[[str], Spec]
+    made: dict[str, Step | SurefootError] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> Step:
+        stack, opened = [key], set[str]()
+        while stack:
+            top = stack[-1]
+            below = [] if top in self.made or top in opened else self._below(top)
+            opened.add(top)
+            stack += below
+            if not below:
+                self.made.setdefault(stack.pop(), self._build(top))
+        return _step_or_error(self.made[key])
+
+    def _below(self, key: str) -> list[str]:
+        """The Steps that one holds and that are not rebuilt yet; none where that cannot be told: building says why."""
+        with suppress(KeyError, TypeError, AttributeError, SurefootError):
+            return [held for held in held_keys(self.described(key)) if held not in self.made]
+        return []
+
+    def _build(self, key: str) -> Step | SurefootError:
         try:
-            made[key] = _build(key, description, made)
+            return self.made[key] if key in self.made else _build(key, self.described(key), self.made)
         except (KeyError, TypeError, AttributeError) as error:
-            raise SurefootError(f"The spec of the Step {key} cannot be read back: {error!r}.") from error
-    return made[spec["root"]]
+            return SurefootError(f"The spec of the Step {key} cannot be read back: {error!r}.")
+        except SurefootError as error:
+            return error
 
 
-def _build(key: str, description: Spec, made: dict[str, Step]) -> Step:
+def held_keys(description: Spec) -> list[str]:
+    """The keys of the Steps that a described Step holds, each once."""
+    return list(dict.fromkeys(_references(description["fields"].values())))
+
+
+def _references(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, dict):
+            yield value["step"]
+        elif isinstance(value, list):
+            yield from _references(value)
+
+
+def _step_or_error(found: Step | SurefootError) -> Step:
+    if isinstance(found, SurefootError):
+        raise SurefootError(str(found))
+    return found
+
+
+def _build(key: str, description: Spec, made: dict[str, Step | SurefootError]) -> Step:
     cls = find_kind(description["kind"])
     if description["version"] != cls.version:
         raise SurefootError(
@@ -208,6 +258,8 @@ def find_kind(kind: str) -> type[Step]:
         if module.startswith(f"{error.name}.") or module == error.name:
             raise SurefootError(f"No module '{module}' for the Step kind '{kind}'.") from error
         raise missing_module(str(error.name)) from error
+    except Exception as error:  # whatever the import of a user's file raises
+        raise SurefootError(f"'{kind}' is not to be had, its module fails: {error!r}") from error
     if not (isinstance(cls, type) and issubclass(cls, Step)):
         raise SurefootError(f"'{kind}' is not a kind of Step: the module '{module}' must export it.")
     return cls
@@ -268,15 +320,16 @@ def _encode(value: Any, *, whole_floats: bool) -> Any:
     return value
 
 
-def _decode(value: Any, made: dict[str, Step]) -> Any:
+def _decode(value: Any, made: dict[str, Step | SurefootError]) -> Any:
     if isinstance(value, dict):
-        return made[value["step"]]
+        return _step_or_error(made[value["step"]])
     if isinstance(value, list):
         return tuple(_decode(item, made) for item in value)
     return value
 
 
-def _describe(step: Step) -> Spec:
+def description_of(step: Step) -> Spec:
+    """The Step as plain JSON data, the Steps in it as their keys."""
     values = {own.name: _encode(getattr(step, own.name), whole_floats=True) for own in keyed_fields(type(step))}
     beside = {"unkeyed": found} if (found := _unkeyed_values(step)) else {}
     return {"kind": step.kind, "version": type(step).version, "fields": values} | beside

@@ -21,6 +21,7 @@ STEP, MEASUREMENTS, PROVENANCE, EXAMPLES = (
     "provenance.json",
     "examples.parquet",
 )
+RUNS = ".runs"  # what the Steps of the runs going on are, in one file a run
 _IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}").fullmatch
 
 
@@ -96,8 +97,8 @@ class Store:
         return Artifact(self.path(step))
 
     def _entries(self) -> Iterator[Path]:
-        for kind in self._kinds():
-            yield from kind.iterdir()
+        for kind in [*self._kinds(), self.root / RUNS]:
+            yield from kind.iterdir() if kind.is_dir() else ()
 
     def _kinds(self) -> list[Path]:
         here = self.root.iterdir() if self.root.is_dir() else ()

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from surefoot.core._files import (
 from surefoot.core._lease import HeldError, Lease, lease
 from surefoot.core._measurement import Measurement, dump_measurements
 from surefoot.core._plan import source_fingerprint
-from surefoot.core._step import Resources, Spec, Step, from_spec
+from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, description_of, to_spec
 from surefoot.core._store import MEASUREMENTS, PROVENANCE, STEP, Inputs, Store
 
 Status = Literal["made", "kept", "held", "failed", "stop"]
@@ -41,11 +41,13 @@ Status = Literal["made", "kept", "held", "failed", "stop"]
 class Job:
     """Everything a worker needs to make one Step, as plain data: it travels through any engine.
 
-    `known_failure` is the stamp of the failure that this try is to better; one recorded since stands. With `died` the
-    Step is not made but recorded as failed: no worker outlived it.
+    `specs` is the file that `write_specs` wrote for the run. `known_failure` is the stamp of the failure that this try
+    is to better; one recorded since stands. With `died` the Step is not made but recorded as failed: no worker outlived
+    it.
     """
 
-    spec: str
+    key: str
+    specs: str
     root: str
     import_paths: tuple[str, ...] = ()
     commit: str = ""
@@ -68,6 +70,23 @@ class StoppedError(SystemExit):
     """This worker was told to end: it passes through `make`, whose work is removed and whose lease is freed."""
 
 
+def write_specs(path: Path, steps: Iterable[Step]) -> None:
+    """Write the Steps of a run into one file, a line each: jobs name a key in it, so that no graph travels twice."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{step.key} {json.dumps(description_of(step))}\n" for step in steps)
+
+
+@lru_cache(maxsize=4)
+def _specs(path: str) -> Rebuilt:
+    """The Steps of a run, each rebuilt when this process first needs it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SurefootError("The run that asked for this Step has ended: run again.") from error
+    lines = {line[:KEY_LENGTH]: line[KEY_LENGTH:] for line in text.split("\n")}
+    return Rebuilt(lambda key: json.loads(lines[key]))
+
+
 def execute(job: Job) -> Outcome:
     """Make one Step and publish it; safe to call twice, from anywhere, at once.
 
@@ -77,8 +96,7 @@ def execute(job: Job) -> Outcome:
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     store = Store(Path(job.root))
     try:
-        spec = json.loads(job.spec)
-        step = from_spec(spec)
+        step = _specs(job.specs)[job.key]
         final = store.path(step)
         with ExitStack() as stack:
             with store_is_writable(store.root):
@@ -87,7 +105,7 @@ def execute(job: Job) -> Outcome:
             if store.has(step):
                 return Outcome(status="kept")
             failed = _failure_since(_beside(final, "failed.json"), job.known_failure)
-            return failed or _make(step, spec, store, held, job)
+            return failed or _make(step, store, held, job)
     except HeldError:
         return Outcome(status="held")
     except SurefootError as error:
@@ -113,7 +131,7 @@ def report_progress(out: Path, done: float, total: float, **values: float) -> No
     temporary.replace(out.parent / "progress.json")
 
 
-def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcome:
+def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
     final = store.path(step)
     out = _beside(final, "part") / held.token
     clock = _Clock.start()
@@ -126,7 +144,7 @@ def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcom
         measurements = _measured(step, out, store)
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
-            _write_records(out, spec, measurements, provenance)
+            _write_records(out, to_spec(step), measurements, provenance)
             sync_tree(out)
         with held.kept():
             publish(out, final)
@@ -135,7 +153,7 @@ def _make(step: Step, spec: Spec, store: Store, held: Lease, job: Job) -> Outcom
     except (HeldError, StoreError, StoppedError):
         raise
     except (Exception, SystemExit) as error:
-        return _record_failure(error, held, final, spec, clock.stop() | _origin(job, step))
+        return _record_failure(error, held, step, final, clock.stop() | _origin(job, step))
     finally:
         _clear(out)
 
@@ -191,10 +209,10 @@ def _write_records(out: Path, spec: Spec, measurements: Iterable[Measurement], p
     (out / STEP).write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
 
 
-def _record_failure(error: BaseException, held: Lease, final: Path, spec: Spec, provenance: Spec) -> Outcome:
+def _record_failure(error: BaseException, held: Lease, step: Step, final: Path, provenance: Spec) -> Outcome:
     trace = "".join(traceback.format_exception(error))
     text = str(error) if isinstance(error, SurefootError) else f"{type(error).__name__}: {error}"
-    record = {"error": text, "trace": trace, "spec": spec, "provenance": provenance}
+    record = {"error": text, "trace": trace, "step": description_of(step), "provenance": provenance}
     with held.kept(), store_is_writable(final.parent):
         write_text(_beside(final, "failed.json"), json.dumps(record, indent=1))
     return Outcome(status="failed", seconds=provenance["wall_seconds"], error=text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress, resume_directory
+from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress, resume_directory, unkeyed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,28 @@ class Number(Step):
         note(self.log, f"{self.value}")
         (out / "number.txt").write_text(f"{self.value!r} {self.label}")
         return (Measurement(metric="value", value=self.value, n=1, task=self.label),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located(Step):
+    """Stands for a user's file, known by its digest."""
+
+    digest: str
+    path: str = unkeyed("")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return (Measurement(metric="located", value=1, n=1),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beholder(Step):
+    """Says where the file of another Step lies."""
+
+    of: Located
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        (out / "path.txt").write_text(self.of.path)
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
