@@ -21,7 +21,7 @@ from surefoot.laws import (
     shift_data,
     wide_scores,
 )
-from surefoot.laws._shift import RobustnessFit
+from surefoot.laws._shift._fit import RobustnessFit
 from surefoot.stats import from_axis, to_axis
 
 SIZES = np.geomspace(1e9, 1e12, 9)

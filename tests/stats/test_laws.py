@@ -9,7 +9,7 @@ from scipy import optimize
 
 from surefoot.core import SurefootError
 from surefoot.stats import FORMS, band, binned_envelope, fit_law, log_error_variance, pareto_front, predict, residuals
-from surefoot.stats._fit import log_curve, loss, nonnegative, pose, solve
+from surefoot.stats._laws._engine import log_curve, loss, nonnegative, pose, solve
 
 ONE = [name for name, form in FORMS.items() if form.variables == ("x",)]
 TRUTH = {
@@ -71,7 +71,7 @@ def test_a_law_without_noise_gives_back_its_parameters(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["power+floor", "broken+floor", "two-variable", "repeated-data"])
 def test_derivatives_are_those_of_the_curve(form: str) -> None:
-    from surefoot.stats._fit import jacobian
+    from surefoot.stats._laws._engine import jacobian
 
     x = inputs_of(form, 20)
     problem = pose(FORMS[form], x, truth_of(form, x))

@@ -120,7 +120,7 @@ def test_a_refit_in_the_bootstrap_is_the_fit_of_its_sample() -> None:
 
 
 def test_a_band_from_draws_agrees_with_the_band_by_t() -> None:
-    from surefoot.stats._laws import centred
+    from surefoot.stats._laws._law import centred
 
     x = np.geomspace(1, 1e4, 100)
     law = fit_law(x, 3 * x**-0.2 * np.exp(np.random.default_rng(3).normal(0, 0.05, 100)))

@@ -13,7 +13,7 @@ from surefoot.stats import (
     rolling_hold_out,
     sensitivity,
 )
-from surefoot.stats._selection import default_cuts
+from surefoot.stats._laws._selection import default_cuts
 
 X = np.geomspace(10, 1e5, 40)
 

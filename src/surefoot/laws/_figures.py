@@ -8,8 +8,8 @@ import numpy as np
 
 from surefoot.core import Figure, SurefootError
 from surefoot.figures import Unit, interval_plot, residual_plot, robustness_scatter, scaling_curve
-from surefoot.laws._shift import RobustnessFit
-from surefoot.laws._shift_data import AVERAGE
+from surefoot.laws._shift._data import AVERAGE
+from surefoot.laws._shift._fit import RobustnessFit
 from surefoot.stats import from_axis, hinge, predict_lines, to_axis
 
 LawRecord = Mapping[str, Any]

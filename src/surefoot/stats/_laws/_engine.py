@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.stats._forms import Form
+from surefoot.stats._laws._forms import Form
 
 Floats = NDArray[np.float64]
 

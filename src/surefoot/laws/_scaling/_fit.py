@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.laws._scaling_data import Columns, ScalingPoints, scaling_points
-from surefoot.laws._tables import Finding, Floats, ResultTable
+from surefoot.laws._results._table import Finding, Floats, ResultTable
+from surefoot.laws._scaling._points import Columns, ScalingPoints, scaling_points
 from surefoot.stats import (
     FORMS,
     ONE_VARIABLE_FORMS,

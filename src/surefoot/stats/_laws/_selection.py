@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.stats._fit import log_curve, pose, solve
-from surefoot.stats._forms import FORMS
-from surefoot.stats._frontier import binned_envelope, pareto_front
 from surefoot.stats._intervals import t_quantile
-from surefoot.stats._laws import Law, fit_law, predict
+from surefoot.stats._laws._engine import log_curve, pose, solve
+from surefoot.stats._laws._forms import FORMS
+from surefoot.stats._laws._frontier import binned_envelope, pareto_front
+from surefoot.stats._laws._law import Law, fit_law, predict
 
 Floats = NDArray[np.float64]
 

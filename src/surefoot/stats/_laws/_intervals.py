@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from surefoot.stats._fit import (
+from surefoot.stats._intervals import Interval, resample_counts, t_quantile
+from surefoot.stats._laws._engine import (
     Problem,
     is_log,
     jacobian,
@@ -21,8 +22,7 @@ from surefoot.stats._fit import (
     user_map,
     vanished,
 )
-from surefoot.stats._intervals import Interval, resample_counts, t_quantile
-from surefoot.stats._laws import Law
+from surefoot.stats._laws._law import Law
 
 Floats = NDArray[np.float64]
 Method = Literal["auto", "t", "profile", "wild", "pairs"]

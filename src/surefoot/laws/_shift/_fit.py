@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._shift_data import AVERAGE, ShiftData
-from surefoot.laws._tables import Finding, Floats, rows_text
+from surefoot.laws._results._table import Finding, Floats, rows_text
+from surefoot.laws._shift._data import AVERAGE, ShiftData
 from surefoot.stats import (
     AXES,
     Axis,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal, final
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.laws._shift import fit_shift
-from surefoot.laws._shift_data import ShiftData, shift_data
-from surefoot.laws._shift_scores import measured_scores
-from surefoot.laws._shift_tables import SECTIONS, shift_measurements, shift_table
+from surefoot.laws._shift._accuracies import measured_scores
+from surefoot.laws._shift._data import ShiftData, shift_data
+from surefoot.laws._shift._fit import fit_shift
+from surefoot.laws._shift._sections import SECTIONS, shift_measurements, shift_table
 
 
 @final

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from surefoot.core import Measurement, Table
-from surefoot.laws._shift import RobustnessFit
-from surefoot.laws._tables import plain_cell
+from surefoot.laws._results._table import plain_cell
+from surefoot.laws._shift._fit import RobustnessFit
 
 Numbers = Sequence[float]
 SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings")

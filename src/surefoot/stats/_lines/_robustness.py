@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
-from surefoot.stats._axes import Axis, axis_slope, from_axis
 from surefoot.stats._intervals import wilson_bounds
-from surefoot.stats._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
+from surefoot.stats._lines._axes import Axis, axis_slope, from_axis
+from surefoot.stats._lines._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surefoot.core import Measurement, SurefootError
-from surefoot.laws._shift_sets import known_set, matched_axis
-from surefoot.laws._tables import (
+from surefoot.laws._results._checks import Unit, as_fractions, check_keys, drop_repeated, pivot_scores
+from surefoot.laws._results._table import (
     LARGEST_CELLS,
     Finding,
     Floats,
@@ -20,7 +20,7 @@ from surefoot.laws._tables import (
     rows_text,
     text_of,
 )
-from surefoot.laws._tables_checks import Unit, as_fractions, check_keys, drop_repeated, pivot_scores
+from surefoot.laws._shift._known_sets import known_set, matched_axis
 from surefoot.stats import binomial_stderr
 
 MODEL_COLUMNS = ("model", "model_name", "model_fullname", "name", "Model", "Name")

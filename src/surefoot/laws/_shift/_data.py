@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._shift_scores import Scores
-from surefoot.laws._shift_sets import is_matched_axis, known_set, matched_axis
-from surefoot.laws._tables import Finding, Floats
-from surefoot.laws._tables_checks import aggregate_names, find_aggregates
+from surefoot.laws._results._checks import aggregate_names, find_aggregates
+from surefoot.laws._results._table import Finding, Floats
+from surefoot.laws._shift._accuracies import Scores
+from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
 
 AVERAGE = "average"
 

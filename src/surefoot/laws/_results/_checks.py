@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._tables import Finding, Floats, ResultTable, is_numeric, numbers_of, rows_text, text_of
+from surefoot.laws._results._table import Finding, Floats, ResultTable, is_numeric, numbers_of, rows_text, text_of
 
 Unit = Literal["auto", "fraction", "percent"]
 # Values of 1 and below and values above are of two units where nothing lies between them for a factor this large.

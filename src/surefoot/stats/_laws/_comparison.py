@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.stats._fit import user_map
 from surefoot.stats._intervals import Interval, t_quantile
-from surefoot.stats._laws import Law, fit_law
+from surefoot.stats._laws._engine import user_map
+from surefoot.stats._laws._law import Law, fit_law
 from surefoot.stats._paired import holm, t_p_value
 
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from surefoot.core import SurefootError
-from surefoot.stats._fit import Problem, jacobian, log_curve, natural, pose, solve, vanished
-from surefoot.stats._forms import FORMS
 from surefoot.stats._intervals import t_quantile
+from surefoot.stats._laws._engine import Problem, jacobian, log_curve, natural, pose, solve, vanished
+from surefoot.stats._laws._forms import FORMS
 from surefoot.stats._paired import t_p_value
 
 Floats = NDArray[np.float64]

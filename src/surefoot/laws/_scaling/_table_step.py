@@ -11,9 +11,9 @@ from typing import Any, final
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
-from surefoot.laws._scaling import FamilyLaw, Selection, fit_scaling
-from surefoot.laws._scaling_steps import finite_or_none, law_measurements, law_record
-from surefoot.laws._tables import ResultTable, keep_rows, numbers_of, read_table, text_of
+from surefoot.laws._results._table import ResultTable, keep_rows, numbers_of, read_table, text_of
+from surefoot.laws._scaling._fit import FamilyLaw, Selection, fit_scaling
+from surefoot.laws._scaling._step import finite_or_none, law_measurements, law_record
 from surefoot.stats import ExponentComparison, compare_paired, compare_tasks, fit_law, holm
 
 _SAME_X = 0.1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
-from surefoot.laws._scaling import FamilyLaw, Selection, fit_curve, fit_scaling, predict_band
+from surefoot.laws._scaling._fit import FamilyLaw, Selection, fit_curve, fit_scaling, predict_band
 from surefoot.stats import error_per_decade
 
 

@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._tables import Finding, Floats, ResultTable, column_of, keep_rows, make_table, numbers_of, text_of
-from surefoot.laws._tables_checks import as_fractions, check_keys, drop_repeated
+from surefoot.laws._results._checks import as_fractions, check_keys, drop_repeated
+from surefoot.laws._results._table import (
+    Finding,
+    Floats,
+    ResultTable,
+    column_of,
+    keep_rows,
+    make_table,
+    numbers_of,
+    text_of,
+)
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 

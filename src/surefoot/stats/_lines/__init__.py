@@ -1,0 +1,1 @@
+"""Lines on the axes of accuracy."""
