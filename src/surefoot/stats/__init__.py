@@ -2,6 +2,10 @@
 
 from surefoot.stats._auc import GroupAuc as GroupAuc
 from surefoot.stats._auc import group_auc as group_auc
+from surefoot.stats._clusters import ClusteredMean as ClusteredMean
+from surefoot.stats._clusters import clustered_mean as clustered_mean
+from surefoot.stats._clusters import mean_crossed as mean_crossed
+from surefoot.stats._clusters import runs_to_see as runs_to_see
 from surefoot.stats._disparities import DISPARITIES as DISPARITIES
 from surefoot.stats._disparities import Disparity as Disparity
 from surefoot.stats._disparities import WorstGroup as WorstGroup
@@ -23,12 +27,10 @@ from surefoot.stats._groups import resample_calibration as resample_calibration
 from surefoot.stats._groups import resample_disparities as resample_disparities
 from surefoot.stats._groups import tail_mean as tail_mean
 from surefoot.stats._intervals import Interval as Interval
-from surefoot.stats._intervals import bootstrap as bootstrap
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson
 from surefoot.stats._intervals import clopper_pearson_bounds as clopper_pearson_bounds
-from surefoot.stats._intervals import mean_crossed as mean_crossed
+from surefoot.stats._intervals import mean_of_shares as mean_of_shares
 from surefoot.stats._intervals import mean_t as mean_t
-from surefoot.stats._intervals import quantile_bounds as quantile_bounds
 from surefoot.stats._intervals import resample_counts as resample_counts
 from surefoot.stats._intervals import t_quantile as t_quantile
 from surefoot.stats._intervals import wilson as wilson
@@ -93,5 +95,8 @@ from surefoot.stats._paired import PairedDifference as PairedDifference
 from surefoot.stats._paired import holm as holm
 from surefoot.stats._paired import mcnemar as mcnemar
 from surefoot.stats._paired import mcnemar_p as mcnemar_p
+from surefoot.stats._paired import mean_share_difference as mean_share_difference
 from surefoot.stats._paired import paired_difference as paired_difference
+from surefoot.stats._paired import share_difference as share_difference
 from surefoot.stats._paired import t_p_value as t_p_value
+from surefoot.stats._paired import tied as tied

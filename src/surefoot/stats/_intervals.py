@@ -1,17 +1,14 @@
-"""Intervals for shares and means, and the bootstrap that every other interval here is built on."""
+"""Intervals for shares and means, and the counts of a bootstrap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -70,38 +67,38 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
     return Interval(float(successes) / float(n), float(low), float(high), level=level)
 
 
+def mean_of_shares(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The plain mean of K shares, k of n each, with Wilson's interval at the n that its variance stands for.
+
+    Of each share the variance is (p (1 - p) + m (1 - m) / n) / n, m the mean of all: one draw from the mean keeps a
+    share of one or two draws from seeming certain. In simulations it covered 92 to 100 percent at 1 to 50 draws a share
+    and 3 to 100 shares, alike or not (three shares of one draw: 90, as Wilson's own at n = 3). Both arguments are (K,).
+    """
+    k, size = _counts(successes, n)
+    share, mean, weight = k / size, float((k / size).mean()), len(k) ** 2
+    spread = mean * (1 - mean)
+    variance = float(((share * (1 - share) + spread / size) / size).sum()) / weight
+    effective = spread / variance if spread > 0 else weight / float((1 / size).sum())
+    return wilson(mean * effective, effective, level=level)
+
+
 def mean_t(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Mean of 1-d `values` with Student's t interval; bounds are NaN for a single value."""
+    """Mean of 1-d `values` with Student's t interval.
+
+    The bounds are NaN, none can be given, for a single value and for equal values: these say nothing of the spread
+    (three seeds of equal accuracy would else be certain). Shares of right answers have `wilson` instead.
+    """
     sample = _sample(values)
-    if len(sample) == 1:
+    if are_alike(sample):
         return Interval(float(sample[0]), float("nan"), float("nan"), level=level)
     half = t_quantile(level, len(sample) - 1) * float(sample.std(ddof=1)) / len(sample) ** 0.5
     mean = float(sample.mean())
     return Interval(mean, mean - half, mean + half, level=level)
 
 
-def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Mean of `values` (rows, columns) where both are samples: runs by examples, every run on every example.
-
-    Student's interval with the error of a two-way random layout without repeats, (MS_rows + MS_columns - MS_rest) / n,
-    and Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, chapter 4); never
-    below what rows or columns alone would give. Raises ValueError for fewer than two rows or columns.
-    """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
-        raise ValueError(f"a crossed mean needs finite values (rows, columns), two of each at least: {table.shape}")
-    runs, examples = table.shape
-    mean, by_row, by_column = float(table.mean()), table.mean(axis=1), table.mean(axis=0)
-    rest = table - by_row[:, None] - by_column + mean
-    free = np.array([runs - 1, examples - 1, (runs - 1) * (examples - 1)])
-    sums = np.array([examples * ((by_row - mean) ** 2).sum(), runs * ((by_column - mean) ** 2).sum(), (rest**2).sum()])
-    squares = sums / free
-    variance = squares @ [1, 1, -1]
-    uncertain = variance**2 / (squares**2 / free).sum() if variance > 0 else 0.0
-    if variance < squares[:2].max():
-        variance, uncertain = squares[:2].max(), free[int(squares[:2].argmax())]
-    half = t_quantile(level, uncertain) * float(variance / table.size) ** 0.5 if variance > 0 else 0.0
-    return Interval(mean, mean - half, mean + half, level=level)
+def are_alike(values: Floats) -> bool:
+    """Whether values are equal but for the rounding of sums and differences: then they say nothing of their spread."""
+    return bool(np.ptp(values) <= 1e-15 + 1e-12 * np.abs(values).max())
 
 
 def t_quantile(level: float, degrees_of_freedom: float) -> float:
@@ -122,64 +119,6 @@ def resample_counts(n: int, replicates: int, *, seed: int, clusters: ArrayLike |
     if len(member) != n:
         raise ValueError(f"clusters has {len(member)} labels for {n} values")
     return _counts_of_draws(generator, len(labels), replicates)[:, member.ravel()]
-
-
-def bootstrap(
-    values: ArrayLike,
-    statistic: Statistic | None = None,
-    *,
-    clusters: ArrayLike | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    method: Literal["percentile", "bca"] = "bca",
-) -> Interval:
-    """Bootstrap interval of a statistic of 1-d `values` (default: the mean), seeded.
-
-    `statistic` takes a 1-d sample and returns a number. `clusters` are n labels; rows with one label are
-    drawn together. `method` is the percentile or the bias-corrected, accelerated interval (Efron 1987).
-    Raises ValueError below four values (or four clusters): their bootstrap says nothing; use `mean_t`.
-    """
-    sample = _sample(values)
-    units = np.arange(len(sample)) if clusters is None else np.unique(clusters, return_inverse=True)[1].ravel()
-    n_units = int(units.max()) + 1
-    if n_units < 4:
-        raise ValueError(f"a bootstrap over {n_units} independent values is refused: use the t interval")
-    counts = resample_counts(len(sample), replicates, seed=seed, clusters=clusters)
-    draws = _statistics(sample, counts, statistic)
-    left_out = (units[None, :] != np.arange(n_units)[:, None]).astype(float)
-    estimate = float(_statistics(sample, np.ones((1, len(sample))), statistic)[0])
-    jackknife = _statistics(sample, left_out, statistic) if method == "bca" else None
-    low, high = quantile_bounds(draws, estimate, level=level, jackknife=jackknife)
-    return Interval(estimate, low, high, level=level)
-
-
-def quantile_bounds(
-    draws: Floats, estimate: float, *, level: float = 0.95, jackknife: Floats | None = None
-) -> tuple[float, float]:
-    """Percentile bounds of bootstrap draws; bias-corrected, accelerated if `jackknife` values are given."""
-    tails = np.array([(1 - _checked_level(level)) / 2, (1 + level) / 2])
-    if jackknife is not None and np.ptp(draws) > 0:
-        tails = _bca_tails(tails, draws, estimate, jackknife)
-    low, high = np.quantile(draws, tails)
-    return float(low), float(high)
-
-
-def _bca_tails(tails: Floats, draws: Floats, estimate: float, jackknife: Floats) -> Floats:
-    below = np.mean(draws < estimate) + np.mean(draws == estimate) / 2
-    bias = ndtri(np.clip(below, 1 / (2 * len(draws)), 1 - 1 / (2 * len(draws))))
-    spread = jackknife.mean() - jackknife
-    squares = float((spread**2).sum())
-    acceleration = float((spread**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
-    shifted = bias + ndtri(tails)
-    return ndtr(bias + shifted / (1 - acceleration * shifted))
-
-
-def _statistics(sample: Floats, counts: Floats, statistic: Statistic | None) -> Floats:
-    if statistic is None:
-        return counts @ sample / counts.sum(axis=1)
-    rows = counts.astype(np.int64)
-    return np.array([float(np.asarray(statistic(np.repeat(sample, row)))) for row in rows])
 
 
 def _counts_of_draws(generator: np.random.Generator, n: int, replicates: int) -> Floats:

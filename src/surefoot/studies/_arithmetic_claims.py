@@ -86,10 +86,10 @@ def _forgets(trials: Sequence[Trial], found: Accuracies) -> Verdict:
         before, after = (target_and_control(found, trial, group, one)[0] for one in (trial.base, trial.negated[group]))
         return before - after
 
-    before = over_seeds(_per_task(trials, lambda trial, group: found.measurement(trial.base, trial.tests[group]).value))
+    before = fmean(_per_task(trials, lambda trial, group: found.measurement(trial.base, trial.tests[group]).value))
     detail = (
         f"Accuracy of the start less that of the edited model, on the task that was to be forgotten, mean over "
-        f"{len(trials[0].tuned)} tasks; the start has {before.estimate:.1%}."
+        f"{len(trials[0].tuned)} tasks; the start has {before:.1%}."
     )
     return seeds_verdict(_per_task(trials, drop), detail=detail)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from math import isnan
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
@@ -90,10 +91,13 @@ class Accuracies:
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """The mean over seeds with Student's interval. Raises `SurefootError` for a single seed."""
+    """The mean over seeds with Student's interval. Raises `SurefootError` for a single seed and for equal values."""
     if len(values) < 2:
         raise SurefootError("One seed gives no interval: run the study with several.")
-    return mean_t(values)
+    found = mean_t(values)
+    if isnan(found.low):
+        raise SurefootError(f"All {len(values)} seeds gave {found.estimate:.4g}: equal values give no interval.")
+    return found
 
 
 def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = "", unit: Unit = "points") -> Verdict:
@@ -105,7 +109,8 @@ def seeds_verdict(values: Sequence[float], *, bound: float = 0.0, detail: str = 
 def seeds_row(values: Sequence[float], *, mean: str = "value", **named: Any) -> dict[str, Any]:
     """A row of a figure: what is `named`, then the mean over seeds under `mean`, Student's interval, and the count."""
     found = mean_t(values)
-    return {**named, mean: found.estimate, "low": found.low, "high": found.high, "n": len(values)}
+    low, high = (None if isnan(bound) else bound for bound in (found.low, found.high))
+    return {**named, mean: found.estimate, "low": low, "high": high, "n": len(values)}
 
 
 def search_rows(results: Results, edit: Step) -> list[dict[str, Any]]:

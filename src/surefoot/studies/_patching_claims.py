@@ -6,7 +6,7 @@ from statistics import fmean
 
 from surefoot.adapt import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict
-from surefoot.studies._drawn import Accuracies, claims_of, over_seeds, search_scores, seeds_verdict
+from surefoot.studies._drawn import Accuracies, claims_of, search_scores, seeds_verdict
 from surefoot.studies._patching_steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Reading, Rung, Trial
 
 PAPER = "2208.05592"
@@ -164,10 +164,10 @@ def _guarded_gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
 
 def _gain_of(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
-    starts = over_seeds([patched(found, trial.middle, trial.middle.base) for trial in trials])
+    starts = fmean([patched(found, trial.middle, trial.middle.base) for trial in trials])
     gains = [gained(found, trial.middle.base, trial.middle.patches, model) for trial in trials]
     detail = f"Test accuracy after less before, mean over {len(trials[0].middle.patches)} tasks"
-    return seeds_verdict(gains, detail=f"{detail}; the start has {starts.estimate:.1%}.")
+    return seeds_verdict(gains, detail=f"{detail}; the start has {starts:.1%}.")
 
 
 def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
@@ -180,9 +180,9 @@ def _guarded_keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
 
 def _kept_by(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
     changes = [-lost(found, trial, trial.middle, model) for trial in trials]
-    start = over_seeds([supported(found, trial, trial.middle.base) for trial in trials])
+    start = fmean([supported(found, trial, trial.middle.base) for trial in trials])
     detail = f"Mean accuracy on {len(trials[0].supported)} supported tasks, after less before: above -{MARGIN:.0%}?"
-    return seeds_verdict(changes, bound=-MARGIN, detail=f"{detail} The start has {start.estimate:.1%}.")
+    return seeds_verdict(changes, bound=-MARGIN, detail=f"{detail} The start has {start:.1%}.")
 
 
 def _spares(trials: Sequence[Trial], found: Accuracies) -> Verdict:
@@ -264,8 +264,8 @@ def _mislead(trials: Sequence[Trial], found: Accuracies) -> Verdict:
         attacked.append(found.mean(base, (attack.attacked for attack in attacks)))
         read.append(fmean(words_said(found, attack, base) for attack in attacks))
     detail = (
-        f"Accuracy without words ({over_seeds(clean).estimate:.1%}) less that with wrong words; the model says the "
-        f"wrong word for {over_seeds(read).estimate:.1%} of pictures."
+        f"Accuracy without words ({fmean(clean):.1%}) less that with wrong words; the model says the "
+        f"wrong word for {fmean(read):.1%} of pictures."
     )
     return seeds_verdict([one - other for one, other in zip(clean, attacked, strict=True)], detail=detail)
 

@@ -13,7 +13,7 @@ from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Ve
 from surefoot.data import ImageFolder, image_folder
 from surefoot.figures import coefficient_curve, interval_plot
 from surefoot.models import OpenClipModel, openclip_config, openclip_model
-from surefoot.stats import mean_t
+from surefoot.stats import mean_share_difference
 from surefoot.studies._drawn import Accuracies, search_rows
 from surefoot.tasks import ZeroShot
 
@@ -145,12 +145,12 @@ def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:
 
 def _verdict(patch: Patch, found: Accuracies, tests: list[ImageFolder], bound: float) -> Verdict:
     gaps = [_scores(found, patch.edit, test) - _scores(found, patch.base, test) for test in tests]
-    pictures = sum(map(len, gaps))
-    weighted = [gap * pictures / len(gap) / len(gaps) for gap in gaps]  # their mean is the mean over the sets
-    mean = mean_t(np.concatenate(weighted))
+    right, wrong = ([int((sign * gap > 0).sum()) for gap in gaps] for sign in (1, -1))
+    pictures = [len(gap) for gap in gaps]
+    mean = mean_share_difference(right, wrong, pictures)
     before, after = (found.mean(model, tests) for model in (patch.base, patch.edit))
     detail = f"After less before, paired by picture: {after:.1%} less {before:.1%}, every set counted alike."
-    return verdict_above(mean.estimate, mean.low, mean.high, pictures, bound=bound, detail=detail, unit="points")
+    return verdict_above(mean.estimate, mean.low, mean.high, sum(pictures), bound=bound, detail=detail, unit="points")
 
 
 def _scores(found: Accuracies, model: Step, test: Step) -> NDArray[np.float64]:

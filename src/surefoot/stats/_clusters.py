@@ -1,0 +1,111 @@
+"""Means of values that are not independent: in clusters, and crossed (runs by examples)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surefoot.stats._intervals import Interval, are_alike, t_quantile
+
+Floats = NDArray[np.float64]
+POWER = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusteredMean:
+    """A mean over `n` values in clusters: its standard error, the degrees of freedom of that, and how many clusters.
+
+    `effective` is the number of clusters of one size that weigh as much as these: (sum of sizes)^2 / sum of squares.
+    """
+
+    estimate: float
+    stderr: float
+    freedom: float
+    n: float
+    clusters: int
+    effective: float
+
+
+def clustered_mean(values: ArrayLike, clusters: ArrayLike, *, sizes: ArrayLike | None = None) -> ClusteredMean:
+    """The mean of 1-d `values` whose rows of one label in `clusters` belong together: whole clusters are the sample.
+
+    The error is CR2, unbiased where values are independent after all; the degrees of freedom are those of Bell and
+    McCaffrey (2002), so that few or unequal clusters are not taken for many. Equal clusters give Student's t over their
+    means. With `sizes` the values are totals over so many (tokens of a text), and the mean is total by size. Raises
+    ValueError below two clusters.
+    """
+    sample, weight = np.asarray(values, dtype=np.float64), np.ones(np.shape(values))
+    weight = weight if sizes is None else np.asarray(sizes, dtype=np.float64)
+    labels, member = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(labels) < 2 or len(member) != len(sample):
+        raise ValueError(f"a clustered mean needs two clusters and a label a value: {len(labels)}, {len(member)}")
+    total, size = np.bincount(member.ravel(), weights=sample), np.bincount(member.ravel(), weights=weight)
+    n = float(size.sum())
+    estimate = float(total.sum()) / n
+    spared = 1 - size / n
+    squares = (total - estimate * size) ** 2 / spared
+    share = size / np.sqrt(spared)
+    # Of the quadratic form above with independent values: n squared over the sum of squares of its matrix.
+    matrix = (share**2).sum() ** 2 - (share**4).sum()
+    return ClusteredMean(
+        estimate=estimate,
+        stderr=float(squares.sum()) ** 0.5 / n,
+        freedom=n**2 / float((size**2).sum() + matrix / n**2),
+        n=n,
+        clusters=len(labels),
+        effective=n**2 / float((size**2).sum()),
+    )
+
+
+def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean of `values` (rows, columns) where both are samples: runs by examples, every run on every example.
+
+    Student's interval with the error of a two-way random layout without repeats, (MS_rows + MS_columns - MS_rest) / n,
+    and Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, chapter 4); never
+    below what rows or columns alone would give. The bounds are NaN where all values are equal, see `mean_t`. Raises
+    ValueError for fewer than two rows or columns.
+    """
+    squares, free = _crossed(values)
+    variance = squares @ [1, 1, -1]
+    uncertain = variance**2 / (squares**2 / free).sum() if variance > 0 else 0.0
+    if variance < squares[:2].max():
+        variance, uncertain = squares[:2].max(), free[int(squares[:2].argmax())]
+    table = np.asarray(values, dtype=np.float64)
+    half = float("nan") if are_alike(table) else t_quantile(level, uncertain) * float(variance / table.size) ** 0.5
+    mean = float(table.mean())
+    return Interval(mean, mean - half, mean + half, level=level)
+
+
+def runs_to_see(values: ArrayLike, effect: float, *, level: float = 0.95, power: float = POWER) -> int | None:
+    """How many rows of a crossed mean would show a true `effect` with that power, as noisy as `values` are; a guess.
+
+    None: no number would, since the columns alone (the examples) leave too much open. From the components of variance
+    of `mean_crossed` and the normal distribution, so that a handful of runs needs one or two more.
+    """
+    squares = _crossed(values)[0]
+    runs, examples = np.shape(values)
+    of_column = max(squares[1] - squares[2], 0.0) / runs / examples
+    bearable = (effect / (t_quantile(level, np.inf) + t_quantile(2 * power - 1, np.inf))) ** 2 - of_column
+    return None if bearable <= 0 else max(2, int(np.ceil(max(squares[0], squares[2]) / examples / bearable)))
+
+
+def smallest_seen(stderr: float, freedom: float, *, level: float = 0.95, power: float = POWER) -> float:
+    """The smallest true difference that a two-sided t test at 1 - `level` sees with that power; NaN without spread."""
+    if not stderr > 0:
+        return float("nan")
+    return (t_quantile(level, freedom) + t_quantile(2 * power - 1, freedom)) * stderr
+
+
+def _crossed(values: ArrayLike) -> tuple[Floats, Floats]:
+    """Mean squares of rows, columns and rest, and their degrees of freedom."""
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
+        raise ValueError(f"a crossed mean needs finite values (rows, columns), two of each at least: {table.shape}")
+    runs, examples = table.shape
+    mean, by_row, by_column = table.mean(), table.mean(axis=1), table.mean(axis=0)
+    rest = table - by_row[:, None] - by_column + mean
+    free = np.array([runs - 1, examples - 1, (runs - 1) * (examples - 1)], dtype=np.float64)
+    sums = np.array([examples * ((by_row - mean) ** 2).sum(), runs * ((by_column - mean) ** 2).sum(), (rest**2).sum()])
+    return sums / free, free
