@@ -61,7 +61,9 @@ class Answers(Step):
         return [Measurement(metric="top1", value=float(right.mean()), n=40)]
 
 
-def study(*, count: int = 2, adds: tuple[int, ...] = (1, 2), bound: float = 0.0) -> Study:
+def study(
+    *, count: int = 2, adds: tuple[int, ...] = (1, 2), bound: float = 0.0, width: float = 0.0, mistake: str = ""
+) -> Study:
     """A grid of sums."""
     sums = tuple(Sum(number=Number(value=value), add=add) for value in range(count) for add in adds)
     return Study(
@@ -70,8 +72,18 @@ def study(*, count: int = 2, adds: tuple[int, ...] = (1, 2), bound: float = 0.0)
         summary="Numbers and their sums.",
         steps=(*sums, Answers(skill=0.9), Answers(skill=0.2)),
         claims=(
-            Claim(name="positive", sentence="Sums are above the bound.", check=lambda results: _above(results, bound)),
+            Claim(
+                name="positive",
+                sentence="Sums are above the bound.",
+                check=lambda results: _above(results, bound),
+                needed_width=width or None,
+            ),
             Claim(name="small", sentence="Sums are below 100.", check=_small),
+            *(
+                [Claim(name="mistaken", sentence="A claim with a mistake.", check=_MISTAKES[mistake])]
+                if mistake
+                else []
+            ),
         ),
         figures=(_figure,),
     )
@@ -88,6 +100,13 @@ def _small(results: Results) -> object:
     if not highs:
         raise SurefootError("no sum was measured")
     return verdict_below(max(highs), 0.0, max(highs), len(highs), bound=100.0)
+
+
+def _misspelt(results: Results) -> object:
+    return verdict_above(results.one(Sum, metric="totall").value, 0.0, 1.0, 1)
+
+
+_MISTAKES = {"name": lambda results: misspelt(results, 1), "metric": _misspelt, "none": lambda results: None}  # noqa: F821
 
 
 def _figure(results: Results) -> Figure:

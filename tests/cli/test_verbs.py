@@ -1,10 +1,12 @@
 """The verbs, on a small study that really runs."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import duckdb
 import pytest
@@ -65,15 +67,94 @@ def test_why_of_a_step_that_is_kept_says_that_nothing_is_new(finished: Verb) -> 
 
 
 def test_check_is_a_gate(finished: Verb) -> None:
-    assert finished("check", STUDY).code == 0
+    held = finished("check", STUDY)
+    assert (held.code, held.err) == (0, "")
     refused = finished("check", STUDY, "-o", "bound=50", "--format", "json")
     assert refused.code == 1
     assert [row["verdict"] for row in json.loads(refused.out)] == ["contradicted", "supported"]
+    assert "Of 2 claims: 1 contradicted." in refused.err
 
 
-def test_an_undecided_claim_fails_only_when_strict(surefoot: Verb) -> None:
-    assert surefoot("check", STUDY).code == 0
-    assert surefoot("check", STUDY, "--strict").code == 1
+def test_what_is_undecided_on_data_fails_only_when_strict(finished: Verb) -> None:
+    loose = finished("check", STUDY, "-o", "bound=1", "--format", "json")
+    assert [row["verdict"] for row in json.loads(loose.out)] == ["undecided", "supported"]
+    assert (loose.code, "--strict fails on what is undecided" in loose.err) == (0, True)
+    assert finished("check", STUDY, "-o", "bound=1", "--strict").code == 1
+
+
+def test_an_interval_too_wide_to_gate_on_is_exit_code_2(finished: Verb) -> None:
+    wide = finished("check", STUDY, "-o", "bound=1", "-o", "width=0.5", "--format", "json")
+    row = json.loads(wide.out)[0]
+    assert (wide.code, row["verdict"]) == (2, "imprecise")
+    assert row["detail"] == "The interval is 1 wide; the claim needs 0.5 or less."
+    assert finished("check", STUDY, "-o", "bound=1", "-o", "width=2").code == 0
+
+
+def test_a_gate_with_nothing_to_judge_is_exit_code_2_and_says_what_makes_the_steps(
+    finished: Verb, tmp_path: Path
+) -> None:
+    absent = finished("check", STUDY, "-o", "bound=-1", "--store", tmp_path / "other store")
+    line = f"Make them: surefoot run {STUDY} -o bound=-1 --store '{tmp_path}/other store'"
+    assert absent.code == 2
+    assert f"8 of 8 Steps are missing: there is no store at {tmp_path}/other store. {line}" in absent.err
+    assert {row.split("\t")[1] for row in absent.out.splitlines()[1:]} == {"unmeasured"}
+    (tmp_path / "other store").mkdir()
+    empty = finished("check", STUDY, "--store", tmp_path / "other store")
+    assert (empty.code, "8 of 8 Steps are missing." in empty.err) == (2, True)
+    more = finished("check", STUDY, "-o", "count=3")
+    assert (more.code, "3 of 11 Steps are missing." in more.err) == (2, True)
+    assert finished("check", STUDY, "-o", "count=3", "--partial").code == 0
+
+
+def test_failed_steps_are_not_green(surefoot: Verb) -> None:
+    surefoot("run", STUDY, "-o", "adds=1,13", "--pool", "here", "--no-open")
+    ended = surefoot("check", STUDY, "-o", "adds=1,13")
+    assert (ended.code, "2 of 8 Steps are missing, 2 of them failed (--retry)" in ended.err) == (2, True)
+
+
+def test_check_run_makes_what_is_missing_first(surefoot: Verb) -> None:
+    ended = surefoot("check", STUDY, "--run", "--pool", "here")
+    assert (ended.code, "8 Steps made" in ended.err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"), [("name", "NameError"), ("metric", "did you mean 'total'"), ("none", "Verdict")]
+)
+def test_a_broken_claim_is_exit_code_2_and_the_report_is_written(finished: Verb, way: str, said: str) -> None:
+    ended = finished("check", STUDY, "-o", f"mistake={way}", "--format", "json")
+    rows = json.loads(ended.out)
+    assert [row["verdict"] for row in rows] == ["supported", "supported", "broken"]
+    assert said in rows[-1]["detail"]
+    assert (ended.code, "Traceback" in ended.err) == (2, False)
+    assert finished("report", STUDY, "-o", f"mistake={way}", "--no-open").code == 0
+
+
+def test_a_study_without_claims_has_nothing_to_judge(surefoot: Verb, tmp_path: Path) -> None:
+    (tmp_path / "empty_of_claims.py").write_text(
+        "from surefoot.core import Study\n"
+        "def study() -> Study:\n    return Study(name='e', title='E', summary='s', steps=())\n"
+    )
+    ended = surefoot("check", "empty_of_claims.py")
+    assert (ended.code, "has no claims: there is nothing to judge" in ended.err) == (2, True)
+
+
+def test_check_on_a_terminal_prints_lines_as_run_does(finished: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    said = finished("check", STUDY).out.splitlines()
+    assert said[0] == "✓ supported: Sums are above the bound. 1 [0.5 to 1.5], n = 4"
+    assert said[1].startswith("✓ supported: Sums are below 100. 3.5 [0 to 3.5]")
+
+
+def test_check_writes_junit_for_a_ci_server(finished: Verb, tmp_path: Path) -> None:
+    finished("check", STUDY, "-o", "bound=50", "-o", "mistake=name", "-o", "count=3", "--junit", "out/claims.xml")
+    suite = ElementTree.parse(tmp_path / "out" / "claims.xml").getroot()[0]
+    assert suite.attrib == {"name": "arithmetic_study", "tests": "4", "failures": "1", "errors": "2", "skipped": "0"}
+    cases = {case.get("name"): [(child.tag, child.get("message")) for child in case] for case in suite}
+    assert cases["small"] == []
+    assert cases["positive"][0][0] == "failure"
+    assert cases["steps"] == [("error", "3 Steps are not in the store.")]
+    assert cases["mistaken"][0][0] == "error"
+    assert "NameError" in str(cases["mistaken"][0][1])
 
 
 def test_show_prints_the_artifact_as_json(finished: Verb) -> None:
@@ -154,10 +235,41 @@ def test_clean_shows_first_and_removes_only_when_told(finished: Verb, tmp_path: 
     assert "8 Steps kept" in finished("plan", STUDY).err
 
 
-def test_clean_with_keep_removes_what_no_study_uses(finished: Verb) -> None:
+def test_clean_keeps_what_a_study_made_with_any_option(finished: Verb) -> None:
     finished("run", STUDY, "-o", "count=3", "--pool", "here", "--no-open")
-    finished("clean", "--keep", STUDY, "--yes")
+    kept = finished("clean", "--keep", STUDY, "--yes")
+    assert "0 unused artifacts removed" in kept.out
+    assert "11 Steps kept, 0 to make" in finished("plan", STUDY, "-o", "count=3").err
+    finished("clean", "--keep", STUDY, "-o", "count=2", "--yes")
     assert "8 Steps kept, 3 to make" in finished("plan", STUDY, "-o", "count=3").err
+    assert "give one --keep STUDY" in finished("clean", "-o", "count=2", "--yes").err
+
+
+def test_clean_keeps_what_no_run_explains_unless_told(surefoot: Verb, tmp_path: Path) -> None:
+    finished = surefoot
+    finished("run", STUDY, "-o", "count=3", "--pool", "here", "--no-open")
+    shutil.rmtree(tmp_path / "surefoot-store" / ".studies")
+    ended = finished("clean", "--keep", STUDY, "--yes")
+    assert "3 artifacts stay: no run says for what study they are" in ended.out
+    assert "11 Steps kept" in finished("plan", STUDY, "-o", "count=3").err
+    assert "3 unused artifacts removed" in finished("clean", "--keep", STUDY, "--unknown", "--yes").out
+    assert "8 Steps kept, 3 to make" in finished("plan", STUDY, "-o", "count=3").err
+
+
+def test_clean_beside_a_run_removes_nothing(finished: Verb, tmp_path: Path) -> None:
+    from arithmetic_study import Number, Sum
+
+    from surefoot.core import Store, open_pool, run
+
+    store = Store(tmp_path / "surefoot-store")
+    with open_pool("here") as pool:
+        going = run([Sum(number=Number(value=9), add=5)], store, pool)
+        next(going)
+        ended = finished("clean", "--keep", STUDY, "--unknown", "--yes")
+        assert (ended.code, "A run uses the store" in ended.err) == (2, True)
+        assert finished("clean").code == 0
+        assert {event.kind for event in going} <= {"started", "made"}
+    assert finished("clean", "--keep", STUDY, "--unknown", "--yes").code == 0
 
 
 @pytest.mark.parametrize(

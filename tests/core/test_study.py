@@ -79,19 +79,100 @@ def test_an_interval_decides_only_when_all_of_it_lies_on_one_side(
     assert found.status == below
 
 
-def test_a_claim_whose_measurements_are_missing_is_undecided_and_says_why(results: Results) -> None:
+def judged(check: Callable[[Results], object], results: Results, needed_width: float | None = None) -> Verdict:
+    claim = Claim(name="a", sentence="s", check=check, needed_width=needed_width)  # type: ignore[arg-type]
+    return decide([claim], results)[0][1]
+
+
+def test_a_claim_whose_measurements_are_missing_is_unmeasured_and_says_why(results: Results) -> None:
     claims = (
         Claim(name="a", sentence="red is above 3", check=lambda found: above_three(found, "red")),
         Claim(name="b", sentence="green is above 3", check=lambda found: above_three(found, "green")),
     )
     decided = decide(claims, results)
-    assert [(claim.name, verdict.status) for claim, verdict in decided] == [("a", "supported"), ("b", "undecided")]
-    assert decided[1][1].detail == "Expected one measurement with {'task': 'green'}, found 0."
+    assert [(claim.name, verdict.status) for claim, verdict in decided] == [("a", "supported"), ("b", "unmeasured")]
+    assert decided[1][1].detail == (
+        "Expected one measurement with {'task': 'green'}, found 0. 1 of 4 Steps are not in the store."
+    )
 
 
-def test_a_mistake_in_the_code_of_a_claim_is_not_a_verdict(results: Results) -> None:
-    with pytest.raises(ZeroDivisionError):
-        decide([Claim(name="a", sentence="s", check=lambda found: verdict_above(1 / 0, 0, 1, 1))], results)
+def complete(results: Results) -> Results:
+    """The same without the Step that was not made."""
+    return Results(results.store, results.steps[:3])
+
+
+def too_few(results: Results) -> Verdict:
+    raise SurefootError("One seed gives no interval: run the study with several.")
+
+
+def test_a_design_that_is_too_small_is_unmeasured_and_no_mistake(results: Results) -> None:
+    found = judged(too_few, complete(results))
+    assert (found.status, found.detail) == (
+        "unmeasured",
+        "One seed gives no interval: run the study with several.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (lambda found: verdict_above(found.one(Number, metric="valeu").value, 0, 1, 1), "did you mean 'value'"),
+        (lambda found: verdict_above(found.one(Wave, metric="top1").value, 0, 1, 1), "there are: wave"),
+        (lambda found: verdict_above(found.one(task="bleu").value, 0, 1, 1), "did you mean 'blue'"),
+        (lambda found: Verdict(status="supported" if all(found.select(metric="top1")) else "contradicted"), "top1"),
+        (lambda found: found.select(tusk="red"), "no column 'tusk'"),
+        (lambda found: verdict_above(1 / 0, 0, 1, 1), r"ZeroDivisionError: division by zero (test_study.py, line "),
+        (lambda found: misspelt(found, 1), "NameError: name 'misspelt' is not defined (test_study.py, line "),  # type: ignore[name-defined] # noqa: F821
+        (lambda found: max([item.value for item in found.select(Slow)]), "ValueError: max() "),
+        (lambda found: None, "returned NoneType, not a Verdict"),
+        (lambda found: verdict_above(float("nan"), 0.0, 1.0, 3), "not a number"),
+        (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
+    ],
+)
+def test_a_check_with_a_mistake_is_broken_and_never_undecided(
+    results: Results, check: Callable[[Results], object], said: str
+) -> None:
+    found = judged(check, complete(results))
+    assert found.status == "broken"
+    assert said in found.detail
+
+
+def test_a_broken_check_takes_no_other_claim_with_it(results: Results) -> None:
+    claims = [
+        Claim(name="a", sentence="s", check=lambda found: verdict_above(1 / 0, 0, 1, 1)),
+        Claim(name="b", sentence="s", check=lambda found: above_three(found, "red")),
+    ]
+    assert [verdict.status for _, verdict in decide(claims, results)] == ["broken", "supported"]
+
+
+def test_a_verdict_on_no_measurement_at_all_is_none(results: Results) -> None:
+    incomplete = Results(results.store, (Slow(name=1),))
+    vacuous = judged(lambda found: Verdict(status="supported" if all(found.select(Slow)) else "undecided"), incomplete)
+    assert (vacuous.status, vacuous.detail) == (
+        "unmeasured",
+        "It found no measurement. 1 of 1 Steps are not in the store.",
+    )
+    assert judged(lambda found: Verdict(status="undecided"), results).status == "unmeasured"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "needed", "status", "said"),
+    [
+        (Verdict(status="undecided", effect=0.01, low=-0.188, high=0.208, unit="points"), 0.1, "imprecise", "39.6 p"),
+        (Verdict(status="undecided", effect=0.5, low=0.4, high=0.6, unit="share"), 0.1, "imprecise", "20 percent wide"),
+        (Verdict(status="undecided", effect=0.01, low=-0.2, high=0.2, detail="Why."), 0.1, "imprecise", "Why. The"),
+        (Verdict(status="undecided", effect=0.01), 0.1, "imprecise", "The interval is missing"),
+        (Verdict(status="undecided", effect=0.01, low=-0.05, high=0.05), 0.1, "undecided", ""),
+        (Verdict(status="undecided", effect=0.01, low=-0.2, high=0.2), None, "undecided", ""),
+        (Verdict(status="supported", effect=0.3, low=0.1, high=0.5), 0.1, "supported", ""),
+    ],
+)  # fmt: skip
+def test_an_interval_wider_than_the_claim_needs_is_told_apart_from_undecided(
+    results: Results, verdict: Verdict, needed: float | None, status: str, said: str
+) -> None:
+    found = judged(lambda _: verdict, results, needed)
+    assert found.status == status
+    assert said in found.detail
 
 
 def above_three(results: Results, task: str) -> Verdict:

@@ -1,6 +1,8 @@
 """What the verbs share: parameters, the store, and studies with their options."""
 
 import os
+import shlex
+from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,20 @@ from cyclopts import Parameter
 
 from surefoot.core import Results, Store, Study, SurefootError, walk
 from surefoot.studies import load_study
+
+
+class Exit(IntEnum):
+    """How every command ends."""
+
+    HOLDS = 0
+    """Done. For a gate: nothing is contradicted, and all of it could be judged."""
+    CONTRADICTED = 1
+    """A claim is contradicted (with --strict also: undecided), or a Step failed in a run."""
+    UNJUDGED = 2
+    """A mistake in the call, or a gate with nothing to judge: Steps missing, a broken check, too wide an interval."""
+    STOPPED = 130
+    """Stopped by Ctrl-C; what is finished is kept."""
+
 
 StoreOption = Annotated[
     Path | None, Parameter(name="--store", help="The store. Default: $SUREFOOT_STORE, else ./surefoot-store.")
@@ -43,3 +59,9 @@ def open_study(name: str, options: tuple[str, ...]) -> Study:
 def results_of(study: Study, store: Store) -> Results:
     """What the store holds of a study."""
     return Results(store, tuple(walk(study.steps)))
+
+
+def line_that_makes(name: str, options: tuple[str, ...], store: Path | None) -> str:
+    """The command that makes what is missing of a study."""
+    given = [part for option in options for part in ("-o", option)] + (["--store", str(store)] if store else [])
+    return shlex.join(["surefoot", "run", name, *given])

@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,19 @@ from cyclopts import Parameter
 
 from surefoot.cli._common import Options, StoreOption, open_store, open_study
 from surefoot.cli._output import Format, emit
-from surefoot.core import Artifact, Store, SurefootError, Table, connect, holder_is_alive, pivot, query, walk
+from surefoot.core import (
+    Artifact,
+    Store,
+    SurefootError,
+    Table,
+    connect,
+    holder_is_alive,
+    nobody_else,
+    pivot,
+    query,
+    recorded,
+    walk,
+)
 from surefoot.core import stale as stale_artifacts
 
 _LONG = ("kind", "metric", "task", "shift", "group", "replicate", "value", "low", "high", "stderr", "n", "step")
@@ -109,26 +122,54 @@ def clean(
     keep: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Also remove every artifact that none of these studies uses.", consume_multiple=True, negative=()
+            help="Also remove what only other studies made. These are kept with every option that they were run with.",
+            consume_multiple=True,
+            negative=(),
         ),
     ] = (),
+    option: Annotated[Options, Parameter(help="Keep the one study of --keep with these options alone.")] = (),
+    unknown: Annotated[
+        bool, Parameter(help="Also remove artifacts of which no run says for what study they are.", negative=())
+    ] = False,
     yes: Annotated[bool, Parameter(help="Remove; without it the list is only shown.", negative=())] = False,
     store: StoreOption = None,
 ) -> None:
-    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts."""
+    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts.
+
+    It refuses to remove anything while a run uses the store.
+    """
+    if option and len(keep) != 1:
+        raise SurefootError("Options say how to keep one study: give one --keep STUDY with them.")
     place = open_store(store)
-    leftovers = [path for path in place.leftovers() if not holder_is_alive(path)]
-    used = {step.key for name in keep for step in walk(open_study(name, ()).steps)}
-    unused = [path for key, path in place.made().items() if key not in used] if keep else []
-    for path in [*leftovers, *unused]:
-        print(path)
-    if yes:
-        for path in leftovers:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for path in unused:
-            place.remove(path)
+    with nobody_else(place) if yes else nullcontext():
+        leftovers = [path for path in place.leftovers() if not holder_is_alive(path)]
+        unused, unexplained = _unused(place, keep, option) if keep else ([], [])
+        unused += unexplained if unknown else []
+        for path in [*leftovers, *unused]:
+            print(path)
+        if yes:
+            for path in leftovers:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for path in unused:
+                place.remove(path)
     end = "removed." if yes else "found: add --yes to remove them."
     print(f"{len(leftovers)} leftovers and {len(unused)} unused artifacts {end}")
+    if unexplained and not unknown:
+        print(f"{len(unexplained)} artifacts stay: no run says for what study they are (--unknown removes them).")
+
+
+def _unused(place: Store, keep: tuple[str, ...], option: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+    """Artifacts that only other studies use, and artifacts of which no study is known."""
+    kept, records = [open_study(name, option) for name in keep], recorded(place)
+    used = {step.key for study in kept for step in walk(study.steps)}
+    if not option:
+        names = {study.name for study in kept}
+        used |= {key for record in records if record.study in names for key in record.keys}
+    known = {key for record in records for key in record.keys}
+    others = {key: path for key, path in place.made().items() if key not in used}
+    return [path for key, path in others.items() if key in known], [
+        path for key, path in others.items() if key not in known
+    ]
 
 
 def _export_sqlite(place: Store, path: Path) -> None:

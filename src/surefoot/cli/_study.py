@@ -9,10 +9,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Options, StoreOption, StudyName, open_store, open_study, results_of
+from surefoot.cli._claims import exit_code, say_why, verdict_lines, verdict_table, write_junit
+from surefoot.cli._common import (
+    Exit,
+    Options,
+    StoreOption,
+    StudyName,
+    line_that_makes,
+    open_store,
+    open_study,
+    results_of,
+)
 from surefoot.cli._output import Format, emit
 from surefoot.core import (
-    Claim,
     Plan,
     Results,
     Step,
@@ -20,11 +29,11 @@ from surefoot.core import (
     Study,
     SurefootError,
     Table,
-    Verdict,
     decide,
     describe,
     from_spec,
     open_pool,
+    remember,
     walk,
 )
 from surefoot.core import check_modules as check_modules_of
@@ -32,7 +41,10 @@ from surefoot.core import plan as plan_of
 from surefoot.core import run as run_steps
 from surefoot.core import why as why_new
 
-_MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
+PoolOption = Annotated[
+    str, Parameter(help="processes, here, dask[:ADDRESS], ray[:ADDRESS] or slurm[:PARTITION, or settings].")
+]
+WorkersOption = Annotated[int | None, Parameter(help="How many Steps at once. Default: the number of cores.")]
 
 
 def plan(
@@ -41,7 +53,7 @@ def plan(
     *,
     option: Options = (),
     store: StoreOption = None,
-    workers: int | None = None,
+    workers: WorkersOption = None,
     format: Annotated[Format | None, Parameter(help="Output format; text on a terminal, TSV in a pipe.")] = None,
 ) -> None:
     """Say what a run would do: what is kept, what is missing, and about how long it takes."""
@@ -56,10 +68,8 @@ def run(
     *,
     option: Options = (),
     store: StoreOption = None,
-    pool: Annotated[
-        str, Parameter(help="processes, here, dask[:ADDRESS], ray[:ADDRESS] or slurm[:PARTITION].")
-    ] = "processes",
-    workers: Annotated[int | None, Parameter(help="How many Steps at once. Default: the number of cores.")] = None,
+    pool: PoolOption = "processes",
+    workers: WorkersOption = None,
     retry: Annotated[bool, Parameter(help="Try Steps again that failed in an earlier run.", negative=())] = False,
     report: Annotated[Path | None, Parameter(help="Where the report goes. Default: ./STUDY.html.")] = None,
     show: Annotated[
@@ -71,14 +81,14 @@ def run(
     It can be stopped at any moment and run again. Exits with 1 when a Step failed.
     """
     asked, place = open_study(study, option), open_store(store)
-    counts = _make(asked, place, pool, workers, retry)
+    failed = _make(asked, place, option, (pool, workers), retry=retry)
     results = results_of(asked, place)
-    _print_claims(decide(asked.claims, results))
+    print(verdict_lines(decide(asked.claims, results)), end="")
     path = _write(asked, results, report)
     print(f"Report: {path}")
     if show if show is not None else sys.stdout.isatty():
         _open(path)
-    return 1 if counts else 0
+    return Exit.CONTRADICTED if failed else Exit.HOLDS
 
 
 def why(
@@ -108,15 +118,42 @@ def check(
     *,
     option: Options = (),
     store: StoreOption = None,
+    run: Annotated[bool, Parameter(help="First make what is missing.", negative=())] = False,
+    pool: PoolOption = "processes",
+    workers: WorkersOption = None,
     strict: Annotated[bool, Parameter(help="Fail on undecided claims, too.", negative=())] = False,
+    partial: Annotated[bool, Parameter(help="Judge by what is there when Steps are missing.", negative=())] = False,
+    junit: Annotated[Path | None, Parameter(help="Also write the verdicts as JUnit XML, for a CI server.")] = None,
     format: Format | None = None,
 ) -> int:
-    """Test the claims of a study on what the store holds. Exits with 1 when one is contradicted: a gate for CI."""
-    asked = open_study(study, option)
-    decided = decide(asked.claims, results_of(asked, open_store(store)))
-    emit(_claim_table(decided), format)
-    failing = {"contradicted", "undecided"} if strict else {"contradicted"}
-    return 1 if any(verdict.status in failing for _, verdict in decided) else 0
+    """Test the claims of a study on what the store holds: a gate for CI.
+
+    Exits with 1 when a claim is contradicted, with 2 when it has nothing to judge: Steps missing or failed, a check
+    that raises, an interval wider than the claim needs. What is undecided fails only with --strict.
+    """
+    asked, place = open_study(study, option), open_store(store)
+    if run:
+        _make(asked, place, option, (pool, workers), retry=False)
+    results = results_of(asked, place)
+    decided = decide(asked.claims, results)
+    if format is None and sys.stdout.isatty():
+        print(verdict_lines(decided), end="")
+    else:
+        emit(verdict_table(decided), format)
+    missing = len(results.missing)
+    if junit:
+        write_junit(junit, asked, decided, missing, strict=strict)
+    code = exit_code(decided, strict=strict)
+    say_why(decided, code, strict=strict)
+    if missing:
+        failed = len(place.failures().keys() & {step.key for step in results.missing})
+        more = f", {failed} of them failed (--retry)" if failed else ""
+        more += "" if place.root.is_dir() else f": there is no store at {place.root}"
+        line = line_that_makes(study, option, store)
+        print(
+            f"surefoot: {missing} of {len(results.steps)} Steps are missing{more}. Make them: {line}", file=sys.stderr
+        )
+    return Exit.UNJUDGED if missing and not partial else code
 
 
 def report(
@@ -136,20 +173,22 @@ def report(
         _open(path)
 
 
-def _make(asked: Study, place: Store, pool: str, workers: int | None, retry: bool) -> int:
+def _make(asked: Study, place: Store, option: tuple[str, ...], pool: tuple[str, int | None], *, retry: bool) -> int:
     """Run the missing Steps with a progress display; returns how many failed or were blocked."""
     from surefoot.cli._progress import duration, follow
 
     todo = plan_of(asked.steps, place)
-    print(_plan_sentence(todo, workers or os.cpu_count() or 1), file=sys.stderr)
+    workers = pool[1] or os.cpu_count() or 1
+    print(_plan_sentence(todo, workers), file=sys.stderr)
     if not todo.missing:
         return 0
     check_modules_of(todo.missing)
     import time
 
     begun = time.monotonic()
-    with open_pool(pool, workers) as executor:
-        counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers or os.cpu_count() or 1)
+    with open_pool(*pool) as executor:
+        remember(asked, option, place)
+        counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers)
     print(
         f"{counts['made']} Steps made in {duration(time.monotonic() - begun)}, {counts['kept']} kept, "
         f"{counts['failed']} failed, {counts['blocked']} blocked.",
@@ -213,38 +252,6 @@ def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> lis
             (step.key, describe(step), nearest, item.field, str(item.made), str(item.asked)) for item in differences
         ]
     return rows
-
-
-def _claim_table(decided: list[tuple[Claim, Verdict]]) -> Table:
-    columns = ("claim", "verdict", "effect", "low", "high", "bound", "unit", "n", "sentence", "detail", "source")
-    rows = (
-        (
-            claim.name,
-            verdict.status,
-            verdict.effect,
-            verdict.low,
-            verdict.high,
-            None if verdict.effect is None else verdict.bound,
-            "" if verdict.effect is None else verdict.unit,
-            verdict.n,
-            claim.sentence,
-            verdict.detail,
-            claim.source,
-        )
-        for claim, verdict in decided
-    )
-    return Table(columns, tuple(rows))
-
-
-def _print_claims(decided: list[tuple[Claim, Verdict]]) -> None:
-    from surefoot.report import effect_text, interval_text
-
-    for claim, verdict in decided:
-        effect = "" if verdict.effect is None else f" {effect_text(verdict)}"
-        interval = "" if verdict.low is None else f" [{interval_text(verdict)}], n = {verdict.n}"
-        print(f"{_MARKS[verdict.status]} {verdict.status}: {claim.sentence}{effect}{interval}")
-        if verdict.detail:
-            print(f"    {verdict.detail}")
 
 
 def _write(asked: Study, results: Results, path: Path | None) -> Path:

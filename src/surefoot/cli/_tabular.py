@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from surefoot.cli._claims import MARKS
 from surefoot.cli._common import StoreOption, open_store, results_of
 from surefoot.cli._output import Format, emit
 from surefoot.core import Store, Study, SurefootError, Table, decide, open_pool
@@ -13,7 +14,6 @@ from surefoot.core import plan as plan_of
 from surefoot.core import run as run_steps
 
 tabular = App(name="tabular", help="Subgroup robustness of models on tables.", help_format="plaintext")
-_MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
 
 
 @tabular.command
@@ -65,7 +65,7 @@ def sweep(
     results = results_of(study, place)
     emit(_reached(results), format)
     for claim, verdict in decide(study.claims, results):
-        print(f"{_MARKS[verdict.status]} {claim.sentence} {verdict.detail}", file=sys.stderr)
+        print(f"{MARKS[verdict.status]} {claim.sentence} {verdict.detail}", file=sys.stderr)
     from surefoot.report import write_report
 
     print(f"Report: {write_report(study, results, report or Path(f'{study.name}.html'))}", file=sys.stderr)

@@ -23,6 +23,7 @@ from surefoot.core._query import pivot as pivot
 from surefoot.core._query import query as query
 from surefoot.core._run import Event as Event
 from surefoot.core._run import check_modules as check_modules
+from surefoot.core._run import nobody_else as nobody_else
 from surefoot.core._run import run as run
 from surefoot.core._step import Resources as Resources
 from surefoot.core._step import Step as Step
@@ -38,12 +39,17 @@ from surefoot.core._store import Store as Store
 from surefoot.core._study import Claim as Claim
 from surefoot.core._study import Figure as Figure
 from surefoot.core._study import Observation as Observation
+from surefoot.core._study import Recorded as Recorded
 from surefoot.core._study import Results as Results
+from surefoot.core._study import Status as Status
 from surefoot.core._study import Study as Study
 from surefoot.core._study import Unit as Unit
 from surefoot.core._study import Verdict as Verdict
 from surefoot.core._study import decide as decide
+from surefoot.core._study import recorded as recorded
+from surefoot.core._study import remember as remember
 from surefoot.core._study import verdict_above as verdict_above
 from surefoot.core._study import verdict_below as verdict_below
+from surefoot.core._study import what_failed as what_failed
 from surefoot.core._worker import report_progress as report_progress
 from surefoot.core._worker import resume_directory as resume_directory

@@ -36,7 +36,7 @@ class Lease:
 
         Raises `HeldError` when it was lost: the body must be the only place where results become visible.
         """
-        with _guard(self.path):
+        with guard(self.path):
             if _holder(self.path).get("token") != self.token:
                 raise HeldError(self.path)
             yield
@@ -88,8 +88,8 @@ def _acquire(held: Lease, expired: int | None) -> None:
     me = {"token": held.token, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
     draft = held.path.with_name(f"{held.path.name}.{held.token}.tmp")
     try:
-        draft.write_text(json.dumps(me), encoding="utf-8")
-        with _guard(held.path):
+        with guard(held.path):
+            draft.write_text(json.dumps(me), encoding="utf-8")
             if not _is_free(held.path, expired):
                 raise HeldError(held.path)
             # One rename puts the whole text in place: a lease is never seen empty.
@@ -112,7 +112,7 @@ def _holder(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _guard(path: Path) -> Iterator[None]:
+def guard(path: Path) -> Iterator[None]:
     """Only one process at a time decides about leases of one kind of Step; the kernel frees it at a death."""
     descriptor = os.open(path.parent / ".guard", os.O_CREAT | os.O_RDWR, 0o666)
     try:

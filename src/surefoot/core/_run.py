@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._files import make_directory, store_is_writable
-from surefoot.core._lease import EXPIRY_SECONDS, holder_is_alive, holder_state, lease
+from surefoot.core._lease import EXPIRY_SECONDS, guard, holder_is_alive, holder_state, lease
 from surefoot.core._step import Step, inputs_of, walk
 from surefoot.core._store import RUNS, Store
 from surefoot.core._worker import Job, Outcome, current_commit, execute, write_specs
@@ -69,13 +69,36 @@ def _described(store: Store, steps: Iterable[Step]) -> Iterator[Path]:
     with ExitStack() as stack:
         with store_is_writable(store.root):
             make_directory(place)
-            for left in [path for path in place.iterdir() if path.name != ".guard" and not holder_is_alive(path)]:
-                left.unlink(missing_ok=True)
+            with guard(place / "specs"):
+                for left in [path for path in place.iterdir() if path.name != ".guard" and not holder_is_alive(path)]:
+                    left.unlink(missing_ok=True)
             specs = place / f"{uuid4().hex[:12]}.specs"
             stack.enter_context(lease(specs.with_suffix(".lease")))
             stack.callback(specs.unlink, missing_ok=True)
             write_specs(specs, walk(steps))
         yield specs
+
+
+@contextmanager
+def nobody_else(store: Store) -> Iterator[None]:
+    """The body may remove what a run could need: none goes on, and none begins meanwhile.
+
+    Raises `SurefootError` while a run uses the store.
+    """
+    if not store.root.is_dir():
+        yield
+        return
+    place = store.root / RUNS
+    with store_is_writable(store.root):
+        make_directory(place)
+    with guard(place / "clean"):
+        makers = [path for path in [*place.iterdir(), *store.leftovers()] if path.suffix == ".lease"]
+        for path in filter(holder_is_alive, makers):
+            raise SurefootError(
+                f"A run uses the store {store.root}: wait for its end, or stop it first. (Its lease is {path}: delete "
+                "it if the machine of that run is gone.)"
+            )
+        yield
 
 
 def check_modules(steps: Iterable[Step]) -> None:

@@ -1,16 +1,28 @@
 """A Study: a grid of Steps, the claims it tests, and its figures."""
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import json
+import math
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core._errors import SurefootError
+from surefoot.core._files import make_directory, store_is_writable, write_text
 from surefoot.core._measurement import COLUMNS, Measurement
-from surefoot.core._step import Step
-from surefoot.core._store import Store
+from surefoot.core._step import Step, walk
+from surefoot.core._store import Store, read_file
 
-Status = Literal["supported", "contradicted", "undecided"]
+_STUDIES = ".studies"
+
+Status = Literal["supported", "contradicted", "undecided", "imprecise", "unmeasured", "broken"]
+"""By the interval: supported, contradicted or undecided; `imprecise` is undecided with an interval wider than the claim
+needs. Without one: `unmeasured` for want of measurements, `broken` for a check that raises or asks for what no Step
+measures."""
 Unit = Literal["number", "points", "share"]
 """How an effect is read: a number, a difference of fractions in percentage points, or a fraction in percent."""
 
@@ -28,21 +40,48 @@ class Observation:
         return self.measurement.value
 
 
+@dataclass
+class _Asked:
+    """What one claim asked of the Results: whether it was given anything, and names that nothing answers to."""
+
+    times: int = 0
+    answered: bool = False
+    unknown: str = ""
+    no_column: bool = False
+
+    def note(self, offered: list[Observation], wanted: Mapping[str, tuple[Any, ...]], answered: bool) -> None:
+        self.times, self.answered = self.times + 1, self.answered or answered
+        for name, values in wanted.items() if offered and not answered else ():
+            known = {getattr(item.measurement, name) for item in offered}
+            near = get_close_matches(str(values[0] if values else ""), map(str, known), n=1, cutoff=0.75)
+            if not known.intersection(values) and (near or name == "metric"):
+                asked = ", ".join(map(repr, values))
+                hint = f"did you mean '{near[0]}'" if near else f"there are: {', '.join(sorted(map(str, known)))}"
+                self.unknown = self.unknown or f"no Step measures the {name} {asked} ({hint})"
+
+
 @dataclass(frozen=True)
 class Results:
     """The Measurements of a study's Steps, as claims and figures read them."""
 
     store: Store
     steps: tuple[Step, ...]
+    _asked: _Asked = field(default_factory=_Asked, init=False, repr=False, compare=False)
+
+    @cached_property
+    def missing(self) -> tuple[Step, ...]:
+        """The Steps that are not in the store."""
+        made = self.store.made()
+        return tuple(step for step in self.steps if step.key not in made)
 
     @cached_property
     def observations(self) -> tuple[Observation, ...]:
         """Every Measurement of every Step that is in the store, in the order of the Steps."""
-        made = self.store.made()
+        missing = {step.key for step in self.missing}
         return tuple(
             Observation(step=step, measurement=measurement)
             for step in self.steps
-            if step.key in made
+            if step.key not in missing
             for measurement in self.store.measurements(step)
         )
 
@@ -53,14 +92,17 @@ class Results:
         """
         unknown = [name for name in conditions if name not in COLUMNS]
         if unknown:
+            self._asked.no_column = True
             raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.")
         wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()}
-        return [
+        of_kind = [item for item in self.observations if kind is None or isinstance(item.step, kind)]
+        found = [
             item
-            for item in self.observations
-            if (kind is None or isinstance(item.step, kind))
-            and all(getattr(item.measurement, name) in values for name, values in wanted.items())
+            for item in of_kind
+            if all(getattr(item.measurement, name) in values for name, values in wanted.items())
         ]
+        self._asked.note(of_kind, wanted, bool(found))
+        return found
 
     def one(self, kind: type[Step] | None = None, **conditions: Any) -> Observation:
         """The only observation that fits. Raises when there is none, or more than one."""
@@ -92,12 +134,15 @@ class Claim:
     """A sentence of a paper (or of the user) as a check over measurements.
 
     `check` takes the Results and returns a Verdict; `source` says who made the claim (a paper's number and section).
+    `needed_width` is the widest 95 percent interval (high - low, points and shares as fractions) that an undecided
+    effect may have before nothing can be built on it: wider, the verdict is `imprecise`.
     """
 
     name: str
     sentence: str
     check: Callable[[Results], Verdict]
     source: str = ""
+    needed_width: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +183,32 @@ class Study:
     """Source and licence of what the report shows (pictures, data)."""
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A study as it was once run on a store: its name, its options as given, and the keys of all its Steps."""
+
+    study: str
+    options: tuple[str, ...]
+    keys: frozenset[str]
+
+
+def remember(study: Study, options: Sequence[str], store: Store) -> None:
+    """Note in a store which study, with which options, its artifacts are made for; `clean` asks for it."""
+    keys = sorted(step.key for step in walk(study.steps))
+    text = json.dumps({"study": study.name, "options": sorted(options), "steps": keys})
+    path = store.root / _STUDIES / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+    if not path.exists():
+        with store_is_writable(store.root):
+            make_directory(path.parent)
+            write_text(path, text)
+
+
+def recorded(store: Store) -> list[Recorded]:
+    """The studies that were run on a store, by whatever options. Raises for a record that is damaged."""
+    told = [read_file(path) for path in sorted((store.root / _STUDIES).glob("*.json"))]
+    return [Recorded(one["study"], tuple(one["options"]), frozenset(one["steps"])) for one in told]
+
+
 def verdict_above(
     effect: float,
     low: float,
@@ -170,12 +241,57 @@ def verdict_below(
 
 
 def decide(claims: Iterable[Claim], results: Results) -> list[tuple[Claim, Verdict]]:
-    """Each claim with its verdict; a claim whose measurements are not all there is undecided, with the reason."""
+    """Each claim with its verdict. A check that raises takes no other with it: `unmeasured` or `broken`, and why."""
     return [(claim, _verdict(claim, results)) for claim in claims]
 
 
 def _verdict(claim: Claim, results: Results) -> Verdict:
+    asked = results._asked
+    asked.__init__()
     try:
-        return claim.check(results)
+        verdict = claim.check(results)
     except SurefootError as error:
-        return Verdict(status="undecided", detail=str(error))
+        return _unjudged(results, asked, str(error))
+    except Exception as error:
+        return Verdict(status="broken", detail=f"{what_failed(error)}{_incomplete(results)}")
+    if not isinstance(verdict, Verdict):
+        return Verdict(status="broken", detail=f"Its check returned {type(verdict).__name__}, not a Verdict.")
+    if any(value is not None and math.isnan(value) for value in (verdict.effect, verdict.low, verdict.high)):
+        return Verdict(status="broken", n=verdict.n, detail="Its effect or its interval is not a number (NaN).")
+    if (asked.times and not asked.answered) or (verdict.status == "undecided" and verdict.effect is None):
+        return _unjudged(results, asked, verdict.detail or "It found no measurement.")
+    return _precise_enough(verdict, claim.needed_width)
+
+
+def _unjudged(results: Results, asked: _Asked, reason: str) -> Verdict:
+    """For want of measurements; broken where every Step is made and none measures what the check asks for."""
+    if asked.no_column or (asked.unknown and not results.missing):
+        more = f" In its check: {asked.unknown}." if asked.unknown else ""
+        return Verdict(status="broken", detail=f"{reason}{more}")
+    return Verdict(status="unmeasured", detail=f"{reason}{_incomplete(results)}")
+
+
+def _incomplete(results: Results) -> str:
+    missing = len(results.missing)
+    return f" {missing} of {len(results.steps)} Steps are not in the store." if missing else ""
+
+
+def _precise_enough(verdict: Verdict, needed: float | None) -> Verdict:
+    if needed is None or verdict.status != "undecided":
+        return verdict
+    known = verdict.low is not None and verdict.high is not None
+    width = verdict.high - verdict.low if known else math.inf  # type: ignore[operator]
+    if width <= needed:
+        return verdict
+    factor, name = {"number": (1, ""), "points": (100, " points"), "share": (100, " percent")}[verdict.unit]
+    said = f"is {factor * width:.3g}{name} wide" if known else "is missing"
+    detail = f"{verdict.detail} The interval {said}; the claim needs {factor * needed:.3g}{name} or less.".strip()
+    return replace(verdict, status="imprecise", detail=detail)
+
+
+def what_failed(error: BaseException) -> str:
+    """The error and the line of the user's code that it came from: 'NameError: ... (study.py, line 12).'"""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    mine = [frame for frame in frames if frame.filename == frames[0].filename]
+    where = f" ({Path(mine[-1].filename).name}, line {mine[-1].lineno})" if mine else ""
+    return f"{type(error).__name__}: {error}".rstrip(".") + f"{where}."
