@@ -17,7 +17,7 @@ try:
 except ImportError:  # as a script
     BuildHookInterface = object
 
-SOURCE = Path(__file__).parent / "src" / "surefoot" / "weights" / "_kernel.c"
+SOURCE = Path(__file__).parent / "src" / "surefoot" / "weights" / "_arithmetic" / "_kernel.c"
 # No contraction: a fused multiply-add rounds once where numpy rounds twice, and the bits would depend on the machine.
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
@@ -46,7 +46,7 @@ class Hook(BuildHookInterface):  # type: ignore[misc]
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{platform}"
-            build_data["artifacts"].append("src/surefoot/weights/libsurefoot.so")
+            build_data["artifacts"].append(str(out.relative_to(Path(__file__).parent)))
 
 
 if __name__ == "__main__":

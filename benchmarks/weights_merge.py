@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from surefoot.weights import open_checkpoint
-from surefoot.weights._checkpoint import Files
-from surefoot.weights._safetensors import header_bytes
+from surefoot.weights._files._checkpoint import Files
+from surefoot.weights._files._safetensors import header_bytes
 
 COPY = """
 import os, sys
@@ -47,7 +47,9 @@ import pathlib, sys, sd_mecha, torch
 *places, out = map(pathlib.Path, sys.argv[1:])
 sd_mecha.merge(sd_mecha.n_average(*map(sd_mecha.model, places)), output=out, output_dtype=torch.bfloat16, threads=2)
 """
-PLAIN = "from surefoot.weights import _kernel; _kernel.library = lambda: None; "  # as where no C compiler was
+PLAIN = (
+    "from surefoot.weights._arithmetic import _kernel; _kernel.library = lambda: None; "  # as where no C compiler was
+)
 MERGE = "import sys; from surefoot.cli import main; sys.argv[0] = 'surefoot'; main()"
 
 
@@ -149,7 +151,7 @@ def compare(title: str, commands: dict[str, list[str]], rounds: int) -> dict[str
 
 def off_oracle(out: Path, places: list[Path]) -> float:
     """Share of elements, of a sample, that differ from base + 0.3 sum(tuned - base) in 64 bits, rounded once."""
-    from surefoot.weights._numbers import decode, encode
+    from surefoot.weights._files._types import decode, encode
 
     checkpoints = [open_checkpoint(place / "model.safetensors") for place in places]
     made = open_checkpoint(out)

@@ -17,7 +17,7 @@ from surefoot.adapt._finetune import classification_loss, read_labelled
 from surefoot.core import Measurement, Step, SurefootError
 from surefoot.data import Drawings, DrawnTask
 from surefoot.models import load_model, read_description
-from surefoot.weights import mean, open_checkpoint, state
+from surefoot.weights import EditRules, mean, open_checkpoint, state
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
 WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
@@ -60,7 +60,7 @@ def test_an_average_is_the_exact_mean_rounded_once(made: Made, workers: tuple[Fi
 
 def test_an_average_is_the_mean_of_the_weights_room(made: Made, workers: tuple[Finetune, ...]) -> None:
     opened = [open_checkpoint(made(one)[0] / "model.safetensors") for one in workers]
-    assert_equal(weights(made, Average(models=workers)), state(mean(opened), accumulate="float64"))
+    assert_equal(weights(made, Average(models=workers)), state(mean(opened), rules=EditRules(accumulate="float64")))
 
 
 def test_one_worker_alone_is_plain_fine_tuning(made: Made, start: Pretrain, workers: tuple[Finetune, ...]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from surefoot.weights._safetensors import header_bytes
+from surefoot.weights._files._safetensors import header_bytes
 
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 

@@ -120,7 +120,7 @@ def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path]
     for command, message in cases.items():
         with pytest.raises(SurefootError, match=message):
             run("soup", *files[1:], "--score", command, "--out", "soup.safetensors")
-    with pytest.raises(SurefootError, match="nowhere: no such folder"):
+    with pytest.raises(SurefootError, match="nowhere: No such folder"):
         run("soup", *files[1:], "--score", "true", "--out", "nowhere/soup.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(path.name for path in files), "score.py"]
 
@@ -197,7 +197,7 @@ def test_a_file_that_came_from_elsewhere_is_verified_with_its_inputs_where_they_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: [", "not YAML"),
+        ("a: [", "Not YAML"),
         ("- 1", "is a mapping"),
         ("merge_method: nothing", "merge_method 'nothing' is unknown"),
         ("merge_method: ties", "needs base_model"),
@@ -226,7 +226,7 @@ def test_a_file_that_came_from_elsewhere_is_verified_with_its_inputs_where_they_
             " models: [{model: a.safetensors}, {model: b.safetensors}]}",
             "nuslerp_row_wise: True is not offered",
         ),
-        ("{merge_method: linear, models: [{model: gone}]}", "no such file"),
+        ("{merge_method: linear, models: [{model: gone}]}", "No such file"),
         (
             "{merge_method: linear, models: [{model: a.safetensors, parameters: {weight: 1}},"
             " {model: b.safetensors, parameters: {weight: -1}}]}",
@@ -238,7 +238,7 @@ def test_a_file_that_came_from_elsewhere_is_verified_with_its_inputs_where_they_
             "no parameter 'wieght'",
         ),
         ("{merge_method: slerp, base_model: base.safetensors, models: [{model: a.safetensors}]}", "'t' is missing"),
-        ("{merge_method: linear, dtype: int3, models: [{model: a.safetensors}]}", "dtype 'int3' is unknown"),
+        ("{merge_method: linear, dtype: int3, models: [{model: a.safetensors}]}", "The type 'int3' cannot be written"),
     ],
 )
 def test_a_wrong_configuration_is_named(content: str, message: str, files: list[Path], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from making import bfloat16, data, model, write
 
 from surefoot.core import SurefootError
 from surefoot.weights import (
+    EditRules,
     TaskVector,
     analogy,
     apply,
@@ -30,9 +31,10 @@ from surefoot.weights import (
     plan_edit,
     state,
 )
-from surefoot.weights._numbers import decode, encode, keep_mask, random_bits, stream_key
-from surefoot.weights._writing import identity
-from surefoot.weights._writing import write as write_plan
+from surefoot.weights._arithmetic._random import keep_mask, random_bits, stream_key
+from surefoot.weights._files._types import decode, encode
+from surefoot.weights._output._writing import identity
+from surefoot.weights._output._writing import write as write_plan
 
 TYPES = ("F32", "F16", "BF16", "F64")
 
@@ -110,7 +112,7 @@ def test_edits_are_exactly_rounded(dtype: str, tmp_path: Path) -> None:
     exact = [state_64(path, dtype) for path in paths]
     base, *tuned = map(open_checkpoint, paths)
     edit = 0.25 * sum(TaskVector(base, one) for one in tuned)
-    out = apply(edit, tmp_path / "out.safetensors", accumulate="float64").path
+    out = apply(edit, tmp_path / "out.safetensors", rules=EditRules(accumulate="float64")).path
     got, want = state_64(out, dtype), []
     for first, second, third in zip(*exact, strict=True):
         quarter = Fraction(second) / 4 + Fraction(third) / 4 - Fraction(first) / 2
@@ -279,7 +281,7 @@ def test_memory_is_flat_in_the_number_and_size_of_inputs(tmp_path: Path) -> None
         for number in range(count + 1):
             path = tmp_path / f"{number}.safetensors"
             with path.open("wb") as file:  # a sparse file: zeros take no room and no time
-                from surefoot.weights._safetensors import header_bytes
+                from surefoot.weights._files._safetensors import header_bytes
 
                 file.write(header_bytes({"w": ("BF16", (size,))}, {}))
                 file.truncate(file.tell() + 2 * size)
@@ -310,8 +312,8 @@ def test_a_killed_writer_leaves_no_output_and_goes_on_where_it_stopped(tmp_path:
     base, tuned = map(open_checkpoint, paths)
     apply(0.3 * TaskVector(base, tuned), reference)
     code = (
-        "import sys, time\nfrom surefoot.weights import *\nfrom surefoot.weights import _engine\n"
-        "_engine.PART_BYTES = 1 << 20\n"
+        "import sys, time\nfrom surefoot.weights import *\nfrom surefoot.weights._arithmetic import _plan\n"
+        "_plan.PART_BYTES = 1 << 20\n"
         "base, tuned = map(open_checkpoint, sys.argv[1:3])\n"
         "apply(0.3 * TaskVector(base, tuned), sys.argv[3], threads=1, progress=lambda *_: time.sleep(0.3))"
     )
@@ -326,9 +328,10 @@ def test_a_killed_writer_leaves_no_output_and_goes_on_where_it_stopped(tmp_path:
     done = journal.read_text().count("\n") - 1
     assert 0 < done < 8
     with pytest.MonkeyPatch.context() as patch:
-        from surefoot.weights import _engine, _writing
+        from surefoot.weights._arithmetic import _plan
+        from surefoot.weights._output import _writing
 
-        patch.setattr(_engine, "PART_BYTES", 1 << 20)
+        patch.setattr(_plan, "PART_BYTES", 1 << 20)
         computed = []
         original = _writing.compute
         patch.setattr(_writing, "compute", lambda *given: computed.append(1) or original(*given))
@@ -366,7 +369,7 @@ def test_fidelity_says_how_much_of_a_small_edit_bfloat16_loses(tmp_path: Path) -
     report = apply(vector, tmp_path / "out.safetensors")
     assert 0.7 < report.lost < 1.0
     assert report.warnings and "lost when it was rounded" in report.warnings[0]
-    kept = apply(vector, tmp_path / "wide.safetensors", dtype="F32")
+    kept = apply(vector, tmp_path / "wide.safetensors", rules=EditRules(dtype="F32"))
     assert kept.lost < 1e-3 and not kept.warnings
     assert kept.edit_norm == pytest.approx(np.linalg.norm(0.3 * (tuned - base)), rel=1e-3)
 
@@ -380,7 +383,7 @@ def test_a_result_that_is_not_finite_is_refused_or_flagged(tmp_path: Path) -> No
     with pytest.raises(SurefootError, match="1 values would be NaN or infinite"):
         apply(vector, tmp_path / "out.safetensors", 0.4)
     assert not (tmp_path / "out.safetensors").exists()
-    report = apply(vector, tmp_path / "out.safetensors", 0.4, nonfinite="flag")
+    report = apply(vector, tmp_path / "out.safetensors", 0.4, rules=EditRules(nonfinite="flag"))
     assert report.nonfinite == 1 and "NaN" in report.warnings[0]
 
 
@@ -392,26 +395,27 @@ def test_a_full_disk_is_told_before_any_work(
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     base, tuned, *_ = map(open_checkpoint, paths)
-    with pytest.raises(SurefootError, match=r"no room for .* bytes: No space left"):
+    with pytest.raises(SurefootError, match=r"No room for .* bytes: No space left"):
         apply(TaskVector(base, tuned), tmp_path / "out.safetensors")
     assert not list(tmp_path.glob("out*"))
 
 
 def test_selection_of_a_threshold_is_exact_with_and_without_ties(monkeypatch: pytest.MonkeyPatch) -> None:
-    from surefoot.weights import Inputs, _inputs
-    from surefoot.weights._checkpoint import Files
+    from surefoot.weights._arithmetic import _selection
+    from surefoot.weights._arithmetic._chunks import ChunkReader
+    from surefoot.weights._files._checkpoint import Files
 
     rng = np.random.default_rng(0)
     for change in (rng.standard_normal(5000), rng.integers(-3, 4, 5000) * 0.5, np.zeros(5000), np.full(5000, -2.0)):
         base = from_state({"w": np.zeros(5000, np.float32)}).tensors["w"]
         tuned = from_state({"w": change.astype(np.float32)}).tensors["w"]
-        inputs = Inputs(name="w", shape=(5000,), sources=(base, tuned), labels=("t",), files=Files(), chunk=700)
+        inputs = ChunkReader(name="w", shape=(5000,), sources=(base, tuned), labels=("t",), files=Files(), chunk=700)
         ranks = [0, 1, 2499, 4998, 4999]
         expected = list(np.sort(np.abs(change.astype(np.float32)))[ranks])
-        assert inputs.nth_magnitudes([ranks]) == [expected]
+        assert _selection.nth_magnitudes(inputs, [ranks]) == [expected]
         with monkeypatch.context() as patch:
-            patch.setattr(_inputs, "SMALL", 0)
-            assert inputs.nth_magnitudes([ranks]) == [expected]
+            patch.setattr(_selection, "SMALL", 0)
+            assert _selection.nth_magnitudes(inputs, [ranks]) == [expected]
 
 
 def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_five_thousand(tmp_path: Path) -> None:
@@ -421,7 +425,9 @@ def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_f
     values = [base, *(base + rng.standard_normal(base.size) * 0.002 for _ in range(3))]
     arrays = [(one.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32) for one in values]
     first, *tuned = (from_state({"w": one}, label=str(number)) for number, one in enumerate(arrays))
-    out = apply(0.3 * sum(TaskVector(first, one) for one in tuned), tmp_path / "out.safetensors", dtype="BF16").path
+    out = apply(
+        0.3 * sum(TaskVector(first, one) for one in tuned), tmp_path / "out.safetensors", rules=EditRules(dtype="BF16")
+    ).path
     exact = arrays[0] + 0.3 * sum(one.astype(np.float64) - arrays[0] for one in arrays[1:])
     wanted = encode(exact, "BF16")[0].view(np.uint16)  # 64 bits rounded once: the test above compares it with fractions
     assert (np.frombuffer(data(out), np.uint16) != wanted).mean() < 0.0002

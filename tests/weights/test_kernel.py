@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surefoot.weights import METHODS, Plan
-from surefoot.weights import _kernel as kernel
-from surefoot.weights._checkpoint import Array, Files
-from surefoot.weights._engine import Assignment, Row, compute
-from surefoot.weights._methods import edit
-from surefoot.weights._numbers import encode
+from surefoot.weights import EditRules, MergePlan
+from surefoot.weights._arithmetic import _kernel as kernel
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
+from surefoot.weights._arithmetic._engine import compute
+from surefoot.weights._arithmetic._methods import METHODS, edit
+from surefoot.weights._arithmetic._plan import Assignment, Row
+from surefoot.weights._files._checkpoint import Array, Files
+from surefoot.weights._files._types import encode
 
 TYPES = ("BF16", "F16", "F32")
 ODD = (0.0, -0.0, 1e-40, -1e-40, 6e-8, 1e-45, 65504.0, 65519.9, 7e4, 3.3e38, -3.39e38, 1e19, np.inf, -np.inf, np.nan)
@@ -38,7 +40,7 @@ def inputs(seed: int, types: list[str], size: int, odd: int) -> tuple[Array, ...
 
 
 def computed(one: Assignment, coefficients: tuple[float, ...], chunk: int) -> tuple[list[bytes], list[Row]]:
-    plan = Plan(assignments=(one,), coefficients=coefficients, chunk=chunk, nonfinite="flag")
+    plan = MergePlan(assignments=(one,), coefficients=coefficients, chunk=chunk, rules=EditRules(nonfinite="flag"))
     outs = [bytearray(one.nbytes) for _ in coefficients]
 
     def sink(output: int, position: int, raw: np.ndarray) -> None:
@@ -142,10 +144,8 @@ def test_every_pattern_of_sixteen_bits_is_decoded_and_every_rounding_is_that_of_
 
 @needs_kernel
 def test_random_masks_are_those_of_numpy_across_a_multiple_of_two_to_the_thirty_two() -> None:
-    from surefoot.weights import Chunk, Inputs
-
     base, tuned = inputs(0, ["F32", "F32"], 4000, 0)
-    whole = Inputs(name="w", shape=(4000,), sources=(base, tuned), labels=("a",), files=Files())
+    whole = ChunkReader(name="w", shape=(4000,), sources=(base, tuned), labels=("a",), files=Files())
     made = METHODS["dare_linear"](whole, weight=(1.0,), density=(0.4,), seed=3)
     for start in ((1 << 32) - 1700, (5 << 32) - 1, 7 << 32):
         chunk = Chunk(whole, start, 4000, (base.data, tuned.data))
@@ -157,13 +157,11 @@ def test_random_masks_are_those_of_numpy_across_a_multiple_of_two_to_the_thirty_
 
 @needs_kernel
 def test_magnitudes_are_selected_as_by_sorting() -> None:
-    from surefoot.weights import Inputs
-
     for dtype in TYPES:
         sources = inputs(1, [dtype] * 3, 30_000, 0)
-        whole = Inputs(name="w", shape=(30_000,), sources=sources, labels=("a", "b"), files=Files(), chunk=700)
+        whole = ChunkReader(name="w", shape=(30_000,), sources=sources, labels=("a", "b"), files=Files(), chunk=700)
         ranks = [[0, 29_999], [15_000]]
-        found = kernel.nth_magnitudes(whole, ranks)
+        found = kernel.magnitudes(whole, ranks)
         chunks = list(whole.chunks())
         for index, some in enumerate(ranks):
             ordered = np.sort(np.abs(np.concatenate([chunk.delta(index) for chunk in chunks])))
@@ -173,13 +171,13 @@ def test_magnitudes_are_selected_as_by_sorting() -> None:
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_the_kernel_is_compiled_when_the_package_is_built_and_an_old_one_is_not_used(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    place = tmp_path / "src" / "surefoot" / "weights"
+    place = tmp_path / "src" / "surefoot" / "weights" / "_arithmetic"
     place.mkdir(parents=True)
     shutil.copy(root / "hatch_build.py", tmp_path)
-    shutil.copy(root / "src" / "surefoot" / "weights" / "_kernel.c", place)
+    shutil.copy(root / "src" / "surefoot" / "weights" / "_arithmetic" / "_kernel.c", place)
     subprocess.run([sys.executable, tmp_path / "hatch_build.py"], check=True)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom surefoot.weights import _kernel\n"
+        "import sys\nfrom pathlib import Path\nfrom surefoot.weights._arithmetic import _kernel\n"
         "_kernel.__file__ = sys.argv[1]\nprint(_kernel.library() is not None)"
     )
     command = [sys.executable, "-c", code, str(place / "_kernel.py")]
@@ -191,10 +189,10 @@ def test_the_kernel_is_compiled_when_the_package_is_built_and_an_old_one_is_not_
 
 def test_without_a_compiler_the_build_goes_on_without_the_kernel(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    place = tmp_path / "src" / "surefoot" / "weights"
+    place = tmp_path / "src" / "surefoot" / "weights" / "_arithmetic"
     place.mkdir(parents=True)
     shutil.copy(root / "hatch_build.py", tmp_path)
-    shutil.copy(root / "src" / "surefoot" / "weights" / "_kernel.c", place)
+    shutil.copy(root / "src" / "surefoot" / "weights" / "_arithmetic" / "_kernel.c", place)
     command = [sys.executable, str(tmp_path / "hatch_build.py")]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env={"CC": "/nonexistent/cc"})
     assert done.returncode == 1 and "numpy does its work" in done.stderr

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from surefoot.cli._weights import weights
 from surefoot.weights import (
-    Score,
-    Search,
+    CoefficientSearch,
+    EditScore,
     TaskVector,
     apply,
     apply_to,
@@ -58,10 +58,10 @@ def test_an_open_clip_model_is_patched_searched_written_and_loaded(tmp_path: Pat
         apply_to(vector, model)
         return model
 
-    def validate(model: torch.nn.Module) -> dict[str, Score]:
+    def validate(model: torch.nn.Module) -> dict[str, EditScore]:
         with torch.no_grad():
             gap = float((model.visual(image) - goal).norm())
-        return {"new": Score(value=1 / (1 + gap), n=100), "old": Score(value=0.5, n=100)}
+        return {"new": EditScore(value=1 / (1 + gap), n=100), "old": EditScore(value=0.5, n=100)}
 
     found = search(TaskVector(first, second), np.linspace(0, 1, 11), validate, patching(["new"], ["old"]), build=build)
     assert found.chosen is not None and 0.3 <= found.chosen.coefficients[0] <= 0.7
@@ -128,5 +128,5 @@ def test_every_block_of_the_guide_to_patching_runs(
             if words[0] == "surefoot":
                 assert weights(words[2:], result_action="return_value") in (None, 0), words
     found = known["found"]
-    assert isinstance(found, Search) and found.chosen is not None and len(found.table) == 21
+    assert isinstance(found, CoefficientSearch) and found.chosen is not None and len(found.table) == 21
     assert "every bit came out again" in capsys.readouterr().out

@@ -10,8 +10,8 @@ import pytest
 from making import data, model, write
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, merge, open_checkpoint, rewrite, verify
-from surefoot.weights._safetensors import header_bytes, read_header
+from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, rewrite, verify
+from surefoot.weights._files._safetensors import header_bytes, read_header
 
 OUT, BESIDE = Path("out.safetensors"), Path("out.safetensors.recipe.json")
 
@@ -96,7 +96,7 @@ DAMAGED: list[Any] = [None, 3, "x", [], {}, [99], {"kind": "edit"}, {"kind": "me
 def test_a_damaged_recipe_is_an_error_and_no_trace(recipe: Any, files: list[Path]) -> None:
     said = json.loads(BESIDE.read_text())
     BESIDE.write_text(json.dumps({**said, "recipe": recipe}))
-    with pytest.raises(SurefootError, match="its recipe is damaged"):
+    with pytest.raises(SurefootError, match="Its recipe is damaged"):
         rewrite(BESIDE, "again.safetensors")
     assert files and not Path("again.safetensors").exists()
 
@@ -107,7 +107,7 @@ def test_damage_deep_in_a_recipe_is_an_error_and_no_trace(place: list[str], valu
     said = json.loads(BESIDE.read_text())
     (said["recipe"]["edit"] if len(place) == 2 else said["recipe"])[place[-1]] = value
     BESIDE.write_text(json.dumps(said))
-    with pytest.raises(SurefootError, match=r"its recipe is damaged|has no recipe"):
+    with pytest.raises(SurefootError, match=r"Its recipe is damaged|has no recipe"):
         rewrite(BESIDE, "again.safetensors")
     assert files
 
@@ -125,7 +125,7 @@ def test_inputs_that_have_moved_are_found_where_they_are_said_to_be(files: list[
     files[1].rename("new/deep/a.safetensors")
     moved = {"base.safetensors": "new/first.safetensors", "a.safetensors": str(tmp_path / "new/deep/a.safetensors")}
     for name in (OUT, Path("merged.safetensors")):
-        with pytest.raises(SurefootError, match=r"no such file or folder; .*--moved OLD=NEW"):
+        with pytest.raises(SurefootError, match=r"No such file or folder. .*--moved OLD=NEW"):
             verify(name)
         assert verify(name, moved=moved).holds
     rewrite(BESIDE, "again.safetensors", moved=moved)
@@ -144,18 +144,20 @@ def test_a_folder_of_inputs_that_has_moved_is_named_once(tmp_path: Path, monkeyp
 
 def test_names_of_types_are_understood_as_libraries_write_them(files: list[Path]) -> None:
     vector = TaskVector(*map(open_checkpoint, files))
-    wide = apply(vector, "wide.safetensors", dtype="float32").path
+    wide = apply(vector, "wide.safetensors", rules=EditRules(dtype="float32")).path
     assert open_checkpoint(wide).tensors["visual.a"].dtype == "F32" and verify(wide).holds
     for dtype in ("I64", "F8_E4M3", "f32"):
-        with pytest.raises(SurefootError, match=f"unknown type '{dtype}' to write; one of BF16, F16, F32, F64"):
-            apply(vector, "out2.safetensors", dtype=dtype)
+        with pytest.raises(
+            SurefootError, match=f"The type '{dtype}' cannot be written: choose one of BF16, F16, F32, F64"
+        ):
+            apply(vector, "out2.safetensors", rules=EditRules(dtype=dtype))
 
 
 def test_rules_that_are_none_and_filters_that_fit_nothing_are_refused(files: list[Path]) -> None:
     vector = TaskVector(*map(open_checkpoint, files))
-    for rule in ({"missing": "skip"}, {"extra": "keep"}, {"integers": "mean"}, {"accumulate": "float16"}):
-        with pytest.raises(SurefootError, match="is unknown; one of"):
-            apply(vector, "out2.safetensors", **rule)
+    for rule in ({"missing": "skip"}, {"extra": "add"}, {"integers": "mean"}, {"accumulate": "float16"}):
+        with pytest.raises(SurefootError, match=r"cannot be .*: choose one of"):
+            EditRules(**rule)
     with pytest.raises(SurefootError, match=r"base.safetensors has no tensor like 'visul.\*'; first: 'visual.a'"):
         apply(vector.filter("visual.*", "visul.*"), "out2.safetensors")
     assert np.frombuffer(data(apply(vector.filter("visual.*"), "out2.safetensors").path), np.uint8).size

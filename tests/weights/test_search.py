@@ -8,9 +8,8 @@ import pytest
 from surefoot.core import SurefootError
 from surefoot.stats import wilson
 from surefoot.weights import (
-    Score,
+    EditScore,
     TaskVector,
-    fisher_mean,
     forgetting,
     from_state,
     greedy_soup,
@@ -18,7 +17,6 @@ from surefoot.weights import (
     patching,
     search,
     search_evolution,
-    search_fisher,
 )
 
 BASE = from_state({"w": np.zeros(2)}, label="base")
@@ -28,9 +26,12 @@ GRID = [step / 20 for step in range(21)]
 State = Mapping[str, np.ndarray]
 
 
-def accuracies(state: State) -> dict[str, Score]:
+def accuracies(state: State) -> dict[str, EditScore]:
     x, y = state["w"]
-    return {"target": Score(value=max(0.0, 0.8 + x), n=1000), "control": Score(value=0.6 + x * 0.1 - y**2, n=1000)}
+    return {
+        "target": EditScore(value=max(0.0, 0.8 + x), n=1000),
+        "control": EditScore(value=0.6 + x * 0.1 - y**2, n=1000),
+    }
 
 
 def test_negation_takes_the_lowest_target_that_keeps_the_control() -> None:
@@ -64,7 +65,7 @@ def test_of_equal_objectives_the_smallest_edit_is_taken() -> None:
 
 
 def test_patching_weighs_patched_and_supported_tasks_equally() -> None:
-    scores = {"p": Score(value=0.9), "s": Score(value=0.5), "t": Score(value=0.7)}
+    scores = {"p": EditScore(value=0.9), "s": EditScore(value=0.5), "t": EditScore(value=0.7)}
     assert patching(["p"], ["s", "t"])(scores) == pytest.approx((0.9 + 0.6) / 2)
     assert learning({"s": 0.5, "t": 1.4})(scores) == pytest.approx((1.0 + 0.5) / 2)
 
@@ -85,7 +86,7 @@ def test_evolution_finds_many_coefficients_and_obeys_the_constraint() -> None:
     def evaluate(state: State) -> dict[str, float]:
         return {"m": -float(((state["w"] - goal) ** 2).sum()), "x": float(state["w"][0])}
 
-    def keeps(scores: Mapping[str, Score], _base: Mapping[str, Score]) -> bool:
+    def keeps(scores: Mapping[str, EditScore], _base: Mapping[str, EditScore]) -> bool:
         return scores["x"].value <= 0.5
 
     found = search_evolution([FIRST, SECOND], evaluate, lambda s: s["m"].value, keeps, budget=150, seed=1)
@@ -115,51 +116,10 @@ def test_a_greedy_soup_is_that_of_the_model_soups_recipe() -> None:
 
 def test_the_table_of_a_soup_has_an_interval_where_the_number_of_examples_is_known() -> None:
     checkpoints = [from_state({"w": np.array([value])}, label=str(value)) for value in (0.2, 0.6)]
-    found = greedy_soup(checkpoints, lambda state: Score(value=float(state["w"][0]), n=50))
+    found = greedy_soup(checkpoints, lambda state: EditScore(value=float(state["w"][0]), n=50))
     assert [members for members, _ in found.table] == [(0,), (1,), (1, 0)] and found.members == (1,)
     expected = wilson(30, 50)
     assert found.table[1][1].interval == (expected.low, expected.high)
-
-
-def test_fisher_weights_pull_to_the_model_that_is_sure() -> None:
-    base, tuned = {"w": np.zeros(3, np.float32)}, {"w": np.ones(3, np.float32)}
-    fishers = ({"w": np.array([1.0, 3.0, 0.0])}, {"w": np.array([1.0, 1.0, 1.0])})
-    assert np.allclose(fisher_mean(base, tuned, fishers, 0.5)["w"], [0.5, 0.25, 1.0], atol=1e-5)
-    assert (fisher_mean(base, tuned, fishers, 0.0)["w"] == 0).all()
-    assert (fisher_mean(base, tuned, fishers, 1.0)["w"] == 1).all()
-    with pytest.raises(SurefootError, match="between 0 and 1"):
-        fisher_mean(base, tuned, fishers, 2)
-
-
-def test_whole_numbers_shapes_and_information_are_checked_before_they_are_weighed() -> None:
-    one, two = {"w": np.zeros(2), "n": np.array([3])}, {"w": np.ones(2), "n": np.array([3])}
-    assert (fisher_mean(one, two, ({}, {}), 0.25)["n"] == 3).all()
-    assert (fisher_mean(one, two, ({}, {}), 0.25)["w"] == 0.25).all()
-    for tuned, fishers, message in (
-        ({**two, "n": np.array([4])}, ({}, {}), "'n' .* not a number to average"),
-        ({"n": np.array([3])}, ({}, {}), "'w': .* shape"),
-        ({**two, "w": np.ones(1)}, ({}, {}), "'w': .* shape"),
-        (two, ({"w": np.ones(2)}, {}), "for both models or for neither"),
-        (two, ({"w": np.ones(2)}, {"w": np.array([1.0, np.nan])}), "finite"),
-    ):
-        with pytest.raises(SurefootError, match=message):
-            fisher_mean(one, tuned, fishers, 0.5)
-
-
-def test_alpha_of_a_fisher_mean_is_searched_like_any_coefficient() -> None:
-    base, tuned = {"w": np.zeros(2)}, {"w": np.ones(2)}
-    fishers = ({"w": np.array([1.0, 1.0])}, {"w": np.array([1.0, 3.0])})
-    tested = []
-    found = search_fisher(
-        (base, tuned),
-        fishers,
-        np.linspace(0, 1, 11),
-        lambda state: {"m": -float(np.abs(state["w"] - [0.5, 0.75]).sum())},
-        lambda scores: scores["m"].value,
-        test=lambda state: tested.append(state["w"]) or {"m": 0.0},
-    )
-    assert found.chosen is not None and found.chosen.coefficients == (0.5,)
-    assert np.allclose(tested, [[0.5, 0.75]]) and len(found.table) == 11
 
 
 def test_a_grid_may_be_an_array_and_a_score_that_is_not_there_is_named() -> None:

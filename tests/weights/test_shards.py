@@ -10,9 +10,9 @@ import pytest
 from making import data, model, write
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, apply_grid, merge, open_checkpoint, state, verify
-from surefoot.weights import _engine as engine
-from surefoot.weights import _shards as shards
+from surefoot.weights import MergePlan, TaskVector, apply, apply_grid, merge, open_checkpoint, state, verify
+from surefoot.weights._arithmetic import _plan
+from surefoot.weights._output import _shards as shards
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_after_an_interruption_complete_shards_stay_and_no_index_is_there(
     out, written, original = tmp_path / "out", list[str](), shards.write
     apply(vector, tmp_path / "reference", shard=100)
 
-    def failing(plan: engine.Plan, paths: list[Path], **options: object) -> object:
+    def failing(plan: MergePlan, paths: list[Path], **options: object) -> object:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(paths[0].name)
@@ -110,7 +110,7 @@ def test_shards_and_a_single_file_are_never_mixed(vector: TaskVector, tmp_path: 
 def test_the_workers_of_a_pool_write_the_same_bytes(
     paths: list[Path], vector: TaskVector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "PART_BYTES", 500)
+    monkeypatch.setattr(_plan, "PART_BYTES", 500)
     ties = {
         "merge_method": "ties",
         "base_model": str(paths[0]),

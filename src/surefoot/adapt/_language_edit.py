@@ -13,7 +13,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.data import read_texts
 from surefoot.models import LanguageModel, load_language, save_language
 from surefoot.tasks import perplexity
-from surefoot.weights import Score, Search, TaskVector, apply_to, open_checkpoint, search
+from surefoot.weights import CoefficientSearch, EditScore, TaskVector, apply_to, open_checkpoint, search
 
 LANGUAGE_GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -71,7 +71,7 @@ class LanguageEdit(Step):
         ]
 
 
-def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: Inputs, out: Path) -> Search:
+def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: Inputs, out: Path) -> CoefficientSearch:
     kinds = {"target": step.target, "control": step.control}
     texts = {
         f"{kind}/{place}": [row["text"] for row in read_texts(inputs[data])]
@@ -101,11 +101,11 @@ def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: 
     )
 
 
-def _values(scores: Mapping[str, Score]) -> dict[str, float]:
+def _values(scores: Mapping[str, EditScore]) -> dict[str, float]:
     return {name: score.value for name, score in scores.items()}
 
 
-def _mean(scores: Mapping[str, Score], kind: str) -> float:
+def _mean(scores: Mapping[str, EditScore], kind: str) -> float:
     """The geometric mean of perplexities: the exponential of the mean loss."""
     own = [score.value for name, score in scores.items() if name.startswith(f"{kind}/")]
     return math.prod(own) ** (1 / len(own))

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.models import read_description
-from surefoot.weights import Checkpoint, TaskVector, apply, from_state, mean, open_checkpoint
+from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, open_checkpoint
 
 WEIGHTS, DESCRIPTION, VELOCITY = "model.safetensors", "model.json", "momentum.safetensors"
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -36,7 +36,7 @@ class Average(Step):
         if not self.models:
             raise SurefootError("Average needs at least one model.")
         opened = [open_checkpoint(inputs[model] / WEIGHTS) for model in self.models]
-        apply(mean(opened).filter(*self.only), out / WEIGHTS, accumulate="float64", threads=1)
+        apply(mean(opened).filter(*self.only), out / WEIGHTS, rules=EditRules(accumulate="float64"), threads=1)
         _describe(out, [inputs[model] for model in self.models], inputs[self.base] if self.base else None)
         return _sent(opened, self.only)
 
@@ -74,7 +74,7 @@ class OuterStep(Step):
         edit = self.rate * change.filter(*self.only)
         if self.momentum:
             edit = self.rate * self._accelerated(change, inputs[self.previous] / VELOCITY, out / VELOCITY)
-        apply(edit, out / WEIGHTS, accumulate="float64", missing="base", threads=1)
+        apply(edit, out / WEIGHTS, rules=EditRules(accumulate="float64", missing="base"), threads=1)
         _describe(out, [inputs[worker] for worker in self.workers], inputs[self.previous])
         return _sent(opened, self.only)
 
@@ -83,7 +83,7 @@ class OuterStep(Step):
         zero = _zeros(change.base, self.only)
         known = open_checkpoint(before) if before.is_file() else zero
         kept = TaskVector(zero, known) * self.momentum
-        apply((kept + change).on(zero), after, accumulate="float64", extra="drop", threads=1)
+        apply((kept + change).on(zero), after, rules=EditRules(accumulate="float64", extra="drop"), threads=1)
         own, old = (1 + self.momentum, self.momentum) if self.nesterov else (1.0, 1.0)
         return (own * change.filter(*self.only) + old * kept).on(change.base)
 

@@ -12,8 +12,8 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.models import LoadedModel, load_model, normalized, save_model
 from surefoot.weights import (
     Checkpoint,
-    Score,
-    Search,
+    CoefficientSearch,
+    EditScore,
     TaskVector,
     apply_to,
     forgetting,
@@ -124,16 +124,16 @@ class _Editor:
         apply_to(edit, self.model.model)
         return self.model
 
-    def evaluate(self, model: LoadedModel) -> dict[str, Score]:
+    def evaluate(self, model: LoadedModel) -> dict[str, EditScore]:
         """Accuracy on each set, and the means over targets and over controls."""
         scores = {name: accuracy(model, one) for name, one in self.sets.items()}
         for kind in (TARGET, CONTROL):
             if own := [one for name, one in scores.items() if name.startswith(f"{kind}/")]:
-                scores[kind] = Score(value=sum(one.value for one in own) / len(own), n=sum(one.n for one in own))
+                scores[kind] = EditScore(value=sum(one.value for one in own) / len(own), n=sum(one.n for one in own))
         return scores
 
 
-def accuracy(model: LoadedModel, data: LabelledPictures) -> Score:
+def accuracy(model: LoadedModel, data: LabelledPictures) -> EditScore:
     """Top-1 accuracy of a model on a labelled set, by its own head."""
     import torch
 
@@ -144,7 +144,7 @@ def accuracy(model: LoadedModel, data: LabelledPictures) -> Score:
             prepared = normalized(data.images[rows], model.pixels).contiguous(memory_format=torch.channels_last)
             guesses = (model.model.encode_image(prepared, normalize=True) @ data.head.T).argmax(dim=1)
             hits += int((guesses == data.labels[rows]).sum())
-    return Score(value=hits / len(data.labels), n=len(data.labels))
+    return EditScore(value=hits / len(data.labels), n=len(data.labels))
 
 
 def task_vectors(
@@ -164,10 +164,10 @@ def sum_of(vectors: Sequence[TaskVector]) -> TaskVector:
     return sum(vectors[1:], vectors[0])
 
 
-def _search(step: WeightEdit, vectors: list[TaskVector], editor: _Editor, inputs: Inputs) -> Search:
+def _search(step: WeightEdit, vectors: list[TaskVector], editor: _Editor, inputs: Inputs) -> CoefficientSearch:
     done = 0
 
-    def evaluate(model: LoadedModel) -> dict[str, Score]:
+    def evaluate(model: LoadedModel) -> dict[str, EditScore]:
         nonlocal done
         done += 1
         report_progress(editor.out, min(done, editor.trials), editor.trials)
@@ -199,12 +199,12 @@ def _rule(step: WeightEdit, editor: _Editor, inputs: Inputs) -> Any:
     return learning(own), None
 
 
-def _write_search(out: Path, found: Search) -> None:
+def _write_search(out: Path, found: CoefficientSearch) -> None:
     told = {"message": found.message, "rows": found.rows()}
     (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def _measured(found: Search, point: Sequence[float]) -> list[Measurement]:
+def _measured(found: CoefficientSearch, point: Sequence[float]) -> list[Measurement]:
     trial = found.chosen or found.table[0]
     tried = len(found.table)
     coefficients = [

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,7 +51,7 @@ class Rules:
 
 def _pairs(option: str, given: Sequence[str], what: str) -> dict[str, str]:
     if wrong := [one for one in given if "=" not in one]:
-        raise SurefootError(f"{option} {wrong[0]}: write OLD=NEW, two {what}")
+        raise SurefootError(f"{option} {wrong[0]}: write OLD=NEW, two {what}.")
     return dict(one.split("=", 1) for one in given)
 
 
@@ -62,20 +62,21 @@ def _open(path: Path, rules: Rules, *, tuned: bool = True) -> Any:
     return open_checkpoint(path, pickle=rules.pickle, rename=renamed)
 
 
-def _kept(rules: Rules) -> dict[str, Any]:
-    names = ("missing", "extra", "integers", "nonfinite", "accumulate", "digest")
-    return {name: getattr(rules, name) for name in names}
+def _kept(rules: Rules) -> Any:
+    from surefoot.weights import EditRules
+
+    return EditRules(**{one.name: getattr(rules, one.name) for one in fields(EditRules)})
 
 
 def _write(vector: Any, out: Path, rules: Rules) -> None:
     from surefoot.weights import apply, plan_edit
 
     vector = vector.filter(*rules.only) if rules.only else vector
-    kept: dict[str, Any] = {**_kept(rules), "dtype": rules.dtype}
+    kept = _kept(rules)
     if rules.dry_run:
-        _print_plan(plan_edit(vector, **kept), out, rules.threads)
+        _print_plan(plan_edit(vector, rules=kept), out, rules.threads)
     else:
-        _print_report(apply(vector, out, progress=_progress(), threads=rules.threads, shard=rules.shard, **kept))
+        _print_report(apply(vector, out, rules=kept, progress=_progress(), threads=rules.threads, shard=rules.shard))
 
 
 def _progress() -> Any:
@@ -209,17 +210,17 @@ def soup(
     rules = rules or Rules()
     opened = [_open(one, rules) for one in _some(checkpoints)]
     if rules.dry_run:
-        _print_plan(plan_edit(mean(opened), dtype=rules.dtype, **_kept(rules)), out, rules.threads)
+        _print_plan(plan_edit(mean(opened), rules=_kept(rules)), out, rules.threads)
         print(f"score   the command runs {2 * len(opened) - 1} times, and as many candidates are written for it")
         return
     if not out.parent.is_dir():
-        raise SurefootError(f"{out.parent}: no such folder")
+        raise SurefootError(f"{out.parent}: No such folder.")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
 
         def build(vector: Any) -> Path:
             vector = vector.filter(*rules.only) if rules.only else vector
             place = Path(folder) / "candidate.safetensors"
-            return apply(vector, place, threads=rules.threads, dtype=rules.dtype, **_kept(rules)).path
+            return apply(vector, place, rules=_kept(rules), threads=rules.threads).path
 
         found = greedy_soup(opened, lambda path: _scored(score, path), build=build)
     for members, value in found.table:
@@ -229,31 +230,33 @@ def soup(
 
 
 def _scored(command: str, path: Path) -> Any:
-    from surefoot.weights import Score
+    from surefoot.weights import EditScore
 
     try:
         words = [word.replace("{}", str(path)) for word in shlex.split(command)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except (OSError, ValueError, IndexError) as error:
-        raise SurefootError(f"--score {command!r} cannot be run: {error}") from None
+        raise SurefootError(f"--score {command!r} cannot be run: {error}.") from None
     lines, said = done.stdout.strip().splitlines(), done.stderr.strip().splitlines()
     if done.returncode:
-        raise SurefootError(f"the score command ended with {done.returncode}: {(said or ['it said nothing'])[-1]}")
+        raise SurefootError(f"The score command ended with {done.returncode}: {(said or ['it said nothing'])[-1]}.")
     try:
         value, *count = lines[-1].split()
-        found = Score(value=float(value), n=int(*count))
+        found = EditScore(value=float(value), n=int(*count))
     except (ValueError, IndexError, TypeError):
         raise SurefootError(
-            f"the score command must print a number as its last line: {(lines or said or ['it printed nothing'])[-1]}"
+            f"The score command must print a number as its last line: {(lines or said or ['it printed nothing'])[-1]}."
         ) from None
     if not isfinite(found.value) or (found.n and not 0 <= found.value <= 1) or found.n < 0:
-        raise SurefootError(f"the score command must print a finite number, a share of its examples, not {lines[-1]!r}")
+        raise SurefootError(
+            f"The score command must print a finite number, a share of its examples, not {lines[-1]!r}."
+        )
     return found
 
 
 def _some(paths: Sequence[Path]) -> Sequence[Path]:
     if not paths:
-        raise SurefootError("name at least one checkpoint")
+        raise SurefootError("Name at least one checkpoint.")
     return paths
 
 
@@ -270,12 +273,12 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
     vectors = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
     if rules.only:
         vectors = [one.filter(*rules.only) for one in vectors]
+    kept = replace(_kept(rules), integers="base")
     if rules.dry_run:
-        whole = sum(vectors[1:], vectors[0])
-        plan = plan_edit(whole, missing=rules.missing, extra=rules.extra, integers="base")
+        plan = plan_edit(sum(vectors[1:], vectors[0]), rules=kept)
         _print_plan(plan, base, 1, writes=False)
         return
-    found = statistics(vectors, missing=rules.missing, extra=rules.extra, integers="base")
+    found = statistics(vectors, rules=kept)
     for number, path in enumerate(tuned):
         share = f", {found.norms[number] / found.base_norm:.3g} of the base" if found.base_norm else ""
         print(f"{path}: norm {found.norms[number]:.6g}{share}")
@@ -351,7 +354,7 @@ def apply(
     from surefoot.weights import replan, rewrite
 
     if len(coefficient) > 1 and "{}" not in out:
-        raise SurefootError("several coefficients need a name with {} in it, for each")
+        raise SurefootError("Several coefficients need a name with {} in it, for each.")
     outs = {one: Path(out.replace("{}", f"{one:g}")) for one in coefficient}
     places = _pairs("--moved", moved, "paths")
     if dry_run:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.weights._checkpoint import Checkpoint
-from surefoot.weights._expression import TaskVector, mean
-from surefoot.weights._memory import state
+from surefoot.weights._arithmetic._expression import TaskVector, mean
+from surefoot.weights._arithmetic._memory import state
+from surefoot.weights._files._checkpoint import Checkpoint
 
 State = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class EditScore:
     """A share of `n` examples, 0 to 1 (an accuracy), with its Wilson interval; or any number when `n` is 0."""
 
     value: float
@@ -34,29 +34,29 @@ class Score:
         return found.low, found.high
 
 
-Scores = Mapping[str, Score]
-Evaluate = Callable[[Any], Mapping[str, Score | float]]
-Objective = Callable[[Scores], float]  # to be maximised
-Constraint = Callable[[Scores, Scores], bool]  # of a trial, and of the base
+EditScores = Mapping[str, EditScore]
+Evaluate = Callable[[Any], Mapping[str, EditScore | float]]
+Objective = Callable[[EditScores], float]  # to be maximised
+Constraint = Callable[[EditScores, EditScores], bool]  # of a trial, and of the base
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class CoefficientTrial:
     """One row of the search table: coefficients, scores on validation data, objective, whether it was allowed."""
 
     coefficients: tuple[float, ...]
-    scores: Scores
+    scores: EditScores
     objective: float
     allowed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class CoefficientSearch:
     """All trials, the first being the base itself, the one chosen (None when none was allowed), and its test scores."""
 
-    table: tuple[Trial, ...]
-    chosen: Trial | None
-    test: Scores = field(default_factory=dict)
+    table: tuple[CoefficientTrial, ...]
+    chosen: CoefficientTrial | None
+    test: EditScores = field(default_factory=dict)
     message: str = ""
 
     def rows(self) -> list[dict[str, float | bool | str]]:
@@ -86,7 +86,7 @@ def search(
     *,
     test: Evaluate | None = None,
     build: Callable[[TaskVector], Any] = state,
-) -> Search:
+) -> CoefficientSearch:
     """Try every coefficient (or tuple of them, one for each edit) of `grid` and keep the best that is allowed.
 
     `build` makes of an edit what `evaluate` takes: by default a mapping of arrays; a function that calls `apply_to` and
@@ -99,39 +99,17 @@ def search(
     return _searched(_trials(make, evaluate, objective, constraint), size, grid, make, test)
 
 
-def search_fisher(
-    ends: tuple[State, State],
-    fishers: tuple[State, State],
-    grid: Iterable[float],
-    evaluate: Evaluate,
-    objective: Objective,
-    *,
-    constraint: Constraint | None = None,
-    test: Evaluate | None = None,
-    build: Callable[[State], Any] = dict,
-) -> Search:
-    """As `search`, over alpha of `fisher_mean` between the two `ends`, the base first.
-
-    `build` makes of its arrays what `evaluate` takes.
-    """
-
-    def make(point: tuple[float, ...]) -> Any:
-        return build(fisher_mean(*ends, fishers, point[0]))
-
-    return _searched(_trials(make, evaluate, objective, constraint), 1, grid, make, test)
-
-
 Make = Callable[[tuple[float, ...]], Any]
-Try = Callable[[tuple[float, ...], Scores | None], Trial]
+Try = Callable[[tuple[float, ...], EditScores | None], CoefficientTrial]
 
 
 def _searched(
     trial: Try, size: int, grid: Iterable[float | Sequence[float]], make: Make, test: Evaluate | None
-) -> Search:
+) -> CoefficientSearch:
     zero = (0.0,) * size
     points = [tuple(map(float, np.atleast_1d(point))) for point in grid]
     if wrong := [point for point in points if len(point) != size]:
-        raise SurefootError(f"{size} edits need {size} coefficients at each point of the grid, not {wrong[0]}")
+        raise SurefootError(f"{size} edits need {size} coefficients at each point of the grid, not {wrong[0]}.")
     table = [trial(zero, None)]
     table += [trial(point, table[0].scores) for point in dict.fromkeys(points) if point != zero]
     return _chosen(table, zero in points, make, test)
@@ -149,7 +127,7 @@ def search_evolution(
     seed: int = 0,
     test: Evaluate | None = None,
     build: Callable[[TaskVector], Any] = state,
-) -> Search:
+) -> CoefficientSearch:
     """As `search`, for many coefficients at once: CMA-ES (Hansen 2016) within `budget` evaluations.
 
     A trial that is not allowed ranks behind all that are. Needs the package `cma`.
@@ -183,19 +161,21 @@ def _built(
 
 
 def _trials(make: Make, evaluate: Evaluate, objective: Objective, constraint: Constraint | None) -> Try:
-    def trial(point: tuple[float, ...], reference: Scores | None) -> Trial:
+    def trial(point: tuple[float, ...], reference: EditScores | None) -> CoefficientTrial:
         scores = _scores(evaluate(make(point)))
         allowed = constraint is None or constraint(scores, scores if reference is None else reference)
-        return Trial(coefficients=point, scores=scores, objective=float(objective(scores)), allowed=bool(allowed))
+        return CoefficientTrial(
+            coefficients=point, scores=scores, objective=float(objective(scores)), allowed=bool(allowed)
+        )
 
     return trial
 
 
-def _scores(found: Mapping[str, Score | float]) -> dict[str, Score]:
-    return {name: one if isinstance(one, Score) else Score(value=float(one)) for name, one in found.items()}
+def _scores(found: Mapping[str, EditScore | float]) -> dict[str, EditScore]:
+    return {name: one if isinstance(one, EditScore) else EditScore(value=float(one)) for name, one in found.items()}
 
 
-def _chosen(table: Sequence[Trial], with_base: bool, make: Make, test: Evaluate | None) -> Search:
+def _chosen(table: Sequence[CoefficientTrial], with_base: bool, make: Make, test: Evaluate | None) -> CoefficientSearch:
     open_to_choice = [one for one in table if (with_base or one is not table[0]) and np.isfinite(one.objective)]
     allowed = [one for one in open_to_choice if one.allowed]
     if not allowed:
@@ -203,17 +183,17 @@ def _chosen(table: Sequence[Trial], with_base: bool, make: Make, test: Evaluate 
         message = (
             f"none of {len(open_to_choice)} trials satisfies the constraint (best objective without it: {best:.4g})"
         )
-        return Search(table=tuple(table), chosen=None, message=message)
+        return CoefficientSearch(table=tuple(table), chosen=None, message=message)
     chosen = min(allowed, key=lambda one: (-one.objective, np.linalg.norm(one.coefficients)))
     seen = _scores(test(make(chosen.coefficients))) if test else {}
-    return Search(
+    return CoefficientSearch(
         table=tuple(table), chosen=chosen, test=seen, message=f"{len(allowed)} of {len(open_to_choice)} allowed"
     )
 
 
-def _score(scores: Scores, task: str) -> float:
+def _score(scores: EditScores, task: str) -> float:
     if task not in scores:
-        raise SurefootError(f"there is no score of {task!r}; evaluate gave {', '.join(scores) or 'none'}")
+        raise SurefootError(f"There is no score of {task!r}; evaluate gave {', '.join(scores) or 'none'}.")
     return scores[task].value
 
 
@@ -228,14 +208,14 @@ def forgetting(target: str, control: str, keep: float = 0.95) -> tuple[Objective
 def learning(alone: Mapping[str, float]) -> Objective:
     """Addition (section 4): mean over tasks of the score divided by that of the task's own tuned model, in `alone`."""
     if wrong := [task for task, own in alone.items() if own <= 0]:
-        raise SurefootError(f"the score of {wrong[0]!r} alone must be above 0, to divide by")
+        raise SurefootError(f"The score of {wrong[0]!r} alone must be above 0, to divide by.")
     return lambda scores: float(np.mean([_score(scores, task) / own for task, own in alone.items()]))
 
 
 def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
     """PAINT (arXiv 2208.05592): mean of the mean score on patching tasks and the mean score on supported tasks."""
 
-    def objective(scores: Scores) -> float:
+    def objective(scores: EditScores) -> float:
         return sum(float(np.mean([_score(scores, task) for task in tasks])) for tasks in (patched, supported)) / 2
 
     return objective
@@ -255,12 +235,12 @@ class Soup:
 
     members: tuple[int, ...]
     vector: TaskVector
-    table: tuple[tuple[tuple[int, ...], Score], ...]
+    table: tuple[tuple[tuple[int, ...], EditScore], ...]
 
 
 def greedy_soup(
     checkpoints: Sequence[Checkpoint],
-    score: Callable[[Any], Score | float],
+    score: Callable[[Any], EditScore | float],
     *,
     build: Callable[[TaskVector], Any] = state,
 ) -> Soup:
@@ -270,12 +250,12 @@ def greedy_soup(
     pass `vector` to `apply` to write it.
     """
     if not checkpoints:
-        raise SurefootError("a soup needs at least one checkpoint")
-    table: list[tuple[tuple[int, ...], Score]] = []
+        raise SurefootError("A soup needs at least one checkpoint.")
+    table: list[tuple[tuple[int, ...], EditScore]] = []
 
     def tried(members: tuple[int, ...]) -> float:
         found = score(build(mean([checkpoints[one] for one in members])))
-        table.append((members, found if isinstance(found, Score) else Score(value=float(found))))
+        table.append((members, found if isinstance(found, EditScore) else EditScore(value=float(found))))
         return table[-1][1].value
 
     alone = [tried((index,)) for index in range(len(checkpoints))]
@@ -286,37 +266,3 @@ def greedy_soup(
         if value > best:
             members, best = (*members, index), value
     return Soup(members=members, vector=mean([checkpoints[one] for one in members]), table=tuple(table))
-
-
-def fisher_mean(
-    base: State, tuned: State, fishers: tuple[State, State], alpha: float, floor: float = 1e-6
-) -> dict[str, np.ndarray]:
-    """Interpolation weighted by diagonal Fisher information (arXiv 2111.09832, equation 5), in 32 bits or wider.
-
-    (c0 base + c1 tuned) / (c0 + c1) with c0 = (1 - alpha) max(F0, floor) and c1 = alpha max(F1, floor); `fishers` are
-    F0 and F1. With equal information it is WiSE-FT (arXiv 2109.01903). Tensors without information are interpolated;
-    whole numbers must be equal. Raises SurefootError naming the tensor that has no partner of its shape or type.
-    """
-    if not 0 <= alpha <= 1:
-        raise SurefootError(f"alpha {alpha} must lie between 0 and 1")
-    return {name: _fisher_tensor(name, (base, tuned), fishers, alpha, floor) for name in base}
-
-
-def _fisher_tensor(
-    name: str, ends: tuple[State, State], fishers: tuple[State, State], alpha: float, floor: float
-) -> np.ndarray:
-    start, tuned = ends[0][name], ends[1]
-    known = [one[name] for one in fishers if name in one]
-    if name not in tuned or any(one.shape != start.shape for one in (tuned[name], *known)):
-        raise SurefootError(f"{name!r}: the tuned weights and the information need a tensor of shape {start.shape}")
-    if not np.issubdtype(start.dtype, np.floating):
-        if (tuned[name] != start).any():
-            raise SurefootError(f"{name!r} ({start.dtype}) differs between the models and is not a number to average")
-        return start.copy()
-    if len(known) == 1 or any(not np.isfinite(one).all() or (one < 0).any() for one in known):
-        raise SurefootError(f"{name!r}: information is finite, not negative, and given for both models or for neither")
-    both = known or [np.ones_like(start)] * 2
-    first, second = (1 - alpha) * np.maximum(both[0], floor), alpha * np.maximum(both[1], floor)
-    share = second / (first + second)
-    step = np.where(share <= 0.5, share * (tuned[name] - start), (share - 1) * (tuned[name] - start))
-    return (np.where(share <= 0.5, start, tuned[name]) + step).astype(start.dtype)

@@ -1,14 +1,30 @@
-"""Floating-point types as bytes, their one rounding, and random numbers that depend on nothing but their key."""
+"""Types of tensors by their names in safetensors: their widths, their bytes as numbers, and their one rounding."""
 
-import hashlib
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1,
+    "U64": 8, "U32": 4, "U16": 2, "U8": 1,
+    "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
+}  # fmt: skip
+
+
+FLOATS = ("BF16", "F16", "F32", "F64")
+
+
+FLOAT_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
+
+
 Bytes = NDArray[np.uint8]
+
+
 Floats = NDArray[Any]  # float32 or float64
+
 
 _NUMPY = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
@@ -63,47 +79,3 @@ def _round_to_odd(values: Floats) -> NDArray[np.float32]:
     bits -= (np.abs(back) > np.abs(values)).astype(np.uint32)
     bits |= ((back != values) & ~np.isnan(values)).astype(np.uint32)
     return single
-
-
-def stream_key(seed: int, tensor: str, model: str) -> tuple[int, int]:
-    """Two 32-bit keys of the random stream of one tensor of one model."""
-    text = f"{seed}\0{tensor}\0{model}".encode()
-    digest = hashlib.blake2b(text, digest_size=8).digest()
-    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
-
-
-def random_bits(key: tuple[int, int], start: int, count: int) -> NDArray[np.uint32]:
-    """Uniform 32-bit numbers for the elements `start` to `start + count` of a stream.
-
-    Counter-based (Salmon et al. 2011): element i depends on the key and i alone, never on what was drawn before, so a
-    mask is the same for any chunk, thread, order or machine. The mixer is two rounds of a bijective 32-bit integer hash
-    (two multiplications and three xor-shifts a round) with a key between them.
-    """
-    boundary = (start >> 32) + 1 << 32
-    if start + count > boundary:
-        first = random_bits(key, start, boundary - start)
-        return np.concatenate([first, random_bits(key, boundary, start + count - boundary)])
-    values = np.arange(count, dtype=np.uint32)
-    values += np.uint32((start + key[0] + (start >> 32) * 0x9E3779B9) & 0xFFFFFFFF)
-    _mix(values)
-    values ^= np.uint32(key[1])
-    _mix(values)
-    return values
-
-
-def _mix(values: NDArray[np.uint32]) -> None:
-    shifted = np.right_shift(values, 16)
-    values ^= shifted
-    np.multiply(values, np.uint32(0x21F0AAAD), out=values)
-    np.right_shift(values, 15, out=shifted)
-    values ^= shifted
-    np.multiply(values, np.uint32(0xD35A2D97), out=values)
-    np.right_shift(values, 15, out=shifted)
-    values ^= shifted
-
-
-def keep_mask(key: tuple[int, int], start: int, count: int, probability: float) -> NDArray[np.bool_]:
-    """True for about `probability` of the elements (resolution 2^-32)."""
-    if probability >= 1:
-        return np.ones(count, np.bool_)
-    return random_bits(key, start, count) < np.uint32(int(probability * 2**32))

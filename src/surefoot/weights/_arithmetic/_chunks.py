@@ -1,6 +1,6 @@
 """What a merge method sees of one tensor: chunks of its inputs as floats, and exact statistics of the whole of it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights import _kernel
-from surefoot.weights._checkpoint import Array, Files, LowRank, Source
-from surefoot.weights._numbers import Bytes, Floats, decode, keep_mask, random_bits, stream_key
-from surefoot.weights._safetensors import BYTES, FLOATS
+from surefoot.weights._arithmetic._random import keep_mask, random_bits, stream_key
+from surefoot.weights._files._checkpoint import Array, Files, LowRank, StoredTensor
+from surefoot.weights._files._types import BYTES, FLOATS, Bytes, Floats, decode
 
-SMALL = 1 << 22  # elements of a tensor up to which a threshold is selected from all of it at once
 CHUNK = 1 << 16  # elements: large enough for the cost of a call, small enough for the caches of a processor
 
 
@@ -22,7 +20,7 @@ CHUNK = 1 << 16  # elements: large enough for the cost of a call, small enough f
 class Chunk:
     """Elements `start` to `start + count` of all inputs of one tensor; decoded when asked for."""
 
-    inputs: "Inputs"
+    inputs: "ChunkReader"
     start: int
     count: int
     raw: tuple[Bytes | None, ...]
@@ -76,7 +74,7 @@ class Chunk:
     def _decoded(self, position: int) -> Floats:
         raw, source = self.raw[position], self.inputs.sources[position]
         if raw is None:
-            raise SurefootError(f"{self.inputs.name!r}: a low-rank change needs a base")
+            raise SurefootError(f"Tensor {self.inputs.name!r}: a low-rank change needs a base.")
         return decode(raw, source.dtype, np.empty(self.count, self.inputs.accumulate))
 
     @property
@@ -116,12 +114,12 @@ def _product(source: LowRank, start: int, count: int, accumulate: Any) -> Floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class ChunkReader:
     """All inputs of one output tensor. `sources[0]` is the base (or the first input when a method knows no base)."""
 
     name: str
     shape: tuple[int, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[StoredTensor, ...]
     labels: tuple[str, ...]
     files: Files
     accumulate: Any = np.float32
@@ -169,42 +167,6 @@ class Inputs:
 
         return self.total(products)
 
-    def nth_magnitudes(self, ranks: Sequence[Sequence[int]]) -> list[list[np.float32]]:
-        """For each tuned input, the sizes of delta at these ranks of ascending order, exact, in bounded memory."""
-        if not self.size:
-            return [[np.float32(0)] * len(some) for some in ranks]
-        found = _kernel.nth_magnitudes(self, ranks)
-        return found or [self._selected(index, list(some)) for index, some in enumerate(ranks)]
-
-    def _selected(self, index: int, ranks: list[int]) -> list[np.float32]:
-        if not ranks:
-            return []
-        if self.size > SMALL:
-            return [self._nth(index, rank) for rank in ranks]
-        bits = np.concatenate([magnitude_bits(chunk.delta(index)) for chunk in self.chunks()])
-        return list(np.partition(bits, ranks)[ranks].view(np.float32))
-
-    def _nth(self, index: int, rank: int) -> np.float32:
-        # Radix selection: the bits of non-negative floats sort as their values do. 12, 12 and 8 bits a pass.
-        prefix, remaining = 0, rank
-        for shift, width in ((20, 12), (8, 12), (0, 8)):
-            counts = np.zeros(1 << width, np.int64)
-            for chunk in self.chunks():
-                bits = magnitude_bits(chunk.delta(index))
-                if shift != 20:
-                    bits = bits[(bits >> np.uint32(shift + width)) == prefix]
-                counts += np.bincount((bits >> np.uint32(shift)) & ((1 << width) - 1), minlength=1 << width)
-            below = np.cumsum(counts)
-            digit = int(np.searchsorted(below, remaining, side="right"))
-            remaining -= int(below[digit - 1]) if digit else 0
-            prefix = (prefix << width) | digit
-        return np.array([prefix], np.uint32).view(np.float32)[0]
-
-
-def magnitude_bits(values: Floats) -> np.ndarray:
-    """The bits of |values| as 32-bit floats."""
-    return np.abs(values).astype(np.float32, copy=False).view(np.uint32)
-
 
 def dot(one: Floats, other: Floats) -> float:
     """Inner product without the threads of a linear algebra library."""
@@ -216,7 +178,7 @@ def wide_dot(one: Floats, other: Floats) -> float:
     return float(np.einsum("i,i", one, other, dtype=np.float64))
 
 
-def twin(base: Mapping[str, Source], name: str, there: Mapping[str, Source]) -> str | None:
+def twin(base: Mapping[str, StoredTensor], name: str, there: Mapping[str, StoredTensor]) -> str | None:
     """The matrix of `base` that is tied to `name`, bit for bit the same, and that `there` has; None when there is none.
 
     A matrix of one value only is tied to none: many are zero at first.
@@ -229,17 +191,17 @@ def twin(base: Mapping[str, Source], name: str, there: Mapping[str, Source]) -> 
     return None
 
 
-def _tied(name: str, one: Source, other: Source) -> bool:
+def _tied(name: str, one: StoredTensor, other: StoredTensor) -> bool:
     if isinstance(one, LowRank) or isinstance(other, LowRank):
         return False
     with Files() as files:
-        pair = Inputs(name=name, shape=one.shape, sources=(one, other), labels=("",), files=files)
+        pair = ChunkReader(name=name, shape=one.shape, sources=(one, other), labels=("",), files=files)
         chunks = pair.chunks()
         first = next(chunks, None)
         varied = first is not None and first.raw[0] is not None and np.unique(first.raw[0]).size > 2
         return varied and first is not None and first.untouched and all(chunk.untouched for chunk in chunks)
 
 
-def is_float(source: Source) -> bool:
+def is_float(source: StoredTensor) -> bool:
     """True for the types that arithmetic is done on."""
     return source.dtype in FLOATS

@@ -1,33 +1,27 @@
 """Values in a merge configuration: gradients over the layers, filters by name, and what each key may be."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from math import isfinite
 from typing import Any
 
 from surefoot.core import SurefootError
+from surefoot.weights._arithmetic._rules import EditRules
 
-# Keys of our own beside those of mergekit, and what each may say (None: any whole number).
-OWN: Mapping[str, tuple[Any, ...] | None] = {
-    "seed": None,
-    "integers": ("equal", "base"),
-    "missing": ("error", "base", "tied"),
-    "extra": ("error", "drop"),
-    "accumulate": ("float32", "float64"),
-    "nonfinite": ("refuse", "flag"),
-    "digest": ("xxh3", "sha256"),
-    "pickle": (False, True),
-}
+_RULES = tuple(one.name for one in fields(EditRules) if one.name != "dtype")
+OWN = {*_RULES, "seed", "pickle"}  # keys of our own beside those of mergekit
 _SHARES = ("density", "gamma", "epsilon")  # parameters that are a share of the elements
 
 
-def check_own(content: Mapping[str, Any]) -> None:
-    """Raise SurefootError for a key of `OWN` with a value that it cannot have."""
-    for key, choices in OWN.items():
-        value = content.get(key, choices[0] if choices else 0)
-        if choices is None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise SurefootError(f"{key} must be a whole number, not {value!r}")
-        if choices is not None and (value not in choices or type(value) is not type(choices[0])):
-            raise SurefootError(f"{key}: {value!r} is unknown; one of {', '.join(map(str, choices))}")
+def edit_rules(content: Mapping[str, Any]) -> EditRules:
+    """The rules that a configuration names, and the type that it writes; its other keys of our own are checked."""
+    seed, pickle = content.get("seed", 0), content.get("pickle", False)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise SurefootError(f"The key seed must be a whole number, not {seed!r}.")
+    if not isinstance(pickle, bool):
+        raise SurefootError(f"The key pickle is true or false, not {pickle!r}.")
+    dtype = content.get("out_dtype") or content.get("dtype")
+    return EditRules(dtype=dtype, **{name: content[name] for name in _RULES if name in content})
 
 
 def mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -35,7 +29,7 @@ def mapping(value: Any, where: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise SurefootError(f"{where} must map names to values, not {value!r}")
+        raise SurefootError(f"The key {where} must map names to values, not {value!r}.")
     return value
 
 
@@ -45,27 +39,27 @@ def layer_range(value: Any, reference: Any) -> tuple[int, int] | None:
         return None
     whole = isinstance(value, list | tuple) and len(value) == 2 and all(type(one) is int for one in value)
     if not whole or not 0 <= value[0] < value[1]:
-        raise SurefootError(f"layer_range {value!r} of {reference} must be [first, end)")
+        raise SurefootError(f"The layer_range {value!r} of {reference} must be [first, end).")
     return value[0], value[1]
 
 
 def number(value: Any, name: str, where: str) -> float:
     """A finite number, a share where the parameter is one."""
     if value is None:
-        raise SurefootError(f"{where}: parameter {name!r} is missing")
+        raise SurefootError(f"{where}: Parameter {name!r} is missing.")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SurefootError(f"{where}: parameter {name!r} must be a number, not {value!r}")
+        raise SurefootError(f"{where}: Parameter {name!r} must be a number, not {value!r}.")
     if not isfinite(value):
-        raise SurefootError(f"{where}: parameter {name!r} must be finite, not {value!r}")
+        raise SurefootError(f"{where}: Parameter {name!r} must be finite, not {value!r}.")
     if name in _SHARES and not 0 <= value <= 1:
-        raise SurefootError(f"{where}: parameter {name!r} is a share, from 0 to 1, not {value!r}")
+        raise SurefootError(f"{where}: Parameter {name!r} is a share, from 0 to 1, not {value!r}.")
     return float(value)
 
 
 def switch(value: Any, name: str) -> bool:
     """True or false, also as 1 or 0."""
     if not isinstance(value, bool | int | float) or value not in (0, 1):
-        raise SurefootError(f"parameter {name!r} is true or false, not {value!r}")
+        raise SurefootError(f"Parameter {name!r} is true or false, not {value!r}.")
     return bool(value)
 
 
@@ -85,7 +79,7 @@ def evaluated(setting: Any, name: str, share: float) -> Any:
         return evaluated(next(fitting, None), name, share)
     conditions = [_plain(one) for one in conditions]
     if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
-        raise SurefootError(f"a gradient is a list of numbers, not {conditions}")
+        raise SurefootError(f"A gradient is a list of numbers, not {conditions}.")
     place = share * (len(conditions) - 1)
     low = int(place)
     high = min(low + 1, len(conditions) - 1)
@@ -94,10 +88,10 @@ def evaluated(setting: Any, name: str, share: float) -> Any:
 
 def _check_condition(condition: Mapping[str, Any]) -> None:
     if "value" not in condition or set(condition) - {"filter", "value"}:
-        raise SurefootError(f"a condition on tensors has a value and, at most, a filter: {dict(condition)}")
+        raise SurefootError(f"A condition on tensors has a value and, at most, a filter: {dict(condition)}.")
     value = condition["value"]
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
-        raise SurefootError(f"a condition on tensors has a number or a gradient as its value, not {value!r}")
+        raise SurefootError(f"A condition on tensors has a number or a gradient as its value, not {value!r}.")
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Merge methods. A method is a function of `Inputs` and of parameters that its signature names; it returns a `Kernel`.
+"""Merge methods: functions of a `ChunkReader` and of the parameters in their signatures that return a `ChunkMerge`.
 
 A parameter annotated `PerModel` has one value for each tuned input; any other is one value for the tensor. The function
 may stream statistics of the whole tensor first; its kernel then works on chunks, element by element.
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights._inputs import Chunk, Inputs, wide_dot
-from surefoot.weights._kernel import Edit, Fused, Thinned, Thinning
-from surefoot.weights._numbers import Floats
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, wide_dot
+from surefoot.weights._arithmetic._kernel import Edit, Fused, Thinned, Thinning
+from surefoot.weights._arithmetic._selection import nth_magnitudes
+from surefoot.weights._files._types import Floats
 
 PerModel = Sequence[float]
 
@@ -51,7 +52,7 @@ def _never(scale: float) -> int | None:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class ChunkMerge:
     """Work on one chunk: `compute` once, `finish` for each coefficient that is asked for, times `gain`.
 
     `copy` names the input (0 the base) whose bytes are the result at a coefficient. `fixed` says that equal inputs give
@@ -69,10 +70,10 @@ class Kernel:
     fused: Fused | None = None
 
 
-Method = Callable[..., Kernel]
+Method = Callable[..., ChunkMerge]
 
 
-def edit(inputs: Inputs, *, terms: Sequence[tuple[float, int, int | None]]) -> Kernel:
+def edit(inputs: ChunkReader, *, terms: Sequence[tuple[float, int, int | None]]) -> ChunkMerge:
     """Sum of c (tuned - start): a term is (c, index of tuned, index of start or None for the base). arXiv 2212.04089.
 
     One term around the base is an interpolation and is computed from the nearer end, so that coefficients 0 and 1 give
@@ -106,17 +107,19 @@ def edit(inputs: Inputs, *, terms: Sequence[tuple[float, int, int | None]]) -> K
             return 0
         return pair + 1 if pair is not None and weight == 1 else None
 
-    return Kernel(compute, finish, copy, gain=common, fused=Edit(terms=terms, mixed=mixed, pair=pair))
+    return ChunkMerge(compute, finish, copy, gain=common, fused=Edit(terms=terms, mixed=mixed, pair=pair))
 
 
-def linear(inputs: Inputs, *, weight: PerModel, base_weight: float = 0.0, normalize: bool = True) -> Kernel:
+def linear(inputs: ChunkReader, *, weight: PerModel, base_weight: float = 0.0, normalize: bool = True) -> ChunkMerge:
     """Weighted mean of all inputs (model soups, arXiv 2203.05482); a weighted sum without `normalize`.
 
     Raises SurefootError when the weights to normalise by sum to zero.
     """
     total = base_weight + sum(weight)
     if normalize and abs(total) < 1e-8:
-        raise SurefootError(f"{inputs.name!r}: linear weights {[base_weight, *weight]} sum to zero; normalize: false?")
+        raise SurefootError(
+            f"Tensor {inputs.name!r}: linear weights {[base_weight, *weight]} sum to zero; normalize: false?"
+        )
     if normalize:
         return edit(inputs, terms=[(one / total, index, None) for index, one in enumerate(weight)])
 
@@ -126,13 +129,13 @@ def linear(inputs: Inputs, *, weight: PerModel, base_weight: float = 0.0, normal
             result += _times(chunk.tuned(index), one)
         return result
 
-    return Kernel(compute, _value, fixed=False, linear=False)
+    return ChunkMerge(compute, _value, fixed=False, linear=False)
 
 
-def passthrough(inputs: Inputs, *, scale: float | None = None) -> Kernel:
+def passthrough(inputs: ChunkReader, *, scale: float | None = None) -> ChunkMerge:
     """The one input as it is, or times `scale`."""
     factor = 1.0 if scale is None else scale
-    return Kernel(
+    return ChunkMerge(
         lambda chunk: _times(chunk.base, factor),
         _value,
         lambda _: 0 if factor == 1 else None,
@@ -148,7 +151,7 @@ def _arc(cosine: float, t: float, straight: float) -> tuple[float, float]:
     return float(np.sin((1 - t) * angle) / np.sin(angle)), float(np.sin(t * angle) / np.sin(angle))
 
 
-def slerp(inputs: Inputs, *, t: float) -> Kernel:
+def slerp(inputs: ChunkReader, *, t: float) -> ChunkMerge:
     """Interpolate along the arc between base and tuned, each tensor one vector (Shoemake 1985).
 
     Nearly parallel pairs (|cosine| > 0.9995) are interpolated along the chord.
@@ -167,10 +170,10 @@ def slerp(inputs: Inputs, *, t: float) -> Kernel:
     def compute(chunk: Chunk) -> Floats:
         return _times(chunk.base, here) + _times(chunk.tuned(0), there)
 
-    return Kernel(compute, _value, lambda _: ends.get(t), linear=False)
+    return ChunkMerge(compute, _value, lambda _: ends.get(t), linear=False)
 
 
-def nuslerp(inputs: Inputs, *, weight: PerModel, has_base: bool = True) -> Kernel:
+def nuslerp(inputs: ChunkReader, *, weight: PerModel, has_base: bool = True) -> ChunkMerge:
     """Interpolate two inputs, or their deltas from a base, along the arc; t is the share of the second weight."""
     _exactly(inputs, 2 if has_base else 1, "nuslerp")
     total = sum(weight)
@@ -191,23 +194,23 @@ def nuslerp(inputs: Inputs, *, weight: PerModel, has_base: bool = True) -> Kerne
         one, other = pair(chunk)
         return _times(one, here) + _times(other, there)
 
-    return Kernel(compute) if has_base else Kernel(compute, _value, linear=False)
+    return ChunkMerge(compute) if has_base else ChunkMerge(compute, _value, linear=False)
 
 
-def _exactly(inputs: Inputs, count: int, method: str) -> None:
+def _exactly(inputs: ChunkReader, count: int, method: str) -> None:
     if inputs.count != count:
-        raise SurefootError(f"{method} needs two models, not {inputs.count + 2 - count}")
+        raise SurefootError(f"The method {method} needs two models, not {inputs.count + 2 - count}.")
 
 
-def model_stock(inputs: Inputs, *, filter_wise: bool = False) -> Kernel:
+def model_stock(inputs: ChunkReader, *, filter_wise: bool = False) -> ChunkMerge:
     """Between base and average, where the angle between the tuned models says (arXiv 2403.19522, equation 3).
 
     t = N cos / (1 + (N - 1) cos) with the mean cosine over pairs; where that is singular the base is kept.
     """
     if inputs.count < 2:
-        raise SurefootError("model_stock needs at least two models beside the base")
+        raise SurefootError("The method model_stock needs at least two models beside the base.")
     if filter_wise:
-        raise SurefootError("model_stock: filter_wise is not offered; leave it out")
+        raise SurefootError("The parameter filter_wise of model_stock is not offered; leave it out.")
     gram = np.broadcast_to(inputs.gram(), (inputs.count, inputs.count))
     norms = np.sqrt(np.diag(gram))
     cosines = [gram[i, j] / max(norms[i] * norms[j], 1e-6) for i, j in combinations(range(inputs.count), 2)]
@@ -223,14 +226,14 @@ Thin = Callable[[Chunk, int, Floats], Floats]
 
 
 def _combine(
-    inputs: Inputs,
+    inputs: ChunkReader,
     how: Sequence[Thinning] | Thin,
     *,
     weight: PerModel,
     scale: float,
     normalize: bool,
     elect: bool,
-) -> Kernel:
+) -> ChunkMerge:
     thin, weights = (_thin(how) if isinstance(how, Sequence) else how), np.asarray(weight, inputs.accumulate)
     total_weight = weights.sum() if abs(weights.sum()) >= 1e-8 else inputs.accumulate(1)
 
@@ -247,9 +250,9 @@ def _combine(
         return total if scale == 1 else total * inputs.accumulate(scale)
 
     if not isinstance(how, Sequence):
-        return Kernel(compute)
+        return ChunkMerge(compute)
     said: dict[str, Any] = {"elect": elect, "normalize": normalize, "divisor": float(total_weight), "scale": scale}
-    return Kernel(compute, fused=Thinned(inputs=how, weights=weight, **said))
+    return ChunkMerge(compute, fused=Thinned(inputs=how, weights=weight, **said))
 
 
 def _thin(how: Sequence[Thinning]) -> Thin:
@@ -277,24 +280,28 @@ def _elected(parts: list[Floats], weights: np.ndarray, total: Floats) -> tuple[F
     return merged, divisor
 
 
-def task_arithmetic(inputs: Inputs, *, weight: PerModel, scale: float = 1.0, normalize: bool = False) -> Kernel:
+def task_arithmetic(
+    inputs: ChunkReader, *, weight: PerModel, scale: float = 1.0, normalize: bool = False
+) -> ChunkMerge:
     """Base plus the weighted sum of task vectors (arXiv 2212.04089)."""
     total = sum(weight) if normalize and abs(sum(weight)) >= 1e-8 else 1.0
     return edit(inputs, terms=[(scale * one / total, index, None) for index, one in enumerate(weight)])
 
 
-def _top(inputs: Inputs, density: PerModel) -> list[Thinning]:
+def _top(inputs: ChunkReader, density: PerModel) -> list[Thinning]:
     # Trim: the k = density * n largest magnitudes; those equal to the k-th are all kept, in whatever order they come.
     size = inputs.size
     kept = [size if share >= 1 else 0 if share <= 0 else max(1, int(share * size)) for share in density]
-    cuts = inputs.nth_magnitudes([[size - one] if 0 < one < size else [] for one in kept])
+    cuts = nth_magnitudes(inputs, [[size - one] if 0 < one < size else [] for one in kept])
     return [
         Thinning(low=float(cut[0]) if cut else 0.0 if one == size else np.inf)
         for one, cut in zip(kept, cuts, strict=True)
     ]
 
 
-def ties(inputs: Inputs, *, weight: PerModel, density: PerModel, scale: float = 1.0, normalize: bool = True) -> Kernel:
+def ties(
+    inputs: ChunkReader, *, weight: PerModel, density: PerModel, scale: float = 1.0, normalize: bool = True
+) -> ChunkMerge:
     """TIES merging (arXiv 2306.01708): trim each task vector to its largest entries, elect a sign, merge who agrees."""
     how = _top(inputs, density)
     return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
@@ -305,7 +312,7 @@ def _dropped(density: PerModel, seed: int, rescale: bool) -> list[Thinning]:
 
 
 def dare_linear(
-    inputs: Inputs,
+    inputs: ChunkReader,
     *,
     weight: PerModel,
     density: PerModel,
@@ -313,14 +320,14 @@ def dare_linear(
     normalize: bool = False,
     rescale: bool = True,
     seed: int = 0,
-) -> Kernel:
+) -> ChunkMerge:
     """DARE (arXiv 2311.03099): drop entries of each task vector at random, divide the rest by the density, and add."""
     how = _dropped(density, seed, rescale)
     return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
 
 
 def dare_ties(
-    inputs: Inputs,
+    inputs: ChunkReader,
     *,
     weight: PerModel,
     density: PerModel,
@@ -328,20 +335,20 @@ def dare_ties(
     normalize: bool = False,
     rescale: bool = True,
     seed: int = 0,
-) -> Kernel:
+) -> ChunkMerge:
     """DARE (arXiv 2311.03099) with the sign election of TIES."""
     how = _dropped(density, seed, rescale)
     return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
 
 
-def _band(inputs: Inputs, density: PerModel, gamma: PerModel) -> list[Thinning]:
+def _band(inputs: ChunkReader, density: PerModel, gamma: PerModel) -> list[Thinning]:
     size, ranks, how = inputs.size, list[list[int]](), list[Thinning]()
     for share, outliers in zip(density, gamma, strict=True):
         kept = size if share >= 1 else int(share * size)
         low = max(0, size - kept - int(outliers * size))
         ranks.append([low, low + kept - 1] if 0 < kept < size else [])
         how.append(Thinning() if kept else Thinning(low=np.inf, high=-np.inf))
-    bounds = inputs.nth_magnitudes(ranks)
+    bounds = nth_magnitudes(inputs, ranks)
     return [
         Thinning(low=float(bound[0]), high=float(bound[1])) if bound else one
         for one, bound in zip(how, bounds, strict=True)
@@ -349,21 +356,21 @@ def _band(inputs: Inputs, density: PerModel, gamma: PerModel) -> list[Thinning]:
 
 
 def breadcrumbs(
-    inputs: Inputs,
+    inputs: ChunkReader,
     *,
     weight: PerModel,
     density: PerModel,
     gamma: PerModel,
     scale: float = 1.0,
     normalize: bool = False,
-) -> Kernel:
+) -> ChunkMerge:
     """Model breadcrumbs (arXiv 2312.06795): drop the `gamma` largest entries and, down to `density`, the smallest."""
     how = _band(inputs, density, gamma)
     return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
 
 
 def della(
-    inputs: Inputs,
+    inputs: ChunkReader,
     *,
     weight: PerModel,
     density: PerModel,
@@ -372,7 +379,7 @@ def della(
     normalize: bool = True,
     rescale: bool = True,
     seed: int = 0,
-) -> Kernel:
+) -> ChunkMerge:
     """DELLA (arXiv 2406.11617): keep with a probability that rises with the rank in the row, then elect and merge.
 
     Probabilities run from density - epsilon to density + epsilon over the ranks of a row (first axis against the rest);
@@ -380,7 +387,9 @@ def della(
     """
     for share, spread in zip(density, epsilon, strict=True):
         if share < 1 and not 0 < share - spread <= share + spread < 1:
-            raise SurefootError(f"della: density {share} plus and minus epsilon {spread} must lie between 0 and 1")
+            raise SurefootError(
+                f"The method della: density {share} plus and minus epsilon {spread} must lie between 0 and 1."
+            )
 
     def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
         share, spread = density[index], epsilon[index]

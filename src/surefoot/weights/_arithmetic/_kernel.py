@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from surefoot.weights._checkpoint import LowRank, Source
-from surefoot.weights._numbers import Bytes, stream_key
-from surefoot.weights._safetensors import BYTES
-
-if TYPE_CHECKING:
-    from surefoot.weights._inputs import Chunk, Inputs
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
+from surefoot.weights._arithmetic._random import stream_key
+from surefoot.weights._files._checkpoint import LowRank, StoredTensor
+from surefoot.weights._files._types import BYTES, Bytes
 
 _TYPES = {"BF16": 0, "F16": 1, "F32": 2}
 WIDER = 4  # times the chunk of numpy: the kernel has its own blocks, and a call costs as much as a thousand elements
@@ -116,7 +114,7 @@ def widened(chunk: int, fused: Fused | None) -> int:
     return chunk * WIDER if fused is not None and library() is not None else chunk
 
 
-def compute(fused: Fused | None, chunk: "Chunk", weights: Sequence[float], dtype: str) -> Made | None:
+def compute(fused: Fused | None, chunk: Chunk, weights: Sequence[float], dtype: str) -> Made | None:
     """The outputs of a chunk at each weight; None where there is no kernel, or it does not know these types or values.
 
     Infinities and NaN are left to the numpy code, so that there is one place with their rules.
@@ -139,7 +137,7 @@ def compute(fused: Fused | None, chunk: "Chunk", weights: Sequence[float], dtype
     return Made(out, float(sums[0]), sums[1:].tolist())
 
 
-def _readable(source: Source) -> bool:
+def _readable(source: StoredTensor) -> bool:
     return source.dtype in _TYPES and not isinstance(source, LowRank)
 
 
@@ -150,7 +148,7 @@ def _start(fused: Fused, weight: float) -> tuple[int, float]:
     return (fused.pair + 1, weight - 1) if fused.pair is not None and 0.5 < weight <= 1 else (0, weight)
 
 
-def _inputs(chunk: "Chunk") -> tuple[Any, Any]:
+def _inputs(chunk: Chunk) -> tuple[Any, Any]:
     raw = _of(ctypes.c_void_p, (_address(one) for one in chunk.raw))
     return raw, _of(ctypes.c_int32, (_TYPES[one.dtype] for one in chunk.inputs.sources))
 
@@ -164,7 +162,7 @@ def _address(array: Any) -> int:
     return array.__array_interface__["data"][0]
 
 
-def _edited(found: Any, fused: Edit, chunk: "Chunk", target: _Target) -> int:
+def _edited(found: Any, fused: Edit, chunk: Chunk, target: _Target) -> int:
     raw, types = _inputs(chunk)
     tuned = _of(ctypes.c_int32, (one + 1 for _, one, _ in fused.terms))
     started = _of(ctypes.c_int32, (0 if start is None else start + 1 for _, _, start in fused.terms))
@@ -173,7 +171,7 @@ def _edited(found: Any, fused: Edit, chunk: "Chunk", target: _Target) -> int:
     return found.surefoot_edit(raw, types, count, terms, tuned, started, weights, mixed, ctypes.byref(target))
 
 
-def _thinned(found: Any, fused: Thinned, chunk: "Chunk", target: _Target) -> int:
+def _thinned(found: Any, fused: Thinned, chunk: Chunk, target: _Target) -> int:
     raw, types = _inputs(chunk)
     count = len(fused.inputs)
     how = (_Thinning * count)()
@@ -191,7 +189,7 @@ def _thinned(found: Any, fused: Thinned, chunk: "Chunk", target: _Target) -> int
     )  # fmt: skip
 
 
-def nth_magnitudes(inputs: "Inputs", ranks: Sequence[Sequence[int]]) -> list[list[np.float32]] | None:
+def magnitudes(inputs: ChunkReader, ranks: Sequence[Sequence[int]]) -> list[list[np.float32]] | None:
     """For each tuned input, the |tuned - base| at each rank of ascending order, exact; two passes over the inputs."""
     if library() is None or inputs.accumulate is not np.float32 or not all(map(_readable, inputs.sources)):
         return None
@@ -210,7 +208,7 @@ def nth_magnitudes(inputs: "Inputs", ranks: Sequence[Sequence[int]]) -> list[lis
     return found
 
 
-def _count(inputs: "Inputs", tasks: Sequence[tuple[int, int, int, int, np.ndarray]]) -> None:
+def _count(inputs: ChunkReader, tasks: Sequence[tuple[int, int, int, int, np.ndarray]]) -> None:
     for chunk in replace(inputs, chunk=WIDER * inputs.chunk).chunks() if tasks else ():
         raw, types = _inputs(chunk)
         for index, shift, width, prefix, counts in tasks:

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from surefoot.core import SurefootError, write_text
-from surefoot.weights._engine import Plan, Progress
-from surefoot.weights._journal import Row, record, resume, sync_folder
-from surefoot.weights._writing import identity, write
+from surefoot.weights._arithmetic._engine import Progress
+from surefoot.weights._arithmetic._plan import MergePlan, Row
+from surefoot.weights._output._journal import record, resume, sync_folder
+from surefoot.weights._output._writing import identity, write
 
 INDEX = "model.safetensors.index.json"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
-Provenance = Callable[[Plan, int, Sequence[Row]], Mapping[str, str]]
+Provenance = Callable[[MergePlan, int, Sequence[Row]], Mapping[str, str]]
 
 
 def shard_bytes(size: int | str) -> int:
@@ -23,11 +24,11 @@ def shard_bytes(size: int | str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(size).strip().upper())
     count = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if count < 1:
-        raise SurefootError(f"the size of a shard is a number of bytes such as 500MB or 2GB, not {size!r}")
+        raise SurefootError(f"The size of a shard is a number of bytes such as 500MB or 2GB, not {size!r}.")
     return count
 
 
-def split(plan: Plan, limit: int) -> list[range]:
+def split(plan: MergePlan, limit: int) -> list[range]:
     """Tensors of each shard, in file order: as many as fit into `limit` bytes, and at least one."""
     groups: list[range] = []
     first, held = 0, 0
@@ -40,7 +41,7 @@ def split(plan: Plan, limit: int) -> list[range]:
 
 
 def write_shards(
-    plan: Plan,
+    plan: MergePlan,
     folders: Sequence[Path],
     limit: int,
     *,
@@ -83,7 +84,7 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Progress | N
     return (lambda done, _: progress(before + done, total)) if progress else None
 
 
-def _bound(provenance: Provenance, part: Plan) -> Callable[[int, list[Row]], Mapping[str, str]]:
+def _bound(provenance: Provenance, part: MergePlan) -> Callable[[int, list[Row]], Mapping[str, str]]:
     return lambda output, rows: provenance(part, output, rows)
 
 

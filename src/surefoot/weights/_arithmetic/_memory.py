@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Array, Checkpoint, Files, LowRank
-from surefoot.weights._engine import Plan, arithmetic_on, compute
-from surefoot.weights._expression import TaskVector, plan_edit
-from surefoot.weights._inputs import Chunk, Inputs, dot
-from surefoot.weights._numbers import Bytes, decode
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, dot, is_float
+from surefoot.weights._arithmetic._engine import compute
+from surefoot.weights._arithmetic._expression import TaskVector, plan_edit
+from surefoot.weights._arithmetic._plan import MergePlan
+from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._files._checkpoint import Array, Checkpoint, Files, LowRank
+from surefoot.weights._files._types import Bytes, decode
 
 _NUMPY = {"I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1"}
 
@@ -35,7 +37,7 @@ def loaded(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, tensors=tensors)
 
 
-def _computed(plan: Plan) -> dict[str, Bytes]:
+def _computed(plan: MergePlan) -> dict[str, Bytes]:
     buffer = np.empty(plan.written_bytes, np.uint8)
 
     def sink(_output: int, position: int, raw: Bytes) -> None:
@@ -47,12 +49,12 @@ def _computed(plan: Plan) -> dict[str, Bytes]:
     return {one.name: buffer[end - one.nbytes : end] for one, end in zip(plan.assignments, ends, strict=True)}
 
 
-def state(vector: TaskVector, coefficient: float = 1.0, **rules: Any) -> dict[str, np.ndarray]:
+def state(vector: TaskVector, coefficient: float = 1.0, *, rules: EditRules = DEFAULT_RULES) -> dict[str, np.ndarray]:
     """`base + coefficient * vector` as arrays; BF16 values come, rounded as in a file, in 32-bit arrays.
 
-    `rules` are those of `plan_edit`; eight-bit floats and complex numbers are left out of arrays and refused.
+    Raises SurefootError for eight-bit floats and complex numbers, of which there are no arrays.
     """
-    plan = plan_edit(vector, (coefficient,), **rules)
+    plan = plan_edit(vector, (coefficient,), rules=rules)
     found = _computed(plan)
     return {one.name: _array(found[one.name], one.dtype).reshape(one.shape) for one in plan.assignments}
 
@@ -62,11 +64,11 @@ def _array(raw: Bytes, dtype: str) -> np.ndarray:
         return decode(raw, dtype, np.empty(raw.size // 2, np.float32))
     kinds = {**_NUMPY, "F16": "f2", "F32": "f4", "F64": "f8", "BOOL": "?"}
     if dtype not in kinds:
-        raise SurefootError(f"numpy has no type for {dtype}")
+        raise SurefootError(f"Numpy has no type for {dtype}.")
     return raw.view(kinds[dtype])
 
 
-def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, **rules: Any) -> None:
+def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, *, rules: EditRules = DEFAULT_RULES) -> None:
     """Write `base + coefficient * vector` into a torch model, or a mapping of torch tensors, in place.
 
     Tensors of the model that the base lacks stay as they are. Raises SurefootError when a tensor of the base has no
@@ -75,11 +77,11 @@ def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, **rules: 
     import torch
 
     target: Mapping[str, torch.Tensor] = model.state_dict() if hasattr(model, "state_dict") else model
-    plan = plan_edit(vector, (coefficient,), **rules)
+    plan = plan_edit(vector, (coefficient,), rules=rules)
     for one in plan.assignments:
         if one.name not in target or tuple(target[one.name].shape) != one.shape:
             found = list(target[one.name].shape) if one.name in target else "no such tensor"
-            raise SurefootError(f"the model has {found} where the edit has {one.name!r} of shape {list(one.shape)}")
+            raise SurefootError(f"The model has {found} where the edit has {one.name!r} of shape {list(one.shape)}.")
     types = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
     with torch.no_grad():
         for one, raw in zip(plan.assignments, _computed(plan).values(), strict=True):
@@ -103,13 +105,13 @@ def values(checkpoint: Checkpoint) -> dict[str, Values]:
     found: dict[str, Values] = {}
     with Files() as files:
         for name, tensor in checkpoint.tensors.items():
-            if arithmetic_on(tensor) and not isinstance(tensor, LowRank):
-                view = Inputs(name=name, shape=tensor.shape, sources=(tensor,), labels=(), files=files)
+            if is_float(tensor) and not isinstance(tensor, LowRank):
+                view = ChunkReader(name=name, shape=tensor.shape, sources=(tensor,), labels=(), files=files)
                 found[name] = _values(replace(view, accumulate=np.float64))
     return found
 
 
-def _values(inputs: Inputs) -> Values:
+def _values(inputs: ChunkReader) -> Values:
     nonfinite, low, high, squares = 0, np.inf, -np.inf, 0.0
     for chunk in inputs.chunks():
         finite = chunk.base[np.isfinite(chunk.base)]
@@ -144,11 +146,11 @@ class Statistics:
             return self.gram / np.outer(self.norms, self.norms)
 
 
-def statistics(vectors: Sequence[TaskVector], **rules: Any) -> Statistics:
+def statistics(vectors: Sequence[TaskVector], *, rules: EditRules = DEFAULT_RULES) -> Statistics:
     """Norms and inner products of task vectors of one base, in one pass over the files and flat memory."""
     if not vectors or any(vector.base is not vectors[0].base for vector in vectors):
-        raise SurefootError("statistics compare task vectors of one base: open the base once and use it in each")
-    plans = [plan_edit(vector, **rules) for vector in vectors]
+        raise SurefootError("Statistics compare task vectors of one base: open the base once and use it in each.")
+    plans = [plan_edit(vector, rules=rules) for vector in vectors]
     layers: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((len(vectors) + 1,) * 2))
     with Files() as files:
         for number, name in enumerate(vectors[0].base.tensors):
@@ -165,8 +167,8 @@ def statistics(vectors: Sequence[TaskVector], **rules: Any) -> Statistics:
 
 
 def _products(rows: Sequence[Any], files: Files) -> np.ndarray:
-    def opened(row: Any) -> Inputs:
-        return Inputs(name=row.name, shape=row.shape, sources=row.sources, labels=row.labels[1:], files=files)
+    def opened(row: Any) -> ChunkReader:
+        return ChunkReader(name=row.name, shape=row.shape, sources=row.sources, labels=row.labels[1:], files=files)
 
     views = [opened(row) for row in rows]
     kernels = [row.method(view) for row, view in zip(rows, views, strict=True)]

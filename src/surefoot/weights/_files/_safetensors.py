@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
+from surefoot.weights._files._types import BYTES
 
-BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1,
-    "U64": 8, "U32": 4, "U16": 2, "U8": 1,
-    "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
-}  # fmt: skip
-FLOATS = ("BF16", "F16", "F32", "F64")
-FLOAT_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
 HEADER_LIMIT = 100_000_000  # the limit of the reference implementation: a larger header is an attack or an accident
 ALIGNMENT = 8
 
@@ -66,7 +59,7 @@ def read_header(path: Path) -> Header:
             start = _header_end(path, file.read(8), size)
             text = file.read(start - 8)
     except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
-        raise SurefootError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise SurefootError(f"{path}: Cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", {}))
     tensors = {name: _tensor(path, name, entry, start) for name, entry in entries.items()}
@@ -90,12 +83,12 @@ def header_bytes(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Map
 
 def _header_end(path: Path, prefix: bytes, size: int) -> int:
     if len(prefix) < 8:
-        raise SurefootError(f"{path}: {size} bytes are too few for a safetensors file")
+        raise SurefootError(f"{path}: {size} bytes are too few for a safetensors file.")
     length = struct.unpack("<Q", prefix)[0]
     if length > HEADER_LIMIT:
-        raise SurefootError(f"{path}: the header claims {length} bytes, more than the limit of {HEADER_LIMIT}")
+        raise SurefootError(f"{path}: The header claims {length} bytes, more than the limit of {HEADER_LIMIT}.")
     if 8 + length > size:
-        raise SurefootError(f"{path}: the header claims {length} bytes, but the file has {size} in all (truncated?)")
+        raise SurefootError(f"{path}: The header claims {length} bytes, but the file has {size} in all (truncated?).")
     return 8 + length
 
 
@@ -109,31 +102,31 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
     try:
         entries = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise SurefootError(f"{path}: the header is not valid JSON: {str(error)[:120]}") from None
+        raise SurefootError(f"{path}: The header is not valid JSON: {str(error)[:120]}.") from None
     if not isinstance(entries, dict):
-        raise SurefootError(f"{path}: the header is not a JSON object")
+        raise SurefootError(f"{path}: The header is not a JSON object.")
     return entries
 
 
 def _metadata(path: Path, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise SurefootError(f"{path}: __metadata__ must map strings to strings")
+        raise SurefootError(f"{path}: __metadata__ must map strings to strings.")
     return found
 
 
 def _tensor(path: Path, name: str, entry: Any, start: int) -> Tensor:
     where = f"{path}: tensor {name[:80]!r}"
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
-        raise SurefootError(f"{where} needs dtype, shape and data_offsets")
+        raise SurefootError(f"{where} needs dtype, shape and data_offsets.")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BYTES:
-        raise SurefootError(f"{where} has the unknown type {str(dtype)[:40]!r}; known: {', '.join(BYTES)}")
+        raise SurefootError(f"{where} has the unknown type {str(dtype)[:40]!r}; known: {', '.join(BYTES)}.")
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise SurefootError(f"{where} needs whole numbers: shape {str(shape)[:60]}, offsets {str(offsets)[:60]}")
+        raise SurefootError(f"{where} needs whole numbers: shape {str(shape)[:60]}, offsets {str(offsets)[:60]}.")
     tensor = Tensor(dtype=dtype, shape=tuple(shape), path=path, start=start + offsets[0])
     if tensor.nbytes != offsets[1] - offsets[0]:
         raise SurefootError(
-            f"{where}: {dtype} {str(shape)[:60]} is {tensor.nbytes} bytes, not {offsets[1] - offsets[0]}"
+            f"{where}: {dtype} {str(shape)[:60]} is {tensor.nbytes} bytes, not {offsets[1] - offsets[0]}."
         )
     return tensor
 
@@ -147,7 +140,7 @@ def _check_layout(path: Path, ordered: Mapping[str, Tensor], start: int, size: i
     for name, tensor in ordered.items():
         if tensor.start != position:
             kind = "overlaps the one before it" if tensor.start < position else "leaves a hole before it"
-            raise SurefootError(f"{path}: tensor {name[:80]!r} {kind} (byte {tensor.start}, expected {position})")
+            raise SurefootError(f"{path}: Tensor {name[:80]!r} {kind} (byte {tensor.start}, expected {position}).")
         position += tensor.nbytes
     if position != size:
-        raise SurefootError(f"{path}: the header describes {position} bytes, the file has {size} (truncated?)")
+        raise SurefootError(f"{path}: The header describes {position} bytes, the file has {size} (truncated?).")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Checkpoint, LowRank, Source, moved_to, open_checkpoint
-from surefoot.weights._engine import Assignment, Plan, arithmetic_on
-from surefoot.weights._inputs import twin
-from surefoot.weights._methods import edit
-from surefoot.weights._safetensors import FLOAT_NAMES, FLOATS
-from surefoot.weights._settings import check_own
+from surefoot.weights._arithmetic._chunks import is_float, twin
+from surefoot.weights._arithmetic._methods import edit
+from surefoot.weights._arithmetic._plan import Assignment, MergePlan
+from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor
+from surefoot.weights._files._opening import moved_to, open_checkpoint
 
 Policy = Literal["error", "base", "tied"]
 
@@ -71,7 +71,7 @@ class TaskVector:
 
     def __mul__(self, factor: float) -> "TaskVector":
         if not isfinite(factor):
-            raise SurefootError(f"a coefficient must be a finite number, not {factor}")
+            raise SurefootError(f"A coefficient must be a finite number, not {factor}.")
         return TaskVector(self.base, terms=tuple(term.times(float(factor)) for term in self.terms))
 
     __rmul__ = __mul__
@@ -82,7 +82,7 @@ class TaskVector:
     def filter(self, *patterns: str) -> "TaskVector":
         """The same edit on the tensors whose names fit one of the patterns (`visual.*`); the others stay the base's."""
         if any(term.only for term in self.terms):
-            raise SurefootError("this edit is already filtered; filter its parts before adding them")
+            raise SurefootError("This edit is already filtered; filter its parts before adding them.")
         return TaskVector(self.base, terms=tuple(replace(term, only=patterns) for term in self.terms))
 
     def on(self, base: Checkpoint) -> "TaskVector":
@@ -115,45 +115,30 @@ def lerp(base: Checkpoint, tuned: Checkpoint, alpha: float) -> TaskVector:
 def mean(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = None) -> TaskVector:
     """Weighted average (uniform soup, lo-fi), as an edit of the first checkpoint. Weights are divided by their sum."""
     if not checkpoints:
-        raise SurefootError("an average needs at least one checkpoint")
+        raise SurefootError("An average needs at least one checkpoint.")
     given = [1.0] * len(checkpoints) if weights is None else [float(weight) for weight in weights]
     if len(given) != len(checkpoints) or not isfinite(sum(given)) or abs(sum(given)) < 1e-8:
-        raise SurefootError(f"{len(checkpoints)} checkpoints need as many weights, with a sum that is not 0: {given}")
+        raise SurefootError(f"{len(checkpoints)} checkpoints need as many weights, with a sum that is not 0: {given}.")
     first, total = checkpoints[0], sum(given)
     pairs = zip(checkpoints, given, strict=True)
     return TaskVector(first, terms=tuple(Term(weight / total, one, first) for one, weight in pairs))
 
 
 def plan_edit(
-    vector: TaskVector,
-    coefficients: Sequence[float] = (1.0,),
-    *,
-    dtype: str | None = None,
-    missing: Policy = "error",
-    extra: Literal["error", "drop"] = "error",
-    integers: Literal["equal", "base"] = "equal",
-    **options: Any,
-) -> Plan:
-    """The plan that writes `base + coefficient * vector` for each coefficient.
+    vector: TaskVector, coefficients: Sequence[float] = (1.0,), *, rules: EditRules = DEFAULT_RULES
+) -> MergePlan:
+    """The plan that writes `base + coefficient * vector` for each coefficient, under `rules`.
 
-    The tensors, their order and, unless `dtype` names another (F32, BF16, ...), their types are the base's. A tensor
-    that a tuned checkpoint lacks is an error or stays the base's (`missing`), unless that would untie it from its twin,
-    whose values are taken with `tied`; one that the base lacks is an error or is left out (`extra`); whole numbers and
-    8-bit floats must be equal everywhere or are the base's (`integers`). Shapes
-    must be equal. `options` are those of `Plan`. Raises SurefootError naming the first tensor that breaks a rule.
+    Shapes must be equal. Raises SurefootError naming the first tensor that breaks a rule.
     """
-    dtype = FLOAT_NAMES.get(dtype or "", dtype)
-    if dtype is not None and dtype not in FLOATS:
-        raise SurefootError(f"unknown type {dtype!r} to write; one of {', '.join(FLOATS)}")
-    check_own({"missing": missing, "extra": extra, "integers": integers})
     base = vector.base
     _check_patterns(vector)
     if base.is_adapter:
-        raise SurefootError(f"{base.label}: an adapter cannot be the base of an edit")
-    if extra == "error":
+        raise SurefootError(f"{base.label}: An adapter cannot be the base of an edit.")
+    if rules.extra == "error":
         _refuse_extra(vector)
-    assignments = tuple(_assign(vector, name, dtype, missing, integers) for name in base.tensors)
-    return Plan(assignments=assignments, coefficients=tuple(map(float, coefficients)), **options)
+    assignments = tuple(_assign(vector, name, rules) for name in base.tensors)
+    return MergePlan(assignments=assignments, coefficients=tuple(map(float, coefficients)), rules=rules)
 
 
 def _check_patterns(vector: TaskVector) -> None:
@@ -161,7 +146,7 @@ def _check_patterns(vector: TaskVector) -> None:
     for pattern in dict.fromkeys(pattern for term in vector.terms for pattern in term.only):
         if not any(fnmatchcase(name, pattern) for name in names):
             raise SurefootError(
-                f"{vector.base.label} has no tensor like {pattern!r}; first: {next(iter(names), None)!r}"
+                f"{vector.base.label} has no tensor like {pattern!r}; first: {next(iter(names), None)!r}."
             )
 
 
@@ -172,13 +157,13 @@ def _refuse_extra(vector: TaskVector) -> None:
             if extra:
                 raise SurefootError(
                     f"{one.label} has {len(extra)} tensors that {vector.base.label} lacks, first {extra[0]!r}; "
-                    "rename a prefix, filter, or leave them out with extra='drop'"
+                    "rename a prefix, filter, or leave them out with extra='drop'."
                 )
 
 
-def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, integers: str) -> Assignment:
+def _assign(vector: TaskVector, name: str, rules: EditRules) -> Assignment:
     base = vector.base.tensors[name]
-    sources: list[Source] = [base]
+    sources: list[StoredTensor] = [base]
     labels: list[str] = [vector.base.label]
     places: dict[int, int] = {}
     terms: list[tuple[float, int, int | None]] = []
@@ -186,21 +171,21 @@ def _assign(vector: TaskVector, name: str, dtype: str | None, missing: Policy, i
     def place(one: Checkpoint) -> int:
         if id(one) not in places:
             places[id(one)] = len(sources) - 1
-            sources.append(_matching(one, _name_in(one, name, vector.base, missing), base))
+            sources.append(_matching(one, _name_in(one, name, vector.base, rules.missing), base))
             labels.append(one.label)
         return places[id(one)]
 
     for term in vector.terms:
-        if term.covers(name) and _has_both(term, name, vector.base, missing):
+        if term.covers(name) and _has_both(term, name, vector.base, rules.missing):
             tuned = place(term.tuned)
             same_start = term.start is vector.base or isinstance(sources[tuned + 1], LowRank)
             terms.append((term.coefficient, tuned, None if same_start else place(term.start)))
-    if arithmetic_on(base):
+    if is_float(base):
         method = partial(edit, terms=tuple(terms))
         return Assignment(
-            dtype=dtype or base.dtype, sources=tuple(sources), labels=tuple(labels), method=method, name=name
+            dtype=rules.dtype or base.dtype, sources=tuple(sources), labels=tuple(labels), method=method, name=name
         )
-    kept = len(sources) if integers == "equal" else 1
+    kept = len(sources) if rules.integers == "equal" else 1
     return Assignment(name=name, dtype=base.dtype, sources=tuple(sources[:kept]), labels=tuple(labels[:kept]))
 
 
@@ -215,7 +200,7 @@ def _name_in(one: Checkpoint, name: str, base: Checkpoint, missing: Policy) -> s
     return name if name in one.tensors else replacement(one, name, base.tensors, missing)
 
 
-def replacement(one: Checkpoint, name: str, base: Mapping[str, Source], missing: Policy, label: str = "") -> str:
+def replacement(one: Checkpoint, name: str, base: Mapping[str, StoredTensor], missing: Policy, label: str = "") -> str:
     """The name to read instead of one that a checkpoint lacks: its tied twin's, or none (empty) to keep the base's.
 
     Raises SurefootError where the rule is `error`, where it is `base` and the tensor would be untied, and where it is
@@ -231,15 +216,15 @@ def replacement(one: Checkpoint, name: str, base: Mapping[str, Source], missing:
         "base": f"the base ties it to {other!r}, and to keep it would untie them; take its twin's with missing='tied'",
         "tied": "in the base it has no twin that is bit for bit the same; rename a prefix, or filter",
     }
-    raise SurefootError(f"{label or one.label} lacks the tensor {name!r}; {said[missing]}")
+    raise SurefootError(f"{label or one.label} lacks the tensor {name!r}; {said[missing]}.")
 
 
-def _matching(one: Checkpoint, name: str, base: Source) -> Source:
+def _matching(one: Checkpoint, name: str, base: StoredTensor) -> StoredTensor:
     found = one.tensors[name]
     if found.shape != base.shape:
-        raise SurefootError(f"{one.label}: tensor {name!r} is {list(found.shape)}, the base's is {list(base.shape)}")
-    if arithmetic_on(found) != arithmetic_on(base) or (not arithmetic_on(base) and found.dtype != base.dtype):
-        raise SurefootError(f"{one.label}: tensor {name!r} is {found.dtype}, the base's is {base.dtype}")
+        raise SurefootError(f"{one.label}: Tensor {name!r} is {list(found.shape)}, the base's is {list(base.shape)}.")
+    if is_float(found) != is_float(base) or (not is_float(base) and found.dtype != base.dtype):
+        raise SurefootError(f"{one.label}: Tensor {name!r} is {found.dtype}, the base's is {base.dtype}.")
     return found
 
 
@@ -264,7 +249,7 @@ def restore(described: Mapping[str, Any], moved: Mapping[str, str] | None = None
     `moved` says where inputs lie that are not where the recipe says: path to path.
     """
     if any("memory" in origin for origin in described["checkpoints"]):
-        raise SurefootError("this recipe used weights in memory, which cannot be opened again")
+        raise SurefootError("This recipe used weights in memory, which cannot be opened again.")
     opened = [_reopened(origin, moved or {}) for origin in described["checkpoints"]]
     terms = [
         Term(coefficient, opened[tuned], opened[start], tuple(only))

@@ -5,23 +5,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What one piece of work saw: input digests, and for each output sums over its elements."""
-
-    name: str
-    start: int
-    digests: tuple[str | None, ...]
-    edit: tuple[float, ...]  # sum of squares of the exact change
-    lost: tuple[float, ...]  # sum of squares of what rounding took
-    nonfinite: tuple[int, ...]
+from surefoot.weights._arithmetic._plan import Row
 
 
 def resume(key: str, journal: Path, working: Sequence[Path], sizes: Sequence[int]) -> dict[int, list[Row]]:
@@ -72,7 +61,7 @@ def _lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SurefootError(f"{path}: another process is writing it; wait for it, or name another output") from None
+        raise SurefootError(f"{path}: Another process is writing it; wait for it, or name another output.") from None
     except OSError:  # a file system without locks
         return
 
@@ -108,7 +97,7 @@ def reserve(descriptor: int, path: Path, size: int) -> None:
         if hasattr(os, "posix_fallocate") and size:
             os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        raise SurefootError(f"{path}: no room for {size} bytes: {error.strerror}") from None
+        raise SurefootError(f"{path}: No room for {size} bytes: {error.strerror}.") from None
 
 
 def put(descriptor: int, data: memoryview, position: int) -> None:

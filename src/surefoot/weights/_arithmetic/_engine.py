@@ -5,85 +5,23 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Files, LowRank, Source
-from surefoot.weights._inputs import CHUNK, Chunk, Inputs, dot, is_float
-from surefoot.weights._journal import Row
-from surefoot.weights._kernel import WIDER, widened
-from surefoot.weights._kernel import compute as compiled
-from surefoot.weights._methods import Kernel, Method
-from surefoot.weights._numbers import Bytes, encode
-from surefoot.weights._safetensors import BYTES
-from surefoot.weights._settings import check_own
-
-ROW = 1 << 20  # elements of one piece of work; digests are taken by row, so this number is part of the digest
-PART_BYTES = 1 << 27  # output bytes between two entries of the journal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One output tensor: its inputs (the base first) and the method, with its parameters bound, that makes it."""
-
-    name: str
-    dtype: str
-    sources: tuple[Source, ...]
-    labels: tuple[str, ...]  # of the checkpoints that the sources are from
-    method: Method | None = None  # None copies the first source
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the output."""
-        return self.sources[0].shape
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the output."""
-        return prod(self.shape) * BYTES[self.dtype]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is to be written: tensors in file order, and one coefficient for each output file."""
-
-    assignments: tuple[Assignment, ...]
-    coefficients: tuple[float, ...] = (1.0,)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    accumulate: Literal["float32", "float64"] = "float32"
-    nonfinite: Literal["refuse", "flag"] = "refuse"
-    digest: Literal["xxh3", "sha256"] = "xxh3"
-    chunk: int = CHUNK
-    shard: bool = False  # the assignments are not all that the recipe gives
-
-    def __post_init__(self) -> None:
-        if wrong := [one for one in self.coefficients if not isfinite(one)]:
-            raise SurefootError(f"a coefficient must be a finite number, not {wrong[0]}")
-        check_own({key: getattr(self, key) for key in ("accumulate", "nonfinite", "digest")})
-
-    @property
-    def read_bytes(self) -> int:
-        """Bytes of the inputs; a method that needs statistics reads them more than once."""
-        return sum(source.nbytes for one in self.assignments for source in one.sources)
-
-    @property
-    def written_bytes(self) -> int:
-        """Bytes of all outputs."""
-        return sum(one.nbytes for one in self.assignments) * len(self.coefficients)
-
-    def memory_bound(self, threads: int) -> int:
-        """Upper bound in bytes of what the engine holds beside the interpreter, whatever the sizes of tensors."""
-        widest = max((len(one.sources) for one in self.assignments), default=0)
-        return threads * self.chunk * WIDER * 4 * (2 * widest + len(self.coefficients) + 8)
-
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, dot
+from surefoot.weights._arithmetic._kernel import compute as compiled
+from surefoot.weights._arithmetic._kernel import widened
+from surefoot.weights._arithmetic._methods import ChunkMerge
+from surefoot.weights._arithmetic._plan import ROW, Assignment, MergePlan, Row, parts
+from surefoot.weights._files._checkpoint import Files, LowRank
+from surefoot.weights._files._types import BYTES, Bytes, encode
 
 Sink = Callable[[int, int, Bytes], None]  # output, byte from the start of the data, bytes
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
@@ -104,22 +42,10 @@ def _rows(assignment: Assignment) -> Iterator[tuple[int, int]]:
     return ((start, min(ROW, size - start)) for start in range(0, size, ROW))
 
 
-def parts(plan: Plan) -> list[range]:
-    """Assignments in groups of about `PART_BYTES`, the unit of the journal."""
-    groups: list[range] = []
-    first, held = 0, 0
-    for index, one in enumerate(plan.assignments):
-        held += one.nbytes
-        if held >= PART_BYTES or index + 1 == len(plan.assignments):
-            groups.append(range(first, index + 1))
-            first, held = index + 1, 0
-    return groups
-
-
-def _inputs(plan: Plan, one: Assignment, files: Files) -> Inputs:
-    wide = plan.accumulate == "float64" or any(source.dtype == "F64" for source in one.sources)
+def _inputs(plan: MergePlan, one: Assignment, files: Files) -> ChunkReader:
+    wide = plan.rules.accumulate == "float64" or any(source.dtype == "F64" for source in one.sources)
     accumulate = np.float64 if wide else np.float32
-    return Inputs(
+    return ChunkReader(
         name=one.name,
         shape=one.shape,
         sources=one.sources,
@@ -132,15 +58,15 @@ def _inputs(plan: Plan, one: Assignment, files: Files) -> Inputs:
 
 @dataclass(frozen=True)
 class _Job:
-    plan: Plan
+    plan: MergePlan
     one: Assignment
-    kernel: Kernel | None
+    kernel: ChunkMerge | None
     files: Files
     sink: Sink
     offset: int
 
 
-def compute(plan: Plan, group: Iterable[int], sink: Sink, files: Files, workers: Executor) -> list[Row]:
+def compute(plan: MergePlan, group: Iterable[int], sink: Sink, files: Files, workers: Executor) -> list[Row]:
     """Make the assignments of `group`, hand the bytes to `sink`, and tell what was seen, in the order of the plan."""
     offsets = np.cumsum([0, *(one.nbytes for one in plan.assignments)]).tolist()
     members = [(plan.assignments[index], offsets[index]) for index in group]
@@ -152,14 +78,14 @@ def compute(plan: Plan, group: Iterable[int], sink: Sink, files: Files, workers:
     return list(workers.map(lambda row: _row(*row), work))
 
 
-def _kernel(plan: Plan, one: Assignment, files: Files) -> Kernel | None:
+def _kernel(plan: MergePlan, one: Assignment, files: Files) -> ChunkMerge | None:
     with np.errstate(all="ignore"):
         return one.method(_inputs(plan, one, files)) if one.method and prod(one.shape) else None
 
 
 def _row(job: _Job, start: int, count: int) -> Row:
     plan, one = job.plan, job.one
-    hashers = [None if isinstance(source, LowRank) else hasher(plan.digest) for source in one.sources]
+    hashers = [None if isinstance(source, LowRank) else hasher(plan.rules.digest) for source in one.sources]
     inputs = replace(
         _inputs(plan, one, job.files),
         seen=lambda position, raw: hashers[position].update(raw.data),
@@ -172,10 +98,10 @@ def _row(job: _Job, start: int, count: int) -> Row:
             for output, raw in enumerate(_outputs(job, chunk, tally)):
                 job.sink(output, job.offset + chunk.start * width, raw)
     edited, lost, bad = (tuple(values.tolist()) for values in tally)
-    if any(bad) and plan.nonfinite == "refuse":
+    if any(bad) and plan.rules.nonfinite == "refuse":
         raise SurefootError(
-            f"tensor {one.name!r}: {int(max(bad))} values would be NaN or infinite near element {start}; "
-            "look at the inputs (surefoot weights inspect), or allow them with nonfinite='flag'"
+            f"Tensor {one.name!r}: {int(max(bad))} values would be NaN or infinite near element {start}; "
+            "look at the inputs (surefoot weights inspect), or allow them with nonfinite='flag'."
         )
     digests = tuple(each.hexdigest() if each else None for each in hashers)
     return Row(name=one.name, start=start, digests=digests, edit=edited, lost=lost, nonfinite=tuple(map(int, bad)))
@@ -186,8 +112,8 @@ def _outputs(job: _Job, chunk: Chunk, tally: np.ndarray) -> Iterator[Bytes]:
     if kernel is None:
         if len(one.sources) > 1 and not chunk.untouched:
             raise SurefootError(
-                f"tensor {one.name!r} ({one.sources[0].dtype}) differs between the checkpoints and is not a number to "
-                "average; keep the base's with integers='base'"
+                f"Tensor {one.name!r} ({one.sources[0].dtype}) differs between the checkpoints and is not a number to "
+                "average; keep the base's with integers='base'."
             )
         yield from (_raw(one, chunk, 0) for _ in coefficients)
         return
@@ -255,7 +181,7 @@ def _rounded(job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np
     return raw
 
 
-def compare(plan: Plan, path: Path, start: int, *, threads: int | None = None) -> tuple[int, list[Row]]:
+def compare(plan: MergePlan, path: Path, start: int, *, threads: int | None = None) -> tuple[int, list[Row]]:
     """Replay a plan of one output against the data of `path` from byte `start`: how many bytes differ, and the rows."""
     differing, lock, rows = [0], threading.Lock(), list[Row]()
     with Files() as files, path.open("rb") as file, ThreadPoolExecutor(thread_count(threads)) as workers:
@@ -280,7 +206,7 @@ def calm_allocator() -> None:
 def thread_count(threads: int | None) -> int:
     """The threads that were asked for, or the default. Raises SurefootError for fewer than one."""
     if threads is not None and threads < 1:
-        raise SurefootError(f"{threads} threads cannot work; ask for one or more")
+        raise SurefootError(f"{threads} threads cannot work; ask for one or more.")
     return threads or default_threads()
 
 
@@ -289,7 +215,7 @@ def default_threads() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
-def seconds(plan: Plan, threads: int) -> float:
+def seconds(plan: MergePlan, threads: int) -> float:
     """Rough time of a plan in seconds, from computing a first row of its largest tensor and writing nothing."""
     if not plan.assignments:
         return 0.0
@@ -299,12 +225,8 @@ def seconds(plan: Plan, threads: int) -> float:
         started = time.perf_counter()
         kernel = _kernel(plan, one, files)
         prepared = time.perf_counter()
-        _row(_Job(replace(plan, nonfinite="flag"), one, kernel, files, lambda *_: None, 0), 0, count)
+        tolerant = replace(plan, rules=replace(plan.rules, nonfinite="flag"))
+        _row(_Job(tolerant, one, kernel, files, lambda *_: None, 0), 0, count)
         ended = time.perf_counter()
     elements = sum(prod(each.shape) for each in plan.assignments)
     return (ended - prepared) * elements / max(count, 1) / threads + (prepared - started) * elements / prod(one.shape)
-
-
-def arithmetic_on(source: Source) -> bool:
-    """True when the tensor is of floating-point numbers, which is what methods work on."""
-    return isinstance(source, LowRank) or is_float(source)

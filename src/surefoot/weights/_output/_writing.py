@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.weights._checkpoint import Files
-from surefoot.weights._engine import Plan, Progress, Sink, calm_allocator, compute, parts, thread_count
-from surefoot.weights._journal import Row, claimed, cleared, put, record, reserve, resume, sync_folder
-from surefoot.weights._methods import Method
-from surefoot.weights._numbers import Bytes
-from surefoot.weights._safetensors import header_bytes
+from surefoot.weights._arithmetic._engine import Progress, Sink, calm_allocator, compute, thread_count
+from surefoot.weights._arithmetic._methods import Method
+from surefoot.weights._arithmetic._plan import MergePlan, Row, parts
+from surefoot.weights._files._checkpoint import Files
+from surefoot.weights._files._safetensors import header_bytes
+from surefoot.weights._files._types import Bytes
+from surefoot.weights._output._journal import claimed, cleared, put, record, reserve, resume, sync_folder
 
 Starts = Sequence[tuple[Path, int]]  # of each output: the file, and the byte that its data begin at
 
 
 def write(
-    plan: Plan,
+    plan: MergePlan,
     paths: Sequence[Path],
     *,
     threads: int | None = None,
@@ -58,7 +59,7 @@ def write(
         rows = [row for number in sorted(done) for row in done[number]]
         for descriptor, head, final in zip(outs, first, heads(rows), strict=True):
             if len(final) != len(head):
-                raise SurefootError("provenance changed its length; this is a mistake of its function")
+                raise SurefootError("Provenance changed its length; this is a mistake of its function.")
             put(descriptor, memoryview(final), 0)
             os.fsync(descriptor)
         for part, path in zip(working, paths, strict=True):
@@ -69,7 +70,7 @@ def write(
 
 
 def _begun(
-    plan: Plan, journal: Path, working: Sequence[Path], outs: Sequence[int], sizes: Sequence[int]
+    plan: MergePlan, journal: Path, working: Sequence[Path], outs: Sequence[int], sizes: Sequence[int]
 ) -> dict[int, list[Row]]:
     # What is done already; room for all that is not.
     key = identity(plan)
@@ -82,7 +83,7 @@ def _begun(
 
 
 def _fill(
-    plan: Plan,
+    plan: MergePlan,
     journal: Path,
     outs: Sequence[int],
     starts: Starts,
@@ -108,17 +109,19 @@ def _fill(
         recorded.result()
 
 
-def _bytes_of(plan: Plan, group: range) -> int:
+def _bytes_of(plan: MergePlan, group: range) -> int:
     return sum(plan.assignments[index].nbytes for index in group)
 
 
-def _here(plan: Plan, todo: Mapping[int, range], starts: Starts, threads: int) -> Iterator[tuple[int, list[Row]]]:
+def _here(plan: MergePlan, todo: Mapping[int, range], starts: Starts, threads: int) -> Iterator[tuple[int, list[Row]]]:
     with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(threads) as workers:
         for number, group in todo.items():
             yield number, compute(plan, group, sink, files, workers)
 
 
-def _pooled(plan: Plan, todo: Mapping[int, range], starts: Starts, pool: Executor) -> Iterator[tuple[int, list[Row]]]:
+def _pooled(
+    plan: MergePlan, todo: Mapping[int, range], starts: Starts, pool: Executor
+) -> Iterator[tuple[int, list[Row]]]:
     futures = {}
     for number, group in todo.items():
         one = replace(plan, assignments=plan.assignments[group.start : group.stop], recipe={}, metadata={})
@@ -132,7 +135,7 @@ def _pooled(plan: Plan, todo: Mapping[int, range], starts: Starts, pool: Executo
             future.cancel()
 
 
-def make_part(plan: Plan, starts: Starts) -> list[Row]:
+def make_part(plan: MergePlan, starts: Starts) -> list[Row]:
     """Compute all of a plan into files that are there, and wait for the disk: what a worker of a pool does."""
     calm_allocator()
     with Files() as files, _opened(starts) as sink, ThreadPoolExecutor(1) as workers:
@@ -155,18 +158,18 @@ def _opened(starts: Starts) -> Iterator[Sink]:
         yield sink
 
 
-def _check_outputs(plan: Plan, paths: Sequence[Path]) -> None:
+def _check_outputs(plan: MergePlan, paths: Sequence[Path]) -> None:
     if len(paths) != len(plan.coefficients) or len({path.resolve() for path in paths}) != len(paths):
-        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}")
+        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}.")
     inputs = {Path(os.path.realpath(getattr(source, "path", ""))) for one in plan.assignments for source in one.sources}
     for path in paths:
         if path.resolve() in inputs:
-            raise SurefootError(f"{path} is one of the inputs; write somewhere else")
+            raise SurefootError(f"{path} is one of the inputs; write somewhere else.")
         if not path.parent.is_dir():
-            raise SurefootError(f"{path.parent}: no such folder")
+            raise SurefootError(f"{path.parent}: No such folder.")
 
 
-def identity(plan: Plan) -> str:
+def identity(plan: MergePlan) -> str:
     """Digest of all that decides the bits: tensors, places and times of the files, coefficients and recipe."""
     stamps: dict[str, Any] = {}
     described = []
@@ -177,7 +180,9 @@ def identity(plan: Plan) -> str:
                 status = path.stat()
                 stamps[str(path)] = (status.st_size, status.st_mtime_ns)
         described.append((one.name, one.dtype, one.shape, one.labels, _named(one.method)))
-    text = json.dumps([described, stamps, plan.coefficients, plan.accumulate, plan.digest, plan.recipe], default=str)
+    text = json.dumps(
+        [described, stamps, plan.coefficients, plan.rules.accumulate, plan.rules.digest, plan.recipe], default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

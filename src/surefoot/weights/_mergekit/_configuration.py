@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.weights._checkpoint import Checkpoint, Source, moved_to, open_checkpoint
-from surefoot.weights._engine import Assignment, Plan, arithmetic_on
-from surefoot.weights._expression import replacement
-from surefoot.weights._methods import METHODS, Method, parameters
-from surefoot.weights._safetensors import FLOAT_NAMES
-from surefoot.weights._settings import OWN, check_own, evaluated, layer_range, mapping, number, switch
+from surefoot.weights._arithmetic._chunks import is_float
+from surefoot.weights._arithmetic._expression import replacement
+from surefoot.weights._arithmetic._methods import METHODS, Method, parameters
+from surefoot.weights._arithmetic._plan import Assignment, MergePlan
+from surefoot.weights._arithmetic._rules import EditRules
+from surefoot.weights._files._checkpoint import Checkpoint, StoredTensor
+from surefoot.weights._files._opening import moved_to, open_checkpoint
+from surefoot.weights._mergekit._settings import OWN, edit_rules, evaluated, layer_range, mapping, number, switch
 
 _KEYS = {
     "merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source",
@@ -43,7 +45,7 @@ class _Shelf:
 
     def open(self, reference: Any) -> Checkpoint:
         if not isinstance(reference, str) or not reference:
-            raise SurefootError(f"a model is named by its path, not by {reference!r}")
+            raise SurefootError(f"A model is named by its path, not by {reference!r}.")
         if reference not in self.opened:
             path, plus, adapter = reference.partition("+")
             if plus and Path(reference).exists():
@@ -52,7 +54,7 @@ class _Shelf:
                 moved_to(adapter if plus else path, self.moved), pickle=self.pickle
             )
             if plus and not self.opened[reference].is_adapter:
-                raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}")
+                raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}.")
         return self.opened[reference]
 
 
@@ -91,15 +93,15 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     try:
         content = yaml.safe_load(Path(source).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SurefootError(f"{source}: cannot be read: {error}") from None
+        raise SurefootError(f"{source}: Cannot be read: {error}.") from None
     except yaml.YAMLError as error:
-        raise SurefootError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+        raise SurefootError(f"{source}: Not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
-        raise SurefootError(f"{source}: a merge configuration is a mapping with merge_method and models or slices")
+        raise SurefootError(f"{source}: A merge configuration is a mapping with merge_method and models or slices.")
     return content
 
 
-def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = None) -> tuple[Plan, Checkpoint]:
+def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = None) -> tuple[MergePlan, Checkpoint]:
     """The plan of a configuration, and the checkpoint whose companion files belong to the result.
 
     Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
@@ -110,19 +112,15 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
     """
     content = _single_module(content)
     method = _method(content)
-    check_own(content)
+    rules = edit_rules(content)
     shelf = _Shelf(pickle=bool(content.get("pickle")), moved=moved or {})
     slices = _slices(content, shelf)
-    outer = content.get("out_dtype") or content.get("dtype")
-    if outer is not None and (not isinstance(outer, str) or outer not in FLOAT_NAMES):
-        raise SurefootError(f"dtype {outer!r} is unknown; one of {', '.join(FLOAT_NAMES)}")
     template = shelf.opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
-    if content.get("extra") != "drop":
+    if rules.extra == "error":
         _refuse_extra(slices, template, whole="models" in content)
     targets = _targets(slices, template) if "slices" in content else _whole(slices[0], template)
-    assignments = tuple(_assignment(content, method, target, FLOAT_NAMES.get(outer or "")) for target in targets)
-    options = {key: content[key] for key in ("accumulate", "nonfinite", "digest") if key in content}
-    return Plan(assignments=assignments, **options), template
+    assignments = tuple(_assignment(content, method, target, rules) for target in targets)
+    return MergePlan(assignments=assignments, rules=rules), template
 
 
 def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,12 +130,12 @@ def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
         return dict(content)
     if not isinstance(modules, dict) or len(modules) != 1 or {"models", "slices"} & set(content):
         raise SurefootError(
-            "modules: exactly one is understood, with no models or slices beside it; write one configuration for each "
-            "module, and merge the checkpoint of each"
+            "The key modules: exactly one is understood, with no models or slices beside it; write one configuration "
+            "for each module, and merge the checkpoint of each."
         )
     (inner,) = modules.values()
     if not isinstance(inner, dict) or set(inner) - {"models", "slices", "parameters"}:
-        raise SurefootError("modules: a module has models or slices, and parameters")
+        raise SurefootError("The key modules: a module has models or slices, and parameters.")
     outer = {key: value for key, value in content.items() if key != "modules"}
     return {**outer, **inner, "parameters": {**_parameters(outer), **_parameters(inner)}}
 
@@ -149,7 +147,7 @@ def _parameters(found: Mapping[str, Any]) -> Mapping[str, Any]:
 def _known_keys(found: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in sorted(set(found) - known, key=str):
         hint = _REFUSED.get(key, f"it has {', '.join(sorted(known))}")
-        raise SurefootError(f"{where} has the key {key!r}, which is not understood: {hint}")
+        raise SurefootError(f"{where} has the key {key!r}, which is not understood: {hint}.")
 
 
 def _tokenizer(content: Mapping[str, Any]) -> None:
@@ -162,24 +160,24 @@ def _tokenizer(content: Mapping[str, Any]) -> None:
     for key, value in named.items():
         if key not in ("tokenizer_source", "tokenizer.source") or value not in ("base", content.get("base_model")):
             raise SurefootError(
-                f"{key}: {value!r}: vocabularies are not merged, only 'base' is understood; bring the checkpoints to "
-                "one vocabulary first"
+                f"The key {key}: {value!r}: vocabularies are not merged, only 'base' is understood; bring the "
+                "checkpoints to one vocabulary first."
             )
 
 
 def _method(content: Mapping[str, Any]) -> Method:
-    _known_keys(content, _KEYS | set(OWN), "the configuration")
+    _known_keys(content, _KEYS | set(OWN), "The configuration")
     _tokenizer(content)
     name = content.get("merge_method")
     if not isinstance(name, str) or name not in METHODS:
-        raise SurefootError(f"merge_method {name!r} is unknown; one of {', '.join(METHODS)}")
+        raise SurefootError(f"The merge_method {name!r} is unknown; one of {', '.join(METHODS)}.")
     if name in _NEEDS_BASE and not content.get("base_model"):
-        raise SurefootError(f"merge_method {name} needs base_model")
+        raise SurefootError(f"The merge_method {name} needs base_model.")
     base = content.get("base_model")
     if base is not None and (not isinstance(base, str) or not base):
-        raise SurefootError(f"base_model is the path of a checkpoint, not {base!r}")
+        raise SurefootError(f"The key base_model is the path of a checkpoint, not {base!r}.")
     if ("models" in content) == ("slices" in content):
-        raise SurefootError("the configuration needs either models or slices")
+        raise SurefootError("The configuration needs either models or slices.")
     return METHODS[name]
 
 
@@ -189,13 +187,13 @@ def _slices(content: Mapping[str, Any], shelf: _Shelf) -> list[_Slice]:
         return [_slice(_listed(content["models"], "models"), content, base, shelf, (outer,))]
     found = []
     for entry in _listed(content["slices"], "slices"):
-        _known_keys(entry, {"sources", "base_model", "parameters"}, "a slice")
+        _known_keys(entry, {"sources", "base_model", "parameters"}, "A slice")
         settings = (_parameters(entry), outer)
         sources = _listed(entry.get("sources"), "sources")
         found.append(_slice(sources, content, entry.get("base_model", base), shelf, settings))
         ranges = [one.layers for one in found[-1].models]
         if len({layers and layers[1] - layers[0] for layers in ranges}) != 1 or None in ranges:
-            raise SurefootError("every source of a slice, the base too, needs a layer_range, all of one length")
+            raise SurefootError("Every source of a slice, the base too, needs a layer_range, all of one length.")
     return found
 
 
@@ -217,22 +215,22 @@ def _slice(
 
 def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
-        raise SurefootError(f"{name} must be a list of mappings, and not empty")
+        raise SurefootError(f"The key {name} must be a list of mappings, and not empty.")
     return value
 
 
 def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
-    _known_keys(entry, {"model", "layer_range", "parameters"}, f"the entry of {entry.get('model')!r}")
+    _known_keys(entry, {"model", "layer_range", "parameters"}, f"The entry of {entry.get('model')!r}")
     if "model" not in entry:
-        raise SurefootError(f"an entry lacks the key model: {dict(entry)}")
+        raise SurefootError(f"An entry lacks the key model: {dict(entry)}.")
     reference = entry["model"]
     checkpoint = shelf.open(reference)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
-        raise SurefootError(f"{reference}: an adapter is merged as a change of base_model; write {base}+ADAPTER")
+        raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; write {base}+ADAPTER.")
     layers = layer_range(entry.get("layer_range"), reference)
     count = 1 + max((_layer(name)[1] for name in checkpoint.tensors), default=-1)
     if layers and layers[1] > count:
-        raise SurefootError(f"layer_range {list(layers)} of {reference} ends behind its {count} layers")
+        raise SurefootError(f"The layer_range {list(layers)} of {reference} ends behind its {count} layers.")
     return _Model(reference, checkpoint, _parameters(entry), layers)
 
 
@@ -271,7 +269,7 @@ def _refuse_extra(slices: list[_Slice], template: Checkpoint, *, whole: bool) ->
         if extra:
             raise SurefootError(
                 f"{model.reference} has {len(extra)} tensors that {template.label} lacks, first {extra[0]!r}; leave "
-                "them out with extra: drop"
+                "them out with extra: drop."
             )
 
 
@@ -280,24 +278,26 @@ def _layer(name: str) -> tuple[str, int, str]:
     return (found[1], int(found[2]), found[3]) if found else (name, -1, "")
 
 
-def _assignment(content: Mapping[str, Any], method: Method, target: _Target, dtype: str | None) -> Assignment:
-    found = [(one, _find(one, target, content)) for one in target.part.models]
+def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rules: EditRules) -> Assignment:
+    found = [(one, _find(one, target, rules)) for one in target.part.models]
     kept = [(one, source) for one, source in found if source is not None]
     sources, labels = tuple(source for _, source in kept), tuple(one.reference for one, _ in kept)
     for label, source in zip(labels[1:], sources[1:], strict=True):
-        if source.shape != sources[0].shape or arithmetic_on(source) != arithmetic_on(sources[0]):
+        if source.shape != sources[0].shape or is_float(source) != is_float(sources[0]):
             raise SurefootError(
-                f"{label}: tensor {target.name!r} is {source.dtype} {list(source.shape)}, "
-                f"that of {labels[0]} {sources[0].dtype} {list(sources[0].shape)}"
+                f"{label}: Tensor {target.name!r} is {source.dtype} {list(source.shape)}, "
+                f"that of {labels[0]} {sources[0].dtype} {list(sources[0].shape)}."
             )
-    if not arithmetic_on(sources[0]):
-        count = 1 if content.get("integers") == "base" else len(sources)
+    if not is_float(sources[0]):
+        count = 1 if rules.integers == "base" else len(sources)
         return Assignment(name=target.name, dtype=sources[0].dtype, sources=sources[:count], labels=labels[:count])
     bound = partial(method, **_bound(method, target, [one for one, _ in kept], content))
-    return Assignment(name=target.name, dtype=dtype or sources[0].dtype, sources=sources, labels=labels, method=bound)
+    return Assignment(
+        name=target.name, dtype=rules.dtype or sources[0].dtype, sources=sources, labels=labels, method=bound
+    )
 
 
-def _find(one: _Model, target: _Target, content: Mapping[str, Any]) -> Source | None:
+def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None:
     name = target.origin
     if target.offset is not None and one.layers is not None:
         head, _, tail = _layer(name)
@@ -307,8 +307,8 @@ def _find(one: _Model, target: _Target, content: Mapping[str, Any]) -> Source | 
     if source is not None or (one is not base and one.checkpoint.is_adapter):
         return source
     if one is base or name not in base.checkpoint.tensors:
-        raise SurefootError(f"{one.reference} lacks the tensor {name!r}")
-    other = replacement(one.checkpoint, name, base.checkpoint.tensors, content.get("missing", "error"), one.reference)
+        raise SurefootError(f"{one.reference} lacks the tensor {name!r}.")
+    other = replacement(one.checkpoint, name, base.checkpoint.tensors, rules.missing, one.reference)
     return one.checkpoint.tensors.get(other)
 
 
@@ -339,7 +339,7 @@ def _shared(name: str, default: Any, needed: Mapping[str, Any], first: _Model, t
     said = next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name)
     value = _setting(said, first, target)
     if value is None and default is inspect.Parameter.empty:
-        raise SurefootError(f"parameter {said!r} is missing for tensor {target.name!r}")
+        raise SurefootError(f"Parameter {said!r} is missing for tensor {target.name!r}.")
     if value is None:
         return default
     return switch(value, said) if isinstance(default, bool) else number(value, said, target.name)
@@ -351,13 +351,17 @@ def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Mod
     for settings in (*part.settings, *(one.settings for one in models)):
         for name, value in settings.items():
             if name in _FIXED and value != _FIXED[name]:
-                raise SurefootError(f"{name}: {value!r} is not offered; leave it out, or write {_FIXED[name]!r}")
+                raise SurefootError(
+                    f"The parameter {name}: {value!r} is not offered; leave it out, or write {_FIXED[name]!r}."
+                )
             off = name in _SWITCHES and value is False
             if name not in known and name not in _FIXED and not off:
                 offered = sorted(
                     {*needed, *scaled} - {"has_base", "base_weight", "seed"} - ({"scale"} if scaled else set())
                 )
-                raise SurefootError(f"{method.__name__} has no parameter {name!r}; it has {', '.join(offered)}")
+                raise SurefootError(
+                    f"The method {method.__name__} has no parameter {name!r}; it has {', '.join(offered)}."
+                )
 
 
 def _setting(name: str, model: _Model, target: _Target) -> Any:

@@ -1,0 +1,1 @@
+"""Edits and merge methods, tensor by tensor and chunk by chunk."""

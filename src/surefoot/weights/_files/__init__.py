@@ -1,0 +1,1 @@
+"""Checkpoints on disk and in memory: safetensors, pickles of plain tensors, adapters."""

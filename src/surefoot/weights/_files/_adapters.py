@@ -1,0 +1,78 @@
+"""Low-rank adapters: what a folder with an adapter_config.json says, as changes of matrices."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surefoot.core import SurefootError
+from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor, load
+from surefoot.weights._files._types import FLOATS
+
+
+def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
+    """LoRA (arXiv 2106.09685): a matrix changes by (alpha / r) B A; by (alpha / sqrt(r)) B A where rank-stabilised."""
+    try:
+        options = json.loads(config.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise SurefootError(f"{opened.label}: A LoRA adapter needs a readable {config.name} beside it.") from None
+    if not isinstance(options, dict) or not isinstance(options.get("alpha_pattern") or {}, dict):
+        raise SurefootError(f"{config}: Not the configuration of a LoRA adapter: a mapping is expected.")
+    if options.get("use_dora"):
+        raise SurefootError(
+            f"{config}: Weight-decomposed adapters (DoRA) are not linear in their factors; merge it first."
+        )
+    tensors: dict[str, StoredTensor] = {}
+    for name, tensor in opened.tensors.items():
+        stem, factor, _ = name.partition(".lora_A.")
+        other = name.replace(".lora_A.", ".lora_B.")
+        if not factor and ".lora_B." in name and name.replace(".lora_B.", ".lora_A.") in opened.tensors:
+            continue
+        if not factor or other not in opened.tensors:
+            raise SurefootError(
+                f"{opened.label}: {name!r} is not a LoRA factor with a partner; only A and B are merged."
+            )
+        module = stem.removeprefix("base_model.model.")
+        alpha = _alpha(config, options, module)
+        tensors[f"{module}.weight"] = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
+    return replace(opened, tensors=tensors)
+
+
+def _low_rank(
+    name: str, factors: tuple[StoredTensor, StoredTensor], options: Mapping[str, Any], alpha: float
+) -> LowRank:
+    if not all(one.dtype in FLOATS and len(one.shape) == 2 and one.size for one in factors):
+        said = ", ".join(f"{one.dtype} {list(one.shape)}" for one in factors)
+        raise SurefootError(f"{name!r}: LoRA factors are two matrices of floating-point numbers that fit, not {said}.")
+    down, up = map(load, factors)
+    rank = down.shape[0]
+    if up.shape[1] != rank:
+        raise SurefootError(
+            f"{name!r}: LoRA factors {list(up.shape)} and {list(down.shape)} are not two matrices that fit."
+        )
+    scale = alpha / (rank**0.5 if options.get("use_rslora") else rank)
+    up = up * np.float32(scale)
+    if options.get("fan_in_fan_out"):
+        down, up = np.ascontiguousarray(up.T), np.ascontiguousarray(down.T)
+    return LowRank(up=up, down=down)
+
+
+def _alpha(config: Path, options: Mapping[str, Any], module: str) -> float:
+    # A key of the patterns is a regular expression for the end of a module's name, as PEFT reads it.
+    try:
+        fits = (
+            value
+            for key, value in (options.get("alpha_pattern") or {}).items()
+            if re.fullmatch(rf"(.*\.)?({key})", module)
+        )
+        value = next(fits, options.get("lora_alpha"))
+    except re.error as error:
+        raise SurefootError(f"{config}: The key alpha_pattern is not a regular expression: {error}.") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise SurefootError(f"{config}: The key lora_alpha must be a number, not {value!r}.")
+    return float(value)

@@ -1,0 +1,225 @@
+"""Files that say how they were made: writing an edit, a grid of edits or a merge, and replaying any of them."""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from surefoot import __version__
+from surefoot.core import SurefootError, write_text
+from surefoot.weights._arithmetic._engine import Progress
+from surefoot.weights._arithmetic._expression import TaskVector, describe, plan_edit
+from surefoot.weights._arithmetic._plan import MergePlan, Row
+from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
+from surefoot.weights._output._recipe import digests, files_of, lost_share, provenance_of, replan
+from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
+from surefoot.weights._output._writing import write
+
+LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
+_COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditReport:
+    """What one written file holds.
+
+    `lost` is the share of the edit that rounding to the output type took: ||rounded - exact|| / ||exact - base||, more
+    than 1 when the noise of rounding exceeds the edit; `worst` names the tensors with the largest, `inputs` gives the
+    digests of what was read, by checkpoint.
+    """
+
+    path: Path
+    bytes: int
+    tensors: int
+    coefficient: float
+    lost: float
+    edit_norm: float
+    nonfinite: int
+    worst: Mapping[str, float] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def apply(
+    vector: TaskVector,
+    out: Path | str,
+    coefficient: float = 1.0,
+    *,
+    rules: EditRules = DEFAULT_RULES,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
+) -> EditReport:
+    """Write `base + coefficient * vector` to a safetensors file, or to `model.safetensors` in a folder.
+
+    A name without the suffix `.safetensors` is a folder; configuration and tokenizer files beside the base are copied
+    there. Memory stays flat whatever the sizes, and the file appears complete or not at all. With `shard` (bytes,
+    `2GB`) a folder gets several files and their index. The workers of `pool`, any executor whose processes see
+    the same files, compute instead of threads here, and the bytes are the same. Raises
+    SurefootError where a rule is broken, where the result would not be finite, and where the disk is full.
+    """
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    return _apply(vector, {coefficient: out}, rules, how)[0]
+
+
+def apply_grid(
+    vector: TaskVector,
+    outs: Mapping[float, Path | str],
+    *,
+    rules: EditRules = DEFAULT_RULES,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
+) -> list[EditReport]:
+    """Write one file for each coefficient, in one pass over the inputs; otherwise as `apply`."""
+    return _apply(vector, outs, rules, How(threads=threads, progress=progress, shard=shard, pool=pool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How files are written, none of which changes a bit of the tensors."""
+
+    threads: int | None = None
+    progress: Progress | None = None
+    shard: int | str | None = None
+    pool: Executor | None = None
+
+
+def _apply(vector: TaskVector, outs: Mapping[float, Path | str], rules: EditRules, how: How) -> list[EditReport]:
+    plan = plan_edit(vector, tuple(outs), rules=rules)
+    recipe = {"kind": "edit", "edit": describe(vector), "rules": rules.chosen}
+    folder = _folder_of(vector.base.origin)
+    return _write(replace(plan, recipe=recipe), [Path(out) for out in outs.values()], folder, how)
+
+
+def merge(
+    configuration: Path | str | Mapping[str, Any],
+    out: Path | str,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
+) -> EditReport:
+    """Merge as a configuration in the format of mergekit says; a path to YAML or its content. Otherwise as `apply`."""
+    content = read_configuration(configuration)
+    plan, first = plan_merge(content)
+    plan = replace(plan, recipe={"kind": "merge", "configuration": content})
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    return _write(plan, [Path(out)], _folder_of(first.origin), how)[0]
+
+
+def rewrite(
+    recipe: Path | str,
+    outs: Path | str | Mapping[float, Path | str],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    shard: int | str | None = None,
+    pool: Executor | None = None,
+    moved: Mapping[str, str] | None = None,
+) -> list[EditReport]:
+    """Write again what a recipe says; an edit also at other coefficients, all in one pass over the inputs."""
+    plan = replan(recipe, moved=moved)
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    if not isinstance(outs, Mapping):
+        return _write(plan, [Path(outs)], None, how)
+    if plan.recipe["kind"] != "edit":
+        raise SurefootError(f"{recipe}: A merge has no coefficient to change.")
+    plan = replace(plan, coefficients=tuple(map(float, outs)))
+    return _write(plan, [Path(out) for out in outs.values()], None, how)
+
+
+def _write(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:
+    try:
+        return _written(plan, outs, companions, how)
+    except OSError as error:
+        place = error.filename or outs[0]
+        raise SurefootError(
+            f"{place}: Could not be written: {error.strerror or error}; run again to go on from here."
+        ) from None
+
+
+def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:
+    plan = replace(plan, metadata={"format": "pt"})
+    paths = [_prepared(out, how.shard) for out in outs]
+    options: dict[str, Any] = {"threads": how.threads, "progress": how.progress, "pool": how.pool}
+    if how.shard is None:
+        rows = write(plan, paths, provenance=partial(provenance_of, plan), **options)
+    else:
+        folders = [path.parent for path in paths]
+        rows = write_shards(plan, folders, shard_bytes(how.shard), provenance=provenance_of, **options)
+    reports = [_report(plan, path, output, rows) for output, path in enumerate(paths)]
+    for out, path, report in zip(outs, paths, reports, strict=True):
+        if path.parent == out and companions:
+            _copy_companions(companions, out)
+        sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
+        text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
+        write_text(path.with_name(path.name + ".recipe.json"), text)
+    return reports
+
+
+def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row]) -> EditReport:
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.name].append(row)
+    shares = {name: lost_share(some, output) for name, some in by_name.items()}
+    worst = dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
+    lost, nonfinite = lost_share(rows, output), sum(row.nonfinite[output] for row in rows)
+    warnings = []
+    if lost >= LOSSY:
+        warnings.append(
+            f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
+        )
+    if nonfinite:
+        warnings.append(f"{nonfinite} values are NaN or infinite")
+    return EditReport(
+        path=path,
+        bytes=sum(file.stat().st_size for file in files_of(path)),
+        tensors=len(plan.assignments),
+        coefficient=plan.coefficients[output],
+        lost=lost,
+        edit_norm=sqrt(sum(row.edit[output] for row in rows)),
+        nonfinite=nonfinite,
+        worst={name: share for name, share in worst.items() if share > 0},
+        inputs=digests(plan, rows),
+        warnings=tuple(warnings),
+    )
+
+
+def _prepared(out: Path, shard: int | str | None) -> Path:
+    if out.suffix in (".pt", ".bin", ".pth", ".ckpt"):
+        raise SurefootError(f"{out}: Only safetensors are written; name a .safetensors file or a folder.")
+    if out.suffix == ".safetensors":
+        if shard is not None:
+            raise SurefootError(f"{out}: Shards are written into a folder; name one instead of a file.")
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    stale = out / ("model.safetensors" if shard is not None else INDEX)
+    if stale.exists():
+        raise SurefootError(
+            f"{stale} is there from another checkpoint, and readers would take the wrong one; remove it."
+        )
+    return out / (INDEX if shard is not None else "model.safetensors")
+
+
+def _folder_of(origin: Mapping[str, Any] | None) -> Path | None:
+    path = Path(origin["path"]) if origin else None
+    return path if path and path.is_dir() else None
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for pattern in _COMPANIONS:
+        for file in sorted(source.glob(pattern)):
+            mine = file.name.endswith((".index.json", ".recipe.json"))
+            if not mine and source.resolve() != target.resolve():
+                shutil.copyfile(file, target / file.name)
