@@ -21,6 +21,7 @@ Out = Annotated[Path, Parameter(name=["--out", "-o"], help="A .safetensors file,
 DryRun = Annotated[bool, Parameter(negative=(), help="Only say what would be read and written, memory and time.")]
 Threads = Annotated[int | None, Parameter(help="Threads; as many as processors, at most 8, by default.")]
 Shard = Annotated[str | None, Parameter(help="Write a folder of several files of at most this size, as 2GB.")]
+Key = Annotated[str | None, Parameter(help="State to take of a .pt or .bin file that holds several: ema.")]
 Moved = Annotated[
     tuple[str, ...], Parameter(negative=(), help="Where inputs of the recipe lie now: 'OLD=NEW', files or folders.")
 ]
@@ -43,7 +44,8 @@ class Rules:
     accumulate: Annotated[Literal["float32", "float64"], Parameter(help="Type to compute in.")] = "float32"
     digest: Annotated[Literal["xxh3", "sha256"], Parameter(help="Digest of the inputs.")] = "xxh3"
     pickle: Annotated[bool, Parameter(negative=(), help="Open .pt and .bin files (weights only).")] = False
-    rename: Annotated[tuple[str, ...], Parameter(negative=(), help="Prefixes of tuned names: 'module.=' .")] = ()
+    key: Key = None
+    rename: Annotated[tuple[str, ...], Parameter(negative=(), help="Prefixes of tuned names: 'model.=' .")] = ()
     threads: Threads = None
     shard: Shard = None
     dry_run: DryRun = False
@@ -59,7 +61,7 @@ def _open(path: Path, rules: Rules, *, tuned: bool = True) -> Any:
     from surefoot.weights import open_checkpoint
 
     renamed = _pairs("--rename", rules.rename, "prefixes of names") if tuned else None
-    return open_checkpoint(path, pickle=rules.pickle, rename=renamed)
+    return open_checkpoint(path, pickle=rules.pickle, rename=renamed, key=rules.key)
 
 
 def _kept(rules: Rules) -> Any:
@@ -297,6 +299,7 @@ def inspect(
     *,
     values: Annotated[bool, Parameter(negative=(), help="Read all: NaN or infinite, range and norm.")] = False,
     pickle: bool = False,
+    key: Key = None,
     dry_run: DryRun = False,
 ) -> None:
     """List the tensors of a checkpoint, its metadata, and how it was made when it says so.
@@ -306,7 +309,7 @@ def inspect(
     from surefoot.weights import TaskVector, open_checkpoint, plan_edit
     from surefoot.weights import values as values_of
 
-    found = open_checkpoint(path, pickle=pickle)
+    found = open_checkpoint(path, pickle=pickle, key=key)
     print(f"{_shown(found.label)}: {len(found.tensors)} tensors, {_size(found.nbytes)}")
     if dry_run and values and not found.is_adapter:
         _print_plan(plan_edit(TaskVector(found)), path, 1, writes=False)
@@ -319,8 +322,8 @@ def inspect(
             one = ranges[name]
             bad = f"; {one.nonfinite} NaN or infinite" if one.nonfinite else ""
             print(f"           from {one.low:.6g} to {one.high:.6g}, norm {one.norm:.6g}{bad}")
-    for key, value in found.metadata.items():
-        print(f"  {_shown(key)}: {_indented(value) if key == 'surefoot' else _shown(value)}")
+    for entry, value in found.metadata.items():
+        print(f"  {_shown(entry)}: {_indented(value) if entry == 'surefoot' else _shown(value)}")
 
 
 def _shown(text: str) -> str:

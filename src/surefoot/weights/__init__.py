@@ -24,6 +24,7 @@ from surefoot.weights._arithmetic._rules import EditRules as EditRules
 from surefoot.weights._files._checkpoint import Checkpoint as Checkpoint
 from surefoot.weights._files._checkpoint import from_state as from_state
 from surefoot.weights._files._opening import open_checkpoint as open_checkpoint
+from surefoot.weights._files._state import read_state as read_state
 from surefoot.weights._mergekit._configuration import plan_merge as plan_merge
 from surefoot.weights._mergekit._configuration import read_configuration as read_configuration
 from surefoot.weights._output._apply import EditReport as EditReport

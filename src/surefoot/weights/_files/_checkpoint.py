@@ -107,7 +107,7 @@ class Checkpoint:
         return replace(self, tensors=tensors)
 
 
-_OF_NUMPY = {
+OF_TORCH = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
     "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
     "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
@@ -115,7 +115,9 @@ _OF_NUMPY = {
 }  # fmt: skip
 
 
-def from_state(state: Mapping[str, Any], *, label: str = "memory") -> Checkpoint:
+def from_state(
+    state: Mapping[str, Any], *, label: str = "memory", metadata: Mapping[str, str] | None = None
+) -> Checkpoint:
     """A checkpoint over arrays or torch tensors in memory (a state dict); contiguous ones are shared, not copied.
 
     Raises SurefootError for a name that is not text, and for a value that is not a tensor, is sparse or without data,
@@ -123,7 +125,8 @@ def from_state(state: Mapping[str, Any], *, label: str = "memory") -> Checkpoint
     """
     if wrong := [name for name in state if not isinstance(name, str)]:
         raise SurefootError(f"{label}: Tensors are named by text, not by {wrong[0]!r}.")
-    return Checkpoint(label=label, tensors={name: _array(name, value) for name, value in state.items()})
+    tensors = {name: _array(name, value) for name, value in state.items()}
+    return Checkpoint(label=label, tensors=tensors, metadata=metadata or {})
 
 
 def _array(name: str, value: Any) -> Array:
@@ -131,7 +134,7 @@ def _array(name: str, value: Any) -> Array:
         raise SurefootError(
             f"The entry {name!r} is not a tensor but {type(value).__name__}; pass the state dict of the model."
         )
-    dtype = _OF_NUMPY.get(str(value.dtype).removeprefix("torch."))
+    dtype = OF_TORCH.get(str(value.dtype).removeprefix("torch."))
     if dtype is None:
         raise SurefootError(f"Tensor {name!r} has the type {value.dtype}, which a checkpoint cannot hold.")
     shape = tuple(int(length) for length in value.shape)

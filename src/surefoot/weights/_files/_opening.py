@@ -1,6 +1,7 @@
 """A file, an index of shards or a folder opened as a checkpoint."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,6 @@ _SAFE = (
     "open_clip_pytorch_model.safetensors",
     "model.safetensors",
 )
-
-
 _PICKLED = (
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
@@ -28,21 +27,25 @@ _PICKLED = (
     "pytorch_model.bin",
     "adapter_model.bin",
 )
-
-
 _PICKLE_SUFFIXES = (".pt", ".bin", ".pth", ".ckpt")
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_WRAPPED = re.compile("|".join(rf"(?:(?<=\.)|^){re.escape(part)}" for part in _WRAPPERS))
 
 
 class MissingCheckpoint(SurefootError):
     """There is nothing where a checkpoint should be."""
 
 
-def open_checkpoint(path: Path | str, *, pickle: bool = False, rename: Mapping[str, str] | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: Path | str, *, pickle: bool = False, rename: Mapping[str, str] | None = None, key: str | None = None
+) -> Checkpoint:
     """Open a safetensors file, an index of shards, a folder (OpenCLIP, Hugging Face, LoRA adapter) or a pickle.
 
     Only headers are read. `.pt`, `.bin`, `.pth` and `.ckpt` files are opened only with `pickle=True`, and then through
-    torch's weights-only loader, which builds tensors and plain containers and runs no code. `rename` replaces prefixes
-    (see `Checkpoint.renamed`). Raises SurefootError when the file is missing, damaged or of no known kind.
+    torch's weights-only loader, which builds tensors and plain containers and runs no code; `key` names the state to
+    take where such a file holds several. What torch's wrappers add to names (`module.`, `_orig_mod.`) is taken off,
+    unless `rename`, which replaces prefixes (see `Checkpoint.renamed`), speaks of it. Raises SurefootError when the
+    file is missing, damaged or of no known kind.
     """
     found = _locate(Path(path), pickle)
     if found.name.endswith(".index.json"):
@@ -51,15 +54,30 @@ def open_checkpoint(path: Path | str, *, pickle: bool = False, rename: Mapping[s
         header = read_header(found)
         opened = Checkpoint(label=str(found), tensors=header.tensors, metadata=header.metadata)
     elif found.suffix in _PICKLE_SUFFIXES:
-        opened = open_pickle(found, pickle)
+        opened = open_pickle(found, pickle, key)
     else:
         raise SurefootError(f"{found}: Not a checkpoint; expected .safetensors, .index.json, .pt, .bin or a folder.")
+    if key and found.suffix not in _PICKLE_SUFFIXES:
+        raise SurefootError(f"{found}: Only .pt, .pth, .bin and .ckpt files hold states by key; leave out {key!r}.")
+    if not any(part in old for old in rename or {} for part in ("module.", *_WRAPPERS)):
+        opened = _unwrapped(opened)
     config = found.parent / "adapter_config.json"
     if found.name.startswith("adapter_model") or any(".lora_A." in name for name in opened.tensors):
         opened = adapter_changes(opened, config)
-    origin = {"path": str(path), "pickle": pickle, "rename": dict(rename or {})}
+    origin = {"path": str(path), "pickle": pickle, "rename": dict(rename or {}), "key": key}
     opened = replace(opened, origin=origin)
     return opened.renamed(rename) if rename else opened
+
+
+def _unwrapped(opened: Checkpoint) -> Checkpoint:
+    # torch.compile and FSDP add a word anywhere; DataParallel and weight averaging a first one to all names.
+    names = {name: _WRAPPED.sub("", name) for name in opened.tensors}
+    counted = {name for name in names if name == "n_averaged"}  # of torch.optim.swa_utils
+    while (rest := names.keys() - counted) and all(names[name].startswith("module.") for name in rest):
+        names = {name: names[name].removeprefix("module.") for name in rest}
+    if len(set(names.values())) != len(names):
+        raise SurefootError(f"{opened.label}: Two tensors differ only by what a wrapper adds to their names.")
+    return replace(opened, tensors={new: opened.tensors[old] for old, new in names.items()})
 
 
 def moved_to(path: str, moved: Mapping[str, str]) -> str:
