@@ -1,13 +1,13 @@
 """Verdicts as people, pipes and CI servers read them, and the exit code that they give."""
 
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from surefoot.cli._common import Exit
+from surefoot.cli._output import say
 from surefoot.core import Claim, Status, Study, SurefootError, Table, Verdict, write_text
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def say_why(decided: Decided, code: Exit, *, strict: bool) -> None:
     counts = Counter(verdict.status for _, verdict in decided)
     bad = [f"{counts[status]} {status}" for status in MARKS if status != "supported" and counts[status]]
     if not decided:
-        print("surefoot: The study has no claims: there is nothing to judge.", file=sys.stderr)
+        say("surefoot: The study has no claims: there is nothing to judge.")
     elif bad:
         hint = "; --strict fails on what is undecided" if counts["undecided"] and not strict and not code else ""
-        print(f"surefoot: Of {len(decided)} claims: {', '.join(bad)}{hint}.", file=sys.stderr)
+        say(f"surefoot: Of {len(decided)} claims: {', '.join(bad)}{hint}.")
 
 
 def write_junit(path: Path, study: Study, decided: Decided, missing: int, *, strict: bool) -> None:

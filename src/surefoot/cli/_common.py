@@ -2,11 +2,12 @@
 
 import os
 import shlex
+from collections import Counter
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from surefoot.core import Results, Store, Study, SurefootError, walk
 from surefoot.studies import load_study
@@ -21,8 +22,12 @@ class Exit(IntEnum):
     """A claim is contradicted (with --strict also: undecided), or a Step failed in a run."""
     UNJUDGED = 2
     """A mistake in the call, or a gate with nothing to judge: Steps missing, a broken check, too wide an interval."""
+    FAULT = 70
+    """A fault in Surefoot or in the code of a study; SUREFOOT_TRACEBACK=1 shows where."""
     STOPPED = 130
     """Stopped by Ctrl-C; what is finished is kept."""
+    CLOSED = 141
+    """The reader of the output went away."""
 
 
 StoreOption = Annotated[
@@ -36,6 +41,10 @@ Options = Annotated[
         negative=(),
         consume_multiple=False,
     ),
+]
+WorkersOption = Annotated[
+    int | None,
+    Parameter(help="How many Steps at once. Default: the number of cores.", validator=validators.Number(gte=1)),
 ]
 StudyName = Annotated[str, Parameter(help="A study by name, or a Python file that defines one.")]
 
@@ -53,7 +62,11 @@ def open_study(name: str, options: tuple[str, ...]) -> Study:
     wrong = [option for option in options if "=" not in option]
     if wrong:
         raise SurefootError(f"Option '{wrong[0]}' must have the form name=value.")
-    return load_study(name, dict(option.split("=", 1) for option in options))
+    pairs = [option.split("=", 1) for option in options]
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise SurefootError(f"Option {twice[0]} was given more than once: give it one value.")
+    return load_study(name, dict(pairs))
 
 
 def results_of(study: Study, store: Store) -> Results:

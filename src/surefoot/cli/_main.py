@@ -1,21 +1,36 @@
 """The commands by name. Each module is imported only when its command is used."""
 
+import os
 import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, Group
 
 from surefoot import __version__
-from surefoot.core import SurefootError
+from surefoot.cli._common import Exit
+from surefoot.cli._output import say
+from surefoot.core import SurefootError, what_failed
 
 app = App(
     name="surefoot",
     help="A laboratory for models that must keep their footing when the data shifts.",
     version=__version__,
+    version_flags=("--version", "-V"),
     help_format="plaintext",
 )
+app.register_install_completion_command()
 # Target, first line of the help, and the rest of it. They stand here so that `surefoot --help` imports no command.
 _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Studies": {
+        "studies": (
+            "_study:studies",
+            "List the studies, with a line on each.",
+            "The options of one: surefoot run STUDY --help.\n\nExample: surefoot studies",
+        ),
         "run": (
             "_study:run",
             "Make what is missing of a study, test its claims, write its report.",
@@ -35,8 +50,10 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         ),
         "check": (
             "_study:check",
-            "Test the claims of a study: exits with 1 when one is contradicted.",
-            "Example: surefoot check quickstart --strict",
+            "Test the claims of a study: a gate for CI.",
+            "Exits with 1 when a claim is contradicted, with 2 when it has nothing to judge: Steps missing or failed, "
+            "a check that raises, an interval wider than the claim needs. What is undecided fails only with --strict."
+            "\n\nExample: surefoot check quickstart --run --strict --junit claims.xml",
         ),
         "report": (
             "_study:report",
@@ -73,7 +90,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "clean": (
             "_store:clean",
             "Remove unfinished work and, if asked, unused artifacts.",
-            "Example: surefoot clean --keep quickstart --yes",
+            "With --keep it removes what only other studies made; what no run explains stays without --unknown. It "
+            "removes nothing while a run uses the store.\n\nExample: surefoot clean --keep quickstart --yes",
         ),
     },
     "Tools for your own data and models": {
@@ -94,17 +112,70 @@ for _group in map(Group.create_ordered, _COMMANDS):
         app.command(f"surefoot.cli.{_target}", name=_name, help=f"{_first}\n\n{_rest}", group=_group)
 
 
+_WITH_OPTIONS = ("run", "plan", "why", "check", "report", "table")
+
+
 def main() -> None:
     """Run one command; a mistake of the user is one line on standard error and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no '✓' shows it in another way
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *place, **more: say(f"surefoot: warning: {message}")
+        sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        result = app(sys.argv[1:], result_action="return_value")
+        result = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+        _say_options(arguments)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else Exit.HOLDS
+    except CycloptsError as error:
+        return _refused(" ".join(str(error).split()))
     except SurefootError as error:
-        print(f"surefoot: {error}", file=sys.stderr)
-        sys.exit(2)
+        return _refused(str(error))
     except KeyboardInterrupt:
-        print("surefoot: stopped. Finished Steps are kept; run again to go on.", file=sys.stderr)
-        sys.exit(130)
+        say("surefoot: stopped. Finished Steps are kept; run again to go on.")
+        return Exit.STOPPED
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(result if isinstance(result, int) else 0)
+        _drop_output()
+        return Exit.CLOSED
+    except OSError as error:
+        _drop_output()
+        return _refused(f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.")
+    except Exception as error:
+        if os.environ.get("SUREFOOT_TRACEBACK"):
+            traceback.print_exc()
+        say(f"surefoot: A fault in Surefoot or in a study: {what_failed(error)} SUREFOOT_TRACEBACK=1 shows more.")
+        return Exit.FAULT
+
+
+def _refused(text: str) -> int:
+    say(f"surefoot: {text}")
+    return Exit.UNJUDGED
+
+
+def _drop_output() -> None:
+    """What could not be written must not be tried again when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say_options(arguments: Sequence[str]) -> None:
+    """`surefoot run STUDY --help` also tells the options of that study."""
+    names = [argument for argument in arguments[1:] if not argument.startswith("-")]
+    if names and arguments[0] in _WITH_OPTIONS and {"--help", "-h"} & set(arguments):
+        from surefoot.studies import study_options
+
+        try:
+            options = study_options(names[0])
+        except SurefootError:  # the word was no study: the value of another option
+            return
+        print(f"\nOptions of {names[0]} (-o name=value):")
+        rows = [(option.name, option.type, option.default) for option in options] or [("none", "", "")]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        for name, kind, default in rows:
+            print(f"  {name:{widths[0]}}  {kind:{widths[1]}}  {default}".rstrip())

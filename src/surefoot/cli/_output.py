@@ -1,14 +1,39 @@
 """Results for people and for pipes: aligned text, TSV, JSON, LaTeX or a Parquet file."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from surefoot.core import SurefootError, Table
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 Format = Literal["text", "tsv", "json", "latex", "parquet"]
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an escape sequence in a name would act on the terminal
+
+
+def plain(text: str) -> str:
+    """The text without control characters but line breaks and tabs."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def say(text: str, console: "Console | None" = None) -> None:
+    """Print text of users, Steps and errors on standard error as it is: no markup, no control characters.
+
+    While bars are shown, `console` is theirs.
+    """
+    clean = plain(text)
+    with suppress(OSError):
+        if console:
+            console.print(clean, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        elif sys.stderr is not None:
+            print(clean, file=sys.stderr, flush=True)
 
 
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
@@ -22,7 +47,7 @@ def emit(table: Table, form: Format | None = None, out: Path | None = None) -> N
     if out:
         out.write_text(text, encoding="utf-8")
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(plain(text) if chosen == "text" else text)
 
 
 def _format_of(out: Path | None) -> Format:

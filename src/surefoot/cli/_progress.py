@@ -1,6 +1,5 @@
 """Showing a run while it goes: bars with time left on a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from statistics import median
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from surefoot.cli._output import say
 from surefoot.core import Event, Plan, Step, describe
 
 _PLAIN_SECONDS = 10.0
@@ -81,7 +81,7 @@ def follow(events: Iterable[Event], plan: Plan, workers: int) -> Counter[str]:
             left.see(event)
             counts[event.kind] += event.kind in _OPEN
             if event.kind == "failed":
-                console.print(f"[red]failed[/red] {describe(event.step)}: {event.error}", markup=True, highlight=False)
+                say(f"failed {describe(event.step)}: {event.error}", console)
             show(event, counts)
     return counts
 
@@ -92,10 +92,10 @@ def _display(console: Console, left: TimeLeft, total: int) -> Iterator["_Show"]:
         yield _Lines(total, left)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as progress:
         yield _Bars(progress, progress.add_task("Steps", total=total, note=""), left)
@@ -137,11 +137,7 @@ class _Lines:
         done = sum(counts.values())
         if time.monotonic() - self.said > _PLAIN_SECONDS or (done == self.total and event.kind in _OPEN):
             self.said = time.monotonic()
-            print(
-                f"{done} of {self.total} Steps  {_time_left(*self.left.estimate())}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{done} of {self.total} Steps  {_time_left(*self.left.estimate())}".rstrip())
 
 
 _Show = _Bars | _Lines

@@ -15,12 +15,13 @@ from surefoot.cli._common import (
     Options,
     StoreOption,
     StudyName,
+    WorkersOption,
     line_that_makes,
     open_store,
     open_study,
     results_of,
 )
-from surefoot.cli._output import Format, emit
+from surefoot.cli._output import Format, emit, plain, say
 from surefoot.core import (
     Plan,
     Results,
@@ -40,11 +41,16 @@ from surefoot.core import check_modules as check_modules_of
 from surefoot.core import plan as plan_of
 from surefoot.core import run as run_steps
 from surefoot.core import why as why_new
+from surefoot.studies import list_studies
 
 PoolOption = Annotated[
     str, Parameter(help="processes, here, dask[:ADDRESS], ray[:ADDRESS] or slurm[:PARTITION, or settings].")
 ]
-WorkersOption = Annotated[int | None, Parameter(help="How many Steps at once. Default: the number of cores.")]
+
+
+def studies(*, format: Format | None = None) -> None:
+    """List the studies that come with Surefoot or with other packages, with a line on each."""
+    emit(Table(("study", "about"), tuple(list_studies().items())), format)
 
 
 def plan(
@@ -59,7 +65,7 @@ def plan(
     """Say what a run would do: what is kept, what is missing, and about how long it takes."""
     found = plan_of(open_study(study, option).steps, open_store(store))
     emit(_plan_table(found), format)
-    print(_plan_sentence(found, workers or os.cpu_count() or 1), file=sys.stderr)
+    say(_plan_sentence(found, workers or os.cpu_count() or 1))
 
 
 def run(
@@ -83,7 +89,7 @@ def run(
     asked, place = open_study(study, option), open_store(store)
     failed = _make(asked, place, option, (pool, workers), retry=retry)
     results = results_of(asked, place)
-    print(verdict_lines(decide(asked.claims, results)), end="")
+    print(plain(verdict_lines(decide(asked.claims, results))), end="")
     path = _write(asked, results, report)
     print(f"Report: {path}")
     if show if show is not None else sys.stdout.isatty():
@@ -137,7 +143,7 @@ def check(
     results = results_of(asked, place)
     decided = decide(asked.claims, results)
     if format is None and sys.stdout.isatty():
-        print(verdict_lines(decided), end="")
+        print(plain(verdict_lines(decided)), end="")
     else:
         emit(verdict_table(decided), format)
     missing = len(results.missing)
@@ -150,9 +156,7 @@ def check(
         more = f", {failed} of them failed (--retry)" if failed else ""
         more += "" if place.root.is_dir() else f": there is no store at {place.root}"
         line = line_that_makes(study, option, store)
-        print(
-            f"surefoot: {missing} of {len(results.steps)} Steps are missing{more}. Make them: {line}", file=sys.stderr
-        )
+        say(f"surefoot: {missing} of {len(results.steps)} Steps are missing{more}. Make them: {line}")
     return Exit.UNJUDGED if missing and not partial else code
 
 
@@ -179,7 +183,7 @@ def _make(asked: Study, place: Store, option: tuple[str, ...], pool: tuple[str, 
 
     todo = plan_of(asked.steps, place)
     workers = pool[1] or os.cpu_count() or 1
-    print(_plan_sentence(todo, workers), file=sys.stderr)
+    say(_plan_sentence(todo, workers))
     if not todo.missing:
         return 0
     check_modules_of(todo.missing)
@@ -189,10 +193,9 @@ def _make(asked: Study, place: Store, option: tuple[str, ...], pool: tuple[str, 
     with open_pool(*pool) as executor:
         remember(asked, option, place)
         counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers)
-    print(
+    say(
         f"{counts['made']} Steps made in {duration(time.monotonic() - begun)}, {counts['kept']} kept, "
         f"{counts['failed']} failed, {counts['blocked']} blocked.",
-        file=sys.stderr,
     )
     return counts["failed"] + counts["blocked"]
 

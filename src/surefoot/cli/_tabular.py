@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from surefoot.cli._claims import MARKS
-from surefoot.cli._common import StoreOption, open_store, results_of
+from surefoot.cli._common import StoreOption, WorkersOption, open_store, results_of
 from surefoot.cli._output import Format, emit
 from surefoot.core import Store, Study, SurefootError, Table, decide, open_pool
 from surefoot.core import plan as plan_of
@@ -34,7 +34,7 @@ def sweep(
     epochs: Annotated[int, Parameter(help="Passes of the networks over the training rows.")] = 20,
     halving: Annotated[int, Parameter(help="Successive halving by this factor; 1: everything in full.")] = 1,
     store: StoreOption = None,
-    workers: Annotated[int | None, Parameter(help="Steps at once. Default: the number of cores.")] = None,
+    workers: WorkersOption = None,
     report: Annotated[Path | None, Parameter(help="Where the report goes. Default: ./sweep-NAME.html.")] = None,
     format: Format | None = None,
 ) -> int:

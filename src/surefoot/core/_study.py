@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -291,7 +292,9 @@ def _precise_enough(verdict: Verdict, needed: float | None) -> Verdict:
 
 def what_failed(error: BaseException) -> str:
     """The error and the line of the user's code that it came from: 'NameError: ... (study.py, line 12).'"""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    mine = [frame for frame in frames if frame.filename == frames[0].filename]
-    where = f" ({Path(mine[-1].filename).name}, line {mine[-1].lineno})" if mine else ""
-    return f"{type(error).__name__}: {error}".rstrip(".") + f"{where}."
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = {frames[0].filename, import_module.__code__.co_filename} if frames else set()
+    theirs = [frame for frame in frames if frame.filename not in ours and not frame.filename.startswith("<frozen")]
+    last = [frame for frame in theirs if frame.filename == theirs[0].filename]
+    where = f" ({Path(last[-1].filename).name}, line {last[-1].lineno})" if last else ""
+    return f"{type(error).__name__}: {error}".rstrip(".: ") + f"{where}."

@@ -35,7 +35,7 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
         elif verdict.low is None or verdict.high is None:
             text = f"The effect of the claim '{claim.name}' has no interval: how sure it is cannot be said."
             yield Finding(code="C3", level="warning", text=text, anchor=anchor)
-        elif verdict.status == "undecided":
+        elif verdict.status in ("undecided", "imprecise"):
             text = (
                 f"The claim '{claim.name}' is not decided: {effect_text(verdict)}, and the interval "
                 f"{interval_text(verdict)} holds {bound_text(verdict)}; n = {verdict.n:,}."

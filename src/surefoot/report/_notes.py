@@ -42,8 +42,9 @@ METHOD_NOTES: tuple[tuple[str, str], ...] = (
     (
         "Verdicts",
         "A claim is supported when the whole interval of its effect lies on the claimed side, contradicted when the "
-        "whole interval lies on the other side, and undecided when the interval holds the bound or a measurement is "
-        "missing. Undecided is not evidence of no effect: look at how wide the interval is.",
+        "whole interval lies on the other side, and undecided when the interval holds the bound (imprecise, when it is "
+        "also wider than the claim needs). It is unmeasured when measurements are missing, and broken when its check "
+        "fails. Undecided is not evidence of no effect: look at how wide the interval is.",
     ),
     (
         "A standard error alone",

@@ -26,6 +26,7 @@ from surefoot.core import (
     Verdict,
     decide,
     walk,
+    what_failed,
     write_text,
 )
 from surefoot.core import plan as plan_of
@@ -199,18 +200,20 @@ def _without_pictures(figure: Figure) -> list[dict[str, Any]]:
 
 
 def _draw(study: Study, results: Results) -> list[tuple[FigureEntry, Figure | None]]:
-    """Every figure of the study; one whose measurements are not all there says so in its place."""
+    """Every figure of the study; one whose measurements are missing or whose code fails says so in its place."""
     made: list[tuple[FigureEntry, Figure | None]] = []
     taken: set[str] = set()
     for function in study.figures:
         try:
             figure = function(results)
+            json.dumps(figure.spec() if figure.vega_lite is not None else figure.table(), allow_nan=False)
             entry = _figure_entry(figure, _anchor(f"figure-{slug(figure.name)}", taken))
             made.append((entry, figure))
-        except SurefootError as error:
-            name = function.__name__
+        except Exception as error:
+            name = getattr(function, "__name__", type(function).__name__)
             anchor = _anchor(f"figure-{slug(name)}", taken)
-            made.append((FigureEntry(anchor=anchor, title=name.replace("_", " ").strip(), problem=str(error)), None))
+            problem = str(error) if isinstance(error, SurefootError) else what_failed(error)
+            made.append((FigureEntry(anchor=anchor, title=name.replace("_", " ").strip(), problem=problem), None))
     return made
 
 

@@ -5,13 +5,14 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from surefoot.core import Study, SurefootError
+from surefoot.core import Claim, Step, Study, SurefootError, missing_module, what_failed
 
 STUDIES: Mapping[str, str] = {
     "quickstart": "a small but whole robustness study on drawings: sizes, sources, shifts, in minutes",
@@ -24,20 +25,66 @@ STUDIES: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True)
+class StudyOption:
+    """One option of a study as the command line shows it: its name, its type and its default."""
+
+    name: str
+    type: str
+    default: str
+
+
+def list_studies() -> dict[str, str]:
+    """The studies by name with a line on each: those of Surefoot, then those that other packages bring."""
+    brought = entry_points(group="surefoot.studies")
+    return {**STUDIES, **{entry.name: f"of the package {entry.dist.name if entry.dist else '?'}" for entry in brought}}
+
+
+def study_options(name: str) -> list[StudyOption]:
+    """The options of a study. Raises for an unknown one."""
+    make = _maker(name)
+    hints = _hints(name, make)
+    return [
+        StudyOption(option, _type_name(hints.get(option, str)), _text_of(parameter.default))
+        for option, parameter in inspect.signature(make).parameters.items()
+    ]
+
+
 def load_study(name: str, options: Mapping[str, str] | None = None) -> Study:
     """The study of this name: one that comes with Surefoot, a Python file, or one that another package brings.
 
     The module has a function `study(*, option=default, ...) -> Study`; `options` are texts for its parameters. Raises
-    `SurefootError` for an unknown study or option.
+    `SurefootError` for an unknown study or option, and for one whose code fails, with the line where it does.
     """
-    module = _module(name)
-    make = getattr(module, "study", None)
-    if not callable(make):
-        raise SurefootError(f"{name}: expected a function named 'study' that returns a Study.")
-    made = make(**_typed(name, make, options or {}))
+    make = _maker(name)
+    typed = _typed(name, make, options or {})
+    try:
+        made = make(**typed)
+    except SurefootError:
+        raise
+    except Exception as error:
+        raise SurefootError(f"The study {name} cannot be built: {what_failed(error)}") from error
     if not isinstance(made, Study):
         raise SurefootError(f"{name}: its function 'study' returned {type(made).__name__}, not a Study.")
+    for field, kind, found in (("steps", Step, made.steps), ("claims", Claim, made.claims)):
+        wrong = [item for item in found if not isinstance(item, kind)]
+        if wrong:
+            raise SurefootError(f"{name}: its {field} must all be {kind.__name__}s, got {wrong[0]!r:.80}.")
     return made
+
+
+def _maker(name: str) -> Callable[..., Any]:
+    try:
+        make = getattr(_module(name), "study", None)
+    except SurefootError:
+        raise
+    except ModuleNotFoundError as error:
+        raise missing_module(str(error.name)) from error
+    except Exception as error:
+        raise SurefootError(f"The study {name} cannot be read: {what_failed(error)}") from error
+    if not callable(make):
+        raise SurefootError(f"{name}: expected a function named 'study' that returns a Study.")
+    return make
 
 
 def _module(name: str) -> Any:
@@ -61,6 +108,8 @@ def _from_file(path: Path) -> Any:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    if "." in path.stem:
+        raise SurefootError(f"The name of {path} has a dot, so that workers cannot import it: rename the study file.")
     module = import_module(path.stem)
     found = Path(str(module.__file__)).resolve()
     if found != path.resolve():
@@ -69,13 +118,31 @@ def _from_file(path: Path) -> Any:
 
 
 def _typed(name: str, make: Callable[..., Any], options: Mapping[str, str]) -> dict[str, Any]:
-    parameters, hints = inspect.signature(make).parameters, typing.get_type_hints(make)
+    parameters, hints = inspect.signature(make).parameters, _hints(name, make)
     unknown = [option for option in options if option not in parameters]
     if unknown:
         raise SurefootError(
             f"The study {name} has no option '{unknown[0]}'. It has: {', '.join(parameters) or 'none'}."
         )
     return {option: _convert(option, text, hints.get(option, str)) for option, text in options.items()}
+
+
+def _hints(name: str, make: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(make)
+    except NameError as error:
+        raise SurefootError(f"The study {name} has an option whose type cannot be found: {error}.") from error
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _text_of(default: Any) -> str:
+    """A default as it would be given: a tuple with commas."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "" if default is inspect.Parameter.empty else str(default)
 
 
 def _convert(option: str, text: str, hint: Any) -> Any:
@@ -85,9 +152,14 @@ def _convert(option: str, text: str, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         return tuple(_convert(option, part.strip(), inner) for part in text.split(",") if part.strip())
+    if typing.get_origin(hint) is typing.Literal:
+        allowed = {str(value): value for value in typing.get_args(hint)}
+        if text not in allowed:
+            raise SurefootError(f"Option {option} must be one of {', '.join(allowed)}, got '{text}'.")
+        return allowed[text]
     try:
         if hint is bool:
             return {"true": True, "yes": True, "false": False, "no": False}[text.lower()]
         return hint(text)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise SurefootError(f"Option {option} must be {getattr(hint, '__name__', hint)}, got '{text}'.") from error
