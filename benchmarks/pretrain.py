@@ -62,8 +62,8 @@ def plain_training(root: str, settings: dict[str, Any]) -> Speed:
     from PIL import Image
     from torchvision import transforms
 
+    from surefoot.contrastive import build, ladder_config
     from surefoot.core import Store
-    from surefoot.models import build, ladder_config
 
     torch.set_num_threads(2)
     directory = Store(Path(root)).path(_step(settings).data)
@@ -104,7 +104,7 @@ def plain_training_in_memory(root: str, settings: dict[str, Any]) -> Speed:
     import torch
     from open_clip import ClipLoss
 
-    from surefoot.models import build, ladder_config
+    from surefoot.contrastive import build, ladder_config
 
     torch.set_num_threads(2)
     model = build(ladder_config(settings["model"], vocabulary_size=len(WORDS) + 3))
@@ -120,8 +120,7 @@ def plain_training_in_memory(root: str, settings: dict[str, Any]) -> Speed:
 
 
 def _step(settings: dict[str, Any]) -> Any:
-    from surefoot.adapt import Pretrain
-    from surefoot.data import Drawings, TrainingPairs
+    from surefoot.contrastive import Drawings, Pretrain, TrainingPairs
 
     return Pretrain(data=TrainingPairs(drawings=(Drawings(style="twemoji"),)), **settings)
 
@@ -178,7 +177,7 @@ def _print(found: dict[str, list[Speed]]) -> None:
 
 
 def _print_ladder(root: Path, settings: dict[str, Any]) -> None:
-    from surefoot.models import ladder
+    from surefoot.contrastive import ladder
 
     for name in ladder():
         call = (str(root), f"ladder-{name}", {**settings, "model": name}, None)

@@ -15,9 +15,9 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
-from surefoot.data import STYLES
-from surefoot.data._drawings import read_style
-from surefoot.data._render import render
+from surefoot.contrastive import STYLES
+from surefoot.contrastive._drawn._drawings import read_style
+from surefoot.contrastive._drawn._render import render
 
 SIZE = 48
 PICTURES = 300

@@ -16,9 +16,9 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from surefoot.core import Inputs, Measurement, Results, Step, Store, Study, open_pool, run
-from surefoot.models.tabular import LEARNERS, full_grid
 from surefoot.report import write_report
-from surefoot.tasks._table_fits import write_columns
+from surefoot.tabular import LEARNERS, full_grid
+from surefoot.tabular._sweep._fits import write_columns
 
 ACT = """async ([what, value]) => {
   const grid = document.querySelector('.grid[data-table="configurations"]');

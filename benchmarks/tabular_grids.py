@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from surefoot.core import Store, open_pool, run
-from surefoot.data import Design, PublicTable, open_design
-from surefoot.models.tabular import random_configurations, size_of_grid
 from surefoot.stats import resample_accuracies
-from surefoot.tasks import TableFits
-from surefoot.tasks._table_compare import _gather
+from surefoot.tabular import Design, PublicTable, TableFits, open_design, random_configurations, size_of_grid
+from surefoot.tabular._sweep._compare import _gather
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,8 @@ import duckdb
 import numpy as np
 
 from surefoot.core import Store, open_pool, run
-from surefoot.data import Design, file_table, open_design
-from surefoot.models.tabular import random_configurations
-from surefoot.tasks import TableFits
-from surefoot.tasks._table_fits import write_columns
+from surefoot.tabular import Design, TableFits, file_table, open_design, random_configurations
+from surefoot.tabular._sweep._fits import write_columns
 
 
 def peak_mb() -> float:

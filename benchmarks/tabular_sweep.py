@@ -16,9 +16,7 @@ import time
 from pathlib import Path
 
 from surefoot.core import Store, open_pool, run
-from surefoot.data import Design, PublicTable
-from surefoot.models.tabular import random_configurations, size_of_grid
-from surefoot.tasks import TableFits
+from surefoot.tabular import Design, PublicTable, TableFits, random_configurations, size_of_grid
 
 PEER = """
 import json, sys
@@ -51,8 +49,8 @@ def children_seconds() -> float:
 
 def write_peer_table(path: Path) -> None:
     """Adult as one CSV with its label, for the peer to read each time."""
-    from surefoot.data._tabular_read import database
-    from surefoot.data._tabular_recipes import RECIPES
+    from surefoot.tabular._tables._database import database
+    from surefoot.tabular._tables._recipes import RECIPES
 
     with database() as connection:
         RECIPES["adult"].load(connection)

@@ -18,7 +18,7 @@ from surefoot.core import (
     verdict_above,
     verdict_below,
 )
-from surefoot.tasks import write_examples
+from surefoot.examples import write_examples
 
 
 @dataclass(frozen=True, kw_only=True)

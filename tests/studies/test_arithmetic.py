@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.adapt import DirectionAngles, Finetune, WeightEdit
+from surefoot.contrastive import DirectionAngles, Finetune, WeightEdit, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.studies import load_study
-from surefoot.studies._arithmetic_steps import TASKS, Settings, Trial, trial
-from surefoot.tasks import ZeroShot
+from surefoot.studies.arithmetic._steps import TASKS, Settings, Trial, trial
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)

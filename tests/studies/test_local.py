@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.adapt import Average, Finetune, OuterStep
+from surefoot.contrastive import Finetune, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
+from surefoot.examples import write_examples
 from surefoot.studies import load_study
-from surefoot.studies._local_claims import bytes_moved, seconds_of_run
-from surefoot.studies._local_steps import COUNTS, MAIN, Settings, Trial, trial
-from surefoot.tasks import ZeroShot, write_examples
+from surefoot.studies.local._claims import bytes_moved, seconds_of_run
+from surefoot.studies.local._steps import COUNTS, MAIN, Settings, Trial, trial
+from surefoot.training import Average, OuterStep
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)

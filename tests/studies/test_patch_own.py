@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from surefoot.contrastive import build, load_model, openclip_config, openclip_model
 from surefoot.core import Results, Store, Study, SurefootError, decide, open_pool, run, walk
-from surefoot.models import build, load_model, openclip_config, openclip_model
 from surefoot.studies import load_study
 
 NAME = "surefoot-test"

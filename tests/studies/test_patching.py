@@ -8,14 +8,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from surefoot.adapt import Finetune, WeightEdit
+from surefoot.contrastive import DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
-from surefoot.data import DrawnTask, Typographic
 from surefoot.studies import load_study
 from surefoot.studies._drawn import Accuracies
-from surefoot.studies._patching_claims import above_chord, words_said
-from surefoot.studies._patching_steps import GRID, PARALLEL, SEQUENTIAL, Attack, Rung, Settings, Trial, trial
-from surefoot.tasks import ZeroShot
+from surefoot.studies.patching._claims import above_chord, words_said
+from surefoot.studies.patching._steps import GRID, PARALLEL, SEQUENTIAL, Attack, Rung, Settings, Trial, trial
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)

@@ -18,12 +18,11 @@ from surefoot.core import (
     run,
     walk,
 )
-from surefoot.data import RECIPES, Design, PublicTable, file_table
-from surefoot.models.tabular import LEARNERS, size_of_grid
 from surefoot.studies import load_study
-from surefoot.studies._trees_claims import difference_claims
-from surefoot.studies._trees_paper import PAPER_PEAKS
-from surefoot.studies._trees_results import (
+from surefoot.studies.trees import REFERENCES, configurations, sweep
+from surefoot.studies.trees._claims import difference_claims
+from surefoot.studies.trees._paper import PAPER_PEAKS
+from surefoot.studies.trees._results import (
     Pooled,
     _over_splits,
     by_precision,
@@ -32,8 +31,16 @@ from surefoot.studies._trees_results import (
     over_tables,
     spread_over,
 )
-from surefoot.studies.trees import REFERENCES, configurations, sweep
-from surefoot.tasks import TableComparison, TableFits
+from surefoot.tabular import (
+    LEARNERS,
+    RECIPES,
+    Design,
+    PublicTable,
+    TableComparison,
+    TableFits,
+    file_table,
+    size_of_grid,
+)
 
 
 def test_the_study_holds_every_learner_on_every_table_and_split() -> None:

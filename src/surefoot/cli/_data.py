@@ -7,19 +7,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from surefoot.cli._output import Format, emit
-from surefoot.core import SurefootError, Table
-from surefoot.data import (
+from surefoot.contrastive import (
     EMOJIBASE,
     STYLES,
     Section,
-    Source,
     contact_sheet_html,
     contact_sheet_png,
-    fetch,
     folder_section,
-    is_cached,
     style_sections,
 )
+from surefoot.core import SurefootError, Table
+from surefoot.registry import Package, fetch, is_cached
 
 data = App(name="data", help="List, fetch and look at the pictures that can be trained and tested on.")
 _COLUMNS = ("name", "pictures", "concepts", "licence", "cached", "megabytes", "author", "source")
@@ -32,7 +30,7 @@ def list_data(*, out: Path | None = None, format: Format | None = None) -> None:
 
     Example: surefoot data list
     """
-    rows = [(style.name, style.icons, style.concepts, *_told(style.source)) for style in STYLES.values()]
+    rows = [(style.name, style.icons, style.concepts, *_told(style.package)) for style in STYLES.values()]
     emit(Table(_COLUMNS, (*rows, ("words", None, None, *_told(EMOJIBASE)))), format, out)
 
 
@@ -75,14 +73,14 @@ def show(
     print(out)
 
 
-def _told(source: Source) -> tuple[str, str, float, str, str]:
-    cached = "yes" if is_cached(source) else "no"
-    return source.licence, cached, round(source.size / 1e6, 1), source.author, f"{source.name} {source.version}"
+def _told(package: Package) -> tuple[str, str, float, str, str]:
+    cached = "yes" if is_cached(package) else "no"
+    return package.licence, cached, round(package.size / 1e6, 1), package.author, package.label
 
 
-def _wanted(names: tuple[str, ...]) -> dict[str, Source]:
+def _wanted(names: tuple[str, ...]) -> dict[str, Package]:
     """The packages behind names; a style brings the words, and the table of names that it follows."""
-    known = {"words": EMOJIBASE} | {style.name: style.source for style in STYLES.values()}
+    known = {"words": EMOJIBASE} | {style.name: style.package for style in STYLES.values()}
     unknown = [name for name in names if name not in known and name != "all"]
     if unknown or not names:
         raise SurefootError(f"There is no data named '{''.join(unknown[:1])}'. There are: all, {', '.join(known)}.")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from surefoot.cli._output import Format, emit
+from surefoot.contrastive import check_templates, classification_measurements, classify, image_folder
 from surefoot.core import Inputs, Store, SurefootError, Table, missing_module
-from surefoot.data import image_folder
-from surefoot.tasks import check_templates, classification_measurements, classify, write_examples
+from surefoot.examples import write_examples
 
 if TYPE_CHECKING:
-    from surefoot.models import LoadedModel
+    from surefoot.contrastive import LoadedModel
 
 _COLUMNS = ("metric", "value", "low", "high", "n")
 _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
@@ -61,7 +61,7 @@ def evaluate(
 
 def _load(model: str, pretrained: Path | None) -> "LoadedModel":
     try:
-        from surefoot.models import load_model, load_openclip
+        from surefoot.contrastive import load_model, load_openclip
 
         if Path(model).is_dir():
             if pretrained:

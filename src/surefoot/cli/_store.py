@@ -83,7 +83,7 @@ def compare(
     format: Format | None = None,
 ) -> None:
     """Compare artifacts with a baseline, example by example: difference of scores, interval, McNemar's test."""
-    from surefoot.tasks import compare_examples
+    from surefoot.examples import compare_examples
 
     if not others:
         raise SurefootError("Name at least one artifact to compare with the baseline: surefoot compare A B")

@@ -89,7 +89,7 @@ def audit(
 
     Example: surefoot tabular audit predictions.csv --label y --score p --sensitive sex,race
     """
-    from surefoot.tasks import audit_predictions
+    from surefoot.tabular import audit_predictions
 
     rows, notes = audit_predictions(
         predictions,
@@ -111,7 +111,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _learners(text: str) -> tuple[str, ...]:
-    from surefoot.models.tabular import LEARNERS
+    from surefoot.tabular import LEARNERS
 
     names = tuple(LEARNERS) if text == "all" else _names(text)
     unknown = [name for name in names if name not in LEARNERS]
@@ -121,7 +121,7 @@ def _learners(text: str) -> tuple[str, ...]:
 
 
 def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> Any:
-    from surefoot.data import RECIPES, PublicTable, file_table
+    from surefoot.tabular import RECIPES, PublicTable, file_table
 
     if data in RECIPES:
         return PublicTable(name=data)
@@ -133,7 +133,7 @@ def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> 
 
 
 def _published(name: str, files: str) -> Any:
-    from surefoot.data import raw_table
+    from surefoot.tabular import raw_table
 
     return raw_table(name, [Path(file) for file in _names(files)])
 
@@ -155,7 +155,7 @@ def _make(study: Study, place: Store, workers: int | None) -> int:
 
 def _say_what_was_read(study: Study, place: Store) -> None:
     from surefoot.core import walk
-    from surefoot.data import Design, open_design
+    from surefoot.tabular import Design, open_design
 
     designs = [step for step in walk(study.steps) if isinstance(step, Design) and place.has(step)]
     if not designs:
@@ -173,8 +173,8 @@ def _say_what_was_read(study: Study, place: Store) -> None:
 
 def _reached(results: Any) -> Table:
     """What each learner reaches, chosen by its worst group on validation."""
-    from surefoot.models.tabular import LEARNERS
     from surefoot.studies.trees import reached
+    from surefoot.tabular import LEARNERS
 
     columns = (
         "learner",

@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from surefoot.core import SurefootError, write_text
-from surefoot.data import cache_directory
 from surefoot.figures import VEGA_LITE_VERSION
+from surefoot.registry import cache_directory
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 

@@ -100,3 +100,4 @@ from surefoot.stats._paired import paired_difference as paired_difference
 from surefoot.stats._paired import share_difference as share_difference
 from surefoot.stats._paired import t_p_value as t_p_value
 from surefoot.stats._paired import tied as tied
+from surefoot.stats._shuffled import shuffled as shuffled

@@ -7,11 +7,9 @@ from math import isnan
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
-from surefoot.adapt import Pretrain
+from surefoot.contrastive import STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
 from surefoot.core import Claim, Measurement, Observation, Results, Step, SurefootError, Unit, Verdict, verdict_above
-from surefoot.data import STYLES, Drawings, DrawnTask, TrainingPairs
 from surefoot.stats import Interval, mean_t
-from surefoot.tasks import ZeroShot
 
 T = TypeVar("T")
 SEEN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat")
@@ -48,7 +46,7 @@ def drawn_task(group: str, part: Literal["train", "validation", "test"], seed: i
 
 def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
     """Title, author and licence of the styles."""
-    return tuple(f"{STYLES[name].title}: {STYLES[name].source.credit}" for name in styles)
+    return tuple(f"{STYLES[name].title}: {STYLES[name].package.credit}" for name in styles)
 
 
 class Accuracies:

@@ -1,0 +1,132 @@
+"""DrawnTask: say what is drawn, among one group of things, in drawings by several hands."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from surefoot.contrastive._drawn._concepts import Emoji, read_class_words, read_emoji
+from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, Drawings
+from surefoot.contrastive._drawn._styles import EMOJIBASE
+from surefoot.contrastive._drawn._training_pairs import Row, copy_images
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.registry import CREDIT, fetch, read_json, write_json
+from surefoot.stats import shuffled
+
+Item = dict[str, Any]
+Part = Literal["train", "validation", "test", "rest", "all"]
+GROUPS = (
+    "smileys-emotion",
+    "people-body",
+    "animals-nature",
+    "food-drink",
+    "travel-places",
+    "activities",
+    "objects",
+    "symbols",
+)
+"""The groups of things that every style draws."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnTask(Step):
+    """Drawings of the things of some groups, split drawing by drawing.
+
+    Of each thing that at least `least` of the styles draw, one drawing is for "test", one for "validation" and the
+    others are for "train", by `split_seed`; "rest" takes all but those for test, where nothing is to be chosen, and
+    "all" takes every drawing. `labels` are the kinds of things ("subgroup",
+    such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of what is
+    `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants
+    (skin tones, genders) are left out. Styles of one designer resemble each other (see `STYLES`): take one of each, or
+    training and test are not independent. Files as in `ClassificationSet`; `ids.json` holds `style:hexcode`. Measures
+    `examples` and `classes`. Raises `SurefootError` when a field names nothing, or nothing is left.
+    """
+
+    drawings: tuple[Drawings, ...]
+    groups: tuple[str, ...] = GROUPS
+    part: Part = "train"
+    labels: Literal["subgroup", "concept"] = "subgroup"
+    half: Literal[0, 1] | None = None
+    halved: Literal["classes", "things"] = "classes"
+    least: int = 4
+    split_seed: int = 0
+    locale: str = "en"
+    requires: ClassVar[tuple[str, ...]] = ("PIL", "resvg_py")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Split, choose, label, and copy the pictures together."""
+        import numpy as np
+
+        _check(self)
+        package = fetch(EMOJIBASE)
+        emoji, words = read_emoji(package, self.locale), read_class_words(package, self.locale)
+        items = [read_json(inputs[source] / ITEMS) for source in self.drawings]
+        drawn = _drawings_by_concept(items, self, emoji)
+        classes = _classes(self, [emoji[concept] for concept in drawn])
+        number = {key: index for index, key in enumerate(classes)}
+        things = _halved(list(drawn), self) if self.halved == "things" else list(drawn)
+        rows = sorted(row for concept in things for row in _part(drawn[concept], items, self))
+        rows = [(source, index) for source, index in rows if _key(self, items[source][index]) in number]
+        if not rows:
+            raise SurefootError(f"No thing of {', '.join(self.groups)} is drawn by {self.least} of the styles.")
+        chosen = [items[source][index] for source, index in rows]
+        copy_images([inputs[source] / IMAGES for source in self.drawings], rows, out / IMAGES)
+        np.save(out / "labels.npy", np.array([number[_key(self, item)] for item in chosen], np.int64))
+        names = [emoji[key].label if self.labels == "concept" else words[key] for key in classes]
+        ids = [f"{item['style']}:{item['hexcode']}" for item in chosen]
+        for name, value in (("classes", names), ("class_keys", classes), ("ids", ids)):
+            write_json(out / f"{name}.json", value)
+        write_json(out / ITEMS, chosen)
+        write_json(out / CREDIT, [row for source in self.drawings for row in read_json(inputs[source] / CREDIT)])
+        counts = {"examples": len(chosen), "classes": len(classes)}
+        return [Measurement(metric=name, value=count, n=len(chosen)) for name, count in counts.items()]
+
+
+def _key(step: DrawnTask, item: Item) -> str:
+    return item["hexcode"] if step.labels == "concept" else item["subgroup"]
+
+
+def _check(step: DrawnTask) -> None:
+    if not step.drawings or len({source.size for source in step.drawings}) != 1:
+        raise SurefootError("DrawnTask needs at least one style, and all of one size.")
+    if not step.groups or not set(step.groups) <= set(GROUPS):
+        raise SurefootError(f"groups must be some of {', '.join(GROUPS)}; got {step.groups}.")
+    fewest = 1 if step.part == "all" else 3
+    if not fewest <= step.least <= len(step.drawings):
+        raise SurefootError(
+            f"least is {step.least}: it must be from {fewest} to the {len(step.drawings)} styles given."
+        )
+
+
+def _drawings_by_concept(items: list[list[Item]], step: DrawnTask, emoji: Mapping[str, Emoji]) -> dict[str, list[Row]]:
+    """The pictures of every concept that enough styles draw, in the order of the table of concepts."""
+    found: dict[str, list[Row]] = {
+        code: [] for code, one in emoji.items() if not one.variant and one.group in step.groups
+    }
+    for source, drawn in enumerate(items):
+        for index, item in enumerate(drawn):
+            if item["hexcode"] in found:
+                found[item["hexcode"]].append((source, index))
+    return {concept: rows for concept, rows in found.items() if len({source for source, _ in rows}) >= step.least}
+
+
+def _classes(step: DrawnTask, things: list[Emoji]) -> list[str]:
+    """The keys of the classes in the order of the table of concepts, or of one half of them."""
+    keys = list(dict.fromkeys(one.hexcode if step.labels == "concept" else one.subgroup for one in things))
+    return _halved(keys, step) if step.halved == "classes" else keys
+
+
+def _halved(keys: list[str], step: DrawnTask) -> list[str]:
+    if step.half is None:
+        return keys
+    taken = set(shuffled(keys, step.split_seed)[step.half :: 2])
+    return [key for key in keys if key in taken]
+
+
+def _part(rows: list[Row], items: list[list[Item]], step: DrawnTask) -> list[Row]:
+    """The drawings of one thing in the part, in an order by hash: the first to test, the next to validate."""
+    if step.part == "all":
+        return rows
+    names = {"{style}:{name}".format(**items[source][index]): (source, index) for source, index in rows}
+    order = [names[name] for name in shuffled(names, step.split_seed)]
+    return {"test": order[:1], "validation": order[1:2], "train": order[2:], "rest": order[1:]}[step.part]

@@ -1,0 +1,121 @@
+"""A model artifact: `model.safetensors` and `model.json` in one directory, and the model that is read from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surefoot.contrastive._models._build import build
+from surefoot.contrastive._models._pixels import Pixels
+from surefoot.contrastive._models._tokenizer import RestrictedTokenizer
+from surefoot.core import SurefootError
+from surefoot.training import State, read_state
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+Tokenizer = Callable[[list[str]], "torch.Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What `model.json` says. `config` is an OpenCLIP model config (embed_dim, vision_cfg, text_cfg).
+
+    `vocabulary` are OpenCLIP's token ids that the text tower knows, in the order of its own ids 1, 2, ...; None: all.
+    `gmacs_per_sample` are billions of multiply-accumulates of one forward pass over an image and a text. `samples` are
+    the image-text pairs seen in training, repeats counted.
+    """
+
+    name: str
+    config: dict[str, Any]
+    pixels: Pixels
+    vocabulary: tuple[int, ...] | None
+    parameters: int
+    gmacs_per_sample: float
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """An OpenCLIP model ready to embed: in evaluation mode, on the CPU.
+
+    `tokenizer(texts)` gives an int64 tensor (texts, context_length). `pixels` says how pictures are prepared.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    pixels: Pixels
+    name: str
+    description: ModelDescription | None = None
+
+
+def save_model(model: "torch.nn.Module", description: ModelDescription, out: Path) -> None:
+    """Write a model artifact into the directory `out`."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
+    (out / DESCRIPTION).write_text(json.dumps({"format": 1, **asdict(description)}, indent=1) + "\n", encoding="utf-8")
+
+
+def read_description(directory: Path) -> ModelDescription:
+    """What a model artifact is. Raises `SurefootError` when the directory holds none."""
+    path = directory / DESCRIPTION
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        told.pop("format")
+        pixels = told.pop("pixels")
+        vocabulary = told.pop("vocabulary")
+        for name in ("mean", "std"):
+            pixels[name] = tuple(pixels[name])
+        known = None if vocabulary is None else tuple(vocabulary)
+        return ModelDescription(pixels=Pixels(**pixels), vocabulary=known, **told)
+    except FileNotFoundError as error:
+        raise SurefootError(f"{directory} is not a model: it has no {DESCRIPTION}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SurefootError(f"{path} does not describe a model: {error!r}.") from error
+
+
+def load_model(directory: Path | str) -> LoadedModel:
+    """Read a model artifact. Raises `SurefootError` when it is missing, damaged, or its weights fit no such model."""
+    directory = Path(directory)
+    told = read_description(directory)
+    model = build(told.config)
+    fill(model, read_state(directory / WEIGHTS), directory / WEIGHTS, told.name)
+    tokenizer = _tokenizer_of(told)
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=told.pixels, name=told.name, description=told)
+
+
+def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
+    """Put the tensors into the model. Raises `SurefootError` when a name or a shape does not fit."""
+    from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
+
+    state = convert_state_dict(model, state)  # pyright: ignore[reportArgumentType]
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    wanted = model.state_dict()
+    problems = [
+        *(f"it lacks {key}" for key in wanted if key not in state),
+        *(f"the model has no {key}" for key in state if key not in wanted),
+        *(
+            f"{key} is {tuple(state[key].shape)}, the model's is {tuple(value.shape)}"
+            for key, value in wanted.items()
+            if key in state and state[key].shape != value.shape
+        ),
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise SurefootError(f"The checkpoint {path} is not one of a {name}: {problems[0]}{more}.")
+    model.load_state_dict(state)
+
+
+def _tokenizer_of(told: ModelDescription) -> Tokenizer:
+    """Our own tokenizer for models with few tokens, else the one that OpenCLIP has for the model's name."""
+    if told.vocabulary is not None:
+        return RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
+    import open_clip
+
+    tokenizer: Tokenizer = open_clip.get_tokenizer(told.name)
+    return tokenizer

@@ -1,0 +1,37 @@
+"""What a model costs: parameters, and multiply-accumulates a sample, counted on a run."""
+
+from typing import TYPE_CHECKING, Any
+
+from surefoot.contrastive._models._build import build
+
+if TYPE_CHECKING:
+    import torch
+
+Config = dict[str, Any]
+
+
+def count_parameters(model: "torch.nn.Module") -> int:
+    """Number of trained numbers in a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_gmacs(config: Config) -> float:
+    """Billions of multiply-accumulates of one forward pass over one image and one text, without memory or weights.
+
+    Counted by torch's FLOP counter on tensors without storage; one multiply-accumulate is two of its FLOPs. Matrix
+    products, convolutions and attention count; normalisation, activations and table look-ups do not, as in the
+    tables of OpenCLIP (Cherti et al. 2212.07143, table 24).
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        model = build(config).eval()
+        size = config["vision_cfg"]["image_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        image = torch.empty(1, 3, height, width)
+        text = torch.zeros(1, config["text_cfg"].get("context_length", 77), dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        model.encode_image(image)
+        model.encode_text(text)
+    return counter.get_total_flops() / 2e9

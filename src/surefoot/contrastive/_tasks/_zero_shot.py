@@ -1,0 +1,168 @@
+"""ZeroShot: naming pictures by comparing them with the names of classes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.contrastive._pictures._photos import count_images, load_images
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.examples import write_examples
+from surefoot.stats import binomial_stderr, mean_of_shares, t_quantile, wilson
+
+if TYPE_CHECKING:
+    import torch
+
+    from surefoot.contrastive._models._artifact import LoadedModel
+
+TEMPLATES = ("{}",)
+FILES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot(Step):
+    """Zero-shot classification of a model on a classification set, with prompt ensembling as in CLIP.
+
+    `model` is a Step that gives a model artifact; `data` one whose directory holds `images.npy` (n, height, width, 3)
+    uint8 (or `files.json`, as an `ImageFolder` keeps), `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n
+    names of the examples). Each template has `{}`
+    for the name of the class. `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
+    label, prediction, score (1 where the first guess is right), rank of the label (from 1), probability of the
+    prediction. Measures `top1`, `top5` and `mean_per_class_recall`, see `classification_measurements`.
+    """
+
+    model: Step
+    data: Step
+    templates: tuple[str, ...] = TEMPLATES
+    task: str = "zero-shot"
+    shift: str = ""
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Embed, compare, and write what came out for every example."""
+        from surefoot.contrastive._models._artifact import load_model
+
+        check_templates(self.templates)
+        scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates)
+        write_examples(out, columns)
+        return classification_measurements(scores, task=self.task, shift=self.shift)
+
+
+def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Scores, dict[str, Any]]":
+    """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
+    from surefoot.contrastive._models._embed import embed_classes
+
+    classes: list[str] = json.loads((data / "classes.json").read_text(encoding="utf-8"))
+    names: list[str] = json.loads((data / "ids.json").read_text(encoding="utf-8"))
+    head = embed_classes(loaded, classes, templates)
+    scale = float(loaded.model.logit_scale.detach().exp())
+    scores = Scores.of(_embedded(loaded, data), head, np.load(data / "labels.npy"), scale)
+    return scores, scores.columns(names, classes)
+
+
+def _embedded(loaded: "LoadedModel", data: Path) -> "torch.Tensor":
+    """Embeddings of a directory's array of pictures, or of its listed files, a batch of them in memory at a time."""
+    from surefoot.contrastive._models._embed import embed_images, embed_pictures
+
+    array = data / "images.npy"
+    if array.exists():
+        return embed_images(loaded, np.load(array, mmap_mode="r"))
+    import torch
+
+    starts = range(0, count_images(data), FILES_AT_ONCE)
+    rows = [range(start, min(start + FILES_AT_ONCE, count_images(data))) for start in starts]
+    return torch.cat([embed_pictures(loaded, load_images(data, part)) for part in rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How each of n examples was classified: labels and predictions are class numbers, ranks count from 1.
+    `classes` is how many there are to choose from.
+
+    `probability` is that of the prediction, by the softmax over the classes at the model's own temperature.
+    """
+
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    classes: int
+
+    @staticmethod
+    def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Scores":
+        """Compare unit embeddings of pictures (n, d) with those of classes (k, d). Ties count against the model."""
+        import torch
+
+        logits = scale * images.double() @ head.double().T
+        truth = torch.as_tensor(labels, dtype=torch.long)
+        own = logits.gather(1, truth[:, None])
+        ranks = (logits >= own).sum(dim=1)
+        probability, predictions = logits.softmax(dim=1).max(dim=1)
+        return Scores(
+            labels=truth.numpy(),
+            predictions=predictions.numpy(),
+            ranks=ranks.numpy(),
+            probability=probability.numpy(),
+            classes=len(head),
+        )
+
+    def columns(self, names: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+        """The columns of `examples.parquet`."""
+        return {
+            "example": list(names),
+            "label": [classes[label] for label in self.labels],
+            "prediction": [classes[prediction] for prediction in self.predictions],
+            "score": (self.ranks == 1).astype(np.float64),
+            "rank": self.ranks.astype(np.int32),
+            "probability": self.probability,
+        }
+
+
+def classification_measurements(scores: Scores, *, task: str, shift: str) -> list[Measurement]:
+    """`top1` and `top5` with Wilson's interval, `mean_per_class_recall` with that of `mean_of_shares`.
+
+    `top5` is left out where there are five classes or fewer. The recall is the mean over the classes that occur. All
+    are fractions from 0 to 1, their intervals 95 percent.
+    """
+    shares = {"top1": scores.ranks == 1} | ({"top5": scores.ranks <= 5} if scores.classes > 5 else {})
+    measurements = [_share(name, hits, task, shift) for name, hits in shares.items()]
+    return [*measurements, _recall(scores, task, shift)]
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise `SurefootError` where a template has no place for the name of the class."""
+    if not templates:
+        raise SurefootError("There must be at least one template, such as '{}'.")
+    for template in templates:
+        if "{}" not in template:
+            raise SurefootError(f"The template '{template}' has no {{}} for the name of the class.")
+
+
+def _share(metric: str, hits: NDArray[np.bool_], task: str, shift: str) -> Measurement:
+    n, share = len(hits), float(hits.mean())
+    bounds = wilson(float(hits.sum()), n)
+    stderr = float(binomial_stderr(share, n))
+    return Measurement(
+        metric=metric, value=share, n=n, stderr=stderr, low=bounds.low, high=bounds.high, task=task, shift=shift
+    )
+
+
+def _recall(scores: Scores, task: str, shift: str) -> Measurement:
+    """Mean over the classes that occur of the recall, an interval as wide as a class of few pictures leaves it."""
+    _, member = np.unique(scores.labels, return_inverse=True)
+    size, hits = np.bincount(member), np.bincount(member, weights=scores.ranks == 1)
+    found = mean_of_shares(hits, size)
+    return Measurement(
+        metric="mean_per_class_recall",
+        value=found.estimate,
+        n=len(member),
+        stderr=(found.high - found.low) / 2 / t_quantile(found.level, np.inf),
+        low=found.low,
+        high=found.high,
+        task=task,
+        shift=shift,
+    )

@@ -1,0 +1,207 @@
+"""Finetune: onwards from a contrastive model, with the text tower as a frozen classification head."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
+from surefoot.contrastive._models._embed import embed_classes
+from surefoot.contrastive._models._pixels import normalized, resized
+from surefoot.contrastive._training._augment import Augmentation, augmented
+from surefoot.contrastive._training._pretrain import check_numbers
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.training import (
+    Schedule,
+    adamw,
+    generator_for,
+    last_tenth,
+    moments_of,
+    reproducible,
+    rows_of_batch,
+    set_moments,
+    train,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+MOMENTS = "moments.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Step):
+    """A contrastive model, trained onwards to name the classes of one or more classification sets.
+
+    `model` is a Step that gives a model artifact; each Step of `data` gives a directory with `images.npy` (n, height,
+    width, 3) uint8, `labels.npy` (n) and `classes.json`. The text tower turns the names of the classes (through
+    `templates`) into a head that stays as it is, so the model keeps its words and gets no new parameters (Ilharco et
+    al. 2022, 2212.04089, appendix B). With several sets each is seen `samples` times in turn: joint training. Only
+    parameters that fit one of the patterns `trained` change; the statistics of batch normalisation stay the model's,
+    so that differences of weights are all there is to an edit, unless `statistics` lets them follow the data: for a
+    model that edits will start from.
+
+    `samples` are the pictures seen of each set, rounded up to whole batches; `ascent` goes up the loss instead of down
+    (the control called gradient ascent). `shard` (i, n) sees the i-th of n interleaved parts of every set. The rate
+    rises over `warmup` and falls along a cosine.
+
+    A training can be cut into parts that are Steps of their own: a part goes on at step `first_step` of `whole_steps`
+    steps (None: the training ends with this part), with the data and rates of those steps of the whole; `samples` are
+    the part's. The moments of the optimizer start anew in each part, or go on from those of `moments`: a `Finetune` of
+    the same parameters that kept its own (`keep_moments`, in `moments.safetensors`).
+
+    Measures `loss` (mean over the last tenth) and `samples`. Raises `SurefootError` for settings that fit no training,
+    and a loss that diverges.
+    """
+
+    model: Step
+    data: tuple[Step, ...]
+    samples: int
+    batch: int = 64
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    augmentation: Augmentation = "shift"
+    templates: tuple[str, ...] = ("{}",)
+    trained: tuple[str, ...] = ("visual.*",)
+    ascent: bool = False
+    statistics: bool = False
+    shard: tuple[int, int] = (0, 1)
+    first_step: int = 0
+    whole_steps: int | None = None
+    moments: Step | None = None
+    keep_moments: bool = False
+    seed: int = 0
+    threads: int = 1
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+    cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Train, and write the model."""
+        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        if not self.data or not 0 <= self.shard[0] < self.shard[1]:
+            raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
+        with reproducible(self.threads):
+            return _finetune(self, out, inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPictures:
+    """A classification set: pictures (n, 3, size, size) uint8, labels (n), and its head (classes, d)."""
+
+    images: "torch.Tensor"
+    labels: "torch.Tensor"
+    head: "torch.Tensor"
+
+
+def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> LabelledPictures:
+    """Read a classification set for a model: pictures are resized once, class names are embedded once.
+
+    Pictures of the model's size stay on the disk until they are used. Raises `SurefootError` for a set without an
+    array of pictures.
+    """
+    import numpy as np
+    import torch
+
+    if not (directory / "images.npy").is_file():
+        raise SurefootError(f"{directory} has no images.npy: give image_folder a size, such as {loaded.pixels.size}.")
+    classes = json.loads((directory / "classes.json").read_text(encoding="utf-8"))
+    return LabelledPictures(
+        images=resized(np.load(directory / "images.npy", mmap_mode="c"), loaded.pixels),
+        labels=torch.from_numpy(np.load(directory / "labels.npy")),
+        head=embed_classes(loaded, classes, templates).clone(),
+    )
+
+
+def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
+    import torch
+
+    loaded = load_model(inputs[step.model])
+    model: torch.nn.Module = loaded.model.to(memory_format=torch.channels_last)
+    sets = [read_labelled(inputs[one], loaded, step.templates) for one in step.data]
+    _choose_parameters(model, step.trained)
+    steps = math.ceil(step.samples / step.batch) * len(sets)
+    schedule = Schedule(
+        steps=steps,
+        batch=step.batch,
+        learning_rate=step.learning_rate,
+        warmup=step.warmup,
+        first=step.first_step,
+        whole=step.whole_steps,
+    )
+    optimizer = adamw(model, step.learning_rate, step.weight_decay)
+    if step.moments:
+        set_moments(optimizer, _read_moments(inputs[step.moments]))
+    loss_at, sign = classification_loss(step, loaded, sets), -1 if step.ascent else 1
+    losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
+    description = loaded.description
+    if description is None:
+        raise SurefootError("Finetune needs a model artifact with a description.")
+    save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
+    if step.keep_moments:
+        _write_moments(optimizer, out)
+    return [
+        last_tenth([sign * loss for loss in losses]),
+        Measurement(metric="samples", value=steps * step.batch, n=1),
+    ]
+
+
+def _write_moments(optimizer: "torch.optim.Optimizer", out: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
+
+
+def _read_moments(place: Path) -> "dict[str, torch.Tensor]":
+    from safetensors.torch import load_file
+
+    if not (place / MOMENTS).is_file():
+        raise SurefootError("The Step in moments kept none: give it keep_moments=True.")
+    return load_file(place / MOMENTS)
+
+
+def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:
+    chosen = 0
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+        chosen += parameter.requires_grad
+    if not chosen:
+        raise SurefootError(f"No parameter of the model fits trained={patterns}; its vision tower is 'visual.*'.")
+
+
+def classification_loss(
+    step: Finetune, loaded: LoadedModel, sets: Sequence[LabelledPictures]
+) -> "Callable[[int], torch.Tensor]":
+    """The loss of any step: cross-entropy of one set's batch against its frozen head, the sets in turn."""
+    import torch
+    import torch.nn.functional as F
+
+    scale = loaded.model.logit_scale.detach().exp()
+    norms = [part for part in loaded.model.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
+
+    def at(number: int) -> "torch.Tensor":
+        for part in norms:
+            part.train(step.statistics)
+        which, turn = number % len(sets), number // len(sets)
+        one = sets[which]
+        rows = _batch(len(one.labels), step, which, turn)
+        changed = augmented(one.images[rows], step.augmentation, generator_for("augment", step.seed, which, turn))
+        prepared = normalized(changed, loaded.pixels).contiguous(memory_format=torch.channels_last)
+        images = loaded.model.encode_image(prepared, normalize=True)
+        loss = F.cross_entropy(scale * images @ one.head.T, one.labels[rows])
+        return -loss if step.ascent else loss
+
+    return at
+
+
+def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
+    """The pictures of a turn: every one of the shard once before any comes again."""
+    import torch
+
+    if step.shard[0] >= total:
+        raise SurefootError(f"A set of {total} pictures has none for shard {step.shard}.")
+    own = torch.arange(step.shard[0], total, step.shard[1])
+    return own[rows_of_batch(len(own), step.batch, turn, "order", step.seed, which)]

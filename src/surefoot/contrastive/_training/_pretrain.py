@@ -1,0 +1,148 @@
+"""Pretrain: a contrastive image-text model from scratch."""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from surefoot.contrastive._models._artifact import ModelDescription, save_model
+from surefoot.contrastive._models._build import build
+from surefoot.contrastive._models._cost import count_gmacs, count_parameters
+from surefoot.contrastive._models._ladder import ladder_config
+from surefoot.contrastive._models._pixels import Pixels, normalized
+from surefoot.contrastive._models._tokenizer import RestrictedTokenizer, vocabulary_of
+from surefoot.contrastive._training._augment import Augmentation, augmented
+from surefoot.contrastive._training._batches import Batches, read_captions, read_pairs
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, seed_for, train
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "bfloat16"]
+MOST_LOGIT_SCALE = math.log(100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Step):
+    """A contrastive image-text model trained from scratch on pictures with captions.
+
+    `data` is a Step whose directory holds `images.npy` (n, height, width, 3) uint8 and `captions.json`, n lists of
+    alternative captions: each time a picture is seen, one of them is drawn. `model` is a name on the `ladder()`.
+    `samples` is the number of image-text pairs seen, repeats counted (rounded up to whole batches). The loss is
+    OpenCLIP's symmetric cross-entropy over a batch (Radford et al. 2021, 2103.00020); AdamW, warm-up over a fraction of
+    the steps, then a cosine to zero. `precision` "bfloat16" is automatic mixed precision: faster where the processor
+    multiplies bfloat16 (AVX-512 BF16, AMX), far slower elsewhere.
+
+    On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
+    threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
+    `surefoot.contrastive.load_model`) and `history.json`. Measures `loss` (mean over the last tenth of the steps),
+    `parameters`, `gmacs_per_sample` (billions of multiply-accumulates of a forward pass), `samples`, `gmacs` (their
+    product). Raises `SurefootError` for an unknown model, pictures without captions, and a loss that diverges.
+    """
+
+    data: Step
+    model: str
+    samples: int
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    augmentation: Augmentation = "shift"
+    seed: int = 0
+    threads: int = 1
+    precision: Precision = "float32"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+    cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Train, and write the model."""
+        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        with reproducible(self.threads):
+            return _pretrain(self, out, inputs[self.data])
+
+
+def check_numbers(samples: int, batch: int, learning_rate: float, threads: int) -> None:
+    """Raise `SurefootError` for a setting that no training can have."""
+    for name, value, least in (("samples", samples, 1), ("batch", batch, 2), ("threads", threads, 1)):
+        if value < least:
+            raise SurefootError(f"{name} is {value}: it must be at least {least}.")
+    if learning_rate <= 0:
+        raise SurefootError(f"learning_rate is {learning_rate}: it must be above 0.")
+
+
+def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
+    import torch
+
+    captions = read_captions(data)
+    vocabulary = vocabulary_of(text for texts in captions for text in texts)
+    config = ladder_config(step.model, vocabulary_size=len(vocabulary) + 1)
+    tokenizer = RestrictedTokenizer(vocabulary, config["text_cfg"]["context_length"])
+    pixels = Pixels(size=config["vision_cfg"]["image_size"], interpolation="bilinear")
+    torch.manual_seed(seed_for("weights", step.seed))
+    model = build(config).to(memory_format=torch.channels_last)
+    batches = Batches(pairs=read_pairs(data, captions, tokenizer, pixels), size=step.batch, seed=step.seed)
+    schedule = Schedule(
+        steps=math.ceil(step.samples / step.batch),
+        batch=step.batch,
+        learning_rate=step.learning_rate,
+        warmup=step.warmup,
+    )
+    optimizer = adamw(model, step.learning_rate, step.weight_decay)
+    losses = train(model, optimizer, contrastive_loss(step, model, batches, pixels), schedule, out)
+    samples = schedule.steps * step.batch
+    description = ModelDescription(
+        name=step.model,
+        config=config,
+        pixels=pixels,
+        vocabulary=vocabulary,
+        parameters=count_parameters(model),
+        gmacs_per_sample=count_gmacs(config),
+        samples=samples,
+    )
+    save_model(model, description, out)
+    return measured(description, losses)
+
+
+def contrastive_loss(
+    step: Pretrain, model: "torch.nn.Module", batches: Batches, pixels: Pixels
+) -> "Callable[[int], torch.Tensor]":
+    """The loss of any step of a training: a function of the step and the model alone."""
+    import torch
+    from open_clip.loss import ClipLoss
+
+    loss = ClipLoss()
+    logit_scale: torch.Tensor = model.logit_scale  # pyright: ignore[reportAssignmentType]
+
+    def at(number: int) -> "torch.Tensor":
+        with torch.no_grad():  # CLIP keeps the scale of its logits at most 100
+            logit_scale.clamp_(0, MOST_LOGIT_SCALE)
+        images, tokens = batches.at(number)
+        changed = augmented(images, step.augmentation, generator_for("augment", step.seed, number))
+        prepared = normalized(changed, pixels).contiguous(memory_format=torch.channels_last)
+        torch.manual_seed(seed_for("dropout", step.seed, number))
+        with autocast(step.precision):
+            told = model(prepared, tokens)
+            return loss(*told)
+
+    return at
+
+
+def autocast(precision: Precision) -> AbstractContextManager[object]:
+    """Automatic mixed precision on the CPU, or nothing."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def measured(description: ModelDescription, losses: list[float]) -> list[Measurement]:
+    """What a training says of itself: its loss at the end, and what it cost."""
+    values = {
+        "parameters": description.parameters,
+        "gmacs_per_sample": description.gmacs_per_sample,
+        "samples": description.samples,
+        "gmacs": description.gmacs_per_sample * description.samples,
+    }
+    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]

@@ -1,0 +1,25 @@
+"""Language models: texts, models, training, edits and evaluation."""
+
+from surefoot.language._models._language import LanguageModel as LanguageModel
+from surefoot.language._models._language import SmolLM2 as SmolLM2
+from surefoot.language._models._language import Windows as Windows
+from surefoot.language._models._language import continued as continued
+from surefoot.language._models._language import load_language as load_language
+from surefoot.language._models._language import save_language as save_language
+from surefoot.language._models._language import token_losses as token_losses
+from surefoot.language._models._language import windows_of as windows_of
+from surefoot.language._models._llama import LlamaConfig as LlamaConfig
+from surefoot.language._models._llama import build_llama as build_llama
+from surefoot.language._models._llama import llama_logits as llama_logits
+from surefoot.language._texts._perplexity import Perplexity as Perplexity
+from surefoot.language._texts._perplexity import TextLosses as TextLosses
+from surefoot.language._texts._perplexity import language_measurements as language_measurements
+from surefoot.language._texts._perplexity import perplexity as perplexity
+from surefoot.language._texts._perplexity import text_losses as text_losses
+from surefoot.language._texts._styles import TEXT_STYLES as TEXT_STYLES
+from surefoot.language._texts._styles import TextPart as TextPart
+from surefoot.language._texts._styles import TextSet as TextSet
+from surefoot.language._texts._styles import TextStyle as TextStyle
+from surefoot.language._texts._styles import read_texts as read_texts
+from surefoot.language._training._edit import LanguageEdit as LanguageEdit
+from surefoot.language._training._finetune import FinetuneLanguage as FinetuneLanguage

@@ -1,0 +1,140 @@
+"""Perplexity: how well a language model expects a text."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
+from surefoot.examples import write_examples
+from surefoot.language._texts._styles import read_texts
+from surefoot.stats import resample_counts
+
+if TYPE_CHECKING:
+    from surefoot.language._models._language import LanguageModel
+
+WINDOWS_AT_ONCE = 4
+BOOTSTRAP_REPLICATES = 2000
+LEAST_DOCUMENTS = 4
+WINDOW = 128
+MOST_LOSS = 709.0  # its exponential is the largest that a float holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity(Step):
+    """The perplexity of a language model on texts.
+
+    `model` is a Step whose directory `load_language` reads; `data` one with a `texts.json` (see `TextSet`). Each text
+    is cut into windows of `length` tokens that begin anew from the end-of-text token. `task` and `shift` are written in
+    the measurements. Writes `examples.parquet`: example, score (nats per token), document, tokens. Measures `loss`
+    (nats per token) and `perplexity` (its exponential), see `language_measurements`. `threads` is a field because the
+    number of threads changes sums. Raises `SurefootError` where the model or the texts cannot be read.
+    """
+
+    model: Step
+    data: Step
+    length: int = WINDOW
+    task: str = "perplexity"
+    shift: str = ""
+    threads: int = 1
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read every text once."""
+        from surefoot.language._models._language import load_language
+        from surefoot.training import reproducible
+
+        rows = read_texts(inputs[self.data])
+        documents = [row["document"] for row in rows]
+        with reproducible(self.threads):
+            found = text_losses(load_language(inputs[self.model]), [row["text"] for row in rows], self.length, out)
+        scores = found.losses / found.tokens
+        names = [row["id"] for row in rows]
+        write_examples(out, {"example": names, "score": scores, "document": documents, "tokens": found.tokens})
+        return language_measurements(found, documents, task=self.task, shift=self.shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextLosses:
+    """Of each of n texts: the sum of its tokens' cross-entropies in nats, and how many tokens it has."""
+
+    losses: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats per token, every token counted alike."""
+        return float(self.losses.sum() / self.tokens.sum())
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the loss: 1 is certainty, the vocabulary's size is chance; infinity past all floats."""
+        return math.exp(self.loss) if not self.loss > MOST_LOSS else math.inf
+
+
+def perplexity(loaded: "LanguageModel", texts: Sequence[str], length: int = WINDOW) -> float:
+    """The perplexity of a model in memory on texts, as the Step `Perplexity` computes it: for a search."""
+    return text_losses(loaded, texts, length).perplexity
+
+
+def text_losses(
+    loaded: "LanguageModel", texts: Sequence[str], length: int = WINDOW, out: Path | None = None
+) -> TextLosses:
+    """The cross-entropies of n texts under a model in memory. Progress is told in the directory `out` of a Step."""
+    import torch
+
+    from surefoot.language._models._language import token_losses, windows_of
+
+    if not texts:
+        raise SurefootError("There are no texts to measure a perplexity on.")
+    windows = windows_of(loaded, texts, length)
+    losses, tokens = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
+    loaded.model.eval()
+    with torch.inference_mode():
+        for at in range(0, len(windows.tokens), WINDOWS_AT_ONCE):
+            rows = slice(at, at + WINDOWS_AT_ONCE)
+            counted = windows.counted[rows]
+            sums = (token_losses(loaded, windows.tokens[rows]).double() * counted).sum(dim=1)
+            np.add.at(losses, windows.text[rows].numpy(), sums.numpy())
+            np.add.at(tokens, windows.text[rows].numpy(), counted.sum(dim=1).numpy())
+            if out is not None:
+                report_progress(out, at + len(counted), len(windows.tokens))
+    return TextLosses(losses=losses, tokens=tokens)
+
+
+def language_measurements(
+    found: TextLosses, documents: Sequence[str], *, task: str, shift: str = ""
+) -> list[Measurement]:
+    """`loss` and `perplexity` of n texts, with percentile intervals of a seeded bootstrap that draws whole documents.
+
+    Excerpts of one document are alike, so the documents are what is drawn; below four there is no interval.
+    """
+    counted = len(found.tokens)
+    values = {"loss": found.loss, "perplexity": found.perplexity}
+    if len(set(documents)) < LEAST_DOCUMENTS:
+        return [
+            Measurement(metric=name, value=value, n=counted, task=task, shift=shift) for name, value in values.items()
+        ]
+    counts = resample_counts(counted, BOOTSTRAP_REPLICATES, seed=0, clusters=np.asarray(documents))
+    drawn = (counts @ found.losses) / (counts @ found.tokens)
+    draws = {"loss": drawn, "perplexity": np.exp(np.minimum(drawn, MOST_LOSS))}
+    with np.errstate(over="ignore"):  # an infinite error is refused by the measurement
+        spread = {name: float(values.std(ddof=1)) for name, values in draws.items()}
+    bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in draws.items()}
+    return [
+        Measurement(
+            metric=name,
+            value=value,
+            n=counted,
+            stderr=spread[name],
+            low=float(bounds[name][0]),
+            high=float(bounds[name][1]),
+            task=task,
+            shift=shift,
+        )
+        for name, value in values.items()
+    ]

@@ -1,0 +1,112 @@
+"""FinetuneLanguage: a language model trained onwards on texts, or away from them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.language._models._language import (
+    LanguageModel,
+    Windows,
+    load_language,
+    save_language,
+    token_losses,
+    windows_of,
+)
+from surefoot.language._texts._styles import read_texts
+from surefoot.training import Schedule, adamw, last_tenth, reproducible, rows_of_batch, train
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneLanguage(Step):
+    """A language model trained onwards: `steps` batches of `batch` windows of `length` tokens of the texts of `data`.
+
+    `model` is a Step whose directory `load_language` reads; `data` one with a `texts.json` (see `TextSet`). Windows are
+    drawn without repeats until all were seen, then anew. AdamW, warm-up over a fraction of the steps, then a cosine to
+    zero. `trained` are patterns of names (`model.layers.2?.*`) of the weights that change; all others keep their bits.
+    With `ascent` the loss is maximised instead: the baseline of forgetting by gradient ascent.
+
+    On one machine the same Step gives the same bits, also after a kill; `threads` is a field because the number of
+    threads changes sums. The directory is a language model and `history.json` (its loss is negative with `ascent`).
+    Measures `loss` (nats per token over the last tenth of the steps), `tokens` (seen in training, repeats counted) and
+    `parameters` (that were trained). Raises `SurefootError` for a pattern that fits nothing, settings out of range, and
+    a loss that diverges.
+    """
+
+    model: Step
+    data: Step
+    steps: int
+    batch: int = 4
+    length: int = 128
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    trained: tuple[str, ...] = ("*",)
+    ascent: bool = False
+    seed: int = 0
+    threads: int = 1
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers")
+    cost_fields: ClassVar[tuple[str, ...]] = ("steps", "batch", "length")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Train, and write the model."""
+        _check(self)
+        loaded = load_language(inputs[self.model])
+        parameters = _freeze(loaded, self.trained)
+        windows = windows_of(loaded, [row["text"] for row in read_texts(inputs[self.data])], self.length)
+        schedule = Schedule(steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup)
+        with reproducible(self.threads):
+            optimizer = adamw(loaded.model, self.learning_rate, self.weight_decay)
+            losses = train(loaded.model, optimizer, _loss(self, loaded, windows), schedule, out)
+        save_language(loaded, out)
+        sign = -1 if self.ascent else 1
+        return [
+            last_tenth([sign * loss for loss in losses]),
+            Measurement(metric="tokens", value=_tokens_seen(self, windows), n=self.steps),
+            Measurement(metric="parameters", value=parameters, n=1),
+        ]
+
+
+def _check(step: FinetuneLanguage) -> None:
+    for name, value in (("steps", step.steps), ("batch", step.batch), ("threads", step.threads)):
+        if value < 1:
+            raise SurefootError(f"{name} is {value}: it must be at least 1.")
+    if step.learning_rate <= 0:
+        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
+
+
+def _freeze(loaded: LanguageModel, trained: Sequence[str]) -> int:
+    """Only the weights that a pattern names will change; how many numbers they hold."""
+    named = dict(loaded.model.named_parameters())
+    for pattern in trained or ("",):
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise SurefootError(f"No weight is named like '{pattern}': they are {', '.join([*named][:3])}, ...")
+    for name, parameter in named.items():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in trained))
+    return sum(parameter.numel() for parameter in named.values() if parameter.requires_grad)
+
+
+def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "Callable[[int], torch.Tensor]":
+    """Mean cross-entropy of a step's batch, padding left out: a function of the step and the model alone."""
+    sign = -1.0 if step.ascent else 1.0
+
+    def at(number: int) -> "torch.Tensor":
+        rows = _rows(step, len(windows.tokens), number)
+        return sign * token_losses(loaded, windows.tokens[rows])[windows.counted[rows]].mean()
+
+    return at
+
+
+def _rows(step: FinetuneLanguage, windows: int, number: int) -> "torch.Tensor":
+    """Which windows are in a batch."""
+    return rows_of_batch(windows, step.batch, number, "windows", step.seed)
+
+
+def _tokens_seen(step: FinetuneLanguage, windows: Windows) -> int:
+    counts = windows.counted.sum(dim=1)
+    return sum(int(counts[_rows(step, len(counts), number)].sum()) for number in range(step.steps))

@@ -1,0 +1,170 @@
+"""The Steps of the study of task vectors, by seed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Literal
+
+from surefoot.contrastive import (
+    GROUPS,
+    DirectionAngles,
+    Drawings,
+    DrawnTask,
+    Finetune,
+    Pretrain,
+    RandomDirection,
+    WeightEdit,
+    ZeroShot,
+)
+from surefoot.core import Step
+from surefoot.studies._drawn import SHORT, drawn_task, start_model
+
+TASKS = ("food-drink", "animals-nature", "travel-places", "smileys-emotion", "people-body", "activities")
+"""The groups that models are tuned on; all eight groups are measured."""
+
+ANALOGY_GROUPS = TASKS[:3]
+ANALOGY_STYLES = ("emojione", "emojione-monotone")
+"""A design in colour, and the same design as silhouettes."""
+
+ALONE, ANALOGY = "the known task alone", "analogy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user of the study can change."""
+
+    seeds: tuple[int, ...]
+    size: str
+    pretrain_samples: int
+    samples: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analogy:
+    """`a` is to `b` as `c` is to what was never seen: models, the edits with and without the style, the test."""
+
+    group: str
+    helper: str
+    alone: WeightEdit
+    edit: WeightEdit
+    supervised: Finetune
+    test: DrawnTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """All models of one seed, by task where there is one for each."""
+
+    seed: int
+    base: Pretrain
+    tests: Mapping[str, DrawnTask]
+    tuned: Mapping[str, Finetune]
+    negated: Mapping[str, WeightEdit]
+    random: Mapping[str, WeightEdit]
+    ascended: Mapping[str, Finetune]
+    added: Mapping[tuple[str, ...], WeightEdit]
+    joint: Finetune
+    analogies: tuple[Analogy, ...]
+    angles: DirectionAngles
+
+    def others(self, group: str) -> list[DrawnTask]:
+        """The test sets of all other groups: the control."""
+        return [test for name, test in self.tests.items() if name != group]
+
+    def measured(self) -> Iterator[ZeroShot]:
+        """Every model on every group's test set, and the analogies on theirs."""
+        many: list[Step] = [self.base, self.joint]
+        for models in (self.tuned, self.negated, self.random, self.ascended, self.added):
+            many += models.values()
+        for model in many:
+            for group, test in self.tests.items():
+                yield ZeroShot(model=model, data=test, task=SHORT[group], shift="task styles")
+        for one in self.analogies:
+            for model in (self.base, one.alone, one.edit, one.supervised):
+                yield ZeroShot(model=model, data=one.test, task=SHORT[one.group], shift=ANALOGY_STYLES[1])
+
+
+def trial(seed: int, settings: Settings) -> Trial:
+    """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
+    base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
+    train = {group: drawn_task(group, "train", seed) for group in TASKS}
+    validation = {group: drawn_task(group, "validation", seed) for group in GROUPS}
+    tuned = {group: _tuned(base, (train[group],), settings, seed) for group in TASKS}
+    random = {group: RandomDirection(base=base, like=model, seed=seed) for group, model in tuned.items()}
+    return Trial(
+        seed=seed,
+        base=base,
+        tests={group: drawn_task(group, "test", seed) for group in GROUPS},
+        tuned=tuned,
+        negated={group: _negated(base, model, group, validation) for group, model in tuned.items()},
+        random={group: _negated(base, model, group, validation) for group, model in random.items()},
+        ascended={group: _tuned(base, (train[group],), settings, seed, ascent=True) for group in TASKS},
+        added={groups: _added(base, groups, tuned, validation) for groups in _subsets(seed)},
+        joint=_tuned(base, tuple(train.values()), settings, seed),
+        analogies=tuple(_analogies(base, seed, settings)),
+        angles=DirectionAngles(base=base, models=tuple(tuned.values()), names=tuple(SHORT[group] for group in TASKS)),
+    )
+
+
+def _tuned(
+    base: Pretrain, data: tuple[DrawnTask, ...], settings: Settings, seed: int, *, ascent: bool = False
+) -> Finetune:
+    """Joint training sees as many pictures of each task as one task alone; ascent needs a quarter to run away."""
+    samples = settings.samples // 4 if ascent else settings.samples
+    rate = settings.learning_rate
+    return Finetune(model=base, data=data, samples=samples, learning_rate=rate, seed=seed, ascent=ascent)
+
+
+def _negated(base: Pretrain, model: Step, group: str, validation: Mapping[str, DrawnTask]) -> WeightEdit:
+    control = tuple(one for name, one in validation.items() if name != group)
+    return WeightEdit(base=base, minus=(model,), objective="forget", target=(validation[group],), control=control)
+
+
+def _added(
+    base: Pretrain, groups: tuple[str, ...], tuned: Mapping[str, Finetune], validation: Mapping[str, DrawnTask]
+) -> WeightEdit:
+    models = tuple(tuned[group] for group in groups)
+    target = tuple(validation[group] for group in groups)
+    return WeightEdit(base=base, plus=models, objective="add", target=target, alone=models)
+
+
+def _subsets(seed: int) -> list[tuple[str, ...]]:
+    """Two to six tasks: three pairs, two triples, and one of each larger number; other ones for every seed."""
+    turned = (*TASKS[seed % len(TASKS) :], *TASKS[: seed % len(TASKS)])
+    stride = (*turned[::2], *turned[1::2])
+    pairs = [stride[0:2], stride[2:4], stride[4:6]]
+    return [tuple(sorted(one)) for one in (*pairs, turned[:3], turned[3:], turned[:4], turned[:5], turned)]
+
+
+def _analogies(base: Pretrain, seed: int, settings: Settings) -> Iterator[Analogy]:
+    """For each ordered pair of groups: helper in colour is to helper in silhouette as group in colour is to the target.
+
+    The coefficient is chosen on half of the target's things and tested on the other; the supervised model is tuned on
+    the first half.
+    """
+    known, new = (Drawings(style=style) for style in ANALOGY_STYLES)
+
+    def whole(group: str, style: Drawings, half: Literal[0, 1] | None = None) -> DrawnTask:
+        return DrawnTask(
+            drawings=(style,), groups=(group,), part="all", least=1, half=half, halved="things", split_seed=seed
+        )
+
+    models = {
+        (group, style): _tuned(base, (whole(group, style),), settings, seed)
+        for group in ANALOGY_GROUPS
+        for style in (known, new)
+    }
+    for helper, group in permutations(ANALOGY_GROUPS, 2):
+        shown = (whole(group, new, 0),)
+        own, style_change = models[group, known], (models[helper, new], models[helper, known])
+        yield Analogy(
+            group=group,
+            helper=helper,
+            alone=WeightEdit(base=base, plus=(own,), objective="transfer", target=shown),
+            edit=WeightEdit(
+                base=base, plus=(own, style_change[0]), minus=style_change[1:], objective="transfer", target=shown
+            ),
+            supervised=_tuned(base, shown, settings, seed),
+            test=whole(group, new, 1),
+        )

@@ -1,0 +1,121 @@
+"""The figures of the study of workers that do not communicate."""
+
+import json
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from surefoot.core import Figure, Results, Step, SurefootError
+from surefoot.figures import heat_table, interval_plot, scaling_curve
+from surefoot.studies._drawn import Accuracies, seeds_row
+from surefoot.studies.local._claims import accuracy_row, bytes_moved, mean_accuracy, seconds_of_run, sent_once
+from surefoot.studies.local._steps import COUNTS, MAIN, Settings, Trial
+
+Row = dict[str, Any]
+LINKS = (1, 10, 100, 1000)
+PLACES = {False: "styles tuned on", True: "other styles (shift)"}
+
+
+def figures(trials: Sequence[Trial], settings: Settings) -> tuple[Callable[[Results], Figure], ...]:
+    """The figures over these seeds."""
+    makers = (_methods, _workers, _bytes, _seconds)
+    return tuple(lambda results, make=make: make(trials, settings, results) for make in makers)
+
+
+def _methods(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+    found = Accuracies(results)
+    names = list(trials[0].methods())
+    rows: list[Row] = []
+    for shifted, place in PLACES.items():
+        for name in names:
+            named = {"label": name, "group": place, "family": name}
+            rows.append(accuracy_row(trials, found, lambda trial, name=name: trial.methods()[name], shifted, **named))
+    return interval_plot(
+        rows,
+        name="methods",
+        title=f"{MAIN} workers, from no communication to all",
+        caption=f"Test accuracy after {settings.steps} steps of {settings.batch} pictures for each of {MAIN} workers; "
+        f"rounds: {settings.rounds}. All use the learning rate {settings.learning_rate:g}. Intervals are over "
+        f"{len(trials)} seeds, each with its own start and split; under shift over the things that are shown, too.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=names,
+    )
+
+
+def _workers(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+    found = Accuracies(results)
+    kinds: dict[str, Callable[[Trial, int], Step]] = {
+        "lo-fi": lambda trial, count: trial.lofi[count],
+        "together at each step": lambda trial, count: trial.together[count],
+    }
+    rows: list[Row] = []
+    for shifted, place in PLACES.items():
+        for count in COUNTS:
+            for name, model in kinds.items():
+                named = {"label": f"{count} workers, {name}", "group": place, "family": name}
+                models = lambda trial, model=model, count=count: (model(trial, count),)  # noqa: E731
+                rows.append(accuracy_row(trials, found, models, shifted, **named))
+    return interval_plot(
+        rows,
+        name="workers",
+        title="More workers, the same number of steps for each",
+        caption=f"Test accuracy; together, n workers have batches of n times {settings.batch} at the same learning "
+        f"rate. Intervals are over {len(trials)} seeds; under shift over the things that are shown, too.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=list(kinds),
+    )
+
+
+def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+    found = Accuracies(results)
+    rows: list[Row] = []
+    for name, moved in bytes_moved(sent_once(trials, results), settings).items():
+        values = [mean_accuracy(found, trial, trial.methods()[name], shifted=False) for trial in trials]
+        rows.append(seeds_row(values, mean="y", x=moved / 1e6, label=name, family=name))
+    return scaling_curve(
+        rows,
+        name="bytes",
+        title="What communication buys",
+        caption=f"Test accuracy in the styles tuned on against the megabytes that all {MAIN} workers move in a run, "
+        "counted from the weights of the vision tower in 32 bits: a ring for gradients, sending and receiving for "
+        "whole weights. Student's intervals over seeds.",
+        x_title="Megabytes moved",
+        y_title="Top-1 accuracy",
+        unit="share",
+        families=[row["family"] for row in rows],
+    )
+
+
+def _seconds(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+    sent, speed = sent_once(trials, results), _speed(trials, results)
+    rows = [
+        {"row": method, "column": f"{megabits:,} Mbit/s", "value": seconds, "n": MAIN}
+        for megabits in LINKS
+        for method, seconds in seconds_of_run(sent, settings, speed, megabits * 1e6 / 8).items()
+    ]
+    return heat_table(
+        rows,
+        name="seconds",
+        title="How long a run takes on a network",
+        caption=f"Seconds, reckoned: a worker trains at the {speed:.0f} pictures a second that one core had here, and "
+        "the bytes go through one link. Nothing overlaps and no message waits. Slow links are where it matters: the "
+        "model is small, and for a larger one the same holds of links as much faster as it is larger.",
+        row_title="Method",
+        column_title="Each worker's link",
+        value_title="Seconds",
+        unit="number",
+        column_order=[f"{megabits:,} Mbit/s" for megabits in LINKS],
+    )
+
+
+def _speed(trials: Sequence[Trial], results: Results) -> float:
+    """The pictures a second that a worker saw here, the median of all workers: told, never a measurement."""
+    files = [results.store.path(worker) / "history.json" for trial in trials for worker in trial.alone[MAIN]]
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    if not told:
+        raise SurefootError("No worker trained yet, so how long a run takes is not known.")
+    return median(one["samples_per_second"] for one in told)

@@ -1,0 +1,216 @@
+"""Patch an OpenCLIP model of one's own for a task of one's own, and prove what was gained and what was kept."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.contrastive import (
+    Finetune,
+    ImageFolder,
+    OpenClipModel,
+    WeightEdit,
+    ZeroShot,
+    image_folder,
+    openclip_config,
+    openclip_model,
+)
+from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
+from surefoot.figures import coefficient_curve, interval_plot
+from surefoot.stats import mean_share_difference
+from surefoot.studies._drawn import Accuracies, search_rows
+
+PAPER = "the protocol of 2208.05592"
+CLASSES = "classes.txt"
+Part = Literal["train", "validation", "test"]
+SUMMARY = """An OpenCLIP model is fine-tuned on one task with its text tower frozen, and put on the line between before
+and after where validation data of the task and of what must be kept like it best. Test pictures are looked at once,
+for the model before, the patched one and the tuned one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """The models, and the test pictures by the name of their folder: the task first, then what is kept."""
+
+    base: OpenClipModel
+    tuned: Finetune
+    edit: WeightEdit
+    tests: Mapping[str, ImageFolder]
+    templates: tuple[str, ...]
+
+    @property
+    def models(self) -> dict[str, Step]:
+        """The models to compare, by their names in figures."""
+        return {"before": self.base, "patched": self.edit, "fine-tuned": self.tuned}
+
+    def measured(self) -> Iterator[ZeroShot]:
+        """Every model on every test set."""
+        for name, test in self.tests.items():
+            for model in self.models.values():
+                yield ZeroShot(model=model, data=test, templates=self.templates, task=name)
+
+
+def study(
+    *,
+    model: str = "",
+    checkpoint: str = "",
+    task: str = "",
+    keep: tuple[str, ...] = (),
+    template: str = "a photo of a {}.",
+    samples: int = 12_800,
+    batch: int = 64,
+    learning_rate: float = 1e-5,
+    margin: float = 0.01,
+    guard: float | None = None,
+    points: int = 21,
+    threads: int = 1,
+    seed: int = 0,
+) -> Study:
+    """The study. `model` is an OpenCLIP name, `checkpoint` its weights; `task` and each of `keep` are folders.
+
+    In a folder are `train` (for the task), `validation` and `test`, each with a folder of pictures a class, and
+    perhaps `classes.txt`, one `FOLDER<tab>NAME` a line. `samples` pictures are seen in fine-tuning; accuracy on what
+    is kept may fall by `margin`. With `guard` only points are taken at which it falls by no more on validation data.
+    `points` coefficients from 0 to 1 are tried; `threads` are those of one training or search.
+    """
+    if not (model and checkpoint and task and keep):
+        raise SurefootError(
+            "patch_own needs a model, its weights, a task and what to keep: -o model=ViT-B-32 -o checkpoint=FILE "
+            "-o task=FOLDER -o keep=FOLDER,FOLDER."
+        )
+    if points < 2:
+        raise SurefootError(f"points is {points}: the two ends, 0 and 1, are the least.")
+    size = _size_of(model)
+    base = openclip_model(model, checkpoint)
+    tuned = Finetune(
+        model=base,
+        data=(_pictures(task, "train", size),),
+        samples=samples,
+        batch=batch,
+        learning_rate=learning_rate,
+        templates=(template,),
+        seed=seed,
+        threads=threads,
+    )
+    edit = WeightEdit(
+        base=base,
+        plus=(tuned,),
+        objective="patch",
+        guard=guard,
+        target=(_pictures(task, "validation", size),),
+        control=tuple(_pictures(one, "validation", size) for one in keep),
+        grid=tuple(point / (points - 1) for point in range(points)),
+        templates=(template,),
+        threads=threads,
+    )
+    tests = {Path(one).name: _pictures(one, "test", size) for one in (task, *keep)}
+    patch = Patch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
+    return Study(
+        name="patch_own",
+        title=f"{model}, patched for {Path(task).name}",
+        summary=SUMMARY,
+        steps=tuple(patch.measured()),
+        claims=_claims(patch, margin),
+        figures=(lambda results: _curve(patch, results), lambda results: _accuracies(patch, results)),
+    )
+
+
+def _size_of(model: str) -> int:
+    try:
+        return int(openclip_config(model)["vision_cfg"].get("image_size", 224))
+    except ModuleNotFoundError as error:
+        raise missing_module(str(error.name)) from error
+
+
+def _pictures(folder: str, part: Part, size: int) -> ImageFolder:
+    table = Path(folder) / CLASSES
+    return image_folder(Path(folder) / part, table if table.is_file() else None, size)
+
+
+def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:
+    (own, test), *kept = patch.tests.items()
+    points = "a point" if margin == 0.01 else f"{100 * margin:g} points"
+    return (
+        Claim(
+            name="patch-gains",
+            sentence=f"The patch raises accuracy on {own}.",
+            check=lambda results: _verdict(patch, Accuracies(results), [test], 0.0),
+            source=PAPER,
+        ),
+        Claim(
+            name="patch-keeps",
+            sentence=f"Accuracy on {', '.join(name for name, _ in kept)} falls by less than {points}.",
+            check=lambda results: _verdict(patch, Accuracies(results), [one for _, one in kept], -margin),
+            source=PAPER,
+        ),
+    )
+
+
+def _verdict(patch: Patch, found: Accuracies, tests: list[ImageFolder], bound: float) -> Verdict:
+    gaps = [_scores(found, patch.edit, test) - _scores(found, patch.base, test) for test in tests]
+    right, wrong = ([int((sign * gap > 0).sum()) for gap in gaps] for sign in (1, -1))
+    pictures = [len(gap) for gap in gaps]
+    mean = mean_share_difference(right, wrong, pictures)
+    before, after = (found.mean(model, tests) for model in (patch.base, patch.edit))
+    detail = f"After less before, paired by picture: {after:.1%} less {before:.1%}, every set counted alike."
+    return verdict_above(mean.estimate, mean.low, mean.high, sum(pictures), bound=bound, detail=detail, unit="points")
+
+
+def _scores(found: Accuracies, model: Step, test: Step) -> NDArray[np.float64]:
+    return np.array([score for (score,) in found.examples(model, test, "score")])
+
+
+def _curve(patch: Patch, results: Results) -> Figure:
+    names = {"target": "the task", "control": "what is kept"}
+    table = search_rows(results, patch.edit)
+    rows = [
+        {"x": float(row["coefficients"]), "y": row["value"], "low": row["low"], "high": row["high"], "family": family}
+        for metric, family in names.items()
+        for row in table
+        if row["metric"] == metric
+    ]
+    return coefficient_curve(
+        rows,
+        name="curve",
+        title="From the model before to the tuned one",
+        caption="Validation accuracy against the coefficient, with 95 percent bands over pictures. The dashed line is "
+        f"what was chosen. The patched model is {patch.edit.kind}/{patch.edit.key} in the store.",
+        x_title="Coefficient: 0 is the model before, 1 the fine-tuned one",
+        y_title="Top-1 accuracy",
+        chosen=next((float(row["coefficients"]) for row in table if row["chosen"]), None),
+        families=list(names.values()),
+    )
+
+
+def _accuracies(patch: Patch, results: Results) -> Figure:
+    found = Accuracies(results)
+    measured = {
+        (group, name): found.measurement(model, test)
+        for group, test in patch.tests.items()
+        for name, model in patch.models.items()
+    }
+    rows = [
+        {
+            "label": name,
+            "group": group,
+            "family": name,
+            "value": one.value,
+            "low": one.low,
+            "high": one.high,
+            "n": one.n,
+        }
+        for (group, name), one in measured.items()
+    ]
+    return interval_plot(
+        rows,
+        name="accuracies",
+        title="Gained and kept",
+        caption="Test accuracy, Wilson's 95 percent intervals. The claims compare picture by picture: that tells more.",
+        x_title="Top-1 accuracy",
+        unit="share",
+        reference=None,
+        families=list(patch.models),
+    )

@@ -1,0 +1,289 @@
+"""The study `scaling`: published tables of contrastive models and our own, fitted alike, and what the laws bear out."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
+from surefoot.laws import ExponentDifference, ScalingFit, TableScaling, table_scaling
+from surefoot.studies import quickstart
+from surefoot.studies.scaling._figures import (
+    ALL,
+    LAION,
+    MATCHED,
+    OPENAI,
+    PUBLISHED,
+    exponents,
+    own_curve,
+    own_source,
+    residuals,
+    sensitivity,
+    task_curve,
+)
+
+ZERO_SHOT = {
+    # task: (set of the table, column of the score)
+    "ImageNet": ("imagenet1k", "acc1"),
+    "ImageNet shifts, mean": ("imagenet_robustness", "acc1"),
+    "COCO image R@5": ("mscoco_captions", "image_retrieval_recall@5"),
+    "Flickr30K image R@5": ("flickr30k", "image_retrieval_recall@5"),
+}
+PROBES = {
+    f"{name}, {shown}": (dataset, shots)
+    for name, dataset in (("ImageNet probe", "imagenet1k-unverified"), ("CIFAR-100 probe", "cifar100"))
+    for shown, shots in (("10-shot", "10"), ("25-shot", "25"), ("full", "-1"))
+}
+TWINS = (
+    # The LAION-400M models of OpenAI's three architectures with as many samples (13 billion): only the source differs.
+    "ViT-B-32 Model-B-32_Data-400M_Samples-13B_lr-1e-3_bs-86k.pt",
+    "ViT-B-16 laion400m_e32",
+    "ViT-L-14 Model-L-14_Data-400M_Samples-13B_lr-1e-3_bs-86k.pt",
+)
+_BESIDE = (
+    (MATCHED, False, "three matched runs each"),
+    (MATCHED, True, "the same, run by run"),
+    (PUBLISHED, False, "three points against the published envelope"),
+)
+_JOINT = "The interval is at Bonferroni's level, for {} comparisons together."
+PAPER = "arXiv 2212.07143"
+SUMMARY = """Error against training compute, for the published zero-shot and linear-probe results of OpenCLIP and OpenAI
+CLIP models and for our own small ones. The published law is a line through the lowest points of five bins of compute
+(OpenCLIP) or through three points (OpenAI), without intervals. Here the same lines come out to the printed digits, with
+intervals, beside all points and the Pareto front, and the two sources are compared on matched runs. That verdict is
+Welch's, of three runs against three; the comparison run by run leaves one degree of freedom, so its p can be small by
+luck, and the minima of bins are no independent runs, so the published comparison is only indicative."""
+
+
+def study(*, tables: str = "", own: bool = True) -> Study:
+    """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models.
+
+    Raises `SurefootError` when there is no such folder.
+    """
+    folder = _folder(tables)
+    laws = _zero_shot_laws(folder / "clip_benchmark_openclip_results.csv")
+    probes = _probe_laws(folder / "clip_benchmark_linear_probe.json.gz")
+    steps: list[Step] = [*laws.values(), *probes.values()]
+    steps += [_difference(laws, ZERO_SHOT, PUBLISHED), _difference(laws, ZERO_SHOT, MATCHED)]
+    steps += [_difference(laws, ZERO_SHOT, MATCHED, paired=True), _difference(probes, PROBES, ALL)]
+    return Study(
+        name="scaling",
+        title="Which scaling laws of contrastive models hold, and how firmly?",
+        summary=SUMMARY,
+        steps=(*steps, *(_own_steps() if own else ())),
+        claims=(*_power_claims(), *_source_claims(), *(_own_claims() if own else ())),
+        figures=(*map(task_curve, ZERO_SHOT), *([own_curve] if own else []), exponents, sensitivity, residuals),
+        credits=("Results of OpenCLIP and OpenAI CLIP models: CLIP benchmark (MIT)",),
+    )
+
+
+def _folder(tables: str) -> Path:
+    root = os.environ.get("SUREFOOT_DATA")
+    if not tables and not root:
+        raise SurefootError(
+            "The study 'scaling' reads published tables: set SUREFOOT_DATA to the folder that holds 'laws', or give "
+            "-o tables=DIR, the folder of clip_benchmark_openclip_results.csv and clip_benchmark_linear_probe.json.gz."
+        )
+    return Path(tables) if tables else Path(root or "") / "laws"
+
+
+def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
+    """A law for each task and family. The envelope is the published one; the rest says how much hangs on it."""
+    source = "upstream_dataset"
+    families = {
+        PUBLISHED: {"where": (f"{source}=LAION-*",), "selection": "envelope"},
+        ALL: {"where": (f"{source}=LAION-*",)},
+        "OpenCLIP, Pareto front": {"where": (f"{source}=LAION-*",), "selection": "pareto"},
+        **{f"OpenCLIP, {data} only": {"where": (f"{source}={data}",)} for data in LAION},
+        MATCHED: {"where": (f"{source}=LAION-400M",), "only": TWINS},
+        OPENAI: {"where": (f"{source}=CLIP-WIT",)},
+    }
+    return {
+        (task, family): table_scaling(
+            file,
+            x="gmacs_total",
+            y=column,
+            label="model_fullname",
+            task=task,
+            family=family,
+            **options | {"where": (f"downstream_dataset={name}", *options["where"])},
+        )
+        for task, (name, column) in ZERO_SHOT.items()
+        for family, options in families.items()
+    }
+
+
+def _probe_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
+    """As published: the best of learning rates and epochs on the test set, then all points."""
+    return {
+        (task, family): table_scaling(
+            file,
+            x="gmacs_total",
+            y="lp_acc1",
+            label="model_short",
+            task=task,
+            family=family,
+            where=(f"dataset={name}", f"fewshot_k={shots}", condition),
+            best_of=("samples_seen_pretty", "model", "upstream_dataset"),
+        )
+        for task, (name, shots) in PROBES.items()
+        for family, condition in ((ALL, "upstream_dataset=LAION-*"), (OPENAI, "upstream_dataset=CLIP-WIT"))
+    }
+
+
+def _difference(
+    laws: dict[tuple[str, str], TableScaling], tasks: dict[str, tuple[str, str]], other: str, *, paired: bool = False
+) -> ExponentDifference:
+    return ExponentDifference(
+        first=tuple(laws[task, OPENAI] for task in tasks),
+        second=tuple(laws[task, other] for task in tasks),
+        names=tuple(tasks),
+        paired=paired,
+    )
+
+
+def _own_steps() -> tuple[Step, ...]:
+    """The laws of the quickstart's models, one a training source, and each two of them compared."""
+    laws = tuple(step for step in quickstart.study().steps if isinstance(step, ScalingFit))
+    named = list(zip(quickstart.SOURCES, laws, strict=True))
+    pairs = [(a, b) for place, a in enumerate(named) for b in named[place + 1 :]]
+    compared = ExponentDifference(
+        first=tuple(a[1] for a, _ in pairs),
+        second=tuple(b[1] for _, b in pairs),
+        names=tuple(f"{a[0]} against {b[0]}" for a, b in pairs),
+    )
+    return (*laws, compared)
+
+
+def _power_claims() -> tuple[Claim, ...]:
+    cases = [(task, (task,), family) for family in (ALL, OPENAI) for task in ZERO_SHOT]
+    cases += [("linear probes", tuple(PROBES), family) for family in (ALL, OPENAI)]
+    return tuple(
+        Claim(
+            name=f"power law: {shown} ({family.split(',')[0]})",
+            sentence=f"Error falls as a power of compute: {shown}, {family.split(',')[0]} models.",
+            check=_falls(tasks, family),
+            source=f"{PAPER}, abstract",
+        )
+        for shown, tasks, family in cases
+    )
+
+
+def _falls(tasks: tuple[str, ...], family: str) -> Callable[[Results], Verdict]:
+    """The verdict of the weakest of the tasks: the lowest lower bound of the exponent."""
+
+    def check(results: Results) -> Verdict:
+        rows = results.select(TableScaling, metric="exponent", task=tasks, group=family)
+        weakest = _weakest([row.measurement for row in rows], f"The laws of {family}")
+        p = results.one(TableScaling, metric="p_constant", task=weakest.task, group=family).value
+        detail = f"Error falls as compute to the power -{weakest.value:.3f}; p = {p:.2g} against a constant error."
+        if len(rows) > 1:
+            told = ", ".join(f"{row.measurement.task} {row.value:.3f}" for row in rows)
+            detail += f" Exponents: {told}. The verdict is that of the weakest, {weakest.task}."
+        printed = results.select(TableScaling, metric="exponent", task=tasks, group=PUBLISHED)
+        if family == ALL and printed:
+            detail += f" All points; the published envelope of bins gives {printed[0].value:.3f}."
+        if weakest.n == 3:
+            detail += " Three points leave one degree of freedom: Student's t, and no bootstrap."
+        return _above(weakest, detail)
+
+    return check
+
+
+def _weakest(found: Sequence[Measurement], what: str) -> Measurement:
+    if not found or any(one.low is None for one in found):
+        raise SurefootError(f"{what} were not fitted, or have too few points for an interval.")
+    return min(found, key=lambda one: -1.0 if one.low is None else one.low)
+
+
+def _above(found: Measurement, detail: str) -> Verdict:
+    low, high = (float("nan") if bound is None else bound for bound in (found.low, found.high))
+    return verdict_above(found.value, low, high, found.n, detail=detail)
+
+
+def _source_claims() -> tuple[Claim, ...]:
+    named = "source changes the exponent"
+    sentence = "The training source changes the exponent (OpenAI's against LAION)"
+    zero_shot = [(task, _differs(task)) for task in ZERO_SHOT]
+    return tuple(
+        Claim(name=f"{named}: {shown}", sentence=f"{sentence}: {shown}.", check=check, source=f"{PAPER}, abstract")
+        for shown, check in (*zero_shot, ("linear probes", _probes_differ))
+    )
+
+
+def _comparison(step: Step) -> tuple[str, bool]:
+    """The family that OpenAI's is compared with, and whether pair by pair."""
+    if not isinstance(step, ExponentDifference) or not isinstance(step.second[0], TableScaling):
+        return "", False
+    return step.second[0].family, step.paired
+
+
+def _differs(task: str) -> Callable[[Results], Verdict]:
+    """The verdict of the matched comparison, with the published one and the comparison run by run beside it."""
+
+    def check(results: Results) -> Verdict:
+        rows = results.select(ExponentDifference, task=task)
+        found = {(*_comparison(row.step), row.measurement.metric): row.measurement for row in rows}
+        main = found.get((MATCHED, False, "exponent_difference"))
+        if main is None:
+            raise SurefootError(f"The exponents on {task} were not compared.")
+        told = [
+            f"{shown}: {found[family, paired, 'exponent_difference'].value:+.3f} "
+            f"(p = {found[family, paired, 'p_unadjusted'].value:.2g}, {found[family, paired, 'p'].value:.2g} by Holm)"
+            for family, paired, shown in _BESIDE
+            if (family, paired, "p") in found
+        ]
+        return _two_sided(main, f"{'; '.join(told)}. {_JOINT.format(len(ZERO_SHOT))}")
+
+    return check
+
+
+def _probes_differ(results: Results) -> Verdict:
+    rows = results.select(ExponentDifference, metric="exponent_difference", task=tuple(PROBES))
+    return _surest([row.measurement for row in rows], "The exponents of probes were not compared.")
+
+
+def _surest(found: Sequence[Measurement], otherwise: str) -> Verdict:
+    """The verdict of the comparison that is the furthest from zero in units of its interval."""
+    known = [one for one in found if one.low is not None and one.high is not None]
+    if not known:
+        raise SurefootError(otherwise)
+    first = max(known, key=lambda one: abs(one.value) / ((one.high or 0) - (one.low or 0)))
+    told = ", ".join(f"{one.task} {one.value:+.3f}" for one in known)
+    return _two_sided(first, f"{told}. The verdict is that of the surest, {first.task}. {_JOINT.format(len(known))}")
+
+
+def _two_sided(found: Measurement, detail: str) -> Verdict:
+    if found.low is None or found.high is None:
+        raise SurefootError("A comparison of exponents has no interval.")
+    status = "supported" if found.low > 0 or found.high < 0 else "undecided"
+    return Verdict(status=status, effect=found.value, low=found.low, high=found.high, n=found.n, detail=detail)
+
+
+def _own_claims() -> tuple[Claim, ...]:
+    return (
+        Claim(
+            name="power law: our own models",
+            sentence="Error falls as a power of compute, in our own small models of every source.",
+            check=_own_falls,
+            source=f"{PAPER}, abstract",
+        ),
+        Claim(
+            name="source changes the exponent: our own models",
+            sentence="The training source changes the exponent of our own small models.",
+            check=_own_differs,
+            source=f"{PAPER}, abstract",
+        ),
+    )
+
+
+def _own_falls(results: Results) -> Verdict:
+    rows = results.select(ScalingFit, metric="exponent")
+    weakest = _weakest([row.measurement for row in rows], "The laws of our own models")
+    told = ", ".join(f"{own_source(row.step)} {row.value:.3f}" for row in rows)
+    return _above(weakest, f"Exponents, each in the style of the training: {told}. The verdict is that of the weakest.")
+
+
+def _own_differs(results: Results) -> Verdict:
+    rows = results.select(ExponentDifference, metric="exponent_difference")
+    own = [row.measurement for row in rows if not _comparison(row.step)[0]]
+    return _surest(own, "The exponents of our own models were not compared.")

@@ -1,0 +1,156 @@
+"""Tables with a yes-or-no label and groups: the public ones by name, and a user's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.registry import sha256_of
+from surefoot.tabular._tables._database import database, described, quote, write_arrays
+from surefoot.tabular._tables._file import SUFFIXES, check_column, columns_of_file, load_file, repeated_names
+from surefoot.tabular._tables._raw import RawTable
+from surefoot.tabular._tables._recipes import RECIPES, Recipe, two_sides
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_YES = ("1", "1.0", "true", "yes", "y", "t", "positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicTable(Step):
+    """One of the public tables of arXiv 2211.12703 by name, with the paper's label and two-by-two groups.
+
+    It writes the features as columns, labels, groups and what was done to the data. The sensitive attributes stay
+    among the features, as in the paper. Raises `SurefootError` for an unknown name, or when its files are not there.
+    """
+
+    name: str
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Fetch, read and encode the table; measures the rows and the share of positives of each group."""
+        recipe = recipe_of(self.name)
+        notes = [recipe.note] if recipe.note else []
+        with database() as connection:
+            recipe.load(connection)
+            sides = ", ".join(two_sides(attribute) for attribute in recipe.sensitive)
+            official = recipe.official_test or "false"
+            connection.execute(
+                f"CREATE TABLE features AS SELECT {recipe.features}, {sides}, "
+                f"coalesce({recipe.label}, false) AS label__, ({official}) AS test__ FROM raw"
+            )
+            names = [f"{attribute.name}__sensitive" for attribute in recipe.sensitive]
+            table, sizes = write_arrays(out, connection, sensitive=names, categorical=recipe.categorical, notes=notes)
+        return described(table, sizes, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTable(Step):
+    """A user's CSV, Parquet or Arrow file; `sha256` is its digest, so that a changed file is another Step.
+
+    `label` names the column to predict and `positive` its value that counts as yes (left out: 1, true, yes, or the
+    last of its two values in order); rows without a label are left out. `sensitive` name the columns whose
+    intersections are the groups; a number with more than ten values is cut at its median. `drop` names columns that
+    are not features, `categorical` columns whose numbers are codes. A CSV's values are as they are written: an answer
+    of `yes` is 'yes'.
+    """
+
+    version: ClassVar[int] = 2
+
+    path: str
+    sha256: str
+    label: str
+    sensitive: tuple[str, ...]
+    positive: str = ""
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read and encode the file; measures the rows and the share of positives of each group."""
+        if sha256_of(Path(self.path)) != self.sha256:
+            raise SurefootError(f"The file {self.path} changed after it was named: ask again to use the new contents.")
+        notes: list[str] = []
+        with database() as connection:
+            names = load_file(connection, Path(self.path))
+            for column in (self.label, *self.sensitive, *self.drop, *self.categorical):
+                check_column(column, names, self.path)
+            notes += repeated_names(connection, Path(self.path), names)
+            self._select(connection, notes)
+            sensitive = [f"{name}__group" for name in self.sensitive]
+            table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
+        return described(table, sizes, Path(self.path).stem)
+
+    def _select(self, connection: DuckDBPyConnection, notes: list[str]) -> None:
+        condition = _label_condition(connection, self.label, self.positive, notes)
+        sides = ", ".join(f"{quote(name)} AS {quote(name + '__group')}" for name in self.sensitive)
+        left_out = ", ".join(quote(name) for name in dict.fromkeys((self.label, *self.drop)))
+        connection.execute(
+            f"CREATE TABLE features AS SELECT * EXCLUDE ({left_out}), {sides}, {condition} AS label__, "
+            f"false AS test__ FROM raw WHERE {quote(self.label)} IS NOT NULL"
+        )
+
+
+Table = PublicTable | FileTable | RawTable
+
+
+def file_table(path: Path, *, label: str, sensitive: tuple[str, ...], **options: Any) -> FileTable:
+    """The Step of a user's file, with its digest; a sensitive column named twice counts once.
+
+    Raises `SurefootError` when the file is not there, empty or of an unknown kind, or has no such columns: all that can
+    be seen without reading the whole of it.
+    """
+    if not path.is_file():
+        raise SurefootError(f"There is no file {path}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise SurefootError(f"{path} is of an unknown kind: its name must end in one of {', '.join(SUFFIXES)}.")
+    groups = tuple(dict.fromkeys(sensitive))
+    if not groups:
+        raise SurefootError("Name at least one sensitive column: its values are the groups.")
+    if label in groups:
+        raise SurefootError(f"The label {label} cannot be a sensitive column: each group would have one answer.")
+    names = columns_of_file(path)
+    for column in (label, *groups, *options.get("drop", ()), *options.get("categorical", ())):
+        check_column(column, names, str(path))
+    absolute = path.resolve()
+    return FileTable(path=str(absolute), sha256=sha256_of(absolute), label=label, sensitive=groups, **options)
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a public table. Raises `SurefootError` for an unknown name."""
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(RECIPES)}."
+        raise SurefootError(f"There is no public table named '{name}'. {hint}")
+    return RECIPES[name]
+
+
+def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, notes: list[str]) -> str:
+    quoted = quote(label)
+    found = connection.execute(
+        f"SELECT {quoted}::VARCHAR, count(*) FROM raw WHERE {quoted} IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 21"
+    ).fetchall()
+    values = [value for value, _ in found]
+    shown = ", ".join(values[:8]) + (" ..." if len(values) > 8 else "")
+    if positive and not _has(connection, quoted, positive):
+        raise SurefootError(f"No row has {label} = '{positive}'. Its values: {shown}.")
+    if not positive and len(values) != 2:
+        raise SurefootError(
+            f"The label {label} must have two values, and has {len(values) if len(values) < 21 else 'more than 20'}: "
+            f"{shown}. Say which one counts as yes with --positive VALUE."
+        )
+    chosen = positive or next((value for value in values if value.lower() in _YES), values[-1])
+    rest = [value for value in values if value != chosen]
+    missing = connection.execute(f"SELECT count(*) - count({quoted}) FROM raw").fetchone() or (0,)
+    if missing[0]:
+        notes.append(f"{missing[0]} rows have no {label} and were left out.")
+    notes.append(f"The label is yes where {label} is '{chosen}', and no for: {', '.join(rest[:8])}.")
+    literal = chosen.replace("'", "''")
+    return f"({quoted}::VARCHAR = '{literal}')"
+
+
+def _has(connection: DuckDBPyConnection, quoted: str, value: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM raw WHERE {quoted}::VARCHAR = ? LIMIT 1", [value]).fetchone() is not None

@@ -1,0 +1,272 @@
+"""Robust learners behind scikit-learn's estimator interface: networks, boosting, and fair representations.
+
+They take the groups of the rows as `groups` in `fit`; nothing needs them to predict. The other learners of a sweep are
+scikit-learn's, LightGBM's, XGBoost's and fairlearn's own estimators.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+
+from surefoot.core import SurefootError
+from surefoot.tabular._learners._boosting import Library, objective_maker, train_booster
+from surefoot.tabular._learners._representation import fit_representation, transform
+
+NetworkObjective = Literal["mlp", "group-dro", "chi-square-dro", "cvar-dro", "chi-square-doro", "cvar-doro", "mwld"]
+
+
+@final
+class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):
+    """A small network under a robust objective; `step`, `alpha`, `size`, `outliers`, `penalty` belong to some of them.
+
+    The epoch with the lowest cross-entropy on `validation` (a share of the rows, drawn by `seed`) is kept.
+    """
+
+    classes_: NDArray[Any]
+
+    def __init__(
+        self,
+        objective: NetworkObjective = "group-dro",
+        *,
+        layers: int = 2,
+        width: int = 64,
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        step: float = 0.01,
+        alpha: float = 0.5,
+        size: float = 0.1,
+        outliers: float = 0.01,
+        penalty: float = 0.1,
+        epochs: int = 20,
+        validation: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.layers = layers
+        self.width = width
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.step = step
+        self.alpha = alpha
+        self.size = size
+        self.outliers = outliers
+        self.penalty = penalty
+        self.epochs = epochs
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RobustNetworkClassifier:
+        """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,); Group DRO needs them."""
+        from surefoot.tabular._learners._networks import train_networks
+
+        if self.objective == "group-dro" and groups is None:
+            raise SurefootError("Group DRO needs the groups of the rows: fit(X, y, groups=...).")
+        x, truth, codes = _checked(self, X, y, groups)
+        train, kept = _held_out(len(x), self.validation, self.seed)
+        found = train_networks(
+            self.objective,
+            [self.get_params()],
+            (x[train], truth[train], codes[train]),
+            [(x[kept], truth[kept])],
+            groups=int(codes.max()) + 1,
+            epochs=self.epochs,
+            seed=self.seed,
+        )
+        self.weights_, self.epoch_ = found.weights, found.epochs[0]
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        return _network_probabilities(self, X)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable class of each row."""
+        called = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[called.astype(int)]
+
+
+@final
+class MarginalDroClassifier(ClassifierMixin, BaseEstimator):
+    """A network that is robust to shifts of the covariates (Duchi, Hashimoto and Namkoong 2020, arXiv 2007.13982).
+
+    `least_share` is the smallest share of the rows that counts as a population, `radius` the Lipschitz constant of the
+    loss. At most 2,000 rows are used. The step with the lowest cross-entropy on `validation` (a share of the rows,
+    drawn by `seed`) is kept.
+    """
+
+    classes_: NDArray[Any]
+
+    def __init__(
+        self,
+        *,
+        radius: float = 1.0,
+        least_share: float = 0.2,
+        epochs: int = 100,
+        validation: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self.radius = radius
+        self.least_share = least_share
+        self.epochs = epochs
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> MarginalDroClassifier:
+        """Fit on rows X (n, features) and labels y (n,) of two classes; it needs no groups."""
+        import torch
+
+        from surefoot.tabular._learners._marginal import drawn_rows, train_marginal
+
+        x, truth, _ = _checked(self, X, y, groups)
+        train, kept = _held_out(len(x), self.validation, self.seed)
+        watched = (torch.from_numpy(x[kept]), torch.from_numpy(truth[kept].astype(np.float32)))
+        rows = drawn_rows(x[train], truth[train], self.seed)
+        self.weights_ = train_marginal(rows, watched, self.get_params(), seed=self.seed, epochs=self.epochs)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        return _network_probabilities(self, X)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable class of each row."""
+        called = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[called.astype(int)]
+
+
+@final
+class RobustBoostingClassifier(ClassifierMixin, BaseEstimator):
+    """LightGBM or XGBoost under Group DRO or a constraint on the groups' losses ("loss", "equalised_odds").
+
+    `step` is how fast weights or multipliers of groups grow, `allowed` the violation that is tolerated.
+    """
+
+    classes_: NDArray[Any]
+
+    def __init__(
+        self,
+        objective: Literal["group-dro", "constrained"] = "group-dro",
+        *,
+        library: Library = "lightgbm",
+        n_estimators: int = 100,
+        learning_rate: float = 0.1,
+        max_depth: int = 6,
+        step: float = 0.01,
+        allowed: float = 0.0,
+        constraint: Literal["loss", "equalised_odds"] = "loss",
+        seed: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.library: Library = library
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.max_depth = max_depth
+        self.step = step
+        self.allowed = allowed
+        self.constraint = constraint
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RobustBoostingClassifier:
+        """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,)."""
+        if groups is None:
+            raise SurefootError("Robust boosting needs the groups of the rows: fit(X, y, groups=...).")
+        x, truth, codes = _checked(self, X, y, groups)
+        names = ("n_estimators", "learning_rate", "max_depth", "step", "allowed", "constraint")
+        values = {name: getattr(self, name) for name in names}
+        self.model_ = train_booster(
+            self.library, (x, truth), values, self.seed, objective_maker(self.objective, truth, codes)
+        )
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        x = _rows(self, X, "model_")
+        positive = self.model_(x).astype(np.float64)
+        return np.column_stack([1 - positive, positive])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable class of each row."""
+        called = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[called.astype(int)]
+
+
+@final
+class FairRepresentation(TransformerMixin, BaseEstimator):
+    """Learning Fair Representations (Zemel et al. 2013): rows as mixtures of prototypes that tell groups apart less."""
+
+    def __init__(
+        self,
+        *,
+        prototypes: int = 10,
+        reconstruction: float = 0.01,
+        label: float = 1.0,
+        parity: float = 1.0,
+        iterations: int = 200,
+        seed: int = 0,
+    ) -> None:
+        self.prototypes = prototypes
+        self.reconstruction = reconstruction
+        self.label = label
+        self.parity = parity
+        self.iterations = iterations
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FairRepresentation:
+        """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,)."""
+        if groups is None:
+            raise SurefootError("A fair representation needs the groups of the rows: fit(X, y, groups=...).")
+        x, truth, codes = _checked(self, X, y, groups)
+        self.representation_ = fit_representation(x, truth, codes, **self.get_params())
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """The rows (n, features) as their mixtures of prototypes."""
+        x = _rows(self, X, "representation_")
+        return transform(self.representation_, x)
+
+
+def _checked(
+    estimator: Any, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.intp]]:
+    """Rows, labels 0 or 1 and group numbers; raises for labels that are not of two classes."""
+    x, labels = check_X_y(X, y, dtype="float32")
+    estimator.classes_, truth = np.unique(labels, return_inverse=True)
+    estimator.n_features_in_ = x.shape[1]
+    if len(estimator.classes_) != 2:
+        raise SurefootError(f"The labels must be of two classes, and have {len(estimator.classes_)}.")
+    codes = np.zeros(len(x), np.intp) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(codes) != len(x):
+        raise SurefootError(f"There are {len(codes)} groups for {len(x)} rows.")
+    return x, truth.astype(np.uint8), codes.astype(np.intp)
+
+
+def _held_out(rows: int, share: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows to train on and those to choose the epoch by: all for both when the share leaves none for one."""
+    held = np.random.default_rng(seed).random(rows) < share
+    held = held if 0 < held.sum() < rows else np.zeros(rows, bool)
+    return ~held, held if held.any() else ~held
+
+
+def _network_probabilities(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+    import torch
+
+    from surefoot.tabular._learners._networks import score
+
+    x = _rows(estimator, X, "weights_")
+    positive = np.asarray(score(estimator.weights_, torch.from_numpy(x)))[0].astype(np.float64)
+    return np.column_stack([1 - positive, positive])
+
+
+def _rows(estimator: Any, X: ArrayLike, fitted: str) -> NDArray[np.float32]:
+    check_is_fitted(estimator, fitted)
+    x = check_array(X, dtype="float32")
+    if x.shape[1] != estimator.n_features_in_:
+        raise SurefootError(f"X has {x.shape[1]} features; this was fitted on {estimator.n_features_in_}.")
+    return x

@@ -1,0 +1,20 @@
+"""What all trainings share: the loop, its schedule, determinism, and workers that do not communicate."""
+
+from surefoot.training._deterministic import generator_for as generator_for
+from surefoot.training._deterministic import reproducible as reproducible
+from surefoot.training._deterministic import rows_of_batch as rows_of_batch
+from surefoot.training._deterministic import seed_for as seed_for
+from surefoot.training._local import Average as Average
+from surefoot.training._local import OuterStep as OuterStep
+from surefoot.training._loop import Schedule as Schedule
+from surefoot.training._loop import adamw as adamw
+from surefoot.training._loop import last_tenth as last_tenth
+from surefoot.training._loop import moments_of as moments_of
+from surefoot.training._loop import set_moments as set_moments
+from surefoot.training._loop import train as train
+from surefoot.training._state import State as State
+from surefoot.training._state import check_checkpoint as check_checkpoint
+from surefoot.training._state import read_state as read_state
+from surefoot.training._vectors import WEIGHTS as WEIGHTS
+from surefoot.training._vectors import sum_of as sum_of
+from surefoot.training._vectors import task_vectors as task_vectors

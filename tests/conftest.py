@@ -1,0 +1,57 @@
+"""What tests of several wings share: an empty cache, archives, and a store in which Steps are made once a session."""
+
+import io
+import tarfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from surefoot.core import Step, Store, run
+
+Made = Callable[[Step], Path]
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "empty cache"
+    monkeypatch.setenv("SUREFOOT_CACHE", str(directory))
+    return directory
+
+
+@pytest.fixture
+def tarball() -> Callable[..., Path]:
+    """Write a .tgz with members by name, and symbolic links before them."""
+
+    def write(path: Path, members: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, target in (links or {}).items():
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = tarfile.SYMTYPE, target
+                archive.addfile(link)
+            for name, content in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def made(store: Store) -> Made:
+    """Make a Step and those it holds, once a session, and give its directory; a failure fails the test."""
+
+    def make(step: Step) -> Path:
+        with ThreadPoolExecutor(1) as pool:
+            for event in run([step], store, pool):
+                assert event.kind not in ("failed", "blocked"), event.error
+        return store.path(step)
+
+    return make

@@ -1,0 +1,43 @@
+"""Arrays of pictures are prepared as OpenCLIP's own transform prepares single pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from surefoot.contrastive import Pixels, normalized, resized
+from surefoot.contrastive._models._pixels import transform_of
+
+PICTURES = np.random.default_rng(0).integers(0, 256, size=(3, 30, 45, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
+@pytest.mark.parametrize("size", [16, 30, 40])
+def test_resizing_an_array_agrees_with_openclips_transform(interpolation: str, resize_mode: str, size: int) -> None:
+    pixels = Pixels(size=size, mean=(0.4, 0.5, 0.6), interpolation=interpolation, resize_mode=resize_mode)
+    ours = normalized(resized(PICTURES, pixels), pixels)
+    theirs = torch.stack([transform_of(pixels)(Image.fromarray(picture)) for picture in PICTURES])
+    one_level = 1 / 255 / 0.5
+    assert ours.shape == theirs.shape == (3, 3, size, size)
+    assert (ours - theirs).abs().max() <= 2 * one_level
+    assert (ours - theirs).abs().mean() <= 0.3 * one_level
+
+
+def test_pictures_of_the_right_size_keep_their_values() -> None:
+    square = PICTURES[:, :, :30]
+    assert np.array_equal(resized(square, Pixels(size=30)).permute(0, 2, 3, 1).numpy(), square)
+
+
+def test_pictures_of_the_right_size_stay_where_they_are(tmp_path: Path) -> None:
+    """So that an array that is mapped copy-on-write is read as its pictures are used, however many there are."""
+    kept = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", kept)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
+    batch = resized(mapped, Pixels(size=32))
+    assert batch.data_ptr() == mapped.ctypes.data
+    assert np.array_equal(batch.permute(0, 2, 3, 1).numpy(), kept)
+    batch[0] = 0
+    assert np.array_equal(np.load(tmp_path / "images.npy"), kept)

@@ -1,0 +1,118 @@
+"""Contact sheets and the verbs of data: what is shown, with its makers and licences."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from surefoot.cli._data import data
+from surefoot.contrastive import (
+    STYLES,
+    Drawings,
+    Section,
+    contact_sheet_html,
+    contact_sheet_png,
+    credits_of,
+    sample_pictures,
+    style_sections,
+)
+from surefoot.core import Step, SurefootError
+
+
+def run(*words: str) -> None:
+    data([*words], result_action="return_value")
+
+
+def test_a_sheet_credits_every_style(made: Callable[[Step], Path], drawn: dict[str, Drawings], tmp_path: Path) -> None:
+    sections = style_sections(["emojione", "emojione-monotone"], 14)
+    labels = [[label for label, _ in section.pictures] for section in sections]
+    assert labels[0] == labels[1]
+    assert len(labels[0]) == 14
+    page = contact_sheet_html(sections)
+    assert page.count("CC-BY-4.0") == 2
+    assert page.count('<img src="data:image/png;base64,') == 28
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    with Image.open(io.BytesIO(contact_sheet_png(sections, columns=7, cell=40))) as picture:
+        assert picture.size == (7 * 40 + 32, 2 * (52 + 80) + 32)
+    assert credits_of(made(drawn["emojione"])) == [sections[0].credit]
+
+
+def test_labels_cannot_inject_markup() -> None:
+    _, png = sample()
+    page = contact_sheet_html([Section(title="<b>", credit="<i>", pictures=(("<script>\"'", png),))])
+    assert "<script>" not in page
+    assert "&lt;script&gt;&quot;" in page
+
+
+def sample() -> tuple[str, bytes]:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(stream, format="PNG")
+    return "red", stream.getvalue()
+
+
+def test_an_empty_sheet_is_refused() -> None:
+    with pytest.raises(SurefootError, match="at least one section"):
+        contact_sheet_png([])
+
+
+def test_pictures_of_a_directory_that_is_no_step_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "items.json").write_text('[{"name": "a", "label": "a"}]')
+    with pytest.raises(SurefootError, match=r"neither images\.npy nor files\.json"):
+        sample_pictures(tmp_path, 3)
+
+
+def test_list_names_every_style_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    run("list")
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    table = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    assert [row["name"] for row in table] == [*STYLES, "words"]
+    assert table[0] | {"cached": ""} == {
+        "name": "noto",
+        "pictures": "3819",
+        "concepts": "1459",
+        "licence": "Apache-2.0",
+        "cached": "",
+        "megabytes": "3.1",
+        "author": "Google Inc",
+        "source": "@iconify-json/noto 1.2.9",
+    }
+
+
+def test_get_brings_a_style_with_its_words(empty_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("get", "emojione")
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == ["words", "emojione"]
+    assert "Fetching emojione (0.7 MB)" in printed.err
+    assert len([path for path in empty_cache.rglob("*") if path.is_file()]) == 2
+    run("get", "emojione")
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SurefootError, match=r"no data named 'nope'\. There are: all, words, noto"):
+        run("get", "emojione", "nope")
+
+
+def test_show_draws_styles_and_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+    Image.new("RGB", (90, 60), "red").save(tmp_path / "mine" / "cat" / "a.jpg")
+    (tmp_path / "mine" / "cat" / "b.jpg").write_bytes(b"broken")
+    out = tmp_path / "sheet.html"
+    run("show", "emojione", str(tmp_path / "mine"), "--out", str(out), "--count", "5")
+    assert capsys.readouterr().out.strip() == str(out)
+    assert out.read_text().count("<img ") == 6
+    run("show", "emojione", "--out", str(tmp_path / "sheet.png"), "--count", "5")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nope"], "'nope' is neither a drawing style"),
+        (["emojione", "--out", "sheet.pdf"], r"is a \.html or a \.png file, not sheet\.pdf"),
+        (["emojione", "--count", "0"], "count from 1 to"),
+    ],
+)
+def test_show_says_what_is_wrong(words: list[str], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        run("show", *words)

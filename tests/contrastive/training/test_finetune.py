@@ -1,0 +1,117 @@
+"""Fine-tuning learns a task with the text tower as it is, and changes nothing else."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from scipy.special import log_softmax
+
+from surefoot.contrastive import Drawings, DrawnTask, Finetune, Pretrain, classify, load_model, normalized
+from surefoot.contrastive._training._finetune import _batch, classification_loss, read_labelled
+from surefoot.core import Measurement, Step, SurefootError
+
+Made = Callable[[Step], tuple[Path, list[Measurement]]]
+WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
+COLD = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("objects",), least=1, part="all")
+
+
+@pytest.fixture(scope="module")
+def warm(start: Pretrain) -> Finetune:
+    return Finetune(model=start, data=(WARM,), samples=480, batch=16, learning_rate=2e-3)
+
+
+def accuracy(made: Made, model: Step, data: Step) -> float:
+    scores, _ = classify(load_model(made(model)[0]), made(data)[0], ("{}",))
+    return float((scores.ranks == 1).mean())
+
+
+def test_it_learns_its_task(made: Made, start: Pretrain, warm: Finetune) -> None:
+    before, after = accuracy(made, start, WARM), accuracy(made, warm, WARM)
+    assert after > before + 0.2
+    assert after > 0.6  # chance is 1 in 4
+    assert {one.metric: one.value for one in made(warm)[1]}["samples"] == 480
+
+
+def test_words_and_batch_statistics_stay_as_they_were(made: Made, start: Pretrain, warm: Finetune) -> None:
+    before, after = (load_file(made(step)[0] / "model.safetensors") for step in (start, warm))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
+    assert not any("running_" in name or "num_batches" in name for name in changed)
+
+
+def test_batch_statistics_follow_the_data_where_that_is_asked_for(made: Made, warm: Finetune) -> None:
+    before = load_file(made(warm.model)[0] / "model.safetensors")
+    after = load_file(made(replace(warm, samples=32, statistics=True))[0] / "model.safetensors")
+    followed = [name for name in before if name.startswith("visual.") and "running_mean" in name]
+    assert followed
+    assert all((before[name] != after[name]).any() for name in followed)
+
+
+def test_the_loss_is_the_cross_entropy_against_the_frozen_head(made: Made, warm: Finetune) -> None:
+    plain = replace(warm, augmentation="none")
+    loaded = load_model(made(warm.model)[0])
+    data = read_labelled(made(WARM)[0], loaded, plain.templates)
+    rows = _batch(len(data.labels), plain, 0, 3)
+    with torch.no_grad():
+        loss = float(classification_loss(plain, loaded, [data])(3))
+        images = loaded.model.encode_image(normalized(data.images[rows], loaded.pixels), normalize=True)
+        scale = float(loaded.model.logit_scale.exp())
+    logits = scale * images.double().numpy() @ data.head.double().numpy().T
+    expected = -log_softmax(logits, axis=1)[np.arange(len(rows)), data.labels[rows].numpy()].mean()
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_step_gives_the_same_bits(made: Made, warm: Finetune, tmp_path: Path) -> None:
+    from surefoot.core import Inputs, Store
+
+    first = made(warm)[0]
+    out = tmp_path / "work" / "part"
+    out.mkdir(parents=True)
+    list(warm.make(out, Inputs(Store(first.parent.parent))))
+    assert (out / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+
+
+def test_going_up_the_loss_unlearns(made: Made, start: Pretrain, warm: Finetune) -> None:
+    up = replace(warm, ascent=True)
+    assert accuracy(made, up, WARM) < accuracy(made, start, WARM)
+    losses = [row["loss"] for row in json.loads((made(up)[0] / "history.json").read_text())["rows"]]
+    assert losses[-1] < losses[0] < 0  # the loss with its sign turned
+
+
+def test_joint_training_sees_every_set_as_often_and_learns_both(made: Made, start: Pretrain, warm: Finetune) -> None:
+    joint = replace(warm, data=(WARM, COLD))
+    assert {one.metric: one.value for one in made(joint)[1]}["samples"] == 960
+    before, after = (sum(accuracy(made, model, task) for task in (WARM, COLD)) for model in (start, joint))
+    assert after > before + 0.2
+
+
+def test_shards_share_no_picture_and_leave_none_out(warm: Finetune) -> None:
+    seen = [set(_batch(50, replace(warm, batch=25, shard=(place, 3)), 0, 0).tolist()) for place in range(3)]
+    assert set().union(*seen) == set(range(50))
+    assert sum(map(len, seen)) == 50
+    epoch = torch.cat([_batch(17, replace(warm, shard=(0, 1)), 0, turn) for turn in range(17)])
+    assert torch.bincount(epoch).tolist() == [16] * 17
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"shard": (2, 2)}, r"a shard \(i, n\) with 0 <= i < n"),
+        ({"data": ()}, "needs data"),
+        ({"trained": ("vision.*",)}, "No parameter of the model fits"),
+        ({"learning_rate": 0.0}, "must be above 0"),
+        ({"shard": (999, 1000)}, "has none for shard"),
+    ],
+)
+def test_settings_that_fit_no_training_are_refused(
+    made: Made, warm: Finetune, wrong: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SurefootError, match=message):
+        made(replace(warm, **wrong))

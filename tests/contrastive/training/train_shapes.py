@@ -1,0 +1,54 @@
+"""A small world, and a script that trains on it: python train_shapes.py DIRECTORY [SECONDS_A_CHECKPOINT]."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from surefoot.contrastive import Drawings, Pretrain, TrainingPairs
+from surefoot.core import Inputs, Store
+from surefoot.training import _loop
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (40, 40, 220), "black": (10, 10, 10)}
+DATA = TrainingPairs(drawings=(Drawings(style="twemoji"),))  # its place in a store; what lies there is ours
+STEP = Pretrain(data=DATA, model="rn-4", samples=1600, batch=16, augmentation="colour", learning_rate=3e-3)
+
+SHORT = replace(STEP, samples=256)
+
+
+def write_shapes(directory: Path) -> None:
+    """Squares and discs in four colours, at five places each, with captions, as the directory of a data Step."""
+    rows, columns = np.mgrid[:32, :32]
+    images, captions = [], []
+    for name, colour in COLOURS.items():
+        for shape in ("square", "disc"):
+            for place in range(8, 24, 3):
+                far = (
+                    np.hypot(rows - 16, columns - place)
+                    if shape == "disc"
+                    else np.maximum(abs(rows - 16), abs(columns - place))
+                )
+                images.append(np.where((far < 8)[..., None], np.array(colour), 255).astype(np.uint8))
+                captions.append([f"{name} {shape}", f"a {shape} that is {name}"])
+    directory.mkdir(parents=True)
+    np.save(directory / "images.npy", np.stack(images))
+    (directory / "captions.json").write_text(json.dumps(captions))
+    (directory / "step.json").write_text("{}")
+
+
+def train_in(directory: Path, step: Pretrain = SHORT) -> list[object]:
+    """Make the Step in a directory, anew or from its checkpoints; returns what it measured."""
+    store = Store(directory / "store")
+    if not store.has(DATA):
+        write_shapes(store.path(DATA))
+    out = directory / "work" / "part"
+    out.mkdir(parents=True, exist_ok=True)
+    return list(step.make(out, Inputs(store)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        _loop.CHECKPOINT_SECONDS = float(sys.argv[2])
+    print(train_in(Path(sys.argv[1])))

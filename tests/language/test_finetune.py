@@ -1,0 +1,154 @@
+"""A language model learns a text, or unlearns it, and ends with the same bits whatever happened on the way."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+from surefoot.core import Inputs, Measurement, Store, SurefootError
+from surefoot.language import (
+    FinetuneLanguage,
+    LanguageModel,
+    LlamaConfig,
+    SmolLM2,
+    TextSet,
+    build_llama,
+    load_language,
+    save_language,
+    token_losses,
+    windows_of,
+)
+from surefoot.language._training import _finetune as _finetune_language
+from surefoot.training import _loop
+
+CONFIG = LlamaConfig(
+    vocab_size=257,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    tie_word_embeddings=True,
+)
+TEXTS = ["the cat sat on the mat", "the dog sat on the log", "the hen sat on the pen", "a cat, a dog, and a hen"]
+BASE, DATA = SmolLM2(), TextSet(style="novel", part="train")  # their places in a store; what lies there is ours
+STEP = FinetuneLanguage(model=BASE, data=DATA, steps=30, batch=3, length=16, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A tiny random model of bytes, and four texts."""
+    kept = Store(tmp_path_factory.mktemp("store"))
+    for step in (BASE, DATA):
+        kept.path(step).mkdir(parents=True)
+        (kept.path(step) / "step.json").write_text("{}")
+    (kept.path(DATA) / "texts.json").write_text(json.dumps(TEXTS))
+    vocabulary = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(vocabulary)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([AddedToken(vocabulary[0], special=True)])
+    torch.manual_seed(0)
+    loaded = LanguageModel(model=build_llama(CONFIG), config=CONFIG, tokenizer=tokenizer, name="tiny")
+    save_language(loaded, kept.path(BASE))
+    return kept
+
+
+def tuned(step: FinetuneLanguage, store: Store, directory: Path) -> tuple[Path, list[Measurement]]:
+    out = directory / "part"
+    out.mkdir(parents=True, exist_ok=True)
+    return out, list(step.make(out, Inputs(store)))
+
+
+def loss_of(directory: Path) -> float:
+    loaded = load_language(directory)
+    windows = windows_of(loaded, TEXTS, 16)
+    with torch.no_grad():
+        return token_losses(loaded, windows.tokens)[windows.counted].mean().item()
+
+
+def bits(directory: Path) -> bytes:
+    return (directory / "model.safetensors").read_bytes()
+
+
+def test_it_learns_its_texts_and_says_how_well(store: Store, tmp_path: Path) -> None:
+    out, measurements = tuned(STEP, store, tmp_path)
+    values = {measurement.metric: measurement.value for measurement in measurements}
+    assert loss_of(out) < loss_of(store.path(BASE)) - 1
+    assert values["loss"] == pytest.approx(loss_of(out), abs=0.3)
+    assert values["parameters"] == sum(value.numel() for value in load_language(out).model.parameters())
+    assert 30 * 3 * 16 * 0.5 < values["tokens"] < 30 * 3 * 16
+
+
+def test_gradient_ascent_unlearns_them(store: Store, tmp_path: Path) -> None:
+    out, measurements = tuned(replace(STEP, ascent=True, steps=6, learning_rate=1e-3), store, tmp_path)
+    assert loss_of(out) > loss_of(store.path(BASE)) + 0.05
+    assert measurements[0].value > 0
+    assert json.loads((out / "history.json").read_text())["rows"][-1]["loss"] < 0
+
+
+def test_only_the_named_weights_change_and_all_others_keep_their_bits(store: Store, tmp_path: Path) -> None:
+    out, measurements = tuned(replace(STEP, steps=3, trained=("model.layers.2.*",)), store, tmp_path)
+    before, after = load_language(store.path(BASE)).model.state_dict(), load_language(out).model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("model.layers.2.")}
+    assert measurements[-1].value == sum(before[name].numel() for name in changed)
+
+
+def test_a_training_that_broke_off_ends_with_the_same_bits(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = tuned(STEP, store, tmp_path / "whole")
+    monkeypatch.setattr(_loop, "CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(_finetune_language, "_rows", failing_at(11))
+        with pytest.raises(KeyboardInterrupt):
+            tuned(STEP, store, tmp_path / "broken")
+    assert (tmp_path / "broken" / "resume" / _loop.CHECKPOINT).is_file()
+    again, measurements = tuned(STEP, store, tmp_path / "broken")
+    assert bits(again) == bits(whole)
+    assert measurements == tuned(STEP, store, tmp_path / "third")[1]
+
+
+def failing_at(last: int) -> Callable[[FinetuneLanguage, int, int], list[int]]:
+    """The function that chooses a batch, until a step at which someone presses Ctrl-C."""
+    choose = _finetune_language._rows
+
+    def rows(step: FinetuneLanguage, windows: int, number: int) -> list[int]:
+        if number == last:
+            raise KeyboardInterrupt
+        return choose(step, windows, number)
+
+    return rows
+
+
+def test_another_seed_is_another_model(store: Store, tmp_path: Path) -> None:
+    first = tuned(replace(STEP, steps=2), store, tmp_path / "first")[0]
+    assert bits(first) != bits(tuned(replace(STEP, steps=2, seed=1), store, tmp_path / "second")[0])
+
+
+def test_every_window_is_seen_once_before_any_is_seen_twice() -> None:
+    seen = [row for number in range(14) for row in _finetune_language._rows(STEP, 7, number)]
+    epochs = [seen[at : at + 7] for at in range(0, len(seen), 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (replace(STEP, trained=("model.layers.3.*",)), r"No weight is named like 'model\.layers\.3\.\*'"),
+        (replace(STEP, trained=()), "No weight is named like ''"),
+        (replace(STEP, steps=0), "steps is 0: it must be at least 1"),
+        (replace(STEP, learning_rate=0.0), "learning_rate is 0.0: it must be above 0"),
+        (replace(STEP, length=4096), "length is 4096: it must be from 1 to 2047"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    step: FinetuneLanguage, message: str, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(SurefootError, match=message):
+        tuned(step, store, tmp_path)

@@ -1,0 +1,126 @@
+"""Every learner by name fits, is the same twice, and shares work without changing what comes out."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import check_grad
+
+from surefoot.core import SurefootError
+from surefoot.tabular import GRIDS, LEARNERS, Data, Fitted, fit_many, full_grid, random_configurations, size_of_grid
+from surefoot.tabular._learners._representation import _group_means, fit_representation, representation_loss, transform
+
+for module in ("sklearn", "lightgbm", "xgboost", "fairlearn", "torch"):
+    pytest.importorskip(module)
+
+
+def data(n: int = 160, seed: int = 0) -> Data:
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(n, 4)).astype(np.float32)
+    g = np.arange(n) % 3
+    y = (x[:, 0] + 0.4 * (g == 1) + 0.5 * generator.normal(size=n) > 0).astype(np.uint8)
+    return Data(x=x, y=y, g=g)
+
+
+def fitted(learner: str, configurations: list[dict[str, object]]) -> list[Fitted]:
+    found = fit_many(learner, configurations, data(), [data(seed=1), data(seed=2)], seed=0, epochs=3)
+    return sorted(found, key=lambda each: each.place)
+
+
+SMALL = {"n_estimators": 6, "max_depth": 3}
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_scores_every_part_and_is_the_same_twice(learner: str) -> None:
+    chosen = [dict(each) for each in random_configurations(learner, 2, seed=0)]
+    chosen = [each | {name: value for name, value in SMALL.items() if name in each} for each in chosen]
+    first, again = fitted(learner, chosen), fitted(learner, chosen)
+    assert [each.place for each in first] == [0, 1]
+    for one, other in zip(first, again, strict=True):
+        assert [len(scores) for scores in one.scores] == [160, 160]
+        assert all(((scores >= 0) & (scores <= 1)).all() for scores in one.scores)
+        for scores, same in zip(one.scores, other.scores, strict=True):
+            assert_array_equal(scores, same)
+
+
+@pytest.mark.parametrize("learner", ["logistic", "forest", "gbm", "lightgbm", "xgboost", "constrained-lightgbm"])
+def test_a_sensible_configuration_learns_the_planted_rule(learner: str) -> None:
+    settings = {
+        "logistic": {"C": 1.0},
+        "constrained-lightgbm": {**SMALL, "step": 0.1, "allowed": 0.0, "constraint": "loss"},
+    }
+    found = fitted(learner, [settings.get(learner, {"n_estimators": 30})])
+    assert np.mean((found[0].scores[1] >= 0.5) == data(seed=2).y) > 0.7
+
+
+@pytest.mark.parametrize("learner", ["forest", "gbm"])
+def test_shorter_ensembles_are_those_of_scikit_learn(learner: str) -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+
+    kind = {"forest": RandomForestClassifier, "gbm": GradientBoostingClassifier}[learner]
+    shared = fitted(learner, [{"n_estimators": 4}, {"n_estimators": 9}])
+    train = data()
+    for found, trees in zip(shared, (4, 9), strict=True):
+        model = kind(n_estimators=trees, random_state=0).fit(train.x, train.y)
+        assert_allclose(found.scores[1], model.predict_proba(data(seed=2).x)[:, 1], atol=1e-6)
+
+
+def test_the_grids_are_the_papers_without_their_dead_factors() -> None:
+    sizes = {"logistic": 8, "gbm": 100, "forest": 640, "xgboost": 1944, "lightgbm": 3136, "svm": 288, "mlp": 405}
+    sizes |= {"mwld": 2025, "cvar-dro": 3240, "group-dro": 1620, "cvar-doro": 12150, "marginal-dro": 56}
+    sizes |= {"representation-gbm": 2500, "reduction-gbm": 1500, "threshold-gbm": 200}
+    assert {name: size_of_grid(name) for name in sizes} == sizes
+    assert set(GRIDS) == set(LEARNERS)
+    for name in ("xgboost", "svm", "gbm"):
+        assert len(set(full_grid(name))) == size_of_grid(name)
+
+
+def test_random_configurations_are_different_and_hold_whole_ensembles() -> None:
+    chosen = random_configurations("lightgbm", 8, seed=1)
+    assert len(set(chosen)) == 8
+    assert len({tuple(pair for pair in each if pair[0] != "n_estimators") for each in chosen}) == 2
+    assert random_configurations("logistic", 100, seed=0) == full_grid("logistic")
+    assert random_configurations("lightgbm", 8, seed=1) == chosen
+    assert set(chosen) < set(random_configurations("lightgbm", 40, seed=1))
+
+
+@pytest.mark.parametrize("learner", ["xgboost", "cvar-doro"])
+def test_random_configurations_use_every_value_about_as_often(learner: str) -> None:
+    chosen = [dict(each) for each in random_configurations(learner, 20, seed=0)]
+    for name, values in GRIDS[learner][0].items():
+        counts = [sum(each[name] == value for each in chosen) for value in values]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_unknown_learners_and_empty_budgets_are_refused() -> None:
+    with pytest.raises(SurefootError, match="no learner named 'tree'"):
+        next(fit_many("tree", [{}], data(), [data()]))
+    with pytest.raises(SurefootError, match="no learner named 'tree'"):
+        full_grid("tree")
+    with pytest.raises(SurefootError, match="at least one"):
+        random_configurations("gbm", 0, seed=0)
+
+
+def test_the_gradient_of_the_representation_is_that_of_finite_differences() -> None:
+    rows = data(60)
+    shares = _group_means(np.asarray(rows.g))
+    point = np.random.default_rng(0).normal(size=3 * 5)
+
+    def loss(at: np.ndarray) -> float:
+        return representation_loss(at, rows.x.astype(float), rows.y.astype(float), shares, (0.3, 1.0, 2.0))[0]
+
+    def gradient(at: np.ndarray) -> np.ndarray:
+        return representation_loss(at, rows.x.astype(float), rows.y.astype(float), shares, (0.3, 1.0, 2.0))[1]
+
+    assert check_grad(loss, gradient, point) < 1e-5
+
+
+def test_parity_brings_the_groups_together() -> None:
+    generator = np.random.default_rng(0)
+    g = np.arange(400) % 2
+    x = generator.normal(size=(400, 3)) + g[:, None]
+    y = (x[:, 0] > 0.5).astype(int)
+    gaps = []
+    for parity in (0.0, 50.0):
+        seen = transform(fit_representation(x, y, g, prototypes=5, parity=parity, iterations=100), x)
+        gaps.append(np.abs(seen[g == 0].mean(0) - seen[g == 1].mean(0)).max())
+    assert gaps[1] < 0.3 * gaps[0]

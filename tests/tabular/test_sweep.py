@@ -1,0 +1,332 @@
+"""Fits, comparisons and audits of tables: what is kept, how rungs climb, and that the choice is made on validation."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
+from surefoot.stats import disparities, group_metrics, worst_group
+from surefoot.tabular import (
+    BEST_ON_TEST,
+    BY_ACCURACY,
+    BY_CVAR,
+    BY_WORST_GROUP,
+    TRADE_OFFS,
+    Design,
+    FairTable,
+    Part,
+    PublicTable,
+    TableComparison,
+    TableFits,
+    audit_predictions,
+    file_table,
+    open_design,
+    random_configurations,
+)
+from surefoot.tabular._sweep._compare import _by_rule, best_of
+from surefoot.tabular._sweep._fits import _survivors, rung_shares, to_half
+from surefoot.tabular._sweep._represent import represented
+
+pytest.importorskip("sklearn")
+pytest.importorskip("lightgbm")
+duckdb = pytest.importorskip("duckdb")
+
+
+def design_of(folder: Path, rows: int = 900) -> Design:
+    generator = np.random.default_rng(0)
+    lines = ["a,b,sex,race,y"]
+    for row in range(rows):
+        a, b, sex, race = generator.normal(), generator.normal(), row % 2, (row // 2) % 2
+        lines.append(f"{a:.4f},{b:.4f},{sex},{race},{int(a + 0.5 * sex * b + 0.4 * generator.normal() > 0)}")
+    path = folder / "people.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = file_table(path, label="y", sensitive=("sex", "race"))
+    return Design(table=table, validation=0.25, test=0.25)
+
+
+def make(store: Store, *steps: Step) -> None:
+    with open_pool("here") as pool:
+        failed = [event.error for event in run(steps, store, pool) if event.kind in ("failed", "blocked")]
+    assert not failed
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    with duckdb.connect() as connection:
+        return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TableComparison]:
+    """A finished comparison of three learners on a small table."""
+    folder = tmp_path_factory.mktemp("compared")
+    design = design_of(folder)
+    fits = (
+        TableFits(design=design, learner="logistic", configurations=random_configurations("logistic", 3, 0)),
+        TableFits(design=design, learner="lightgbm", configurations=random_configurations("lightgbm", 8, 0)),
+        TableFits(
+            design=design,
+            learner="constrained-lightgbm",
+            configurations=random_configurations("constrained-lightgbm", 4, 0),
+        ),
+    )
+    comparison = TableComparison(fits=fits, replicates=300)
+    store = Store(folder / "store")
+    make(store, comparison)
+    return store, comparison
+
+
+def measured(compared: tuple[Store, TableComparison], **wanted: object) -> list[Measurement]:
+    found = compared[0].measurements(compared[1])
+    return [each for each in found if all(getattr(each, name) == value for name, value in wanted.items())]
+
+
+def test_kept_predictions_give_the_measured_metrics_again(compared: tuple[Store, TableComparison]) -> None:
+    store, comparison = compared
+    fit = comparison.fits[1]
+    kept, table = np.load(store.path(fit) / "scores.npz"), read(store.path(fit) / "configurations.parquet")
+    test = open_design(store.path(fit.design)).test
+    again = group_metrics(test.y, kept["test"].astype(float), test.g)
+    assert_allclose(again.overall["accuracy"], table["test_accuracy"], atol=1e-12)
+    assert_allclose(worst_group(again).value, table["test_worst_group_accuracy"], atol=1e-12)
+    assert_allclose(again.overall["cross_entropy"], table["test_cross_entropy"], atol=1e-2)
+    assert [json.loads(text) for text in table["configuration"]] == [dict(each) for each in fit.configurations]
+
+
+def test_the_configuration_is_chosen_on_validation_and_reported_on_test(
+    compared: tuple[Store, TableComparison],
+) -> None:
+    store, comparison = compared
+    table = read(store.path(comparison.fits[1]) / "configurations.parquet")
+    for rule, name in ((BY_ACCURACY, "accuracy"), (BY_WORST_GROUP, "worst_group_accuracy")):
+        (found,) = measured(compared, metric=name, group="lightgbm", shift=rule)
+        assert_allclose(found.value, table[f"test_{name}"][table[f"validation_{name}"].argmax()])
+        (best,) = measured(compared, metric=name, group="lightgbm", shift=BEST_ON_TEST)
+        assert_allclose(best.value, table[f"test_{name}"].max())
+        assert found.low is not None and found.high is not None
+        assert found.low <= found.value <= found.high
+
+
+def test_differences_between_families_have_the_value_of_their_parts(compared: tuple[Store, TableComparison]) -> None:
+    (gap,) = measured(compared, metric="difference in accuracy", group="trees - linear")
+    (trees,) = measured(compared, metric="accuracy", group="family: trees", shift=BY_ACCURACY)
+    (linear,) = measured(compared, metric="accuracy", group="family: linear", shift=BY_ACCURACY)
+    assert_allclose(gap.value, trees.value - linear.value)
+    assert gap.stderr is not None and trees.stderr is not None and linear.stderr is not None
+    assert gap.stderr < (trees.stderr**2 + linear.stderr**2) ** 0.5
+
+
+def test_no_rule_of_choice_looks_at_the_test_rows() -> None:
+    full = {"validation_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
+    full |= {"validation_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
+    full |= {"test_worst_group_accuracy": np.array([0.6, 0.2, 0.9]), "test_cvar": np.array([0.1, 0.2, 0.3])}
+    full |= {"validation_cvar": np.array([3.0, 2.0, 1.0])}
+    rows = np.arange(3)
+    assert [_by_rule(full, rows, rule) for rule in (BY_ACCURACY, BY_WORST_GROUP, BY_CVAR)] == [0, 1, 2]
+
+
+def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
+    compared: tuple[Store, TableComparison],
+) -> None:
+    store, comparison = compared
+    fit = comparison.fits[1]
+    table, parts = read(store.path(fit) / "configurations.parquet"), open_design(store.path(fit.design))
+    row = int(table["validation_worst_group_accuracy"].argmax())
+    scores = np.load(store.path(fit) / "scores.npz")["test"][row].astype(float)
+    again = group_metrics(parts.test.y, scores, parts.test.g, groups=parts.groups)
+    at = {"group": "lightgbm", "shift": BY_WORST_GROUP}
+    for place, name in enumerate(parts.groups):
+        (found,) = measured(compared, metric=f"accuracy in {name}", **at)
+        assert_allclose(found.value, again.by_group["accuracy"][0, place])
+        assert found.n == again.n[place]
+        # The bootstrap of a share: sqrt(p (1 - p) / n), around the share itself.
+        assert found.stderr is not None
+        assert_allclose(found.stderr, np.sqrt(found.value * (1 - found.value) / found.n), rtol=0.15)
+    for name, value in disparities(again).items():
+        (found,) = measured(compared, metric=name, **at)
+        assert_allclose(found.value, value[0])
+        assert found.stderr is not None and 0.005 < found.stderr < 0.1
+    (calibration,) = measured(compared, metric="calibration_error", **at)
+    assert_allclose(calibration.value, again.overall["calibration_error"][0], atol=2e-3)
+    (best,) = measured(compared, metric="accuracy_disparity", group="lightgbm", shift=BEST_ON_TEST)
+    assert_allclose(best.value, table["test_accuracy_disparity"].min())
+
+
+def test_the_draws_of_a_measurement_are_of_its_own_configuration(compared: tuple[Store, TableComparison]) -> None:
+    """The bounds lie evenly around the value; those of another configuration would not."""
+    found = [each for each in measured(compared, shift=BY_WORST_GROUP) if each.metric.startswith("accuracy")]
+    centred = [each for each in found if each.metric != "accuracy_disparity" and "difference" not in each.metric]
+    assert len(centred) > 20
+    for each in centred:
+        assert each.low is not None and each.high is not None and each.stderr is not None
+        assert abs((each.low + each.high) / 2 - each.value) < 0.6 * each.stderr
+
+
+def test_the_frontier_starts_at_the_worst_group_and_ends_at_accuracy(compared: tuple[Store, TableComparison]) -> None:
+    rules = tuple(TRADE_OFFS.values())
+    for metric in ("accuracy", "worst_group_accuracy"):
+        line = [measured(compared, metric=metric, group="family: trees", shift=rule)[0].value for rule in rules]
+        (first,) = measured(compared, metric=metric, group="family: trees", shift=BY_WORST_GROUP)
+        (last,) = measured(compared, metric=metric, group="family: trees", shift=BY_ACCURACY)
+        assert (line[0], line[-1]) == (first.value, last.value)
+    # Trees minus linear, averaged over the mixes.
+    gaps = []
+    for weight, rule in TRADE_OFFS.items():
+        mixed = [
+            weight * measured(compared, metric="accuracy", group=family, shift=rule)[0].value
+            + (1 - weight) * measured(compared, metric="worst_group_accuracy", group=family, shift=rule)[0].value
+            for family in ("family: trees", "family: linear")
+        ]
+        gaps.append(mixed[0] - mixed[1])
+    (found,) = measured(compared, metric="frontier difference", group="trees - linear")
+    assert_allclose(found.value, np.mean(gaps))
+
+
+def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], tmp_path: Path) -> None:
+    store, comparison = compared
+    first = comparison.fits[0]
+    design = first.design
+    other = Design(table=design.table, seed=9)
+    fit = TableFits(design=other, learner="logistic", configurations=first.configurations)
+    with pytest.raises(SurefootError, match="one design"):
+        list(TableComparison(fits=(first, fit)).make(tmp_path, Inputs(store)))
+
+
+def test_the_best_of_k_is_the_mean_over_all_draws() -> None:
+    generator = np.random.default_rng(0)
+    test, goal = generator.random(7), generator.random(7)
+    for k in (1, 3, 7):
+        draws = [test[max(chosen, key=lambda place: goal[place])] for chosen in combinations(range(7), k)]
+        assert_allclose(best_of(test, goal, k), np.mean(draws))
+
+
+def test_half_precision_keeps_every_decision() -> None:
+    scores = np.r_[np.nextafter(np.float32(0.5), np.float32(0)), 0.4999, 0.5, 0.50001, np.linspace(0, 1, 999)]
+    scores = scores.astype(np.float32)
+    assert_array_equal(to_half(scores) >= 0.5, scores >= 0.5)
+    assert_allclose(to_half(scores), scores, atol=5e-4)
+
+
+def test_rungs_climb_to_the_whole() -> None:
+    assert rung_shares(1, 10**6, 100, by_epochs=False) == [1.0]
+    assert rung_shares(3, 10**6, 100, by_epochs=False) == pytest.approx([1 / 9, 1 / 3, 1])
+    assert rung_shares(3, 4000, 100, by_epochs=False) == pytest.approx([1 / 3, 1])
+    assert rung_shares(3, 4000, 100, by_epochs=True) == pytest.approx([1 / 9, 1 / 3, 1])
+    assert rung_shares(3, 500, 100, by_epochs=False) == [1.0]
+
+
+@pytest.mark.parametrize(("learner", "count", "finished"), [("xgboost", 9, 3), ("lightgbm", 12, 4)])
+def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
+    learner: str, count: int, finished: int, tmp_path: Path
+) -> None:
+    design, chosen = design_of(tmp_path, rows=6000), random_configurations(learner, count, 0)
+    fit = TableFits(design=design, learner=learner, configurations=chosen, halving=3)
+    store = Store(tmp_path / "store")
+    make(store, fit)
+    share = read(store.path(fit) / "configurations.parquet")["share"]
+    assert (share == 1).sum() == finished
+    assert (share < 1).sum() == count - finished
+    places = {each.replicate for each in store.measurements(fit) if each.metric == "accuracy"}
+    assert places == set(np.flatnonzero(share == 1).tolist())
+    if learner == "lightgbm":
+        rates = {dict(chosen[place])["learning_rate"] for place in places}
+        assert len(rates) == 1
+
+
+def test_halving_lets_the_best_by_accuracy_and_by_the_worst_group_go_on() -> None:
+    y, g = np.tile([0, 1], 100).astype(np.uint8), np.repeat([0, 1], 100).astype(np.uint16)
+    part = Part(x=np.zeros((200, 1), np.float32), y=y, g=g)
+
+    def scores(wrong_in_first: int, wrong_in_second: int) -> np.ndarray:
+        right = np.where(y == 1, 0.9, 0.1)
+        wrong = np.r_[np.arange(wrong_in_first), 100 + np.arange(wrong_in_second)].astype(int)
+        right[wrong] = 1 - right[wrong]
+        return right
+
+    told = np.stack([scores(40, 40), scores(0, 20), scores(50, 0), scores(15, 15), scores(60, 60), scores(45, 30)])
+    chosen = tuple((("C", float(place)),) for place in range(6))
+    design = Design(table=PublicTable(name="adult"))
+    step = TableFits(design=design, learner="logistic", configurations=chosen, halving=3)
+    # The most accurate (1: 10 percent wrong, the worst group 20) and that with the best worst group (3: 15 percent).
+    assert _survivors(step, part, told.astype(np.float32), range(6)) == [1, 3]
+
+
+def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) -> None:
+    design, store = design_of(tmp_path), Store(tmp_path / "store")
+    chosen = random_configurations("representation-gbm", 10, 0)
+    weights = {(float(dict(each)["label"]), float(dict(each)["parity"])) for each in chosen}
+    assert len(weights) == 2
+    stages = tuple(FairTable(design=design, label=label, parity=parity) for label, parity in sorted(weights))
+    named = {"design": design, "learner": "representation-gbm", "configurations": chosen}
+    apart, inside = TableFits(**named, representations=stages), TableFits(**named)
+    make(store, apart, inside)
+    kept = [np.load(store.path(fit) / "scores.npz")["test"] for fit in (apart, inside)]
+    assert_array_equal(*kept)
+    seconds = read(store.path(apart) / "configurations.parquet")["cpu_seconds"]
+    assert seconds.sum() > sum(represented(store.path(stage), open_design(store.path(design)))[1] for stage in stages)
+    with pytest.raises(SurefootError, match="representations do not fit"):
+        list(TableFits(**named, representations=stages[:1]).make(tmp_path, Inputs(store)))
+
+
+def test_wrong_fits_are_refused(tmp_path: Path) -> None:
+    design, store = design_of(tmp_path), Store(tmp_path / "store")
+    for fit, message in (
+        (TableFits(design=design, learner="oak", configurations=((),)), "no learner named 'oak'"),
+        (TableFits(design=design, learner="gbm", configurations=()), "at least one configuration"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            list(fit.make(tmp_path, Inputs(store)))
+
+
+def test_an_audit_names_groups_that_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    rows = [f"{row % 2},{0.9 if (row % 2) ^ (row % 10 == 0) else 0.1},{'ab'[row % 4 > 1]}" for row in range(100)]
+    path.write_text("y,p,g\n" + "\n".join([*rows, "1,0.2,c"]) + "\n", encoding="utf-8")
+    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
+    named = {line["group"]: line for line in lines}
+    assert "g c (too few rows)" in named
+    assert any("g c" in note for note in notes)
+    assert named["all rows"]["rows"] == 101
+    worst = next(line for name, line in named.items() if name.startswith("worst group"))
+    assert worst["accuracy"] == min(named[name]["accuracy"] for name in ("g a", "g b"))
+    assert worst["low"] < worst["accuracy"] < worst["high"]
+    gap = named["accuracy disparity (difference)"]
+    # The groups are independent: the error of a difference is that of both shares.
+    error = np.sqrt(sum(line["accuracy"] * (1 - line["accuracy"]) / 50 for line in (named["g a"], named["g b"])))
+    assert 0 <= gap["low"] <= gap["accuracy"] <= gap["high"]
+    assert gap["high"] < gap["accuracy"] + 3 * error
+
+
+def test_an_audit_takes_the_answer_that_counts_by_name(tmp_path: Path) -> None:
+    path, said = tmp_path / "p.csv", {0: "denied", 1: "granted"}
+    values = [(row % 2, 0.2 + 0.5 * (row % 3 == 0), "ab"[row % 4 > 1]) for row in range(120)]
+    tables = []
+    for words in ({0: "0", 1: "1"}, {0: "no", 1: "yes"}, said):
+        path.write_text("y,p,g\n" + "\n".join(f"{words[y]},{p},{g}" for y, p, g in values) + "\n", encoding="utf-8")
+        positive = "granted" if words is said else ""
+        tables.append(audit_predictions(path, label="y", score="p", sensitive=("g",), positive=positive)[0])
+    assert tables[0] == tables[1] == tables[2]
+    for options, message in (
+        ({}, "row 1: the label y must be 0 or 1"),
+        ({"positive": "given"}, "no row has y = 'given'"),
+        ({"threshold": 1.5}, "threshold must be from 0 to 1"),
+        ({"sensitive": ("p",)}, "cannot be sensitive"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            audit_predictions(path, **{"label": "y", "score": "p", "sensitive": ("g",)} | options)  # type: ignore[arg-type]
+
+
+def test_an_audit_of_decisions_has_no_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(
+        "y,p,g\n" + "\n".join(f"{row % 2},{row % 2},{row % 3}" for row in range(90)) + "\n", encoding="utf-8"
+    )
+    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
+    assert lines[0]["accuracy"] == 1
+    assert lines[0]["calibration_error"] is None
+    assert any("decisions" in note for note in notes)
+    with pytest.raises(SurefootError, match="No group has 1000 rows"):
+        audit_predictions(path, label="y", score="p", sensitive=("g",), least=1000)
