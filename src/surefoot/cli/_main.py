@@ -72,10 +72,11 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "--where '\"metric\" = $$top1$$'",
         ),
         "compare": (
-            "_store:compare",
-            "Compare artifacts with a baseline, example by example.",
-            "It gives the difference of scores, its interval, and McNemar's test.\n\n"
-            "Example: surefoot compare 3fa2 77b0",
+            "_compare:compare",
+            "Compare models with a baseline, example by example: a gate between two models.",
+            "Each is the beginning of a key in the store, or a file of examples, as evaluate --examples writes it. With "
+            "--margin it exits with 1 unless every model is shown to be no worse than the baseline by more than that."
+            "\n\nExample: surefoot compare old.parquet new.parquet --margin 0.01",
         ),
         "stale": (
             "_store:stale",

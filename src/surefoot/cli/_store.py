@@ -1,4 +1,4 @@
-"""The verbs of a store: show, table, compare, stale, export, clean."""
+"""The verbs of a store: show, table, stale, export, clean."""
 
 import json
 import shutil
@@ -72,22 +72,6 @@ def table(
         emit(pivot(place, rows=rows, columns=columns, values=values, where=where, steps=keys), format, out)
     else:
         emit(pivot(place, rows=_LONG, values=(), where=where, steps=keys), format, out)
-
-
-def compare(
-    baseline: Annotated[str, Parameter(help="The beginning of the baseline's key.")],
-    others: Annotated[tuple[str, ...], Parameter(help="Beginnings of the keys to compare with it.")],
-    /,
-    *,
-    store: StoreOption = None,
-    format: Format | None = None,
-) -> None:
-    """Compare artifacts with a baseline, example by example: difference of scores, interval, McNemar's test."""
-    from surefoot.examples import compare_examples
-
-    if not others:
-        raise SurefootError("Name at least one artifact to compare with the baseline: surefoot compare A B")
-    emit(compare_examples(open_store(store), baseline, others), format)
 
 
 def stale(*, store: StoreOption = None, format: Format | None = None) -> None:

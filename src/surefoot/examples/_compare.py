@@ -1,68 +1,197 @@
-"""Comparing models example by example, from the scores that their artifacts keep."""
+"""Comparing models example by example, from the scores that their artifacts or files keep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from surefoot.core import Store, SurefootError, Table, examples_path
-from surefoot.stats import holm, mcnemar, paired_difference
+from surefoot.core import Artifact, Store, SurefootError, Table, examples_path, flatten
+from surefoot.stats import PairedDifference, holm, mcnemar, paired_difference, tied
+from surefoot.tasks._examples import ExampleScores, read_examples
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+NoWorse = Literal["yes", "no", "undecided"]
+Unmatched = Literal["refuse", "drop"]
+LEVEL, ALPHA = 0.95, 0.05
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One model against the baseline: scores and the paired difference (model less baseline).
+
+    `p_holm` is the p after Holm's correction for all models compared; `tied` and `baseline_tied` hold the letters of
+    those that are not told apart, over all pairs. `no_worse` says whether the interval excludes a fall by more than the
+    margin; None without a margin. `only_baseline` and `only_model` count answers that one alone has right.
+    """
+
+    model: str
+    score: float
+    paired: PairedDifference
+    p_holm: float
+    tied: str
+    no_worse: NoWorse | None
+    only_baseline: int | None
+    only_model: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Models against a baseline on the examples that all have; `left_out` says in sentences what was dropped."""
+
+    baseline: str
+    baseline_score: float
+    baseline_tied: str
+    models: tuple[Compared, ...]
+    margin: float | None
+    left_out: tuple[str, ...]
+
+    @property
+    def no_worse(self) -> NoWorse | None:
+        """The verdict over all models: no when one is worse by more than the margin, yes when none can be."""
+        found = {one.no_worse for one in self.models}
+        return None if self.margin is None else "no" if "no" in found else "undecided" if "undecided" in found else "yes"
+
+    def table(self) -> Table:
+        """One row a model; what is not known is None."""
+        return Table(_COLUMNS, tuple(self._row(one) for one in self.models))
+
+    def _row(self, one: Compared) -> tuple[object, ...]:
+        paired = one.paired
+        numbers = (
+            paired.difference.estimate,
+            paired.difference.low,
+            paired.difference.high,
+            paired.p,
+            one.p_holm,
+            paired.smallest_seen,
+        )
+        return (
+            self.baseline,
+            one.model,
+            paired.n,
+            paired.clusters,
+            self.baseline_score,
+            one.score,
+            *(number if isfinite(number) else None for number in numbers),
+            one.only_baseline,
+            one.only_model,
+            self.baseline_tied,
+            one.tied,
+            one.no_worse,
+        )
+
 
 _COLUMNS = (
-    "a", "b", "examples", "mean a", "mean b", "difference", "low", "high", "p", "p (Holm)",
-    "only a right", "only b right", "McNemar p",
+    "baseline", "model", "examples", "clusters", "baseline score", "model score", "difference", "low", "high", "p",
+    "p (Holm)", "smallest seen", "only baseline right", "only model right", "baseline tied", "model tied", "no worse",
 )  # fmt: skip
 
 
-def compare_examples(store: Store, baseline: str, others: Sequence[str]) -> Table:
-    """The mean difference of scores (other - baseline) over the examples that both have, with a paired t interval.
+def compare_examples(scores: ExampleScores, *, margin: float | None = None, unmatched: Unmatched = "refuse") -> Comparison:
+    """Every model against the first, over the examples that all have, with the intervals of `paired_difference`.
 
-    `baseline` and `others` are beginnings of keys. Scores of 0 and 1 get McNemar's exact counts and p, too; with
-    several others, p is also given after Holm's correction. Raises `SurefootError` when no example is shared, or when
-    an example id stands twice in one artifact (then there is nothing to pair by).
+    Right and wrong answers are compared by a score interval and McNemar's exact p, other scores by Student's t; where
+    the scores have clusters, whole clusters are the sample. `margin` asks whether a model is no worse than the baseline
+    by more than that (the 95 percent interval lies above -margin: a test at 2.5 percent). Raises `SurefootError` for
+    examples that not all models have, unless `unmatched` is "drop", and for fewer than two examples or clusters.
     """
-    first = examples_path(store, baseline)
-    rows = [_compared(first, examples_path(store, other)) for other in others]
-    adjusted = holm([row[8] for row in rows])
-    return Table(_COLUMNS, tuple((*row[:9], float(p), *row[9:]) for row, p in zip(rows, adjusted, strict=True)))
+    if len(scores.names) < 2:
+        raise SurefootError("Name at least one model to compare with the baseline.")
+    if margin is not None and not margin >= 0:
+        raise SurefootError(f"margin is {margin}: it is the largest fall to bear, 0 or more, in the unit of the score.")
+    left_out = _left_out(scores)
+    if left_out and unmatched == "refuse":
+        raise SurefootError(f"{' '.join(left_out)} Drop them with --unmatched drop, or measure all on the same examples.")
+    try:
+        pairs = {pair: _difference(scores, *pair) for pair in combinations(range(len(scores.names)), 2)}
+    except ValueError as error:
+        raise SurefootError(f"{' and '.join(scores.names)} cannot be compared: {error}.") from error
+    letters = _tied(scores, pairs)
+    others = [pairs[0, place] for place in range(1, len(scores.names))]
+    adjusted = holm([one.p for one in others])
+    return Comparison(
+        baseline=scores.names[0],
+        baseline_score=float(scores.scores[0].mean()),
+        baseline_tied=letters[0],
+        models=tuple(
+            _compared(scores, place, paired, p_holm=float(p), letters=letters[place], margin=margin)
+            for place, (paired, p) in enumerate(zip(others, adjusted, strict=True), start=1)
+        ),
+        margin=margin,
+        left_out=left_out,
+    )
 
 
-def _compared(first: Path, second: Path) -> tuple[Any, ...]:
-    a, b = _paired_scores(first, second)
-    paired = paired_difference(b, a)
-    difference = paired.difference
-    head = (first.parent.name, second.parent.name, len(a), float(a.mean()), float(b.mean()))
-    middle = (difference.estimate, difference.low, difference.high, paired.p)
-    if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
-        return (*head, *middle, None, None, None)
-    counts = mcnemar(a == 1.0, b == 1.0)
-    return (*head, *middle, counts.only_first, counts.only_second, counts.p)
+def stored_examples(store: Store, keys: Sequence[str], *, across_data: bool = False) -> dict[str, Path]:
+    """The files of examples of artifacts by key, from beginnings of keys, the baseline first.
+
+    Raises `SurefootError` where they were measured on different data (their Steps' field `data`), unless `across_data`:
+    then examples of one id are paired, such as drawings of one thing in two styles.
+    """
+    found = {path.parent.name: path for path in (examples_path(store, key) for key in keys)}
+    if len(found) < len(keys):
+        raise SurefootError(f"{' and '.join(keys)} name an artifact twice: it cannot be compared with itself.")
+    (first, known), *others = ((key, _data_of(path.parent)) for key, path in found.items())
+    for key, data in others:
+        differing = sorted(name for name in known.keys() | data.keys() if known.get(name) != data.get(name))
+        if differing and not across_data:
+            name = differing[0]
+            raise SurefootError(
+                f"{first} and {key} were measured on different data: {name} is {known.get(name)} and {data.get(name)}. "
+                "To pair their examples by id all the same, add --across-data."
+            )
+    return found
 
 
-def _paired_scores(first: Path, second: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        for path in (first, second):
-            _refuse_twins(connection, path)
-        joined = connection.execute(
-            "SELECT a.score AS a, b.score AS b FROM read_parquet(?) a JOIN read_parquet(?) b USING (example) "
-            "ORDER BY example",
-            [str(first), str(second)],
-        ).fetchnumpy()
-    if not len(joined["a"]):
-        raise SurefootError(f"{first.parent.name} and {second.parent.name} share no example: they cannot be paired.")
-    return np.asarray(joined["a"], dtype=np.float64), np.asarray(joined["b"], dtype=np.float64)
+def _data_of(artifact: Path) -> Mapping[str, object]:
+    return {name: value for name, value in flatten(Artifact(artifact).spec).items() if name.split(".")[0] == "data"}
 
 
-def _refuse_twins(connection: "DuckDBPyConnection", path: Path) -> None:
-    twin = connection.execute(
-        "SELECT example, count(*) FROM read_parquet(?) GROUP BY example HAVING count(*) > 1 LIMIT 1", [str(path)]
-    ).fetchone()
-    if twin:
-        raise SurefootError(f"{path}: example '{twin[0]}' stands there {twin[1]} times; ids must be unique to pair by.")
+def _difference(scores: ExampleScores, baseline: int, model: int) -> PairedDifference:
+    return paired_difference(scores.scores[model], scores.scores[baseline], clusters=scores.clusters, level=LEVEL)
+
+
+def _tied(scores: ExampleScores, pairs: Mapping[tuple[int, int], PairedDifference]) -> list[str]:
+    """Letters of the groups that are not told apart, by Holm's p over all pairs; the best model's group is a."""
+    adjusted = dict(zip(pairs, holm([one.p for one in pairs.values()]).tolist(), strict=True))
+    best_first = sorted(range(len(scores.names)), key=lambda place: -scores.scores[place].mean())
+    names = [str(place) for place in best_first]
+    letters = tied(names, {(str(a), str(b)): p for (a, b), p in adjusted.items()}, alpha=ALPHA)
+    by_place = dict(zip(best_first, letters, strict=True))
+    return [by_place[place] for place in range(len(scores.names))]
+
+
+def _compared(
+    scores: ExampleScores, place: int, paired: PairedDifference, *, p_holm: float, letters: str, margin: float | None
+) -> Compared:
+    baseline, model = scores.scores[0], scores.scores[place]
+    answers = bool(np.isin(scores.scores[[0, place]], (0.0, 1.0)).all())
+    counts = mcnemar(baseline == 1.0, model == 1.0) if answers else None
+    return Compared(
+        model=scores.names[place],
+        score=float(model.mean()),
+        paired=paired,
+        p_holm=p_holm,
+        tied=letters,
+        no_worse=None if margin is None else _no_worse(paired, margin),
+        only_baseline=counts.only_first if counts else None,
+        only_model=counts.only_second if counts else None,
+    )
+
+
+def _no_worse(paired: PairedDifference, margin: float) -> NoWorse:
+    """By the interval; bounds that are not known decide nothing."""
+    return "yes" if paired.difference.low > -margin else "no" if paired.difference.high < -margin else "undecided"
+
+
+def _left_out(scores: ExampleScores) -> tuple[str, ...]:
+    return tuple(
+        f"{name} has {len(ids)} of {size} examples that not all others have "
+        f"({', '.join(ids[:_NAMED])}{', ...' if len(ids) > _NAMED else ''})."
+        for (name, ids), size in zip(scores.unmatched.items(), scores.sizes, strict=True)
+        if ids
+    )

@@ -1,26 +1,48 @@
 """Per-example results, one Parquet file a Step, by which models are compared pair by pair."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from surefoot.core import SurefootError
 
-if TYPE_CHECKING:
-    import numpy as np
-
 EXAMPLES = "examples.parquet"
-Column = "Sequence[Any] | np.ndarray"
+SAME = "label"
+"""A column that says what is right: two files that have it must agree on it, else their examples are not the same."""
+
+if TYPE_CHECKING:
+    Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleScores:
+    """The scores of several models on the examples that all of them have, in one order.
+
+    `names` (models,), `examples` (n,) ids, `scores` (models, n). `clusters` (n,) are labels of what belongs together,
+    None without. `sizes` says how many examples each model has, `unmatched` which ids are not of all, by model.
+    """
+
+    names: tuple[str, ...]
+    examples: tuple[str, ...]
+    scores: NDArray[np.float64]
+    clusters: tuple[str, ...] | None
+    sizes: tuple[int, ...]
+    unmatched: Mapping[str, tuple[str, ...]]
 
 
 def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]") -> None:
     """Write `examples.parquet` into the directory `out`: one row an example, in the given order.
 
-    The column `example` identifies the example (text), `score` is what is averaged; others are the task's own. Raises
-    `SurefootError` when the columns are of different lengths or one of these two is missing.
+    The column `example` identifies the example (text), `score` is what is averaged; others are the task's own: `label`
+    for what is right, and what examples belong together by (`document`, `article`). Raises `SurefootError` when the
+    columns are of different lengths or one of the first two is missing.
     """
     import duckdb
-    import numpy as np
 
     lengths = {name: len(values) for name, values in columns.items()}
     if not {"example", "score"} <= lengths.keys() or len(set(lengths.values())) != 1:
@@ -35,6 +57,83 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
         connection.close()
 
 
-def _plain(values: "np.ndarray") -> "np.ndarray":
+def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> ExampleScores:
+    """The scores in several files of examples, by the name of each model; `cluster` is a column of labels.
+
+    Raises `SurefootError` for a file that is none of examples, an id that stands twice, a score that is no finite
+    number, an example whose label or cluster differs between files, and files that share no example.
+    """
+    wanted = [name for name in (SAME, cluster) if name]
+    tables = {name: _read(path, wanted) for name, path in files.items()}
+    places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
+    first = next(iter(files))
+    shared = [example for example in places[first] if all(example in known for known in places.values())]
+    if not shared:
+        raise SurefootError(f"{' and '.join(files)} share no example: they cannot be paired.")
+    rows = {name: [known[example] for example in shared] for name, known in places.items()}
+    matched = {name: {column: cells[rows[name]] for column, cells in one.items()} for name, one in tables.items()}
+    for column in wanted:
+        _check_same(column, shared, {name: one[column] for name, one in matched.items() if column in one})
+    labels = [one[cluster] for one in matched.values() if cluster in one] if cluster else []
+    if cluster and not labels:
+        raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {_named(files[first])}.")
+    known = set(shared)
+    return ExampleScores(
+        names=tuple(files),
+        examples=tuple(shared),
+        scores=np.array([one["score"] for one in matched.values()], dtype=np.float64),
+        clusters=tuple(map(str, labels[0])) if labels else None,
+        sizes=tuple(map(len, places.values())),
+        unmatched={name: tuple(one for one in place if one not in known) for name, place in places.items()},
+    )
+
+
+def _read(path: Path, wanted: Sequence[str]) -> "Columns":
+    """The columns example, score, and those of the wanted that are there."""
+    import duckdb
+
+    columns = _named(path)
+    if not {"example", "score"} <= set(columns):
+        raise SurefootError(f"{path} has no column 'example' or no 'score': it has {', '.join(columns)}.")
+    kept = ", ".join(f'"{name}"' for name in wanted if name in columns)
+    with duckdb.connect() as connection:
+        query = f"CAST(example AS VARCHAR) AS example, TRY_CAST(score AS DOUBLE) AS score{', ' if kept else ''}{kept}"
+        found = connection.execute(f"SELECT {query} FROM read_parquet(?)", [str(path)]).fetchnumpy()
+    plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
+    scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
+    for example, count in Counter(plain["example"].tolist()).items():
+        if count > 1:
+            raise SurefootError(f"{path}: example '{example}' stands there {count} times; ids must be unique to pair by.")
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise SurefootError(f"{path}: example '{plain['example'][row]}' has no score that is a finite number.")
+    return plain | {"score": scores}
+
+
+def _named(path: Path) -> list[str]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(path)])
+            return [column[0] for column in read.description or ()]
+    except duckdb.Error as error:
+        said = "is not there" if not path.exists() else f"is no Parquet file: {error}"
+        raise SurefootError(f"{path} {said.splitlines()[0]}. Give a file of examples, as a task or --examples wrote it.") from error
+
+
+def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:
+    first, *others = cells
+    for other in others:
+        differing = np.flatnonzero(cells[first].astype(str) != cells[other].astype(str))
+        if len(differing):
+            row = int(differing[0])
+            raise SurefootError(
+                f"{first} and {other} were not measured on the same examples: '{examples[row]}' has {column} "
+                f"'{cells[first][row]}' in one and '{cells[other][row]}' in the other ({len(differing)} such)."
+            )
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
     """Text as objects: DuckDB reads numpy's fixed-width text as something else."""
     return values.astype(object) if values.dtype.kind == "U" else values
