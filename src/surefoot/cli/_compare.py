@@ -1,14 +1,15 @@
 """The verb compare: models against a baseline, example by example, from the store or from files."""
 
 import sys
-from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import StoreOption, open_store
-from surefoot.cli._output import Format, emit, format_of
+from surefoot.cli._common import Exit, StoreOption, open_store
+from surefoot.cli._output import Format, emit
+from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
     from surefoot.tasks import Compared, Comparison
@@ -34,28 +35,49 @@ def compare(
     store: StoreOption = None,
     format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
-) -> int:
+) -> Exit:
     """Compare models with a baseline, example by example: difference of scores, interval, test, and who is tied.
 
-    With --margin it exits with 1 unless every model is shown to be no worse than the baseline by more than that.
+    With --margin it exits with 0 when every model is shown to be no worse than the baseline by more than that, with 1
+    when one is shown to be worse, with 2 when the examples cannot tell.
     """
     from surefoot.tasks import compare_examples, read_examples, stored_examples
 
     names = (baseline, *others)
-    in_files = {name: _file(name) for name in names if _is_file(name)}
-    in_store = stored_examples(open_store(store), [name for name in names if name not in in_files], across_data=across_data)
-    scores = read_examples({key: path for name in names for key, path in _one(name, in_files, in_store)}, cluster=cluster)
-    found = compare_examples(scores, margin=margin, unmatched=unmatched)
+    keys = [name for name in names if not _is_file(name)]
+    stored = stored_examples(open_store(store), keys, across_data=across_data) if keys else {}
+    by_key = dict(zip(keys, stored.items(), strict=True))
+    files = dict(by_key[name] if name in by_key else (name, Path(name)) for name in names)
+    if len(files) < len(names):
+        raise SurefootError(f"{' and '.join(names)}: a file is named twice, and cannot be compared with itself.")
+    found = compare_examples(read_examples(files, cluster=cluster), margin=margin, unmatched=unmatched)
     return tell(found, format, out)
 
 
-def tell(found: "Comparison", format: Format | None, out: Path | None) -> int:
-    """Print a comparison, say on standard error what was left out; the exit code of its margin (0 without one)."""
-    for sentence in found.left_out:
-        print(f"Left out: {sentence}", file=sys.stderr)
-    if format_of(format, out) == "text":
-        text = "".join(f"{_sentence(found, one)}\n" for one in found.models)
-        out.write_text(text, encoding="utf-8") if out else sys.stdout.write(text)
-    else:
-        emit(found.table(), format, out)
-    return 0 if found.no_worse in (None, "yes") else 1
+def tell(found: "Comparison", format: Format | None, out: Path | None) -> Exit:
+    """Print a comparison, and on standard error what was left out and how the margin was decided; the exit code."""
+    table = found.table()
+    if format == "text" or (format is None and out is None and sys.stdout.isatty()):
+        columns = zip(table.columns, *table.rows, strict=True)  # a line a number: seventeen columns fit no terminal
+        table = Table(("", *(one.model for one in found.models)), tuple(columns))
+    emit(table, format, out)
+    told = [f"Left out: {sentence}" for sentence in found.left_out]
+    told += [_sentence(found, one) for one in found.models if found.margin is not None]
+    print("".join(f"{line}\n" for line in told), end="", file=sys.stderr)
+    return {None: Exit.HOLDS, "yes": Exit.HOLDS, "no": Exit.CONTRADICTED, "undecided": Exit.UNJUDGED}[found.no_worse]
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".parquet") or Path(name).is_file()
+
+
+def _sentence(found: "Comparison", one: "Compared") -> str:
+    gap, seen = one.paired.difference, one.paired.smallest_seen
+    said = {
+        "yes": f"is no worse than {found.baseline} by more than {found.margin:g}",
+        "no": f"is worse than {found.baseline} by more than {found.margin:g}",
+        "undecided": f"may be worse than {found.baseline} by more than {found.margin:g}, or not",
+    }
+    interval = f"{gap.estimate:+.4g} [{gap.low:.4g}, {gap.high:.4g}]"
+    hint = f" These examples show a difference of {seen:.3g} or more." if one.no_worse == "undecided" else ""
+    return f"{one.model} {said[one.no_worse or 'undecided']}: {interval}.{'' if isnan(seen) else hint}"

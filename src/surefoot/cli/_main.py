@@ -74,8 +74,9 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "compare": (
             "_compare:compare",
             "Compare models with a baseline, example by example: a gate between two models.",
-            "Each is the beginning of a key in the store, or a file of examples, as evaluate --examples writes it. With "
-            "--margin it exits with 1 unless every model is shown to be no worse than the baseline by more than that."
+            "Each is the beginning of a key in the store, or a file of examples, as evaluate --examples writes it. "
+            "With --margin it exits with 0 when every model is shown to be no worse by more than that, with 1 when "
+            "one is shown to be worse, and with 2 when the examples cannot tell."
             "\n\nExample: surefoot compare old.parquet new.parquet --margin 0.01",
         ),
         "stale": (

@@ -11,7 +11,7 @@ import numpy as np
 
 from surefoot.core import Artifact, Store, SurefootError, Table, examples_path, flatten
 from surefoot.stats import PairedDifference, holm, mcnemar, paired_difference, tied
-from surefoot.tasks._examples import ExampleScores, read_examples
+from surefoot.tasks._examples import ExampleScores
 
 NoWorse = Literal["yes", "no", "undecided"]
 Unmatched = Literal["refuse", "drop"]
@@ -52,8 +52,8 @@ class Comparison:
     @property
     def no_worse(self) -> NoWorse | None:
         """The verdict over all models: no when one is worse by more than the margin, yes when none can be."""
-        found = {one.no_worse for one in self.models}
-        return None if self.margin is None else "no" if "no" in found else "undecided" if "undecided" in found else "yes"
+        order: tuple[NoWorse | None, ...] = ("no", "undecided", "yes", None)
+        return min((one.no_worse for one in self.models), key=order.index)
 
     def table(self) -> Table:
         """One row a model; what is not known is None."""
@@ -91,7 +91,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def compare_examples(scores: ExampleScores, *, margin: float | None = None, unmatched: Unmatched = "refuse") -> Comparison:
+def compare_examples(
+    scores: ExampleScores, *, margin: float | None = None, unmatched: Unmatched = "refuse"
+) -> Comparison:
     """Every model against the first, over the examples that all have, with the intervals of `paired_difference`.
 
     Right and wrong answers are compared by a score interval and McNemar's exact p, other scores by Student's t; where
@@ -105,7 +107,7 @@ def compare_examples(scores: ExampleScores, *, margin: float | None = None, unma
         raise SurefootError(f"margin is {margin}: it is the largest fall to bear, 0 or more, in the unit of the score.")
     left_out = _left_out(scores)
     if left_out and unmatched == "refuse":
-        raise SurefootError(f"{' '.join(left_out)} Drop them with --unmatched drop, or measure all on the same examples.")
+        raise SurefootError(f"{' '.join(left_out)} To drop them, add --unmatched drop, or measure all on the same.")
     try:
         pairs = {pair: _difference(scores, *pair) for pair in combinations(range(len(scores.names)), 2)}
     except ValueError as error:

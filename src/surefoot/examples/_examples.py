@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> E
         _check_same(column, shared, {name: one[column] for name, one in matched.items() if column in one})
     labels = [one[cluster] for one in matched.values() if cluster in one] if cluster else []
     if cluster and not labels:
-        raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {_named(files[first])}.")
+        has = ", ".join(_named(files[first]))
+        raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
     known = set(shared)
     return ExampleScores(
         names=tuple(files),
@@ -98,12 +100,14 @@ def _read(path: Path, wanted: Sequence[str]) -> "Columns":
     kept = ", ".join(f'"{name}"' for name in wanted if name in columns)
     with duckdb.connect() as connection:
         query = f"CAST(example AS VARCHAR) AS example, TRY_CAST(score AS DOUBLE) AS score{', ' if kept else ''}{kept}"
-        found = connection.execute(f"SELECT {query} FROM read_parquet(?)", [str(path)]).fetchnumpy()
+        found = connection.execute(f"SELECT {query} FROM read_parquet(?)", [escape(str(path))]).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:
-            raise SurefootError(f"{path}: example '{example}' stands there {count} times; ids must be unique to pair by.")
+            raise SurefootError(
+                f"{path}: example '{example}' stands there {count} times; ids must be unique to pair by."
+            )
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise SurefootError(f"{path}: example '{plain['example'][row]}' has no score that is a finite number.")
@@ -115,16 +119,18 @@ def _named(path: Path) -> list[str]:
 
     try:
         with duckdb.connect() as connection:
-            read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(path)])
+            read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [escape(str(path))])
             return [column[0] for column in read.description or ()]
     except duckdb.Error as error:
         said = "is not there" if not path.exists() else f"is no Parquet file: {error}"
-        raise SurefootError(f"{path} {said.splitlines()[0]}. Give a file of examples, as a task or --examples wrote it.") from error
+        raise SurefootError(
+            f"{path} {said.splitlines()[0]}. Give a file of examples, as a task or --examples wrote it."
+        ) from error
 
 
 def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:
-    first, *others = cells
-    for other in others:
+    first = next(iter(cells), "")
+    for other in [name for name in cells if name != first]:
         differing = np.flatnonzero(cells[first].astype(str) != cells[other].astype(str))
         if len(differing):
             row = int(differing[0])

@@ -1,0 +1,191 @@
+"""Models are compared on the same examples, or the difference is said; a gate opens only on what is shown."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from surefoot.cli._compare import compare
+from surefoot.core import SurefootError
+from surefoot.stats import clustered_mean, t_quantile
+from surefoot.tasks import compare_examples, read_examples, write_examples
+
+N = 400
+
+
+def examples(place: Path, scores: Sequence[float], *, first: int = 0, **columns: Sequence[Any]) -> Path:
+    """A file of examples with ids that count from `first`."""
+    place.mkdir(parents=True)
+    write_examples(place, {"example": [f"q{first + row}" for row in range(len(scores))], "score": scores, **columns})
+    return place / "examples.parquet"
+
+
+def answers(seed: int, *, flipped: float, base: Sequence[float] | None = None) -> list[float]:
+    """Right and wrong answers; of `base`, some are flipped."""
+    generator = np.random.default_rng(seed)
+    start = (generator.random(N) < 0.7).astype(float) if base is None else np.asarray(base)
+    return np.where(generator.random(N) < flipped, 1 - start, start).tolist()
+
+
+BASE = answers(0, flipped=0.0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A baseline, one that differs here and there, and one that is far worse."""
+    scores = {"old": BASE, "new": answers(1, flipped=0.05, base=BASE), "bad": answers(2, flipped=0.6, base=BASE)}
+    return {name: examples(tmp_path / name, one) for name, one in scores.items()}
+
+
+def test_answers_are_compared_by_pairs_with_mcnemar_and_holm(files: dict[str, Path]) -> None:
+    read = read_examples(files)
+    found = compare_examples(read)
+    old, *others = read.scores
+    for one, scores in zip(found.models, others, strict=True):
+        only_old, only_new = int((old > scores).sum()), int((old < scores).sum())
+        assert (one.only_baseline, one.only_model) == (only_old, only_new)
+        assert one.paired.p == pytest.approx(their_mcnemar([[9, only_old], [only_new, 9]], exact=True).pvalue)
+        assert one.paired.difference.estimate == pytest.approx(scores.mean() - old.mean())
+    adjusted = multipletests([one.paired.p for one in found.models], method="holm")[1]
+    assert [one.p_holm for one in found.models] == pytest.approx(list(adjusted))
+    assert (found.baseline_tied, found.models[0].tied, found.models[1].tied) == ("a", "a", "b")
+
+
+def test_rows_in_another_order_are_the_same_examples(tmp_path: Path, files: dict[str, Path]) -> None:
+    order = np.random.default_rng(3).permutation(N)
+    place = tmp_path / "turned"
+    place.mkdir()
+    write_examples(place, {"example": [f"q{row}" for row in order], "score": np.array(BASE)[order]})
+    found = compare_examples(read_examples({"old": files["old"], "turned": place / "examples.parquet"}))
+    assert (found.models[0].only_baseline, found.models[0].only_model) == (0, 0)
+    assert found.models[0].paired.difference.high > 0  # and yet it is not certain
+
+
+def test_examples_that_not_all_have_are_refused_counted_named_and_dropped_when_asked(tmp_path: Path) -> None:
+    files = {"a": examples(tmp_path / "a", BASE), "b": examples(tmp_path / "b", BASE[:-3], first=3)}
+    with pytest.raises(SurefootError, match=r"a has 3 of 400 .*\(q0, q1, q2\)\. To drop them, add --unmatched"):
+        compare_examples(read_examples(files))
+    found = compare_examples(read_examples(files), unmatched="drop")
+    assert found.models[0].paired.n == N - 3
+    assert len(found.left_out) == 1
+    many = {"a": files["a"], "b": examples(tmp_path / "c", BASE[:-30], first=200)}
+    said = compare_examples(read_examples(many), unmatched="drop").left_out[1]
+    assert said.startswith("b has 170 of 370 examples")
+    assert said.endswith(", ...).")
+
+
+def test_one_id_for_different_examples_is_refused(tmp_path: Path) -> None:
+    labels = ["cat"] * N
+    files = {
+        "a": examples(tmp_path / "a", BASE, label=labels),
+        "b": examples(tmp_path / "b", BASE, label=[*labels[:-1], "dog"]),
+    }
+    with pytest.raises(SurefootError, match="a and b were not measured on the same examples: 'q399' has label 'cat'"):
+        read_examples(files)
+
+
+def test_questions_of_one_article_are_not_independent(tmp_path: Path) -> None:
+    """A reader that fails whole articles: the questions alone say three times more than they know."""
+    generator = np.random.default_rng(4)
+    article = np.repeat([f"article {row}" for row in range(20)], N // 20)
+    better = np.repeat(generator.random(20) < 0.6, N // 20).astype(float)
+    files = {
+        "old": examples(tmp_path / "old", [0.0] * N, article=article.tolist()),
+        "new": examples(tmp_path / "new", better.tolist(), article=article.tolist()),
+    }
+    alone, found = (
+        compare_examples(read_examples(files, cluster=column)).models[0].paired for column in (None, "article")
+    )
+    width = {name: one.difference.high - one.difference.low for name, one in (("alone", alone), ("found", found))}
+    assert width["found"] > 3 * width["alone"]
+    assert (found.clusters, found.p > 100 * alone.p) == (20, True)
+    assert found.smallest_seen > 3 * alone.smallest_seen
+
+
+def test_scores_that_are_no_answers_have_students_interval_also_in_clusters(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    first, second = generator.random((2, N))
+    article = (np.arange(N) // 37).tolist()
+    files = {
+        "f1 old": examples(tmp_path / "old", first.tolist(), article=article),
+        "f1 new": examples(tmp_path / "new", second.tolist()),  # one file that has the column is enough
+    }
+    plain, clustered = (
+        compare_examples(read_examples(files, cluster=column)).models[0] for column in (None, "article")
+    )
+    theirs = scipy_stats.ttest_rel(second, first).confidence_interval(0.95)
+    assert (plain.paired.difference.low, plain.paired.difference.high) == pytest.approx((theirs.low, theirs.high))
+    assert plain.only_baseline is None
+    known = clustered_mean(second - first, article)
+    half = t_quantile(0.95, known.freedom) * known.stderr
+    assert clustered.paired.difference.high == pytest.approx((second - first).mean() + half)
+
+
+@pytest.mark.parametrize(("model", "margin", "verdict"), [("new", 0.1, 0), ("bad", 0.05, 1), ("new", 0.001, 2)])
+def test_a_margin_is_a_gate_that_opens_on_what_is_shown(
+    files: dict[str, Path], model: str, margin: float, verdict: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(str(files["old"]), (str(files[model]),), margin=margin, format="json") == verdict
+    printed = capsys.readouterr()
+    (row,) = json.loads(printed.out)
+    assert row["no worse"] == ("yes", "no", "undecided")[verdict]
+    assert ("show a difference of" in printed.err) == (verdict == 2)
+
+
+def test_nothing_changed_in_36_examples_is_no_proof_of_less_than_a_point(tmp_path: Path) -> None:
+    files = {name: examples(tmp_path / name, [1.0] * 36) for name in "ab"}
+    found = compare_examples(read_examples(files), margin=0.01)
+    assert found.no_worse == "undecided"
+    assert found.models[0].paired.difference.low == pytest.approx(-0.0964, abs=1e-4)
+    assert compare_examples(read_examples(files), margin=0.1).no_worse == "yes"
+
+
+def test_the_worst_of_several_models_decides(files: dict[str, Path]) -> None:
+    assert compare_examples(read_examples(files), margin=0.1).no_worse == "no"
+    assert compare_examples(read_examples(files)).no_worse is None
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path]) -> None:
+    old = files["old"]
+    (tmp_path / "text.parquet").write_text("no table")
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    write_examples(twice, {"example": ["q0", "q0"], "score": [1.0, 0.0]})
+    cases = {
+        "is no Parquet file": tmp_path / "text.parquet",
+        "is not there": tmp_path / "no.parquet",
+        "'q0' stands there 2 times": twice / "examples.parquet",
+        "'q0' has no score": examples(tmp_path / "missing", [float("nan"), 1.0]),
+        "share no example": examples(tmp_path / "far", BASE, first=1000),
+    }
+    for message, other in cases.items():
+        with pytest.raises(SurefootError, match=message):
+            read_examples({"a": old, "b": other})
+    with pytest.raises(SurefootError, match=r"No file has the column 'page' .* has: example, score\."):
+        read_examples({"a": old}, cluster="page")
+    with pytest.raises(SurefootError, match=r"margin is -0.1"):
+        compare_examples(read_examples(files), margin=-0.1)
+    with pytest.raises(SurefootError, match="at least one model"):
+        compare(str(old), ())
+    with pytest.raises(SurefootError, match="a file is named twice"):
+        compare(str(old), (str(old),))
+    one = {name: examples(tmp_path / f"one {name}", BASE, article=["x"] * N) for name in "ab"}
+    with pytest.raises(SurefootError, match="needs two clusters"):
+        compare_examples(read_examples(one, cluster="article"))
+
+
+def test_text_is_a_line_a_number_and_what_is_not_known_is_null(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(examples(tmp_path / name, [0.5] * 9)) for name in "ab"]
+    compare(files[0], (files[1],), format="text")
+    assert any(line.startswith("smallest seen") for line in capsys.readouterr().out.splitlines())
+    compare(files[0], (files[1],), format="json")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["difference"], row["low"], row["smallest seen"], row["p"]) == (0.0, None, None, 1.0)
