@@ -52,8 +52,9 @@ class Comparison:
     @property
     def no_worse(self) -> NoWorse | None:
         """The verdict over all models: no when one is worse by more than the margin, yes when none can be."""
-        order: tuple[NoWorse | None, ...] = ("no", "undecided", "yes", None)
-        return min((one.no_worse for one in self.models), key=order.index)
+        found = {one.no_worse for one in self.models}
+        order: tuple[NoWorse, ...] = ("no", "undecided", "yes")
+        return next((verdict for verdict in order if verdict in found), None)
 
     def table(self) -> Table:
         """One row a model; what is not known is None."""

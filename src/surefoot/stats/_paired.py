@@ -132,8 +132,8 @@ def share_difference(
         return b - c - n * difference - side * limit * np.sqrt(max(variance, 0.0))
 
     inside = 1e-9  # where all pairs are alike the estimate itself is a root, and not the bound
-    low = -1.0 if c >= n else float(brentq(off, -1.0, estimate - inside, args=(1.0,)))
-    high = 1.0 if b >= n else float(brentq(off, estimate + inside, 1.0, args=(-1.0,)))
+    low = -1.0 if c >= n else float(np.asarray(brentq(off, -1.0, estimate - inside, args=(1.0,))))
+    high = 1.0 if b >= n else float(np.asarray(brentq(off, estimate + inside, 1.0, args=(-1.0,))))
     return Interval(estimate, low, high, level=level)
 
 
