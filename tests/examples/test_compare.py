@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 
 from surefoot.cli._compare import compare
 from surefoot.core import SurefootError
+from surefoot.examples import compare_examples, read_examples, write_examples
 from surefoot.stats import clustered_mean, t_quantile
-from surefoot.tasks import compare_examples, read_examples, write_examples
 
 N = 400
 

@@ -12,7 +12,7 @@ from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.tasks import Compared, Comparison
+    from surefoot.examples import Compared, Comparison
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
     With --margin it exits with 0 when every model is shown to be no worse than the baseline by more than that, with 1
     when one is shown to be worse, with 2 when the examples cannot tell.
     """
-    from surefoot.tasks import compare_examples, read_examples, stored_examples
+    from surefoot.examples import compare_examples, read_examples, stored_examples
 
     names = (baseline, *others)
     keys = [name for name in names if not _is_file(name)]

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from surefoot.core import Artifact, Store, SurefootError, Table, examples_path, flatten
+from surefoot.examples._examples import ExampleScores
 from surefoot.stats import PairedDifference, holm, mcnemar, paired_difference, tied
-from surefoot.tasks._examples import ExampleScores
 
 NoWorse = Literal["yes", "no", "undecided"]
 Unmatched = Literal["refuse", "drop"]
