@@ -2,15 +2,32 @@
 
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from core_steps import Fragile, Number, Slow, Total, Wave
 
-from surefoot.core import Artifact, Difference, Event, Step, Store, flatten, plan, stale, to_spec, why
+from surefoot.core import (
+    Artifact,
+    Difference,
+    Event,
+    Pace,
+    Seconds,
+    Step,
+    Store,
+    flatten,
+    plan,
+    stale,
+    to_spec,
+    walk,
+    why,
+)
 
 Make = Callable[..., list[Event]]
 
@@ -37,34 +54,89 @@ def test_a_plan_changes_nothing(store: Store) -> None:
     assert not store.root.exists()
 
 
-def test_the_estimate_is_the_median_rate_of_earlier_ones_times_the_cost(store: Store, make: Make) -> None:
-    earlier = [Wave(frequency=1.0, terms=100), Wave(frequency=2.0, terms=200), Wave(frequency=3.0, terms=400)]
+def test_the_estimate_is_the_mean_rate_of_earlier_ones_times_the_cost(store: Store, make: Make) -> None:
+    earlier = [Wave(frequency=float(place), terms=100 * place) for place in range(1, 6)]
     make(*earlier)
-    for step, rate in zip(earlier, (0.01, 0.03, 0.5), strict=True):
+    for step, rate in zip(earlier, (0.01, 0.02, 0.03, 0.04, 0.1), strict=True):
         timed(store, step, rate * step.terms)
-    asked = [Wave(frequency=1.0, terms=1000), Wave(frequency=2.0, terms=50)]
-    assert plan(asked, store).seconds == pytest.approx(0.03 * 1050)
+    found = plan([Wave(frequency=1.0, terms=1000)], store).seconds
+    assert (found.low, found.likely, found.high) == pytest.approx((20.0, 40.0, 40.0))
 
 
-def test_a_kind_without_a_cost_is_estimated_by_count(store: Store, make: Make) -> None:
+def test_few_timings_give_a_wider_range_than_many(store: Store, make: Make) -> None:
     make(Number(value=1.0))
     timed(store, Number(value=1.0), 4.0)
-    found = plan([Number(value=float(value)) for value in range(4)], store)
-    assert found.seconds_by_kind == {"core_steps.Number": pytest.approx(12.0)}
-    assert found.seconds == pytest.approx(12.0)
+    found = plan([Number(value=1.0), Number(value=2.0)], store).seconds
+    assert (found.low, found.likely, found.high) == pytest.approx((4.0 / 1.5, 4.0, 6.0))
 
 
-def test_there_is_no_estimate_while_a_kind_was_never_timed(store: Store, make: Make) -> None:
+def test_the_errors_of_steps_and_of_kinds_do_not_all_add_up() -> None:
+    pace = Pace({"a": [1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 5.0, 4.0], "b": [1.0]})
+    one, many = pace.total({"a": 3.0}, {"a": 1}), pace.total({"a": 300.0}, {"a": 100})
+    assert (one.likely, many.likely) == (9.0, 900.0)
+    assert (one.low, one.high) == (6.0, 12.0)
+    assert many.high - many.likely == pytest.approx(300.0 * 0.1**0.5)
+    alone, both = pace.total({"b": 10.0}, {"b": 1}), pace.total({"a": 3.0, "b": 10.0}, {"a": 1, "b": 1})
+    assert both.high - both.likely == pytest.approx(math.hypot(3.0, alone.high - alone.likely))
+
+
+def test_steps_of_a_kind_that_never_ran_are_counted_and_not_taken_for_nothing(store: Store, make: Make) -> None:
     make(Number(value=1.0))
-    found = plan([Number(value=2.0), Slow(name=1)], store)
-    assert found.seconds is None
-    assert found.seconds_by_kind["core_steps.Slow"] is None
-    assert found.seconds_by_kind["core_steps.Number"] is not None
+    found = plan([Number(value=2.0), Slow(name=1), Slow(name=2)], store)
+    assert found.unknown == 2
+    assert found.seconds.likely > 0
 
 
 def test_a_plan_of_what_is_made_takes_no_time(store: Store, make: Make) -> None:
     make(Number(value=1.0))
-    assert plan([Number(value=1.0)], store).seconds == 0
+    assert plan([Number(value=1.0)], store).on(4).likely == 0
+
+
+def test_more_workers_never_take_less_than_the_longest_chain(store: Store, make: Make) -> None:
+    make(Slow(name=0, seconds=0.0))
+    timed(store, Slow(name=0, seconds=0.0), 2.0)
+    chain: Step | None = None
+    for name in range(1, 6):
+        chain = Slow(name=name, seconds=0.0, after=chain)
+    assert chain is not None
+    found = plan([chain, *(Slow(name=name, seconds=0.0) for name in range(10, 15))], store)
+    assert found.seconds.likely == pytest.approx(20.0)
+    assert found.on(2).likely == pytest.approx(10.0)
+    assert found.on(100).likely == pytest.approx(10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """Stands for a Step of Surefoot, of which a reference is shipped."""
+
+    kind: str
+    samples: float = 1.0
+    cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+
+
+def test_a_kind_that_never_ran_here_has_its_reference_scaled_by_what_the_others_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    references = {"A": Seconds(low=0.5, likely=1.0, high=2.0), "B": Seconds(low=1.0, likely=10.0, high=12.0)}
+    monkeypatch.setattr("surefoot.core._plan._references", lambda: references)
+    pace = Pace()
+    before = pace.rate("surefoot.x.B")
+    assert before == Seconds(low=0.5, likely=10.0, high=24.0)
+    for seconds in (3.0, 3.1, 2.9):
+        pace.see(Shipped(kind="surefoot.x.A"), seconds)  # type: ignore[arg-type]
+    after = pace.rate("surefoot.x.B")
+    assert after is not None
+    assert (after.low, after.likely, after.high) == pytest.approx((3.0, 30.0, 36.0))
+    assert pace.rate("my_study.B") is None
+
+
+def test_every_kind_that_a_shipped_study_makes_has_a_reference() -> None:
+    from surefoot.core._plan import _references
+    from surefoot.studies import load_study
+
+    steps = [step for name in ("trees",) for step in walk(load_study(name).steps)]
+    assert {type(step).__name__ for step in steps} <= set(_references())
+    assert all(0 < one.low <= one.likely <= one.high for one in _references().values())
 
 
 # --- why

@@ -113,6 +113,18 @@ def test_a_design_that_is_too_small_is_unmeasured_and_no_mistake(results: Result
     )
 
 
+def none_of_a_part(results: Results) -> Verdict:
+    if not results.select(Wave, metric="correlation"):
+        raise SurefootError("The language part was not measured.")
+    return Verdict(status="supported")
+
+
+def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(results: Results) -> None:
+    found = judged(none_of_a_part, complete(results))
+    assert found.status == "unmeasured"
+    assert found.detail.startswith("The language part was not measured. In its check: no Step measures the metric")
+
+
 @pytest.mark.parametrize(
     ("check", "said"),
     [

@@ -5,13 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from surefoot.cli._output import say
-from surefoot.core import Event, Plan, Step, describe
+from surefoot.core import Event, Pace, Plan, Seconds, Step, cost_of, describe
 
 _PLAIN_SECONDS = 10.0
 _OPEN = ("made", "failed", "blocked", "kept")
@@ -19,56 +18,61 @@ _OPEN = ("made", "failed", "blocked", "kept")
 
 @dataclass
 class TimeLeft:
-    """An estimate of the seconds left, from the plan's timings and from what this run has shown."""
+    """An estimate of the seconds left, from what is known of each kind and what this run has shown."""
 
     plan: Plan
     workers: int
-    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    left: Counter[str] = field(default_factory=Counter)
-    running: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    left: dict[str, Step] = field(default_factory=dict)
+    running: dict[str, tuple[Step, float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.left.update(step.kind for step in self.plan.missing)
-        self.planned = Counter(self.left)
+        self.costs = dict(self.plan.costs)
+        self.counts = Counter(step.kind for step in self.plan.missing)
+        self.left = {step.key: step for step in self.plan.missing}
 
     def see(self, event: Event) -> None:
         """Take one event into account."""
         step = event.step
         if event.kind == "made":
-            self.seconds[step.kind].append(event.seconds)
+            self.plan.pace.see(step, event.seconds)
         if event.kind in ("started", "progress"):
-            _, since, _ = self.running.get(step.key, (step.kind, time.monotonic(), 0.0))
-            share = event.done / event.total if event.total else 0.0
-            self.running[step.key] = (step.kind, since, share)
+            _, since, _ = self.running.get(step.key, (step, time.monotonic(), 0.0))
+            self.running[step.key] = (step, since, event.done / event.total if event.total else 0.0)
         elif event.kind in _OPEN:
             self.running.pop(step.key, None)
-            self.left[step.kind] -= 1
+            if self.left.pop(step.key, None):
+                self.costs[step.kind] -= cost_of(step)
+                self.counts[step.kind] -= 1
 
-    def estimate(self) -> tuple[float, bool]:
-        """Seconds left, and whether that is all: False while a kind of Step that is to come was never timed."""
-        total, whole = 0.0, True
-        for kind, count in self.left.items():
-            each = self._each(kind)
-            whole = whole and (count <= 0 or each is not None)
-            done = sum(self._share(*state, each or 0.0) for state in self.running.values() if state[0] == kind)
-            total += max(count - done, 0.0) * (each or 0.0)
-        return total / self.workers, whole
+    def estimate(self) -> tuple[Seconds, int]:
+        """The time left, and how many Steps of unknown kinds are not in it."""
+        pace = self.plan.pace
+        shown = Pace({**pace.rates, **self._shown_by_running()}, pace.seen)
+        costs = {kind: self.costs[kind] - self._done(kind, shown.rate(kind)) for kind in self.costs}
+        total = shown.total(costs, self.counts)
+        unknown = {kind for kind, cost in self.costs.items() if cost > 0 and shown.rate(kind) is None}
+        at_once = max(min(self.workers, len(self.left)), 1)
+        return total.times(1 / at_once), sum(step.kind in unknown for step in self.left.values()) if unknown else 0
 
-    def _each(self, kind: str) -> float | None:
-        if self.seconds[kind]:
-            return sum(self.seconds[kind]) / len(self.seconds[kind])
-        planned = self.plan.seconds_by_kind.get(kind)
-        if planned is not None:
-            return planned / self.planned[kind]
-        shown = [
-            (time.monotonic() - since) / share
-            for of, since, share in self.running.values()
-            if of == kind and share > 0.02
-        ]
-        return median(shown) if shown else None
+    def _shown_by_running(self) -> dict[str, list[float]]:
+        """The rates of kinds of which no Step was ever made, by how far one has come that runs."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for step, since, share in self.running.values():
+            if share > 0.02 and self.plan.pace.rate(step.kind) is None:
+                found[step.kind].append((time.monotonic() - since) / share / cost_of(step))
+        return found
 
-    def _share(self, kind: str, since: float, share: float, each: float) -> float:
-        return share or min((time.monotonic() - since) / each, 0.95) if each else share
+    def _done(self, kind: str, rate: Seconds | None) -> float:
+        """What the running Steps of a kind have behind them, in units of cost."""
+        done = 0.0
+        for step, since, share in self.running.values():
+            if step.kind == kind:
+                each = rate.likely * cost_of(step) if rate else 0.0
+                reached = share or (min((time.monotonic() - since) / each, 0.95) if each else 0.0)
+                done += reached * cost_of(step)
+        return done
 
 
 def follow(events: Iterable[Event], plan: Plan, workers: int) -> Counter[str]:
@@ -143,10 +147,24 @@ class _Lines:
 _Show = _Bars | _Lines
 
 
-def _time_left(seconds: float, whole: bool) -> str:
-    if seconds == 0:
-        return ""
-    return f"{'about' if whole else 'at least'} {duration(seconds)} left"
+def _time_left(seconds: Seconds, unknown: int) -> str:
+    if not seconds.likely:
+        return "time left not known: none of its kind was timed" if unknown else ""
+    more = f" and {unknown} Steps of a kind that never ran" if unknown else ""
+    return f"{duration_range(seconds)}{more} left"
+
+
+def duration_range(seconds: Seconds) -> str:
+    """'about 42 s' where the range is narrow, else '4 to 9 min'."""
+    if seconds.high < 1.25 * seconds.low or seconds.high < 1.0:
+        return f"about {duration(seconds.likely)}"
+    size, name = next(
+        (size, name) for size, name in ((3600, "h"), (60, "min"), (1, "s")) if seconds.high >= 2 * size or size == 1
+    )
+    low, high = (
+        f"{value / size:.2g}" if value < 10 * size else f"{value / size:.0f}" for value in (seconds.low, seconds.high)
+    )
+    return f"{low} to {high} {name}"
 
 
 def duration(seconds: float) -> str:

@@ -210,14 +210,13 @@ def _plan_table(found: Plan) -> Table:
 
 
 def _plan_sentence(found: Plan, workers: int) -> str:
-    from surefoot.cli._progress import duration
+    from surefoot.cli._progress import duration_range
 
-    time = "" if found.seconds is None else f", about {duration(found.seconds / workers)} on {workers} workers"
-    unknown = (
-        "" if found.seconds is not None or not found.missing else ", time not known yet (some kinds never ran here)"
-    )
+    time = found.on(workers)
+    took = f", {duration_range(time)} on {workers} workers" if time.likely else ""
+    unknown = f", {'and ' if took else ''}{found.unknown} of them of a kind that never ran" if found.unknown else ""
     failed = f"; {len(found.failed)} failed earlier (--retry tries them again)" if found.failed else ""
-    return f"{len(found.kept)} Steps kept, {len(found.missing)} to make{time}{unknown}{failed}."
+    return f"{len(found.kept)} Steps kept, {len(found.missing)} to make{took}{unknown}{failed}."
 
 
 def _asked_steps(study: str, option: tuple[str, ...], key: str | None) -> list[Step]:

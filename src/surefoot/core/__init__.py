@@ -10,7 +10,10 @@ from surefoot.core._measurement import Measurement as Measurement
 from surefoot.core._measurement import dump_measurements as dump_measurements
 from surefoot.core._measurement import load_measurements as load_measurements
 from surefoot.core._plan import Difference as Difference
+from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan
+from surefoot.core._plan import Seconds as Seconds
+from surefoot.core._plan import cost_of as cost_of
 from surefoot.core._plan import flatten as flatten
 from surefoot.core._plan import plan as plan
 from surefoot.core._plan import stale as stale

@@ -19,6 +19,7 @@ from surefoot.core._step import Step, walk
 from surefoot.core._store import Store, read_file
 
 _STUDIES = ".studies"
+_NAMED = 8
 
 Status = Literal["supported", "contradicted", "undecided", "imprecise", "unmeasured", "broken"]
 """By the interval: supported, contradicted or undecided; `imprecise` is undecided with an interval wider than the claim
@@ -48,7 +49,8 @@ class _Asked:
     times: int = 0
     answered: bool = False
     unknown: str = ""
-    no_column: bool = False
+    misspelt: bool = False
+    mistaken: bool = False
 
     def note(self, offered: list[Observation], wanted: Mapping[str, tuple[Any, ...]], answered: bool) -> None:
         self.times, self.answered = self.times + 1, self.answered or answered
@@ -57,8 +59,11 @@ class _Asked:
             near = get_close_matches(str(values[0] if values else ""), map(str, known), n=1, cutoff=0.75)
             if not known.intersection(values) and (near or name == "metric"):
                 asked = ", ".join(map(repr, values))
-                hint = f"did you mean '{near[0]}'" if near else f"there are: {', '.join(sorted(map(str, known)))}"
+                there = sorted(map(str, known))
+                listed = ", ".join(there[:_NAMED]) + (" ..." if len(there) > _NAMED else "")
+                hint = f"did you mean '{near[0]}'" if near else f"there are: {listed}"
                 self.unknown = self.unknown or f"no Step measures the {name} {asked} ({hint})"
+                self.misspelt = self.misspelt or bool(near)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Results:
         """
         unknown = [name for name in conditions if name not in COLUMNS]
         if unknown:
-            self._asked.no_column = True
+            self._asked.mistaken = True
             raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.")
         wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()}
         of_kind = [item for item in self.observations if kind is None or isinstance(item.step, kind)]
@@ -109,6 +114,7 @@ class Results:
         """The only observation that fits. Raises when there is none, or more than one."""
         found = self.select(kind, **conditions)
         if len(found) != 1:
+            self._asked.mistaken = not found and not self.missing and bool(self._asked.unknown)
             raise SurefootError(f"Expected one measurement with {conditions}, found {len(found)}.")
         return found[0]
 
@@ -259,17 +265,19 @@ def _verdict(claim: Claim, results: Results) -> Verdict:
         return Verdict(status="broken", detail=f"Its check returned {type(verdict).__name__}, not a Verdict.")
     if any(value is not None and math.isnan(value) for value in (verdict.effect, verdict.low, verdict.high)):
         return Verdict(status="broken", n=verdict.n, detail="Its effect or its interval is not a number (NaN).")
-    if (asked.times and not asked.answered) or (verdict.status == "undecided" and verdict.effect is None):
+    if asked.times and not asked.answered:
+        asked.misspelt = bool(asked.unknown)  # a check that does not mind is none
+        return _unjudged(results, asked, verdict.detail or "It found no measurement.")
+    if verdict.status == "undecided" and verdict.effect is None:
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")
     return _precise_enough(verdict, claim.needed_width)
 
 
 def _unjudged(results: Results, asked: _Asked, reason: str) -> Verdict:
-    """For want of measurements; broken where every Step is made and none measures what the check asks for."""
-    if asked.no_column or (asked.unknown and not results.missing):
-        more = f" In its check: {asked.unknown}." if asked.unknown else ""
-        return Verdict(status="broken", detail=f"{reason}{more}")
-    return Verdict(status="unmeasured", detail=f"{reason}{_incomplete(results)}")
+    """For want of measurements: in the store, or in a design that is too small. Broken where the check is at fault."""
+    broken = asked.mistaken or (asked.misspelt and not results.missing)
+    more = f" In its check: {asked.unknown}." if asked.unknown and not results.missing else ""
+    return Verdict(status="broken" if broken else "unmeasured", detail=f"{reason}{more}{_incomplete(results)}")
 
 
 def _incomplete(results: Results) -> str:
