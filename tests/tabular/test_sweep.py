@@ -22,7 +22,6 @@ from surefoot.tabular import (
     PublicTable,
     TableComparison,
     TableFits,
-    audit_predictions,
     file_table,
     open_design,
     random_configurations,
@@ -279,54 +278,3 @@ def test_wrong_fits_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SurefootError, match=message):
             list(fit.make(tmp_path, Inputs(store)))
-
-
-def test_an_audit_names_groups_that_say_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    rows = [f"{row % 2},{0.9 if (row % 2) ^ (row % 10 == 0) else 0.1},{'ab'[row % 4 > 1]}" for row in range(100)]
-    path.write_text("y,p,g\n" + "\n".join([*rows, "1,0.2,c"]) + "\n", encoding="utf-8")
-    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
-    named = {line["group"]: line for line in lines}
-    assert "g c (too few rows)" in named
-    assert any("g c" in note for note in notes)
-    assert named["all rows"]["rows"] == 101
-    worst = next(line for name, line in named.items() if name.startswith("worst group"))
-    assert worst["accuracy"] == min(named[name]["accuracy"] for name in ("g a", "g b"))
-    assert worst["low"] < worst["accuracy"] < worst["high"]
-    gap = named["accuracy disparity (difference)"]
-    # The groups are independent: the error of a difference is that of both shares.
-    error = np.sqrt(sum(line["accuracy"] * (1 - line["accuracy"]) / 50 for line in (named["g a"], named["g b"])))
-    assert 0 <= gap["low"] <= gap["accuracy"] <= gap["high"]
-    assert gap["high"] < gap["accuracy"] + 3 * error
-
-
-def test_an_audit_takes_the_answer_that_counts_by_name(tmp_path: Path) -> None:
-    path, said = tmp_path / "p.csv", {0: "denied", 1: "granted"}
-    values = [(row % 2, 0.2 + 0.5 * (row % 3 == 0), "ab"[row % 4 > 1]) for row in range(120)]
-    tables = []
-    for words in ({0: "0", 1: "1"}, {0: "no", 1: "yes"}, said):
-        path.write_text("y,p,g\n" + "\n".join(f"{words[y]},{p},{g}" for y, p, g in values) + "\n", encoding="utf-8")
-        positive = "granted" if words is said else ""
-        tables.append(audit_predictions(path, label="y", score="p", sensitive=("g",), positive=positive)[0])
-    assert tables[0] == tables[1] == tables[2]
-    for options, message in (
-        ({}, "row 1: the label y must be 0 or 1"),
-        ({"positive": "given"}, "no row has y = 'given'"),
-        ({"threshold": 1.5}, "threshold must be from 0 to 1"),
-        ({"sensitive": ("p",)}, "cannot be sensitive"),
-    ):
-        with pytest.raises(SurefootError, match=message):
-            audit_predictions(path, **{"label": "y", "score": "p", "sensitive": ("g",)} | options)  # type: ignore[arg-type]
-
-
-def test_an_audit_of_decisions_has_no_calibration(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text(
-        "y,p,g\n" + "\n".join(f"{row % 2},{row % 2},{row % 3}" for row in range(90)) + "\n", encoding="utf-8"
-    )
-    lines, notes = audit_predictions(path, label="y", score="p", sensitive=("g",))
-    assert lines[0]["accuracy"] == 1
-    assert lines[0]["calibration_error"] is None
-    assert any("decisions" in note for note in notes)
-    with pytest.raises(SurefootError, match="No group has 1000 rows"):
-        audit_predictions(path, label="y", score="p", sensitive=("g",), least=1000)

@@ -1,6 +1,7 @@
 """Tables with a label and groups: a user's file, its faults, the public tables, and splits of them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from surefoot.tabular import (
     RECIPES,
     Design,
     FileTable,
+    PredictionColumns,
     PublicTable,
     file_table,
     open_design,
@@ -92,7 +94,7 @@ def refuse(path: Path, text: str, message: str, **options: object) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     rows = "".join(f"{row % 2},{row % 2},{row % 5}\n" for row in range(40))
     path = tmp_path / "t.csv"
-    refuse(path, "y,g,x\n" + rows, "no column 'z'. It has: y, g, x", label="z")
+    refuse(path, "y,g,x\n" + rows, "no column 'z'. Its columns are: 'y', 'g', 'x'", label="z")
     refuse(path, "y,g,height\n" + rows, "Did you mean 'height'", drop=("heigt",))
     refuse(path, "y,x,g\n" + "".join(f"{row % 2},{row % 5},3\n" for row in range(40)), "one group")
     refuse(path, "y,g,x\n" + "1,1,2\n1,0,3\n" * 9, "must have two values, and has 1")
@@ -103,8 +105,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     refuse(path, many, "make 100 groups; 64 are the most")
     with pytest.raises(SurefootError, match="There is no file"):
         file_table(tmp_path / "none.csv", label="y", sensitive=("g",))
-    with pytest.raises(SurefootError, match="unknown kind"):
-        file_table(path.rename(tmp_path / "t.xlsx"), label="y", sensitive=("g",))
+    with pytest.raises(SurefootError, match="its name must end in"):
+        file_table(path.rename(tmp_path / "t.dta"), label="y", sensitive=("g",))
     with pytest.raises(SurefootError, match="at least one sensitive"):
         file_table(write(tmp_path / "people.csv"), label="y", sensitive=())
 
@@ -112,21 +114,21 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_table_is_refused_without_a_traceback(tmp_path: Path) -> None:
     path = tmp_path / "broken.parquet"
     path.write_bytes(b"not parquet at all")
-    with pytest.raises(SurefootError, match="cannot be read"):
+    with pytest.raises(SurefootError, match="not a Parquet file"):
         made(file_table(path, label="y", sensitive=("g",)), Store(tmp_path))
 
 
 FAULTS: list[tuple[str, bytes, str]] = [
     ("empty.csv", b"", "is empty"),
-    ("header.csv", b"y,g,x\n", "no rows with a label|must have two values"),
+    ("header.csv", b"y,g,x\n", "no rows"),
     ("latin.csv", b"y,g,x\n" + "1,a,Zürich\n0,b,Köln\n".encode("latin-1") * 9, "not UTF-8 text"),
     ("wide.csv", "y,g,x\n1,a,2\n0,b,3\n".encode("utf-16"), "not UTF-8 text"),
-    ("ragged.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 9 + b"1,a,2,more,still\n", "first line was not taken for names"),
-    ("one.csv", b"y,g,x\n" + b"1,1,2\n" * 600 + b"1,1,2,3,4\n" + b"0,0,3\n" * 600, "cannot be split into columns"),
-    ("bytes.csv", np.random.default_rng(0).bytes(50_000), "cannot be read"),
-    ("bytes.parquet", b"PAR1" + np.random.default_rng(0).bytes(5000), "cannot be read"),
+    ("ragged.csv", b"y,g,x\n" + b"1,a,2\n0,b,3\n" * 9 + b"1,a,2,more,still\n", "row 19 has 4 cells"),
+    ("bytes.csv", np.random.default_rng(0).bytes(50_000), "bytes.csv"),
+    ("bytes.parquet", b"PAR1" + np.random.default_rng(0).bytes(5000), "not a Parquet file"),
     ("bytes.arrow", np.random.default_rng(0).bytes(5000), "not an Arrow"),
     ("ours.csv", b"y,g,g__group\n" + b"1,a,2\n0,b,3\n" * 9, "'g__group', a name that is kept"),
+    ("twice.csv", b"y,g,x,x\n" + b"1,a,2,2\n0,b,3,2\n" * 9, "two columns of one name"),
 ]
 
 
@@ -155,18 +157,118 @@ def test_values_are_as_they_are_written(tmp_path: Path) -> None:
 def test_a_number_with_a_few_words_or_no_end_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     words = {3: "none given", 4: "inf"}
-    rows = "".join(f"{row % 2},{row % 2},{words.get(row, row / 2)},{row}e300,{row}\n" for row in range(60))
-    path.write_text("y,g,wage,large,wage\n" + rows, encoding="utf-8")
-    step = file_table(path, label="y", sensitive=("g",))
+    rows = "".join(f"{row % 2},{row % 2},{words.get(row, row / 2)},{row % 50}e30,{row % 9}\n" for row in range(60))
+    path.write_text("y,g,wage,large,x\n" + rows, encoding="utf-8")
+    table, notes = read(path, label="y", sensitive=("g",))
+    assert_array_equal(np.flatnonzero(np.isnan(table["wage"])), [3, 4])
+    assert_allclose(np.delete(table["wage"], [3, 4])[-1], 29.5)
+    assert "'none given' in row 4" in notes
+    assert np.isfinite(table["large"]).sum() == 60
+
+
+def read(path: Path, **named: object) -> tuple[dict[str, np.ndarray], str]:
+    """The features of a file by name, with all notes as one text."""
+    step = file_table(path, **named)  # type: ignore[arg-type]
+    store = Store(path.parent / f"store of {path.name}")
+    made(step, store)
+    table = open_table(store.path(step))
+    features = {column.name: values for column, values in zip(table.columns, table.values, strict=True)}
+    return features, " ".join(table.notes)
+
+
+def test_what_numbers_the_rows_is_no_feature(tmp_path: Path) -> None:
+    """The unnamed index of to_csv, a shuffled or thinned one, and a count in a column of any name."""
+    generator = np.random.default_rng(0)
+    shuffled, thinned = generator.permutation(300), np.sort(generator.choice(9000, 300, replace=False))
+    years = 2000 + np.arange(300) % 10
+    path = tmp_path / "t.csv"
+    rows = zip(range(300), shuffled, thinned, years, generator.integers(0, 10**6, 300), strict=True)
+    lines = [f"{a},{b},{c},{300 - a},{d},{e},{int(a > 150)},{a % 2}" for a, b, c, d, e in rows]
+    path.write_text(",position,file,down,year,weight,y,g\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    features, notes = read(path, label="y", sensitive=("g",))
+    assert set(features) == {"year", "weight", "g"}
+    for name in ("column1", "position", "file", "down"):
+        assert f"Column {name} only numbers the rows" in notes
+
+
+def test_the_index_of_a_parquet_or_arrow_file_is_no_feature(tmp_path: Path) -> None:
+    pandas, feather = pytest.importorskip("pandas"), pytest.importorskip("pyarrow.feather")
+    arrow = pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(
+        {"y": [0, 1] * 40, "g": ["a", "a", "b", "b"] * 20, "x": [float(row % 7) for row in range(80)]}
+    )
+    indexed = frame.set_index([pandas.Index([row % 5 for row in range(80)], name="state"), frame.index[::-1]])
+    indexed.to_parquet(tmp_path / "t.parquet")
+    feather.write_feather(arrow.Table.from_pandas(indexed), str(tmp_path / "t.arrow"))
+    for name in ("t.parquet", "t.arrow"):
+        features, notes = read(tmp_path / name, label="y", sensitive=("g",))
+        assert set(features) == {"g", "x"}
+        assert "(state, __index_level_1__) is no feature" in notes
+
+
+def test_a_decimal_comma_is_a_number(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(size=200).round(3)
+    path = tmp_path / "t.csv"
+    lines = [f"{int(value > 0)};{row % 2};{str(value).replace('.', ',')}" for row, value in enumerate(drawn)]
+    path.write_text("y;g;x\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    features, notes = read(path, label="y", sensitive=("g",))
+    assert_allclose(features["x"], drawn, rtol=1e-6)
+    assert "decimal comma" in notes
+    assert "Column x alone tells the label" in notes
+
+
+def test_ages_with_a_few_words_are_cut_at_their_median(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    ages = [str(18 + row % 53) if row % 40 else "unknown" for row in range(400)]
+    lines = [f"{row % 2},{age},{row % 7}" for row, age in enumerate(ages)]
+    path.write_text("y,age,x\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    step = file_table(path, label="y", sensitive=("age",))
     made(step, Store(tmp_path))
-    table = open_table(Store(tmp_path).path(step))
-    by_name = {column.name: values for column, values in zip(table.columns, table.values, strict=True)}
-    assert_array_equal(np.flatnonzero(np.isnan(by_name["wage"])), [3, 4])
-    assert_allclose(np.delete(by_name["wage"], [3, 4])[-1], 29.5)
-    assert np.isfinite(by_name["large"]).sum() == 1
-    notes = " ".join(table.notes)
-    for said in ("2 of its 60 values are none", "large: 59 values are infinite", "wage stands twice"):
-        assert said in notes
+    names = open_table(Store(tmp_path).path(step)).group_names
+    assert names == ("age <= 42.5", "age > 42.5", "age missing")
+
+
+@pytest.mark.parametrize("kind", ["category", "number", "band", "missing"])
+def test_a_column_that_alone_tells_the_label_is_named(kind: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 500)
+    noise = generator.normal(size=500)
+    told = {
+        "category": np.where(y == 1, "paid", "open"),
+        "number": y * 3 + noise.clip(-1.4, 1.4),
+        "band": np.where(y == 1, 2, generator.choice([1, 3], 500)),
+        "missing": np.where(y == 1, noise.round(3).astype(str), ""),
+    }[kind]
+    path = tmp_path / "t.csv"
+    lines = [
+        f"{answer},{row % 2},{value},{other:.4f}"
+        for row, (answer, value, other) in enumerate(zip(y, told, noise, strict=True))
+    ]
+    path.write_text("y,g,told,noise\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    _, notes = read(path, label="y", sensitive=("g",))
+    assert "Column told alone tells the label" in notes
+    assert "Column noise alone" not in notes
+
+
+def test_many_rare_levels_do_not_tell_the_label_by_chance(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "t.csv"
+    lines = [f"{generator.integers(0, 2)},{row % 2},town {generator.integers(0, 90)}" for row in range(260)]
+    path.write_text("y,g,town\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    assert "alone tells" not in read(path, label="y", sensitive=("g",))[1]
+
+
+def test_a_name_with_quotation_marks_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "o'brien"
+    folder.mkdir()
+    path = folder / "t'able.csv"
+    lines = [f"{row % 2},it's {'ab'[row % 2]}\"q,{row % 7}" for row in range(60)]
+    text = "y,g'1,x\n" + "\n".join(lines) + "\n"
+    path.write_text(text.replace('"', '""').replace("it's", "\"it's").replace("q,", 'q",'), encoding="utf-8")
+    step = file_table(path, label="y", sensitive=("g'1",))
+    made(step, Store(folder))
+    assert open_table(Store(folder).path(step)).group_names == ("g'1 it's a\"q", "g'1 it's b\"q")
 
 
 def test_the_answer_that_counts_may_be_one_of_many(tmp_path: Path) -> None:
@@ -180,7 +282,7 @@ def test_the_answer_that_counts_may_be_one_of_many(tmp_path: Path) -> None:
 
 def test_a_stream_of_arrow_is_read_as_a_file_is(tmp_path: Path) -> None:
     arrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
-    table = arrow.table({"y": [0, 1] * 30, "g": ["a", "a", "b"] * 20, "x": list(range(60))})
+    table = arrow.table({"y": [0, 1] * 30, "g": ["a", "a", "b"] * 20, "x": [7 * row % 61 for row in range(60)]})
     read = []
     for name, begin in (("file.arrow", ipc.new_file), ("stream.arrow", ipc.new_stream)):
         with begin(tmp_path / name, table.schema) as writer:
@@ -189,7 +291,7 @@ def test_a_stream_of_arrow_is_read_as_a_file_is(tmp_path: Path) -> None:
         made(step, Store(tmp_path))
         read.append(open_table(Store(tmp_path).path(step)).values)
     assert_array_equal(read[0], read[1])
-    assert_array_equal(read[0][1], range(60))
+    assert_array_equal(read[0][1], [7 * row % 61 for row in range(60)])
 
 
 def test_a_changed_file_is_another_step(tmp_path: Path) -> None:
@@ -291,19 +393,52 @@ def test_tables_of_packages_have_their_known_sizes(tmp_path: Path) -> None:
     assert set(known) < set(RECIPES)
 
 
+PREDICTED = PredictionColumns(label="y", score="p", sensitive=("g",))
+
+
 def test_predictions_are_read_and_their_faults_named(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("y,p,g\n1,0.9,a\n0,0.2,b\n,0.5,a\n1,,b\n", encoding="utf-8")
-    truth, scores, codes, groups, notes = read_predictions(path, label="y", score="p", sensitive=("g",))
-    assert (truth.tolist(), scores.tolist(), codes.tolist(), groups) == ([1, 0], [0.9, 0.2], [0, 1], ("g a", "g b"))
-    assert "2 of 4 rows" in notes[0]
+    found = read_predictions(path, PREDICTED)
+    assert found.labels is not None
+    assert (found.labels.tolist(), found.scores.tolist()) == ([1, 0], [0.9, 0.2])
+    (division,) = found.divisions
+    assert (division.codes.tolist(), division.groups) == ([0, 1], ("g a", "g b"))
+    assert "2 of 4 rows" in found.notes[0]
     for text, message in (
         ("y,p,g\n1,0.9,a\n3,0.2,b\n", "row 2: the label y must be 0 or 1"),
-        ("y,p,g\n,0.9,a\n1,,b\n1,0.9,a\n1,7,b\n", "row 4: the score p is 7"),
-        ("y,p,g\n1,0.9,a\n0,1.2,b\n", "row 2: the score p is 1.2"),
-        ("y,p,g\n1,,a\n", "no row with both"),
+        ("y,p,g\n,0.9,a\n1,,b\n1,0.9,a\n1,7,b\n", "row 4: the column p is 7"),
+        ("y,p,g\n1,0.9,a\n0,1.2,b\n", "row 2: the column p is 1.2"),
+        ("y,p,g\n1,,a\n", "no row with all of y, p"),
         ("y,q,g\n1,1,a\n", "no column 'p'"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(SurefootError, match=message):
-            read_predictions(path, label="y", score="p", sensitive=("g",))
+            read_predictions(path, PREDICTED)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"), [("True", "False"), ("yes", "no"), ("1", "0"), ("1.0", "0.0"), ("TRUE", "FALSE")]
+)
+def test_scores_and_labels_may_be_words(tmp_path: Path, yes: str, no: str) -> None:
+    lines = [f"{(no, yes)[row % 2]},{(no, yes)[row % 3 == 0]},{'ab'[row % 5 > 1]}" for row in range(60)]
+    path = tmp_path / "p.csv"
+    path.write_text("y,p,g\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    found = read_predictions(path, PREDICTED)
+    assert found.labels is not None
+    assert_array_equal(found.labels, np.arange(60) % 2)
+    assert_array_equal(found.scores, np.arange(60) % 3 == 0)
+
+
+def test_each_sensitive_column_is_a_division_of_its_own(tmp_path: Path) -> None:
+    lines = [f"{row % 2},0.{row % 9},{'FM'[row % 2]},{'abc'[row // 2 % 3]},{1 + row % 4}" for row in range(60)]
+    path = tmp_path / "p.csv"
+    path.write_text("y,p,sex,race,w\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    found = read_predictions(path, replace(PREDICTED, sensitive=("sex", "race"), weight="w"))
+    assert [division.name for division in found.divisions] == ["sex x race", "sex", "race"]
+    assert found.divisions[0].groups[0] == "sex F, race a"
+    assert found.divisions[1].groups == ("sex F", "sex M")
+    assert_array_equal(found.divisions[2].codes, np.arange(60) // 2 % 3)
+    assert found.weights is not None and found.weights[:4].tolist() == [1, 2, 3, 4]
+    with pytest.raises(SurefootError, match="cannot be sensitive"):
+        read_predictions(path, replace(PREDICTED, sensitive=("p",)))

@@ -1,5 +1,6 @@
 """Tables with groups: data, learners, sweeps, and audits of predictions."""
 
+from surefoot.tabular._audit import Audit as Audit
 from surefoot.tabular._audit import audit_predictions as audit_predictions
 from surefoot.tabular._learners._configurations import GRIDS as GRIDS
 from surefoot.tabular._learners._configurations import Configuration as Configuration
@@ -24,13 +25,16 @@ from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
 from surefoot.tabular._sweep._fits import flat_metrics as flat_metrics
 from surefoot.tabular._sweep._represent import FairTable as FairTable
-from surefoot.tabular._tables._database import TableArrays as TableArrays
-from surefoot.tabular._tables._database import open_table as open_table
+from surefoot.tabular._tables._arrays import TableArrays as TableArrays
+from surefoot.tabular._tables._arrays import open_table as open_table
 from surefoot.tabular._tables._design import PARTS as PARTS
 from surefoot.tabular._tables._design import Design as Design
 from surefoot.tabular._tables._design import Part as Part
 from surefoot.tabular._tables._design import Parts as Parts
 from surefoot.tabular._tables._design import open_design as open_design
+from surefoot.tabular._tables._groups import Division as Division
+from surefoot.tabular._tables._predictions import PredictionColumns as PredictionColumns
+from surefoot.tabular._tables._predictions import Predictions as Predictions
 from surefoot.tabular._tables._predictions import read_predictions as read_predictions
 from surefoot.tabular._tables._raw import RAW_RECIPES as RAW_RECIPES
 from surefoot.tabular._tables._raw import RawTable as RawTable

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.tabular._tables._database import Column, TableArrays, open_table
+from surefoot.tabular._tables._arrays import TableArrays, open_table
+from surefoot.tabular._tables._columns import Column
 from surefoot.tabular._tables._raw import RawTable
 from surefoot.tabular._tables._table import FileTable, PublicTable
 

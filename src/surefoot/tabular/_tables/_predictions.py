@@ -2,73 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tabular._tables._database import database, group_rows, quote
-from surefoot.tabular._tables._file import check_column, load_file
+from surefoot.tables import check_column, database, load_table, quote, type_columns
+from surefoot.tabular._tables._columns import plain
+from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved
 
-_TRUTH = (
-    "CASE WHEN $positive <> '' THEN (label__ = $positive)::INTEGER WHEN lower(label__) IN ('1', '1.0', 'true', 'yes') "
-    "THEN 1 WHEN lower(label__) IN ('0', '0.0', 'false', 'no') THEN 0 ELSE 2 END"
-)
-Predictions = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint16], tuple[str, ...], list[str]]
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_YES, _NO = ["1", "1.0", "true", "yes"], ["0", "0.0", "false", "no"]
+_ROLES = ("label", "score", "other", "weight")
 
 
-def read_predictions(
-    path: Path, *, label: str, score: str, sensitive: Sequence[str], positive: str = ""
-) -> Predictions:
-    """Labels (n,), scores (n,), group codes (n,), names of the groups, and notes on what was left out.
+@dataclass(frozen=True, kw_only=True)
+class PredictionColumns:
+    """The names of the columns to read; an empty one is not there. `other` holds the scores of a second model."""
 
-    `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true.
-    Rows without a label or a score are left out and said. Raises `SurefootError` for a missing file or column, other
-    labels, or scores that are not between 0 and 1.
+    score: str
+    sensitive: tuple[str, ...]
+    label: str = ""
+    other: str = ""
+    weight: str = ""
+    positive: str = ""
+
+    def named(self) -> dict[str, str]:
+        """The columns that are there, by what they are."""
+        return {role: name for role in _ROLES if (name := getattr(self, role))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The rows that are complete: labels (n,) or None, scores (n,), those of the other model and weights or None.
+
+    `divisions` are the intersections of the sensitive columns, then each column alone; `notes` say what was left out.
     """
-    if not sensitive:
-        raise SurefootError("Name at least one sensitive column: its values are the groups.")
-    if {label, score} & set(sensitive):
-        raise SurefootError(f"The columns {label} and {score} cannot be sensitive ones too.")
+
+    labels: NDArray[np.intp] | None
+    scores: NDArray[np.float64]
+    other: NDArray[np.float64] | None
+    weights: NDArray[np.float64] | None
+    divisions: tuple[Division, ...]
+    notes: tuple[str, ...]
+
+
+def read_predictions(path: Path | str, columns: PredictionColumns) -> Predictions:
+    """Read a file of predictions, of any kind that `surefoot.tables` reads.
+
+    `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true, and
+    so may scores be. Rows without a label, score or weight are left out and said. Raises `SurefootError` for a missing
+    file or column, other labels, scores that are not between 0 and 1, or weights that are not above 0.
+    """
+    _check_names(columns)
+    notes: list[str] = []
     with database() as connection:
-        names = load_file(connection, path)
-        for column in (label, score, *sensitive):
-            check_column(column, names, str(path))
-        columns = f"{quote(label)}::VARCHAR AS label__, TRY_CAST({quote(score)} AS DOUBLE) AS score__"
-        sides = ", ".join(f"{quote(name)} AS {quote(name + '__group')}" for name in sensitive)
-        connection.execute(f"CREATE TABLE every AS SELECT {columns}, {sides}, row_number() OVER () AS row__ FROM raw")
-        total = (connection.execute("SELECT count(*) FROM every").fetchone() or (0,))[0]
-        connection.execute(
-            "CREATE TABLE features AS SELECT * FROM every WHERE label__ IS NOT NULL AND score__ IS NOT NULL"
-        )
-        sql = f"SELECT {_TRUTH} AS truth, score__ AS score, row__ AS row FROM features"
-        found = connection.execute(sql, {"positive": positive}).fetchnumpy()
-        _check(found, path, (label, positive), score)
-        notes: list[str] = []
-        left_out = total - len(found["truth"])
-        if left_out:
-            notes.append(f"{left_out} of {total} rows have no {label}, or no {score} that is a number: left out.")
-        groups, codes = group_rows(connection, [f"{name}__group" for name in sensitive], notes)
-    return np.asarray(found["truth"], np.intp), np.asarray(found["score"], np.float64), codes, tuple(groups), notes
+        loaded = load_table(connection, path)
+        refuse_reserved(loaded.columns, loaded.source)
+        for name in (*columns.named().values(), *columns.sensitive):
+            check_column(name, loaded.columns, loaded.source)
+        kept = [columns.label, *add_sides(connection, "raw", columns.sensitive)]
+        scores = [columns.score, *([columns.other] if columns.other else [])]
+        for name in scores:
+            _read_words(connection, name)
+        notes += [remark.message for remark in type_columns(connection, loaded, keep=kept)]
+        _select(connection, columns, loaded.rows, notes)
+        read = {role: plain(connection, f"{role}__") for role in columns.named()}
+        rows = plain(connection, "row__")
+        _check(read, rows, columns, loaded.source)
+        divisions = divide(connection, [f"{name}__group" for name in columns.sensitive], notes)
+    return Predictions(
+        labels=read["label"].astype(np.intp) if columns.label else None,
+        scores=read["score"],
+        other=read.get("other"),
+        weights=read.get("weight"),
+        divisions=divisions,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
-def _check(found: Mapping[str, Any], path: Path, label: tuple[str, str], score: str) -> None:
-    name, positive = label
-    truth, values, rows = (np.asarray(found[column]) for column in ("truth", "score", "row"))
-    if not len(truth):
-        raise SurefootError(f"{path} has no row with both a {name} and a {score}.")
-    if (truth == 2).any():
-        row = rows[np.argmax(truth == 2)]
+def _check_names(columns: PredictionColumns) -> None:
+    if not columns.sensitive:
+        raise SurefootError("Name at least one sensitive column: its values are the groups.")
+    named = list(columns.named().values())
+    if set(named) & set(columns.sensitive) or len(set(named)) < len(named):
+        listed = " and ".join(dict.fromkeys(named))
+        raise SurefootError(f"The columns {listed} cannot be sensitive ones too, nor one column be two of them.")
+
+
+def _read_words(connection: DuckDBPyConnection, name: str) -> None:
+    """Decisions in words (true, yes) become 1 and 0."""
+    text = f"lower({quote(name)}::VARCHAR)"
+    connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
+    for words, number in ((["true", "yes"], "1"), (["false", "no"], "0")):
+        connection.execute(f"UPDATE raw SET {quote(name)} = ? WHERE list_contains(?, {text})", [number, words])
+
+
+def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: int, notes: list[str]) -> None:
+    """The complete rows as `features`."""
+    label = quote(columns.label)
+    truth = (
+        f"CASE WHEN {label} IS NULL THEN NULL WHEN $positive <> '' THEN ({label}::VARCHAR = $positive)::INTEGER "
+        f"WHEN list_contains($yes, lower({label}::VARCHAR)) THEN 1 "
+        f"WHEN list_contains($no, lower({label}::VARCHAR)) THEN 0 ELSE 2 END AS label__"
+    )
+    named = columns.named()
+    numbers = [f"TRY_CAST({quote(name)} AS DOUBLE) AS {role}__" for role, name in named.items() if role != "label"]
+    parts = [*([truth] if columns.label else []), *numbers, "row_number() OVER () AS row__"]
+    sides = [quote(f"{name}__group") for name in columns.sensitive]
+    complete = " AND ".join(f"{role}__ IS NOT NULL" for role in named)
+    connection.execute(
+        f"CREATE TABLE features AS SELECT * FROM (SELECT {', '.join([*parts, *sides])} FROM raw) WHERE {complete}",
+        {"positive": columns.positive, "yes": _YES, "no": _NO} if columns.label else None,
+    )
+    ((kept,),) = connection.execute("SELECT count(*) FROM features").fetchall()
+    if kept < total:
+        missing = " or no ".join(named.values())
+        notes.append(f"{total - kept} of {total} rows have no {missing} that can be read: left out.")
+
+
+def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: PredictionColumns, source: str) -> None:
+    if not len(rows):
+        raise SurefootError(f"{source} has no row with all of {', '.join(columns.named().values())}.")
+    labels = read.get("label", np.zeros(1))
+    if (labels == 2).any():
         raise SurefootError(
-            f"{path}, row {row}: the label {name} must be 0 or 1 (or no and yes, false and true). Say which value "
-            "counts as yes with --positive VALUE."
+            f"{source}, row {rows[np.argmax(labels == 2)]}: the label {columns.label} must be 0 or 1 (or no and yes, "
+            "false and true). Say which value counts as yes with --positive VALUE."
         )
-    if positive and not (truth == 1).any():
-        raise SurefootError(f"{path}: no row has {name} = '{positive}'.")
-    outside = (values < 0) | (values > 1)
-    if outside.any():
-        at = int(np.argmax(outside))
-        raise SurefootError(f"{path}, row {rows[at]}: the score {score} is {values[at]:g}; it must be from 0 to 1.")
+    if columns.positive and not (labels == 1).any():
+        raise SurefootError(f"{source}: no row has {columns.label} = '{columns.positive}'.")
+    limits = {
+        "score": (0.0, 1.0, "from 0 to 1"),
+        "other": (0.0, 1.0, "from 0 to 1"),
+        "weight": (1e-300, 1e300, "above 0"),
+    }
+    for role, (low, high, words) in limits.items():
+        values = read.get(role, np.array([low]))
+        outside = ~((values >= low) & (values <= high))
+        if outside.any():
+            at = int(np.argmax(outside))
+            name = columns.named()[role]
+            raise SurefootError(f"{source}, row {rows[at]}: the column {name} is {values[at]:g}; it must be {words}.")

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.registry import sha256_of
-from surefoot.tabular._tables._database import database, described, write_arrays
+from surefoot.tables import database
+from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._recipes import Sensitive, two_sides
-from surefoot.tabular._tables._xport import xport_blocks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from pandas import DataFrame
 
 MAX_MEMBER_BYTES = 8 << 30
-"""The most that one person file may hold when it is decompressed (the largest holds three gigabytes)."""
+"""The most that one file may hold when it is decompressed (the largest person file holds three gigabytes)."""
 _PERSONS = re.compile(r"(?:^|/)psam_p[a-z0-9]{2,3}\.csv$", re.IGNORECASE)
 _COPIED_BYTES = 4 << 20
+_BLOCK_ROWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,7 @@ class RawTable(Step):
             columns = ", ".join(f'"{name}" DOUBLE' for name in recipe.columns)
             connection.execute(f"CREATE TABLE raw ({columns})")
             for path, _ in self.files:
-                (_load_persons if recipe.census else _load_xport)(connection, Path(path), recipe)
+                (_load_persons if recipe.census else _load_transport)(connection, Path(path), recipe)
             _select(connection, recipe, notes)
             sensitive = [f"{attribute.name}__sensitive" for attribute in recipe.sensitive]
             table, sizes = write_arrays(
@@ -131,22 +137,27 @@ def _person_files(path: Path, place: Path) -> Iterator[Path]:
     if not zipfile.is_zipfile(path):
         yield path
         return
+    with _archive(path) as archive:
+        names = [name for name in archive.namelist() if _PERSONS.search(name)]
+        if not names:
+            raise SurefootError(f"{path} holds no person file (psam_pXX.csv).")
+        for name in names:
+            yield _unpacked(archive, name, place / "persons.csv", path)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive whose faults become one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if _PERSONS.search(name)]
-            if not names:
-                raise SurefootError(f"{path} holds no person file (psam_pXX.csv).")
-            for name in names:
-                with archive.open(name) as stream:
-                    _copy(stream, place / "persons.csv", path)
-                yield place / "persons.csv"
+            yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise SurefootError(f"{path} is damaged, or encrypted ({error}): download it again.") from error
 
 
-def _copy(stream: IO[bytes], to: Path, path: Path) -> None:
+def _unpacked(archive: zipfile.ZipFile, name: str, to: Path, path: Path) -> Path:
     left = MAX_MEMBER_BYTES
-    with to.open("wb") as out:
+    with archive.open(name) as stream, to.open("wb") as out:
         while block := stream.read(_COPIED_BYTES):
             left -= len(block)
             if left < 0:
@@ -154,17 +165,47 @@ def _copy(stream: IO[bytes], to: Path, path: Path) -> None:
                     f"{path} holds more than {MAX_MEMBER_BYTES >> 20} MB: it is taken for a decompression bomb."
                 )
             out.write(block)
+    return to
 
 
-def _load_xport(connection: DuckDBPyConnection, path: Path, recipe: RawRecipe) -> None:
-    wanted = ", ".join(f'"{name}"' for name in recipe.columns)
-    for block in xport_blocks(path, recipe.columns):
-        connection.register("block", block)
-        # A missing number is NULL in SQL.
-        connection.execute(
-            f"INSERT INTO raw SELECT {', '.join(map(_number, recipe.columns))} FROM (SELECT {wanted} FROM block)"
-        )
-        connection.unregister("block")
+def _load_transport(connection: DuckDBPyConnection, path: Path, recipe: RawRecipe) -> None:
+    """A SAS transport file (version 5), or the one in an archive, decompressed to the disk and read in blocks."""
+    with TemporaryDirectory() as place:
+        for block in _transport_blocks(_transport_file(path, Path(place)), path):
+            missing = [name for name in recipe.columns if name not in block]
+            if missing:
+                raise SurefootError(f"{path} has no column {missing[0]}; it has {len(block.columns)} others.")
+            values = {name: block[name].to_numpy(np.float64) for name in recipe.columns}
+            # pandas reads a zero of IBM's floating point as 5e-79.
+            connection.register(
+                "block", {name: np.where(abs(each) < 1e-70, 0.0, each) for name, each in values.items()}
+            )
+            # A missing number is NULL in SQL.
+            connection.execute(f"INSERT INTO raw SELECT {', '.join(map(_number, recipe.columns))} FROM block")
+            connection.unregister("block")
+
+
+def _transport_file(path: Path, place: Path) -> Path:
+    if not zipfile.is_zipfile(path):
+        return path
+    with _archive(path) as archive:
+        # CDC's own archives name their member with a blank at the end.
+        names = [name for name in archive.namelist() if name.strip().lower().endswith(".xpt")]
+        if len(names) != 1:
+            raise SurefootError(f"{path} must hold one .XPT file, and holds {len(names)}.")
+        return _unpacked(archive, names[0], place / "survey.xpt", path)
+
+
+def _transport_blocks(file: Path, path: Path) -> Iterator[DataFrame]:
+    """Blocks of rows by pandas, whose faults over a file that is none, or is damaged, become one sentence."""
+    import pandas
+
+    try:
+        with file.open("rb") as stream:
+            reader: Any = pandas.read_sas(stream, format="xport", chunksize=_BLOCK_ROWS, encoding="latin-1")
+            yield from reader
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, OSError, struct.error) as error:
+        raise SurefootError(f"{path} is not a SAS transport file of version 5, or is damaged ({error}).") from error
 
 
 def _number(name: str) -> str:
@@ -204,7 +245,7 @@ def _said(name: str) -> str:
 
 
 RAW_RECIPES: Mapping[str, RawRecipe] = {
-    "acs-income": RawRecipe(
+    "acs-income-published": RawRecipe(
         title="ACS Income (Census Bureau, person files)",
         census=True,
         columns=(*_INCOME, "PINCP", "PWGTP"),
@@ -215,7 +256,7 @@ RAW_RECIPES: Mapping[str, RawRecipe] = {
         categorical=tuple(name for name in _INCOME if name not in _NUMBERS),
         note="The rows and ten features of folktables, at the paper's threshold of 56,000; the paper used twenty.",
     ),
-    "acs-public-coverage": RawRecipe(
+    "acs-public-coverage-published": RawRecipe(
         title="ACS Public Coverage (Census Bureau, person files)",
         census=True,
         columns=(*_COVERAGE, "PUBCOV"),
@@ -226,7 +267,7 @@ RAW_RECIPES: Mapping[str, RawRecipe] = {
         categorical=tuple(name for name in _COVERAGE if name not in _NUMBERS),
         note="The rows and nineteen features of folktables, as in the paper.",
     ),
-    "brfss": RawRecipe(
+    "brfss-published": RawRecipe(
         title="BRFSS health survey, diabetes (CDC, transport file of 2020)",
         census=False,
         columns=(*_HEALTH, "DIABETE4"),

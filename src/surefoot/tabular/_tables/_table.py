@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.registry import sha256_of
-from surefoot.tabular._tables._database import database, described, quote, write_arrays
-from surefoot.tabular._tables._file import SUFFIXES, check_column, columns_of_file, load_file, repeated_names
+from surefoot.tables import check_column, column_names, database, load_table, quote, type_columns
+from surefoot.tabular._tables._arrays import described, write_arrays
+from surefoot.tabular._tables._columns import index_levels, read_times
+from surefoot.tabular._tables._groups import add_sides, refuse_reserved
 from surefoot.tabular._tables._raw import RawTable
 from surefoot.tabular._tables._recipes import RECIPES, Recipe, two_sides
 
@@ -75,22 +77,28 @@ class FileTable(Step):
             raise SurefootError(f"The file {self.path} changed after it was named: ask again to use the new contents.")
         notes: list[str] = []
         with database() as connection:
-            names = load_file(connection, Path(self.path))
+            loaded = load_table(connection, self.path)
+            refuse_reserved(loaded.columns, self.path)
             for column in (self.label, *self.sensitive, *self.drop, *self.categorical):
-                check_column(column, names, self.path)
-            notes += repeated_names(connection, Path(self.path), names)
-            self._select(connection, notes)
+                check_column(column, loaded.columns, self.path)
+            kept = [self.label, *self.categorical, *add_sides(connection, "raw", self.sensitive)]
+            notes += [remark.message for remark in type_columns(connection, loaded, keep=kept)]
+            read_times(connection, "raw", kept)
+            levels = [name for name in index_levels(connection, Path(self.path)) if name not in self.sensitive]
+            if levels:
+                notes.append(f"The index of the rows ({', '.join(levels)}) is no feature and was left out.")
+            self._select(connection, (*self.drop, *levels), notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
         return described(table, sizes, Path(self.path).stem)
 
-    def _select(self, connection: DuckDBPyConnection, notes: list[str]) -> None:
-        condition = _label_condition(connection, self.label, self.positive, notes)
-        sides = ", ".join(f"{quote(name)} AS {quote(name + '__group')}" for name in self.sensitive)
-        left_out = ", ".join(quote(name) for name in dict.fromkeys((self.label, *self.drop)))
+    def _select(self, connection: DuckDBPyConnection, drop: tuple[str, ...], notes: list[str]) -> None:
+        answer = _positive_answer(connection, self.label, self.positive, notes)
+        left_out = ", ".join(quote(name) for name in dict.fromkeys((self.label, *drop)))
         connection.execute(
-            f"CREATE TABLE features AS SELECT * EXCLUDE ({left_out}), {sides}, {condition} AS label__, "
-            f"false AS test__ FROM raw WHERE {quote(self.label)} IS NOT NULL"
+            f"CREATE TABLE features AS SELECT * EXCLUDE ({left_out}), {quote(self.label)}::VARCHAR = ? AS label__, "
+            f"false AS test__ FROM raw WHERE {quote(self.label)} IS NOT NULL",
+            [answer],
         )
 
 
@@ -103,16 +111,13 @@ def file_table(path: Path, *, label: str, sensitive: tuple[str, ...], **options:
     Raises `SurefootError` when the file is not there, empty or of an unknown kind, or has no such columns: all that can
     be seen without reading the whole of it.
     """
-    if not path.is_file():
-        raise SurefootError(f"There is no file {path}.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise SurefootError(f"{path} is of an unknown kind: its name must end in one of {', '.join(SUFFIXES)}.")
     groups = tuple(dict.fromkeys(sensitive))
     if not groups:
         raise SurefootError("Name at least one sensitive column: its values are the groups.")
     if label in groups:
         raise SurefootError(f"The label {label} cannot be a sensitive column: each group would have one answer.")
-    names = columns_of_file(path)
+    names = column_names(path)
+    refuse_reserved(names, str(path))
     for column in (label, *groups, *options.get("drop", ()), *options.get("categorical", ())):
         check_column(column, names, str(path))
     absolute = path.resolve()
@@ -128,7 +133,8 @@ def recipe_of(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, notes: list[str]) -> str:
+def _positive_answer(connection: DuckDBPyConnection, label: str, positive: str, notes: list[str]) -> str:
+    """The value of the label that counts as yes."""
     quoted = quote(label)
     found = connection.execute(
         f"SELECT {quoted}::VARCHAR, count(*) FROM raw WHERE {quoted} IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 21"
@@ -148,8 +154,7 @@ def _label_condition(connection: DuckDBPyConnection, label: str, positive: str, 
     if missing[0]:
         notes.append(f"{missing[0]} rows have no {label} and were left out.")
     notes.append(f"The label is yes where {label} is '{chosen}', and no for: {', '.join(rest[:8])}.")
-    literal = chosen.replace("'", "''")
-    return f"({quoted}::VARCHAR = '{literal}')"
+    return chosen
 
 
 def _has(connection: DuckDBPyConnection, quoted: str, value: str) -> bool:

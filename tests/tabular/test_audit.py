@@ -1,0 +1,209 @@
+"""Audits of predictions made elsewhere: every number against fairlearn, and what must not be said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import ArrayLike
+
+from surefoot.core import SurefootError
+from surefoot.stats import clopper_pearson
+from surefoot.tabular import Audit, PredictionColumns, audit_predictions
+
+COLUMNS = PredictionColumns(label="y", score="p", sensitive=("g",))
+
+
+def write(path: Path, columns: Mapping[str, ArrayLike]) -> Path:
+    rows = zip(*(np.asarray(values).tolist() for values in columns.values()), strict=True)
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+def people(n: int = 900, seed: int = 0) -> dict[str, Any]:
+    """Scores that are better for some than for others, of two models."""
+    generator = np.random.default_rng(seed)
+    sex, race = generator.integers(0, 2, n), generator.integers(0, 3, n)
+    y = (generator.random(n) < 0.3 + 0.2 * sex).astype(int)
+    first = np.clip(0.5 + 0.3 * (2 * y - 1) + generator.normal(0, 0.2 + 0.1 * race), 0, 1).round(4)
+    second = np.clip(0.5 + 0.2 * (2 * y - 1) + generator.normal(0, 0.3, n), 0, 1).round(4)
+    weight = generator.uniform(0.5, 4, n).round(3)
+    return {"y": y, "p": first, "q": second, "sex": sex, "race": race, "w": weight}
+
+
+def named(audit: Audit, model: str = "p") -> dict[str, Mapping[str, Any]]:
+    return {line["group"]: line for line in audit.groups if line["model"] == model}
+
+
+def between(audit: Audit, division: str, model: str = "p") -> Mapping[str, Any]:
+    (line,) = [line for line in audit.between if (line["division"], line["model"]) == (division, model)]
+    return line
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_number_is_that_of_fairlearn(tmp_path: Path, weighted: bool) -> None:
+    fair, scores = pytest.importorskip("fairlearn.metrics"), pytest.importorskip("sklearn.metrics")
+    data = people()
+    columns = replace(COLUMNS, sensitive=("sex", "race"), weight="w" if weighted else "")
+    audit = audit_predictions(write(tmp_path / "p.csv", data), columns, least=1)
+    called = (data["p"] >= 0.5).astype(int)
+    functions = {
+        "accuracy": scores.accuracy_score,
+        "selection_rate": fair.selection_rate,
+        "true_positive_rate": fair.true_positive_rate,
+        "false_positive_rate": fair.false_positive_rate,
+        "false_negative_rate": fair.false_negative_rate,
+        "precision": scores.precision_score,
+        "balanced_accuracy": scores.balanced_accuracy_score,
+    }
+    weights = {"sample_weight": data["w"]} if weighted else {}
+    by_sex = {name: {"sample_weight": data["w"]} if weighted else {} for name in functions}
+    for title, sensitive in (
+        ("sex x race", [f"sex {s}, race {r}" for s, r in zip(data["sex"], data["race"], strict=True)]),
+        ("sex", [f"sex {s}" for s in data["sex"]]),
+        ("race", [f"race {r}" for r in data["race"]]),
+    ):
+        at = {"y_true": data["y"], "y_pred": called, "sensitive_features": sensitive}
+        frame = fair.MetricFrame(metrics=functions, sample_params=by_sex, **at)
+        for group, expected in frame.by_group.iterrows():
+            line = named(audit)[str(group)]
+            for name in functions:
+                assert_allclose(line[name], expected[name], atol=1e-12, err_msg=f"{group} {name}")
+                assert line[f"{name}_low"] <= line[name] <= line[f"{name}_high"]
+        found = between(audit, title)
+        assert_allclose(found["worst_group_accuracy"], frame.group_min()["accuracy"])
+        assert_allclose(found["accuracy_disparity"], frame.difference()["accuracy"])
+        assert_allclose(found["equal_opportunity"], frame.difference()["true_positive_rate"])
+        assert_allclose(found["demographic_parity"], fair.demographic_parity_difference(**at, **weights))
+        assert_allclose(found["demographic_parity_ratio"], fair.demographic_parity_ratio(**at, **weights))
+        assert_allclose(found["equalised_odds"], fair.equalized_odds_difference(**at, **weights))
+        assert_allclose(found["equalised_odds_ratio"], fair.equalized_odds_ratio(**at, **weights))
+    whole = named(audit)["all rows"]
+    assert_allclose(whole["auc"], scores.roc_auc_score(data["y"], data["p"], **weights))
+    assert_allclose(whole["false_discovery_rate"], 1 - whole["precision"])
+    assert whole["rows"] == 900 and whole["positives"] == data["y"].sum()
+
+
+def test_random_labels_show_no_disparity(tmp_path: Path) -> None:
+    """Six groups that are alike: of 40 tables nearly none has a lower bound above 0."""
+    generator, above = np.random.default_rng(0), 0
+    for _ in range(40):
+        data = {"y": generator.integers(0, 2, 600), "p": generator.random(600).round(3), "g": np.arange(600) % 6}
+        found = between(audit_predictions(write(tmp_path / "p.csv", data), COLUMNS), "g")
+        above += found["accuracy_disparity_low"] > 0
+        assert found["accuracy_disparity"] > 0.02
+    assert above <= 3
+
+
+def test_one_missed_positive_is_no_difference_between_groups(tmp_path: Path) -> None:
+    y = np.r_[1, np.zeros(29), np.tile([0, 1], 60)].astype(int)
+    p = np.r_[np.full(30, 0.1), np.tile([0.1, 0.9], 60)]
+    data = {"y": y, "p": p, "g": np.repeat(["a", "b", "c"], [30, 60, 60])}
+    audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)
+    line, found = named(audit)["g a"], between(audit, "g")
+    assert (line["positives"], line["true_positive_rate"]) == (1, 0.0)
+    assert_allclose([line["true_positive_rate_low"], line["true_positive_rate_high"]], [0, 0.975])
+    assert (found["equal_opportunity"], found["equalised_odds"], found["equalised_odds_low"]) == (0, 0, 0)
+    assert any("Fewer than 20 positives" in note and "g a (1)" in note for note in audit.notes)
+
+
+def test_what_cannot_be_compared_is_left_empty_and_said(tmp_path: Path) -> None:
+    data = {"y": np.r_[np.zeros(40), np.tile([0, 1], 30)].astype(int), "p": np.full(100, 0.7)}
+    audit = audit_predictions(write(tmp_path / "p.csv", {**data, "g": np.repeat([1, 2], [40, 60])}), COLUMNS)
+    found = between(audit, "g")
+    assert found["equalised_odds"] is None and found["equal_opportunity"] is None
+    assert found["demographic_parity"] == 0
+    assert named(audit)["g 1"]["true_positive_rate"] is None
+    assert any("g 1 (0)" in note for note in audit.notes)
+
+
+def test_bounds_of_groups_are_exact_and_never_of_no_width(tmp_path: Path) -> None:
+    data = {"y": np.tile([0, 1], 60), "p": np.tile([0.1, 0.9], 60), "g": np.repeat([1, 2], 60)}
+    audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)
+    exact = clopper_pearson(60, 60)
+    assert_allclose(named(audit)["g 1"]["accuracy_low"], exact.low)
+    found = between(audit, "g")
+    assert found["worst_group_accuracy_low"] < found["worst_group_accuracy"] == found["worst_group_accuracy_high"] == 1
+    assert found["accuracy_disparity_low"] == 0 < found["accuracy_disparity_high"] < 0.1
+
+
+def test_without_labels_there_are_selection_rates(tmp_path: Path) -> None:
+    data = {"p": np.r_[np.tile([0.9, 0.1], 100), np.tile([0.9, 0.1, 0.1, 0.1], 50)], "g": np.repeat([1, 2], 200)}
+    path = write(tmp_path / "p.csv", data)
+    audit = audit_predictions(path, replace(COLUMNS, label=""))
+    line, found = named(audit)["g 2"], between(audit, "g")
+    assert line["selection_rate"] == 0.25 and "accuracy" not in line and "positives" not in line
+    assert (found["demographic_parity"], found["demographic_parity_ratio"]) == (0.25, 0.5)
+    assert found["four_fifths"] == "broken" and "worst_group" not in found
+
+
+@pytest.mark.parametrize(("shares", "verdict"), [((50, 50), "kept"), ((50, 25), "broken"), ((50, 40), "undecided")])
+def test_the_four_fifths_rule_is_judged_by_its_interval(tmp_path: Path, shares: tuple[int, int], verdict: str) -> None:
+    called = np.concatenate([np.arange(2000) % 100 < share for share in shares])
+    data = {"y": called * 1, "p": called * 1, "g": np.repeat([1, 2], 2000)}
+    found = between(audit_predictions(write(tmp_path / "p.csv", data), COLUMNS), "g")
+    assert found["four_fifths"] == verdict
+    assert_allclose(found["demographic_parity_ratio"], shares[1] / shares[0])
+
+
+def test_two_models_are_compared_on_the_same_rows(tmp_path: Path) -> None:
+    data = people()
+    path = write(tmp_path / "p.csv", data)
+    audit = audit_predictions(path, replace(COLUMNS, other="q", sensitive=("sex", "race")))
+    right = {name: (data[name] >= 0.5) == (data["y"] == 1) for name in "pq"}
+    by_group = {line["group"]: line for line in audit.differences}
+    assert by_group["all rows"]["model"] == "p - q"
+    for sex in (0, 1):
+        rows = data["sex"] == sex
+        line = by_group[f"sex {sex}"]
+        assert_allclose(line["accuracy_difference"], right["p"][rows].mean() - right["q"][rows].mean())
+        assert line["accuracy_difference_low"] < line["accuracy_difference"] < line["accuracy_difference_high"]
+        assert 0 <= line["p_holm"] <= 1
+    assert named(audit, "q")["all rows"]["accuracy"] == right["q"].mean()
+    same = audit_predictions(write(path, {**data, "q": data["p"]}), replace(COLUMNS, other="q", sensitive=("sex",)))
+    assert {line["accuracy_difference"] for line in same.differences} == {0.0}
+    assert all(line["accuracy_difference_low"] < 0 < line["accuracy_difference_high"] for line in same.differences)
+
+
+def test_small_groups_are_named_and_not_the_worst(tmp_path: Path) -> None:
+    rows = [(row % 2, 0.9 if (row % 2) ^ (row % 10 == 0) else 0.1, "ab"[row % 4 > 1]) for row in range(100)]
+    y, p, g = zip(*rows, (1, 0.2, "c"), strict=True)
+    path = write(tmp_path / "p.csv", {"y": y, "p": p, "g": g})
+    audit = audit_predictions(path, COLUMNS)
+    assert named(audit)["g c"]["too_few_rows"]
+    assert any("g c" in note for note in audit.notes)
+    found = between(audit, "g")
+    assert found["worst_group"] == min(("g a", "g b"), key=lambda name: named(audit)[name]["accuracy"])
+    with pytest.raises(SurefootError, match="No group has 1000 rows"):
+        audit_predictions(path, COLUMNS, least=1000)
+
+
+def test_the_answer_that_counts_is_taken_by_name(tmp_path: Path) -> None:
+    values: Sequence[tuple[int, float, str]] = [
+        (row % 2, 0.2 + 0.5 * (row % 3 == 0), "ab"[row % 4 > 1]) for row in range(120)
+    ]
+    y, p, g = zip(*values, strict=True)
+    found = []
+    for words in (("0", "1"), ("no", "yes"), ("denied", "granted")):
+        path = write(tmp_path / "p.csv", {"y": [words[answer] for answer in y], "p": p, "g": g})
+        columns = replace(COLUMNS, positive="granted" if words[1] == "granted" else "")
+        found.append(audit_predictions(path, columns).groups)
+    assert found[0] == found[1] == found[2]
+    for changed, threshold, message in (
+        ({}, 0.5, "row 1: the label y must be 0 or 1"),
+        ({"positive": "given"}, 0.5, "no row has y = 'given'"),
+        ({}, 1.5, "threshold must be from 0 to 1"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            audit_predictions(path, replace(COLUMNS, **changed), threshold=threshold)
+
+
+def test_decisions_have_no_calibration(tmp_path: Path) -> None:
+    data = {"y": np.arange(90) % 2, "p": np.arange(90) % 2, "g": np.arange(90) % 3}
+    audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)
+    assert named(audit)["all rows"]["accuracy"] == 1
+    assert not {"calibration_error", "auc"} & set(named(audit)["all rows"])
+    assert any("decisions" in note for note in audit.notes)
