@@ -1,5 +1,6 @@
 """`surefoot tabular` as its user sees it: a sweep over a CSV, an audit, and mistakes in one line."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,26 +61,72 @@ def test_a_sweep_compares_learners_on_a_users_table(command: Callable[..., Answe
     assert (tmp_path / "sweep-people.html").stat().st_size > 10_000
 
 
-def test_an_audit_prints_a_line_a_group(command: Callable[..., Answer], tmp_path: Path) -> None:
-    rows = "\n".join(f"{row % 2},{0.8 if row % 2 else 0.3},{'FM'[row % 4 > 1]}" for row in range(100))
-    (tmp_path / "p.csv").write_text(f"y,p,sex\n{rows}\n", encoding="utf-8")
-    code, out, _ = command("audit", "p.csv", "--label", "y", "--score", "p", "--sensitive", "sex")
+def predictions(path: Path) -> None:
+    rows = [
+        f"{row % 2},{0.8 if row % 2 or row % 7 == 0 else 0.3},{0.6 if row % 3 else 0.4},"
+        f"{'FM'[row % 4 > 1]},{'ab'[row % 8 > 3]}"
+        for row in range(400)
+    ]
+    path.write_text("y,p,q,sex,race\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+def test_each_metric_of_an_audit_is_a_column(command: Callable[..., Answer], tmp_path: Path) -> None:
+    predictions(tmp_path / "p.csv")
+    asked = ["audit", "p.csv", "--label", "y", "--score", "p", "--sensitive", "sex,race"]
+    code, out, _ = command(*asked, "--format", "json")
     assert code == 0
-    groups = [line.split("\t")[0] for line in out.splitlines()[1:]]
-    assert groups[:3] == ["all rows", "sex F", "sex M"]
-    assert groups[3].startswith("worst group")
+    lines = json.loads(out)
+    groups = [line["group"] for line in lines]
+    assert groups[:2] == ["all rows", "sex F, race a"] and "sex F" in groups and "race b" in groups
+    (between,) = [line for line in lines if (line["division"], line["group"]) == ("sex", "between groups")]
+    assert between["accuracy"] is None and between["precision"] is None
+    assert 0 <= between["accuracy_disparity_low"] <= between["accuracy_disparity"] <= between["accuracy_disparity_high"]
+    assert lines[0]["accuracy_disparity"] is None
+    _, tsv, _ = command(*asked)
+    assert set(tsv.splitlines()[0].split("\t")) == set(lines[0])
+
+
+def test_a_terminal_shows_what_fits(command: Callable[..., Answer], tmp_path: Path) -> None:
+    predictions(tmp_path / "p.csv")
+    _, out, _ = command(
+        "audit", "p.csv", "--label", "y", "--score", "p", "--sensitive", "sex", "--against", "q", "--format", "text"
+    )
+    first = out.splitlines()[0].split()
+    assert first[:4] == ["model", "group", "rows", "positives"] and "cvar" not in first
+    assert "worst_group" in out and "accuracy_difference" in out
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_report_of_an_audit_opens_with_the_worst_group(
+    command: Callable[..., Answer], tmp_path: Path, labelled: bool
+) -> None:
+    predictions(tmp_path / "p.csv")
+    asked = ["audit", "p.csv", "--score", "p", "--sensitive", "sex,race", "--against", "q", "--report", "audit.html"]
+    code, out, err = command(*asked, *(["--label", "y"] if labelled else []))
+    assert code == 0, err
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    opening = page.partition("<h1>")[2].partition("</h1>")[0]
+    header = out.splitlines()[0].split("\t")
+    if labelled:
+        (line,) = [row for row in out.splitlines() if "between groups" in row and row.startswith("p\tsex x race")]
+        assert opening == f"Your worst group is {line.split(chr(9))[header.index('worst_group')]}."
+    else:
+        assert "how often each group is called yes" in opening
+        assert "accuracy" not in header
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert "four-fifths" in page
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep", "none.csv", "--label", "y", "--sensitive", "g"], "There is no file none.csv"),
+        (["sweep", "none.csv", "--label", "y", "--sensitive", "g"], "There is no file 'none.csv'"),
         (["sweep", "none.csv"], "Name the column to predict"),
         (["sweep", "adult", "--learners", "oak"], "no learner named 'oak'"),
         (["sweep", "adult", "--budget", "0"], "option budget must be at least 1, got 0"),
         (["sweep", "adult", "--rows=-5"], "option rows must be at least 0, got -5"),
         (["sweep", "adult", "--splits", "0"], "option splits must be at least 1"),
-        (["audit", "none.csv", "--label", "y", "--score", "p", "--sensitive", "g"], "There is no file none.csv"),
+        (["audit", "none.csv", "--label", "y", "--score", "p", "--sensitive", "g"], "There is no file 'none.csv'"),
     ],
 )
 def test_mistakes_are_one_line(command: Callable[..., Answer], arguments: list[str], message: str) -> None:

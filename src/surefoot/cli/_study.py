@@ -87,7 +87,7 @@ def run(
     It can be stopped at any moment and run again. Exits with 1 when a Step failed.
     """
     asked, place = open_study(study, option), open_store(store)
-    failed = _make(asked, place, option, (pool, workers), retry=retry)
+    failed = make_missing(asked, place, (pool, workers), retry=retry, option=option)
     results = results_of(asked, place)
     print(plain(verdict_lines(decide(asked.claims, results))), end="")
     path = _write(asked, results, report)
@@ -139,7 +139,7 @@ def check(
     """
     asked, place = open_study(study, option), open_store(store)
     if run:
-        _make(asked, place, option, (pool, workers), retry=False)
+        make_missing(asked, place, (pool, workers), retry=False, option=option)
     results = results_of(asked, place)
     decided = decide(asked.claims, results)
     if format is None and sys.stdout.isatty():
@@ -177,8 +177,13 @@ def report(
         _open(path)
 
 
-def _make(asked: Study, place: Store, option: tuple[str, ...], pool: tuple[str, int | None], *, retry: bool) -> int:
-    """Run the missing Steps with a progress display; returns how many failed or were blocked."""
+def make_missing(
+    asked: Study, place: Store, pool: tuple[str, int | None], *, retry: bool, option: tuple[str, ...] | None = None
+) -> int:
+    """Run the missing Steps with a progress display; returns how many failed or were blocked.
+
+    `option` are those of a study that can be opened again by its name, so that the store remembers it.
+    """
     from surefoot.cli._progress import duration, follow
 
     todo = plan_of(asked.steps, place)
@@ -191,7 +196,8 @@ def _make(asked: Study, place: Store, option: tuple[str, ...], pool: tuple[str, 
 
     begun = time.monotonic()
     with open_pool(*pool) as executor:
-        remember(asked, option, place)
+        if option is not None:
+            remember(asked, option, place)
         counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers)
     say(
         f"{counts['made']} Steps made in {duration(time.monotonic() - begun)}, {counts['kept']} kept, "

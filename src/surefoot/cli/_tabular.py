@@ -1,6 +1,7 @@
 """Tables with groups: sweep learners over your own table, and audit predictions made elsewhere."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,10 +9,9 @@ from cyclopts import App, Parameter
 
 from surefoot.cli._claims import MARKS
 from surefoot.cli._common import StoreOption, WorkersOption, open_store, results_of
-from surefoot.cli._output import Format, emit
-from surefoot.core import Store, Study, SurefootError, Table, decide, open_pool
-from surefoot.core import plan as plan_of
-from surefoot.core import run as run_steps
+from surefoot.cli._output import Format, emit, say
+from surefoot.cli._study import PoolOption, make_missing
+from surefoot.core import Store, Study, SurefootError, Table, decide
 
 tabular = App(name="tabular", help="Subgroup robustness of models on tables.", help_format="plaintext")
 
@@ -26,7 +26,7 @@ def sweep(
     positive: Annotated[str, Parameter(help="The label's value that counts as yes.")] = "",
     drop: Annotated[str, Parameter(help="Columns that are not features, separated by commas.")] = "",
     categorical: Annotated[str, Parameter(help="Columns whose numbers are codes, separated by commas.")] = "",
-    raw: Annotated[str, Parameter(help="Files of acs-income, acs-public-coverage or brfss as published.")] = "",
+    raw: Annotated[str, Parameter(help="Published files of acs-income-published and the others like it.")] = "",
     learners: Annotated[str, Parameter(help="Learners, separated by commas; 'all' for every one.")] = "",
     budget: Annotated[int, Parameter(help="Configurations of each learner.")] = 16,
     splits: Annotated[int, Parameter(help="Random splits.")] = 2,
@@ -34,6 +34,7 @@ def sweep(
     epochs: Annotated[int, Parameter(help="Passes of the networks over the training rows.")] = 20,
     halving: Annotated[int, Parameter(help="Successive halving by this factor; 1: everything in full.")] = 1,
     store: StoreOption = None,
+    pool: PoolOption = "processes",
     workers: WorkersOption = None,
     report: Annotated[Path | None, Parameter(help="Where the report goes. Default: ./sweep-NAME.html.")] = None,
     format: Format | None = None,
@@ -60,7 +61,7 @@ def sweep(
         halving=halving,
     )
     place = open_store(store)
-    failed = _make(study, place, workers)
+    failed = make_missing(study, place, (pool, workers), retry=True)
     _say_what_was_read(study, place)
     results = results_of(study, place)
     emit(_reached(results), format)
@@ -74,36 +75,59 @@ def sweep(
 
 @tabular.command
 def audit(
-    predictions: Annotated[Path, Parameter(help="A CSV, Parquet or Arrow file with labels, scores and groups.")],
+    predictions: Annotated[str, Parameter(help="A file of labels, scores and groups, or - for standard input.")],
     /,
     *,
-    label: Annotated[str, Parameter(help="The column of true labels, 0 or 1, or no and yes.")],
-    score: Annotated[str, Parameter(help="The column of scores: probabilities, or decisions 0 and 1.")],
-    sensitive: Annotated[str, Parameter(help="Columns, separated by commas, whose intersections are the groups.")],
+    score: Annotated[str, Parameter(help="The column of scores: probabilities, or decisions.")],
+    sensitive: Annotated[str, Parameter(help="Columns, separated by commas: their intersections and each alone.")],
+    label: Annotated[str, Parameter(help="The column of true labels. Without it: selection rates alone.")] = "",
+    against: Annotated[str, Parameter(help="The column of a second model's scores, to compare with.")] = "",
+    weight: Annotated[str, Parameter(help="The column of the rows' weights.")] = "",
     threshold: Annotated[float, Parameter(help="A row is called positive from this score on.")] = 0.5,
     positive: Annotated[str, Parameter(help="The label's value that counts as yes.")] = "",
-    least: Annotated[int, Parameter(help="Groups with fewer rows are named and left out.")] = 20,
+    least: Annotated[int, Parameter(help="The rows that a rate must stand on to be compared.")] = 20,
+    report: Annotated[Path | None, Parameter(help="An HTML file to write, which opens without a network.")] = None,
     format: Format | None = None,
 ) -> None:
-    """Measure a model made elsewhere by group: accuracy with intervals, worst group, disparities, calibration.
+    """Measure a model made elsewhere by group: every rate with its interval, the worst group, what groups differ by.
 
-    Example: surefoot tabular audit predictions.csv --label y --score p --sensitive sex,race
+    A line a group and model, one between the groups of each division, and of two models one of their difference. Text
+    shows the main columns, every other format all of them.
+
+    Example: surefoot tabular audit predictions.csv --label y --score p --sensitive sex,race --report audit.html
     """
-    from surefoot.tabular import audit_predictions
+    from surefoot.tabular import PredictionColumns, audit_predictions
 
-    rows, notes = audit_predictions(
-        predictions,
-        label=label,
-        score=score,
-        sensitive=_names(sensitive),
-        threshold=threshold,
-        least=least,
-        positive=positive,
+    columns = PredictionColumns(
+        label=label, score=score, other=against, weight=weight, sensitive=_names(sensitive), positive=positive
     )
-    for note in notes:
-        print(note, file=sys.stderr)
-    columns = tuple(rows[0])
-    emit(Table(columns, tuple(tuple(row[name] for name in columns) for row in rows)), format)
+    found = audit_predictions(predictions, columns, threshold=threshold, least=least)
+    for note in found.notes:
+        say(note)
+    if (format or ("text" if sys.stdout.isatty() else "tsv")) == "text":
+        for lines, names in ((found.groups, _GROUP_COLUMNS), (found.between, ()), (found.differences, ())):
+            if lines:
+                emit(_table_of(lines, names), format)
+    else:
+        emit(_table_of((*found.groups, *found.between, *found.differences)), format)
+    if report:
+        from surefoot.report import write_audit
+
+        say(f"Report: {write_audit(found, report, source=predictions)}")
+
+
+_GROUP_COLUMNS = (
+    *("model", "group", "rows", "positives", "accuracy", "accuracy_low", "accuracy_high", "selection_rate"),
+    *("true_positive_rate", "false_positive_rate", "precision", "auc"),
+)
+"""What a terminal is wide enough for."""
+
+
+def _table_of(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str] = ()) -> Table:
+    """Lines as a table, each metric in its own column; a column that no line has is left out."""
+    there = tuple(dict.fromkeys(name for line in lines for name in line))
+    columns = tuple(name for name in chosen if name in there) or there
+    return Table(columns, tuple(tuple(line.get(name) for name in columns) for line in lines))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -136,21 +160,6 @@ def _published(name: str, files: str) -> Any:
     from surefoot.tabular import raw_table
 
     return raw_table(name, [Path(file) for file in _names(files)])
-
-
-def _make(study: Study, place: Store, workers: int | None) -> int:
-    """Run what is missing with a progress display; returns how many Steps failed or were blocked."""
-    import os
-
-    from surefoot.cli._progress import follow
-
-    todo = plan_of(study.steps, place)
-    if not todo.missing:
-        return 0
-    count = workers or os.cpu_count() or 1
-    with open_pool("processes", count) as executor:
-        counts = follow(run_steps(study.steps, place, executor, retry=True), todo, count)
-    return counts["failed"] + counts["blocked"]
 
 
 def _say_what_was_read(study: Study, place: Store) -> None:

@@ -1,5 +1,6 @@
 """The report of a study: one HTML file that opens from disk and loads nothing."""
 
+from surefoot.report._audit import write_audit as write_audit
 from surefoot.report._browser import open_in_browser as open_in_browser
 from surefoot.report._findings import Finding as Finding
 from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES

@@ -131,7 +131,7 @@ def render_report(
     ]
     scripts = _Scripts.of(_payload(drawn, table, browsed))
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             study=study,
@@ -150,7 +150,7 @@ def render_report(
             version=__version__,
             made_at=made_at,
             scripts=scripts,
-            style=Markup(_asset("report.css")),
+            style=Markup(asset("report.css")),
         )
     )
 
@@ -166,7 +166,7 @@ class _Scripts:
 
     @classmethod
     def of(cls, payload: dict[str, Any]) -> "_Scripts":
-        library, page = drawing_library(), inline_script(_asset("report.js"))
+        library, page = drawing_library(), inline_script(asset("report.js"))
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         for character in "<>&\u2028\u2029":
             text = text.replace(character, f"\\u{ord(character):04x}")
@@ -220,7 +220,7 @@ def _draw(study: Study, results: Results) -> list[tuple[FigureEntry, Figure | No
 def _figure_entry(figure: Figure, anchor: str) -> FigureEntry:
     common = {"anchor": anchor, "title": figure.title, "caption": figure.caption, "count": len(figure.rows)}
     if figure.vega_lite is not None:
-        return FigureEntry(**common, still=_still(figure))
+        return FigureEntry(**common, still=still(figure))
     by_section: dict[str, list[dict[str, Any]]] = {}
     for row in sorted_by_section(figure):
         by_section.setdefault(str(row["section"]), []).append(row)
@@ -228,7 +228,7 @@ def _figure_entry(figure: Figure, anchor: str) -> FigureEntry:
     return FigureEntry(**common, sections=sections)
 
 
-def _still(figure: Figure) -> str:
+def still(figure: Figure) -> str:
     """The figure as a picture for print and for readers without scripts: it cannot run anything."""
     svg = render_svg(figure, width=STILL_WIDTH, titled=False)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
@@ -307,7 +307,7 @@ def _anchor(wanted: str, taken: set[str]) -> str:
     return anchor
 
 
-def _templates() -> Templates:
+def templates() -> Templates:
     templates = Templates(
         loader=PackageLoader("surefoot.report"),
         autoescape=True,
@@ -319,5 +319,5 @@ def _templates() -> Templates:
     return templates
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,198 @@
+"""The report of an audit of predictions: one HTML file without a script, which opens with the worst group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from surefoot import __version__
+from surefoot.core import SurefootError, write_text
+from surefoot.figures import interval_plot
+from surefoot.report._page import asset, slug, still, templates
+
+if TYPE_CHECKING:
+    from surefoot.tabular import Audit
+
+Line = Mapping[str, Any]
+_SHOWN = {
+    "accuracy": "right",
+    "selection_rate": "called yes",
+    "true_positive_rate": "true positive rate",
+    "false_positive_rate": "false positive rate",
+    "precision": "precision",
+    "auc": "area under ROC",
+}
+_BETWEEN = {
+    "accuracy_disparity": "Accuracy differs by",
+    "demographic_parity": "Selection rates differ by (demographic parity)",
+    "equal_opportunity": "True positive rates differ by (equal opportunity)",
+    "equalised_odds": "The larger difference of true and of false positive rates (equalised odds) is",
+}
+_METHOD = (
+    "A rate of a group has Clopper and Pearson's exact 95 percent interval, from the rows that it stands on: a true "
+    "positive rate from the positives, a precision from the rows called yes. Groups are compared in a rate when each "
+    "has the least number of such rows.",
+    "The largest difference between groups is above zero by chance alone, the more so the more and the smaller the "
+    "groups are. Its interval holds whichever two groups are the furthest apart: it begins at zero unless they differ "
+    "by more than chance makes of groups that are alike. That of the worst group holds whichever group is the worst.",
+    "The four-fifths rule asks the lowest selection rate to be at least 0.8 of the highest. It is kept or broken here "
+    "when the whole interval says so.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """One division of one model: sentences, a drawing, and the table of its groups."""
+
+    title: str
+    anchor: str
+    sentences: tuple[str, ...]
+    still: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_audit(audit: Audit, path: Path, *, source: str) -> Path:
+    """Write an audit as one HTML file that opens from disk and loads nothing; returns its path.
+
+    `source` is what was audited, as it is shown. Raises `SurefootError` when the file cannot be written.
+    """
+    first = audit.between[0]
+    whole = audit.groups[0]
+    page = (
+        templates()
+        .get_template("audit.html.j2")
+        .render(
+            source=source,
+            opening=_opening(first),
+            leads=tuple(_leads(audit, first, whole)),
+            facts=[f"{whole['rows']:,} rows", *([f"{whole['positives']:,} positives"] if "positives" in whole else [])],
+            sections=[*(_section(audit, line) for line in audit.between), *_difference_sections(audit)],
+            notes=audit.notes,
+            method=_METHOD,
+            version=__version__,
+            style=Markup(asset("report.css")),
+        )
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, page)
+    except OSError as error:
+        raise SurefootError(f"The report {path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def _opening(line: Line) -> str:
+    if line.get("worst_group"):
+        return f"Your worst group is {line['worst_group']}."
+    return "Without labels: how often each group is called yes."
+
+
+def _leads(audit: Audit, line: Line, whole: Line) -> Iterator[str]:
+    """What the first screen says: the worst group in numbers, and whether groups differ at all."""
+    if line.get("worst_group"):
+        (rows,) = (each["rows"] for each in audit.groups if _same(each, line) and each["group"] == line["worst_group"])
+        yield (
+            f"{line['model']} is right for {_percent(line, 'worst_group_accuracy')} of its {rows:,} rows, and for "
+            f"{_percent(whole, 'accuracy')} of all."
+        )
+    title = "accuracy_disparity" if line.get("worst_group") else "demographic_parity"
+    if line[title] is not None:
+        least = 100 * line[f"{title}_low"]
+        yield (
+            f"Groups differ by at least {least:.1f} points, which is more than chance makes of groups that are alike."
+            if least > 0
+            else "Groups that are alike could differ as much by chance: these rows do not show that any is worse off."
+        )
+
+
+def _section(audit: Audit, line: Line) -> _Section:
+    groups = [each for each in audit.groups if _same(each, line)]
+    names = [name for name in _SHOWN if name in groups[0]]
+    title = f"{line['model']} by {line['division']}"
+    head = [("group", "rows", *(["positives"] if "positives" in groups[0] else []))]
+    rows = tuple(
+        (
+            each["group"] + (" (too few rows)" if each["too_few_rows"] else ""),
+            *(f"{each[name]:,}" for name in head[0][1:]),
+            *(_percent(each, name) for name in names),
+        )
+        for each in groups
+    )
+    return _Section(
+        title=title,
+        anchor=slug(title),
+        sentences=tuple(_sentences(line)),
+        still=_drawn(groups, title, names[0]),
+        columns=(*head[0], *(_SHOWN[name] for name in names)),
+        rows=rows,
+    )
+
+
+def _sentences(line: Line) -> Iterator[str]:
+    if line.get("worst_group"):
+        yield f"Worst group: {line['worst_group']}, right for {_percent(line, 'worst_group_accuracy')}."
+    for title, words in _BETWEEN.items():
+        if line.get(title) is not None:
+            yield f"{words} {_points(line, title)}."
+        elif title in line:
+            yield f"{words}: not known, fewer than two groups have enough rows of each label."
+    if line.get("demographic_parity_ratio") is not None:
+        ratio = _ratio(line, "demographic_parity_ratio")
+        yield f"The lowest selection rate is {ratio} of the highest: the four-fifths rule is {line['four_fifths']}."
+
+
+def _difference_sections(audit: Audit) -> Iterator[_Section]:
+    if not audit.differences:
+        return
+    (metric,) = (name for name in audit.differences[0] if name.endswith("_difference"))
+    title = f"{audit.differences[0]['model']}: {metric.replace('_', ' ')}"
+    rows = tuple(
+        (
+            each["group"],
+            f"{each['rows']:,}",
+            _points(each, metric),
+            "" if each["p_holm"] is None else f"{each['p_holm']:.3g}",
+        )
+        for each in audit.differences
+    )
+    columns = ("group", "rows", "difference", "p (McNemar, Holm)")
+    said = ("The first model minus the second, on the same rows.",)
+    yield _Section(title=title, anchor=slug(title), sentences=said, still="", columns=columns, rows=rows)
+
+
+def _drawn(groups: list[Line], title: str, metric: str) -> str:
+    """The first rate of every group that is large enough, with its interval, as a picture."""
+    effects = [
+        {"label": each["group"], "value": each[metric], "low": each[f"{metric}_low"], "high": each[f"{metric}_high"]}
+        for each in groups
+        if not each["too_few_rows"] and each[metric] is not None
+    ]
+    words = metric.replace("_", " ").capitalize()
+    named = {"name": metric, "title": title, "caption": "", "x_title": words}
+    return still(interval_plot(effects, unit="share", reference=None, **named)) if effects else ""
+
+
+def _same(each: Line, line: Line) -> bool:
+    return (each["model"], each["division"]) == (line["model"], line["division"]) and each["group"] != "all rows"
+
+
+def _percent(line: Line, name: str) -> str:
+    value, low, high = (line.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return "–"
+    return f"{100 * value:.1f} percent ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _points(line: Line, name: str) -> str:
+    value, low, high = (100 * line[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.1f} points ({low:.1f} to {high:.1f})"
+
+
+def _ratio(line: Line, name: str) -> str:
+    value, low, high = (line[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
