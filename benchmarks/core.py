@@ -3,7 +3,6 @@
 Run: python benchmarks/core.py [NAME ...]. Prints CPU and wall seconds (the best of the repeats) beside the goal.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -21,13 +20,12 @@ from surefoot.core import (
     Measurement,
     Step,
     Store,
-    dump_measurements,
     open_pool,
     pivot,
     plan,
     query,
     run,
-    to_spec,
+    write_record,
 )
 from surefoot.core._run import run as run_steps
 
@@ -84,9 +82,7 @@ def fill(store: Store, steps: Iterable[Step]) -> None:
         path = store.path(step)
         path.mkdir(parents=True)
         rows = [Measurement(metric="accuracy", value=place / 20, n=100, task=f"task {place}") for place in range(20)]
-        (path / "measurements.json").write_text(dump_measurements(rows))
-        (path / "provenance.json").write_text(json.dumps({"started": "2026", "wall_seconds": 1.0, "cpu_seconds": 1.0}))
-        (path / "step.json").write_text(json.dumps(to_spec(step)))
+        write_record(path, step, rows, {"started": "2026", "wall_seconds": 1.0, "cpu_seconds": 1.0})
 
 
 def plan_10000(place: Path) -> None:

@@ -36,7 +36,6 @@ def write_data(directory: Path) -> None:
         [" ".join(generator.choice(WORDS, size=generator.integers(3, 7))) for _ in range(4)] for _ in range(PICTURES)
     ]
     (directory / "captions.json").write_text(json.dumps(captions))
-    (directory / "step.json").write_text("{}")
 
 
 def surefoot_training(root: str, name: str, settings: dict[str, Any], ready: Any) -> Speed:
@@ -153,9 +152,11 @@ def main() -> None:
     settings = {"model": options.model, "batch": options.batch, "samples": options.samples}
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        from surefoot.core import Store
+        from surefoot.core import Store, write_record
 
-        write_data(Store(root).path(_step(settings).data))
+        data = _step(settings).data
+        write_data(Store(root).path(data))
+        write_record(Store(root).path(data), data, ())
         found: dict[str, list[Speed]] = {"two Steps": [], "DataLoader loop": [], "in-memory loop": []}
         for turn in range(options.rounds):
             found["two Steps"].append(side_by_side(root, settings, turn))

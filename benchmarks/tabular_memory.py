@@ -3,7 +3,6 @@
 Run: python benchmarks/tabular_memory.py [rows]
 """
 
-import json
 import resource
 import sys
 import tempfile
@@ -58,7 +57,7 @@ def fits(design: Design, learner: str, store: Store) -> None:
     with open_pool("processes", 1) as pool:
         failed = [event.error for event in run([step], store, pool) if event.error]
     assert not failed, failed
-    said = json.loads((store.path(step) / "provenance.json").read_text())
+    said = store.provenance(step)
     print(
         f"{learner}: {said['cpu_seconds']:.0f} CPU s, peak {said['peak_memory_bytes'] >> 20} MB, mapped files counted"
     )

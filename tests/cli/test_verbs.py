@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -220,8 +221,9 @@ def test_export_to_parquet_joins_measurements_and_steps(finished: Verb, tmp_path
 
 def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path) -> None:
     assert finished("stale", "--format", "tsv").out.splitlines() == ["kind\tkey\treason"]
-    provenance = next((tmp_path / "surefoot-store").glob("*/*/provenance.json"))
-    provenance.write_text(json.dumps(json.loads(provenance.read_text()) | {"source": "another"}))
+    record = next((tmp_path / "surefoot-store").glob("*/*/record.json"))
+    rest = record.read_bytes().partition(b"\n")[2].replace(b'"source": "', b'"source": "another ')
+    record.write_bytes(b'{"format": 2, "sha256": "%s",\n' % sha256(rest).hexdigest().encode() + rest)
     assert "source of its module changed" in finished("stale", "--format", "tsv").out
 
 

@@ -13,7 +13,7 @@ import pytest
 from core_helpers import Runner, eventually
 from core_steps import Number
 
-from surefoot.core import Artifact, Measurement, Step, Store, from_spec, holder_is_alive, walk
+from surefoot.core import Artifact, Measurement, Step, Store, damages, holder_is_alive, walk
 
 Start = Callable[..., Runner]
 
@@ -42,14 +42,18 @@ def expected(step: Step) -> list[Measurement]:
     return [Measurement(metric="slow", value=float(name + piece), n=10, replicate=piece) for piece in range(3)]
 
 
-def assert_whole(artifact: Artifact) -> None:
-    """Everything that provenance speaks of is there, complete, and the measurements are the right ones."""
-    step = from_spec(artifact.spec)
+def assert_whole(artifact: Artifact, step: Step) -> None:
+    """Everything that the record speaks of is there, complete, and the measurements are the right ones."""
     assert step.key == artifact.key
     assert list(artifact.measurements) == expected(step)
-    kept = {"step.json", "measurements.json", "provenance.json"}
-    present = {path.name: path.stat().st_size for path in artifact.path.iterdir() if path.name not in kept}
-    assert present == {name: size for name, (size, _) in artifact.provenance["files"].items()}
+    present = {path.name: path.stat().st_size for path in artifact.path.iterdir() if path.name != "record.json"}
+    assert present == {name: size for name, (size, _) in artifact.files.items()}
+
+
+def assert_all_whole(store: Store) -> None:
+    steps = store.steps()
+    for key, path in store.made().items():
+        assert_whole(Artifact(path), steps[key])
 
 
 def begun(log: Path) -> Counter[str]:
@@ -72,16 +76,15 @@ def test_kill_9_at_any_moment_many_times_over_never_leaves_a_wrong_or_half_artif
         else:
             time.sleep(chance.random() * 1.5)
         one.kill()
-        for path in store.made().values():
-            assert_whole(Artifact(path))
+        assert_all_whole(store)
         if len(store.made()) == 13:
             for path in random.Random(len(begun(log))).sample(sorted(store.made().values()), 6):
                 store.remove(path)
     code, _, err = runner(store.root, "slow", log, 2).wait()
     assert (code, err) == (0, "")
     assert set(store.made()) == {step.key for step in study(log)}
-    for path in store.made().values():
-        assert_whole(Artifact(path))
+    assert_all_whole(store)
+    assert list(damages(store)) == []
     # Killed between publishing and tidying, a runner may leave its lease beside a finished artifact: no harm is in it.
     assert [path for path in store.leftovers() if path.name[:20] not in store.made()] == []
 

@@ -18,7 +18,7 @@ import pytest
 from core_helpers import STEPS, Runner, ended, environment, eventually
 from core_steps import Number, Slow, Total
 
-from surefoot.core import Event, Store, holder_is_alive, run
+from surefoot.core import Event, Store, holder_is_alive, run, write_record
 from surefoot.core import _lease as leases
 from surefoot.core import _run as running
 from surefoot.core._lease import HeldError, holder_state, lease
@@ -277,7 +277,7 @@ def test_a_step_made_under_a_lost_lease_is_not_published_but_awaited_from_the_ot
             if event.kind == "elsewhere":
                 assert not store.has(step)
                 store.path(step).mkdir()
-                (store.path(step) / "step.json").write_text("{}")
+                write_record(store.path(step), step, ())
     assert [event.kind for event in ended(events)] == ["elsewhere", "kept"]
 
 

@@ -2,14 +2,18 @@
 
 import json
 import math
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from core_steps import Number
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.core import Measurement, SurefootError, dump_measurements, load_measurements
+from surefoot.core import Artifact, Measurement, SurefootError, write_record
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 measurements = st.builds(
@@ -27,13 +31,19 @@ measurements = st.builds(
 )
 
 
+def written(found: Iterable[Measurement]) -> tuple[str, tuple[Measurement, ...]]:
+    """The text of a record that holds these measurements, and what is read back from it."""
+    with tempfile.TemporaryDirectory() as place:
+        write_record(Path(place), Number(value=1), found)
+        return (Path(place) / "record.json").read_text(encoding="utf-8"), Artifact(Path(place)).measurements
+
+
 @given(st.lists(measurements, max_size=5))
 def test_measurements_written_and_read_are_the_same_to_the_last_bit(found: list[Measurement]) -> None:
-    text = dump_measurements(found)
-    back = load_measurements(text)
+    text, back = written(found)
     assert list(back) == found
     assert [math.copysign(1, item.value) for item in back] == [math.copysign(1, item.value) for item in found]
-    assert dump_measurements(back) == text
+    assert written(back)[0] == text
 
 
 @pytest.mark.parametrize("name", ["value", "n", "stderr", "low", "high"])
@@ -53,12 +63,12 @@ def test_n_is_a_count(n: Any) -> None:
 def test_numpy_numbers_leave_no_trace() -> None:
     built_in = Measurement(metric="a", value=0.1, n=3, stderr=0.5, replicate=2)
     of_numpy: Any = {"value": np.float64(0.1), "n": np.int32(3), "stderr": np.float32(0.5), "replicate": np.int64(2)}
-    assert dump_measurements([Measurement(metric="a", **of_numpy)]) == dump_measurements([built_in])
+    assert written([Measurement(metric="a", **of_numpy)])[0] == written([built_in])[0]
 
 
 def test_the_text_is_plain_json_with_one_measurement_a_line() -> None:
-    text = dump_measurements([Measurement(metric="größe", value=1, n=2), Measurement(metric="b", value=0.5, n=3)])
-    assert [line["metric"] for line in json.loads(text)] == ["größe", "b"]
-    assert len(text.splitlines()) == 4
+    text, _ = written([Measurement(metric="größe", value=1, n=2), Measurement(metric="b", value=0.5, n=3)])
+    assert [line["metric"] for line in json.loads(text)["measurements"]] == ["größe", "b"]
+    assert [json.loads(line.strip(",")).get("metric") for line in text.splitlines()[-4:-2]] == ["größe", "b"]
     assert "größe" in text
-    assert json.loads(dump_measurements([])) == []
+    assert json.loads(written([])[0])["measurements"] == []

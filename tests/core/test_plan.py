@@ -1,7 +1,6 @@
 """Questions before a run: what is missing, how long it takes, why a Step is new, what may be stale."""
 
 import importlib
-import json
 import math
 import os
 import sys
@@ -24,9 +23,9 @@ from surefoot.core import (
     flatten,
     plan,
     stale,
-    to_spec,
     walk,
     why,
+    write_record,
 )
 
 Make = Callable[..., list[Event]]
@@ -34,8 +33,10 @@ Make = Callable[..., list[Event]]
 
 def timed(store: Store, step: Step, seconds: float) -> None:
     """Say of an artifact that it took so long."""
-    path = store.path(step) / "provenance.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"wall_seconds": seconds}))
+    artifact = store.artifact(step)
+    told = (artifact.measurements, artifact.provenance | {"wall_seconds": seconds})
+    (artifact.path / "record.json").unlink()
+    write_record(artifact.path, step, *told)
 
 
 # --- plan
@@ -178,7 +179,7 @@ def test_why_has_nothing_to_compare_with_in_an_empty_store(store: Store, make: M
 
 def test_a_spec_becomes_one_row_of_plain_fields_by_path() -> None:
     step = Slow(name=1, after=Total(parts=(Number(value=1.0), Number(value=2.0)), scale=0.5))
-    assert flatten(to_spec(step)) == {
+    assert flatten(step) == {
         "kind": "core_steps.Slow",
         "version": 1,
         "name": 1,

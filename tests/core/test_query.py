@@ -1,6 +1,5 @@
 """Questions to a whole store: tables by any field, right after any change of the store, and harmless by name."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,7 +9,18 @@ from statistics import mean
 import pytest
 from core_steps import Number, Slow, Total, Wave
 
-from surefoot.core import Event, Step, Store, SurefootError, connect, examples_path, pivot, query
+from surefoot.core import (
+    Event,
+    Measurement,
+    Step,
+    Store,
+    SurefootError,
+    connect,
+    examples_path,
+    pivot,
+    query,
+    write_record,
+)
 from surefoot.core import _query as querying
 
 Make = Callable[..., list[Event]]
@@ -163,9 +173,9 @@ def read(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     load = querying._load
 
-    def noted(connection: object, artifacts: dict[Path, int]) -> None:
+    def noted(connection: object, of: Store, artifacts: dict[Path, int]) -> None:
         keys.extend(path.name for path in artifacts)
-        load(connection, artifacts)  # type: ignore[arg-type]
+        load(connection, of, artifacts)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(querying, "_load", noted)
@@ -226,8 +236,8 @@ def test_an_artifact_that_was_made_anew_is_read_anew(store: Store, make: Make, s
     values(store)
     store.remove(store.path(steps[2]))
     make(steps[2])
-    path = store.path(steps[2]) / "measurements.json"
-    path.write_text(json.dumps([json.loads(path.read_text())[0] | {"value": 2.5}]))
+    (store.path(steps[2]) / "record.json").unlink()
+    write_record(store.path(steps[2]), steps[2], [Measurement(metric="value", value=2.5, n=1)])
     assert values(store) == [0, 1, 2.5, 3, 4]
 
 
@@ -273,10 +283,10 @@ def test_an_artifact_that_vanishes_while_it_is_read_is_left_out(
 
 def test_a_damaged_artifact_is_named(store: Store, make: Make) -> None:
     make(Number(value=1.0))
-    path = store.path(Number(value=1.0)) / "measurements.json"
-    path.write_text("[{")
+    path = store.path(Number(value=1.0)) / "record.json"
+    path.write_text(path.read_text().replace("1.0", "2.0"))
     os.utime(path)
-    with pytest.raises(SurefootError, match=r"measurements\.json is damaged"):
+    with pytest.raises(SurefootError, match=r"record\.json is damaged"):
         values(store)
 
 

@@ -14,7 +14,7 @@ import pytest
 from core_helpers import ended
 from core_steps import Beholder, Curious, Filling, Fragile, Located, Needy, Number, Slow, Total, Trained, Wave
 
-from surefoot.core import Event, Step, Store, SurefootError, run
+from surefoot.core import Event, Step, Store, SurefootError, run, write_record
 from surefoot.core import _run as running
 from surefoot.core import _worker as worker
 
@@ -81,14 +81,14 @@ def test_a_step_waits_for_a_missing_one_behind_many_kept_ones(store: Store, make
         chain.append(Slow(name=name, seconds=0.0, after=chain[-1]))
     for step in chain[1:]:
         store.path(step).mkdir(parents=True)
-        (store.path(step) / "step.json").write_text("{}")
+        write_record(store.path(step), step, ())
     top = Slow(name=-1, seconds=0.0, after=chain[-1])
     events = [event for event in make(top) if event.kind != "kept"]
     assert [(event.kind, event.step.key) for event in events] == [("made", chain[0].key), ("made", top.key)]
     bad, last = Fragile(way="raise"), Slow(name=-1, seconds=0.0, after=Total(parts=(Fragile(way="raise"),)))
     assert last.after
     store.path(last.after).mkdir(parents=True)
-    (store.path(last.after) / "step.json").write_text("{}")
+    write_record(store.path(last.after), last.after, ())
     assert [(event.kind, event.step.key) for event in make(last) if event.kind != "kept"] == [
         ("failed", bad.key),
         ("blocked", last.key),
@@ -220,11 +220,7 @@ def test_checkpoints_outlive_a_failure_and_are_gone_when_the_step_is_published(
     assert [event.kind for event in make(step, retry=True)] == ["made"]
     assert log.read_text().splitlines() == [f"epoch {epoch}" for epoch in range(10)]
     assert store.leftovers() == []
-    assert sorted(path.name for path in store.path(step).iterdir()) == [
-        "measurements.json",
-        "provenance.json",
-        "step.json",
-    ]
+    assert [path.name for path in store.path(step).iterdir()] == ["record.json"]
 
 
 # --- disks

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from core_steps import Fragile, Number, Total, Wave
 
-from surefoot.core import Artifact, Event, Inputs, Store, SurefootError, from_spec, write_text
+from surefoot.core import Artifact, Event, Inputs, Store, SurefootError, write_text
 from surefoot.core import _files as files
 
 Make = Callable[..., list[Event]]
@@ -20,7 +20,7 @@ def test_an_artifact_holds_its_spec_its_measurements_its_files_and_where_it_came
     total = Total(parts=(Wave(frequency=0.5), Number(value=2)))
     make(total)
     artifact = Artifact(store.root / "core_steps.Total" / total.key)
-    assert from_spec(artifact.spec).key == total.key
+    assert store.steps()[artifact.key] == total
     assert artifact.key == total.key
     assert artifact.kind == "core_steps.Total"
     assert artifact.measurements == store.measurements(total)
@@ -58,7 +58,7 @@ def test_everything_is_on_the_disk_before_it_becomes_visible(
     monkeypatch.setattr("surefoot.core._worker.publish", noted_publish)
     make(step)
     before = order[: order.index("published")]
-    assert {"step.json", "measurements.json", "provenance.json", "wave.txt", "deep", "er"} <= set(before)
+    assert {"record.json", "wave.txt", "deep", "er"} <= set(before)
     assert order[order.index("published") + 1] == f"parent {step.kind}"
 
 
@@ -125,10 +125,16 @@ def test_a_store_that_does_not_exist_is_empty(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
     step = Number(value=1)
     make(step)
-    for name, read in (("measurements.json", store.measurements), ("provenance.json", store.provenance)):
-        (store.path(step) / name).write_text('[{"metric')
-        with pytest.raises(SurefootError, match=f"{name} is damaged .*: delete its directory and run again"):
-            read(step)
+    path = store.path(step) / "record.json"
+    whole = path.read_bytes()
+    for content in (b"", b"{", whole[:-1], whole + b" ", whole.replace(b"1.0", b"1.5"), b"{}\n" + whole, b"\xff"):
+        path.write_bytes(content)
+        for read in (store.measurements, store.provenance):
+            with pytest.raises(SurefootError, match=r"record\.json is damaged: run its study again"):
+                read(step)
+        assert not store.has(step)
+    assert [event.kind for event in make(step)] == ["made"]
+    assert store.measurements(step)[0].value == 1
 
 
 def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:
@@ -141,7 +147,7 @@ def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:
 @pytest.mark.parametrize(
     ("way", "message"),
     [
-        ("record", "may not write a file named step.json"),
+        ("record", "may not write a file named record.json"),
         ("link", "may only leave files and directories: link is a link"),
         ("nan", "'bad' has value = nan: it must be finite"),
         ("none", r"must return Measurements \(or an empty tuple\), got None"),
@@ -179,10 +185,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
 def test_the_files_of_an_artifact_are_json_that_anyone_can_read(store: Store, make: Make) -> None:
     step = Total(parts=(Number(value=1.5, label="größe"),))
     make(step)
-    spec = json.loads((store.path(step) / "step.json").read_text(encoding="utf-8"))
-    assert spec["steps"][spec["root"]] == {
+    record = json.loads((store.path(step) / "record.json").read_text(encoding="utf-8"))
+    assert {name: record[name] for name in ("format", "key", "kind", "version", "fields")} == {
+        "format": 2,
+        "key": step.key,
         "kind": "core_steps.Total",
         "version": 1,
         "fields": {"parts": [{"step": step.parts[0].key}], "scale": 1.0, "log": ""},
     }
-    assert spec["steps"][step.parts[0].key]["fields"] == {"value": 1.5, "label": "größe", "log": ""}
+    inner = json.loads((store.path(step.parts[0]) / "record.json").read_text(encoding="utf-8"))
+    assert inner["fields"] == {"value": 1.5, "label": "größe", "log": ""}
+    rest = (store.path(step) / "record.json").read_bytes().partition(b"\n")[2]
+    assert record["sha256"] == hashlib.sha256(rest).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from surefoot.core import Inputs, Measurement, Store, SurefootError
+from surefoot.core import Inputs, Measurement, Store, SurefootError, write_record
 from surefoot.language import (
     FinetuneLanguage,
     LanguageModel,
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     kept = Store(tmp_path_factory.mktemp("store"))
     for step in (BASE, DATA):
         kept.path(step).mkdir(parents=True)
-        (kept.path(step) / "step.json").write_text("{}")
+        write_record(kept.path(step), step, ())
     (kept.path(DATA) / "texts.json").write_text(json.dumps(TEXTS))
     vocabulary = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(vocabulary)}, merges=[]))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from surefoot.core import Inputs, Measurement, Store, SurefootError
+from surefoot.core import Inputs, Measurement, Store, SurefootError, write_record
 from surefoot.language import (
     LanguageModel,
     LlamaConfig,
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Store:
     kept = Store(tmp_path / "store")
     for step in (BASE, DATA):
         kept.path(step).mkdir(parents=True)
-        (kept.path(step) / "step.json").write_text("{}")
+        write_record(kept.path(step), step, ())
     rows = [{"id": f"{at}:0", "document": str(at), "text": text} for at, text in enumerate(TEXTS)]
     (kept.path(DATA) / "texts.json").write_text(json.dumps(rows))
     save_language(tiny(), kept.path(BASE))

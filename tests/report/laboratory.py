@@ -20,11 +20,10 @@ from surefoot.core import (
     Store,
     Study,
     Verdict,
-    dump_measurements,
-    to_spec,
     verdict_above,
     verdict_below,
     walk,
+    write_record,
 )
 from surefoot.figures import (
     coefficient_curve,
@@ -119,9 +118,8 @@ def publish(store: Store, step: Step, measurements: Iterable[Measurement], secon
     """Put a finished Step into the store."""
     path = store.path(step)
     path.mkdir(parents=True, exist_ok=True)
-    (path / "step.json").write_text(json.dumps(to_spec(step)))
-    (path / "measurements.json").write_text(dump_measurements(measurements))
-    (path / "provenance.json").write_text(json.dumps(provenance(seconds)))
+    (path / "record.json").unlink(missing_ok=True)
+    write_record(path, step, measurements, provenance(seconds))
 
 
 def provenance(seconds: float) -> dict[str, Any]:

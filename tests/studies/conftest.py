@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.core import Measurement, Step, Store, dump_measurements
+from surefoot.core import Measurement, Step, Store, write_record
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +15,8 @@ def publish() -> Callable[[Store, Step, list[Measurement]], Path]:
     def plant(store: Store, step: Step, measurements: list[Measurement]) -> Path:
         place = store.path(step)
         place.mkdir(parents=True, exist_ok=True)
-        (place / "step.json").write_text("{}")
-        (place / "measurements.json").write_text(dump_measurements(measurements))
+        (place / "record.json").unlink(missing_ok=True)
+        write_record(place, step, measurements)
         return place
 
     return plant

@@ -35,10 +35,9 @@ def show(key: Annotated[str, Parameter(help="The beginning of a key.")], /, *, s
     artifact = Artifact(open_store(store).find(key))
     shown = {
         "key": artifact.key,
-        "kind": artifact.kind,
         "path": str(artifact.path),
-        "fields": artifact.spec["steps"][artifact.key]["fields"],
-        "measurements": json.loads((artifact.path / "measurements.json").read_text(encoding="utf-8")),
+        **artifact.spec,
+        "measurements": artifact.record["measurements"],
         "provenance": artifact.provenance,
     }
     print(json.dumps(shown, indent=1, ensure_ascii=False))

@@ -7,8 +7,6 @@ from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement
-from surefoot.core._measurement import dump_measurements as dump_measurements
-from surefoot.core._measurement import load_measurements as load_measurements
 from surefoot.core._plan import Difference as Difference
 from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan
@@ -18,6 +16,7 @@ from surefoot.core._plan import flatten as flatten
 from surefoot.core._plan import plan as plan
 from surefoot.core._plan import stale as stale
 from surefoot.core._plan import why as why
+from surefoot.core._plan import why_each as why_each
 from surefoot.core._pools import open_pool as open_pool
 from surefoot.core._query import Table as Table
 from surefoot.core._query import connect as connect
@@ -33,12 +32,15 @@ from surefoot.core._step import Step as Step
 from surefoot.core._step import describe as describe
 from surefoot.core._step import from_spec as from_spec
 from surefoot.core._step import inputs_of as inputs_of
+from surefoot.core._step import own_spec as own_spec
 from surefoot.core._step import to_spec as to_spec
 from surefoot.core._step import unkeyed as unkeyed
 from surefoot.core._step import walk as walk
 from surefoot.core._store import Artifact as Artifact
 from surefoot.core._store import Inputs as Inputs
 from surefoot.core._store import Store as Store
+from surefoot.core._store import damages as damages
+from surefoot.core._store import write_record as write_record
 from surefoot.core._study import Claim as Claim
 from surefoot.core._study import Figure as Figure
 from surefoot.core._study import Observation as Observation

@@ -55,6 +55,14 @@ def publish(made: Path, final: Path) -> None:
     _sync(final.parent)
 
 
+def remove(path: Path) -> None:
+    """Delete a file, or a directory with all that is in it; nothing happens when it is gone already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_tree(directory: Path) -> None:
     """Delete a directory: renamed first, so that a half-deleted one is never seen in its place."""
     grave = directory.with_name(f"{directory.name}.{uuid4().hex[:8]}.part")

@@ -5,19 +5,23 @@ import hashlib
 import inspect
 import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from heapq import nsmallest
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from surefoot.core._errors import SurefootError
-from surefoot.core._step import Spec, Step, find_kind, from_spec, inputs_of, to_spec, walk
+from surefoot.core._step import Rebuilt, Spec, Step, find_kind, held_fields, inputs_of, own_spec, walk
 from surefoot.core._store import Artifact, Store
 
 _SAMPLED_ARTIFACTS = 50
+_COMPARED, _COMPARED_IN_DEPTH = 500, 20
+_LEVELS, _STEPS_IN_A_ROW = 8, 256
 _ENOUGH = 4  # timings for a range of their own
 _TOGETHER = 0.3  # of the spread between Steps of a kind, what they share: it does not average out
 _SPREAD = 1.5  # of fewer timings
@@ -137,11 +141,11 @@ class Difference:
 def plan(steps: Iterable[Step], store: Store) -> Plan:
     """Sort the Steps into kept, missing and failed, and estimate the time from earlier artifacts of their kinds."""
     order = walk(steps)
-    made, failures = store.made(), store.failures()
-    missing = [step for step in order if step.key not in made]
+    made, kept, failures = store.made(), store.held(order), store.failures()
+    missing = [step for step in order if step.key not in kept]
     pace = _pace(missing, made)
     return Plan(
-        kept=tuple(step for step in order if step.key in made),
+        kept=tuple(step for step in order if step.key in kept),
         missing=tuple(missing),
         failed=tuple(step for step in missing if step.key in failures),
         pace=pace,
@@ -151,44 +155,78 @@ def plan(steps: Iterable[Step], store: Store) -> Plan:
 
 def why(step: Step, store: Store) -> tuple[str | None, tuple[Difference, ...]]:
     """The key of the most similar artifact of this kind and the fields that differ; (None, ()) when there is none."""
-    asked = to_spec(step)
-    candidates = [Artifact(path) for path in store.made().values() if path.parent.name == step.kind]
-    compared = [(artifact.key, _differences(artifact.spec, asked)) for artifact in candidates]
-    compared = [(key, differences) for key, differences in compared if key != step.key]
-    return min(compared, key=lambda pair: len(pair[1]), default=(None, ()))
+    return next(why_each([step], store))
 
 
-def flatten(spec: Spec) -> dict[str, Any]:
-    """A spec as one row: plain fields by their path from the root, such as `model.source.name`.
+def why_each(steps: Iterable[Step], store: Store) -> Iterator[tuple[str | None, tuple[Difference, ...]]]:
+    """`why` for many Steps, the store being read once. Each is compared with the 500 newest artifacts of its kind.
 
-    A tuple of Steps is left out (a fit over a grid would give a column a cell) but for its length.
+    Of those the twenty whose own fields are nearest are compared with all that is below them, too.
     """
+    spec_of, newest = store.specs(), _newest_by_kind(store)
+    for step in steps:
+        own = own_spec(step)
+        others = [key for key in newest.get(step.kind, ()) if key != step.key]
+        near = nsmallest(_COMPARED_IN_DEPTH, others, key=lambda key: _own_differences(spec_of(key), own))
+        compared = [(key, tuple(_differences(key, step, spec_of))) for key in near]
+        yield min(compared, key=lambda pair: len(pair[1]), default=(None, ()))
+
+
+def _newest_by_kind(store: Store) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, (path, _) in sorted(store.stamps().items(), key=lambda item: -item[1][1]):
+        keys = found[Path(path).parent.name]
+        if len(keys) < _COMPARED:
+            keys.append(key)
+    return found
+
+
+def flatten(step: Step) -> dict[str, Any]:
+    """A Step as one row: its plain fields and those of the Steps in it, by their path, such as `model.source.name`.
+
+    A tuple of Steps is left out (a fit over a grid would give a column a cell) but for its length. A Step more than
+    eight levels down is only its key, and so is one when 256 Steps are in the row already.
+    """
+    return _row(step, lambda held: {"kind": held.kind, "version": type(held).version, "fields": held_fields(held)})
+
+
+def flatten_spec(spec: Spec, spec_of: Callable[[str], Spec]) -> dict[str, Any]:
+    """`flatten` of what the store says of a Step; one below that it lacks is only its key."""
+
+    def opened(held: Spec) -> Spec | None:
+        with suppress(SurefootError):
+            return spec_of(held["step"]) if "step" in held else held
+        return None
+
+    return _row(spec, opened)
+
+
+def _row(root: Any, opened: Callable[[Any], Spec | None]) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    stack = [("", spec["root"])]
-    while stack:
-        prefix, key = stack.pop()
-        described = spec["steps"][key]
-        row[f"{prefix}kind"] = described["kind"]
-        row[f"{prefix}version"] = described["version"]
-        for name, value in described["fields"].items():
-            if isinstance(value, dict):
-                stack.append((f"{prefix}{name}.", value["step"]))
-            elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+    waiting, count = deque([("", root, 0)]), 0
+    while waiting:
+        prefix, held, depth = waiting.popleft()
+        count += 1
+        spec = opened(held) if depth <= _LEVELS and count <= _STEPS_IN_A_ROW else None
+        if spec is None:
+            row[prefix[:-1]] = held["step"] if isinstance(held, dict) else held.key
+            continue
+        row |= {f"{prefix}kind": spec["kind"], f"{prefix}version": spec["version"]}
+        for name, value in spec["fields"].items():
+            if isinstance(value, (Step, dict)):
+                waiting.append((f"{prefix}{name}.", value, depth + 1))
+            elif isinstance(value, (tuple, list)) and any(isinstance(item, (Step, dict)) for item in value):
                 row[f"{prefix}{name}.count"] = len(value)
             else:
-                row[prefix + name] = json.dumps(value) if isinstance(value, list) else value
+                row[prefix + name] = json.dumps(value) if isinstance(value, (tuple, list)) else value
     return row
 
 
 def stale(store: Store) -> list[tuple[Artifact, str]]:
     """Artifacts whose code has changed since, with the reason. A report only: nothing is recomputed by itself."""
-    found = []
-    for path in store.made().values():
-        artifact = Artifact(path)
-        reason = _stale_reason(artifact)
-        if reason:
-            found.append((artifact, reason))
-    return found
+    steps = store.steps()
+    artifacts = map(Artifact, store.made().values())
+    return [(artifact, reason) for artifact in artifacts if (reason := _stale_reason(artifact, steps))]
 
 
 @cache
@@ -202,47 +240,53 @@ def source_fingerprint(cls: type[Step]) -> str:
     return hashlib.sha256(ast.unparse(ast.parse(source)).encode()).hexdigest()[:16]
 
 
-def _stale_reason(artifact: Artifact) -> str:
-    described = artifact.spec["steps"][artifact.key]
+def _stale_reason(artifact: Artifact, steps: Rebuilt) -> str:
     try:
-        cls = find_kind(described["kind"])
+        cls = find_kind(artifact.kind)
+        if cls.version != artifact.spec["version"]:
+            return f"made at version {artifact.spec['version']}, the code is version {cls.version}"
+        steps[artifact.key]
     except SurefootError as error:
         return str(error)
-    if cls.version != described["version"]:
-        return f"made at version {described['version']}, the code is version {cls.version}"
-    try:
-        from_spec(artifact.spec)
-    except SurefootError as error:
-        return str(error)
-    fingerprint = artifact.provenance.get("source")
-    return "the source of its module changed" if fingerprint != source_fingerprint(cls) else ""
+    return "the source of its module changed" if artifact.provenance.get("source") != source_fingerprint(cls) else ""
 
 
-def _differences(made: Spec, asked: Spec) -> tuple[Difference, ...]:
-    """The fields that differ; of a tuple of Steps held by the root, the keys that only one of the two holds."""
-    one, other = flatten(made) | _tuples(made), flatten(asked) | _tuples(asked)
-    found = []
-    for name in dict.fromkeys([*other, *one]):
-        mine, yours = one.get(name), other.get(name)
-        if mine != yours or isinstance(mine, bool) != isinstance(yours, bool):
-            mine, yours = _apart(mine, yours), _apart(yours, mine)
-            found.append(Difference(field=name, made=mine, asked=yours))
-    return tuple(found)
+def _own_differences(made: Spec, asked: Spec) -> int:
+    mine, yours = made["fields"], asked["fields"]
+    return sum(name not in mine or name not in yours or mine[name] != yours[name] for name in {**mine, **yours})
 
 
-def _tuples(spec: Spec) -> dict[str, tuple[str, ...]]:
-    """The keys in the tuples of Steps that the root holds, by field."""
-    held = spec["steps"][spec["root"]]["fields"].items()
-    lists = {name: value for name, value in held if isinstance(value, list)}
-    keys = {name: tuple(item["step"] for item in value if isinstance(item, dict)) for name, value in lists.items()}
-    return {name: found for name, found in keys.items() if found}
+def _differences(key: str, asked: Step, spec_of: Callable[[str], Spec]) -> Iterator[Difference]:
+    """The fields that differ, by path; Steps are opened only where their keys differ, each pair of them once."""
+    waiting, seen = deque([("", key, asked)]), set[tuple[str, str]]()
+    while waiting:
+        prefix, key, step = waiting.popleft()
+        if (key, step.key) in seen:
+            continue
+        seen.add((key, step.key))
+        made, own = spec_of(key), own_spec(step)
+        for name in ("kind", "version"):
+            if made[name] != own[name]:
+                yield Difference(field=prefix + name, made=made[name], asked=own[name])
+        for name in {**own["fields"], **made["fields"]} if made["kind"] == own["kind"] else ():
+            mine, yours = made["fields"].get(name), own["fields"].get(name)
+            if mine == yours and isinstance(mine, bool) == isinstance(yours, bool):
+                continue
+            if isinstance(mine, dict) and isinstance(yours, dict):
+                waiting.append((f"{prefix}{name}.", mine["step"], getattr(step, name)))
+            else:
+                yield Difference(field=prefix + name, made=_apart(mine, yours), asked=_apart(yours, mine))
 
 
 def _apart(these: Any, those: Any) -> Any:
-    """Of keys, those that only `these` has, or all where only the order differs; anything else as it is."""
-    if not isinstance(these, tuple):
-        return these
-    return ", ".join([key for key in these if key not in (those or ())] or these)
+    """Of the Steps in a tuple the keys that only `these` has, or all where only the order differs."""
+    if isinstance(these, dict):
+        return these["step"]
+    if not isinstance(these, list) or not any(isinstance(item, dict) for item in these):
+        return json.dumps(these) if isinstance(these, list) else these
+    keys = [item["step"] for item in these if isinstance(item, dict)]
+    others = {item["step"] for item in those or () if isinstance(item, dict)}
+    return ", ".join([key for key in keys if key not in others] or keys)
 
 
 def cost_of(step: Step) -> float:
@@ -260,7 +304,7 @@ def _pace(missing: Iterable[Step], made: dict[str, Path]) -> Pace:
             sampled[path.parent.name].append(path)
     for kind, paths in sampled.items():
         for artifact in map(Artifact, paths):
-            cost = _cost(_own_fields(artifact), wanted[kind])
+            cost = _cost(artifact.spec["fields"], wanted[kind])
             pace.rates[kind].append(artifact.provenance["wall_seconds"] / cost)
     return pace
 
@@ -281,10 +325,6 @@ def _references() -> dict[str, Seconds]:
     """Processor seconds a unit of cost by the name of the class; benchmarks/reference_seconds.py measures them."""
     told = json.loads(Path(__file__).with_name("_reference_seconds.json").read_text(encoding="utf-8"))
     return {name: Seconds(low=low, likely=likely, high=high) for name, (low, likely, high) in told.items()}
-
-
-def _own_fields(artifact: Artifact) -> dict[str, Any]:
-    return artifact.spec["steps"][artifact.spec["root"]]["fields"]
 
 
 def _cost(fields: dict[str, Any], names: tuple[str, ...]) -> float:

@@ -15,15 +15,16 @@ from uuid import uuid4
 from surefoot.core._errors import SurefootError
 from surefoot.core._files import full_disk_is_said
 from surefoot.core._measurement import COLUMNS
-from surefoot.core._plan import flatten
-from surefoot.core._store import EXAMPLES, MEASUREMENTS, Artifact, Store, read_file
+from surefoot.core._plan import flatten_spec
+from surefoot.core._step import held_keys
+from surefoot.core._store import EXAMPLES, Artifact, Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 COMPACT_ABOVE = 2000
 _TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
-_INDEX, _INDEX_FORMAT = ".index", "1"
+_INDEX, _INDEX_FORMAT = ".index", "2"
 _TABLES = {
     "artifacts": "step VARCHAR, stamp BIGINT",
     "steps": "step VARCHAR, kind VARCHAR, fields JSON, started VARCHAR, wall_seconds DOUBLE, cpu_seconds DOUBLE, "
@@ -49,8 +50,9 @@ class Table:
 def connect(store: Store) -> "DuckDBPyConnection":
     """A connection with the tables `steps`, `edges` and `measurements` of everything in the store.
 
-    `steps.fields` is JSON: every field of the Step and of the Steps below it by its path (`model.samples`). Past 2,000
-    new artifacts a Parquet index is written into the store; it is derived and may be deleted at any time.
+    `steps.fields` is JSON: every field of the Step and of the Steps below it by its path (`model.samples`), as
+    `flatten` gives it. Past 2,000 new artifacts a Parquet index is written into the store; it is derived and may be
+    deleted at any time.
     """
     import duckdb
 
@@ -60,7 +62,7 @@ def connect(store: Store) -> "DuckDBPyConnection":
     indexed = dict(connection.execute("SELECT step, stamp FROM artifacts").fetchall())
     _forget(connection, {key for key, stamp in indexed.items() if key not in stamps or stamps[key][1] != stamp})
     fresh = {Path(path): stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
-    _load(connection, fresh)
+    _load(connection, store, fresh)
     if len(fresh) > COMPACT_ABOVE:
         # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.
         with suppress(duckdb.Error, OSError):
@@ -178,7 +180,7 @@ def _forget(connection: "DuckDBPyConnection", keys: set[str]) -> None:
         connection.execute(f"DELETE FROM {name} WHERE step IN (SELECT unnest(?))", [sorted(keys)])
 
 
-def _load(connection: "DuckDBPyConnection", artifacts: dict[Path, int]) -> None:
+def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, int]) -> None:
     """Read fresh artifacts through newline-delimited JSON files, which DuckDB takes in far faster than inserts."""
     if not artifacts:
         return
@@ -186,10 +188,8 @@ def _load(connection: "DuckDBPyConnection", artifacts: dict[Path, int]) -> None:
         drafts = {name: Path(place, f"{name}.jsonl") for name in _TABLES}
         with ExitStack() as stack:
             streams = {name: stack.enter_context(path.open("w", encoding="utf-8")) for name, path in drafts.items()}
-            for path, stamp in artifacts.items():
-                with suppress(FileNotFoundError):  # removed since it was listed
-                    for name, row in [*_rows(path, stamp)]:
-                        streams[name].write(json.dumps(row) + "\n")
+            for name, row in _rows(store, artifacts):
+                streams[name].write(json.dumps(row) + "\n")
         for name, draft in drafts.items():
             if draft.stat().st_size:
                 columns = {part.split()[0].strip('"'): part.split()[1] for part in _TABLES[name].split(", ")}
@@ -199,24 +199,20 @@ def _load(connection: "DuckDBPyConnection", artifacts: dict[Path, int]) -> None:
                 )
 
 
-def _rows(path: Path, stamp: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    artifact = Artifact(path)
-    key, spec, provenance = artifact.key, artifact.spec, artifact.provenance
-    timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
-    yield "artifacts", {"step": key, "stamp": stamp}
-    yield "steps", {"step": key, "kind": artifact.kind, "fields": flatten(spec), **timed}
-    for held in dict.fromkeys(_held(spec["steps"][key]["fields"].values())):
-        yield "edges", {"step": key, "input": held}
-    for measurement in read_file(path / MEASUREMENTS):  # plain rows: objects would double the time of a new index
-        yield "measurements", {"step": key, **measurement}
-
-
-def _held(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, dict):
-            yield value["step"]
-        elif isinstance(value, list):
-            yield from _held(value)
+def _rows(store: Store, artifacts: dict[Path, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    spec_of = store.specs()
+    for path, stamp in artifacts.items():
+        artifact = Artifact(path)
+        try:
+            provenance, spec = artifact.provenance, artifact.spec
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
+        yield "artifacts", {"step": artifact.key, "stamp": stamp}
+        yield "steps", {"step": artifact.key, "kind": artifact.kind, "fields": flatten_spec(spec, spec_of), **timed}
+        yield from (("edges", {"step": artifact.key, "input": held}) for held in held_keys(spec))
+        for row in artifact.record["measurements"]:  # plain rows: objects would double the time of a new index
+            yield "measurements", {"step": artifact.key, **row}
 
 
 def _load_index(connection: "DuckDBPyConnection", store: Store) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError, missing_module
-from surefoot.core._files import make_directory, store_is_writable
+from surefoot.core._files import make_directory, remove, store_is_writable
 from surefoot.core._lease import EXPIRY_SECONDS, guard, holder_is_alive, holder_state, lease
 from surefoot.core._step import Step, inputs_of, walk
 from surefoot.core._store import RUNS, Store
@@ -53,7 +53,7 @@ def run(steps: Iterable[Step], store: Store, pool: Executor, *, retry: bool = Fa
     out. Raises `SurefootError` when a needed module is missing, the disk is full, or the pool starts no Step.
     """
     order = walk(steps)
-    made = store.made()
+    made = store.held(order)
     missing = [step for step in order if step.key not in made]
     check_modules(missing)
     yield from (Event(kind="kept", step=step) for step in order if step.key in made)
@@ -71,10 +71,11 @@ def _described(store: Store, steps: Iterable[Step]) -> Iterator[Path]:
             make_directory(place)
             with guard(place / "specs"):
                 for left in [path for path in place.iterdir() if path.name != ".guard" and not holder_is_alive(path)]:
-                    left.unlink(missing_ok=True)
+                    remove(left)
             specs = place / f"{uuid4().hex[:12]}.specs"
             stack.enter_context(lease(specs.with_suffix(".lease")))
-            stack.callback(specs.unlink, missing_ok=True)
+            for suffix in (".specs", ".checked"):
+                stack.callback(remove, specs.with_suffix(suffix))
             write_specs(specs, walk(steps))
         yield specs
 

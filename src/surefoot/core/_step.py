@@ -104,7 +104,7 @@ def kind_of(cls: type[Step]) -> str:
 
 def inputs_of(step: Step) -> tuple[Step, ...]:
     """The Steps that a Step holds directly, in the order of its fields, each once."""
-    held = [inner for own in keyed_fields(type(step)) for inner in _steps_in(getattr(step, own.name))]
+    held = [inner for value in held_fields(step).values() for inner in _steps_in(value)]
     return tuple({id(inner): inner for inner in held}.values())
 
 
@@ -138,11 +138,15 @@ def keyed_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
     return tuple(own for own in step_fields(cls) if "unkeyed" not in own.metadata)
 
 
+def held_fields(step: Step) -> dict[str, Any]:
+    """The values of the keyed fields, by name."""
+    return {own.name: getattr(step, own.name) for own in keyed_fields(type(step))}
+
+
 def non_default_fields(step: Step) -> dict[str, Any]:
     """The canonical values of the keyed fields that differ from their defaults. Raises for a value of a wrong type."""
     _unkeyed_values(step)
-    names = [own.name for own in keyed_fields(type(step))]
-    values = {name: _canonical(step, name, getattr(step, name)) for name in names}
+    values = {name: _canonical(step, name, value) for name, value in held_fields(step).items()}
     defaults = _canonical_defaults(type(step))
     return {name: value for name, value in values.items() if name not in defaults or not _same(defaults[name], value)}
 
@@ -154,7 +158,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def to_spec(step: Step) -> Spec:
     """The Step as plain JSON data: every Step below it once, by key."""
-    return {"format": 1, "root": step.key, "steps": {inner.key: description_of(inner) for inner in walk([step])}}
+    return {"format": 1, "root": step.key, "steps": {inner.key: own_spec(inner) for inner in walk([step])}}
 
 
 def from_spec(spec: Spec) -> Step:
@@ -167,12 +171,12 @@ def from_spec(spec: Spec) -> Step:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Steps by key, rebuilt from their descriptions: each once, and only when it is asked for.
+    """Steps by key, rebuilt from their own specs: each once, and only when it is asked for.
 
     What cannot be rebuilt is remembered with the reason, so that many users of it cost no more than one.
     """
 
-    described: Callable[[str], Spec]
+    spec_of: Callable[[str], Spec]
     made: dict[str, Step | SurefootError] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Step:
@@ -189,21 +193,21 @@ class Rebuilt:
     def _below(self, key: str) -> list[str]:
         """The Steps that one holds and that are not rebuilt yet; none where that cannot be told: building says why."""
         with suppress(KeyError, TypeError, AttributeError, SurefootError):
-            return [held for held in held_keys(self.described(key)) if held not in self.made]
+            return [held for held in held_keys(self.spec_of(key)) if held not in self.made]
         return []
 
     def _build(self, key: str) -> Step | SurefootError:
         try:
-            return self.made[key] if key in self.made else _build(key, self.described(key), self.made)
+            return self.made[key] if key in self.made else _build(key, self.spec_of(key), self.made)
         except (KeyError, TypeError, AttributeError) as error:
             return SurefootError(f"The spec of the Step {key} cannot be read back: {error!r}.")
         except SurefootError as error:
             return error
 
 
-def held_keys(description: Spec) -> list[str]:
-    """The keys of the Steps that a described Step holds, each once."""
-    return list(dict.fromkeys(_references(description["fields"].values())))
+def held_keys(spec: Spec) -> list[str]:
+    """The keys of the Steps that a Step holds by its own spec, each once."""
+    return list(dict.fromkeys(_references(spec["fields"].values())))
 
 
 def _references(values: Iterable[Any]) -> Iterator[str]:
@@ -220,20 +224,20 @@ def _step_or_error(found: Step | SurefootError) -> Step:
     return found
 
 
-def _build(key: str, description: Spec, made: dict[str, Step | SurefootError]) -> Step:
-    cls = find_kind(description["kind"])
-    if description["version"] != cls.version:
+def _build(key: str, spec: Spec, made: dict[str, Step | SurefootError]) -> Step:
+    cls = find_kind(spec["kind"])
+    if spec["version"] != cls.version:
         raise SurefootError(
-            f"{description['kind']} {key} was described at version {description['version']}, "
+            f"{spec['kind']} {key} was described at version {spec['version']}, "
             f"the installed code is version {cls.version}: install the matching Surefoot or run it anew."
         )
     # An unkeyed field that the class has no longer is no part of what the Step is: it is left out.
-    beside = {name: value for name, value in description.get("unkeyed", {}).items() if name in _unkeyed_names(cls)}
-    given = _known_fields(cls, description["fields"]) | beside
+    beside = {name: value for name, value in spec.get("unkeyed", {}).items() if name in _unkeyed_names(cls)}
+    given = _known_fields(cls, spec["fields"]) | beside
     step = cls(**{name: _decode(value, made) for name, value in given.items()})
     if step.key != key:
         raise SurefootError(
-            f"{description['kind']} {key} gives the key {step.key} when read back: a default changed without a "
+            f"{spec['kind']} {key} gives the key {step.key} when read back: a default changed without a "
             "new version, or the spec was edited."
         )
     return step
@@ -328,9 +332,9 @@ def _decode(value: Any, made: dict[str, Step | SurefootError]) -> Any:
     return value
 
 
-def description_of(step: Step) -> Spec:
-    """The Step as plain JSON data, the Steps in it as their keys."""
-    values = {own.name: _encode(getattr(step, own.name), whole_floats=True) for own in keyed_fields(type(step))}
+def own_spec(step: Step) -> Spec:
+    """What a Step is as plain JSON data: kind, version, fields, the Steps in it as their keys."""
+    values = {name: _encode(value, whole_floats=True) for name, value in held_fields(step).items()}
     beside = {"unkeyed": found} if (found := _unkeyed_values(step)) else {}
     return {"kind": step.kind, "version": type(step).version, "fields": values} | beside
 

@@ -3,31 +3,32 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from surefoot.core._errors import SurefootError
-from surefoot.core._files import remove_tree
-from surefoot.core._measurement import Measurement, load_measurements
-from surefoot.core._step import KEY_LENGTH, Spec, Step
+from surefoot.core._files import digest_of, file_digests, remove_tree
+from surefoot.core._measurement import Measurement, dump_measurements
+from surefoot.core._step import KEY_LENGTH, Rebuilt, Spec, Step, own_spec
 
-STEP, MEASUREMENTS, PROVENANCE, EXAMPLES = (
-    "step.json",
-    "measurements.json",
-    "provenance.json",
-    "examples.parquet",
-)
+RECORD, EXAMPLES = "record.json", "examples.parquet"
 RUNS = ".runs"  # what the Steps of the runs going on are, in one file a run
+_FORMAT = 2
 _IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}").fullmatch
+
+
+class DamagedError(SurefootError):
+    """What lies in the store is not what was recorded."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A directory of artifacts: `<kind>/<key>/` holds step.json, measurements.json, provenance.json and the files.
+    """A directory of artifacts: `<kind>/<key>/` holds the files of a Step and `record.json`, which says what it is.
 
     Beside a finished directory may lie `<key>.lease` (someone is making it), `<key>.failed.json` (it failed)
     and `<key>.part` (unfinished work and checkpoints, never read as a result).
@@ -40,8 +41,18 @@ class Store:
         return self.root / step.kind / step.key
 
     def has(self, step: Step) -> bool:
-        """Whether the Step was made and published."""
-        return (self.path(step) / STEP).is_file()
+        """Whether the Step was made and published, and is all there: every recorded file has its size.
+
+        A copy that was cut short is not there. Contents are compared by `damages`, and when a Step first uses them.
+        """
+        with suppress(FileNotFoundError, NotADirectoryError, DamagedError):
+            return not any(_strange_sizes(Artifact(self.path(step))))
+        return False
+
+    def held(self, steps: Iterable[Step]) -> set[str]:
+        """The keys of those Steps that the store has."""
+        made = self.stamps()
+        return {step.key for step in steps if step.key in made and self.has(step)}
 
     def made(self) -> dict[str, Path]:
         """Every published artifact by its key."""
@@ -55,9 +66,34 @@ class Store:
         found = {}
         for kind in self._kinds():
             for key in filter(_IS_KEY, os.listdir(kind)):  # noqa: PTH208
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    found[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{STEP}").st_mtime_ns  # noqa: PTH116
+                try:
+                    found[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{RECORD}").st_mtime_ns  # noqa: PTH116
+                except (FileNotFoundError, NotADirectoryError):
+                    self._refuse_format_1(kind / key)
         return found
+
+    def _refuse_format_1(self, path: Path) -> None:
+        if (path / "step.json").exists() and (path / "provenance.json").exists():
+            raise SurefootError(
+                f"The store {self.root} was written by an older Surefoot, in a format that this one does not read "
+                f"({path} has no {RECORD}). Name another place with --store, or remove it, and run again."
+            )
+
+    def steps(self) -> Rebuilt:
+        """The Steps behind the artifacts, by key, each rebuilt when it is asked for; this needs their code."""
+        return Rebuilt(self.specs())
+
+    def specs(self) -> Callable[[str], Spec]:
+        """What the Step of each artifact is, by key, read once: kind, version, fields. Raises where there is none."""
+        made = self.made()
+
+        @cache
+        def spec_of(key: str) -> Spec:
+            with suppress(FileNotFoundError, KeyError):
+                return Artifact(made[key]).spec
+            raise SurefootError(f"The Step {key} is not in the store {self.root}, but another holds it.")
+
+        return spec_of
 
     def failures(self) -> dict[str, Path]:
         """The record of every Step whose last try failed, by its key."""
@@ -90,11 +126,12 @@ class Store:
 
     def artifact(self, step: Step) -> "Artifact":
         """What a Step made. Raises when it was not made."""
-        if not self.has(step):
+        found = Artifact(self.path(step))
+        if not (found.path / RECORD).is_file():
             raise SurefootError(
                 f"{step.kind} {step.key} is not in the store {self.root}: run it first (surefoot run STUDY)."
             )
-        return Artifact(self.path(step))
+        return found
 
     def _entries(self) -> Iterator[Path]:
         for kind in [*self._kinds(), self.root / RUNS]:
@@ -110,11 +147,16 @@ class Inputs:
     """What a Step may read while it is made: the finished artifacts of the Steps that it holds."""
 
     store: Store
+    run: Path | None = None
+    """The file of the run that uses them: what was made before it is compared with its digests, once a run."""
 
     def __getitem__(self, step: Step) -> Path:
         if not self.store.has(step):
             raise SurefootError(f"{step.kind} {step.key} was not made: a Step may read only Steps that it holds.")
-        return self.store.path(step)
+        path = self.store.path(step)
+        if self.run:
+            _check_once(path, (path / RECORD).stat().st_mtime_ns, self.run)
+        return path
 
     def measurements(self, step: Step) -> tuple[Measurement, ...]:
         """What a held Step measured."""
@@ -128,9 +170,14 @@ class Artifact:
     path: Path
 
     @cached_property
+    def record(self) -> dict[str, Any]:
+        """All that `record.json` says. Raises `DamagedError` when it is not as it was written."""
+        return _read_record(self.path / RECORD)
+
+    @property
     def spec(self) -> Spec:
-        """The described Step and all Steps below it."""
-        return read_file(self.path / STEP)
+        """What the Step is: kind, version and fields, the Steps in it as their keys."""
+        return {name: self.record[name] for name in ("kind", "version", "fields", "unkeyed") if name in self.record}
 
     @property
     def key(self) -> str:
@@ -145,17 +192,92 @@ class Artifact:
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """What the Step measured."""
-        return read_file(self.path / MEASUREMENTS, load_measurements)
+        return tuple(Measurement(**row) for row in self.record["measurements"])
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Versions, machine, times and file digests of the run that made it."""
-        return read_file(self.path / PROVENANCE)
+        return self.record["provenance"]
+
+    @property
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Size in bytes and SHA-256 of every file that the Step made, by relative path."""
+        return {name: (size, digest) for name, (size, digest) in self.provenance["files"].items()}
 
 
-def read_file(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
-    """The content of a file that the store wrote. Raises `SurefootError` that names the file when it is damaged."""
+def write_record(
+    directory: Path, step: Step, measurements: Iterable[Measurement], provenance: Mapping[str, Any] | None = None
+) -> None:
+    """Write the record of a finished directory, the last of its files: what the Step is, what it measured, its files.
+
+    The first line holds the SHA-256 of all that follows it.
+    """
+    if (directory / RECORD).exists():
+        raise SurefootError(f"A Step may not write a file named {RECORD}: the store keeps its own record there.")
+    facts = {"key": step.key, **own_spec(step), "provenance": {**(provenance or {}), "files": file_digests(directory)}}
+    lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n" for name, value in facts.items()]
+    rest = f'{"".join(lines)}"measurements": {dump_measurements(measurements)}}}\n'.encode()
+    first = f'{{"format": {_FORMAT}, "sha256": "{sha256(rest).hexdigest()}",\n'
+    (directory / RECORD).write_bytes(first.encode() + rest)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
-        raise SurefootError(f"{path} is damaged ({error}): delete its directory and run again.") from error
+        content = path.read_bytes()
+    except PermissionError as error:
+        raise SurefootError(f"{path} cannot be read: {error.strerror}.") from error
+    first, _, rest = content.partition(b"\n")
+    # The digest is looked for in the first line before anything is taken for what it says.
+    if sha256(rest).hexdigest().encode() not in first:
+        raise DamagedError(f"{path} is damaged: run its study again, which makes it anew, or delete its directory.")
+    return json.loads(content)
+
+
+def damages(store: Store, keys: Iterable[str] | None = None) -> Iterator[tuple[Path, str]]:
+    """Compare every file of these artifacts (or of all) with its record: what is wrong, file by file."""
+    made = store.made()
+    for key in made if keys is None else keys:
+        yield from _damages_of(Artifact(made[key]))
+
+
+def _damages_of(artifact: Artifact) -> Iterator[tuple[Path, str]]:
+    path = artifact.path
+    try:
+        recorded = artifact.files
+    except DamagedError:
+        yield path / RECORD, "is not what was written"
+        return
+    if (artifact.record["kind"], artifact.record["key"]) != (artifact.kind, artifact.key):
+        yield path / RECORD, f"is the record of {artifact.record['kind']} {artifact.record['key']}"
+    wrong = dict(_strange_sizes(artifact))
+    yield from ((path / name, what) for name, what in wrong.items())
+    for name in [name for name in recorded if name not in wrong]:
+        if digest_of(path / name) != recorded[name][1]:
+            yield path / name, "has another content than was recorded"
+
+
+def _strange_sizes(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    for name, (size, _) in artifact.files.items():
+        try:
+            found = os.stat(f"{artifact.path}/{name}").st_size  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            yield name, "is missing"
+            continue
+        if found != size:
+            yield name, f"has {found:,} bytes, {size:,} were recorded"
+
+
+@lru_cache(maxsize=100_000)
+def _check_once(path: Path, stamp: int, run: Path) -> None:
+    """Compare an artifact that was made before this run with its digests: once in all processes of the run."""
+    mark = run.with_suffix(".checked") / path.name
+    with suppress(FileNotFoundError):  # the run ended: nobody waits for the answer
+        if stamp >= run.stat().st_mtime_ns or mark.exists():
+            return
+    for file, what in _damages_of(Artifact(path)):
+        raise DamagedError(
+            f"{file} {what}: remove the directory {path} and run again (surefoot verify finds all such)."
+        )
+    with suppress(OSError):  # it only saves time
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()

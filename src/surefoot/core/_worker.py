@@ -20,7 +20,6 @@ from typing import Any, Literal
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._files import (
     StoreError,
-    file_digests,
     full_disk_is_said,
     make_directory,
     publish,
@@ -29,10 +28,10 @@ from surefoot.core._files import (
     write_text,
 )
 from surefoot.core._lease import HeldError, Lease, lease
-from surefoot.core._measurement import Measurement, dump_measurements
+from surefoot.core._measurement import Measurement
 from surefoot.core._plan import source_fingerprint
-from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, description_of, to_spec
-from surefoot.core._store import MEASUREMENTS, PROVENANCE, STEP, Inputs, Store
+from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, own_spec
+from surefoot.core._store import DamagedError, Inputs, Store, write_record
 
 Status = Literal["made", "kept", "held", "failed", "stop"]
 
@@ -73,7 +72,7 @@ class StoppedError(SystemExit):
 def write_specs(path: Path, steps: Iterable[Step]) -> None:
     """Write the Steps of a run into one file, a line each: jobs name a key in it, so that no graph travels twice."""
     with path.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{step.key} {json.dumps(description_of(step))}\n" for step in steps)
+        stream.writelines(f"{step.key} {json.dumps(own_spec(step))}\n" for step in steps)
 
 
 @lru_cache(maxsize=4)
@@ -141,10 +140,10 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
             _beside(final, "failed.json").unlink(missing_ok=True)
         if job.died:
             raise SurefootError(job.died)
-        measurements = _measured(step, out, store)
+        measurements = _measured(step, out, Inputs(store, Path(job.specs)))
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
-            _write_records(out, to_spec(step), measurements, provenance)
+            write_record(out, step, measurements, provenance)
             sync_tree(out)
         with held.kept():
             publish(out, final)
@@ -152,6 +151,8 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
         return Outcome(status="made", seconds=provenance["wall_seconds"])
     except (HeldError, StoreError, StoppedError):
         raise
+    except DamagedError as error:  # nothing is wrong with this Step: it is tried again by the next run
+        return Outcome(status="failed", error=str(error))
     except (Exception, SystemExit) as error:
         return _record_failure(error, held, step, final, clock.stop() | _origin(job, step))
     finally:
@@ -186,10 +187,10 @@ def _clear(out: Path) -> None:
         out.parent.rmdir()
 
 
-def _measured(step: Step, out: Path, store: Store) -> tuple[Measurement, ...]:
-    with full_disk_is_said(store.root):
+def _measured(step: Step, out: Path, inputs: Inputs) -> tuple[Measurement, ...]:
+    with full_disk_is_said(inputs.store.root):
         try:
-            measured = step.make(out, Inputs(store))
+            measured = step.make(out, inputs)
             found = [measured] if measured is None else list(measured)
         except ModuleNotFoundError as error:
             raise missing_module(str(error.name)) from error
@@ -199,20 +200,10 @@ def _measured(step: Step, out: Path, store: Store) -> tuple[Measurement, ...]:
     return tuple(found)
 
 
-def _write_records(out: Path, spec: Spec, measurements: Iterable[Measurement], provenance: Spec) -> None:
-    taken = [name for name in (STEP, MEASUREMENTS, PROVENANCE) if (out / name).exists()]
-    if taken:
-        raise SurefootError(f"A Step may not write a file named {taken[0]}: the store keeps its own record there.")
-    provenance["files"] = file_digests(out)
-    (out / MEASUREMENTS).write_text(dump_measurements(measurements), encoding="utf-8")
-    (out / PROVENANCE).write_text(json.dumps(provenance), encoding="utf-8")
-    (out / STEP).write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
-
-
 def _record_failure(error: BaseException, held: Lease, step: Step, final: Path, provenance: Spec) -> Outcome:
     trace = "".join(traceback.format_exception(error))
     text = str(error) if isinstance(error, SurefootError) else f"{type(error).__name__}: {error}"
-    record = {"error": text, "trace": trace, "step": description_of(step), "provenance": provenance}
+    record = {"error": text, "trace": trace, "step": own_spec(step), "provenance": provenance}
     with held.kept(), store_is_writable(final.parent):
         write_text(_beside(final, "failed.json"), json.dumps(record, indent=1))
     return Outcome(status="failed", seconds=provenance["wall_seconds"], error=text)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from surefoot.core import Claim, Figure, Observation, Step, Verdict, flatten, to_spec
+from surefoot.core import Claim, Figure, Observation, Step, Verdict, flatten
 from surefoot.report._numbers import bound_text, counted, effect_text, interval_text, number
 
 SMALL_N = 50
@@ -126,7 +126,7 @@ def _repeated(observations: Sequence[Observation]) -> bool:
 
 def plain_fields(step: Step) -> dict[str, Any]:
     """The plain fields of a Step and of the Steps in it, by path."""
-    return flatten(to_spec(step))
+    return flatten(step)
 
 
 def _is_seed(name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from surefoot.core import Plan, Step, Store, inputs_of, to_spec
+from surefoot.core import Plan, Step, Store, inputs_of, own_spec
 from surefoot.report._numbers import duration, memory
 from surefoot.report._tables import labels
 
@@ -84,7 +84,7 @@ def _error(path: Path) -> str:
 
 
 def _entry(step: Step, label: str, record: dict[str, Any] | None, environment: int, error: str | None) -> StepEntry:
-    described = to_spec(step)["steps"][step.key]
+    described = own_spec(step)
     plain = {name: value for name, value in described["fields"].items() if not _holds_steps(value)}
     return StepEntry(
         key=step.key,

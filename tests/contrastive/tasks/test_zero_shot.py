@@ -34,7 +34,7 @@ from surefoot.contrastive import (
     save_model,
     vocabulary_of,
 )
-from surefoot.core import Inputs, Store, SurefootError
+from surefoot.core import Inputs, Store, SurefootError, write_record
 from surefoot.examples import write_examples
 
 CLASSES = ["red square", "green disc", "blue ring", "black star", "white cross", "grey line", "pink dot"]
@@ -50,9 +50,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A model with random weights and noisy pictures."""
     store = Store(tmp_path_factory.mktemp("store"))
     model_place, data_place = store.path(MODEL), store.path(STEP.data)
-    for place in (model_place, data_place):
+    for step, place in ((MODEL, model_place), (STEP.data, data_place)):
         place.mkdir(parents=True)
-        (place / "step.json").write_text("{}")
+        write_record(place, step, ())
     torch.manual_seed(0)
     vocabulary = vocabulary_of([*CLASSES, "a"])
     config = ladder_config("rn-4", vocabulary_size=len(vocabulary) + 1)

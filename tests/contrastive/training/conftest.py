@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from surefoot.contrastive import Drawings, DrawnTask, Pretrain
-from surefoot.core import Measurement, Step, Store, SurefootError, open_pool, run
+from surefoot.core import Measurement, Step, Store, SurefootError, open_pool, run, write_record
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
 WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
@@ -38,8 +38,6 @@ def write_task(pairs: Path, place: Path, colours: Iterable[str]) -> None:
     np.save(place / "labels.npy", np.array([classes.index(captions[index]) for index in rows]))
     (place / "classes.json").write_text(json.dumps(classes))
     (place / "ids.json").write_text(json.dumps([str(index) for index in rows]))
-    (place / "step.json").write_text("{}")
-    (place / "measurements.json").write_text("[]")
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     shapes.write_shapes(store.path(shapes.DATA))
     for task, colours in COLOURS.items():
         write_task(store.path(shapes.DATA), store.path(task), colours)
+        write_record(store.path(task), task, ())
 
     def make(step: Step) -> tuple[Path, list[Measurement]]:
         with open_pool("here") as pool:

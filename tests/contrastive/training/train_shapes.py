@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from surefoot.contrastive import Drawings, Pretrain, TrainingPairs
-from surefoot.core import Inputs, Store
+from surefoot.core import Inputs, Store, write_record
 from surefoot.training import _loop
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (40, 40, 220), "black": (10, 10, 10)}
@@ -35,7 +35,7 @@ def write_shapes(directory: Path) -> None:
     directory.mkdir(parents=True)
     np.save(directory / "images.npy", np.stack(images))
     (directory / "captions.json").write_text(json.dumps(captions))
-    (directory / "step.json").write_text("{}")
+    write_record(directory, DATA, ())
 
 
 def train_in(directory: Path, step: Pretrain = SHORT) -> list[object]:

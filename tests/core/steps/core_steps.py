@@ -200,7 +200,7 @@ def _text(out: Path) -> Iterable[Measurement]:
 
 
 def _record(out: Path) -> Iterable[Measurement]:
-    (out / "step.json").write_text("{}")
+    (out / "record.json").write_text("{}")
     return ()
 
 
