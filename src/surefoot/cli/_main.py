@@ -84,6 +84,11 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "List artifacts whose code changed after they were made.",
             "Nothing is recomputed: raise a Step's version for that.\n\nExample: surefoot stale",
         ),
+        "verify": (
+            "_store:verify",
+            "Compare every file in the store with its recorded digest.",
+            "Exits with 1 when something is damaged, and says which file.\n\nExample: surefoot verify quickstart",
+        ),
         "export": (
             "_store:export",
             "Write everything measured into one SQLite or Parquet file.",

@@ -1,8 +1,9 @@
-"""The verbs of a store: show, table, stale, export, clean."""
+"""The verbs of a store: show, table, stale, verify, export, clean."""
 
 import json
 import shutil
 import sqlite3
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from surefoot.core import (
     SurefootError,
     Table,
     connect,
+    damages,
     holder_is_alive,
     nobody_else,
     pivot,
@@ -77,6 +79,39 @@ def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
     """List artifacts whose code changed after they were made; nothing is recomputed."""
     found = stale_artifacts(open_store(store))
     emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
+
+
+def verify(
+    study: Annotated[str | None, Parameter(help="Only the Steps of this study. Default: the whole store.")] = None,
+    /,
+    *,
+    option: Options = (),
+    remove: Annotated[
+        bool, Parameter(help="Remove what is damaged: the next run makes it again.", negative=())
+    ] = False,
+    store: StoreOption = None,
+    format: Format | None = None,
+) -> int:
+    """Compare every file in the store with the digest that was recorded of it; exits with 1 when one is damaged."""
+    place = open_store(store)
+    made = place.made()
+    asked = [step.key for step in walk(open_study(study, option).steps)] if study else list(made)
+    there = [key for key in asked if key in made]
+    if not there:
+        raise SurefootError(
+            f"There is nothing to verify: {place.root} holds {'none of the study' if study else 'no'} Steps."
+        )
+    found = list(damages(place, there))
+    rows = tuple((artifact.kind, artifact.key, file, what) for artifact, file, what in found)
+    damaged = {artifact.path: artifact for artifact, _, _ in found}
+    emit(Table(("kind", "key", "file", "damage"), rows), format)
+    for path in damaged if remove else ():
+        place.remove(path)
+    missing = f", {len(asked) - len(there)} Steps of the study are not in the store" if len(asked) > len(there) else ""
+    print(
+        f"{len(there)} artifacts compared, {len(damaged)} damaged{' and removed' * remove}{missing}.", file=sys.stderr
+    )
+    return 1 if found else 0
 
 
 def export(

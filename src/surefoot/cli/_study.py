@@ -36,11 +36,11 @@ from surefoot.core import (
     open_pool,
     remember,
     walk,
+    why_each,
 )
 from surefoot.core import check_modules as check_modules_of
 from surefoot.core import plan as plan_of
 from surefoot.core import run as run_steps
-from surefoot.core import why as why_new
 from surefoot.studies import list_studies
 
 PoolOption = Annotated[
@@ -248,12 +248,13 @@ def _step_from_file(path: Path) -> Step:
 
 def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
+    reasons = why_each((step for step in steps if step.key not in made), place)
     for step in steps:
         if step.key in made:
             if len(steps) == 1:
                 rows.append((step.key, describe(step), step.key, "", "made", "kept: nothing is new"))
             continue
-        nearest, differences = why_new(step, place)
+        nearest, differences = next(reasons)
         if nearest is None:
             rows.append((step.key, describe(step), "none of this kind", "", "", ""))
         rows += [

@@ -233,27 +233,34 @@ def _read_record(path: Path) -> dict[str, Any]:
     return json.loads(content)
 
 
-def damages(store: Store, keys: Iterable[str] | None = None) -> Iterator[tuple[Path, str]]:
-    """Compare every file of these artifacts (or of all) with its record: what is wrong, file by file."""
+def read_file(path: Path) -> Any:
+    """The JSON in a file that lies beside the artifacts. Raises `DamagedError` that names the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged ({error}): delete it and run again.") from error
+
+
+def damages(store: Store, keys: Iterable[str] | None = None) -> Iterator[tuple[Artifact, str, str]]:
+    """Compare every file of these artifacts (or of all) with its record: the artifact, the file, and what is wrong."""
     made = store.made()
-    for key in made if keys is None else keys:
-        yield from _damages_of(Artifact(made[key]))
+    for artifact in (Artifact(made[key]) for key in (made if keys is None else keys)):
+        yield from ((artifact, file, what) for file, what in _damages_of(artifact))
 
 
-def _damages_of(artifact: Artifact) -> Iterator[tuple[Path, str]]:
-    path = artifact.path
+def _damages_of(artifact: Artifact) -> Iterator[tuple[str, str]]:
     try:
         recorded = artifact.files
     except DamagedError:
-        yield path / RECORD, "is not what was written"
+        yield RECORD, "is not what was written"
         return
     if (artifact.record["kind"], artifact.record["key"]) != (artifact.kind, artifact.key):
-        yield path / RECORD, f"is the record of {artifact.record['kind']} {artifact.record['key']}"
+        yield RECORD, f"is the record of {artifact.record['kind']} {artifact.record['key']}"
     wrong = dict(_strange_sizes(artifact))
-    yield from ((path / name, what) for name, what in wrong.items())
+    yield from wrong.items()
     for name in [name for name in recorded if name not in wrong]:
-        if digest_of(path / name) != recorded[name][1]:
-            yield path / name, "has another content than was recorded"
+        if digest_of(artifact.path / name) != recorded[name][1]:
+            yield name, "has another content than was recorded"
 
 
 def _strange_sizes(artifact: Artifact) -> Iterator[tuple[str, str]]:
