@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from surefoot.core import Artifact, Store, SurefootError, Table, examples_path, flatten
+from surefoot.core import Artifact, Store, SurefootError, Table, examples_path, flatten_spec
 from surefoot.examples._examples import ExampleScores
 from surefoot.stats import PairedDifference, holm, mcnemar, paired_difference, tied
 
@@ -138,7 +138,9 @@ def stored_examples(store: Store, keys: Sequence[str], *, across_data: bool = Fa
     found = {path.parent.name: path for path in (examples_path(store, key) for key in keys)}
     if len(found) < len(keys):
         raise SurefootError(f"{' and '.join(keys)} name an artifact twice: it cannot be compared with itself.")
-    (first, known), *others = ((key, _data_of(path.parent)) for key, path in found.items())
+    spec_of = store.specs()
+    rows = {key: flatten_spec(Artifact(path.parent).spec, spec_of) for key, path in found.items()}
+    (first, known), *others = ((key, _data_of(row)) for key, row in rows.items())
     for key, data in others:
         differing = sorted(name for name in known.keys() | data.keys() if known.get(name) != data.get(name))
         if differing and not across_data:
@@ -150,8 +152,8 @@ def stored_examples(store: Store, keys: Sequence[str], *, across_data: bool = Fa
     return found
 
 
-def _data_of(artifact: Path) -> Mapping[str, object]:
-    return {name: value for name, value in flatten(Artifact(artifact).spec).items() if name.split(".")[0] == "data"}
+def _data_of(row: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: value for name, value in row.items() if name.split(".")[0] == "data"}
 
 
 def _difference(scores: ExampleScores, baseline: int, model: int) -> PairedDifference:
