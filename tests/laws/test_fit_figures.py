@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit_scaling import curve, scaling
+from surefoot.cli._fit_scaling import LawOutput, curve, scaling
 from surefoot.cli._fit_shift import BaselineOptions, shift
 from surefoot.core import SurefootError
 from surefoot.laws import (
     effect_figure,
+    LawOptions,
+    PointOptions,
     fit_scaling,
     fit_shift,
     law_figure,
@@ -19,12 +21,13 @@ from surefoot.laws import (
     make_table,
     robustness_figure,
     shift_data,
-    wide_scores,
+    wide_accuracies,
 )
 from surefoot.laws._shift._fit import RobustnessFit
 from surefoot.stats import from_axis, to_axis
 
 SIZES = np.geomspace(1e9, 1e12, 9)
+POINTS = PointOptions(x=("gmacs",), y="error")
 
 
 def errors() -> dict[str, list[object]]:
@@ -44,13 +47,13 @@ def accuracies() -> dict[str, list[object]]:
 
 
 def robustness(**options: object) -> RobustnessFit:
-    scores = wide_scores(make_table(accuracies()), model=("model",))
+    scores = wide_accuracies(make_table(accuracies()), model=("model",))
     data = shift_data(scores, x="val", baseline=("kind=plain",), group="kind")
     return fit_shift(data, replicates=50, **options)  # type: ignore[arg-type]
 
 
 def test_a_law_is_drawn_with_its_band_and_the_points_it_did_not_use_are_marked() -> None:
-    fit = fit_scaling(errors(), x="gmacs", y="error", selection="envelope", bins=3).fits[0]
+    fit = fit_scaling(errors(), POINTS, LawOptions(selection="envelope", bins=3)).fits[0]
     figure = law_figure({"": law_record(fit)}, title="Law", x_title="Compute", y_title="Error", beyond=2)
     points = [row for row in figure.table() if row["part"] == "point"]
     drawn = [row for row in figure.table() if row["part"] == "fit"]
@@ -63,7 +66,7 @@ def test_a_law_is_drawn_with_its_band_and_the_points_it_did_not_use_are_marked()
 
 def test_residuals_are_relative_and_held_out_points_come_from_the_nearest_fit() -> None:
     table = errors()
-    fit = fit_scaling(table, x="gmacs", y="error").fits[0]
+    fit = fit_scaling(table, POINTS).fits[0]
     rows = law_residual_figure({"": law_record(fit)}, title="Left over", x_title="Compute").table()
     fitted = [row["y"] for row in rows if "held_out" not in row]
     law = fit.law.parameters["coefficient"] * SIZES ** -fit.law.parameters["exponent"]
@@ -77,7 +80,7 @@ def test_residuals_are_relative_and_held_out_points_come_from_the_nearest_fit() 
 
 def test_a_law_of_two_variables_has_no_curve() -> None:
     table = errors() | {"data": np.random.default_rng(2).uniform(1e6, 1e9, len(SIZES)).tolist()}
-    fit = fit_scaling(table, x=("gmacs", "data"), y="error", form="two-variable", hold_out=False, method="t").fits[0]
+    fit = fit_scaling(table, PointOptions(x=("gmacs", "data"), y="error"), LawOptions(form="two-variable", method="t")).fits[0]
     with pytest.raises(SurefootError, match="name a single x for a figure"):
         law_figure({"": law_record(fit)}, title="Law", x_title="Compute", y_title="Error")
 
@@ -117,8 +120,8 @@ def test_the_commands_write_two_figures_each(tmp_path: Path, capsys: pytest.Capt
     results, scores = tmp_path / "results.json", tmp_path / "scores.json"
     results.write_text(json.dumps(errors()))
     scores.write_text(json.dumps(accuracies()))
-    scaling(results, x=("gmacs",), y="error", figure=tmp_path / "law.svg")
-    curve(results, x="gmacs", y="error", form="power", figure=tmp_path / "curve.csv")
+    scaling(results, x=("gmacs",), y="error", output=LawOutput(figure=tmp_path / "law.svg"))
+    curve(results, x="gmacs", y="error", form="power", output=LawOutput(figure=tmp_path / "curve.csv"))
     choose = BaselineOptions(baseline=("kind=plain",), group="kind")
     shift(scores, x=("val",), choose=choose, figure=tmp_path / "shift.json")
     written = {path.name for path in tmp_path.iterdir()} - {"results.json", "scores.json"}

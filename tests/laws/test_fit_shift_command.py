@@ -30,7 +30,7 @@ def _run(*arguments: object) -> None:
     app(["shift", *map(str, arguments)], exit_on_error=False)
 
 
-def test_a_pipe_gets_every_model_and_the_findings_go_to_the_error_stream(
+def test_a_pipe_gets_every_model_and_the_remarks_go_to_the_error_stream(
     table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _run(table, "--x", "clean", "--baseline", "how=plain", "--format", "tsv")
@@ -52,10 +52,10 @@ def test_text_shows_lines_and_groups(table: Path, capsys: pytest.CaptureFixture[
 
 def test_several_sections_are_one_json_object(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "fit.json"
-    _run(table, "--x", "clean", "--baseline", "how=plain", "--show", "lines", "findings", "--out", out)
+    _run(table, "--x", "clean", "--baseline", "how=plain", "--show", "lines", "remarks", "--out", out)
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["lines"][0]["shift"] == "fog"
-    assert {"severity", "code", "message"} == set(content["findings"][0])
+    assert {"severity", "code", "message"} == set(content["remarks"][0])
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,25 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from surefoot.cli._fit_scaling import LawOptions, PointOptions, curve, scaling
+from surefoot.cli._fit_scaling import LawOutput, PointFlags, curve, scaling
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.laws import CurveFit, ScalingFit, fit_curve, fit_scaling, predict_band, predict_fit
+from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, predict_band
 from surefoot.stats import fit_law, intervals
 
 X = np.geomspace(1e9, 1e13, 12)
+
+
+def fitted(table: object, *, x: str | tuple[str, ...], y: str, **given: object) -> ScalingLaws:
+    """The laws of a table, with options of points and of laws side by side."""
+    law = {name: given.pop(name) for name in list(given) if name in {one.name for one in fields(LawOptions)}}
+    points = PointOptions(x=(x,) if isinstance(x, str) else x, y=y, **given)  # type: ignore[arg-type]
+    return fit_scaling(table, points, LawOptions(**law))  # type: ignore[arg-type]
 
 
 def table(percent: bool = False) -> dict[str, list[object]]:
@@ -29,7 +36,7 @@ def table(percent: bool = False) -> dict[str, list[object]]:
 
 
 def test_families_get_laws_with_everything_that_a_report_needs_and_are_compared() -> None:
-    laws = fit_scaling(table(), x="gmacs", y="accuracy", score=True, family="source", label="name")
+    laws = fitted(table(), x="gmacs", y="accuracy", score=True, family="source", label="name")
     assert [fit.points.family for fit in laws.fits] == ["A", "B"]
     first = laws.fits[0]
     assert first.law.parameters["exponent"] == pytest.approx(0.15, abs=0.01)
@@ -45,9 +52,9 @@ def test_families_get_laws_with_everything_that_a_report_needs_and_are_compared(
 
 
 def test_percent_and_fraction_are_told_apart_and_give_one_law() -> None:
-    both = [fit_scaling(table(p), x="gmacs", y="accuracy", score=True, family="source") for p in (False, True)]
+    both = [fitted(table(p), x="gmacs", y="accuracy", score=True, family="source") for p in (False, True)]
     assert both[1].fits[0].law.parameters["exponent"] == pytest.approx(both[0].fits[0].law.parameters["exponent"])
-    assert "percent" in " ".join(finding.message for finding in both[1].findings)
+    assert "percent" in " ".join(remark.message for remark in both[1].remarks)
 
 
 def test_nothing_is_dropped_silently() -> None:
@@ -56,8 +63,8 @@ def test_nothing_is_dropped_silently() -> None:
         rows[name] += list(values)
     for column in rows.values():
         column.append(column[0])
-    laws = fit_scaling(rows, x="gmacs", y="accuracy", score=True, family="source")
-    messages = {finding.code: finding.message for finding in laws.findings}
+    laws = fitted(rows, x="gmacs", y="accuracy", score=True, family="source")
+    messages = {remark.code: remark.message for remark in laws.remarks}
     assert "row 25 have no number" in messages["missing"]
     assert "row 26 have a value of 0 or below" in messages["no-logarithm"]
     assert messages["duplicate-rows"]
@@ -65,34 +72,34 @@ def test_nothing_is_dropped_silently() -> None:
 
 
 def test_three_points_are_told_that_a_bootstrap_is_refused() -> None:
-    laws = fit_scaling({"x": [1.0, 10, 100], "y": [0.5, 0.4, 0.3]}, x="x", y="y", method="wild")
+    laws = fitted({"x": [1.0, 10, 100], "y": [0.5, 0.4, 0.3]}, x="x", y="y", method="wild")
     assert "a bootstrap over 3 points is refused" in laws.fits[0].verdict
     assert "the t interval with 1 degree of freedom is given instead" in laws.fits[0].verdict
 
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(SurefootError, match="column 'source' never is 'C'"):
-        fit_scaling(table(), x="gmacs", y="accuracy", score=True, where={"source": "C"})
+        fitted(table(), x="gmacs", y="accuracy", score=True, where=("source=C",))
     with pytest.raises(SurefootError, match="no column 'flops'"):
-        fit_scaling(table(), x="flops", y="accuracy")
-    with pytest.raises(SurefootError, match="family 'A': the form 'two-variable' takes N, D"):
-        fit_scaling(table(), x="gmacs", y="accuracy", score=True, family="source", form="two-variable")
-    with pytest.raises(SurefootError, match="there is no selection 'best'"):
-        fit_scaling(table(), x="gmacs", y="accuracy", selection="best")  # type: ignore[arg-type]
+        fitted(table(), x="flops", y="accuracy")
+    with pytest.raises(SurefootError, match="The form 'two-variable' takes N, D"):
+        fitted(table(), x="gmacs", y="accuracy", score=True, family="source", form="two-variable")
+    with pytest.raises(SurefootError, match="There is no selection 'best'"):
+        fitted(table(), x="gmacs", y="accuracy", selection="best")  # type: ignore[arg-type]
 
 
 def test_an_unknown_form_is_refused_with_those_there_are() -> None:
     table = {"x": np.array([1.0, 2.0, 4.0, 8.0]), "y": np.array([0.8, 0.7, 0.6, 0.5])}
-    with pytest.raises(SurefootError, match="there is no form 'nonsense'; choose auto, power"):
-        fit_scaling(table, x="x", y="y", form="nonsense", unit="fraction")
+    with pytest.raises(SurefootError, match="There is no form 'nonsense'. Choose one of: power"):
+        fitted(table, x="x", y="y", form="nonsense", unit="fraction")
 
 
 def test_a_curve_is_extrapolated_by_the_average_of_forms() -> None:
     x = np.geomspace(1e3, 1e6, 30)
     y = (0.2 + 30 * x**-0.6) * np.exp(np.random.default_rng(1).normal(0, 0.003, 30))
-    fit = fit_curve({"x": x, "y": y}, x="x", y="y").fits[0]
+    fit = fitted({"x": x, "y": y}, x="x", y="y", form="auto").fits[0]
     assert len(fit.laws) > 1
-    assert predict_fit(fit, [4e6])[0] == pytest.approx(0.2 + 30 * 4e6**-0.6, rel=0.02)
+    assert predict_band(fit, [4e6])[0][0] == pytest.approx(0.2 + 30 * 4e6**-0.6, rel=0.02)
     centre, low, high = predict_band(fit, [4e6, 4e8])
     assert low[0] < 0.2 + 30 * 4e6**-0.6 < high[0]
     assert high[1] / low[1] > high[0] / low[0]
@@ -112,18 +119,6 @@ class Trained(Step):
             Measurement(metric="accuracy", value=self.accuracy / 2, n=1000, shift="real"),
             Measurement(metric="compute", value=self.compute, n=1),
         ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watched(Step):
-    """A stand-in for a run whose loss was taken down along the way."""
-
-    floor: float
-
-    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
-        for i, x in enumerate(np.geomspace(1e3, 1e6, 24).tolist()):
-            yield Measurement(metric="samples", value=x, n=1, replicate=i)
-            yield Measurement(metric="loss", value=self.floor + 20 * x**-0.5, n=1, replicate=i)
 
 
 def runs_of(exponent: float) -> tuple[Trained, ...]:
@@ -153,21 +148,11 @@ def test_a_scaling_fit_is_a_step_over_the_measurements_of_runs(tmp_path: Path) -
     assert record["held_out"][0]["error_per_decade"]
 
 
-def test_a_curve_fit_is_a_step_over_one_run(tmp_path: Path) -> None:
-    step = CurveFit(run=Watched(floor=0.3), metric="loss", x_metric="samples", at=(1e7,))
-    store = Store(tmp_path / "store")
-    with open_pool("here") as pool:
-        list(run([step], store, pool))
-    prediction = next(one for one in store.measurements(step) if one.metric == "prediction")
-    assert prediction.value == pytest.approx(0.3 + 20 * 1e7**-0.5, rel=0.01)
-    assert prediction.group == "10000000"
-
-
 def test_the_commands_print_numbers_and_say_what_they_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(table(percent=True)))
-    reading = PointOptions(score=True, where=("source=A",))
-    scaling(path, x=("gmacs",), y="accuracy", points=reading, fit=LawOptions(), format="json")
+    reading = PointFlags(score=True, where=("source=A",))
+    scaling(path, x=("gmacs",), y="accuracy", points=reading, output=LawOutput(format="json"))
     shown = capsys.readouterr()
     rows = {row["parameter"]: row for row in json.loads(shown.out)}
     assert rows["exponent"]["value"] == pytest.approx(0.15, abs=0.01)
@@ -178,12 +163,11 @@ def test_the_commands_print_numbers_and_say_what_they_show(tmp_path: Path, capsy
             x=("gmacs",),
             y="accuracy",
             family="source",
-            points=PointOptions(score=True),
-            show=section,  # type: ignore[arg-type]
-            format="tsv",
+            points=PointFlags(score=True),
+            output=LawOutput(show=section, format="tsv"),  # type: ignore[arg-type]
         )
         assert capsys.readouterr().out.count("\n") >= 2
-    curve(path, x="gmacs", y="accuracy", points=reading, at=(1e14,), format="tsv")
-    assert capsys.readouterr().out.startswith("curve\tx\tprediction\tlow\thigh\n\t100000000000000.0\t")
-    with pytest.raises(SurefootError, match="'source' must have the form COLUMN=VALUE"):
-        scaling(path, x=("gmacs",), y="accuracy", points=PointOptions(where=("source",)))
+    curve(path, x="gmacs", y="accuracy", points=reading, output=LawOutput(at=("100T",), format="tsv"))
+    assert capsys.readouterr().out.startswith("family\tgmacs\tprediction\tlow\thigh\n\t100000000000000.0\t")
+    with pytest.raises(SurefootError, match="Rows are chosen by 'column=pattern'"):
+        scaling(path, x=("gmacs",), y="accuracy", points=PointFlags(where=("source",)))

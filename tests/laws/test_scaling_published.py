@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from surefoot.laws import FamilyLaw, ResultTable, fit_curve, fit_scaling, make_table, predict_fit, read_table
-from surefoot.stats import compare_exponents, fit_law, match_runs, sensitivity
+from surefoot.laws import FamilyLaw, LawOptions, PointOptions, ResultTable, fit_scaling, make_table, predict_band, read_table
+from surefoot.stats import compare_exponents, fit_law, sensitivity
 
 DATA = os.environ.get("SUREFOOT_DATA")
 pytestmark = pytest.mark.skipif(DATA is None, reason="SUREFOOT_DATA does not name the folder of published tables")
@@ -46,13 +46,15 @@ def clip() -> ResultTable:
 def clip_laws(clip: ResultTable, task: str, column: str, selection: str) -> dict[str, FamilyLaw]:
     laws = fit_scaling(
         clip,
-        x="gmacs_total",
-        y=column,
-        score=True,
-        where={"downstream_dataset": task},
-        family="trained by",
-        label="model_fullname",
-        selection=selection,  # type: ignore[arg-type]
+        PointOptions(
+            x=("gmacs_total",),
+            y=column,
+            score=True,
+            where=(f"downstream_dataset={task}",),
+            family="trained by",
+            label="model_fullname",
+        ),
+        LawOptions(selection=selection),  # type: ignore[arg-type]
     )
     return {fit.points.family: fit for fit in laws.fits}
 
@@ -74,7 +76,7 @@ def test_three_points_get_a_t_interval_with_one_degree_of_freedom(clip: ResultTa
         found = fit.intervals.by_name["exponent"]
         assert (found.high - found.low) / 2 == pytest.approx(half, abs=0.0006)
         assert "3 points leave 1 degree of freedom" in fit.verdict
-    assert "no law here: a constant does as well (p = 0.092, n = 3)" in fit.verdict
+    assert "undecided: these points do not tell a law from a constant (p = 0.092, R2 = 0.979, n = 3)" in fit.verdict
 
 
 MATCHED = {
@@ -92,7 +94,8 @@ def test_a_matched_comparison_proves_robustness_and_leaves_imagenet_undecided(
     fits = clip_laws(clip, task, ZERO_SHOT[task][0], "all")
     openai, open_clip = fits["OpenAI"].points, fits["OpenCLIP"].points
     names = [next((arch for arch, run in MATCHED.items() if run == label), label) for label in open_clip.labels]
-    first, second = match_runs([label.split()[0] for label in openai.labels], names)
+    first = [place for place, label in enumerate(openai.labels) if label.split()[0] in names]
+    second = [names.index(openai.labels[place].split()[0]) for place in first]
     pairs = [(openai.x[first, 0], openai.y[first]), (open_clip.x[second, 0], open_clip.y[second])]
     found = compare_exponents(*(fit_law(x, y) for x, y in pairs))
     lines = [stats.linregress(np.log(x), np.log(y)) for x, y in pairs]
@@ -107,7 +110,7 @@ def test_a_matched_comparison_proves_robustness_and_leaves_imagenet_undecided(
 @pytest.mark.parametrize("task", ["vtab/dmlab", "vtab/smallnorb_label_azimuth", "vtab/pcam"])
 def test_a_task_that_does_not_scale_has_no_law(clip: ResultTable, task: str) -> None:
     fit = clip_laws(clip, task, "acc1", "all")["OpenCLIP"]
-    assert fit.law.trouble.startswith(("no law here: a constant does as well", "no scaling law here: y rises"))
+    assert fit.law.trouble.startswith(("undecided: these points do not tell", "no scaling law here: y rises"))
 
 
 def test_bins_and_eps_alone_move_the_published_exponent(clip: ResultTable) -> None:
@@ -153,8 +156,9 @@ def test_extrapolated_curves_beat_the_best_published_form(domain: str) -> None:
     errors, power = [], []
     for points in chosen[:: 10 if domain == "IC" else 1]:
         train, test = points[points[:, 2] == 1], points[points[:, 2] == 0]
-        fit = fit_curve({"x": train[:, 0], "y": train[:, 1]}, x="x", y="y", method="t").fits[0]
-        errors.append(np.sqrt(np.mean(np.log(predict_fit(fit, test[:, 0]) / test[:, 1]) ** 2)))
+        columns = {"x": train[:, 0], "y": train[:, 1]}
+        fit = fit_scaling(columns, PointOptions(x=("x",), y="y"), LawOptions(form="auto", method="t")).fits[0]
+        errors.append(np.sqrt(np.mean(np.log(predict_band(fit, test[:, 0])[0] / test[:, 1]) ** 2)))
         line = fit_law(train[:, 0], train[:, 1])
         residual = np.log(test[:, 1]) - np.log(
             line.parameters["coefficient"] * test[:, 0] ** -line.parameters["exponent"]

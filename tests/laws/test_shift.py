@@ -13,16 +13,16 @@ from surefoot.laws import (
     AVERAGE,
     SECTIONS,
     ResultTable,
-    Scores,
+    Accuracies,
     ShiftFit,
     fit_shift,
-    long_scores,
+    long_accuracies,
     make_table,
-    measured_scores,
+    measured_accuracies,
     shift_data,
     shift_measurements,
     shift_table,
-    wide_scores,
+    wide_accuracies,
 )
 from surefoot.stats import effective_robustness, fit_lines, from_axis, to_axis
 
@@ -45,15 +45,15 @@ def _table(n: int = 24, seed: int = 0) -> ResultTable:
     return make_table({**labels, "params": np.arange(n) * 1e6 + 200, "clean": x, **shifted}, source="t.csv")
 
 
-def _scores(n: int = 24) -> Scores:
-    return wide_scores(_table(n), n={"clean": 10_000, "fog": 5_000, "snow": 5_000})
+def _scores(n: int = 24) -> Accuracies:
+    return wide_accuracies(_table(n), n={"clean": 10_000, "fog": 5_000, "snow": 5_000})
 
 
 def test_every_column_of_accuracies_but_x_is_a_shift_and_their_average_comes_first() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",))
     assert data.shifts == (AVERAGE, "fog", "snow")
     assert data.y[:, 0] == pytest.approx(data.y[:, 1:].mean(axis=1))
-    left_out = next(finding for finding in data.findings if finding.code == "not-a-score")
+    left_out = next(remark for remark in data.remarks if remark.code == "not-a-score")
     assert "'params'" in left_out.message
 
 
@@ -109,21 +109,21 @@ def test_wrong_options_of_the_fit_are_refused(choice: dict[str, object], message
 
 def test_a_fit_on_all_models_says_that_there_is_no_baseline() -> None:
     data = shift_data(_scores(), x="clean")
-    assert "no-baseline" in {finding.code for finding in data.findings}
+    assert "no-baseline" in {remark.code for remark in data.remarks}
 
 
 def test_a_shift_on_some_classes_takes_the_matched_axis_or_warns() -> None:
     table = _table()
     columns = {**table.columns, "ObjectNet": table.columns["snow"]}
-    without = shift_data(wide_scores(make_table(columns)), x="clean", shifts=("ObjectNet",))
-    warning = next(finding for finding in without.findings if finding.code == "subset-classes")
+    without = shift_data(wide_accuracies(make_table(columns)), x="clean", shifts=("ObjectNet",))
+    warning = next(remark for remark in without.remarks if remark.code == "subset-classes")
     assert "113 classes" in warning.message
     assert "measure x on the same classes" in warning.message
     columns["clean-on-objectnet-classes"] = table.columns["clean"] * 0.9
-    matched = shift_data(wide_scores(make_table(columns)), x="clean")
+    matched = shift_data(wide_accuracies(make_table(columns)), x="clean")
     place = matched.shifts.index("ObjectNet")
     assert matched.x_names[place] == ("clean-on-objectnet-classes",)
-    assert "subset-classes-matched" in {finding.code for finding in matched.findings}
+    assert "subset-classes-matched" in {remark.code for remark in matched.remarks}
     assert "clean-on-objectnet-classes" not in matched.shifts
 
 
@@ -142,11 +142,11 @@ def test_exact_zeros_are_moved_where_n_is_known_and_left_out_where_not_and_said(
     fog[5] = 0.0
     columns = make_table({**table.columns, "fog": fog})
     for n, code in (({"fog": 500, "clean": 500}, "exact-0-or-1-moved"), ({}, "exact-0-or-1-left-out")):
-        data = shift_data(wide_scores(columns, n=n), x="clean", shifts=("fog",), baseline=("how=plain",))
+        data = shift_data(wide_accuracies(columns, n=n), x="clean", shifts=("fog",), baseline=("how=plain",))
         fit = fit_shift(data, replicates=20)
-        finding = next(found for found in fit.findings if found.code.startswith("exact"))
-        assert (finding.code, finding.rows) == (code, (6,))
-        assert "m5 on fog" in finding.message
+        remark = next(found for found in fit.remarks if found.code.startswith("exact"))
+        assert (remark.code, remark.rows) == (code, (6,))
+        assert "m5 on fog" in remark.message
         assert fit.lines.n[0] == 16 - (code == "exact-0-or-1-left-out")
 
 
@@ -154,24 +154,24 @@ def test_models_that_lack_a_shift_have_no_average_and_it_is_said() -> None:
     table = _table()
     fog = table.columns["fog"].copy()
     fog[3] = np.nan
-    data = shift_data(wide_scores(make_table({**table.columns, "fog": fog})), x="clean")
+    data = shift_data(wide_accuracies(make_table({**table.columns, "fog": fog})), x="clean")
     assert np.isnan(data.y[3, :2]).all()
     assert np.isfinite(data.y[3, 2])
-    assert "1 of 24 models lack" in next(f.message for f in data.findings if f.code == "incomplete-average")
+    assert "1 of 24 models lack" in next(f.message for f in data.remarks if f.code == "incomplete-average")
 
 
 def test_models_beyond_the_baseline_are_counted_by_group() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), baseline_above=0.7, group="how")
     fit = fit_shift(data, replicates=20)
-    assert any(finding.code == "extrapolated" for finding in fit.findings)
+    assert any(remark.code == "extrapolated" for remark in fit.remarks)
     assert fit.groups.n_outside.sum() == fit.effective.outside.sum()
 
 
 def test_a_second_row_of_a_model_is_refused_with_the_column_that_tells_them_apart() -> None:
     table = make_table({"name": ["a", "a", "b"], "tag": ["x", "y", "x"], "clean": [0.5, 0.6, 0.7]})
     with pytest.raises(SurefootError, match=r"'name' are not a key.*With 'tag' they would be"):
-        wide_scores(table)
-    assert wide_scores(table, model=("name", "tag")).models == ("a x", "a y", "b x")
+        wide_accuracies(table)
+    assert wide_accuracies(table, model=("name", "tag")).models == ("a x", "a y", "b x")
 
 
 def test_long_tables_give_the_scores_of_wide_ones() -> None:
@@ -185,9 +185,9 @@ def test_long_tables_give_the_scores_of_wide_ones() -> None:
     long = make_table(
         {"model": models, "set": [task.upper() if i % 7 else task for i, task in enumerate(tasks)], "v": values}
     )
-    scores = long_scores(long, task="set", value="v", n={"CLEAN": 100})
+    scores = long_accuracies(long, task="set", value="v", n={"CLEAN": 100})
     assert scores.sets == ("CLEAN", "FOG")
-    assert "spelling" in {finding.code for finding in scores.findings}
+    assert "spelling" in {remark.code for remark in scores.remarks}
     assert scores.values[:, 1] == pytest.approx(wide.columns["fog"])
     assert np.isnan(scores.n[:, 1]).all()
 
@@ -196,13 +196,13 @@ def test_half_widths_become_standard_errors() -> None:
     table = make_table(
         {"model": ["a", "a"], "set": ["x", "y"], "v": [50.0, 40.0], "low": [1.9, 2.0], "high": [2.0, 2.0]}
     )
-    scores = long_scores(table, task="set", value="v", half_widths=("low", "high"))
+    scores = long_accuracies(table, task="set", value="v", half_widths=("low", "high"))
     assert scores.stderr[0] == pytest.approx([0.0195 / 1.96, 0.02 / 1.96], rel=1e-3)
 
 
 def test_sizes_for_unknown_sets_are_refused() -> None:
     with pytest.raises(SurefootError, match="'rain', which is no column"):
-        wide_scores(_table(), n={"rain": 10})
+        wide_accuracies(_table(), n={"rain": 10})
 
 
 def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
@@ -220,10 +220,10 @@ def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
 
 def test_an_axis_of_mostly_noise_is_named() -> None:
     quiet = fit_shift(shift_data(_scores(), x="clean"), replicates=20)
-    assert "noisy-axis" not in {finding.code for finding in quiet.findings}
-    noisy = wide_scores(_table(), n={"clean": 100, "fog": 100, "snow": 100})
+    assert "noisy-axis" not in {remark.code for remark in quiet.remarks}
+    noisy = wide_accuracies(_table(), n={"clean": 100, "fog": 100, "snow": 100})
     fit = fit_shift(shift_data(noisy, x="clean"), replicates=20)
-    assert "slopes are too flat" in next(found.message for found in fit.findings if found.code == "noisy-axis")
+    assert "slopes are too flat" in next(found.message for found in fit.remarks if found.code == "noisy-axis")
 
 
 def test_relative_robustness_is_what_a_model_adds_to_the_one_it_was_made_from() -> None:
@@ -235,7 +235,7 @@ def test_relative_robustness_is_what_a_model_adds_to_the_one_it_was_made_from() 
     assert relative.low[0, 1] < relative.points[0, 1] < relative.high[0, 1]
     orphans = make_table({**_table().columns, "base": ["gone"] * 24}, source="t.csv")
     with pytest.raises(SurefootError, match=r"t\.csv, row 1: 'gone', named in 'base', is no model here"):
-        shift_data(wide_scores(orphans), x="clean", parent="base")
+        shift_data(wide_accuracies(orphans), x="clean", parent="base")
 
 
 def test_the_same_seed_gives_the_same_intervals_and_families_can_be_drawn_whole() -> None:
@@ -283,9 +283,9 @@ def test_a_step_fits_what_other_steps_measured(tmp_path: Path) -> None:
 
 def test_a_step_names_what_does_not_fit() -> None:
     with pytest.raises(SurefootError, match="None of the 1 models has a measurement of 'f1'"):
-        measured_scores({"a": [Measurement(metric="accuracy", value=0.5, n=10)]}, metric="f1")
+        measured_accuracies({"a": [Measurement(metric="accuracy", value=0.5, n=10)]}, metric="f1")
     with pytest.raises(SurefootError, match="must be fractions"):
-        measured_scores({"a": [Measurement(metric="accuracy", value=55.0, n=10, task="t")]})
+        measured_accuracies({"a": [Measurement(metric="accuracy", value=55.0, n=10, task="t")]})
 
 
 def test_replicates_of_a_measurement_are_averaged() -> None:
@@ -293,7 +293,7 @@ def test_replicates_of_a_measurement_are_averaged() -> None:
         Measurement(metric="accuracy", value=v, n=100, stderr=0.03, task="t", replicate=i)
         for i, v in enumerate((0.5, 0.6))
     ]
-    scores = measured_scores({"a": twice})
+    scores = measured_accuracies({"a": twice})
     assert scores.values[0, 0] == pytest.approx(0.55)
     assert scores.stderr[0, 0] == pytest.approx(0.03 / np.sqrt(2))
     assert scores.n[0, 0] == 200

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from surefoot.core import Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.laws import ExponentDifference, TableScaling, table_digest, table_scaling
+from surefoot.core import Measurement, Step, Store, SurefootError, digest_of, open_pool, run
+from surefoot.laws import ExponentDifference, TableScaling
 
 SIZES = np.geomspace(1e9, 1e12, 6)
 
@@ -31,7 +31,8 @@ def file(tmp_path: Path) -> Path:
 
 def law(file: Path, source: str, **fields: object) -> TableScaling:
     options = {"x": "gmacs", "y": "accuracy", "label": "model", "task": "near", "family": source}
-    return table_scaling(file, **options | {"where": ("set=near", f"source={source}-*")} | fields)
+    options |= {"where": ("set=near", f"source={source}-*"), "path": str(file), "digest": digest_of(file)}
+    return TableScaling(**options | fields)  # type: ignore[arg-type]
 
 
 def made(step: Step, tmp_path: Path) -> tuple[dict[str, Measurement], Store]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from surefoot.core import SurefootError
-from surefoot.stats import compare_exponents, compare_paired, compare_tasks, fit_law, match_runs
+from surefoot.stats import compare_exponents, compare_paired, compare_tasks, fit_law
 
 X = np.geomspace(1, 1e4, 10)
 
@@ -66,16 +66,9 @@ def test_many_tasks_are_corrected_by_holm() -> None:
     assert "by Holm over 13 comparisons" in found["close"].words
 
 
-def test_runs_are_matched_by_key() -> None:
-    first, second = match_runs(["B/32", "L/14"], ["H/14", "L/14", "B/32"])
-    assert (first.tolist(), second.tolist()) == ([0, 1], [2, 1])
-    with pytest.raises(SurefootError, match="'B/32' names several runs of the second family"):
-        match_runs(["B/32"], ["B/32", "B/32"])
-    with pytest.raises(SurefootError, match="nothing to match"):
-        match_runs(["B/32"], ["L/14"])
 
 
 def test_only_exponents_are_compared() -> None:
     law = fit_law(*family(0.2, 0))
-    with pytest.raises(SurefootError, match="the form 'power' has no exponent 'floor'"):
+    with pytest.raises(SurefootError, match="The form 'power' has no exponent 'floor'"):
         compare_exponents(law, law, parameter="floor")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from surefoot.stats import band, bootstrap_band, draw_parameters, fit_law, intervals
+from surefoot.stats import band, fit_law, intervals
 
 X = np.geomspace(1, 1e4, 12)
 
@@ -119,13 +119,6 @@ def test_a_refit_in_the_bootstrap_is_the_fit_of_its_sample() -> None:
         np.testing.assert_allclose(draw, list(sample.parameters.values()), rtol=2e-3)
 
 
-def test_a_band_from_draws_agrees_with_the_band_by_t() -> None:
-    from surefoot.stats._laws._law import centred
-
-    x = np.geomspace(1, 1e4, 100)
-    law = fit_law(x, 3 * x**-0.2 * np.exp(np.random.default_rng(3).normal(0, 0.05, 100)))
-    drawn = bootstrap_band(law, draw_parameters(law, replicates=4000), centred(law.problem, [1e5]))
-    np.testing.assert_allclose(np.log(np.ravel(drawn)), np.log(np.ravel(band(law, [1e5]))), atol=0.01)
 
 
 def test_a_bootstrap_over_three_points_is_refused_and_the_t_interval_given() -> None:

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 from surefoot.core import Figure, SurefootError
 
 if TYPE_CHECKING:
-    from surefoot.figures import Unit
-    from surefoot.laws import ScalingLaws
+    from surefoot.laws import OptimalPlans, PointOptions, ScalingLaws
 
 HELP = "A file for the figure: .svg, .png, .pdf, .json or .csv; a second one, of the same fit, is put beside it."
 
 
-def write_law_figures(laws: "ScalingLaws", path: Path, x: str, y: str, unit: "Unit") -> None:
-    """The laws with their points and bands, and their residuals."""
-    from surefoot.laws import law_figure, law_record, law_residual_figure
+def write_law_figures(laws: "ScalingLaws", plans: "OptimalPlans | None", path: Path, points: "PointOptions") -> None:
+    """The laws with their points and bands, and their residuals; or the best size and data for compute."""
+    from surefoot.laws import law_figure, law_record, law_residual_figure, plan_figure
 
-    if len(laws.fits[0].points.x_names) > 1:
-        raise SurefootError("A figure shows a law of one x: name a single column with --x.")
+    if plans:
+        write_figures((plan_figure(plans),), path)
+        return
+    if len(points.x) > 1:
+        raise SurefootError("A figure shows a law of one x: name a single column with --x, or --optimal COMPUTE.")
+    x, y = "".join(points.x), laws.fits[0].points.y_name
     records = {fit.points.family: law_record(fit) for fit in laws.fits}
+    unit = "share" if points.score or points.unit != "none" or points.n_test else "number"
     main = law_figure(records, title=f"{y} against {x}", x_title=x, y_title=y, unit=unit)
     rest = law_residual_figure(records, title="What the laws leave over", x_title=x)
     write_figures((main, rest), path)

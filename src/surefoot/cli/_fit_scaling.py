@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from surefoot.cli._fit_figures import HELP, write_law_figures
 from surefoot.cli._output import Format, emit
-from surefoot.core import SurefootError, Table
+from surefoot.core import Table
 
 if TYPE_CHECKING:
-    from surefoot.figures import Unit
-    from surefoot.laws import FamilyLaw, ScalingLaws
+    from surefoot.laws import FamilyLaw, LawOptions, PointOptions, ScalingLaws
+    from surefoot.stats import Interval
 
 Section = Literal["laws", "points", "band", "held-out", "sensitivity", "comparisons"]
+TABLE = "A table of results (.csv, .tsv, .txt, .md, .json, .jsonl, .parquet, .feather, .xlsx, .gz), or - for stdin."
+_Names = tuple[str, ...]
+
+
+def _names(text: str) -> Parameter:
+    return Parameter(help=text, consume_multiple=True, negative=())
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointOptions:
+class PointFlags:
     """Which rows are points, and of what."""
 
     score: Annotated[bool, Parameter(help="y is a score, better when larger: fit 1 - y.", negative=())] = False
     unit: Annotated[
         Literal["auto", "fraction", "percent", "none"], Parameter(help="The unit of y; none takes it as it is.")
     ] = "none"
-    where: Annotated[
-        tuple[str, ...], Parameter(help="Keep rows with COLUMN=VALUE.", consume_multiple=True, negative=())
-    ] = ()
+    where: Annotated[_Names, _names("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
     run: Annotated[str | None, Parameter(help="The column that names a run with several points.")] = None
     label: Annotated[str | None, Parameter(help="The column that names a point.")] = None
     n_test: Annotated[str | None, Parameter(help="Test examples behind each y: a number or a column.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LawOptions:
+class LawFlags:
     """How the law is fitted."""
 
     huber: Annotated[float | None, Parameter(help="Corner of Huber's loss on log y. Default: least squares.")] = None
+    tied: Annotated[_Names, _names("Tie exponents, for example alpha=beta.")] = ()
+    fixed: Annotated[_Names, _names("Fix exponents or the floor, for example exponent=0.5 floor=0.")] = ()
     method: Annotated[
         Literal["auto", "t", "profile", "wild", "pairs"], Parameter(help="The method of the intervals.")
     ] = "auto"
@@ -49,11 +55,22 @@ class LawOptions:
     seed: Annotated[int, Parameter(help="Seed of the bootstrap.")] = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class LawOutput:
+    """What is printed, and where to."""
+
+    at: Annotated[_Names, _names("Places to predict y at, with the band of a new run: 1e12, 34B, or N,D.")] = ()
+    show: Annotated[Section, Parameter(help="What to print.")] = "laws"
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None
+    figure: Annotated[Path | None, Parameter(help=HELP)] = None
+
+
 def scaling(
-    table: Annotated[Path, Parameter(help="A .csv, .tsv, .json, .jsonl or .parquet file of results.")],
+    table: Annotated[Path, Parameter(help=TABLE)],
     /,
     *,
-    x: Annotated[tuple[str, ...], Parameter(help="The column of x, or several.", consume_multiple=True, negative=())],
+    x: Annotated[_Names, _names("The column of x, or several.")],
     y: Annotated[str, Parameter(help="The column of the error (or, with --score, of the score).")],
     family: Annotated[str | None, Parameter(help="The column of families: one law each, compared.")] = None,
     form: Annotated[str, Parameter(help="A form, or auto: what held-out error asks for.")] = "power",
@@ -62,84 +79,71 @@ def scaling(
     ] = "all",
     bins: Annotated[int, Parameter(help="Bins of the envelope.")] = 5,
     eps: Annotated[float, Parameter(help="What the last bin of the envelope reaches beyond the data.")] = 0.1,
-    points: Annotated[PointOptions, Parameter(name="*")] = PointOptions(),
-    fit: Annotated[LawOptions, Parameter(name="*")] = LawOptions(),
-    show: Annotated[Section, Parameter(help="What to print.")] = "laws",
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
-    figure: Annotated[Path | None, Parameter(help=HELP)] = None,
+    optimal: Annotated[_Names, _names("Compute to find the best size N and data D for (two-variable form).")] = (),
+    cost: Annotated[float, Parameter(help="Compute of one parameter and sample: C = cost * N * D.")] = 6.0,
+    points: Annotated[PointFlags, Parameter(name="*")] = PointFlags(),
+    fit: Annotated[LawFlags, Parameter(name="*")] = LawFlags(),
+    output: Annotated[LawOutput, Parameter(name="*")] = LawOutput(),
 ) -> None:
     """Fit scaling laws with intervals, say in a sentence what they show, and what the numbers depend on.
 
     The verdicts and everything odd about the table go to the error stream, the numbers to the output.
     """
-    from surefoot.laws import fit_scaling, read_table
+    from surefoot.laws import LawOptions, PointOptions
 
-    laws = fit_scaling(
-        read_table(table),
-        x=x,
-        y=y,
-        family=family,
-        form=form,
-        selection=selection,
-        bins=bins,
-        eps=eps,
-        **_reading(points),
-        **vars(fit),
-    )
-    _say(laws)
-    emit(law_table(laws, show), format, out)
-    if figure:
-        write_law_figures(laws, figure, " ".join(x), laws.fits[0].points.y_name, _unit(points))
+    chosen = PointOptions(x=x, y=y, family=family, **asdict(points))
+    options = LawOptions(form=form, selection=selection, bins=bins, eps=eps, **asdict(fit))
+    _run(table, chosen, options, output, optimal=optimal, cost=cost)
 
 
 def curve(
-    table: Annotated[Path, Parameter(help="A .csv, .tsv, .json, .jsonl or .parquet file of learning curves.")],
+    table: Annotated[Path, Parameter(help=TABLE)],
     /,
     *,
     x: Annotated[str, Parameter(help="The column of samples, steps or tokens.")],
     y: Annotated[str, Parameter(help="The column of the loss (or, with --score, of the score).")],
     name: Annotated[str | None, Parameter(help="The column that tells the curves apart.")] = None,
     form: Annotated[str, Parameter(help="A form, or auto: what held-out error asks for.")] = "auto",
-    at: Annotated[
-        tuple[float, ...], Parameter(help="Values of x to predict y at.", consume_multiple=True, negative=())
-    ] = (),
-    points: Annotated[PointOptions, Parameter(name="*")] = PointOptions(),
-    fit: Annotated[LawOptions, Parameter(name="*")] = LawOptions(),
-    show: Annotated[Section, Parameter(help="What to print.")] = "laws",
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
-    figure: Annotated[Path | None, Parameter(help=HELP)] = None,
+    points: Annotated[PointFlags, Parameter(name="*")] = PointFlags(),
+    fit: Annotated[LawFlags, Parameter(name="*")] = LawFlags(),
+    output: Annotated[LawOutput, Parameter(name="*")] = LawOutput(),
 ) -> None:
     """Fit learning curves, choose the form by held-out error, and extrapolate by the average of forms."""
-    from surefoot.laws import fit_curve, read_table
+    from surefoot.laws import LawOptions, PointOptions
 
-    laws = fit_curve(read_table(table), x=x, y=y, curve=name, form=form, **_reading(points), **vars(fit))
+    chosen = PointOptions(x=(x,), y=y, family=name, **asdict(points))
+    _run(table, chosen, LawOptions(form=form, **asdict(fit)), output)
+
+
+def _run(
+    table: Path,
+    points: PointOptions,
+    options: LawOptions,
+    output: LawOutput,
+    *,
+    optimal: _Names = (),
+    cost: float = 6.0,
+) -> None:
+    from surefoot.laws import fit_scaling, optimal_plans, plan_table, read_table
+
+    laws = fit_scaling(read_table(table), points, options)
+    plans = optimal_plans(laws, optimal, cost=cost) if optimal else None
     _say(laws)
-    emit(_prediction_table(laws, at) if at else law_table(laws, show), format, out)
-    if figure:
-        write_law_figures(laws, figure, x, laws.fits[0].points.y_name, _unit(points))
-
-
-def _unit(points: PointOptions) -> Unit:
-    return "share" if points.score or points.unit != "none" else "number"
-
-
-def _reading(points: PointOptions) -> dict[str, Any]:
-    filters = dict(_pair(text) for text in points.where)
-    return vars(points) | {"where": filters}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    column, sign, value = text.partition("=")
-    if not sign or not column:
-        raise SurefootError(f"'{text}' must have the form COLUMN=VALUE, for example dataset=imagenet1k.")
-    return column, value
+    if plans:
+        for words in plans.words:
+            print(words, file=sys.stderr)
+        emit(plan_table(plans), output.format, output.out)
+    else:
+        emit(
+            _prediction_table(laws, output.at) if output.at else law_table(laws, output.show), output.format, output.out
+        )
+    if output.figure:
+        write_law_figures(laws, plans, output.figure, points)
 
 
 def _say(laws: ScalingLaws) -> None:
-    for finding in laws.findings:
-        print(f"{finding.severity}: {finding.message} [{finding.code}]", file=sys.stderr)
+    for remark in laws.remarks:
+        print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
     for fit in laws.fits:
         print(fit.verdict, file=sys.stderr)
         if fit.choice is not None:
@@ -149,13 +153,15 @@ def _say(laws: ScalingLaws) -> None:
 
 
 def law_table(laws: ScalingLaws, section: Section = "laws") -> Table:
-    """One section of fitted laws as a table."""
+    """One section of fitted laws as a table; what is not known is None."""
+    from surefoot.laws import plain_cell
+
     if section == "comparisons":
         columns = ("pair", "difference", "low", "high", "p", "p_holm", "words")
         return Table(
             columns,
             tuple(
-                (pair, one.difference.estimate, one.difference.low, one.difference.high, one.p, one.p_holm, one.words)
+                (pair, *map(plain_cell, (*_bounds(one.difference), one.p, one.p_holm)), one.words)
                 for pair, one in laws.comparisons.items()
             ),
         )
@@ -167,16 +173,17 @@ def law_table(laws: ScalingLaws, section: Section = "laws") -> Table:
         "sensitivity": (("choice", "exponent", "change", "n"), _sensitivity_rows),
     }
     columns, rows_of = parts[section]
-    rows = tuple((fit.points.family, *row) for fit in laws.fits for row in rows_of(fit))
+    rows = tuple((fit.points.family, *map(plain_cell, row)) for fit in laws.fits for row in rows_of(fit))
     return Table(("family", *columns), rows)
+
+
+def _bounds(one: Interval) -> tuple[float, float, float]:
+    return one.estimate, one.low, one.high
 
 
 def _law_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
     law, found = fit.law, fit.intervals
-    return [
-        (law.form, name, one.estimate, one.low, one.high, found.method, law.n, law.p_constant)
-        for name, one in found.by_name.items()
-    ]
+    return [(law.form, name, *_bounds(one), found.method, law.n, law.p_constant) for name, one in found.by_name.items()]
 
 
 def _point_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
@@ -206,11 +213,13 @@ def _sensitivity_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
     return [(row.choice, row.exponent, row.change, row.n) for row in fit.sensitivity]
 
 
-def _prediction_table(laws: ScalingLaws, at: tuple[float, ...]) -> Table:
-    from surefoot.laws import predict_band
+def _prediction_table(laws: ScalingLaws, at: tuple[str, ...]) -> Table:
+    from surefoot.laws import places_of, plain_cell, predict_band
 
+    names = laws.fits[0].points.x_names
+    places = places_of(at, names)
     rows = []
     for fit in laws.fits:
-        values = zip(at, *(part.tolist() for part in predict_band(fit, at)), strict=True)
-        rows += [(fit.points.family, *row) for row in values]
-    return Table(("curve", "x", "prediction", "low", "high"), tuple(rows))
+        values = zip(places.tolist(), *(part.tolist() for part in predict_band(fit, places)), strict=True)
+        rows += [(fit.points.family, *place, *map(plain_cell, band)) for place, *band in values]
+    return Table(("family", *names, "prediction", "low", "high"), tuple(rows))

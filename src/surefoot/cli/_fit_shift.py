@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._fit_figures import HELP, write_figures
+from surefoot.cli._fit_scaling import TABLE
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.laws import Scores
+    from surefoot.laws import Accuracies
 
-Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings"]
+Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "remarks"]
 
 
 def _names(text: str) -> Parameter:
@@ -26,6 +27,7 @@ def _names(text: str) -> Parameter:
 class TableOptions:
     """How the table is to be read."""
 
+    where: Annotated[tuple[str, ...], _names("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
     model: Annotated[tuple[str, ...], _names("Columns that name a model. Default: recognised.")] = ()
     task: Annotated[str | None, Parameter(help="In a long table, the column that names the set.")] = None
     value: Annotated[str | None, Parameter(help="In a long table, the column of accuracies.")] = None
@@ -59,7 +61,7 @@ class FitOptions:
 
 
 def shift(
-    table: Annotated[Path, Parameter(help="A .csv, .tsv, .json, .jsonl or .parquet file of accuracies.")],
+    table: Annotated[Path, Parameter(help=TABLE)],
     /,
     *,
     x: Annotated[tuple[str, ...], _names("The in-distribution set, or several.")],
@@ -82,8 +84,8 @@ def shift(
 
     scores = _scores(table, (*x, *shifts) if shifts else (), read)
     result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
-    for finding in result.findings:
-        print(f"{finding.severity}: {finding.message} [{finding.code}]", file=sys.stderr)
+    for remark in result.remarks:
+        print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
     text = format == "text" or (format is None and out is None and sys.stdout.isatty())
     sections = show or (("lines", "groups") if text else ("models",))
     _print({section: shift_table(result, section) for section in sections}, format, out)
@@ -91,16 +93,23 @@ def shift(
         write_figures((robustness_figure(result), effect_figure(result)), figure)
 
 
-def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Scores":
-    from surefoot.laws import long_scores, read_table, wide_scores
+def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuracies":
+    from surefoot.laws import keep_where, long_accuracies, read_table, wide_accuracies
 
-    results, sizes = read_table(table), dict(map(_size, read.n))
+    results, sizes = keep_where(read_table(table), read.where), dict(map(_size, read.n))
     if read.task and read.value:
-        shared = {"model": read.model, "unit": read.unit, "n": sizes}
-        return long_scores(results, task=read.task, value=read.value, half_widths=read.half_width, **shared)
+        return long_accuracies(
+            results,
+            task=read.task,
+            value=read.value,
+            half_widths=read.half_width,
+            model=read.model,
+            unit=read.unit,
+            n=sizes,
+        )
     if read.task or read.value or read.half_width:
         raise SurefootError("A long table needs both --task and --value.")
-    return wide_scores(results, model=read.model, sets=tuple(dict.fromkeys(sets)), unit=read.unit, n=sizes)
+    return wide_accuracies(results, model=read.model, sets=tuple(dict.fromkeys(sets)), unit=read.unit, n=sizes)
 
 
 def _size(text: str) -> tuple[str, int]:

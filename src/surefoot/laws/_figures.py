@@ -10,14 +10,13 @@ from surefoot.core import Figure, SurefootError
 from surefoot.figures import Unit, interval_plot, residual_plot, robustness_scatter, scaling_curve
 from surefoot.laws._shift._data import AVERAGE
 from surefoot.laws._shift._fit import RobustnessFit
-from surefoot.stats import from_axis, hinge, predict_lines, to_axis
+from surefoot.stats import from_axis, hinge, predict_lines, share_bounds, t_quantile, to_axis
 
 LawRecord = Mapping[str, Any]
 """What `law_record` makes of a fit, and what `law.json` holds."""
 
 _LINE_POINTS = 40
 _MOST_EFFECTS = 60
-_NORMAL = 1.96
 
 
 def law_figure(
@@ -179,13 +178,13 @@ def _model_points(fit: RobustnessFit, column: int) -> Iterator[dict[str, Any]]:
         x, y = data.x[row, column, 0], data.y[row, column]
         if isfinite(x) and isfinite(y):
             bounds = {
-                f"{name}_{side}": float(np.clip(value + sign * _NORMAL * error, 0, 1))
+                f"{name}_{side}": float(bound)
                 for name, value, error in (
                     ("x", x, data.x_stderr[row, column, 0]),
                     ("y", y, data.y_stderr[row, column]),
                 )
-                for side, sign in (("low", -1), ("high", 1))
                 if isfinite(error)
+                for side, bound in zip(("low", "high"), share_bounds(value, error, fit.lines.level), strict=True)
             }
             yield {"x": x, "y": y, **bounds, "family": data.groups[row], "label": model}
 
@@ -195,7 +194,8 @@ def _line_rows(fit: RobustnessFit, column: int, low: float, high: float) -> list
     grid = np.linspace(ends[0], ends[1], _LINE_POINTS)
     bend = None if fit.pivot is None else float(to_axis(fit.pivot, fit.axis))
     middle, error = predict_lines(fit.lines, grid if bend is None else hinge(grid, bend)[:, None, :])
-    half = _NORMAL * error[:, column]
+    # A band for the line itself: Student's t, with the degrees of freedom of its covariance.
+    half = t_quantile(fit.lines.level, float(fit.lines.freedom[column])) * error[:, column]
     columns = (grid, middle[:, column], middle[:, column] - half, middle[:, column] + half)
     shares = [np.clip(from_axis(one, fit.axis), 0, 1).tolist() for one in columns]
     return [dict(zip(("x", "y", "low", "high"), row, strict=True)) for row in zip(*shares, strict=True)]

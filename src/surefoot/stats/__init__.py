@@ -39,14 +39,13 @@ from surefoot.stats._laws._comparison import ExponentComparison as ExponentCompa
 from surefoot.stats._laws._comparison import compare_exponents as compare_exponents
 from surefoot.stats._laws._comparison import compare_paired as compare_paired
 from surefoot.stats._laws._comparison import compare_tasks as compare_tasks
-from surefoot.stats._laws._comparison import match_runs as match_runs
 from surefoot.stats._laws._forms import FORMS as FORMS
 from surefoot.stats._laws._forms import Form as Form
+from surefoot.stats._laws._forms import form_of as form_of
+from surefoot.stats._laws._forms import restricted as restricted
 from surefoot.stats._laws._frontier import binned_envelope as binned_envelope
 from surefoot.stats._laws._frontier import pareto_front as pareto_front
 from surefoot.stats._laws._intervals import ParameterIntervals as ParameterIntervals
-from surefoot.stats._laws._intervals import bootstrap_band as bootstrap_band
-from surefoot.stats._laws._intervals import draw_parameters as draw_parameters
 from surefoot.stats._laws._intervals import intervals as intervals
 from surefoot.stats._laws._law import Law as Law
 from surefoot.stats._laws._law import band as band
@@ -54,6 +53,9 @@ from surefoot.stats._laws._law import fit_law as fit_law
 from surefoot.stats._laws._law import log_error_variance as log_error_variance
 from surefoot.stats._laws._law import predict as predict
 from surefoot.stats._laws._law import residuals as residuals
+from surefoot.stats._laws._optimal import ComputeOptimal as ComputeOptimal
+from surefoot.stats._laws._optimal import compute_optimal as compute_optimal
+from surefoot.stats._laws._optimal import exponent_difference as exponent_difference
 from surefoot.stats._laws._selection import ONE_VARIABLE_FORMS as ONE_VARIABLE_FORMS
 from surefoot.stats._laws._selection import Choice as Choice
 from surefoot.stats._laws._selection import HeldOut as HeldOut
@@ -69,11 +71,11 @@ from surefoot.stats._lines._axes import Axis as Axis
 from surefoot.stats._lines._axes import Placed as Placed
 from surefoot.stats._lines._axes import axis_slope as axis_slope
 from surefoot.stats._lines._axes import from_axis as from_axis
+from surefoot.stats._lines._axes import inside_shares as inside_shares
 from surefoot.stats._lines._axes import place_on_axis as place_on_axis
 from surefoot.stats._lines._axes import to_axis as to_axis
 from surefoot.stats._lines._lines import Lines as Lines
 from surefoot.stats._lines._lines import fit_lines as fit_lines
-from surefoot.stats._lines._lines import line_interval as line_interval
 from surefoot.stats._lines._lines import predict_lines as predict_lines
 from surefoot.stats._lines._robustness import Effective as Effective
 from surefoot.stats._lines._robustness import GroupMeans as GroupMeans
@@ -83,6 +85,7 @@ from surefoot.stats._lines._robustness import effective_robustness as effective_
 from surefoot.stats._lines._robustness import group_robustness as group_robustness
 from surefoot.stats._lines._robustness import rank_agreement as rank_agreement
 from surefoot.stats._lines._robustness import relative_robustness as relative_robustness
+from surefoot.stats._lines._robustness import share_bounds as share_bounds
 from surefoot.stats._lines._shape import FamilyLine as FamilyLine
 from surefoot.stats._lines._shape import FamilyLines as FamilyLines
 from surefoot.stats._lines._shape import FTest as FTest

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._results._table import Finding, Floats, ResultTable, is_numeric, numbers_of, rows_text, text_of
+from surefoot.laws._results._table import Floats, ResultTable, is_numeric, numbers_of, text_of
+from surefoot.tables import Remark, rows_text
 
-Unit = Literal["auto", "fraction", "percent"]
+ShareUnit = Literal["auto", "fraction", "percent"]
 # Values of 1 and below and values above are of two units where nothing lies between them for a factor this large.
 GAP_OF_TWO_UNITS = 10.0
 # Two results that agree to this many units of the last place kept (four decimals of a fraction) are taken as equal.
@@ -22,28 +23,45 @@ AGGREGATE_NAME = re.compile(r"(?<![a-z])(mean|average|avg|overall|aggregate|macr
 
 
 def as_fractions(
-    table: ResultTable, names: Sequence[str], *, unit: Unit = "auto"
-) -> tuple[dict[str, Floats], tuple[Finding, ...]]:
+    table: ResultTable, names: Sequence[str], *, unit: ShareUnit = "auto"
+) -> tuple[dict[str, Floats], tuple[Remark, ...]]:
     """The named columns as fractions from 0 to 1, and what was decided of their unit.
 
-    With `auto` a column is of percentages if it holds a value above 1 or a percent sign, else of fractions. Raises
-    SurefootError, with the rows, for values below 0 or above 100, and for one column that mixes both units: values up
-    to 1 and values above, ten times apart with nothing between. Naming the unit settles it.
+    With `auto` a column is of percentages if it holds a value above 1 or a percent sign, else of fractions. A cell with
+    a percent sign is a percentage whatever the unit of the others. Raises SurefootError, with the rows, for values
+    below 0 or above 100, and for one column that mixes both units: signs beside values up to 1, or values up to 1 and
+    values above, ten times apart with nothing between. Naming the unit settles it.
     """
     columns = {name: numbers_of(table, name) for name in names}
     percent = [name for name in names if _is_percent(table, name, columns[name], unit)]
-    findings: list[Finding] = []
+    remarks: list[Remark] = []
+    fractions = {}
     for name in names:
-        _check_bounds(table, name, columns[name], 100.0 if name in percent else 1.0)
-        if unit == "auto" and name in percent and name not in table.percent_signs:
-            _check_mixture(table, name, columns[name])
-    fractions = [name for name in names if name not in percent]
+        values, signed = columns[name], _signed(table, name)
+        if unit == "auto":
+            refuse_mixed_signs(table, name, values)
+            if name in percent and not signed.any():
+                _check_mixture(table, name, values)
+        hundreds = signed | (name in percent)
+        _check_bounds(table, name, values, np.where(hundreds, 100.0, 1.0))
+        fractions[name] = np.where(hundreds, values / 100, values)
     if unit == "auto":
-        findings.append(_unit_finding(percent, fractions))
-    return {name: columns[name] / 100 if name in percent else columns[name] for name in names}, tuple(findings)
+        remarks.append(_unit_remark(percent, [name for name in names if name not in percent]))
+    return fractions, tuple(remarks)
 
 
-def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...]:
+def refuse_mixed_signs(table: ResultTable, name: str, values: Floats) -> None:
+    """Raise SurefootError where percent signs stand beside values up to 1, which may be of either unit."""
+    signed = _signed(table, name)
+    bare = ~signed & (values > 0) & (values <= 1)
+    if signed.any() and bare.any():
+        raise SurefootError(
+            f"{table.source}: column '{name}' mixes cells with a percent sign and values up to 1 without one "
+            f"({rows_text(table.rows[bare].tolist())}). Mend them, or say which unit the others have."
+        )
+
+
+def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     """What is wrong with `keys` as the key of the table.
 
     `duplicate-rows`: rows equal in every column. `not-a-key`: rows of one key that differ elsewhere, with the columns
@@ -52,19 +70,19 @@ def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...]:
     every = list(table.columns)
     whole = _codes(table, every)
     key = _codes(table, keys)
-    findings = []
+    remarks = []
     repeated = _repeats(whole)
     if repeated.any():
         rows = tuple(table.rows[repeated].tolist())
         message = f"{table.source}: {rows_text(rows)} repeat an earlier row in every column."
-        findings.append(Finding(code="duplicate-rows", severity="warning", message=message, rows=rows))
+        remarks.append(Remark(code="duplicate-rows", severity="warning", message=message, rows=rows))
     distinct = ~repeated
     clash = np.zeros(len(table), dtype=bool)
     clash[distinct] = _repeats(key[distinct])
     if clash.any():
-        findings.append(_not_a_key(table, keys, clash, distinct))
+        remarks.append(_not_a_key(table, keys, clash, distinct))
     same = _same_results(table, keys)
-    return (*findings, *same)
+    return (*remarks, *same)
 
 
 def drop_repeated(table: ResultTable) -> NDArray[np.bool_]:
@@ -72,29 +90,29 @@ def drop_repeated(table: ResultTable) -> NDArray[np.bool_]:
     return ~_repeats(_codes(table, list(table.columns)))
 
 
-def find_aggregates(names: Sequence[str], scores: Floats) -> tuple[Finding, ...]:
+def find_aggregates(names: Sequence[str], scores: Floats) -> tuple[Remark, ...]:
     """Columns of `scores` (models, columns named by `names`) that look like averages of the other columns.
 
     By value (`aggregate-by-value`): the column is the mean of two or more of the others, for every model to four
     decimals. By name (`aggregate-by-name`): it is called mean, average, overall and the like, or it is the folder that
     other columns are in (`vtab` beside `vtab/dtd`). Averages over all columns would count their parts twice.
     """
-    findings = []
+    remarks = []
     for place, name in enumerate(names):
         parts = _mean_of(scores, place)
         if parts:
             listed = ", ".join(names[part] for part in parts[:6]) + (", ..." if len(parts) > 6 else "")
             message = f"'{name}' is the mean of {len(parts)} other columns ({listed})."
-            findings.append(Finding(code="aggregate-by-value", severity="warning", message=message))
+            remarks.append(Remark(code="aggregate-by-value", severity="warning", message=message, columns=(name,)))
         elif AGGREGATE_NAME.search(name) or any(_is_folder_of(name, other) for other in names):
             message = f"'{name}' is an average of other columns, by its name."
-            findings.append(Finding(code="aggregate-by-name", severity="warning", message=message))
-    return tuple(findings)
+            remarks.append(Remark(code="aggregate-by-name", severity="warning", message=message, columns=(name,)))
+    return tuple(remarks)
 
 
-def aggregate_names(findings: Sequence[Finding]) -> tuple[str, ...]:
+def aggregate_names(remarks: Sequence[Remark]) -> tuple[str, ...]:
     """The columns that `find_aggregates` named."""
-    return tuple(finding.message.split("'")[1] for finding in findings if finding.code.startswith("aggregate-by-"))
+    return tuple(name for remark in remarks if remark.code.startswith("aggregate-by-") for name in remark.columns)
 
 
 def pivot_scores(
@@ -124,19 +142,23 @@ def pivot_scores(
     return models, columns, grid.reshape(shape), origin.reshape(shape)
 
 
-def _is_percent(table: ResultTable, name: str, values: Floats, unit: Unit) -> bool:
+def _signed(table: ResultTable, name: str) -> NDArray[np.bool_]:
+    return np.isin(table.rows, table.percent_rows.get(name, ()))
+
+
+def _is_percent(table: ResultTable, name: str, values: Floats, unit: ShareUnit) -> bool:
     if unit != "auto":
         return unit == "percent"
-    return name in table.percent_signs or bool(np.any(values > 1))
+    return bool(_signed(table, name).any() or np.any(values > 1))
 
 
-def _check_bounds(table: ResultTable, name: str, values: Floats, highest: float) -> None:
+def _check_bounds(table: ResultTable, name: str, values: Floats, highest: Floats) -> None:
     wrong = (values < 0) | (values > highest)
     if wrong.any():
         rows = table.rows[wrong].tolist()
         raise SurefootError(
             f"{table.source}: column '{name}' has {values[wrong][0]:g} in row {rows[0]}, which is no accuracy "
-            f"between 0 and {highest:g} ({len(rows)} such, {rows_text(rows)})."
+            f"between 0 and {highest[wrong][0]:g} ({len(rows)} such, {rows_text(rows)})."
         )
 
 
@@ -150,16 +172,16 @@ def _check_mixture(table: ResultTable, name: str, values: Floats) -> None:
         )
 
 
-def _unit_finding(percent: list[str], fractions: list[str]) -> Finding:
+def _unit_remark(percent: list[str], fractions: list[str]) -> Remark:
     if percent and fractions:
         few = fractions if len(fractions) <= len(percent) else percent
         word = "fractions" if few is fractions else "percentages"
         message = (
             f"Columns differ in unit: {_some(few)} read as {word}, the other {len(percent + fractions) - len(few)} not."
         )
-        return Finding(code="mixed-units", severity="warning", message=message)
+        return Remark(code="mixed-units", severity="warning", message=message)
     word = "percentages" if percent else "fractions"
-    return Finding(code="unit", severity="note", message=f"Accuracies were read as {word}.")
+    return Remark(code="unit", severity="note", message=f"Accuracies were read as {word}.")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -168,7 +190,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _not_a_key(
     table: ResultTable, keys: Sequence[str], clash: NDArray[np.bool_], distinct: NDArray[np.bool_]
-) -> Finding:
+) -> Remark:
     rows = tuple(table.rows[clash].tolist())
     others = [name for name in table.columns if name not in keys and not is_numeric(table.columns[name])]
     for size in (1, 2):
@@ -185,10 +207,10 @@ def _not_a_key(
         f"{table.source}: {_some(keys)} are not a key: {rows_text(rows)} repeat the key of an earlier row with other "
         f"values.{hint}"
     )
-    return Finding(code="not-a-key", severity="warning", message=message, rows=rows)
+    return Remark(code="not-a-key", severity="warning", message=message, rows=rows)
 
 
-def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...]:
+def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     names = [name for name, cells in table.columns.items() if is_numeric(cells) and name not in keys]
     if len(names) < 3:
         return ()
@@ -199,7 +221,7 @@ def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Finding, ...
     if not rows:
         return ()
     message = f"{table.source}: {rows_text(rows)} hold the same numbers as an earlier row under another name."
-    return (Finding(code="same-results", severity="warning", message=message, rows=rows),)
+    return (Remark(code="same-results", severity="warning", message=message, rows=rows),)
 
 
 def _codes(table: ResultTable, names: Sequence[str]) -> NDArray[np.int64]:

@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._results._table import Finding, Floats, ResultTable
-from surefoot.laws._scaling._points import Columns, ScalingPoints, scaling_points
+from surefoot.laws._results._table import Floats, ResultTable
+from surefoot.laws._scaling._points import Columns, PointOptions, ScalingPoints, scaling_points
+from surefoot.laws._scaling._predict import along, predictive_band
+from surefoot.laws._scaling._words import verdict_of
 from surefoot.stats import (
     FORMS,
     ONE_VARIABLE_FORMS,
     Choice,
     ExponentComparison,
+    Form,
+    HeldOut,
     Law,
     ParameterIntervals,
     SensitivityRow,
-    band,
     binned_envelope,
     choose_form,
     compare_tasks,
     fit_law,
-    held_out_half_width,
+    form_of,
     intervals,
     log_error_variance,
     pareto_front,
-    predict,
-    predict_average,
     residuals,
+    restricted,
     rolling_hold_out,
     sensitivity,
 )
+from surefoot.tables import Remark
 
 Selection = Literal["all", "pareto", "envelope"]
-Method = Literal["auto", "t", "profile", "wild", "pairs"]
 _BEYOND = 10.0
 _BAND_POINTS = 60
+_FLOORED = {"power": "power+floor", "shifted": "shifted+floor", "broken": "broken+floor"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawOptions:
+    """How a law is fitted.
+
+    `form` is a name in `FORMS`, or `auto`: the form that rolling hold-out asks for. `selection` takes all points, the
+    Pareto front, or the published lower envelope of `bins` bins (with `eps`). `tied` are pairs such as `alpha=beta`,
+    `fixed` values such as `exponent=0.5` or `floor=0`. `huber`, `method`, `level`, `replicates` and `seed` are those of
+    `fit_law` and `intervals`.
+    """
+
+    form: str = "power"
+    selection: Selection = "all"
+    bins: int = 5
+    eps: float = 0.1
+    tied: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    huber: float | None = None
+    method: Literal["auto", "t", "profile", "wild", "pairs"] = "auto"
+    level: float = 0.95
+    replicates: int = 1000
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +76,15 @@ class FamilyLaw:
 
     `points` are all its points, `used` (m,) the indices of those that the law was fitted on, `used_x` and `used_y`
     the values it saw (an envelope moves x to the centre of the bin). `residuals` (m,) are logs of observed over
-    fitted. `curve_x`, `curve_y`, `curve_low`, `curve_high` (60,) are the law and the 95 percent band of a new run,
-    to ten times the largest x (empty for several variables). `choice` is what held-out error chose, or None where
-    nothing could be held out. `laws` are all the fits that an average of forms needs. `verdict` is a sentence.
+    fitted. `curve_x`, `curve_y`, `curve_low`, `curve_high` (60,) are the prediction and the band of a new run, to ten
+    times the largest x (empty for several variables). `choice` is what held-out error says, or None where nothing
+    could be held out; `floored` what it says of the same form with a floor. `laws` are all the fits that an average of
+    forms needs. `verdict` is a sentence.
     """
 
     points: ScalingPoints
-    selection: Selection
-    used: Floats
+    options: LawOptions
+    used: NDArray[np.intp]
     used_x: Floats
     used_y: Floats
     law: Law
@@ -67,6 +95,7 @@ class FamilyLaw:
     curve_low: Floats
     curve_high: Floats
     choice: Choice | None
+    floored: HeldOut | None
     laws: Mapping[str, Law]
     sensitivity: tuple[SensitivityRow, ...]
     verdict: str
@@ -74,138 +103,91 @@ class FamilyLaw:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingLaws:
-    """The laws of all families, the comparisons of each two of them ("A against B"), and the findings."""
+    """The laws of all families, the comparisons of each two of them ("A against B"), and the remarks."""
 
     fits: tuple[FamilyLaw, ...]
     comparisons: Mapping[str, ExponentComparison]
-    findings: tuple[Finding, ...]
+    remarks: tuple[Remark, ...]
 
 
-def fit_scaling(
-    table: ResultTable | Columns,
-    *,
-    x: str | Sequence[str],
-    y: str,
-    form: str = "power",
-    selection: Selection = "all",
-    bins: int = 5,
-    eps: float = 0.1,
-    huber: float | None = None,
-    method: Method = "auto",
-    level: float = 0.95,
-    replicates: int = 1000,
-    seed: int = 0,
-    hold_out: bool = True,
-    **reading: Any,
-) -> ScalingLaws:
-    """Fit a law of `y` on `x` to each family of a table (a `ResultTable`, or columns by name).
+def fit_scaling(table: ResultTable | Columns, points: PointOptions, options: LawOptions = LawOptions()) -> ScalingLaws:
+    """Fit a law to each family of a table (a `ResultTable`, or columns by name); families are compared by Holm.
 
-    `form` is a name in `FORMS`, or `auto`: the form that rolling hold-out asks for. `selection` takes all points,
-    the Pareto front, or the published lower envelope of `bins` bins (with `eps`). `huber`, `method`, `level`,
-    `replicates` and `seed` are those of `fit_law` and `intervals`. `reading` goes to `scaling_points`: `score`,
-    `unit`, `where`, `family`, `run`, `label`, `n_test`. Families are compared two by two, corrected by Holm.
-    Raises SurefootError that names the column, the row or the family at fault.
+    A family that no law fits (too few points) is left out and said. Learning curves are families whose points come from
+    one training each: fit intermediate points only if the schedule allows it (a constant rate, not the middle of a
+    cosine). Raises SurefootError that names the column, the row or the family at fault.
     """
-    families, findings = scaling_points(table, x=x, y=y, **reading)
-    options = {"method": method, "level": level, "replicates": replicates, "seed": seed}
-    fits = tuple(
-        _fit_family(points, form, selection, bins=bins, eps=eps, huber=huber, hold_out=hold_out, options=options)
-        for points in families
-    )
-    return ScalingLaws(fits=fits, comparisons=_comparisons(fits, level), findings=findings)
-
-
-def fit_curve(
-    table: ResultTable | Columns,
-    *,
-    x: str,
-    y: str,
-    curve: str | None = None,
-    form: str = "auto",
-    huber: float | None = None,
-    method: Method = "auto",
-    level: float = 0.95,
-    replicates: int = 1000,
-    seed: int = 0,
-    **reading: Any,
-) -> ScalingLaws:
-    """Fit learning curves, one for each value of the column `curve`; the form is chosen by held-out error.
-
-    The points of a curve come from one training; fit intermediate points only if the schedule allows it (a constant
-    rate, not the middle of a cosine). Extrapolate with `predict_fit`, which averages the forms.
-    """
-    return fit_scaling(
-        table,
-        x=x,
-        y=y,
-        form=form,
-        huber=huber,
-        method=method,
-        level=level,
-        replicates=replicates,
-        seed=seed,
-        family=curve,
-        **reading,
+    _check_options(options)
+    families, remarks = scaling_points(table, points)
+    fits, faults = [], []
+    with np.errstate(all="ignore"):
+        for family in families:
+            try:
+                fits.append(_fit_family(family, options))
+            except SurefootError as error:
+                faults.append((family, str(error)))
+        if not fits:
+            raise SurefootError(faults[0][1])
+        comparisons, said = _comparisons(fits, options)
+    return ScalingLaws(
+        fits=tuple(fits),
+        comparisons=comparisons,
+        remarks=(*remarks, *(_left_out(family, fault) for family, fault in faults), *said),
     )
 
 
-def predict_fit(fit: FamilyLaw, x: Floats | Sequence[float], *, average: bool = True) -> Floats:
-    """Predictions (m,): the average of forms weighted by held-out error where there is one, else the chosen law."""
-    if average and fit.choice is not None and len(fit.laws) > 1:
-        return predict_average(fit.laws, fit.choice.weights, x)
-    return predict(fit.law, x)
+def predict_band(fit: FamilyLaw, x: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Prediction (m,) at `x` (m,) or (m, variables) with the bounds (m,), (m,) of a new run (`predictive_band`)."""
+    return predictive_band(fit.law, fit.laws, fit.choice, x, level=fit.options.level)
 
 
-def predict_band(fit: FamilyLaw, x: Floats | Sequence[float], *, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
-    """Prediction (m,) of `predict_fit` with the bounds (m,), (m,) for a new run.
-
-    The half width, in log y, is the larger of the chosen law's own band and, beyond the points, of what held-out
-    error says (`held_out_half_width`): residuals alone are blind to a form that bends the wrong way.
-    """
-    at = np.asarray(x, dtype=np.float64)
-    centre = predict_fit(fit, at)
-    low, high = band(fit.law, at, level=level)
-    with np.errstate(divide="ignore"):
-        half = (np.log(high) - np.log(low)) / 2
-    if fit.choice is not None and fit.used_x.shape[1] == 1:
-        decades = np.log10(at / fit.used_x.max())
-        half = np.maximum(half, held_out_half_width(fit.choice, decades, level=level))
-    return centre, centre * np.exp(-half), centre * np.exp(half)
+def _check_options(options: LawOptions) -> None:
+    if options.form != "auto":
+        form_of(options.form)
+    if options.selection not in ("all", "pareto", "envelope"):
+        raise SurefootError(f"There is no selection '{options.selection}'. Choose all, pareto or envelope.")
+    if not 0 < options.level < 1:
+        raise SurefootError(f"The level is a share between 0 and 1, for example 0.95; got {options.level}.")
+    if not 1 <= options.replicates <= 100_000:
+        raise SurefootError(f"The bootstrap samples must number between 1 and 100,000; got {options.replicates}.")
+    if options.huber is not None and not options.huber > 0:
+        raise SurefootError(f"The corner of Huber's loss must be above 0; got {options.huber}.")
+    if options.form == "auto" and (options.tied or options.fixed):
+        raise SurefootError("Parameters are tied or fixed in a form that is named, not in an automatic one.")
 
 
-def _fit_family(
-    points: ScalingPoints,
-    form: str,
-    selection: Selection,
-    *,
-    bins: int,
-    eps: float,
-    huber: float | None,
-    hold_out: bool,
-    options: dict[str, Any],
-) -> FamilyLaw:
-    used, used_x, used_y = _selected(points, selection, bins, eps)
-    single = used_x.shape[1] == 1
-    shared = {
-        "huber": huber,
-        "clusters": None if points.runs is None or selection != "all" else points.runs[used],
-        "noise": None if points.tests is None else log_error_variance(used_y, points.tests[used]),
-    }
-    candidates = _candidates(form, used_x.shape[1], len(used_y))
-    choice = _choice(used_x, used_y, candidates, huber) if hold_out or form == "auto" else None
-    chosen = form if form != "auto" else (choice.form if choice else candidates[0])
-    tried = set(choice.weights) if choice and form == "auto" else set()
+def _left_out(points: ScalingPoints, fault: str) -> Remark:
+    message = f"{len(points.y)} points were left out: {fault}"
+    rows = tuple(points.rows.tolist())
+    return Remark(code="family-left-out", severity="warning", message=message, rows=rows)
+
+
+def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
+    used, used_x, used_y = _selected(points, options)
+    held = _held_out(used_x, used_y, options)
+    forms, floor = _candidates(used_x, used_y, options), _FLOORED.get(options.form)
+    choice = choose_form([one for one in held if one.form != floor]) if held else None
+    chosen = choice.form if choice and options.form == "auto" else forms[0].name
+    tried = set(choice.weights) if choice and options.form == "auto" else set()
+    noise = None if points.tests is None else log_error_variance(used_y, points.tests[used])
+    clusters = None if points.runs is None or options.selection != "all" else points.runs[used]
     try:
-        laws = {name: fit_law(used_x, used_y, name, **shared) for name in dict.fromkeys((chosen, *sorted(tried)))}
+        laws = {
+            form.name: fit_law(used_x, used_y, form, huber=options.huber, noise=noise, clusters=clusters)
+            for form in forms
+            if form.name in {chosen, *tried}
+        }
     except SurefootError as error:
-        raise SurefootError(f"{_who(points)}: {error}") from None
+        raise SurefootError(f"{points_name(points)}: {error}") from None
     law = laws[chosen]
-    found = intervals(law, **options)
-    grid = _grid(points.x) if single else np.empty(0)
-    low, high = band(law, grid, level=options["level"]) if single else (grid, grid)
-    return FamilyLaw(
+    found = intervals(law, method=options.method, level=options.level, replicates=options.replicates, seed=options.seed)
+    single = used_x.shape[1] == 1
+    grid = np.geomspace(points.x.min(), points.x.max() * _BEYOND, _BAND_POINTS) if single else np.empty(0)
+    nothing = (np.empty(0),) * 3
+    curve = predictive_band(law, laws, choice, grid, level=options.level) if single else nothing
+    fit = FamilyLaw(
         points=points,
-        selection=selection,
+        options=options,
         used=used,
         used_x=used_x,
         used_y=used_y,
@@ -213,55 +195,69 @@ def _fit_family(
         intervals=found,
         residuals=residuals(law),
         curve_x=grid,
-        curve_y=predict(law, grid) if single else grid,
-        curve_low=low,
-        curve_high=high,
+        curve_y=curve[0],
+        curve_low=curve[1],
+        curve_high=curve[2],
         choice=choice,
+        floored=next((one for one in held if one.form == floor), None),
         laws=MappingProxyType(laws),
         sensitivity=_sensitivity(points) if single else (),
-        verdict=_verdict(points, law, found, selection),
+        verdict="",
     )
+    return replace(fit, verdict=f"{points_name(points)}: {verdict_of(fit)}")
 
 
-def _selected(points: ScalingPoints, selection: Selection, bins: int, eps: float) -> tuple[Any, Floats, Floats]:
-    if selection == "all":
+def _selected(points: ScalingPoints, options: LawOptions) -> tuple[NDArray[np.intp], Floats, Floats]:
+    if options.selection == "all":
         return np.arange(len(points.y)), points.x, points.y
     if points.x.shape[1] != 1:
-        raise SurefootError(f"the selection '{selection}' needs one x column; {len(points.x_names)} were given")
-    if selection == "pareto":
+        names = len(points.x_names)
+        raise SurefootError(f"The selection '{options.selection}' needs one x column; {names} were given.")
+    if options.selection == "pareto":
         index = pareto_front(points.x[:, 0], points.y)
         return index, points.x[index], points.y[index]
-    if selection != "envelope":
-        raise SurefootError(f"there is no selection '{selection}'; choose all, pareto or envelope")
-    centres, lowest, index = binned_envelope(points.x[:, 0], points.y, bins=bins, eps=eps)
+    centres, lowest, index = binned_envelope(points.x[:, 0], points.y, bins=options.bins, eps=options.eps)
     return index, centres[:, None], lowest
 
 
-def _candidates(form: str, variables: int, n: int) -> tuple[str, ...]:
-    if form != "auto" and form not in FORMS:
-        raise SurefootError(f"there is no form '{form}'; choose auto, {', '.join(FORMS)}")
-    if form != "auto":
-        return (form,)
-    fitting = [name for name, one in FORMS.items() if len(one.variables) == variables]
-    names = ONE_VARIABLE_FORMS if variables == 1 else tuple(fitting)
-    return tuple(name for name in names if len(FORMS[name].parameters) < n) or names[:1]
+def _candidates(x: Floats, y: Floats, options: LawOptions) -> tuple[Form, ...]:
+    """The form that was asked for, with its ties, or all that could be chosen."""
+    if options.form != "auto":
+        return (_named_form(options),)
+    names = ONE_VARIABLE_FORMS if x.shape[1] == 1 else tuple(FORMS)
+    forms = [FORMS[name] for name in names if len(FORMS[name].variables) == x.shape[1]]
+    return tuple(form for form in forms if len(form.parameters) < len(y)) or tuple(forms[:1])
 
 
-def _choice(x: Floats, y: Floats, forms: Sequence[str], huber: float | None) -> Choice | None:
-    """Held-out evidence, or None where the points do not allow any."""
+def _named_form(options: LawOptions) -> Form:
+    form = form_of(options.form)
+    if not options.tied and not options.fixed:
+        return form
+    tied, fixed = [_two_sides(text) for text in options.tied], {}
+    for name, value in map(_two_sides, options.fixed):
+        try:
+            fixed[name] = float(value)
+        except ValueError:
+            raise SurefootError(f"'{name}={value}' must fix a parameter to a number, for example floor=0.") from None
+    return restricted(form, tied=tied, fixed=fixed)
+
+
+def _two_sides(text: str) -> tuple[str, str]:
+    left, sign, right = (part.strip() for part in text.partition("="))
+    if not (left and sign and right):
+        raise SurefootError(f"'{text}' must have two sides, for example alpha=beta or floor=0.")
+    return left, right
+
+
+def _held_out(x: Floats, y: Floats, options: LawOptions) -> tuple[HeldOut, ...]:
+    """Held-out evidence for the forms, and for a floor under the one that was named; none where nothing can be."""
+    forms = _candidates(x, y, options)
+    if options.form in _FLOORED and not options.fixed:
+        forms += (FORMS[_FLOORED[options.form]],)
     try:
-        return choose_form(rolling_hold_out(x, y, forms, order=_order(x), huber=huber))
+        return rolling_hold_out(x, y, forms, order=along(x), huber=options.huber)
     except SurefootError:
-        return None
-
-
-def _order(x: Floats) -> Floats:
-    """Along what to extrapolate: x, or the product of several variables (size times data is compute)."""
-    return np.exp(np.log(x).sum(axis=1))
-
-
-def _grid(x: Floats) -> Floats:
-    return np.geomspace(x.min(), x.max() * _BEYOND, _BAND_POINTS)
+        return ()
 
 
 def _sensitivity(points: ScalingPoints) -> tuple[SensitivityRow, ...]:
@@ -269,26 +265,36 @@ def _sensitivity(points: ScalingPoints) -> tuple[SensitivityRow, ...]:
     return sensitivity(points.x[:, 0], points.y, labels=points.labels) if distinct > 2 else ()
 
 
-def _comparisons(fits: Sequence[FamilyLaw], level: float) -> Mapping[str, ExponentComparison]:
+def _comparisons(
+    fits: Sequence[FamilyLaw], options: LawOptions
+) -> tuple[Mapping[str, ExponentComparison], tuple[Remark, ...]]:
+    """Exponents of each two families; those whose automatic forms differ are fitted anew, all by one form."""
+    forms = {fit.law.form for fit in fits}
+    remarks: tuple[Remark, ...] = ()
+    laws = [fit.law for fit in fits]
+    if len(forms) > 1 and (common := _common_form(fits)):
+        message = (
+            f"The families chose different forms ({', '.join(sorted(forms))}): their exponents are compared under "
+            f"'{common}', whose held-out error is least over all of them."
+        )
+        remarks = (Remark(code="common-form", severity="note", message=message),)
+        laws = [fit_law(fit.used_x, fit.used_y, common, huber=options.huber) for fit in fits]
     pairs = {
-        f"{a.points.family} against {b.points.family}": (a.law, b.law)
-        for a, b in combinations(fits, 2)
-        if "exponent" in a.law.names and a.law.form == b.law.form
+        f"{fits[i].points.family} against {fits[j].points.family}": (laws[i], laws[j])
+        for i, j in combinations(range(len(fits)), 2)
+        if "exponent" in laws[i].problem.form.exponents and laws[i].form == laws[j].form
     }
-    return compare_tasks(pairs, level=level) if pairs else MappingProxyType({})
+    return (compare_tasks(pairs, level=options.level) if pairs else MappingProxyType({})), remarks
 
 
-def _who(points: ScalingPoints) -> str:
+def _common_form(fits: Sequence[FamilyLaw]) -> str:
+    """The form with the least product of held-out errors among those that all families tried, or ''."""
+    scores = [{held.form: held.score for held in fit.choice.held_out} if fit.choice else {} for fit in fits]
+    shared = [form for form in scores[0] if all(form in each for each in scores[1:])]
+    shared = [form for form in shared if "exponent" in FORMS[form].exponents]
+    return min(shared, key=lambda form: float(np.prod([each[form] for each in scores])), default="")
+
+
+def points_name(points: ScalingPoints) -> str:
+    """How sentences call the points of a family."""
     return f"family '{points.family}'" if points.family else f"'{points.y_name}' on {', '.join(points.x_names)}"
-
-
-def _verdict(points: ScalingPoints, law: Law, found: ParameterIntervals, selection: Selection) -> str:
-    """One sentence on what the points show, with what stands in the way of believing it."""
-    if law.trouble:
-        body = law.trouble
-    else:
-        name = "exponent" if "exponent" in law.names else law.problem.form.exponents[0]
-        body = f"y = {law.problem.form.formula} with {name} {found.by_name[name]} ({found.method}, n = {law.n})"
-    bins = ["the lowest points of bins are no independent runs, so the interval is only indicative"]
-    notes = [*law.notes, *([found.note] if found.note else []), *(bins if selection == "envelope" else [])]
-    return "; ".join([f"{_who(points)}: {body}", *notes])

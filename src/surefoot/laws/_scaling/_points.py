@@ -10,19 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._results._checks import as_fractions, check_keys, drop_repeated
+from surefoot.laws._results._checks import as_fractions, check_keys, drop_repeated, refuse_mixed_signs
 from surefoot.laws._results._table import (
-    Finding,
     Floats,
     ResultTable,
-    column_of,
     keep_rows,
+    keep_where,
     make_table,
+    number_remarks,
     numbers_of,
     text_of,
 )
+from surefoot.stats import inside_shares
+from surefoot.tables import Remark, rows_text
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointOptions:
+    """Which rows of a table are points of a law, and of what.
+
+    `x` names one column or several, `y` the error, or with `score` a score between 0 and 1 (or 0 and 100 percent): the
+    law is then of 1 - y. `unit` none takes y as it is. `where` are conditions `column=pattern` or `column!=pattern`.
+    `family` parts the rows into laws, `run` names runs with several points, `label` a point. `n_test`, a number or a
+    column, is the number of test examples behind each y, which is then a share.
+    """
+
+    x: tuple[str, ...]
+    y: str
+    score: bool = False
+    unit: Literal["auto", "fraction", "percent", "none"] = "none"
+    where: tuple[str, ...] = ()
+    family: str | None = None
+    run: str | None = None
+    label: str | None = None
+    n_test: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,115 +63,107 @@ class ScalingPoints:
     y: Floats
     rows: NDArray[np.int64]
     labels: tuple[str, ...]
-    runs: NDArray[np.str_] | None = None
+    runs: NDArray[Any] | None = None
     tests: Floats | None = None
 
 
 def scaling_points(
-    table: ResultTable | Columns,
-    *,
-    x: str | Sequence[str],
-    y: str,
-    score: bool = False,
-    unit: Literal["auto", "fraction", "percent", "none"] = "none",
-    where: Mapping[str, str] | None = None,
-    family: str | None = None,
-    run: str | None = None,
-    label: str | None = None,
-    n_test: str | int | None = None,
-) -> tuple[tuple[ScalingPoints, ...], tuple[Finding, ...]]:
+    table: ResultTable | Columns, options: PointOptions
+) -> tuple[tuple[ScalingPoints, ...], tuple[Remark, ...]]:
     """The points of each family, in order of first appearance, and everything that was noticed or left out.
 
-    `score`: y is a score between 0 and 1 (or 0 and 100 percent, recognised); the law is of the error 1 - y. `where`
-    keeps rows whose column has that value. Repeated rows count once; rows with no number in x or y, and errors of
-    exactly 0, which have no logarithm, are left out and named. `n_test` is a number or a column.
+    Repeated rows count once; rows with no number in x, y or n are left out and named. An error of exactly 0 has no
+    logarithm: where n is known it is moved by half an example, as accuracies of a line are, else left out.
     Raises SurefootError for columns that are not there and when no row is left.
     """
     whole = table if isinstance(table, ResultTable) else make_table(table)
-    kept, findings = _filtered(whole, where or {})
-    names = (x,) if isinstance(x, str) else tuple(x)
-    values, unit_findings = _targets(kept, y, score, unit)
-    inputs = np.column_stack([numbers_of(kept, name) for name in names])
-    usable, dropped = _usable(kept, names, inputs, y, values)
-    findings += (*unit_findings, *dropped)
-    if family is None and where is not None and not usable.any():
-        raise SurefootError(f"{whole.source}: no row has numbers above 0 in {', '.join(names)} and '{y}'.")
-    groups = np.array([""] * len(kept)) if family is None else text_of(kept, family)
-    tests = None if n_test is None else _tests(kept, n_test)
-    labels = text_of(kept, label) if label else np.array([f"row {row}" for row in kept.rows])
-    runs = text_of(kept, run) if run else None
-    points = []
-    for name in dict.fromkeys(groups[usable].tolist()):
-        rows = usable & (groups == name)
-        points.append(
-            ScalingPoints(
-                family=name,
-                x_names=names,
-                y_name=f"1 - {y}" if score else y,
-                x=inputs[rows],
-                y=values[rows],
-                rows=kept.rows[rows],
-                labels=tuple(labels[rows].tolist()),
-                runs=None if runs is None else runs[rows],
-                tests=None if tests is None else tests[rows],
-            )
-        )
-    if not points:
-        raise SurefootError(f"{whole.source}: no row has numbers above 0 in {', '.join(names)} and '{y}'.")
-    return tuple(points), findings
-
-
-def _filtered(table: ResultTable, where: Mapping[str, str]) -> tuple[ResultTable, tuple[Finding, ...]]:
-    keep = np.ones(len(table), dtype=bool)
-    for column, wanted in where.items():
-        cells = text_of(table, column)
-        if wanted not in set(cells.tolist()):
-            some = ", ".join(repr(cell) for cell in list(dict.fromkeys(cells.tolist()))[:12])
-            raise SurefootError(f"{table.source}: column '{column}' never is '{wanted}'. It has: {some}.")
-        keep &= cells == wanted
-    if not keep.any():
-        raise SurefootError(f"{table.source}: no row satisfies all of {dict(where)}.")
-    kept = keep_rows(table, keep)
-    once = drop_repeated(kept)
-    findings = tuple(table.findings) + tuple(
-        finding for finding in check_keys(kept, list(kept.columns)) if finding.code == "duplicate-rows"
+    kept, remarks = _once(whole, options.where)
+    values, unit_remarks = _targets(kept, options)
+    inputs = np.column_stack([numbers_of(kept, name) for name in options.x])
+    tests = None if options.n_test is None else _tests(kept, options.n_test)
+    values, moved = _moved(kept, values, tests, options.y)
+    usable, dropped = _usable(kept, options, inputs, values, tests)
+    written = number_remarks(kept, (*options.x, options.y))
+    if not usable.any():
+        raise SurefootError(f"{whole.source}: no row has numbers above 0 in {', '.join(options.x)} and '{options.y}'.")
+    groups = np.full(len(kept), "", dtype=object) if options.family is None else text_of(kept, options.family)
+    families = dict.fromkeys(groups[usable].tolist())
+    points = tuple(
+        _points(kept, options, name, usable & (groups == name), (inputs, values, tests)) for name in families
     )
-    return keep_rows(kept, once), findings
+    return points, (*remarks, *unit_remarks, *written, *moved, *dropped)
 
 
-def _targets(
-    table: ResultTable, y: str, score: bool, unit: Literal["auto", "fraction", "percent", "none"]
-) -> tuple[Floats, tuple[Finding, ...]]:
-    if not score and unit == "none":
+def _points(
+    table: ResultTable, options: PointOptions, family: str, rows: Bools, numbers: tuple[Floats, Floats, Floats | None]
+) -> ScalingPoints:
+    inputs, values, tests = numbers
+    part = keep_rows(table, rows)
+    labels = text_of(part, options.label).tolist() if options.label else [f"row {row}" for row in part.rows.tolist()]
+    return ScalingPoints(
+        family=family,
+        x_names=options.x,
+        y_name=f"1 - {options.y}" if options.score else options.y,
+        x=inputs[rows],
+        y=values[rows],
+        rows=part.rows,
+        labels=tuple(labels),
+        runs=text_of(part, options.run) if options.run else None,
+        tests=None if tests is None else tests[rows],
+    )
+
+
+def _once(table: ResultTable, where: Sequence[str]) -> tuple[ResultTable, tuple[Remark, ...]]:
+    """The rows that were asked for, repeated ones left out."""
+    kept = keep_where(table, where)
+    once = drop_repeated(kept)
+    if once.all():
+        return kept, table.remarks
+    repeated = tuple(one for one in check_keys(kept, list(kept.columns)) if one.code == "duplicate-rows")
+    return keep_rows(kept, once), (*table.remarks, *repeated)
+
+
+def _targets(table: ResultTable, options: PointOptions) -> tuple[Floats, tuple[Remark, ...]]:
+    y, unit = options.y, options.unit
+    if unit == "none" and (options.score or options.n_test is not None):
+        unit = "auto"
+    if unit == "none":
+        refuse_mixed_signs(table, y, numbers_of(table, y))
         return numbers_of(table, y), ()
-    known = keep_rows(table, np.isfinite(numbers_of(table, y)))
-    fractions, findings = as_fractions(known, [y], unit="auto" if unit == "none" else unit)
-    values = np.full(len(table), np.nan)
-    values[np.isin(table.rows, known.rows)] = fractions[y]
-    return (1 - values if score else values), findings
+    fractions, remarks = as_fractions(table, [y], unit=unit)
+    return (1 - fractions[y] if options.score else fractions[y]), remarks
+
+
+def _moved(table: ResultTable, values: Floats, tests: Floats | None, y: str) -> tuple[Floats, tuple[Remark, ...]]:
+    """Errors of exactly 0 moved by half an example where n is known, and said."""
+    zero = (values == 0) & (np.zeros(len(values), dtype=bool) if tests is None else tests > 0)
+    if tests is None or not zero.any():
+        return values, ()
+    rows = tuple(table.rows[zero].tolist())
+    message = f"{table.source}: {rows_text(rows)} have an error of 0 in '{y}' and are moved by half an example of n."
+    moved = np.where(zero, inside_shares(np.where(zero, values, 0.5), np.where(zero, tests, 1.0)), values)
+    return moved, (Remark(code="exact-0-or-1-moved", severity="note", message=message, rows=rows, columns=(y,)),)
 
 
 def _usable(
-    table: ResultTable, names: Sequence[str], inputs: Floats, y: str, values: Floats
-) -> tuple[NDArray[np.bool_], tuple[Finding, ...]]:
+    table: ResultTable, options: PointOptions, inputs: Floats, values: Floats, tests: Floats | None
+) -> tuple[Bools, tuple[Remark, ...]]:
     missing = ~(np.isfinite(inputs).all(axis=1) & np.isfinite(values))
-    without_log = ~missing & ((inputs <= 0).any(axis=1) | (values <= 0))
-    findings = []
+    with np.errstate(invalid="ignore"):
+        without_log = ~missing & ((inputs <= 0).any(axis=1) | (values <= 0))
+        untested = np.zeros(len(values), dtype=bool) if tests is None else ~missing & ~without_log & ~(tests >= 1)
+    remarks, where = [], f"in {', '.join(options.x)} or '{options.y}'"
     for mask, code, why in (
-        (missing, "missing", "have no number"),
-        (without_log, "no-logarithm", "have a value of 0 or below, which has no logarithm,"),
+        (missing, "missing", f"have no number {where}"),
+        (without_log, "no-logarithm", f"have a value of 0 or below, which has no logarithm, {where}"),
+        (untested, "no-examples", f"have no number of test examples of 1 or more in '{options.n_test}'"),
     ):
         if mask.any():
             rows = tuple(table.rows[mask].tolist())
-            where = f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:8]))}"
-            more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
-            message = f"{table.source}: {where}{more} {why} in {', '.join(names)} or '{y}' and were left out."
-            findings.append(Finding(code=code, severity="warning", message=message, rows=rows))
-    return ~missing & ~without_log, tuple(findings)
+            message = f"{table.source}: {rows_text(rows)} {why} and were left out."
+            remarks.append(Remark(code=code, severity="warning", message=message, rows=rows))
+    return ~missing & ~without_log & ~untested, tuple(remarks)
 
 
-def _tests(table: ResultTable, n_test: str | int) -> Floats:
-    if isinstance(n_test, int) or n_test.isdecimal():
-        return np.full(len(table), float(n_test))
-    column_of(table, n_test)
-    return numbers_of(table, n_test)
+def _tests(table: ResultTable, n_test: str) -> Floats:
+    return np.full(len(table), float(n_test)) if n_test.isdecimal() else numbers_of(table, n_test)

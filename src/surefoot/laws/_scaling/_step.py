@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
-from surefoot.laws._scaling._fit import FamilyLaw, Selection, fit_curve, fit_scaling, predict_band
+from surefoot.laws._results._table import plain_record
+from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling
+from surefoot.laws._scaling._points import PointOptions
+from surefoot.laws._scaling._words import floor_gain
 from surefoot.stats import error_per_decade
 
 
@@ -42,6 +45,8 @@ class ScalingFit(Step):
     selection: Selection = "all"
     huber: float = 0.0
 
+    version = 2
+
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit, write `law.json`, and return the parameters as Measurements."""
         x = self.x or tuple(_one(run, inputs, self.x_metric) for run in self.x_runs or self.runs)
@@ -49,58 +54,12 @@ class ScalingFit(Step):
             raise SurefootError(f"ScalingFit holds {len(self.runs)} runs and {len(x)} values of x: give one for each.")
         y = [_one(run, inputs, self.metric, task=self.task, shift=self.shift, group=self.group) for run in self.runs]
         columns = {"x": np.array(x), "y": np.array(y), "run": [run.key for run in self.runs]}
-        laws = fit_scaling(
-            columns,
-            x="x",
-            y="y",
-            score=self.score,
-            label="run",
-            form=self.form,
-            selection=self.selection,
-            huber=self.huber or None,
-            unit="fraction" if self.score else "none",
-        )
+        points = PointOptions(x=("x",), y="y", score=self.score, label="run", unit="fraction" if self.score else "none")
+        options = LawOptions(form=self.form, selection=self.selection, huber=self.huber or None)
+        laws = fit_scaling(columns, points, options)
         law = laws.fits[0]
-        write_text(out / "law.json", json.dumps(law_record(law), indent=1) + "\n")
+        write_text(out / "law.json", json.dumps(law_record(law), indent=1, allow_nan=False) + "\n")
         return law_measurements(law, task=self.task, shift=self.shift, group=self.group)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurveFit(Step):
-    """A learning curve of one run: measurements `x_metric` and `metric` with one replicate make a point.
-
-    The form is chosen by held-out error, and predictions `at` are the average of forms. Gives the parameters of the
-    chosen form and a `prediction` for each x in `at` (named in `group`), with the band of `predict_band`.
-    """
-
-    run: Step
-    metric: str
-    x_metric: str
-    at: tuple[float, ...] = ()
-    score: bool = False
-    form: str = "auto"
-    huber: float = 0.0
-
-    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
-        """Fit, write `law.json`, and return parameters and predictions as Measurements."""
-        found = inputs.measurements(self.run)
-        steps = {m.replicate: m.value for m in found if m.metric == self.x_metric}
-        points = [(steps[m.replicate], m.value) for m in found if m.metric == self.metric and m.replicate in steps]
-        if not points:
-            raise SurefootError(f"{self.run.key} measured no '{self.metric}' together with '{self.x_metric}'.")
-        x, y = np.array(points).T
-        laws = fit_curve(
-            {"x": x, "y": y},
-            x="x",
-            y="y",
-            score=self.score,
-            unit="fraction" if self.score else "none",
-            form=self.form,
-            huber=self.huber or None,
-        )
-        law = laws.fits[0]
-        write_text(out / "law.json", json.dumps(law_record(law), indent=1) + "\n")
-        return [*law_measurements(law), *_predictions(law, self.at)]
 
 
 def law_measurements(fit: FamilyLaw, *, task: str = "", shift: str = "", group: str = "") -> list[Measurement]:
@@ -124,23 +83,24 @@ def law_measurements(fit: FamilyLaw, *, task: str = "", shift: str = "", group: 
 def law_record(fit: FamilyLaw) -> dict[str, Any]:
     """All of a fit as plain values, unrounded, for JSON: the checklist that a published law should come with."""
     law = fit.law
-    return {
+    record = {
         "verdict": fit.verdict,
         "form": law.form,
         "formula": law.problem.form.formula,
         "parameters": {
-            name: {"value": found.estimate, "low": finite_or_none(found.low), "high": finite_or_none(found.high)}
+            name: {"value": found.estimate, "low": found.low, "high": found.high}
             for name, found in fit.intervals.by_name.items()
         },
         "interval_method": fit.intervals.method,
-        "selection": fit.selection,
+        "selection": fit.options.selection,
         "loss": "least squares on log y" if law.huber is None else f"Huber on log y, corner {law.huber:g}",
         "cost": law.cost,
         "n": law.n,
         "degrees_of_freedom": law.degrees_of_freedom,
-        "spread": finite_or_none(law.spread),
+        "spread": law.spread,
         "condition": law.condition,
-        "p_constant": finite_or_none(law.p_constant),
+        "p_constant": law.p_constant,
+        "r2": law.r2,
         "points": [
             {"label": label, "row": int(row), "x": x.tolist(), "y": float(y)}
             for label, row, x, y in zip(fit.points.labels, fit.points.rows, fit.points.x, fit.points.y, strict=True)
@@ -148,13 +108,17 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "used": np.asarray(fit.used).tolist(),
         "residuals": fit.residuals.tolist(),
         "curve": [
-            {"x": x, "y": y, "low": low, "high": finite_or_none(high)}
+            {"x": x, "y": y, "low": low, "high": high}
             for x, y, low, high in np.column_stack([fit.curve_x, fit.curve_y, fit.curve_low, fit.curve_high]).tolist()
         ],
         "held_out": [] if fit.choice is None else [_held_record(held) for held in fit.choice.held_out],
         "weights": {} if fit.choice is None else dict(fit.choice.weights),
+        "curve_p": law.checks.curve_p,
+        "noise_p": law.checks.noise_p,
+        "held_out_without_and_with_floor": floor_gain(fit),
         "sensitivity": [vars(row) for row in fit.sensitivity],
     }
+    return plain_record(record)
 
 
 def _held_record(held: Any) -> dict[str, Any]:
@@ -167,22 +131,6 @@ def _held_record(held: Any) -> dict[str, Any]:
         "decades": held.decades.tolist(),
         "log_error": held.log_error.tolist(),
     }
-
-
-def _predictions(fit: FamilyLaw, at: tuple[float, ...]) -> list[Measurement]:
-    if not at:
-        return []
-    return [
-        Measurement(
-            metric="prediction",
-            value=float(y),
-            n=fit.law.n,
-            low=finite_or_none(a),
-            high=finite_or_none(b),
-            group=f"{x:.15g}",
-        )
-        for x, y, a, b in zip(at, *predict_band(fit, at), strict=True)
-    ]
 
 
 def finite_or_none(value: float) -> float | None:

@@ -3,17 +3,24 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
-from surefoot.laws._results._table import ResultTable, keep_rows, numbers_of, read_table, text_of
-from surefoot.laws._scaling._fit import FamilyLaw, Selection, fit_scaling
-from surefoot.laws._scaling._step import finite_or_none, law_measurements, law_record
+from surefoot.core import Inputs, Measurement, Step, SurefootError, digest_of, unkeyed, write_text
+from surefoot.laws._results._table import (
+    ResultTable,
+    keep_rows,
+    keep_where,
+    numbers_of,
+    plain_record,
+    read_table,
+    text_of,
+)
+from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling
+from surefoot.laws._scaling._points import PointOptions
+from surefoot.laws._scaling._step import law_measurements, law_record
 from surefoot.stats import ExponentComparison, compare_paired, compare_tasks, fit_law, holm
 
 _SAME_X = 0.1
@@ -22,7 +29,7 @@ _SAME_X = 0.1
 @final
 @dataclass(frozen=True, kw_only=True)
 class TableScaling(Step):
-    """A scaling law of one family of a table file: make one with `table_scaling`, which fills in `digest`.
+    """A scaling law of one family of a table file: `digest` is `digest_of` the file, `path` where it lies now.
 
     `x`, `y` and `label` name columns; with `score` the law is of 1 - y. `where` are conditions that must all hold,
     `column=pattern` or `column!=pattern`, where a pattern may hold `*`. `only` keeps the rows of these labels; of rows
@@ -30,10 +37,9 @@ class TableScaling(Step):
     `fit_scaling`. `task` and `family` name the result: they become `task` and `group` of the Measurements.
 
     Gives the Measurements of `law_measurements` and `law.json` (see `law_record`), with `fitted` (the points as the
-    law saw them) and `findings`. Raises `SurefootError` when the file has changed since the digest was taken.
+    law saw them) and `remarks`. Raises `SurefootError` when the file has changed since the digest was taken.
     """
 
-    path: str
     digest: str
     x: str
     y: str
@@ -47,40 +53,21 @@ class TableScaling(Step):
     eps: float = 0.1
     task: str = ""
     family: str = ""
+    path: str = unkeyed("")
+
+    version = 2
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, choose the rows, fit, and write `law.json`."""
-        if table_digest(Path(self.path)) != self.digest:
-            raise SurefootError(f"{self.path} has changed since this Step was described: call table_scaling again.")
-        laws = fit_scaling(
-            _chosen(self, read_table(self.path)),
-            x=self.x,
-            y=self.y,
-            score=self.score,
-            label=self.label,
-            selection=self.selection,
-            bins=self.bins,
-            eps=self.eps,
-        )
+        if digest_of(Path(self.path)) != self.digest:
+            raise SurefootError(f"{self.path} has changed since this Step was described: describe it again.")
+        points = PointOptions(x=(self.x,), y=self.y, score=self.score, label=self.label)
+        options = LawOptions(selection=self.selection, bins=self.bins, eps=self.eps)
+        laws = fit_scaling(_chosen(self, read_table(self.path)), points, options)
         fit = laws.fits[0]
-        record = law_record(fit) | {"fitted": _fitted(fit), "findings": [one.message for one in laws.findings]}
-        write_text(out / "law.json", json.dumps(record, indent=1) + "\n")
+        record = law_record(fit) | {"fitted": _fitted(fit), "findings": [one.message for one in laws.remarks]}
+        write_text(out / "law.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
         return law_measurements(fit, task=self.task, group=self.family)
-
-
-def table_scaling(path: str | Path, **fields: Any) -> TableScaling:
-    """A `TableScaling` of this file as it is now; `fields` are the others. Raises `SurefootError` without the file."""
-    file = Path(path).resolve()
-    return TableScaling(path=str(file), digest=table_digest(file), **fields)
-
-
-def table_digest(file: Path) -> str:
-    """The SHA-256 of a table file, in hexadecimal digits. Raises `SurefootError` when it cannot be read."""
-    try:
-        with file.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise SurefootError(f"The table {file} cannot be read: {error.strerror}.") from error
 
 
 @final
@@ -149,18 +136,10 @@ def _difference_measurements(
 
 
 def _words(one: ExponentComparison) -> dict[str, Any]:
-    return {
-        "words": one.words,
-        "difference": one.difference.estimate,
-        "low": finite_or_none(one.difference.low),
-        "high": finite_or_none(one.difference.high),
-        "p": finite_or_none(one.p),
-        "p_holm": finite_or_none(one.p_holm),
-        "degrees_of_freedom": one.degrees_of_freedom,
-        "n_first": one.n_first,
-        "n_second": one.n_second,
-        "detectable": finite_or_none(one.detectable),
-    }
+    difference = one.difference
+    bounds = {"difference": difference.estimate, "low": difference.low, "high": difference.high}
+    rest = ("p", "p_holm", "degrees_of_freedom", "n_first", "n_second", "detectable")
+    return plain_record({"words": one.words, **bounds, **{name: getattr(one, name) for name in rest}})
 
 
 def _points(step: Step, inputs: Inputs) -> _Points:
@@ -177,7 +156,7 @@ def _fitted(fit: FamilyLaw) -> dict[str, list[float]]:
 
 
 def _chosen(step: TableScaling, table: ResultTable) -> ResultTable:
-    kept = keep_rows(table, _members(table, step.where))
+    kept = keep_where(table, step.where)
     if step.only:
         labels = text_of(kept, step.label)
         lacking = [name for name in step.only if name not in labels]
@@ -185,19 +164,6 @@ def _chosen(step: TableScaling, table: ResultTable) -> ResultTable:
             raise SurefootError(f"{table.source}: no row with {', '.join(step.where)} is '{lacking[0]}'.")
         kept = keep_rows(kept, np.isin(labels, step.only))
     return _best(kept, step) if step.best_of else kept
-
-
-def _members(table: ResultTable, conditions: tuple[str, ...]) -> Any:
-    member = np.ones(len(table), dtype=bool)
-    for condition in conditions:
-        column, sign, pattern = condition.partition("!=" if "!=" in condition else "=")
-        if not sign:
-            raise SurefootError(f"Rows are chosen by 'column=pattern' or 'column!=pattern'; got '{condition}'.")
-        fits = np.array([fnmatchcase(cell, pattern) for cell in text_of(table, column)], dtype=bool)
-        member &= ~fits if sign == "!=" else fits
-    if not member.any():
-        raise SurefootError(f"{table.source}: no row has {', '.join(conditions)}.")
-    return member
 
 
 def _best(table: ResultTable, step: TableScaling) -> ResultTable:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from surefoot.core import Measurement, SurefootError
-from surefoot.laws._results._checks import Unit, as_fractions, check_keys, drop_repeated, pivot_scores
+from surefoot.laws._results._checks import ShareUnit, as_fractions, check_keys, drop_repeated, pivot_scores
 from surefoot.laws._results._table import (
     LARGEST_CELLS,
-    Finding,
     Floats,
     ResultTable,
     is_numeric,
     keep_rows,
+    number_remarks,
     numbers_of,
-    rows_text,
     text_of,
 )
-from surefoot.laws._shift._known_sets import known_set, matched_axis
-from surefoot.stats import binomial_stderr
+from surefoot.laws._shift._known_sets import is_no_accuracy, known_set, matched_axis
+from surefoot.stats import binomial_stderr, t_quantile
+from surefoot.tables import Remark, rows_text
 
 MODEL_COLUMNS = ("model", "model_name", "model_fullname", "name", "Model", "Name")
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class Accuracies:
     """Accuracies (fractions) of models on evaluation sets, `values` (models, sets), NaN where not measured.
 
     `stderr` and `n` have the same shape, NaN where not known. `rows` is the first row of each model in its file.
@@ -43,34 +43,37 @@ class Scores:
     n: Floats
     rows: tuple[int, ...]
     labels: Mapping[str, tuple[str, ...]]
-    findings: tuple[Finding, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
-def wide_scores(
+def wide_accuracies(
     table: ResultTable,
     *,
     model: Sequence[str] = (),
     sets: Sequence[str] = (),
-    unit: Unit = "auto",
+    unit: ShareUnit = "auto",
     n: Mapping[str, int] | None = None,
-) -> Scores:
-    """Scores of a table with one row a model and one column an evaluation set.
+) -> Accuracies:
+    """Accuracies of a table with one row a model and one column an evaluation set.
 
     `model` are the columns that name a model (recognised if empty), `sets` the columns of accuracies; x axes on the
-    classes of a set come along. By default every column of numbers between 0 and 100 is taken; others are left out and
-    said. `n` gives examples a set; sets that are known by name get their published size. Raises SurefootError for
-    models that appear twice with different values.
+    classes of a set come along. By default every column of numbers between 0 and 100 is taken, unless its
+    name says that it is something else (parameters, year, epoch); which they are is said. Single cells outside are
+    missing, and named with their rows. `n` gives examples a set; sets that are known by name get their published size.
+    Raises SurefootError for models that appear twice with different values.
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, keys)
     _refuse_clashes(checks)
     kept = keep_rows(table, drop_repeated(table))
     names, left_out = (_with_matched(sets, list(table.columns)), ()) if sets else _score_columns(kept, keys)
+    written = number_remarks(kept, names)
+    kept, outliers = _without_outliers(kept, names)
     fractions, units = as_fractions(kept, names, unit=unit)
     values = np.column_stack([fractions[name] for name in names])
     size, sizes = _sizes(names, n or {})
     labels = {name: tuple(text_of(kept, name).tolist()) for name in kept.columns if name not in names}
-    return Scores(
+    return Accuracies(
         source=table.source,
         models=_joined(kept, keys),
         sets=tuple(names),
@@ -79,24 +82,24 @@ def wide_scores(
         n=np.broadcast_to(size, values.shape),
         rows=tuple(kept.rows.tolist()),
         labels=labels,
-        findings=(*table.findings, *said, *checks, *left_out, *units, *sizes),
+        remarks=(*table.remarks, *said, *checks, *left_out, *written, *outliers, *units, *sizes),
     )
 
 
-def long_scores(
+def long_accuracies(
     table: ResultTable,
     *,
     task: str,
     value: str,
     model: Sequence[str] = (),
-    unit: Unit = "auto",
+    unit: ShareUnit = "auto",
     n: Mapping[str, int] | None = None,
     half_widths: Sequence[str] = (),
-) -> Scores:
-    """Scores of a table with one row a model and evaluation set.
+) -> Accuracies:
+    """Accuracies of a table with one row a model and evaluation set.
 
     `half_widths` are the columns (one, or lower and upper) with the half width of a 95 percent interval, in the unit
-    of `value`; they take the place of `n`. Otherwise as `wide_scores`.
+    of `value`; they take the place of `n`. Otherwise as `wide_accuracies`.
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, (*keys, task))
@@ -107,7 +110,8 @@ def long_scores(
     columns = {"model": names, "task": tasks, "value": fractions[value]}
     if half_widths:
         scale = 100.0 if np.nanmax(numbers_of(kept, value)) > np.nanmax(fractions[value]) else 1.0
-        columns["error"] = np.mean([numbers_of(kept, name) for name in half_widths], axis=0) / scale / Z95
+        half = np.mean([numbers_of(kept, name) for name in half_widths], axis=0)
+        columns["error"] = half / scale / t_quantile(0.95, inf)
     flat = ResultTable(source=table.source, columns=columns, rows=kept.rows)
     models, sets, values, _ = pivot_scores(flat, model="model", task="task", value="value")
     if half_widths:
@@ -118,7 +122,7 @@ def long_scores(
         stderr = binomial_stderr(values, size)
     first = [int(np.flatnonzero(names == name)[0]) for name in models]
     labels, differing = _labels_of_models(kept, names, models)
-    return Scores(
+    return Accuracies(
         source=table.source,
         models=models,
         sets=sets,
@@ -127,17 +131,17 @@ def long_scores(
         n=np.broadcast_to(size, values.shape),
         rows=tuple(int(kept.rows[place]) for place in first),
         labels=labels,
-        findings=(*table.findings, *said, *checks, *spelling, *differing, *units, *sizes),
+        remarks=(*table.remarks, *said, *checks, *spelling, *differing, *units, *sizes),
     )
 
 
-def measured_scores(
+def measured_accuracies(
     models: Mapping[str, Sequence[Measurement]],
     *,
     metric: str = "accuracy",
     labels: Mapping[str, Sequence[str]] | None = None,
-) -> Scores:
-    """Scores from the Measurements of each model: one set for each task and shift (`task` or `task/shift`).
+) -> Accuracies:
+    """Accuracies from the Measurements of each model: one set for each task and shift (`task` or `task/shift`).
 
     Replicates are averaged, their n and the weight of their errors added. Measurements of a group are left out.
     `labels` name one value a model, in the order of `models`, to choose baseline and groups by.
@@ -164,7 +168,7 @@ def measured_scores(
             stderr[cell] = np.sqrt(np.sum(np.square(known))) / len(items)
     if np.nanmin(values) < 0 or np.nanmax(values) > 1:
         raise SurefootError(f"Measurements of '{metric}' must be fractions from 0 to 1; {np.nanmax(values):g} is not.")
-    return Scores(
+    return Accuracies(
         source="measurements",
         models=tuple(models),
         sets=sets,
@@ -176,7 +180,7 @@ def measured_scores(
     )
 
 
-def _model_columns(table: ResultTable, model: Sequence[str]) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+def _model_columns(table: ResultTable, model: Sequence[str]) -> tuple[tuple[str, ...], tuple[Remark, ...]]:
     if model:
         for name in model:
             text_of(table, name)
@@ -187,10 +191,10 @@ def _model_columns(table: ResultTable, model: Sequence[str]) -> tuple[tuple[str,
     if chosen is None:
         raise SurefootError(f"{table.source} has no column of text that could name the models; say which column does.")
     message = f"Models are named by column '{chosen}'."
-    return (chosen,), (Finding(code="model-column", severity="note", message=message),)
+    return (chosen,), (Remark(code="model-column", severity="note", message=message),)
 
 
-def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Finding, ...]]:
+def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Remark, ...]]:
     """Names of sets that differ only in capital letters are one set: spelled as the most rows do."""
     names, sizes = np.unique(tasks, return_counts=True)
     spelled: dict[str, str] = {}
@@ -203,27 +207,53 @@ def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Fin
         f"{', '.join(sorted(spelled.values())[:5])}, ..."
     )
     one = np.array([spelled[name.casefold()] for name in tasks.tolist()])
-    return one, (Finding(code="spelling", severity="warning", message=message),)
+    return one, (Remark(code="spelling", severity="warning", message=message),)
 
 
-def _refuse_clashes(checks: Sequence[Finding]) -> None:
-    for finding in checks:
-        if finding.code == "not-a-key":
-            raise SurefootError(f"{finding.message} Name all the columns that make up a model.")
+def _refuse_clashes(checks: Sequence[Remark]) -> None:
+    for remark in checks:
+        if remark.code == "not-a-key":
+            raise SurefootError(f"{remark.message} Name all the columns that make up a model.")
 
 
-def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], tuple[Finding, ...]]:
-    names, others = [], []
-    for name, cells in table.columns.items():
-        if name in keys or not is_numeric(cells) or not np.isfinite(cells).any():
-            continue
-        (names if np.nanmin(cells) >= 0 and np.nanmax(cells) <= 100 else others).append(name)
+def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], tuple[Remark, ...]]:
+    """The columns that hold accuracies, by their values and names, and which they are."""
+    numeric = [name for name, cells in table.columns.items() if name not in keys and is_numeric(cells)]
+    filled = [name for name in numeric if np.isfinite(table.columns[name]).any()]
+    named = [name for name in filled if is_no_accuracy(name)]
+    outside = {name: _outside(table.columns[name]) for name in filled if name not in named}
+    names = [name for name, wrong in outside.items() if wrong.sum() <= max(0.1 * len(wrong), 1) and not wrong.all()]
     if not names:
         raise SurefootError(f"{table.source} has no column of accuracies between 0 and 1 or 0 and 100 percent.")
-    if not others:
-        return names, ()
-    message = f"Columns that are no accuracies (below 0 or above 100) are left out: {', '.join(map(repr, others))}."
-    return names, (Finding(code="not-a-score", severity="note", message=message),)
+    message = f"Read as accuracies: {', '.join(map(repr, names[:12]))}{' ...' if len(names) > 12 else ''}."
+    remarks = [Remark(code="accuracies", severity="note", message=message, columns=tuple(names))]
+    others = [name for name in filled if name not in names]
+    if others:
+        message = f"Left out, as no accuracies by their names or values: {', '.join(map(repr, others))}."
+        remarks.append(Remark(code="not-a-score", severity="note", message=message, columns=tuple(others)))
+    return names, tuple(remarks)
+
+
+def _outside(cells: Floats) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return (cells < 0) | (cells > 100)
+
+
+def _without_outliers(table: ResultTable, names: Sequence[str]) -> tuple[ResultTable, tuple[Remark, ...]]:
+    """The table with single cells below 0 or above 100 missing, and which those were."""
+    columns, remarks = dict(table.columns), []
+    for name in names:
+        wrong = _outside(numbers_of(table, name))
+        if wrong.any() and wrong.sum() <= max(0.1 * len(wrong), 1):
+            rows = tuple(table.rows[wrong].tolist())
+            first = columns[name][wrong][0]
+            message = (
+                f"{table.source}: '{name}' has {first:g} in row {rows[0]}, which is no accuracy; "
+                f"{rows_text(rows)} count as missing there."
+            )
+            remarks.append(Remark(code="no-accuracy", severity="warning", message=message, rows=rows, columns=(name,)))
+            columns[name] = np.where(wrong, np.nan, numbers_of(table, name))
+    return replace(table, columns=columns), tuple(remarks)
 
 
 def _with_matched(sets: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -231,27 +261,27 @@ def _with_matched(sets: Sequence[str], columns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*sets, *axes)))
 
 
-def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tuple[Finding, ...]]:
+def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tuple[Remark, ...]]:
     """Examples in each set: as given, else the published size of a set known by name, else NaN."""
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise SurefootError(f"A number of examples is given for '{unknown[0]}', which is no column of accuracies.")
-    recognised = {name: known.examples for name in names if (known := known_set(name)) and known.examples}
+    recognised = {name: known.examples for name in names if (known := known_set(name, names)) and known.examples}
     size = np.array([given.get(name, recognised.get(name, np.nan)) for name in names], dtype=np.float64)
-    findings = []
+    remarks = []
     taken = [name for name in recognised if name not in given]
     if taken:
         listed = ", ".join(f"{name} {recognised[name]:,}" for name in taken[:6]) + (" ..." if len(taken) > 6 else "")
         message = f"Examples in a set are taken from its published size: {listed}."
-        findings.append(Finding(code="known-size", severity="note", message=message))
+        remarks.append(Remark(code="known-size", severity="note", message=message))
     missing = [name for name, count in zip(names, size, strict=True) if np.isnan(count)]
     if missing:
         message = (
             f"{len(missing)} sets have no known number of examples ({', '.join(missing[:4])}"
             f"{', ...' if len(missing) > 4 else ''}): their sampling noise is not in the intervals."
         )
-        findings.append(Finding(code="unknown-size", severity="warning", message=message))
-    return size, tuple(findings)
+        remarks.append(Remark(code="unknown-size", severity="warning", message=message))
+    return size, tuple(remarks)
 
 
 def _joined(table: ResultTable, keys: Sequence[str]) -> tuple[str, ...]:
@@ -265,11 +295,11 @@ def _joined(table: ResultTable, keys: Sequence[str]) -> tuple[str, ...]:
 
 def _labels_of_models(
     table: ResultTable, names: np.ndarray, models: Sequence[str]
-) -> tuple[dict[str, tuple[str, ...]], tuple[Finding, ...]]:
+) -> tuple[dict[str, tuple[str, ...]], tuple[Remark, ...]]:
     """The columns with one value a model; a model in ten may differ within, which is said: its most frequent value."""
     places = {name: place for place, name in enumerate(models)}
     member = np.array([places[name] for name in names.tolist()])
-    labels, findings = {}, []
+    labels, remarks = {}, []
     for name in table.columns:
         values, code = np.unique(text_of(table, name), return_inverse=True)
         if len(values) * len(models) > LARGEST_CELLS:
@@ -287,5 +317,5 @@ def _labels_of_models(
                 f"{table.source}: '{name}' differs within {len(differing)} models ({listed}); the most frequent counts."
             )
             rows = tuple(table.rows[odd].tolist())
-            findings.append(Finding(code="label-differs", severity="warning", message=message, rows=rows))
-    return labels, tuple(findings)
+            remarks.append(Remark(code="label-differs", severity="warning", message=message, rows=rows))
+    return labels, tuple(remarks)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
 from surefoot.laws._results._checks import aggregate_names, find_aggregates
-from surefoot.laws._results._table import Finding, Floats
-from surefoot.laws._shift._accuracies import Scores
+from surefoot.laws._results._table import Floats, meets
+from surefoot.laws._shift._accuracies import Accuracies
 from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
+from surefoot.tables import Remark
 
 AVERAGE = "average"
 
@@ -44,11 +44,11 @@ class ShiftData:
     groups: tuple[str, ...]
     families: tuple[str, ...]
     parents: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    remarks: tuple[Remark, ...]
 
 
 def shift_data(
-    scores: Scores,
+    scores: Accuracies,
     *,
     x: str | Sequence[str],
     shifts: Sequence[str] = (),
@@ -68,13 +68,13 @@ def shift_data(
     `parent` is one that names the model which each was made from, for relative robustness.
 
     Where a shift holds a subset of the classes and the scores have the matching x axis, that axis takes the place of
-    the (one) x, unless `matched` is false. Either way, and where there is no such axis, a finding says it.
+    the (one) x, unless `matched` is false. Either way, and where there is no such axis, a remark says it.
     Raises SurefootError for names that are not there and for a baseline of fewer than three models.
     """
     axes = (x,) if isinstance(x, str) else tuple(x)
     for name in (*axes, *shifts):
         _check_set(scores, name)
-    chosen, findings = (tuple(shifts), _named_aggregates(scores, shifts)) if shifts else _all_shifts(scores, axes)
+    chosen, remarks = (tuple(shifts), _named_aggregates(scores, shifts)) if shifts else _all_shifts(scores, axes)
     x_names, said = _x_names(scores, axes, chosen, matched=matched)
     places = np.array([[scores.sets.index(name) for name in names] for names in x_names])
     columns = [scores.sets.index(name) for name in chosen]
@@ -83,7 +83,7 @@ def shift_data(
         message = (
             "No baseline is named: the line is fitted on all models, so it cannot say what is beyond the ordinary."
         )
-        said = (*said, Finding(code="no-baseline", severity="warning", message=message))
+        said = (*said, Remark(code="no-baseline", severity="warning", message=message))
     data = ShiftData(
         source=scores.source,
         models=scores.models,
@@ -100,20 +100,20 @@ def shift_data(
         groups=_labels(scores, group, np.where(member, "baseline", "other").tolist()),
         families=_labels(scores, family, [""] * len(scores.models)),
         parents=_parents(scores, parent),
-        findings=(*scores.findings, *findings, *said),
+        remarks=(*scores.remarks, *remarks, *said),
     )
     return _with_average(_restricted(data, baseline_above))
 
 
-def _check_set(scores: Scores, name: str) -> None:
+def _check_set(scores: Accuracies, name: str) -> None:
     if name not in scores.sets:
         known = ", ".join(repr(known) for known in scores.sets[:40])
         raise SurefootError(f"{scores.source} has no accuracies on '{name}'. It has: {known}.")
 
 
-def _all_shifts(scores: Scores, axes: Sequence[str]) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    findings = find_aggregates(scores.sets, scores.values)
-    averages = set(aggregate_names(findings)) - set(axes)
+def _all_shifts(scores: Accuracies, axes: Sequence[str]) -> tuple[tuple[str, ...], tuple[Remark, ...]]:
+    remarks = find_aggregates(scores.sets, scores.values)
+    averages = set(aggregate_names(remarks)) - set(axes)
     restricted = [name for name in scores.sets if is_matched_axis(name) and name not in axes]
     measured = np.isfinite(scores.values).sum(axis=0)
     empty = [name for place, name in enumerate(scores.sets) if measured[place] == 0]
@@ -122,17 +122,17 @@ def _all_shifts(scores: Scores, axes: Sequence[str]) -> tuple[tuple[str, ...], t
         raise SurefootError(f"{scores.source} has no shift beside {', '.join(map(repr, axes))}.")
     if restricted:
         message = f"Not taken as shifts, but as x axes on some of the classes: {', '.join(map(repr, restricted))}."
-        findings = (*findings, Finding(code="matched-axes", severity="note", message=message))
+        remarks = (*remarks, Remark(code="matched-axes", severity="note", message=message))
     if empty:
         message = f"Left out, as no model has a value there: {', '.join(map(repr, empty))}."
-        findings = (*findings, Finding(code="empty-sets", severity="warning", message=message))
+        remarks = (*remarks, Remark(code="empty-sets", severity="warning", message=message))
     if averages:
         message = f"Left out as averages of other sets: {', '.join(map(repr, sorted(averages)))}."
-        findings = (*findings, Finding(code="aggregates-left-out", severity="note", message=message))
-    return chosen, findings
+        remarks = (*remarks, Remark(code="aggregates-left-out", severity="note", message=message))
+    return chosen, remarks
 
 
-def _named_aggregates(scores: Scores, shifts: Sequence[str]) -> tuple[Finding, ...]:
+def _named_aggregates(scores: Accuracies, shifts: Sequence[str]) -> tuple[Remark, ...]:
     """Averages among the shifts that the user named: they stay, and are said, if their parts may be there too."""
     if len(shifts) < 2:
         return ()
@@ -141,44 +141,36 @@ def _named_aggregates(scores: Scores, shifts: Sequence[str]) -> tuple[Finding, .
 
 
 def _x_names(
-    scores: Scores, axes: tuple[str, ...], shifts: Sequence[str], *, matched: bool
-) -> tuple[tuple[tuple[str, ...], ...], tuple[Finding, ...]]:
-    names, findings = [], []
+    scores: Accuracies, axes: tuple[str, ...], shifts: Sequence[str], *, matched: bool
+) -> tuple[tuple[tuple[str, ...], ...], tuple[Remark, ...]]:
+    names, remarks = [], []
     for shift in shifts:
         known, better = known_set(shift), matched_axis(shift, scores.sets)
         subset = known is not None and known.classes is not None and not any(map(is_matched_axis, axes))
         use = subset and matched and better is not None and len(axes) == 1
         names.append((better,) if use and better else axes)
         if subset and known:
-            findings.append(_subset_finding(shift, axes, better, known.classes or 0, used=use))
-    return tuple(names), tuple(findings)
+            remarks.append(_subset_remark(shift, axes, better, known.classes or 0, used=use))
+    return tuple(names), tuple(remarks)
 
 
-def _subset_finding(shift: str, axes: Sequence[str], better: str | None, classes: int, *, used: bool) -> Finding:
+def _subset_remark(shift: str, axes: Sequence[str], better: str | None, classes: int, *, used: bool) -> Remark:
     if used:
         message = f"'{shift}' holds {classes} classes: its x axis is '{better}', not {' and '.join(map(repr, axes))}."
-        return Finding(code="subset-classes-matched", severity="note", message=message)
+        return Remark(code="subset-classes-matched", severity="note", message=message)
     remedy = f"use '{better}' as x" if better else "measure x on the same classes"
     message = (
         f"'{shift}' holds {classes} classes, but x ({', '.join(axes)}) is over all classes: effective robustness is "
         f"not comparable and mostly overstated (CLIP ViT-B/32 on ObjectNet: +23.7 points instead of +18.1); {remedy}."
     )
-    return Finding(code="subset-classes", severity="warning", message=message)
+    return Remark(code="subset-classes", severity="warning", message=message)
 
 
-def _baseline(scores: Scores, conditions: Sequence[str]) -> NDArray[np.bool_]:
-    member = np.ones(len(scores.models), dtype=bool)
-    for condition in conditions:
-        column, sign, pattern = condition.partition("!=" if "!=" in condition else "=")
-        if not sign:
-            raise SurefootError(f"A baseline is chosen by 'column=pattern' or 'column!=pattern'; got '{condition}'.")
-        values = _labels(scores, column.strip(), [])
-        fits = np.array([fnmatchcase(value, pattern.strip()) for value in values])
-        member &= ~fits if sign == "!=" else fits
-    return member
+def _baseline(scores: Accuracies, conditions: Sequence[str]) -> NDArray[np.bool_]:
+    return meets(conditions, lambda column: _labels(scores, column, []), len(scores.models), scores.source)
 
 
-def _labels(scores: Scores, column: str | None, default: Sequence[str]) -> tuple[str, ...]:
+def _labels(scores: Accuracies, column: str | None, default: Sequence[str]) -> tuple[str, ...]:
     if column is None:
         return tuple(default)
     if column in scores.labels:
@@ -189,7 +181,7 @@ def _labels(scores: Scores, column: str | None, default: Sequence[str]) -> tuple
     raise SurefootError(f"{scores.source} has no label '{column}' with one value a model. It has: {known}.")
 
 
-def _parents(scores: Scores, column: str | None) -> tuple[str, ...]:
+def _parents(scores: Accuracies, column: str | None) -> tuple[str, ...]:
     parents = _labels(scores, column, [""] * len(scores.models))
     lost = [(name, row) for name, row in zip(parents, scores.rows, strict=True) if name and name not in scores.models]
     if lost:
@@ -210,8 +202,8 @@ def _restricted(data: ShiftData, lowest: float) -> ShiftData:
     dropped = data.baseline.sum(axis=0) - kept.sum(axis=0)
     taken = f"{dropped.min()} to {dropped.max()} a shift"
     message = f"Models below x = {100 * lowest:g} % are taken out of the baseline: {taken}."
-    note = Finding(code="baseline-range", severity="note", message=message)
-    return replace(data, baseline=kept, findings=(*data.findings, note))
+    note = Remark(code="baseline-range", severity="note", message=message)
+    return replace(data, baseline=kept, remarks=(*data.remarks, note))
 
 
 def _with_average(data: ShiftData) -> ShiftData:
@@ -224,13 +216,13 @@ def _with_average(data: ShiftData) -> ShiftData:
         return data
     n_shifts = len(data.shifts)
     lacking = int(np.isnan(data.y).any(axis=1).sum())
-    findings = data.findings
+    remarks = data.remarks
     if lacking:
         message = (
             f"{lacking} of {len(data.models)} models lack one of the {n_shifts} shifts and have no average; "
             f"under each shift alone they are counted."
         )
-        findings = (*findings, Finding(code="incomplete-average", severity="warning", message=message))
+        remarks = (*remarks, Remark(code="incomplete-average", severity="warning", message=message))
 
     def mean(values: Floats) -> Floats:
         return np.concatenate([values.mean(axis=1, keepdims=True), values], axis=1)
@@ -252,5 +244,5 @@ def _with_average(data: ShiftData) -> ShiftData:
     }
     average_axes = data.x_names[0] if shared else ("mean of the x axes",)
     return replace(
-        data, shifts=(AVERAGE, *data.shifts), x_names=(average_axes, *data.x_names), findings=findings, **extra
+        data, shifts=(AVERAGE, *data.shifts), x_names=(average_axes, *data.x_names), remarks=remarks, **extra
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._results._table import Finding, Floats, rows_text
+from surefoot.laws._results._table import Floats
 from surefoot.laws._shift._data import AVERAGE, ShiftData
 from surefoot.stats import (
     AXES,
@@ -33,6 +33,7 @@ from surefoot.stats import (
     resample_counts,
     to_axis,
 )
+from surefoot.tables import Remark, rows_text
 
 MOST_GROUPS_NAMED = 10
 ATTENUATION_SAID = 0.05
@@ -73,7 +74,7 @@ class RobustnessFit:
     the families, None without families. `variants`: the other axes, and the baseline without each family.
     `rank_agreement` (S, S): Spearman's correlation of effective robustness between shifts. `spread` (models,): standard
     deviation of effective robustness over shifts. `relative`: what each model adds to the one it was made from.
-    `findings`: those of the data and of the fit.
+    `remarks`: those of the data and of the fit.
     """
 
     data: ShiftData
@@ -88,7 +89,7 @@ class RobustnessFit:
     rank_agreement: Floats
     spread: Floats
     relative: Relative
-    findings: tuple[Finding, ...]
+    remarks: tuple[Remark, ...]
 
 
 def fit_shift(
@@ -105,9 +106,10 @@ def fit_shift(
 
     On logit (default), probit or linear axes. `pivot` (a fraction of x) bends the line there: a piecewise baseline.
     Intervals of lines and groups come from `replicates` bootstrap samples of models, drawn within baseline and groups,
-    or of whole families if `cluster`; those of single models hold their own sampling noise and the line's (see
-    `surefoot.stats.effective_robustness`). Exact 0 and 1 are moved where n is known, else left out, and said.
-    Raises SurefootError if a pivot is asked for with several in-distribution axes, or clusters without families.
+    or of whole families if `cluster` (lines of fewer than 50 families: CR3 and Student's t, see `fit_lines`); those of
+    single models hold their own sampling noise and the line's (see `surefoot.stats.effective_robustness`). Exact 0 and
+    1 are moved where n is known, else left out, and said. Raises SurefootError if a pivot is asked for with several
+    in-distribution axes, or clusters without families.
     """
     if pivot is not None and data.x.shape[2] > 1:
         raise SurefootError("A piecewise baseline needs a single in-distribution axis.")
@@ -116,7 +118,8 @@ def fit_shift(
     _check_choices(axis, pivot, replicates, level)
     counts = _counts(data, replicates, seed, cluster=cluster)
     points = _place(data, axis, pivot)
-    lines, effective, groups = _fit(data, points, counts, level)
+    families = _clusters(data) if cluster else None
+    lines, effective, groups = _fit(data, points, counts, level, families)
     return RobustnessFit(
         data=data,
         axis=axis,
@@ -130,7 +133,7 @@ def fit_shift(
         rank_agreement=rank_agreement(effective.points),
         spread=_spread(data, effective.points),
         relative=_relative(data, level),
-        findings=(*data.findings, *_edge_findings(data, points), *_fit_findings(data, points, lines, effective)),
+        remarks=(*data.remarks, *_edge_remarks(data, points), *_fit_remarks(data, points, lines, effective)),
     )
 
 
@@ -170,8 +173,10 @@ def _place(data: ShiftData, axis: Axis, pivot: float | None) -> _Points:
     )
 
 
-def _fit(data: ShiftData, points: _Points, counts: Floats, level: float) -> tuple[Lines, Effective, GroupMeans]:
-    lines = fit_lines(points.x, points.y, baseline=data.baseline, counts=counts, level=level)
+def _fit(
+    data: ShiftData, points: _Points, counts: Floats, level: float, clusters: NDArray[np.str_] | None = None
+) -> tuple[Lines, Effective, GroupMeans]:
+    lines = fit_lines(points.x, points.y, baseline=data.baseline, counts=counts, clusters=clusters, level=level)
     effective = effective_robustness(
         points.x,
         data.y,
@@ -180,7 +185,9 @@ def _fit(data: ShiftData, points: _Points, counts: Floats, level: float) -> tupl
         carried=_carried(data, points, lines),
         y_stderr=data.y_stderr,
     )
-    groups = group_robustness(points.x, data.y, lines, effective, data.groups, counts=counts, axis=points.axis)
+    groups = group_robustness(
+        points.x, data.y, lines, effective, data.groups, counts=counts, clusters=clusters, axis=points.axis
+    )
     return lines, effective, groups
 
 
@@ -197,7 +204,7 @@ def _carried(data: ShiftData, points: _Points, lines: Lines) -> Floats:
 def _counts(data: ShiftData, replicates: int, seed: int, *, cluster: bool) -> Floats:
     """Bootstrap counts (B, models): drawn within baseline and group, or family by family."""
     if cluster:
-        return resample_counts(len(data.models), replicates, seed=seed, clusters=data.families)
+        return resample_counts(len(data.models), replicates, seed=seed, clusters=_clusters(data))
     inside = np.where(data.baseline.any(axis=1), "in|", "out|")
     strata = np.char.add(inside, np.array(data.groups))
     counts = np.zeros((replicates, len(strata)))
@@ -205,6 +212,11 @@ def _counts(data: ShiftData, replicates: int, seed: int, *, cluster: bool) -> Fl
         members = np.flatnonzero(strata == stratum)
         counts[:, members] = resample_counts(len(members), replicates, seed=seed + place)
     return counts
+
+
+def _clusters(data: ShiftData) -> NDArray[np.str_]:
+    """The family of each model; one without is a family of its own."""
+    return np.array([name or f"\0{place}" for place, name in enumerate(data.families)])
 
 
 def _linearity(points: _Points, fitted: NDArray[np.bool_], column: int, replicates: int, seed: int) -> Linearity | None:
@@ -264,7 +276,7 @@ def _relative(data: ShiftData, level: float) -> Relative:
     return Relative(children=names[0], parents=names[1], points=points, low=low, high=high)
 
 
-def _edge_findings(data: ShiftData, points: _Points) -> Iterator[Finding]:
+def _edge_remarks(data: ShiftData, points: _Points) -> Iterator[Remark]:
     moved = "moved by half an example, as their n is known"
     left_out = "left out, as their n is not known: give it to keep them"
     for code, marks, what in (
@@ -279,23 +291,23 @@ def _edge_findings(data: ShiftData, points: _Points) -> Iterator[Finding]:
                 f"{len(row)} accuracies of exactly 0 or 1 have no place on a {points.axis} axis and are {what}: "
                 f"{'; '.join(named)}{' ...' if len(row) > 4 else ''} ({rows_text(rows)})."
             )
-            yield Finding(code=code, severity="note" if what is moved else "warning", message=message, rows=rows)
+            yield Remark(code=code, severity="note" if what is moved else "warning", message=message, rows=rows)
 
 
-def _fit_findings(data: ShiftData, points: _Points, lines: Lines, effective: Effective) -> Iterator[Finding]:
+def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effective) -> Iterator[Remark]:
     lost = [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]
     if lost:
         message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
-        yield Finding(code="no-line", severity="warning", message=message)
+        yield Remark(code="no-line", severity="warning", message=message)
     yield from _extrapolated(data, effective)
     yield from _attenuated(data, points)
     few = int(lines.n[lines.n > 0].min(initial=10))
     if few < 10:
         message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
-        yield Finding(code="few-baseline-models", severity="warning", message=message)
+        yield Remark(code="few-baseline-models", severity="warning", message=message)
 
 
-def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Finding]:
+def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Remark]:
     """Which groups have models beyond the baseline's range: one sentence each, or one for all if they are many."""
     labels = np.array(data.groups)
     beyond: dict[str, tuple[int, int]] = {}
@@ -311,17 +323,17 @@ def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Finding]:
             f"{len(beyond)} groups have models beyond the baseline's range of x, where the line is extrapolated; "
             f"{len(whole)} of them lie beyond it entirely{f' ({listed})' if whole else ''}."
         )
-        yield Finding(code="extrapolated", severity="warning", message=message)
+        yield Remark(code="extrapolated", severity="warning", message=message)
         return
     for group, (inside, size) in beyond.items():
         message = (
             f"Group '{group}': {inside} of {size} models lie inside the baseline's range of x; the line is "
             f"extrapolated for {'all of them' if inside == 0 else 'the others'}."
         )
-        yield Finding(code="extrapolated", severity="warning", message=message)
+        yield Remark(code="extrapolated", severity="warning", message=message)
 
 
-def _attenuated(data: ShiftData, points: _Points) -> Iterator[Finding]:
+def _attenuated(data: ShiftData, points: _Points) -> Iterator[Remark]:
     """Shifts whose x is so noisy that the slope is pulled to zero: noise is this share of the variance of x or more."""
     error = np.nan_to_num(data.x_stderr) * axis_slope(np.clip(data.x, 1e-9, 1 - 1e-9), points.axis)
     x = place_on_axis(data.x, points.axis, n=data.x_n).value
@@ -339,4 +351,4 @@ def _attenuated(data: ShiftData, points: _Points) -> Iterator[Finding]:
             f"Sampling noise is up to {100 * max(shares):.0f} % of the variance of x in the baseline "
             f"({', '.join(names[:4])}{', ...' if len(names) > 4 else ''}): slopes are too flat by about that share."
         )
-        yield Finding(code="noisy-axis", severity="warning", message=message)
+        yield Remark(code="noisy-axis", severity="warning", message=message)

@@ -31,7 +31,16 @@ KNOWN_SETS = (
     KnownSet(name="imagenet-v2", examples=10_000),
     KnownSet(name="imagenetv2", examples=10_000),
 )
-IMAGENET_VALIDATION = re.compile(r"^(val|imagenet(-?1k)?(-val)?|ilsvrc(-?2012)?(-val)?|in-?1k)$")
+IMAGENET_VALIDATION = re.compile(r"^(imagenet(-?1k)?(-val)?|ilsvrc(-?2012)?(-val)?|in-?1k)$")
+NO_ACCURACY = re.compile(
+    r"^(\d*-?(n|num|number|total|max|min|log|log10)-)?(m?params?|parameters?|size|model-size|[gt]?flops?|g?macs?|compute|"
+    r"gmacs-total|layers?|depth|width|heads|dim|embed-dim|image-size|resolution|patch-size|epochs?|steps?|iterations?|"
+    r"tokens?|samples?|samples-seen|examples|images|data|dataset-size|batch|batch-size|bs|lr|learning-rate|wd|"
+    r"weight-decay|warmup|dropout|temperature|seeds?|runs?|replicates?|folds?|rank|index|idx|id|row|year|month|day|date|"
+    r"time|seconds|hours|gpus?|k|shots|fewshot-k|loss|val-loss|train-loss|perplexity|ppl|stderr|std|se)"
+    r"(-(m|b|k|millions?|billions?|seen|total|count))?$"
+)
+"""Names, as `normal_name` writes them, of columns that hold no accuracy, whatever their values."""
 
 
 def normal_name(name: str) -> str:
@@ -39,14 +48,20 @@ def normal_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def known_set(name: str) -> KnownSet | None:
-    """The known evaluation set that a column name means, or None."""
+def known_set(name: str, beside: Sequence[str] = ()) -> KnownSet | None:
+    """The known evaluation set that a column name means, or None; `val` means ImageNet beside a set made from it."""
     normal = normal_name(name)
-    if IMAGENET_VALIDATION.match(normal):
+    of_imagenet = normal == "val" and any(known_set(other) for other in beside)
+    if of_imagenet or IMAGENET_VALIDATION.match(normal):
         return KnownSet(name="imagenet", examples=50_000)
     if "subsampled-class" in normal:
         return None
     return next((known for known in KNOWN_SETS if re.search(rf"(^|-){known.name}(-|$)", normal)), None)
+
+
+def is_no_accuracy(name: str) -> bool:
+    """Whether a column is of something else (parameters, year, epoch), by its name."""
+    return bool(NO_ACCURACY.match(normal_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name))))
 
 
 def is_matched_axis(name: str) -> bool:

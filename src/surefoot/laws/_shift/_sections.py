@@ -11,7 +11,7 @@ from surefoot.laws._results._table import plain_cell
 from surefoot.laws._shift._fit import RobustnessFit
 
 Numbers = Sequence[float]
-SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "findings")
+SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "remarks")
 
 
 def shift_table(fit: RobustnessFit, section: str) -> Table:
@@ -19,7 +19,7 @@ def shift_table(fit: RobustnessFit, section: str) -> Table:
 
     `lines`: one row a shift; `groups`: a row a group and shift; `models`: a row a model and shift; `families`: lines
     and tests; `sensitivity`: the other axes and left-out families; `disagreement`: each model's shifts of least and
-    most robustness; `relative`: what models add to those they were made from; `findings`.
+    most robustness; `relative`: what models add to those they were made from; `remarks`.
     """
     columns, rows = _WRITERS[section]
     return Table(columns, tuple(tuple(map(plain_cell, row)) for row in rows(fit)))
@@ -140,8 +140,8 @@ def _relative_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
 
 
 def _finding_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
-    for finding in fit.findings:
-        yield finding.severity, finding.code, finding.message
+    for remark in fit.remarks:
+        yield remark.severity, remark.code, remark.message
 
 
 _BOUNDS = ("points", "low", "high")
@@ -160,5 +160,5 @@ _WRITERS = {
         _disagreement_rows,
     ),
     "relative": (("model", "made_from", "shift", *_BOUNDS), _relative_rows),
-    "findings": (("severity", "code", "message"), _finding_rows),
+    "remarks": (("severity", "code", "message"), _finding_rows),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, final
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.laws._shift._accuracies import measured_scores
+from surefoot.laws._shift._accuracies import measured_accuracies
 from surefoot.laws._shift._data import ShiftData, shift_data
 from surefoot.laws._shift._fit import fit_shift
 from surefoot.laws._shift._sections import SECTIONS, shift_measurements, shift_table
@@ -72,7 +72,7 @@ def _data(step: ShiftFit, inputs: Inputs) -> ShiftData:
         group = dict(zip(names, step.groups, strict=True))
         labels["group"] = [group[name] for name in measured]
     return shift_data(
-        measured_scores(measured, metric=step.metric, labels=labels),
+        measured_accuracies(measured, metric=step.metric, labels=labels),
         x=step.x,
         shifts=step.shifts,
         baseline=("member=yes",) if step.baseline else (),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from surefoot.core import SurefootError
 from surefoot.stats._intervals import Interval, t_quantile
@@ -62,22 +62,6 @@ def compare_paired(x: ArrayLike, first: ArrayLike, second: ArrayLike, *, level: 
     return _comparison(value, variance**0.5, law.degrees_of_freedom, (law.n, law.n), level)
 
 
-def match_runs(first: Sequence[Hashable], second: Sequence[Hashable]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the runs that both families have, by key (for instance architecture and samples seen).
-
-    Raises SurefootError when a key names several runs of one family, or when nothing matches.
-    """
-    for family, keys in (("first", first), ("second", second)):
-        twice = [key for key in dict.fromkeys(keys) if list(keys).count(key) > 1]
-        if twice:
-            raise SurefootError(f"{twice[0]!r} names several runs of the {family} family: add a column to the key")
-    shared = [key for key in first if key in set(second)]
-    if not shared:
-        raise SurefootError("no run of the first family has the key of a run of the second: nothing to match")
-    pick = [np.array([list(keys).index(key) for key in shared], dtype=np.intp) for keys in (first, second)]
-    return pick[0], pick[1]
-
-
 def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) -> Mapping[str, ExponentComparison]:
     """`compare_exponents` for each task, with p values corrected by Holm for the number of tasks."""
     each = {task: compare_exponents(first, second, level=level) for task, (first, second) in pairs.items()}
@@ -91,7 +75,7 @@ def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) 
 
 def _exponent(law: Law, parameter: str) -> tuple[float, float]:
     if parameter not in law.problem.form.exponents:
-        raise SurefootError(f"the form '{law.form}' has no exponent '{parameter}'")
+        raise SurefootError(f"The form '{law.form}' has no exponent '{parameter}'.")
     j = law.names.index(parameter)
     matrix, _ = user_map(law.problem)
     return law.parameters[parameter], float(matrix[j] @ law.covariance @ matrix[j])

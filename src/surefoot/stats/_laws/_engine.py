@@ -26,6 +26,8 @@ _GRID_ROWS = 600
 _CHUNK = 3_000_000
 _CACHE = 200_000
 _ITERATIONS = 300
+_MANY = 50_000
+"""From this many points on three starts are polished: the valleys are plain, and each step costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,11 @@ class Problem:
         return int(self.group.max()) + 1
 
     @property
+    def straight(self) -> bool:
+        """Whether it is a line in logarithms: a power law with its exponent free and one group."""
+        return self.form.name == "power" and len(self.form.exponents) == 1 and self.groups == 1
+
+    @property
     def size(self) -> int:
         """Number of parameters: exponents, then the log coefficients of each group."""
         return len(self.form.exponents) + self.groups * len(self.form.coefficients)
@@ -60,11 +67,11 @@ def pose(form: Form, x: ArrayLike, y: ArrayLike, group: ArrayLike | None = None)
     """
     inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not len(target) or len(inputs) != len(target):
-        raise SurefootError(f"a law needs points: {len(inputs)} values of x and {len(target)} of y were given")
+        raise SurefootError(f"A law needs points: {len(inputs)} values of x and {len(target)} of y were given.")
     inputs = inputs.reshape(len(target), -1)
     if inputs.shape[1] != len(form.variables):
         names = ", ".join(form.variables)
-        raise SurefootError(f"the form '{form.name}' takes {names}; {inputs.shape[1]} columns were given")
+        raise SurefootError(f"The form '{form.name}' takes {names}; {inputs.shape[1]} columns were given.")
     for name, values in (*zip(form.variables, inputs.T, strict=True), ("y", target)):
         _check_positive(name, values)
     logs, log_y = np.log(inputs), np.log(target)
@@ -79,8 +86,8 @@ def _check_positive(name: str, values: Floats) -> None:
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if len(bad):
         raise SurefootError(
-            f"a law is fitted on logarithms: {name} must be finite and above 0, but row {bad[0] + 1} has "
-            f"{values[bad[0]]:g} ({len(bad)} such rows); drop those rows or give errors instead of scores"
+            f"A law is fitted on logarithms: {name} must be finite and above 0, but row {bad[0] + 1} has "
+            f"{values[bad[0]]:g} ({len(bad)} such rows). Drop those rows or give errors instead of scores."
         )
 
 
@@ -160,12 +167,12 @@ def solve(
     shape = (batch, len(problem.log_y))
     target = np.broadcast_to(problem.log_y if log_y is None else log_y, shape)
     weight = np.broadcast_to(1.0 if weights is None else weights, shape)
-    if problem.form.name == "power" and huber is None and free is None and problem.groups == 1:
+    if problem.straight and huber is None and free is None:
         return _lines(problem, target, weight)
     rule = _Rule(free=free, huber=huber, tolerance=tolerance)
     if starts is not None:
         return _in_chunks(problem, target, weight, np.broadcast_to(starts, (batch, problem.size)), rule)
-    first = grid_starts(problem, target, weight, keep=keep)
+    first = grid_starts(problem, target, weight, keep=keep if len(problem.log_y) < _MANY else 3)
     tried = first.shape[1]
     targets, masses = np.repeat(target, tried, axis=0), np.repeat(weight, tried, axis=0)
     flat = _in_chunks(problem, targets, masses, first.reshape(batch * tried, -1), rule)
@@ -186,7 +193,9 @@ def _lines(problem: Problem, target: Floats, weight: Floats) -> Solution:
         heights = weight[part] * target[part]
         s0, s1, s2 = (weight[part] @ powers).T
         t0, t1 = (heights @ powers[:, :2]).T
-        slope = (s0 * t1 - s1 * t0) / (s0 * s2 - s1**2)
+        spread = s0 * s2 - s1**2
+        # A resample that holds one x alone has no slope.
+        slope = np.where(spread > 1e-12 * s0 * s2, (s0 * t1 - s1 * t0) / np.maximum(spread, 1e-300), np.nan)
         level = (t0 - slope * s1) / s0
         params[part] = np.stack([-slope, level], axis=1)
         residual = level[:, None] + slope[:, None] * z - target[part]
@@ -363,12 +372,13 @@ def user_map(problem: Problem) -> tuple[Floats, Floats]:
     matrix, offset = np.eye(problem.size), np.zeros(problem.size)
     for entry, variable in form.locations:
         offset[entry] = problem.centre[variable]
-    degree = np.array([form.degrees(row[None, :])[0] @ problem.centre for row in np.eye(q)]) if q else None
+    # Degrees are linear in the exponents, but for those that are fixed.
+    base = form.degrees(np.zeros((1, q)))[0] @ problem.centre
+    degree = form.degrees(np.eye(q)) @ problem.centre - base
     for g in range(problem.groups):
         rows = slice(q + g * k, q + (g + 1) * k)
-        offset[rows] = problem.scale
-        if degree is not None:
-            matrix[rows, :q] = degree.T
+        offset[rows] = problem.scale + base
+        matrix[rows, :q] = degree.T
     return matrix, offset
 
 

@@ -6,13 +6,15 @@ a linear problem. Inputs enter as natural logarithms less a centre, so that no f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from surefoot.core import SurefootError
 
 Floats = NDArray[np.float64]
 Basis = Callable[[Floats, Floats], tuple[Floats, Floats]]
@@ -332,3 +334,67 @@ FORMS = MappingProxyType(
     }
 )
 """The forms by name. `power` to `broken+floor` take one variable, the others two or three."""
+
+
+def form_of(form: str | Form) -> Form:
+    """A form by its name, or as it is. Raises SurefootError for a name that is none."""
+    if isinstance(form, Form):
+        return form
+    if form not in FORMS:
+        raise SurefootError(f"There is no form '{form}'. Choose one of: {', '.join(FORMS)}.")
+    return FORMS[form]
+
+
+def restricted(form: Form, *, tied: Sequence[tuple[str, str]] = (), fixed: Mapping[str, float] | None = None) -> Form:
+    """A form whose exponents are tied to each other (pairs of names: the second equals the first) or fixed to a value.
+
+    A floor can be fixed to 0. The form keeps its name; what is tied or fixed is no parameter any more and stands in its
+    formula. Raises SurefootError for names that are no exponents of the form.
+    """
+    values = dict(fixed or {})
+    without_floor = values.pop("floor", None)
+    if without_floor not in (None, 0) or (without_floor == 0 and "floor" not in form.coefficients):
+        raise SurefootError(f"A floor can be fixed to 0 alone, and the form '{form.name}' must have one.")
+    for name in (*values, *(name for pair in tied for name in pair)):
+        if name not in form.exponents or form.exponents.index(name) in form.logs:
+            free = ", ".join(one for place, one in enumerate(form.exponents) if place not in form.logs)
+            raise SurefootError(f"The form '{form.name}' has no exponent '{name}' to tie or fix. It has: {free}.")
+    stands_for = {second: first for first, second in tied}
+    kept = [name for name in form.exponents if name not in stands_for and name not in values]
+    spread, offset = np.zeros((len(kept), len(form.exponents))), np.zeros(len(form.exponents))
+    for place, name in enumerate(form.exponents):
+        source = stands_for.get(name, name)
+        if source in values:
+            offset[place] = values[source]
+        elif source in kept:
+            spread[kept.index(source), place] = 1
+        else:
+            raise SurefootError(f"'{source}' is tied itself: tie every exponent to one that stays.")
+    said = [f"{second} = {first}" for first, second in tied] + [f"{name} = {value:g}" for name, value in values.items()]
+    said += ["floor = 0"] if without_floor == 0 else []
+    return _reduced(form, kept, spread, offset, drop_floor=without_floor == 0, said=said)
+
+
+def _reduced(form: Form, kept: list[str], spread: Floats, offset: Floats, *, drop_floor: bool, said: list[str]) -> Form:
+    columns = [j for j, name in enumerate(form.coefficients) if not (drop_floor and name == "floor")]
+    places = [form.exponents.index(name) for name in kept]
+
+    def full(theta: Floats) -> Floats:
+        return theta @ spread + offset
+
+    def basis(z: Floats, theta: Floats) -> tuple[Floats, Floats]:
+        log_phi, slope = form.basis(z, full(theta))
+        return log_phi[..., columns], slope[..., columns, :] @ spread.T
+
+    return replace(
+        form,
+        formula=f"{form.formula}, {', '.join(said)}",
+        exponents=tuple(kept),
+        coefficients=tuple(form.coefficients[j] for j in columns),
+        basis=basis,
+        grid=lambda z: np.unique(form.grid(z)[:, places], axis=0) if places else np.zeros((1, 0)),
+        degrees=lambda theta: form.degrees(full(theta))[:, columns],
+        bounds=tuple(form.bounds[place] for place in places),
+        locations=tuple((places.index(entry), variable) for entry, variable in form.locations if entry in places),
+        logs=tuple(places.index(entry) for entry in form.logs if entry in places),
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surefoot.core import SurefootError
+
 Floats = NDArray[np.float64]
 
 
@@ -28,7 +30,7 @@ def binned_envelope(
     """
     logs, error = np.log10(np.asarray(x, dtype=np.float64)), np.asarray(y, dtype=np.float64)
     if bins < 1 or eps < 0:
-        raise ValueError(f"bins must be at least 1 and eps at least 0; got {bins} and {eps}")
+        raise SurefootError(f"Bins must be at least 1 and eps at least 0; got {bins} and {eps}.")
     edges = np.linspace(logs.min(), logs.max() + eps, bins + 1)
     which = np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, bins - 1)
     centres, chosen = [], []

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from surefoot.stats._intervals import Interval, resample_counts, t_quantile
+from surefoot.stats._laws._checks import UNEVEN
 from surefoot.stats._laws._engine import (
     Problem,
     is_log,
     jacobian,
-    log_curve,
     natural,
     solve,
     user_map,
@@ -34,6 +34,7 @@ _MULTIPLES = np.array([0.3, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 1
 _DRAW = 1e-7
 _WEBB = np.array([0.5**0.5, 1.0, 1.5**0.5])
 _FLOOR_OF_START = -6.0
+_MOST_WILD = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def intervals(
     `wild`: residuals with random signs, one sign a cluster (Webb's six points below 12 clusters), with t calibration
     (Cameron, Gelbach and Miller 2008); one or two points below the nominal level under 20 points.
     `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
-    `auto`: pairs for Huber's loss, wild for clusters of runs, else t for a power law and profile for other forms.
+    `auto`: pairs for Huber's loss, wild for clusters of runs and where the noise changes with x (t with the robust
+    covariance above 10,000 points), else t for a power law and profile for other forms.
     A bootstrap over fewer than 6 independent runs is refused: the t interval is given and `note` says so.
     """
     chosen = _automatic(law) if method == "auto" else method
@@ -96,6 +98,8 @@ def _automatic(law: Law) -> str:
         return "pairs"
     if int(law.clusters.max()) + 1 < law.n:
         return "wild"
+    if law.checks.noise_p < UNEVEN:
+        return "wild" if FEWEST_RUNS <= law.n <= _MOST_WILD else "t"
     return "t" if law.form == "power" else "profile"
 
 
@@ -188,7 +192,7 @@ def _bootstrap(law: Law, method: str, level: float, replicates: int, seed: int) 
     if method == "pairs":
         draws = natural(law.problem, _pairs(law, replicates, seed))
         tail = _expanded_tail(int(law.clusters.max()) + 1, len(law.params), level)
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
         return (low, high), draws
     inner, errors = _wild(law, replicates, seed)
     return _calibrated(law, inner, errors, level), natural(law.problem, inner)
@@ -198,13 +202,6 @@ def _expanded_tail(runs: int, parameters: int, level: float) -> float:
     """Tail share at which percentiles of a bootstrap are as wide as a t interval (Hesterberg 2015, expanded)."""
     freedom = max(runs - parameters, 1)
     return float(ndtr(-t_quantile(level, freedom) * (runs / freedom) ** 0.5))
-
-
-def draw_parameters(
-    law: Law, *, method: Literal["wild", "pairs"] = "wild", replicates: int = 1000, seed: int = 0
-) -> Floats:
-    """Bootstrap replicates (replicates, p) of the inner parameters of a law, refitted all at once."""
-    return _pairs(law, replicates, seed) if method == "pairs" else _wild(law, replicates, seed)[0]
 
 
 def _pairs(law: Law, replicates: int, seed: int) -> Floats:
@@ -257,7 +254,7 @@ def _signs(runs: int, replicates: int, generator: np.random.Generator) -> Floats
 
 
 def _straight(law: Law) -> bool:
-    return law.form == "power" and law.huber is None and law.problem.groups == 1
+    return law.problem.straight and law.huber is None
 
 
 def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[Floats, Floats]:
@@ -299,14 +296,7 @@ def _meat(slopes: Floats, pull: Floats, clusters: NDArray[np.intp]) -> Floats:
         return (pull**2 @ products).reshape(len(pull), p, p)
     scores = slopes * pull[..., None]
     if runs < pull.shape[1]:
-        scores = np.matmul((clusters[None, :] == np.arange(runs)[:, None]).astype(float), scores)
+        order = np.argsort(clusters, kind="stable")
+        starts = np.searchsorted(clusters[order], np.arange(runs))
+        scores = np.add.reduceat(scores[:, order], starts, axis=1)
     return np.matmul(scores.transpose(0, 2, 1), scores)
-
-
-def bootstrap_band(law: Law, draws: Floats, x: Floats, *, level: float = 0.95, seed: int = 0) -> tuple[Floats, Floats]:
-    """Bounds (m,) for a new run from bootstrap draws of inner parameters, each with a residual drawn at random."""
-    curves = log_curve(law.problem, draws, x)
-    generator = np.random.default_rng(seed)
-    noise = generator.normal(scale=law.spread, size=curves.shape)
-    low, high = np.quantile(curves + noise, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.exp(low + law.problem.scale), np.exp(high + law.problem.scale)

@@ -12,8 +12,10 @@ from scipy.special import fdtrc
 
 from surefoot.core import SurefootError
 from surefoot.stats._intervals import t_quantile
+from surefoot.stats._laws._checks import UNEVEN, LawChecks, check_fit
 from surefoot.stats._laws._engine import Problem, jacobian, log_curve, natural, pose, solve, vanished
-from surefoot.stats._laws._forms import FORMS
+from surefoot.stats._laws._forms import Form, form_of
+from surefoot.stats._lines._axes import inside_shares
 from surefoot.stats._paired import t_p_value
 
 Floats = NDArray[np.float64]
@@ -26,8 +28,9 @@ class Law:
     `params` (p,) are the inner parameters of `problem` (read `parameters` for the user's); `weights` (n,) average 1;
     `noise` (n,) is the sampling variance of log y that was given; `spread` is the standard deviation of log y
     around the law that is left over, run to run; `covariance` (p, p) belongs to `params`. `condition` is the
-    condition number of the scaled Jacobian. `p_constant` tests the law against a constant, `trouble` says why
-    there is no law (or is empty), and `notes` hold what a reader must know.
+    condition number of the scaled Jacobian. `p_constant` tests the law against a constant, `r2` is the share of the
+    variance of log y that it explains, `checks` are tests of its shape and noise, `trouble` says why there is no law
+    (or is empty), and `notes` hold what a reader must know.
     """
 
     problem: Problem
@@ -42,6 +45,8 @@ class Law:
     covariance: Floats
     condition: float
     p_constant: float
+    r2: float
+    checks: LawChecks
     trouble: str
     notes: tuple[str, ...]
 
@@ -72,7 +77,7 @@ class Law:
 def fit_law(
     x: ArrayLike,
     y: ArrayLike,
-    form: str = "power",
+    form: str | Form = "power",
     *,
     huber: float | None = None,
     noise: ArrayLike | None = None,
@@ -81,19 +86,21 @@ def fit_law(
 ) -> Law:
     """Fit y = law(x) on log residuals; the global optimum of the form, whatever the data.
 
-    `x` (n,) or (n, variables) and `y` (n,) are positive; `form` is a name in `FORMS`. `huber` is the corner of
+    `x` (n,) or (n, variables) and `y` (n,) are positive; `form` is a name in `FORMS`, or a form with tied or fixed
+    parameters (`restricted`). `huber` is the corner of
     Huber's loss in natural-log units (1e-3 for losses, about 1e-2 for error rates); None is least squares.
     `noise` (n,) is the sampling variance of log y (see `log_error_variance`): points are then weighted by it and
     by the run-to-run variance, estimated as Paule and Mandel (1982). `clusters` (n,) label runs whose points
     belong together. `group` (n,) labels tasks that share exponents; their costs are added.
-    Raises SurefootError for values without a logarithm and for fewer points than parameters.
+    Where the noise grows or falls with x (`noise_p` below .05) the covariance is heteroscedasticity-consistent (HC3).
+    Raises SurefootError for values without a logarithm, for fewer points than parameters, and for too few different x.
     """
-    if form not in FORMS:
-        raise SurefootError(f"there is no form '{form}'; choose one of: {', '.join(FORMS)}")
-    problem = pose(FORMS[form], x, y, group)
+    chosen = form_of(form)
+    problem = pose(chosen, x, y, group)
     n = len(problem.log_y)
     if n < problem.size:
-        raise SurefootError(f"the form '{form}' has {problem.size} parameters and there are only {n} points")
+        raise SurefootError(f"The form '{chosen.name}' has {problem.size} parameters and there are only {n} points.")
+    _check_spread(problem)
     sampling = np.zeros(n) if noise is None else np.asarray(noise, dtype=np.float64)
     labels = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
     params, weights, cost = _weighted_fit(problem, sampling, huber)
@@ -109,8 +116,12 @@ def fit_law(
 
 
 def log_error_variance(error: ArrayLike, n_test: ArrayLike) -> Floats:
-    """Sampling variance of log(error rate) measured on `n_test` examples: (1 - e) / (e n), by the delta method."""
-    rate, size = np.asarray(error, dtype=np.float64), np.asarray(n_test, dtype=np.float64)
+    """Sampling variance of log(error rate) measured on `n_test` examples: (1 - e) / (e n), by the delta method.
+
+    An error of exactly 0 or 1 counts as moved by half an example.
+    """
+    size = np.asarray(n_test, dtype=np.float64)
+    rate = inside_shares(error, size)
     return (1 - rate) / (rate * size)
 
 
@@ -142,7 +153,7 @@ def band(
     variance = np.einsum("mi,ij,mj->m", slopes[0], law.covariance, slopes[0])
     centre = log_e[0] + law.problem.scale
     if new_run:
-        variance = variance + law.spread**2
+        variance = variance + law.spread**2 * law.checks.noise_at(centred(law.problem, x).mean(axis=1))
         if n_test is not None:
             variance = variance + log_error_variance(np.exp(np.minimum(centre, -1e-9)), n_test)
     if law.degrees_of_freedom < 1:
@@ -155,6 +166,19 @@ def centred(problem: Problem, x: ArrayLike) -> Floats:
     """Centred logs (m, variables) of new inputs."""
     inputs = np.asarray(x, dtype=np.float64).reshape(-1, len(problem.form.variables))
     return np.log(inputs) - problem.centre
+
+
+def _check_spread(problem: Problem) -> None:
+    """Raise for a variable with one value, and for fewer different points than parameters of a group."""
+    for name, column in zip(problem.form.variables, problem.z.T, strict=True):
+        if np.ptp(column) <= 1e-12 * max(1.0, float(np.abs(column).max())):
+            raise SurefootError(f"All points have the same {name}: a law of {name} needs several values of it.")
+    needed = len(problem.form.parameters)
+    distinct = len(np.unique(problem.z[:, 0] if problem.z.shape[1] == 1 else problem.z[:10_000], axis=0))
+    if distinct < needed:
+        raise SurefootError(
+            f"The form '{problem.form.name}' has {needed} parameters and the points lie at only {distinct} different x."
+        )
 
 
 def _weighted_fit(problem: Problem, noise: Floats, huber: float | None) -> tuple[Floats, Floats, float]:
@@ -201,13 +225,17 @@ def _described(
     clustered = int(clusters.max()) + 1 < len(gap)
     freedom = len(gap) - size
     bread, condition = _bread(slopes[0], weights, moving)
+    checks = check_fit(problem.z, gap, slopes[0][:, moving], weights)
     if clustered:
         covariance = _clustered(bread, slopes[0], weights * gap, clusters)
         freedom = max(int(clusters.max()) + 1 - size, 0)
+    elif checks.noise_p < UNEVEN and huber is None:
+        pull = weights * gap / (1 - checks.leverage)
+        covariance = bread @ (slopes[0].T @ (slopes[0] * pull[:, None] ** 2)) @ bread
     else:
         covariance = bread * _variance(gap, weights, freedom, huber)
     p = p_against_constant(problem, gap, weights, size)
-    if clustered and problem.form.name == "power":
+    if clustered and problem.straight:
         p = t_p_value(float(params[0]), float(covariance[0, 0]) ** 0.5, freedom)
     return Law(
         problem=problem,
@@ -222,7 +250,9 @@ def _described(
         covariance=covariance,
         condition=condition,
         p_constant=p,
-        trouble=_trouble(problem, params, p, freedom),
+        r2=_r2(problem, gap, weights),
+        checks=checks,
+        trouble=_trouble(problem, params, p, _r2(problem, gap, weights), freedom),
         notes=_notes(problem, params, moving, condition, freedom),
     )
 
@@ -280,15 +310,33 @@ def p_against_constant(problem: Problem, gap: Floats, weights: Floats, parameter
     return float(fdtrc(extra, freedom, max(flat - left, 0.0) / extra / (left / freedom)))
 
 
-def _trouble(problem: Problem, params: Floats, p: float, freedom: int) -> str:
+def _r2(problem: Problem, gap: Floats, weights: Floats) -> float:
+    level = np.average(problem.log_y, weights=weights)
+    flat = float((weights * (problem.log_y - level) ** 2).sum())
+    return 1 - float((weights * gap**2).sum()) / flat if flat > 0 else float("nan")
+
+
+def _trouble(problem: Problem, params: Floats, p: float, r2: float, freedom: int) -> str:
     n = len(problem.log_y)
     if freedom < 1:
         return f"no test: {n} points and as many parameters, so any such law fits them exactly"
+    rise = _rise(problem)
+    if rise is not None and (not problem.straight or params[0] < 0):
+        return f"no scaling law here: y rises with x (as x^{rise[0]:.3g}, p = {rise[1]:.2g}, n = {n})"
     if not p < 0.05:
-        return f"no law here: a constant does as well (p = {p:.2g}, n = {n})"
-    if problem.form.name == "power" and params[0] < 0:
-        return f"no scaling law here: y rises with x (exponent {params[0]:.3g}, p = {p:.2g}, n = {n})"
+        return f"undecided: these points do not tell a law from a constant (p = {p:.2g}, R2 = {r2:.3g}, n = {n})"
     return ""
+
+
+def _rise(problem: Problem) -> tuple[float, float] | None:
+    """Slope of log y in log x and its p where y rises with the one x, at 5 percent."""
+    if problem.z.shape[1] > 1 or len(problem.log_y) < 3:
+        return None
+    z = problem.z[:, 0] - problem.z[:, 0].mean()
+    slope = float(z @ problem.log_y / (z @ z))
+    left = problem.log_y - problem.log_y.mean() - slope * z
+    p = t_p_value(slope, float(left @ left / (len(z) - 2) / (z @ z)) ** 0.5, len(z) - 2)
+    return (slope, p) if slope > 0 and p < 0.05 else None
 
 
 def _notes(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from surefoot.core import SurefootError
 from surefoot.stats._intervals import t_quantile
 from surefoot.stats._laws._engine import log_curve, pose, solve
-from surefoot.stats._laws._forms import FORMS
+from surefoot.stats._laws._forms import FORMS, Form, form_of
 from surefoot.stats._laws._frontier import binned_envelope, pareto_front
 from surefoot.stats._laws._law import Law, fit_law, predict
 
@@ -55,7 +55,7 @@ class Choice:
 def rolling_hold_out(
     x: ArrayLike,
     y: ArrayLike,
-    forms: Sequence[str] = ONE_VARIABLE_FORMS,
+    forms: Sequence[str | Form] = ONE_VARIABLE_FORMS,
     *,
     order: ArrayLike | None = None,
     cuts: Sequence[int] | None = None,
@@ -71,20 +71,24 @@ def rolling_hold_out(
     inputs = inputs.reshape(len(target), -1)
     along = inputs[:, 0] if order is None else np.asarray(order, dtype=np.float64)
     rank = np.argsort(along, kind="stable")
+    different = np.cumsum(np.append(True, np.diff(along[rank]) > 0))
     sizes = default_cuts(along[rank]) if cuts is None else tuple(cuts)
-    tried = [name for name in forms if sizes and _parameters(name) <= min(sizes)]
+    # A form is tried where even the fewest points lie at as many different x as it has parameters.
+    sizes = tuple(k for k in sizes if different[k - 1] > 1)
+    fewest = int(different[min(sizes) - 1]) if sizes else 0
+    tried = [one for one in map(form_of, forms) if len(one.parameters) <= fewest]
     if not tried:
         raise SurefootError(
-            f"{len(target)} points are too few to hold any out: a rolling hold-out needs at least 4 distinct x"
+            f"{len(target)} points are too few to hold any out: a rolling hold-out needs at least 4 different x."
         )
     sorted_x, sorted_y, sorted_along = inputs[rank], target[rank], along[rank]
     return tuple(
-        _held_out(name, sorted_x, sorted_y, along=sorted_along, cuts=sizes, rank=rank, huber=huber) for name in tried
+        _held_out(one, sorted_x, sorted_y, along=sorted_along, cuts=sizes, rank=rank, huber=huber) for one in tried
     )
 
 
 def _held_out(
-    name: str,
+    form: Form,
     x: Floats,
     y: Floats,
     *,
@@ -93,7 +97,7 @@ def _held_out(
     rank: NDArray[np.intp],
     huber: float | None,
 ) -> HeldOut:
-    problem = pose(FORMS[name], x, y)
+    problem = pose(form, x, y)
     place = np.arange(len(y))
     weights = (place[None, :] < np.array(cuts)[:, None]).astype(np.float64)
     found = solve(problem, weights=weights, huber=huber, keep=6, tolerance=1e-9)
@@ -102,7 +106,7 @@ def _held_out(
     last = along[np.array(cuts) - 1]
     each = [max(float(np.sqrt(np.mean(errors[i, k:] ** 2))), 1e-12) for i, k in enumerate(cuts)]
     return HeldOut(
-        form=name,
+        form=form.name,
         fitted=np.array(cuts, dtype=np.intp)[index],
         row=rank[row],
         decades=np.log10(along[row] / last[index]),
@@ -138,7 +142,11 @@ def choose_form(held: Sequence[HeldOut]) -> Choice:
 
     So a floor, a shift or a break is kept only if the held-out error asks for it.
     """
-    ordered = sorted(held, key=lambda one: (_parameters(one.form), one.score))
+    ordered = sorted(
+        (one for one in held if np.isfinite(one.score)), key=lambda one: (_parameters(one.form), one.score)
+    )
+    if not ordered:
+        raise SurefootError("No form could be fitted on the points that a hold-out leaves.")
     best = min(one.score for one in ordered)
     chosen = next(one for one in ordered if one.score <= _MARGIN * best)
     mass = {one.form: (best / one.score) ** 2 for one in ordered}
@@ -146,7 +154,7 @@ def choose_form(held: Sequence[HeldOut]) -> Choice:
     others = ", ".join(f"{one.form} {one.score:.3g}" for one in ordered if one is not chosen)
     reason = f"held-out error in log units: {chosen.form} {chosen.score:.3g}" + (f"; {others}" if others else "")
     weights = MappingProxyType({name: value / total for name, value in mass.items()})
-    return Choice(form=chosen.form, weights=weights, held_out=tuple(held), reason=reason)
+    return Choice(form=chosen.form, weights=weights, held_out=tuple(ordered), reason=reason)
 
 
 def predict_average(laws: Mapping[str, Law], weights: Mapping[str, float], x: ArrayLike) -> Floats:
@@ -200,7 +208,7 @@ def sensitivity(x: ArrayLike, y: ArrayLike, *, labels: Sequence[str] | None = No
     rows = [
         _row(name, _exponent(a, b, form, huber), reference, len(a))
         for name, a, b, form, huber in cases
-        if len(a) > _parameters(form) and len(np.unique(a)) > 1
+        if len(np.unique(a)) >= max(_parameters(form), 2) and len(a) > _parameters(form)
     ]
     return tuple(rows) + _dropped(cost, error, reference, labels)
 
@@ -208,12 +216,15 @@ def sensitivity(x: ArrayLike, y: ArrayLike, *, labels: Sequence[str] | None = No
 def _dropped(x: Floats, y: Floats, reference: float, labels: Sequence[str] | None) -> tuple[SensitivityRow, ...]:
     if len(x) < 4:
         return ()
-    z, log_y = np.log(x), np.log(y)
-    kept = 1 - np.eye(len(x))
-    mean_z, mean_y = kept @ z / (len(x) - 1), kept @ log_y / (len(x) - 1)
-    slope = (kept @ (z * log_y) / (len(x) - 1) - mean_z * mean_y) / (kept @ z**2 / (len(x) - 1) - mean_z**2)
+    z, gap = np.log(x) - np.log(x).mean(), np.log(y) - np.log(y).mean()
+    # Without a point both sums change by what it adds to them about the mean of the others.
+    share = len(x) / (len(x) - 1)
+    spread = z @ z - share * z**2
+    slope = np.where(spread > 1e-9 * (z @ z), (z @ gap - share * z * gap) / np.maximum(spread, 1e-300), np.nan)
+    if np.isnan(slope).all():
+        return ()
     names = [f"point {i + 1}" for i in range(len(x))] if labels is None else labels
-    ends = {int(slope.argmax()): "smallest", int(slope.argmin()): "largest"}
+    ends = {int(np.nanargmax(slope)): "smallest", int(np.nanargmin(slope)): "largest"}
     return tuple(
         _row(f"without {names[i]} ({word} exponent of any one dropped)", float(-slope[i]), reference, len(x) - 1)
         for i, word in ends.items()

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
+from surefoot.core import SurefootError
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Axis = Literal["logit", "probit", "linear"]
@@ -66,17 +68,23 @@ def place_on_axis(fraction: ArrayLike, axis: Axis = "logit", *, n: ArrayLike | N
     size = np.broadcast_to(np.nan if n is None else np.asarray(n, dtype=np.float64), share.shape)
     extreme = ((share == 0) | (share == 1)) & (axis != "linear")
     moved, left_out = extreme & np.isfinite(size), extreme & ~np.isfinite(size)
-    inside = np.where(moved, (share * size + 0.5) / (size + 1), share)
+    inside = np.where(moved, inside_shares(share, np.where(moved, size, 1.0)), share)
     return Placed(value=to_axis(np.where(left_out, np.nan, inside), axis), moved=moved, left_out=left_out)
+
+
+def inside_shares(fraction: ArrayLike, n: ArrayLike) -> Floats:
+    """Fractions of `n`, exact 0 and 1 moved by half an example: k of n to (k + 1/2) / (n + 1)."""
+    share, size = np.broadcast_arrays(np.asarray(fraction, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    return np.where((share == 0) | (share == 1), (share * size + 0.5) / (size + 1), share)
 
 
 def _checked(fraction: ArrayLike) -> Floats:
     share = np.asarray(fraction, dtype=np.float64)
     if np.any((share < 0) | (share > 1)):
-        raise ValueError("fractions lie between 0 and 1; divide percentages by 100 first")
+        raise SurefootError("Fractions lie between 0 and 1: divide percentages by 100 first.")
     return share
 
 
 def _known(axis: str) -> None:
     if axis not in AXES:
-        raise ValueError(f"an axis is one of {', '.join(AXES)}; got {axis!r}")
+        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got {axis!r}.")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
-from surefoot.stats._intervals import Interval
+from surefoot.core import SurefootError
 
 Floats = NDArray[np.float64]
 FEWEST_FOR_BOOTSTRAP = 50
@@ -24,7 +24,8 @@ class Lines:
 
     `coefficients` (S, 1 + K): intercept first. `covariance` (S, 1 + K, 1 + K): heteroscedasticity-consistent.
     `low`, `high` (S, 1 + K): bounds of the coefficients at `level`. `bootstrapped` (S): whether those are percentiles
-    of the bootstrap or Student's t. `r2`, `r2_low`, `r2_high` (S); the bounds are NaN where not bootstrapped.
+    of the bootstrap or Student's t. `freedom` (S): degrees of freedom behind the covariance.
+    `r2`, `r2_low`, `r2_high` (S); the bounds are NaN where not bootstrapped.
     `residual_sd` (S). `n` (S): baseline points used. `x_low`, `x_high` (S, K): the baseline's range. `draws`
     (B, S, 1 + K): the bootstrapped coefficients, B = 0 if none; a draw that gives no line is NaN.
     A line that its points do not fix (fewer than 2 + K, or no spread in x) is NaN throughout.
@@ -33,6 +34,7 @@ class Lines:
     level: float
     coefficients: Floats
     covariance: Floats
+    freedom: Floats
     low: Floats
     high: Floats
     bootstrapped: NDArray[np.bool_]
@@ -52,6 +54,7 @@ def fit_lines(
     *,
     baseline: ArrayLike | None = None,
     counts: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Lines:
     """Fit one line a column of `y` by least squares on the baseline, with robust and bootstrap intervals.
@@ -63,7 +66,9 @@ def fit_lines(
     baseline has fewer than 50 points, since they cover too little there.
 
     Each replicate is a weighted fit, so all B x S of them are a few products of matrices. The closed-form covariance is
-    HC3 (MacKinnon and White 1985), with n - 1 - K degrees of freedom for Student's t.
+    HC3 (MacKinnon and White 1985), with n - 1 - K degrees of freedom for Student's t. With `clusters` (models,), the
+    families whose models belong together, it is CR3, the jackknife over families, with one degree of freedom less than
+    there are families (Bell and McCaffrey 2002); and families, not models, must number 50 for percentiles.
     """
     points = _points(x, y, baseline)
     size = points.used.sum(axis=0).astype(np.int64)
@@ -71,14 +76,18 @@ def fit_lines(
     coefficients = estimate[0]
     coefficients[size < 2 + points.x.shape[2]] = np.nan
     residuals = _residuals(points, coefficients)
-    covariance = _hc3(points, residuals)
-    freedom = np.maximum(size - coefficients.shape[1], 1)
+    freedom, units = np.maximum(size - coefficients.shape[1], 1), size
+    if clusters is None:
+        covariance = _hc3(points, residuals)
+    else:
+        covariance, units = _jackknife(points, coefficients, np.asarray(clusters))
+        freedom = np.maximum(np.minimum(units - 1, freedom), 1)
     half = stdtrit(freedom, 0.5 + level / 2)[:, None] * np.sqrt(np.einsum("spp->sp", covariance))
     weights = np.empty((0, len(points.used))) if counts is None else np.asarray(counts, dtype=np.float64)
     draws, r2_draws = _weighted_fits(points, weights)
-    chosen = (size >= FEWEST_FOR_BOOTSTRAP) & (len(draws) > 0)
+    chosen = (units >= FEWEST_FOR_BOOTSTRAP) & (len(draws) > 0)
     low, high = _percentiles(draws, chosen, coefficients - half, coefficients + half, level=level)
-    stretch = np.where(chosen, expansion(size, freedom, level), 1.0)[:, None]
+    stretch = np.where(chosen, expansion(units, freedom, level), 1.0)[:, None]
     low, high = coefficients + stretch * (low - coefficients), coefficients + stretch * (high - coefficients)
     unknown = np.full(len(size), np.nan)
     r2_low, r2_high = _percentiles(r2_draws, chosen, unknown, unknown, level=level)
@@ -88,27 +97,18 @@ def fit_lines(
         level=level,
         coefficients=coefficients,
         covariance=covariance,
+        freedom=freedom.astype(np.float64),
         low=low,
         high=high,
         bootstrapped=chosen,
         r2=_r2(points, squares),
         r2_low=r2_low,
         r2_high=r2_high,
-        residual_sd=np.sqrt(squares / freedom),
+        residual_sd=np.sqrt(squares / np.maximum(size - coefficients.shape[1], 1)),
         n=size,
         x_low=x_low,
         x_high=x_high,
         draws=draws,
-    )
-
-
-def line_interval(lines: Lines, shift: int = 0, term: int = 1) -> Interval:
-    """One coefficient of one line with its interval: term 0 is the intercept, 1 and up are the slopes."""
-    return Interval(
-        float(lines.coefficients[shift, term]),
-        float(lines.low[shift, term]),
-        float(lines.high[shift, term]),
-        level=lines.level,
     )
 
 
@@ -172,7 +172,7 @@ def _points(x: ArrayLike, y: ArrayLike, baseline: ArrayLike | None) -> _Points:
     target = target[:, None] if target.ndim == 1 else target
     regressor = as_regressors(x, target.shape[1])
     if len(regressor) != len(target):
-        raise ValueError(f"x has {len(regressor)} models and y has {len(target)}")
+        raise SurefootError(f"x has {len(regressor)} models and y has {len(target)}.")
     used = np.isfinite(target) & np.isfinite(regressor).all(axis=2)
     if baseline is not None:
         chosen = np.asarray(baseline, dtype=bool)
@@ -231,6 +231,21 @@ def _hc3(points: _Points, residuals: Floats) -> Floats:
     middle = np.einsum("msp,msq->spq", scaled, scaled)
     back = _to_raw(points)
     return back @ inverse @ middle @ inverse @ np.swapaxes(back, 1, 2)
+
+
+def _jackknife(points: _Points, coefficients: Floats, clusters: NDArray[np.str_]) -> tuple[Floats, NDArray[np.int64]]:
+    """CR3: covariance (S, 1 + K, 1 + K) of fits without each cluster, and the number of clusters in each line (S).
+
+    NaN where a line is lost without one of its clusters.
+    """
+    labels, member = np.unique(clusters, return_inverse=True)
+    one_hot = (member.ravel()[:, None] == np.arange(len(labels))).astype(np.float64)
+    present = (one_hot.T @ points.used) > 0
+    number = present.sum(axis=0)
+    without, _ = _weighted_fits(points, 1 - one_hot.T)
+    off = np.where(present[:, :, None], without - coefficients, 0.0)
+    share = (number - 1) / np.maximum(number, 1)
+    return share[:, None, None] * np.einsum("gsp,gsq->spq", off, off), number
 
 
 def _to_raw(points: _Points) -> Floats:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
+from surefoot.core import SurefootError
 from surefoot.stats._intervals import wilson_bounds
-from surefoot.stats._lines._axes import Axis, axis_slope, from_axis
+from surefoot.stats._lines._axes import Axis, axis_slope, from_axis, inside_shares
 from surefoot.stats._lines._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
 
 Floats = NDArray[np.float64]
@@ -60,12 +61,11 @@ def effective_robustness(
     regressor = as_regressors(x, accuracy.shape[1])
     place, line_error = predict_lines(lines, regressor)
     expected = from_axis(place, axis)
-    freedom = np.maximum(lines.n - lines.coefficients.shape[1], 1)
-    t, z = stdtrit(freedom, 0.5 + lines.level / 2), ndtri(0.5 + lines.level / 2)
+    t, z = stdtrit(lines.freedom, 0.5 + lines.level / 2), ndtri(0.5 + lines.level / 2)
     x_error = np.zeros(place.shape) if carried is None else np.nan_to_num(_columns(carried))
     half = np.sqrt((t * line_error) ** 2 + (z * x_error) ** 2)
     line_low, line_high = from_axis(place - half, axis), from_axis(place + half, axis)
-    own_low, own_high = _own_bounds(accuracy, y_stderr, lines.level)
+    own_low, own_high = share_bounds(accuracy, y_stderr, lines.level)
     difference = accuracy - expected
     below = np.hypot(accuracy - own_low, line_high - expected)
     above = np.hypot(own_high - accuracy, expected - line_low)
@@ -86,9 +86,8 @@ def effective_robustness(
 
 def binomial_stderr(fraction: ArrayLike, n: ArrayLike) -> Floats:
     """Standard error of accuracies over `n` examples; exact 0 and 1 get that of (k + 1/2) / (n + 1)."""
-    share, size = np.broadcast_arrays(np.asarray(fraction, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    inside = np.where((share == 0) | (share == 1), (share * size + 0.5) / (size + 1), share)
-    return np.sqrt(inside * (1 - inside) / size)
+    inside = inside_shares(fraction, n)
+    return np.sqrt(inside * (1 - inside) / np.asarray(n, dtype=np.float64))
 
 
 def carried_error(fraction: ArrayLike, stderr: ArrayLike, lines: Lines, *, axis: Axis = "logit") -> Floats:
@@ -117,8 +116,8 @@ def relative_robustness(
     narrower.
     """
     new, old = np.asarray(after, dtype=np.float64), np.asarray(before, dtype=np.float64)
-    new_low, new_high = _own_bounds(new, after_stderr, level)
-    old_low, old_high = _own_bounds(old, before_stderr, level)
+    new_low, new_high = share_bounds(new, after_stderr, level)
+    old_low, old_high = share_bounds(old, before_stderr, level)
     low = new - old - np.hypot(new - new_low, old_high - old)
     high = new - old + np.hypot(new_high - new, old - old_low)
     return POINTS * (new - old), POINTS * low, POINTS * high
@@ -148,6 +147,7 @@ def group_robustness(
     groups: ArrayLike,
     *,
     counts: ArrayLike,
+    clusters: ArrayLike | None = None,
     axis: Axis = "logit",
 ) -> GroupMeans:
     """Mean effective robustness of each group, its interval from a bootstrap over models and baseline together.
@@ -156,10 +156,11 @@ def group_robustness(
     `counts` (B, models) must be the very counts that `lines` were bootstrapped with, so that a model drawn twice
     weighs twice both in its group and in the line. Percentiles are stretched about the mean by
     sqrt(n / (n - 1)) t(n - 1) / z, as small groups need (Hesterberg 2015); a group of one model has no interval (NaN).
+    With `clusters` (models,), the families that `counts` drew whole, n counts the families of a group.
     """
     weights = np.asarray(counts, dtype=np.float64)
     if len(weights) != len(lines.draws):
-        raise ValueError(f"the lines hold {len(lines.draws)} replicates and counts has {len(weights)}")
+        raise SurefootError(f"The lines hold {len(lines.draws)} replicates and counts has {len(weights)}.")
     accuracy = _columns(y)
     regressor = as_regressors(x, accuracy.shape[1])
     labels, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -174,7 +175,8 @@ def group_robustness(
         line, place, seen = lines.draws[:, shift], regressor[:, shift], accuracy[:, shift]
         drawn = _group_draws(line, place, seen, weights=weights, one_hot=one_hot, axis=axis)
         bounds.append(column_quantiles(drawn, tails))
-    low, high = mean + (np.stack(bounds, axis=2) - mean) * _stretch(size, lines.level)
+    units = size if clusters is None else _families_in(np.asarray(clusters), one_hot, known)
+    low, high = mean + (np.stack(bounds, axis=2) - mean) * _stretch(units, lines.level)
     return GroupMeans(
         level=lines.level,
         groups=tuple(labels.tolist()),
@@ -184,6 +186,15 @@ def group_robustness(
         n=size.astype(np.int64),
         n_outside=(one_hot.T @ effective.outside).astype(np.int64),
     )
+
+
+def _families_in(clusters: NDArray[np.str_], one_hot: Floats, known: Bools) -> Floats:
+    """How many families have models in each group and shift, (groups, S)."""
+    labels, member = np.unique(clusters, return_inverse=True)
+    return sum(
+        ((one_hot[member.ravel() == place].T @ known[member.ravel() == place]) > 0).astype(np.float64)
+        for place in range(len(labels))
+    ) + np.zeros((one_hot.shape[1], known.shape[1]))
 
 
 def _stretch(size: Floats, level: float) -> Floats:
@@ -226,8 +237,9 @@ def _columns(values: ArrayLike) -> Floats:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _own_bounds(share: Floats, stderr: ArrayLike | None, level: float) -> tuple[Floats, Floats]:
-    """Wilson's bounds at the n which the standard error stands for; the fraction itself where that is 0."""
+def share_bounds(share: ArrayLike, stderr: ArrayLike | None, level: float) -> tuple[Floats, Floats]:
+    """Wilson's bounds of shares at the n which their standard errors stand for; the share itself where that is 0."""
+    share = np.asarray(share, dtype=np.float64)
     if stderr is None:
         return share, share
     error = np.broadcast_to(np.asarray(stderr, dtype=np.float64), share.shape)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
+from surefoot.core import SurefootError
 from surefoot.stats._intervals import Interval, t_quantile
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ def linearity(
     """
     place, target = _finite(x, y)
     if len(place) < 6:
-        raise ValueError(f"a test of linearity needs at least 6 points; there are {len(place)}")
+        raise SurefootError(f"A test of linearity needs at least 6 points; there are {len(place)}.")
     scaled = (place - place.mean()) / place.std()
     line = np.column_stack([np.ones(len(place)), scaled])
     residual, squares = _project(line, target)

@@ -1,0 +1,64 @@
+"""What a fitted law shows, in one sentence, with what stands in the way of believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from surefoot.laws._scaling._fit import FamilyLaw
+
+_SEEN, _SURE = 0.05, 0.01
+_MARGIN = 1.25
+
+
+def verdict_of(fit: FamilyLaw) -> str:
+    """The law with its exponent, or why there is none; then every doubt about it."""
+    law, found = fit.law, fit.intervals
+    if law.trouble:
+        body = law.trouble
+    else:
+        first = next(iter(found.by_name))
+        name = "exponent" if "exponent" in found.by_name else first
+        body = f"y = {law.problem.form.formula} with {name} {found.by_name[name]} ({found.method}, n = {law.n})"
+    return "; ".join(
+        [body, *_shape(fit), *_noise(fit), *law.notes, *([found.note] if found.note else []), *_choice(fit)]
+    )
+
+
+def _shape(fit: FamilyLaw) -> Iterator[str]:
+    """Does the law bend where the form cannot, and does a floor predict better?"""
+    checks, floor = fit.law.checks, floor_gain(fit)
+    wrong = checks.curve_p < _SURE or floor is not None
+    if checks.curve_p < _SEEN:
+        yield f"{'WRONG SHAPE: ' if wrong else ''}the residuals are curved (p = {checks.curve_p:.2g})"
+    if floor:
+        yield f"a floor lowers the held-out error from {floor[0]:.3g} to {floor[1]:.3g}"
+    if wrong:
+        yield "do not believe the exponent or its interval: try --form auto"
+
+
+def floor_gain(fit: FamilyLaw) -> tuple[float, float] | None:
+    """Held-out error without and with a floor, where a floor lowers it by a fifth or more."""
+    if fit.choice is None or fit.floored is None:
+        return None
+    plain = next((held.score for held in fit.choice.held_out if held.form == fit.law.form), None)
+    return (plain, fit.floored.score) if plain is not None and plain > _MARGIN * fit.floored.score else None
+
+
+def _noise(fit: FamilyLaw) -> Iterator[str]:
+    checks, method = fit.law.checks, fit.intervals.method
+    if checks.noise_p < _SEEN:
+        way = "grows" if checks.noise_slope > 0 else "falls"
+        met = "" if method in ("t", "wild", "pairs") else ", which this interval does not hold"
+        yield f"the noise {way} with x (p = {checks.noise_p:.2g}){met}"
+
+
+def _choice(fit: FamilyLaw) -> Iterator[str]:
+    if fit.options.form == "auto" and fit.choice is not None and len(fit.choice.held_out) > 1:
+        yield (
+            f"the form was chosen among {len(fit.choice.held_out)} by held-out error, and the interval, which is of "
+            "that form, does not hold the choice"
+        )
+    if fit.options.selection == "envelope":
+        yield "the lowest points of bins are no independent runs, so the interval is only indicative"
