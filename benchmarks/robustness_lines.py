@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from surefoot.laws import fit_shift, read_table, shift_data, wide_scores
+from surefoot.laws import fit_shift, read_table, shift_data, wide_accuracies
 from surefoot.stats import effective_robustness, fit_lines, place_on_axis, resample_counts
 
 REPLICATES = 1000
@@ -80,7 +80,7 @@ def main() -> None:
     if root:
         table = read_table(Path(root) / "laws" / "imagenet_testbed_top1.csv")
         start = time.process_time()
-        fit_shift(shift_data(wide_scores(table), x="val", baseline_above=0.55), replicates=REPLICATES)
+        fit_shift(shift_data(wide_accuracies(table), x="val", baseline_above=0.55), replicates=REPLICATES)
         print(f"the whole report, with groups, linearity and three axes: {time.process_time() - start:.2f} CPU seconds")
 
 

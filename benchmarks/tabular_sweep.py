@@ -50,6 +50,7 @@ def children_seconds() -> float:
 def write_peer_table(path: Path) -> None:
     """Adult as one CSV with its label, for the peer to read each time."""
     from surefoot.tabular._tables._database import database
+
     from surefoot.tabular._tables._recipes import RECIPES
 
     with database() as connection:

@@ -10,9 +10,9 @@ from surefoot.cli._fit_scaling import LawOutput, curve, scaling
 from surefoot.cli._fit_shift import BaselineOptions, shift
 from surefoot.core import SurefootError
 from surefoot.laws import (
-    effect_figure,
     LawOptions,
     PointOptions,
+    effect_figure,
     fit_scaling,
     fit_shift,
     law_figure,
@@ -80,7 +80,9 @@ def test_residuals_are_relative_and_held_out_points_come_from_the_nearest_fit() 
 
 def test_a_law_of_two_variables_has_no_curve() -> None:
     table = errors() | {"data": np.random.default_rng(2).uniform(1e6, 1e9, len(SIZES)).tolist()}
-    fit = fit_scaling(table, PointOptions(x=("gmacs", "data"), y="error"), LawOptions(form="two-variable", method="t")).fits[0]
+    fit = fit_scaling(
+        table, PointOptions(x=("gmacs", "data"), y="error"), LawOptions(form="two-variable", method="t")
+    ).fits[0]
     with pytest.raises(SurefootError, match="name a single x for a figure"):
         law_figure({"": law_record(fit)}, title="Law", x_title="Compute", y_title="Error")
 

@@ -1,14 +1,10 @@
 """Tables as people have them: read with file and row, and every trap named."""
 
-import gzip
 import json
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from surefoot.core import SurefootError
 from surefoot.laws import (
@@ -33,18 +29,6 @@ def _written(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def test_cells_that_are_no_numbers_are_named_with_file_and_row(tmp_path: Path) -> None:
     rows = "".join(f"m{i},{50 + i}\n" for i in range(19))
     table = read_table(_written(tmp_path, "t.csv", "model,val\n" + rows + "m20,failed\n"))
@@ -58,7 +42,7 @@ def test_a_column_of_text_is_not_taken_for_numbers_and_says_why(tmp_path: Path) 
     table = read_table(_written(tmp_path, "t.csv", "model,val\na,1\nb,two\nc,three\nd,4\n"))
     with pytest.raises(SurefootError, match="2 cells are not, the first is 'two' in row 2"):
         numbers_of(table, "val")
-    with pytest.raises(SurefootError, match=r"no column 'vall'\. Its columns are: 'model', 'val'"):
+    with pytest.raises(SurefootError, match=r"no column 'vall'\. Did you mean 'val'\? Its columns are: 'model', 'val'"):
         numbers_of(table, "vall")
 
 

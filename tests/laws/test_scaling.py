@@ -90,7 +90,7 @@ def test_mistakes_are_named() -> None:
 
 def test_an_unknown_form_is_refused_with_those_there_are() -> None:
     table = {"x": np.array([1.0, 2.0, 4.0, 8.0]), "y": np.array([0.8, 0.7, 0.6, 0.5])}
-    with pytest.raises(SurefootError, match="There is no form 'nonsense'. Choose one of: power"):
+    with pytest.raises(SurefootError, match=r"There is no form 'nonsense'\. Choose one of: power"):
         fitted(table, x="x", y="y", form="nonsense", unit="fraction")
 
 

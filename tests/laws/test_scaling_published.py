@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from surefoot.laws import FamilyLaw, LawOptions, PointOptions, ResultTable, fit_scaling, make_table, predict_band, read_table
+from surefoot.laws import (
+    FamilyLaw,
+    LawOptions,
+    PointOptions,
+    ResultTable,
+    fit_scaling,
+    make_table,
+    predict_band,
+    read_table,
+)
 from surefoot.stats import compare_exponents, fit_law, sensitivity
 
 DATA = os.environ.get("SUREFOOT_DATA")

@@ -76,7 +76,7 @@ def test_only_the_named_runs_are_fitted_and_an_unknown_one_is_said(file: Path, t
     assert made(law(file, "a", only=chosen), tmp_path)[0]["exponent near"].n == 3
     with pytest.raises(SurefootError, match="no row with set=near, source=a-\\* is 'a-9'"):
         made(law(file, "a", only=("a-9",)), tmp_path)
-    with pytest.raises(SurefootError, match="no row has set=nowhere"):
+    with pytest.raises(SurefootError, match="column 'set' never is 'nowhere'"):
         made(law(file, "a", where=("set=nowhere",)), tmp_path)
     with pytest.raises(SurefootError, match="'column=pattern' or 'column!=pattern'; got 'near'"):
         made(law(file, "a", where=("near",)), tmp_path)
@@ -89,8 +89,6 @@ def test_a_changed_file_is_a_new_key_and_the_old_step_refuses_it(file: Path, tmp
     assert law(file, "a").key != before.key
     with pytest.raises(SurefootError, match="has changed since this Step was described"):
         made(before, tmp_path)
-    with pytest.raises(SurefootError, match=r"absent\.csv cannot be read"):
-        table_digest(tmp_path / "absent.csv")
 
 
 def test_exponents_are_compared_by_welch_and_bounds_hold_for_all_pairs(file: Path, tmp_path: Path) -> None:

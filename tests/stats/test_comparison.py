@@ -66,8 +66,6 @@ def test_many_tasks_are_corrected_by_holm() -> None:
     assert "by Holm over 13 comparisons" in found["close"].words
 
 
-
-
 def test_only_exponents_are_compared() -> None:
     law = fit_law(*family(0.2, 0))
     with pytest.raises(SurefootError, match="The form 'power' has no exponent 'floor'"):

@@ -119,8 +119,6 @@ def test_a_refit_in_the_bootstrap_is_the_fit_of_its_sample() -> None:
         np.testing.assert_allclose(draw, list(sample.parameters.values()), rtol=2e-3)
 
 
-
-
 def test_a_bootstrap_over_three_points_is_refused_and_the_t_interval_given() -> None:
     law = fit_law([1e10, 1e11, 1e12], [0.5, 0.37, 0.25])
     for method in ("wild", "pairs"):

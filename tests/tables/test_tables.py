@@ -47,7 +47,7 @@ def _written(folder: Path, name: str, content: str | bytes) -> Path:
         ("t.txt", CSV.replace(",", "|")),
         ("t.tsv", CSV.replace(",", "\t")),
         ("t.md", MARKDOWN),
-        ("t.csv.gz", gzip.compress(CSV.encode())),
+        ("t.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("t.json", '[{"model": "a", "val": 61.5, "sketch": 40}, {"model": "b", "val": 70.25, "sketch": null}]'),
         ("t.json", '{"model": ["a", "b"], "val": [61.5, 70.25], "sketch": [40, null]}'),
         ("t.jsonl", '{"model": "a", "val": 61.5, "sketch": 40}\n{"model": "b", "val": 70.25}\n'),

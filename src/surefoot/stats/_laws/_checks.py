@@ -13,6 +13,8 @@ from surefoot.stats._paired import t_p_value
 Floats = NDArray[np.float64]
 UNEVEN = 0.05
 """The p of the test of even noise below which the noise of a law is taken to change with x."""
+_FEWEST = 8
+"""Below this many points the size of residuals has no trend that could be told from chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ def _noise(along: Floats, gap: Floats, parameters: int) -> tuple[float, float]:
     """p of a trend of the size of residuals, and the slope of the log of their variance."""
     n, centred = len(gap), along - along.mean()
     spread, size = float(centred @ centred), np.abs(gap)
-    if n - parameters < 2 or spread <= 0 or float(size.max()) <= 1e-12:
+    if n < _FEWEST or n - parameters < 2 or spread <= 0 or float(size.max()) <= 1e-12:
         return float("nan"), 0.0
     slope = float(centred @ size) / spread
     left = size - size.mean() - slope * centred

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
-from surefoot.laws import ExponentDifference, ScalingFit, TableScaling, table_scaling
+from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, digest_of, verdict_above
+from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import quickstart
 from surefoot.studies.scaling._figures import (
     ALL,
@@ -88,7 +88,7 @@ def _folder(tables: str) -> Path:
 
 def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     """A law for each task and family. The envelope is the published one; the rest says how much hangs on it."""
-    source = "upstream_dataset"
+    source, digest = "upstream_dataset", digest_of(file)
     families = {
         PUBLISHED: {"where": (f"{source}=LAION-*",), "selection": "envelope"},
         ALL: {"where": (f"{source}=LAION-*",)},
@@ -98,8 +98,9 @@ def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
         OPENAI: {"where": (f"{source}=CLIP-WIT",)},
     }
     return {
-        (task, family): table_scaling(
-            file,
+        (task, family): TableScaling(
+            path=str(file.resolve()),
+            digest=digest,
             x="gmacs_total",
             y=column,
             label="model_fullname",
@@ -114,9 +115,11 @@ def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
 
 def _probe_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     """As published: the best of learning rates and epochs on the test set, then all points."""
+    digest = digest_of(file)
     return {
-        (task, family): table_scaling(
-            file,
+        (task, family): TableScaling(
+            path=str(file.resolve()),
+            digest=digest,
             x="gmacs_total",
             y="lp_acc1",
             label="model_short",
