@@ -6,8 +6,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import check_grad
 
 from surefoot.core import SurefootError
-from surefoot.tabular import GRIDS, LEARNERS, Data, Fitted, fit_many, full_grid, random_configurations, size_of_grid
+from surefoot.stats import disparities, group_metrics
+from surefoot.tabular import (
+    DEFAULTS,
+    GRIDS,
+    LEARNERS,
+    Data,
+    Fitted,
+    fit_many,
+    full_grid,
+    random_configurations,
+    size_of_grid,
+)
 from surefoot.tabular._learners._representation import _group_means, fit_representation, representation_loss, transform
+from surefoot.tabular.estimators import RobustBoostingClassifier
 
 for module in ("sklearn", "lightgbm", "xgboost", "fairlearn", "torch"):
     pytest.importorskip(module)
@@ -75,20 +87,73 @@ def test_the_grids_are_the_papers_without_their_dead_factors() -> None:
 
 
 def test_random_configurations_are_different_and_hold_whole_ensembles() -> None:
-    chosen = random_configurations("lightgbm", 8, seed=1)
-    assert len(set(chosen)) == 8
+    default, *chosen = random_configurations("lightgbm", 9, seed=1)
+    assert len({default, *chosen}) == 9
     assert len({tuple(pair for pair in each if pair[0] != "n_estimators") for each in chosen}) == 2
-    assert random_configurations("logistic", 100, seed=0) == full_grid("logistic")
-    assert random_configurations("lightgbm", 8, seed=1) == chosen
+    assert set(random_configurations("logistic", 100, seed=0)) == set(full_grid("logistic"))
+    assert random_configurations("lightgbm", 9, seed=1) == (default, *chosen)
     assert set(chosen) < set(random_configurations("lightgbm", 40, seed=1))
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_the_default_of_a_learner_is_first_in_every_budget(learner: str) -> None:
+    for budget in (1, 3, 16):
+        chosen = random_configurations(learner, budget, seed=0)
+        assert dict(chosen[0]) == dict(DEFAULTS[learner])
+        assert len(chosen) == len(set(chosen)) == min(budget, 8 if learner == "logistic" else budget)
+    whole = random_configurations(learner, 10**6, seed=0)
+    assert set(whole) == {chosen[0], *full_grid(learner)} and len(whole) == len(set(whole))
 
 
 @pytest.mark.parametrize("learner", ["xgboost", "cvar-doro"])
 def test_random_configurations_use_every_value_about_as_often(learner: str) -> None:
-    chosen = [dict(each) for each in random_configurations(learner, 20, seed=0)]
+    chosen = [dict(each) for each in random_configurations(learner, 21, seed=0)[1:]]
     for name, values in GRIDS[learner][0].items():
         counts = [sum(each[name] == value for each in chosen) for value in values]
         assert max(counts) - min(counts) <= 1
+
+
+def test_thresholds_are_learned_on_rows_that_the_base_did_not_see() -> None:
+    """A base that knows its rows by heart is right on all of them; its thresholds must come from others."""
+    generator = np.random.default_rng(0)
+    g = np.arange(3000) % 2
+    x = generator.normal(size=(3000, 12)).astype(np.float32)
+    y = (x[:, 0] + 1.2 * g + (0.3 + 1.5 * g) * generator.normal(size=3000) > 0.6).astype(np.uint8)
+    train, test = Data(x=x[:1500], y=y[:1500], g=g[:1500]), Data(x=x[1500:], y=y[1500:], g=g[1500:])
+    by_heart = {"n_estimators": 300, "max_depth": -1, "learning_rate": 0.2, "constraint": "equalized_odds"}
+    (found,) = fit_many("threshold-gbm", [by_heart], train, [test], seed=0)
+    metrics = group_metrics(test.y, found.scores[0], test.g, probabilities=False)
+    assert disparities(metrics)["equalised_odds"][0] < 0.1
+
+
+def test_thresholds_need_both_labels_in_each_group() -> None:
+    rows = data()
+    one = Data(x=rows.x, y=np.where(rows.g == 1, 1, rows.y), g=rows.g)
+    with pytest.raises(SurefootError, match="both labels in each group, and 1 groups have not"):
+        list(fit_many("threshold-gbm", [dict(DEFAULTS["threshold-gbm"])], one, [one], seed=0))
+
+
+@pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "threshold-gbm"])
+def test_a_group_with_one_label_is_fitted_by_the_other_learners(learner: str) -> None:
+    rows = data()
+    one = Data(x=rows.x, y=np.where(rows.g == 1, 1, rows.y).astype(np.uint8), g=rows.g)
+    chosen = dict(DEFAULTS[learner]) | {name: value for name, value in SMALL.items() if name in DEFAULTS[learner]}
+    (found,) = fit_many(learner, [chosen], one, [one], seed=0, epochs=2)
+    assert np.isfinite(found.scores[0]).all()
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("objective", ["group-dro", "constrained"])
+def test_robust_boosting_begins_at_the_share_of_the_label(library: str, objective: str) -> None:
+    """With steps of nearly no size an ensemble is its start: the share of yes, not half a logit above it."""
+    rows = data(400)
+    y = (np.arange(400) % 5 == 0).astype(np.uint8)
+    named = Data(x=rows.x, y=y, g=rows.g)
+    chosen = dict(DEFAULTS[f"{objective}-{library}"]) | {"n_estimators": 1, "learning_rate": 1e-9}
+    (found,) = fit_many(f"{objective}-{library}", [chosen], named, [named], seed=0)
+    assert_allclose(found.scores[0], 0.2, atol=1e-4)
+    model = RobustBoostingClassifier(objective, library=library, n_estimators=1, learning_rate=1e-9)  # type: ignore[arg-type]
+    assert_allclose(model.fit(named.x, y, groups=named.g).predict_proba(named.x)[:, 1], 0.2, atol=1e-4)
 
 
 def test_unknown_learners_and_empty_budgets_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from surefoot.tabular._audit import Audit as Audit
 from surefoot.tabular._audit import audit_predictions as audit_predictions
+from surefoot.tabular._learners._configurations import DEFAULTS as DEFAULTS
 from surefoot.tabular._learners._configurations import GRIDS as GRIDS
 from surefoot.tabular._learners._configurations import Configuration as Configuration
 from surefoot.tabular._learners._configurations import Value as Value

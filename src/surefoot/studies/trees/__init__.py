@@ -228,8 +228,8 @@ def configurations(learner: str, budget: int) -> tuple[Configuration, ...]:
     lengths = {int(dict(each)["n_estimators"]) for each in full_grid(learner)}
     short = [length for length in lengths if length <= _LONGEST[learner]]
     ensembles = max(1, round(count / len(short)))
-    drawn = random_configurations(learner, ensembles * len(lengths), seed=0)
-    return tuple(each for each in drawn if dict(each)["n_estimators"] in short)
+    default, *drawn = random_configurations(learner, 1 + ensembles * len(lengths), seed=0)
+    return (default, *(each for each in drawn if dict(each)["n_estimators"] in short))[:count]
 
 
 def _representations(design: Design, chosen: tuple[Configuration, ...]) -> tuple[FairTable, ...]:

@@ -153,7 +153,7 @@ def fit_xgboost(
             "tree_method": "hist",
             "verbosity": 0,
         }
-        settings |= {"base_score": 0.5, "disable_default_eval_metric": 1} if goal else {"objective": "binary:logistic"}
+        settings |= {"base_score": 0.0, "disable_default_eval_metric": 1} if goal else {"objective": "binary:logistic"}
         booster = xgboost.train(settings, binned, max(places.values()), obj=_at_base(goal, base) if goal else None)
         for place, count in places.items():
             raw = [_margins(booster, part, count) for part in scored]
@@ -231,7 +231,7 @@ def train_booster(
         return lambda x: _probability(np.asarray(booster.predict(x, raw_score=True)) + base)
     import xgboost
 
-    settings |= {"nthread": 1, "tree_method": "hist", "base_score": 0.5, "disable_default_eval_metric": 1}
+    settings |= {"nthread": 1, "tree_method": "hist", "base_score": 0.0, "disable_default_eval_metric": 1}
     model = xgboost.train(settings, xgboost.QuantileDMatrix(*train, nthread=1), trees, obj=goal)
     return lambda x: _probability(model.predict(xgboost.DMatrix(x, nthread=1), output_margin=True) + base)
 
@@ -270,7 +270,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _at_base(goal: Objective, base: float) -> Callable[[Any, Any], tuple[Floats, Floats]]:
-    """The objective around the log odds of the labels: libraries start a custom objective at a margin of zero."""
+    """The objective around the log odds of the labels; a custom one starts at a margin of zero (XGBoost if told so)."""
     return lambda margins, _: goal(np.asarray(margins, np.float64) + base)
 
 

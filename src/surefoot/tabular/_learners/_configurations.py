@@ -103,6 +103,40 @@ GRIDS: Mapping[str, tuple[Axes, ...]] = {
 576), 2,025 for MWLD (not 6,075). The last four, boosting that is robust itself, are ours."""
 
 
+_DEFAULT_NETWORK: Mapping[str, Value] = {
+    "layers": 2,
+    "width": 64,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "learning_rate": 0.01,
+}
+_DEFAULT_BOOSTING: Mapping[str, Value] = {"n_estimators": 100, "learning_rate": 0.1, "max_depth": 6}
+DEFAULTS: Mapping[str, Mapping[str, Value]] = {
+    "logistic": {"C": 1.0},
+    "svm": {"C": 1.0, "gamma": 1.0, "components": 256, "features": "nystroem"},
+    "forest": {"n_estimators": 100},
+    "gbm": {"n_estimators": 100},
+    "lightgbm": {"n_estimators": 100},
+    "xgboost": {"n_estimators": 100},
+    "mlp": _DEFAULT_NETWORK,
+    "group-dro": {**_DEFAULT_NETWORK, "step": 0.01},
+    "chi-square-dro": {**_DEFAULT_NETWORK, "size": 0.1},
+    "cvar-dro": {**_DEFAULT_NETWORK, "alpha": 0.6},
+    "chi-square-doro": {**_DEFAULT_NETWORK, "alpha": 0.6, "outliers": 0.001},
+    "cvar-doro": {**_DEFAULT_NETWORK, "alpha": 0.6, "outliers": 0.001},
+    "mwld": {**_DEFAULT_NETWORK, "penalty": 0.1},
+    "marginal-dro": {"radius": 1.3895, "least_share": 0.2154},
+    "representation-gbm": {"n_estimators": 100, "label": 1.0, "parity": 1.0},
+    "reduction-gbm": {"n_estimators": 100, "constraint": "equalized_odds", "allowed": 0.01},
+    "threshold-gbm": {"n_estimators": 100, "constraint": "equalized_odds"},
+    "group-dro-lightgbm": {**_DEFAULT_BOOSTING, "step": 0.01},
+    "group-dro-xgboost": {**_DEFAULT_BOOSTING, "step": 0.01},
+    "constrained-lightgbm": {**_DEFAULT_BOOSTING, "step": 0.1, "constraint": "loss", "allowed": 0.0},
+    "constrained-xgboost": {**_DEFAULT_BOOSTING, "step": 0.1, "constraint": "loss", "allowed": 0.0},
+}
+"""One sound configuration of each learner: its library's own defaults, where it has them. It is in every budget."""
+
+
 def size_of_grid(learner: str) -> int:
     """How many distinct configurations the full grid of a learner has."""
     return sum(math.prod(map(len, axes.values())) for axes in _axes(learner))
@@ -124,23 +158,25 @@ def full_grid(learner: str) -> tuple[Configuration, ...]:
 
 @lru_cache(maxsize=64)
 def random_configurations(learner: str, budget: int, seed: int) -> tuple[Configuration, ...]:
-    """`budget` different configurations drawn from the grid, or all of it when it has no more; in the grid's order.
+    """The learner's default, then `budget` - 1 different ones drawn from the grid (all of it when it has no more).
 
     The draw is spread: every value of every hyper-parameter comes up about as often as the others. Ensembles
     are drawn with all their lengths (`n_estimators`), which cost no more than the longest. A larger budget keeps the
-    configurations of a smaller one.
+    configurations of a smaller one. What is drawn stands in the grid's order.
     """
     if budget < 1:
         raise SurefootError(f"The budget must be at least one configuration, got {budget}.")
     grid = full_grid(learner)
-    if budget >= len(grid):
-        return grid
+    default = configuration(DEFAULTS[learner])
+    if budget - 1 >= len(grid):
+        return (default, *(each for each in grid if each != default))
     # The lengths of an ensemble stand beside each other, in every grid that has them.
     lengths = max(len(axes.get("n_estimators", ("",))) for axes in _axes(learner))
     ensembles = [dict(each) for each in grid[::lengths]]
     drawn = _spread(ensembles, -(-budget // lengths), np.random.default_rng([seed, len(grid)]))
-    chosen = [ensemble * lengths + place for ensemble in drawn for place in range(lengths)]
-    return tuple(grid[place] for place in sorted(chosen[:budget]))
+    chosen = [place for ensemble in drawn for place in range(ensemble * lengths, (ensemble + 1) * lengths)]
+    rest = [place for place in chosen if grid[place] != default][: budget - 1]
+    return (default, *(grid[place] for place in sorted(rest)))
 
 
 def _spread(candidates: Sequence[Mapping[str, Value]], count: int, generator: np.random.Generator) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from surefoot.core import SurefootError
 from surefoot.tabular._learners._boosting import fit_lightgbm
 from surefoot.tabular._learners._representation import fit_representation, transform
 
@@ -64,16 +65,19 @@ def fit_threshold_gbm(
 ) -> Iterator[tuple[int, Scores]]:
     """Thresholds by group (Hardt et al. 2016, arXiv 1610.02413; fairlearn) on LightGBM, one base fit a pair.
 
-    The thresholds are random mixtures: the score of a row is a decision drawn once, by the seed.
+    The base is fitted on two thirds of the rows, and the thresholds are learned on the rest: on its own rows its rates
+    are not those of new ones. They are random mixtures: the score of a row is a decision drawn once, by the seed.
+    Raises `SurefootError` when a group has one label only.
     """
     from fairlearn.postprocessing import ThresholdOptimizer
 
     x, y, g = (np.asarray(array) for array in train)
+    held = _held_out(y, g, seed)
     for values, places in _by(configurations, ("learning_rate", "n_estimators", "max_depth")):
         base = _classifier(values, seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            base.fit(x, y.astype(int))
+            base.fit(x[~held], y[~held].astype(int))
             for place in places:
                 model = ThresholdOptimizer(
                     estimator=base,
@@ -81,12 +85,29 @@ def fit_threshold_gbm(
                     prefit=True,
                     predict_method="predict_proba",
                 )
-                model.fit(x, y.astype(int), sensitive_features=g)
+                model.fit(x[held], y[held].astype(int), sensitive_features=g[held])
                 decisions = [
                     model.predict(np.asarray(part), sensitive_features=np.asarray(groups), random_state=seed)
                     for part, groups in scored
                 ]
                 yield place, tuple(np.asarray(decision, np.float32) for decision in decisions)
+
+
+def _held_out(y: NDArray[Any], g: NDArray[Any], seed: int) -> NDArray[np.bool_]:
+    """A third of the rows of each group and label. Raises when a group has fewer than two rows of a label."""
+    strata = 2 * g.astype(np.intp) + y.astype(np.intp)
+    counts = np.bincount(strata, minlength=2 * (int(g.max()) + 1)).reshape(-1, 2)
+    few = np.flatnonzero((counts.sum(1) > 0) & (counts.min(1) < 2))
+    if len(few):
+        raise SurefootError(
+            f"Thresholds by group need rows of both labels in each group, and {len(few)} groups have not two of each."
+        )
+    order = np.lexsort((np.random.default_rng(seed).random(len(strata)), strata))
+    starts = np.cumsum(counts.ravel()) - counts.ravel()
+    rank = np.arange(len(strata)) - starts[strata[order]]
+    held = np.zeros(len(strata), bool)
+    held[order] = rank < np.maximum(1, counts.ravel()[strata[order]] // 3)
+    return held
 
 
 def _constraint(name: str) -> Any:
