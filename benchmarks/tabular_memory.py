@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 from surefoot.core import Store, open_pool, run
-from surefoot.tabular import Design, TableFits, file_table, open_design, random_configurations
+from surefoot.tabular import Design, FileTable, TableFits, open_design, random_configurations
 from surefoot.tabular._sweep._fits import write_columns
 
 
@@ -35,7 +35,7 @@ def table(rows: int, folder: Path) -> None:
         sql = f"SELECT {numbers}, {words}, {groups} FROM range({rows}) t(i)"
         connection.execute(f"COPY ({sql}) TO '{path}' (HEADER)")
     before, begun = peak_mb(), time.process_time()
-    step = file_table(path, label="y", sensitive=("sex", "race"))
+    step = FileTable(path=str(path), label="y", sensitive=("sex", "race")).pinned()
     design, store = Design(table=step), Store(folder / "store")
     with open_pool("here") as pool:
         failed = [event.error for event in run([design], store, pool) if event.error]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from surefoot.contrastive import build, load_model, openclip_config, openclip_model
+from surefoot.contrastive import OpenClipModel, build, load_model, openclip_config
 from surefoot.core import Results, Store, Study, SurefootError, decide, open_pool, run, walk
 from surefoot.studies import load_study
 
@@ -145,11 +145,11 @@ def test_what_is_missing_is_said(world: Path, change: dict[str, str], message: s
 def test_a_checkpoint_that_was_exchanged_is_refused(world: Path, tmp_path: Path) -> None:
     copy = tmp_path / "base.safetensors"
     copy.write_bytes((world / "base.safetensors").read_bytes())
-    step = openclip_model(NAME, copy)
+    step = OpenClipModel(model=NAME, checkpoint=str(copy)).pinned()
     state = load_file(copy)
     save_file({name: value + 1 for name, value in state.items()}, copy)
     store = Store(tmp_path / "store")
     with open_pool("here") as pool:
         errors = [event.error for event in run([step], store, pool) if event.kind == "failed"]
     assert len(errors) == 1
-    assert "has changed since" in errors[0]
+    assert "have changed since" in errors[0]

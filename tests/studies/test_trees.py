@@ -35,10 +35,10 @@ from surefoot.tabular import (
     LEARNERS,
     RECIPES,
     Design,
+    FileTable,
     PublicTable,
     TableComparison,
     TableFits,
-    file_table,
     size_of_grid,
 )
 
@@ -126,7 +126,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
         noise = {"a": 0.2, "b": 1.2, "rare": 0.5}[group] * generator.normal()
         lines.append(f"{skill:.3f},{('Rome', '', 'Oslo')[row % 3]},{group},{'yes' if skill + noise > 0 else 'no'}")
     (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    table = file_table(folder / "people.csv", label="hired", sensitive=("group",))
+    table = FileTable(path=str(folder / "people.csv"), label="hired", sensitive=("group",)).pinned()
     study = sweep(table, learners=("logistic", "lightgbm", "group-dro"), budget=4, epochs=3)
     store = Store(folder / "store")
     with open_pool("here") as pool:

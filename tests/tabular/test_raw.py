@@ -8,10 +8,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError
-from surefoot.tabular import RAW_RECIPES, open_table, raw_table
+from surefoot.tabular import RAW_RECIPES, RawTable, open_table
 from surefoot.tabular._tables import _raw as raw_module
 
 Columns = dict[str, list[float | None] | list[str]]
+
+
+def raw_table(name: str, paths: list[Path]) -> RawTable:
+    return RawTable(name=name, files=tuple(map(str, paths))).pinned()
 
 
 def ibm(value: float | None) -> bytes:
@@ -199,5 +203,5 @@ def test_wrong_published_files_are_named(tmp_path: Path, monkeypatch: pytest.Mon
         raw_table("adult", [other])
     step = raw_table("acs-income-published", [other])
     other.write_text("A,B\n1,3\n", encoding="utf-8")
-    with pytest.raises(SurefootError, match="changed after it was named"):
+    with pytest.raises(SurefootError, match="have changed since"):
         made(step, store)

@@ -3,6 +3,7 @@
 import json
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from surefoot.tabular import (
     TRADE_OFFS,
     Design,
     FairTable,
+    FileTable,
     Part,
     PublicTable,
     TableComparison,
     TableFits,
-    file_table,
     open_design,
     random_configurations,
 )
@@ -33,6 +34,10 @@ from surefoot.tabular._sweep._represent import represented
 pytest.importorskip("sklearn")
 pytest.importorskip("lightgbm")
 duckdb = pytest.importorskip("duckdb")
+
+
+def file_table(path: Path, **fields: Any) -> FileTable:
+    return FileTable(path=str(path), **fields).pinned()
 
 
 def design_of(folder: Path, rows: int = 900) -> Design:

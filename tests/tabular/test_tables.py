@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from surefoot.tabular import (
     FileTable,
     PredictionColumns,
     PublicTable,
-    file_table,
     open_design,
     open_table,
     read_predictions,
 )
 
 needs_data = pytest.mark.skipif("SUREFOOT_DATA" not in os.environ, reason="SUREFOOT_DATA is not set")
+
+
+def file_table(path: Path, **fields: Any) -> FileTable:
+    return FileTable(path=str(path), **fields).pinned()
 
 
 def write(path: Path, rows: int = 400) -> Path:
@@ -298,7 +302,7 @@ def test_a_changed_file_is_another_step(tmp_path: Path) -> None:
     path = write(tmp_path / "people.csv")
     step = file_table(path, label="hired", sensitive=("sex",))
     path.write_text(path.read_text(encoding="utf-8") + "x,F,3,Rome,7,1,2020-01-01,no\n", encoding="utf-8")
-    with pytest.raises(SurefootError, match="changed after it was named"):
+    with pytest.raises(SurefootError, match="have changed since"):
         made(step, Store(tmp_path))
     assert file_table(path, label="hired", sensitive=("sex",)).key != step.key
 

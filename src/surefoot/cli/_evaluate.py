@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from surefoot.cli._output import Format, emit
-from surefoot.contrastive import check_templates, classification_measurements, classify, image_folder
+from surefoot.contrastive import ImageFolder, check_templates, classification_measurements, classify
 from surefoot.core import Inputs, Store, SurefootError, Table, missing_module
 from surefoot.examples import write_examples
 
@@ -44,7 +44,7 @@ def evaluate(
     own = Path(model).is_dir()
     prompts = _read_templates(templates) if templates else ("{}",) if own else _TEMPLATES
     check_templates(prompts)
-    folder = image_folder(images, classes)
+    folder = ImageFolder(path=str(images), classes=str(classes) if classes else None).pinned()
     loaded = _load(model, pretrained)
     with TemporaryDirectory() as place:
         made = Path(place) / "images"

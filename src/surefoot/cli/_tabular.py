@@ -145,7 +145,7 @@ def _learners(text: str) -> tuple[str, ...]:
 
 
 def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> Any:
-    from surefoot.tabular import RECIPES, PublicTable, file_table
+    from surefoot.tabular import RECIPES, FileTable, PublicTable
 
     if data in RECIPES:
         return PublicTable(name=data)
@@ -153,13 +153,13 @@ def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> 
         raise SurefootError("Name the column to predict: --label COLUMN.")
     positive, drop, categorical = options
     named = {"positive": positive, "drop": drop, "categorical": categorical}
-    return file_table(Path(data), label=label, sensitive=sensitive, **named)
+    return FileTable(path=str(Path(data)), label=label, sensitive=sensitive, **named).pinned()
 
 
 def _published(name: str, files: str) -> Any:
-    from surefoot.tabular import raw_table
+    from surefoot.tabular import RawTable
 
-    return raw_table(name, [Path(file) for file in _names(files)])
+    return RawTable(name=name, files=tuple(_names(files))).pinned()
 
 
 def _say_what_was_read(study: Study, place: Store) -> None:

@@ -27,14 +27,12 @@ from surefoot.contrastive._models._ladder import ladder as ladder
 from surefoot.contrastive._models._ladder import ladder_config as ladder_config
 from surefoot.contrastive._models._openclip import OpenClipModel as OpenClipModel
 from surefoot.contrastive._models._openclip import load_openclip as load_openclip
-from surefoot.contrastive._models._openclip import openclip_model as openclip_model
 from surefoot.contrastive._models._pixels import Pixels as Pixels
 from surefoot.contrastive._models._pixels import normalized as normalized
 from surefoot.contrastive._models._pixels import resized as resized
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as RestrictedTokenizer
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
 from surefoot.contrastive._pictures._folder import ImageFolder as ImageFolder
-from surefoot.contrastive._pictures._folder import image_folder as image_folder
 from surefoot.contrastive._pictures._photos import count_images as count_images
 from surefoot.contrastive._pictures._photos import load_images as load_images
 from surefoot.contrastive._sheet import Section as Section

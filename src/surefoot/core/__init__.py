@@ -7,6 +7,8 @@ from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement
+from surefoot.core._pinned import Pinned as Pinned
+from surefoot.core._pinned import check_pinned as check_pinned
 from surefoot.core._plan import Difference as Difference
 from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan

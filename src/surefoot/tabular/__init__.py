@@ -39,9 +39,7 @@ from surefoot.tabular._tables._predictions import Predictions as Predictions
 from surefoot.tabular._tables._predictions import read_predictions as read_predictions
 from surefoot.tabular._tables._raw import RAW_RECIPES as RAW_RECIPES
 from surefoot.tabular._tables._raw import RawTable as RawTable
-from surefoot.tabular._tables._raw import raw_table as raw_table
 from surefoot.tabular._tables._recipes import RECIPES as RECIPES
 from surefoot.tabular._tables._table import FileTable as FileTable
 from surefoot.tabular._tables._table import PublicTable as PublicTable
 from surefoot.tabular._tables._table import Table as Table
-from surefoot.tabular._tables._table import file_table as file_table

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surefoot.contrastive import ImageFolder, count_images, image_folder, load_images
+from surefoot.contrastive import ImageFolder, count_images, load_images
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.core import Inputs, Step, Store, SurefootError
 
 Made = Callable[[Step], Path]
+
+
+def image_folder(path: Path, classes: Path | None = None, size: int | None = None) -> ImageFolder:
+    return ImageFolder(path=str(path), classes=str(classes) if classes else None, size=size).pinned()
 
 
 def rows(directory: Path, name: str) -> list[Any]:
@@ -112,7 +116,7 @@ def test_changed_pictures_are_another_step(pets: Path, store: Store, tmp_path: P
     assert changed.key != before.key
     (pets / "cat" / "d.PNG").rename(pets / "hot_dog" / "d.PNG")
     assert image_folder(pets).key not in (before.key, changed.key)
-    with pytest.raises(SurefootError, match="has changed since this Step was described"):
+    with pytest.raises(SurefootError, match="have changed since"):
         before.make(tmp_path, Inputs(store))
 
 
@@ -261,6 +265,7 @@ def test_photos_are_turned_upright_and_lie_on_white(tmp_path: Path, made: Made) 
 
 
 def test_files_that_were_moved_or_changed_are_named(pets: Path, made: Made) -> None:
+    (pets / "cat" / "own.png").write_bytes(plain("purple"))  # contents that no other test has, for a key of its own
     out = made(image_folder(pets))
     (pets / "cat" / "d.PNG").write_bytes(b"short")
     with pytest.raises(SurefootError, match=r"d\.PNG is shorter than it was"):

@@ -1,25 +1,21 @@
 """OpenCLIP models by name, with weights from a local file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 from surefoot.contrastive._models._artifact import LoadedModel, ModelDescription, fill, save_model
 from surefoot.contrastive._models._build import build, openclip_config
 from surefoot.contrastive._models._cost import count_gmacs, count_parameters
 from surefoot.contrastive._models._pixels import Pixels
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import sha256_of
+from surefoot.core import Inputs, Measurement, Step, check_pinned, digest_of, unkeyed
 from surefoot.training import check_checkpoint, read_state
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenClipModel(Step):
-    """A user's own OpenCLIP model as a model artifact: make one with `openclip_model`, which fills in `digest`.
+    """A user's own OpenCLIP model as a model artifact, known by its contents (see `pinned`).
 
     `model` is one of OpenCLIP's names, `checkpoint` a local file (.safetensors, or .pt/.pth/.bin of tensors only). It
     can be fine-tuned, edited and measured like a model that was trained here. Measures `parameters` and
@@ -27,16 +23,22 @@ class OpenClipModel(Step):
     """
 
     model: str
-    checkpoint: str
-    digest: str
+    checkpoint: str = unkeyed("")
+    digest: str = ""
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    def pinned(self) -> Self:
+        """With the whole path and the digest of the checkpoint as it is now. Raises where there is none."""
+        path = Path(self.checkpoint).resolve()
+        check_checkpoint(path)
+        openclip_config(self.model)
+        return replace(self, checkpoint=str(path), digest=digest_of(path))
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read the checkpoint, and write the model."""
+        check_pinned(self)
         path = Path(self.checkpoint)
         loaded = load_openclip(self.model, path)
-        if sha256_of(path) != self.digest:
-            raise SurefootError(f"{path} has changed since this Step was described: call openclip_model again.")
         config = openclip_config(self.model)
         description = ModelDescription(
             name=self.model,
@@ -52,14 +54,6 @@ class OpenClipModel(Step):
             Measurement(metric="parameters", value=description.parameters, n=1),
             Measurement(metric="gmacs_per_sample", value=description.gmacs_per_sample, n=1),
         ]
-
-
-def openclip_model(name: str, checkpoint: Path | str) -> OpenClipModel:
-    """An `OpenClipModel` whose digest is that of the file as it is now. Raises `SurefootError` where there is none."""
-    path = Path(checkpoint).resolve()
-    check_checkpoint(path)
-    openclip_config(name)
-    return OpenClipModel(model=name, checkpoint=str(path), digest=sha256_of(path))
 
 
 def load_openclip(name: str, checkpoint: Path | str) -> LoadedModel:

@@ -1,9 +1,9 @@
 """ImageFolder: an engineer's own labelled pictures, in the shape of a classification set."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, LARGEST, SMALLEST
 from surefoot.contrastive._pictures._listing import (
@@ -15,7 +15,7 @@ from surefoot.contrastive._pictures._listing import (
     too_large,
 )
 from surefoot.contrastive._pictures._photos import RefusedPictureError, decode, read_stored, square
-from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, report_progress, unkeyed
 from surefoot.registry import CREDIT, write_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _CHECK_SIZE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Step):
-    """Labelled pictures of the user: make one with `image_folder`, which fills in `digest`.
+    """Labelled pictures of the user, known by their contents: `ImageFolder(path="pets").pinned()`.
 
     `path` is a folder with a subfolder a class, a WebDataset shard (.tar of pictures with .cls, .json or .txt), or a
     folder of shards. `classes` is a TSV or CSV file of NAME and CLASS, where a name is a picture, a subfolder or a
@@ -38,18 +38,28 @@ class ImageFolder(Step):
     `refused`. Raises `SurefootError` when the files have changed since the digest was taken.
     """
 
-    path: str
-    digest: str
-    classes: str | None = None
+    path: str = unkeyed("")
+    digest: str = ""
+    classes: str | None = unkeyed(None)
     size: int | None = None
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
+
+    def pinned(self) -> Self:
+        """With whole paths and the digest of the files as they are now. Raises `SurefootError` without pictures."""
+        folder, table = Path(self.path).resolve(), Path(self.classes).resolve() if self.classes else None
+        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
+            raise SurefootError(f"size is {self.size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
+        if table and not table.is_file():
+            raise SurefootError(f"The table of classes {table} does not exist.")
+        list_pictures(folder)
+        digest = content_digest(folder, table)
+        return replace(self, path=str(folder), digest=digest, classes=str(table) if table else None)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """List, decode each picture once, label, and keep."""
         path, classes = Path(self.path), Path(self.classes) if self.classes else None
         pictures = list_pictures(path)
-        if content_digest(path, classes) != self.digest:
-            raise SurefootError(f"{path} has changed since this Step was described: call image_folder again.")
+        check_pinned(self)
         table = read_classes(classes) if classes else None
         labels = [_class_key(item, table, path) for item in pictures]
         rows, refused = _decode_all(pictures, self, out)
@@ -61,18 +71,6 @@ class ImageFolder(Step):
         write_json(out / "refused.json", refused)
         counts = {"examples": len(kept), "classes": len(names), "refused": len(refused)}
         return [Measurement(metric=name, value=count, n=len(pictures)) for name, count in counts.items()]
-
-
-def image_folder(path: str | Path, classes: str | Path | None = None, size: int | None = None) -> ImageFolder:
-    """An `ImageFolder` whose digest is that of the files as they are now. Raises `SurefootError` without pictures."""
-    folder, table = Path(path).resolve(), Path(classes).resolve() if classes else None
-    if size is not None and not SMALLEST <= size <= LARGEST:
-        raise SurefootError(f"size is {size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
-    if table and not table.is_file():
-        raise SurefootError(f"The table of classes {table} does not exist.")
-    list_pictures(folder)
-    digest = content_digest(folder, table)
-    return ImageFolder(path=str(folder), digest=digest, classes=str(table) if table else None, size=size)
 
 
 def _class_key(item: Labelled, table: ClassTable | None, path: Path) -> str:

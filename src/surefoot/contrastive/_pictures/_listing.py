@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from surefoot.contrastive._pictures._photos import MAX_FILE_BYTES, SUFFIXES, Stored
-from surefoot.core import SurefootError
-from surefoot.registry import sha256_of
+from surefoot.core import SurefootError, digest_of
 
 MAX_LABEL_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first of them that says a class decides
@@ -56,8 +55,8 @@ def content_digest(path: Path, classes: Path | None) -> str:
     digest = sha256()
     files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(_pictures_below(path))
     for file in [*files, *([classes] if classes else [])]:
-        name = file.relative_to(path).as_posix() if file.is_relative_to(path) else ""
-        digest.update(f"{name}\0{sha256_of(file)}\n".encode())
+        name = file.relative_to(path).as_posix() if path.is_dir() and file.is_relative_to(path) else file.name
+        digest.update(f"{name}\0{digest_of(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -107,7 +107,7 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     import torch
 
     if not (directory / "images.npy").is_file():
-        raise SurefootError(f"{directory} has no images.npy: give image_folder a size, such as {loaded.pixels.size}.")
+        raise SurefootError(f"{directory} has no images.npy: give ImageFolder a size, such as {loaded.pixels.size}.")
     classes = json.loads((directory / "classes.json").read_text(encoding="utf-8"))
     return LabelledPictures(
         images=resized(np.load(directory / "images.npy", mmap_mode="c"), loaded.pixels),

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, digest_of, unkeyed, write_text
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, write_text
 from surefoot.laws._results._table import (
     ResultTable,
     keep_rows,
@@ -29,7 +29,7 @@ _SAME_X = 0.1
 @final
 @dataclass(frozen=True, kw_only=True)
 class TableScaling(Step):
-    """A scaling law of one family of a table file: `digest` is `digest_of` the file, `path` where it lies now.
+    """A scaling law of one family of a table file: known by its contents: see `pinned`.
 
     `x`, `y` and `label` name columns; with `score` the law is of 1 - y. `where` are conditions that must all hold,
     `column=pattern` or `column!=pattern`, where a pattern may hold `*`. `only` keeps the rows of these labels; of rows
@@ -40,7 +40,8 @@ class TableScaling(Step):
     law saw them) and `remarks`. Raises `SurefootError` when the file has changed since the digest was taken.
     """
 
-    digest: str
+    path: str = unkeyed("")
+    digest: str = ""
     x: str
     y: str
     label: str
@@ -53,14 +54,17 @@ class TableScaling(Step):
     eps: float = 0.1
     task: str = ""
     family: str = ""
-    path: str = unkeyed("")
 
     version = 2
 
+    def pinned(self) -> Self:
+        """With the whole path and the digest of the file as it is now. Raises where it cannot be read."""
+        path = Path(self.path).resolve()
+        return replace(self, path=str(path), digest=digest_of(path))
+
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, choose the rows, fit, and write `law.json`."""
-        if digest_of(Path(self.path)) != self.digest:
-            raise SurefootError(f"{self.path} has changed since this Step was described: describe it again.")
+        check_pinned(self)
         points = PointOptions(x=(self.x,), y=self.y, score=self.score, label=self.label)
         options = LawOptions(selection=self.selection, bins=self.bins, eps=self.eps)
         laws = fit_scaling(_chosen(self, read_table(self.path)), points, options)

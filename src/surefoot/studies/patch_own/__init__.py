@@ -14,9 +14,7 @@ from surefoot.contrastive import (
     OpenClipModel,
     WeightEdit,
     ZeroShot,
-    image_folder,
     openclip_config,
-    openclip_model,
 )
 from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
 from surefoot.figures import coefficient_curve, interval_plot
@@ -84,7 +82,7 @@ def study(
     if points < 2:
         raise SurefootError(f"points is {points}: the two ends, 0 and 1, are the least.")
     size = _size_of(model)
-    base = openclip_model(model, checkpoint)
+    base = OpenClipModel(model=model, checkpoint=str(checkpoint)).pinned()
     tuned = Finetune(
         model=base,
         data=(_pictures(task, "train", size),),
@@ -127,7 +125,8 @@ def _size_of(model: str) -> int:
 
 def _pictures(folder: str, part: Part, size: int) -> ImageFolder:
     table = Path(folder) / CLASSES
-    return image_folder(Path(folder) / part, table if table.is_file() else None, size)
+    classes = str(table) if table.is_file() else None
+    return ImageFolder(path=str(Path(folder) / part), classes=classes, size=size).pinned()
 
 
 def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, digest_of, verdict_above
+from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
 from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import quickstart
 from surefoot.studies.scaling._figures import (
@@ -88,7 +88,7 @@ def _folder(tables: str) -> Path:
 
 def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     """A law for each task and family. The envelope is the published one; the rest says how much hangs on it."""
-    source, digest = "upstream_dataset", digest_of(file)
+    source = "upstream_dataset"
     families = {
         PUBLISHED: {"where": (f"{source}=LAION-*",), "selection": "envelope"},
         ALL: {"where": (f"{source}=LAION-*",)},
@@ -99,15 +99,14 @@ def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     }
     return {
         (task, family): TableScaling(
-            path=str(file.resolve()),
-            digest=digest,
+            path=str(file),
             x="gmacs_total",
             y=column,
             label="model_fullname",
             task=task,
             family=family,
             **options | {"where": (f"downstream_dataset={name}", *options["where"])},
-        )
+        ).pinned()
         for task, (name, column) in ZERO_SHOT.items()
         for family, options in families.items()
     }
@@ -115,11 +114,9 @@ def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
 
 def _probe_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     """As published: the best of learning rates and epochs on the test set, then all points."""
-    digest = digest_of(file)
     return {
         (task, family): TableScaling(
-            path=str(file.resolve()),
-            digest=digest,
+            path=str(file),
             x="gmacs_total",
             y="lp_acc1",
             label="model_short",
@@ -127,7 +124,7 @@ def _probe_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
             family=family,
             where=(f"dataset={name}", f"fewshot_k={shots}", condition),
             best_of=("samples_seen_pretty", "model", "upstream_dataset"),
-        )
+        ).pinned()
         for task, (name, shots) in PROBES.items()
         for family, condition in ((ALL, "upstream_dataset=LAION-*"), (OPENAI, "upstream_dataset=CLIP-WIT"))
     }

@@ -6,17 +6,16 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import sha256_of
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.tables import database
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._recipes import Sensitive, two_sides
@@ -54,24 +53,34 @@ class RawRecipe:
 class RawTable(Step):
     """A public table read from its publisher's own files, with the paper's label and groups; see `RAW_RECIPES`.
 
-    `files` are paths with their digests: archives of the Census Bureau (csv_pXX.zip, of any states), or CDC's archive
+    `files` are paths: archives of the Census Bureau (csv_pXX.zip, of any states), or CDC's archive
     (LLCP2020XPT.zip), or what is inside. Memory is bounded by a block of rows.
     """
 
     name: str
-    files: tuple[tuple[str, str], ...]
+    files: tuple[str, ...] = unkeyed(())
+    digest: str = ""
+
+    def pinned(self) -> Self:
+        """With whole paths and the digest of the files as they are now. Raises for what is missing."""
+        raw_recipe_of(self.name)
+        if not self.files:
+            raise SurefootError(f"Name the files of {self.name} as they were published.")
+        missing = [path for path in self.files if not Path(path).is_file()]
+        if missing:
+            raise SurefootError(f"There is no file {missing[0]}.")
+        digest = "-".join(digest_of(Path(path)) for path in self.files)
+        return replace(self, files=tuple(str(Path(path).resolve()) for path in self.files), digest=digest)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read and encode the table; measures the rows and the share of positives of each group."""
         recipe = raw_recipe_of(self.name)
-        changed = [path for path, digest in self.files if sha256_of(Path(path)) != digest]
-        if changed:
-            raise SurefootError(f"The file {changed[0]} changed after it was named: ask again to use the new contents.")
+        check_pinned(self)
         notes = [recipe.note]
         with database() as connection:
             columns = ", ".join(f'"{name}" DOUBLE' for name in recipe.columns)
             connection.execute(f"CREATE TABLE raw ({columns})")
-            for path, _ in self.files:
+            for path in self.files:
                 (_load_persons if recipe.census else _load_transport)(connection, Path(path), recipe)
             _select(connection, recipe, notes)
             sensitive = [f"{attribute.name}__sensitive" for attribute in recipe.sensitive]
@@ -79,17 +88,6 @@ class RawTable(Step):
                 out, connection, sensitive=sensitive, categorical=recipe.categorical, notes=notes
             )
         return described(table, sizes, self.name)
-
-
-def raw_table(name: str, paths: Sequence[Path]) -> RawTable:
-    """The Step of published files, with their digests. Raises when a file is not there or the name is unknown."""
-    raw_recipe_of(name)
-    if not paths:
-        raise SurefootError(f"Name the files of {name} as they were published.")
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise SurefootError(f"There is no file {missing[0]}.")
-    return RawTable(name=name, files=tuple((str(path.resolve()), sha256_of(path)) for path in paths))
 
 
 def raw_recipe_of(name: str) -> RawRecipe:

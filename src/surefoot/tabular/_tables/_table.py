@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import sha256_of
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.tables import check_column, column_names, database, load_table, quote, type_columns
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._columns import index_levels, read_times
@@ -52,7 +51,9 @@ class PublicTable(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class FileTable(Step):
-    """A user's CSV, Parquet or Arrow file; `sha256` is its digest, so that a changed file is another Step.
+    """A user's table, known by its contents: `FileTable(path="a.csv", label="paid", sensitive=("sex",)).pinned()`.
+
+    `name` is what results call it: the file's name without its ending, if not given.
 
     `label` names the column to predict and `positive` its value that counts as yes (left out: 1, true, yes, or the
     last of its two values in order); rows without a label are left out. `sensitive` name the columns whose
@@ -63,18 +64,39 @@ class FileTable(Step):
 
     version: ClassVar[int] = 2
 
-    path: str
-    sha256: str
+    path: str = unkeyed("")
+    digest: str = ""
+    name: str = ""
     label: str
     sensitive: tuple[str, ...]
     positive: str = ""
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
 
+    def pinned(self) -> Self:
+        """With the whole path and the digest of the file as it is now; a sensitive column named twice counts once.
+
+        Raises `SurefootError` when the file is not there, empty or of an unknown kind, or has no such columns: all that
+        can be seen without reading the whole of it.
+        """
+        path = Path(self.path)
+        groups = tuple(dict.fromkeys(self.sensitive))
+        if not groups:
+            raise SurefootError("Name at least one sensitive column: its values are the groups.")
+        if self.label in groups:
+            raise SurefootError(
+                f"The label {self.label} cannot be a sensitive column: each group would have one answer."
+            )
+        names = column_names(path)
+        refuse_reserved(names, str(path))
+        for column in (self.label, *groups, *self.drop, *self.categorical):
+            check_column(column, names, str(path))
+        whole = path.resolve()
+        return replace(self, path=str(whole), digest=digest_of(whole), name=self.name or path.stem, sensitive=groups)
+
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read and encode the file; measures the rows and the share of positives of each group."""
-        if sha256_of(Path(self.path)) != self.sha256:
-            raise SurefootError(f"The file {self.path} changed after it was named: ask again to use the new contents.")
+        check_pinned(self)
         notes: list[str] = []
         with database() as connection:
             loaded = load_table(connection, self.path)
@@ -90,7 +112,7 @@ class FileTable(Step):
             self._select(connection, (*self.drop, *levels), notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
             table, sizes = write_arrays(out, connection, sensitive=sensitive, categorical=self.categorical, notes=notes)
-        return described(table, sizes, Path(self.path).stem)
+        return described(table, sizes, self.name)
 
     def _select(self, connection: DuckDBPyConnection, drop: tuple[str, ...], notes: list[str]) -> None:
         answer = _positive_answer(connection, self.label, self.positive, notes)
@@ -103,25 +125,6 @@ class FileTable(Step):
 
 
 Table = PublicTable | FileTable | RawTable
-
-
-def file_table(path: Path, *, label: str, sensitive: tuple[str, ...], **options: Any) -> FileTable:
-    """The Step of a user's file, with its digest; a sensitive column named twice counts once.
-
-    Raises `SurefootError` when the file is not there, empty or of an unknown kind, or has no such columns: all that can
-    be seen without reading the whole of it.
-    """
-    groups = tuple(dict.fromkeys(sensitive))
-    if not groups:
-        raise SurefootError("Name at least one sensitive column: its values are the groups.")
-    if label in groups:
-        raise SurefootError(f"The label {label} cannot be a sensitive column: each group would have one answer.")
-    names = column_names(path)
-    refuse_reserved(names, str(path))
-    for column in (label, *groups, *options.get("drop", ()), *options.get("categorical", ())):
-        check_column(column, names, str(path))
-    absolute = path.resolve()
-    return FileTable(path=str(absolute), sha256=sha256_of(absolute), label=label, sensitive=groups, **options)
 
 
 def recipe_of(name: str) -> Recipe:
