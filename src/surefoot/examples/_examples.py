@@ -17,6 +17,8 @@ SAME = "label"
 """A column that says what is right: two files that have it must agree on it, else their examples are not the same."""
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     Columns = Mapping[str, NDArray[Any]]
 
 
@@ -64,10 +66,16 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> E
     Raises `SurefootError` for a file that is none of examples, an id that stands twice, a score that is no finite
     number, an example whose label or cluster differs between files, and files that share no example.
     """
+    import duckdb
+
     wanted = [name for name in (SAME, cluster) if name]
-    tables = {name: _read(path, wanted) for name, path in files.items()}
-    places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
     first = next(iter(files))
+    with duckdb.connect() as connection:
+        tables = {name: _read(connection, path, wanted) for name, path in files.items()}
+        if cluster and not any(cluster in one for one in tables.values()):
+            has = ", ".join(_named(connection, files[first]))
+            raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
+    places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
     shared = [example for example in places[first] if all(example in known for known in places.values())]
     if not shared:
         raise SurefootError(f"{' and '.join(files)} share no example: they cannot be paired.")
@@ -76,9 +84,6 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> E
     for column in wanted:
         _check_same(column, shared, {name: one[column] for name, one in matched.items() if column in one})
     labels = [one[cluster] for one in matched.values() if cluster in one] if cluster else []
-    if cluster and not labels:
-        has = ", ".join(_named(files[first]))
-        raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
     known = set(shared)
     return ExampleScores(
         names=tuple(files),
@@ -90,23 +95,21 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> E
     )
 
 
-def _read(path: Path, wanted: Sequence[str]) -> "Columns":
+def _read(connection: "DuckDBPyConnection", path: Path, wanted: Sequence[str]) -> "Columns":
     """The columns example, score, and those of the wanted that are there."""
-    import duckdb
-
-    columns = _named(path)
+    columns = _named(connection, path)
     if not {"example", "score"} <= set(columns):
         raise SurefootError(f"{path} has no column 'example' or no 'score': it has {', '.join(columns)}.")
-    kept = ", ".join(f'"{name}"' for name in wanted if name in columns)
-    with duckdb.connect() as connection:
-        query = f"CAST(example AS VARCHAR) AS example, TRY_CAST(score AS DOUBLE) AS score{', ' if kept else ''}{kept}"
-        found = connection.execute(f"SELECT {query} FROM read_parquet(?)", [escape(str(path))]).fetchnumpy()
+    chosen = ["CAST(example AS VARCHAR) AS example", "TRY_CAST(score AS DOUBLE) AS score"]
+    chosen += [f'"{name}"' for name in wanted if name in columns]
+    query = f"SELECT {', '.join(chosen)} FROM read_parquet(?)"
+    found = connection.execute(query, [escape(str(path))]).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:
             raise SurefootError(
-                f"{path}: example '{example}' stands there {count} times; ids must be unique to pair by."
+                f"{path}: example '{example}' stands there {count} times: ids must be unique to pair by."
             )
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
@@ -114,18 +117,16 @@ def _read(path: Path, wanted: Sequence[str]) -> "Columns":
     return plain | {"score": scores}
 
 
-def _named(path: Path) -> list[str]:
+def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:
     import duckdb
 
     try:
-        with duckdb.connect() as connection:
-            read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [escape(str(path))])
-            return [column[0] for column in read.description or ()]
+        read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [escape(str(path))])
+        return [column[0] for column in read.description or ()]
     except duckdb.Error as error:
         said = "is not there" if not path.exists() else f"is no Parquet file: {error}"
-        raise SurefootError(
-            f"{path} {said.splitlines()[0]}. Give a file of examples, as a task or --examples wrote it."
-        ) from error
+        hint = "Give a file of examples, as a task or evaluate --examples wrote it"
+        raise SurefootError(f"{path} {said.splitlines()[0]}. {hint}.") from error
 
 
 def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:

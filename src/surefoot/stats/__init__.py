@@ -6,6 +6,7 @@ from surefoot.stats._clusters import ClusteredMean as ClusteredMean
 from surefoot.stats._clusters import clustered_mean as clustered_mean
 from surefoot.stats._clusters import mean_crossed as mean_crossed
 from surefoot.stats._clusters import runs_to_see as runs_to_see
+from surefoot.stats._clusters import seen_with as seen_with
 from surefoot.stats._disparities import DISPARITIES as DISPARITIES
 from surefoot.stats._disparities import Disparity as Disparity
 from surefoot.stats._disparities import WorstGroup as WorstGroup
@@ -32,6 +33,7 @@ from surefoot.stats._intervals import clopper_pearson_bounds as clopper_pearson_
 from surefoot.stats._intervals import mean_of_shares as mean_of_shares
 from surefoot.stats._intervals import mean_t as mean_t
 from surefoot.stats._intervals import resample_counts as resample_counts
+from surefoot.stats._intervals import share_interval as share_interval
 from surefoot.stats._intervals import t_quantile as t_quantile
 from surefoot.stats._intervals import wilson as wilson
 from surefoot.stats._intervals import wilson_bounds as wilson_bounds

@@ -91,6 +91,11 @@ def runs_to_see(values: ArrayLike, effect: float, *, level: float = 0.95, power:
     return None if bearable <= 0 else max(2, int(np.ceil(max(squares[0], squares[2]) / examples / bearable)))
 
 
+def seen_with(found: Interval, *, power: float = POWER) -> float:
+    """The smallest true effect that an interval of this width excludes zero for with that power (normal)."""
+    return (found.high - found.low) / 2 * (1 + t_quantile(2 * power - 1, np.inf) / t_quantile(found.level, np.inf))
+
+
 def smallest_seen(stderr: float, freedom: float, *, level: float = 0.95, power: float = POWER) -> float:
     """The smallest true difference that a two-sided t test at 1 - `level` sees with that power; NaN without spread."""
     if not stderr > 0:

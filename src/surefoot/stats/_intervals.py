@@ -67,6 +67,12 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
     return Interval(float(successes) / float(n), float(low), float(high), level=level)
 
 
+def share_interval(share: float, stderr: float, n: float, *, level: float = 0.95) -> Interval:
+    """Wilson's interval of a mean of values in 0 to 1, at the n that its standard error stands for, else at `n`."""
+    size = share * (1 - share) / stderr**2 if stderr > 0 else n
+    return wilson(share * size, size, level=level)
+
+
 def mean_of_shares(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> Interval:
     """The plain mean of K shares, k of n each, with Wilson's interval at the n that its variance stands for.
 
