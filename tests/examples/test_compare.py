@@ -1,7 +1,9 @@
 """Models are compared on the same examples, or the difference is said; a gate opens only on what is shown."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from surefoot.cli._compare import compare
-from surefoot.core import SurefootError
+from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
 from surefoot.examples import compare_examples, read_examples, write_examples
 from surefoot.stats import clustered_mean, t_quantile
 
@@ -178,6 +180,51 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path])
     one = {name: examples(tmp_path / f"one {name}", BASE, article=["x"] * N) for name in "ab"}
     with pytest.raises(SurefootError, match="needs two clusters"):
         compare_examples(read_examples(one, cluster="article"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Step):
+    """A data set."""
+
+    style: str
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Nothing."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Step):
+    """A model on a data set: every `every`-th picture is wrong."""
+
+    every: int
+    data: Pictures
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Write the examples."""
+        write_examples(out, {"example": [f"q{row}" for row in range(60)], "score": np.arange(60) % self.every > 0})
+        return []
+
+
+def test_artifacts_of_a_store_are_compared_by_key_on_the_same_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "store")
+    here, there = Pictures(style="flat"), Pictures(style="round")
+    steps = [Answered(every=2, data=here), Answered(every=3, data=here), Answered(every=3, data=there)]
+    with ThreadPoolExecutor(1) as pool:
+        assert all(event.kind != "failed" for event in run(steps, store, pool))
+    first, second, elsewhere = (step.key[:12] for step in steps)
+    assert compare(first, (second,), store=store.root, format="json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["baseline"], row["model"], row["difference"]) == (steps[0].key, steps[1].key, pytest.approx(1 / 6))
+    with pytest.raises(SurefootError, match=r"different data: data\.style is flat and round\. .* add --across-data"):
+        compare(first, (elsewhere,), store=store.root)
+    assert compare(first, (elsewhere,), store=store.root, across_data=True, format="json") == 0
+    with pytest.raises(SurefootError, match="name an artifact twice"):
+        compare(first, (steps[0].key,), store=store.root)
+    file = str(examples(tmp_path / "file", [1.0] * 60))
+    assert compare(first, (file,), store=store.root, margin=0.0, format="json") == 0  # a key beside a file
 
 
 def test_text_is_a_line_a_number_and_what_is_not_known_is_null(
