@@ -37,7 +37,7 @@ def test_without_tables_it_says_how_to_name_them(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("SUREFOOT_DATA", raising=False)
     with pytest.raises(SurefootError, match=r"set SUREFOOT_DATA .* or give -o tables=DIR"):
         load_study("scaling")
-    with pytest.raises(SurefootError, match=r"clip_benchmark_openclip_results\.csv cannot be read"):
+    with pytest.raises(SurefootError, match=r"clip_benchmark_openclip_results\.csv does not exist"):
         load_study("scaling", {"tables": str(tmp_path)})
 
 
@@ -97,7 +97,7 @@ def test_our_own_models_are_fitted_and_compared_in_pairs_and_wait_until_they_are
     assert len(laws) == len(compared.names) == 3
     assert [pair.split(" against ")[0] for pair in compared.names] == ["noto", "noto", "fluent flat"]
     decided = dict(decide(study.claims[-2:], Results(Store(tmp_path / "empty"), tuple(walk(study.steps)))))
-    assert all(verdict.status == "undecided" and "our own models" in verdict.detail for verdict in decided.values())
+    assert all(verdict.status == "unmeasured" and "our own models" in verdict.detail for verdict in decided.values())
 
 
 def _second(step: object) -> str:
