@@ -42,7 +42,7 @@ def surefoot_training(root: str, name: str, settings: dict[str, Any], ready: Any
     """One Pretrain Step in this process; the start-up of Python and torch is not counted for either side."""
     import torch  # noqa: F401
 
-    from surefoot.core import Inputs, Store
+    from surefoot.core import Store, StoredInputs
 
     step, store = _step(settings), Store(Path(root))
     out = Path(root) / name / "part"
@@ -50,7 +50,7 @@ def surefoot_training(root: str, name: str, settings: dict[str, Any], ready: Any
     if ready is not None:
         ready.wait()
     started, used = time.perf_counter(), time.process_time()
-    list(step.make(out, Inputs(store)))
+    list(step.make(out, StoredInputs(store)))
     return settings["samples"] / (time.perf_counter() - started), settings["samples"] / (time.process_time() - used)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from core_steps import Fragile, Number, Total, Wave
 
-from surefoot.core import Artifact, Event, Inputs, Store, SurefootError, write_text
+from surefoot.core import Artifact, Event, Store, StoredInputs, SurefootError, write_text
 from surefoot.core import _files as files
 
 Make = Callable[..., list[Event]]
@@ -139,9 +139,9 @@ def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
 
 def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:
     make(Number(value=1))
-    assert (Inputs(store)[Number(value=1)] / "number.txt").read_text() == "1 "
+    assert (StoredInputs(store)[Number(value=1)] / "number.txt").read_text() == "1 "
     with pytest.raises(SurefootError, match="a Step may read only Steps that it holds"):
-        Inputs(store)[Number(value=2)]
+        StoredInputs(store)[Number(value=2)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from surefoot.core import Inputs, Measurement, Store, SurefootError, write_record
+from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
 from surefoot.language import (
     FinetuneLanguage,
     LanguageModel,
@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def tuned(step: FinetuneLanguage, store: Store, directory: Path) -> tuple[Path, list[Measurement]]:
     out = directory / "part"
     out.mkdir(parents=True, exist_ok=True)
-    return out, list(step.make(out, Inputs(store)))
+    return out, list(step.make(out, StoredInputs(store)))
 
 
 def loss_of(directory: Path) -> float:

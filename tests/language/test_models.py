@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from surefoot.core import Inputs, Store, SurefootError
+from surefoot.core import Store, StoredInputs, SurefootError
 from surefoot.language import (
     LanguageModel,
     LlamaConfig,
@@ -256,7 +256,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("smollm2")
     out = directory / "part"
     out.mkdir()
-    (measurement,) = SmolLM2().make(out, Inputs(Store(directory / "store")))
+    (measurement,) = SmolLM2().make(out, StoredInputs(Store(directory / "store")))
     assert (measurement.metric, measurement.value) == ("parameters", 134_515_008)
     return out
 

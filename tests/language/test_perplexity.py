@@ -10,7 +10,7 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from surefoot.core import Inputs, Measurement, Store, SurefootError, write_record
+from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
 from surefoot.language import (
     LanguageModel,
     LlamaConfig,
@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Store:
 def measured(step: Perplexity, store: Store, directory: Path) -> tuple[Path, dict[str, Measurement]]:
     out = directory / "part"
     out.mkdir()
-    return out, {found.metric: found for found in step.make(out, Inputs(store))}
+    return out, {found.metric: found for found in step.make(out, StoredInputs(store))}
 
 
 def test_a_model_that_knows_nothing_has_the_size_of_its_vocabulary_as_perplexity() -> None:

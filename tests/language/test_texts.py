@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.core import Inputs, Step, Store, SurefootError
+from surefoot.core import Step, Store, StoredInputs, SurefootError
 from surefoot.language import TEXT_STYLES, TextSet, read_texts
 from surefoot.language._texts._styles import _distinct, _shingles, cut
 from surefoot.registry import fetch
@@ -125,7 +125,7 @@ def test_cuts_end_where_a_line_does_else_a_word() -> None:
 )
 def test_what_cannot_be_drawn_is_said(step: TextSet, message: str, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=message):
-        step.make(tmp_path, Inputs(Store(tmp_path / "store")))
+        step.make(tmp_path, StoredInputs(Store(tmp_path / "store")))
 
 
 def test_texts_of_the_user_may_be_a_plain_list(tmp_path: Path) -> None:

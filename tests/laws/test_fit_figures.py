@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit_scaling import LawOutput, curve, scaling
-from surefoot.cli._fit_shift import BaselineOptions, shift
+from surefoot.cli._fit._scaling import LawOutput, curve, scaling
+from surefoot.cli._fit._shift import BaselineOptions, shift
 from surefoot.core import SurefootError
 from surefoot.laws import (
     LawOptions,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cyclopts import App
 
-from surefoot.cli._fit_shift import shift
+from surefoot.cli._fit._shift import shift
 from surefoot.core import SurefootError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit_scaling import LawOutput, PointFlags, curve, scaling
+from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
 from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, predict_band
 from surefoot.stats import fit_law, intervals

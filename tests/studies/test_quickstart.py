@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from surefoot.contrastive import Pretrain, ZeroShot
-from surefoot.core import Inputs, Measurement, Results, Step, Store, Study, Verdict, decide, walk
+from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, Verdict, decide, walk
 from surefoot.examples import write_examples
 from surefoot.laws import ScalingFit, ShiftFit
 from surefoot.stats import mean_t, wilson
@@ -49,7 +49,7 @@ def plant(publish: Publish, store: Store, study: Study, *, fall: float = 1.0, gi
     for step in steps:
         if isinstance(step, (ScalingFit, ShiftFit)):
             place = publish(store, step, [])
-            publish(store, step, list(step.make(place, Inputs(store))))
+            publish(store, step, list(step.make(place, StoredInputs(store))))
     return Results(store, steps)
 
 

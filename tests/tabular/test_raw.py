@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from surefoot.core import Inputs, Measurement, Step, Store, SurefootError
+from surefoot.core import Measurement, Step, Store, StoredInputs, SurefootError
 from surefoot.tabular import RAW_RECIPES, RawTable, open_table
 from surefoot.tabular._tables import _raw as raw_module
 
@@ -75,7 +75,7 @@ def made(step: Step, store: Store) -> list[Measurement]:
     """Make a Step without workers, so that its error is the caller's."""
     out = store.path(step)
     out.mkdir(parents=True)
-    return list(step.make(out, Inputs(store)))
+    return list(step.make(out, StoredInputs(store)))
 
 
 def survey(rows: int = 400) -> Columns:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
+from surefoot.core import Measurement, Step, Store, StoredInputs, SurefootError, open_pool, run
 from surefoot.stats import disparities, group_metrics, worst_group
 from surefoot.tabular import (
     BEST_ON_TEST,
@@ -196,7 +196,7 @@ def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], 
     other = Design(table=design.table, seed=9)
     fit = TableFits(design=other, learner="logistic", configurations=first.configurations)
     with pytest.raises(SurefootError, match="one design"):
-        list(TableComparison(fits=(first, fit)).make(tmp_path, Inputs(store)))
+        list(TableComparison(fits=(first, fit)).make(tmp_path, StoredInputs(store)))
 
 
 def test_the_best_of_k_is_the_mean_over_all_draws() -> None:
@@ -272,7 +272,7 @@ def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) ->
     seconds = read(store.path(apart) / "configurations.parquet")["cpu_seconds"]
     assert seconds.sum() > sum(represented(store.path(stage), open_design(store.path(design)))[1] for stage in stages)
     with pytest.raises(SurefootError, match="representations do not fit"):
-        list(TableFits(**named, representations=stages[:1]).make(tmp_path, Inputs(store)))
+        list(TableFits(**named, representations=stages[:1]).make(tmp_path, StoredInputs(store)))
 
 
 def test_wrong_fits_are_refused(tmp_path: Path) -> None:
@@ -282,4 +282,4 @@ def test_wrong_fits_are_refused(tmp_path: Path) -> None:
         (TableFits(design=design, learner="gbm", configurations=()), "at least one configuration"),
     ):
         with pytest.raises(SurefootError, match=message):
-            list(fit.make(tmp_path, Inputs(store)))
+            list(fit.make(tmp_path, StoredInputs(store)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from surefoot.core import Inputs, Measurement, Store, SurefootError, open_pool, run
+from surefoot.core import Measurement, Store, StoredInputs, SurefootError, open_pool, run
 from surefoot.tabular import (
     RECIPES,
     Design,
@@ -51,7 +51,7 @@ def made(step: FileTable | PublicTable | Design, store: Store) -> list[Measureme
                 events = list(run([table], store, pool))
             assert events[-1].kind == "made", events[-1].error
     out.mkdir(parents=True)
-    return list(step.make(out, Inputs(store)))
+    return list(step.make(out, StoredInputs(store)))
 
 
 def test_a_csv_is_read_and_what_was_done_is_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from surefoot.cli._output import Format, emit
 from surefoot.contrastive import ImageFolder, check_templates, classification_measurements, classify
-from surefoot.core import Inputs, Store, SurefootError, Table, missing_module
+from surefoot.core import Store, StoredInputs, SurefootError, Table, missing_module
 from surefoot.examples import write_examples
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def evaluate(
     with TemporaryDirectory() as place:
         made = Path(place) / "images"
         made.mkdir()
-        list(folder.make(made, Inputs(Store(Path(place) / "store"))))
+        list(folder.make(made, StoredInputs(Store(Path(place) / "store"))))
         scores, columns = classify(loaded, made, prompts)
     if examples:
         examples.mkdir(parents=True, exist_ok=True)

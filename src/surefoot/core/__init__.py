@@ -2,13 +2,13 @@
 
 from surefoot.core._errors import SurefootError as SurefootError
 from surefoot.core._errors import missing_module as missing_module
+from surefoot.core._files import Pinned as Pinned
+from surefoot.core._files import check_pinned as check_pinned
 from surefoot.core._files import digest_of as digest_of
 from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement
-from surefoot.core._pinned import Pinned as Pinned
-from surefoot.core._pinned import check_pinned as check_pinned
 from surefoot.core._plan import Difference as Difference
 from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan
@@ -30,6 +30,7 @@ from surefoot.core._run import Event as Event
 from surefoot.core._run import check_modules as check_modules
 from surefoot.core._run import nobody_else as nobody_else
 from surefoot.core._run import run as run
+from surefoot.core._step import Inputs as Inputs
 from surefoot.core._step import Resources as Resources
 from surefoot.core._step import Step as Step
 from surefoot.core._step import describe as describe
@@ -40,8 +41,8 @@ from surefoot.core._step import to_spec as to_spec
 from surefoot.core._step import unkeyed as unkeyed
 from surefoot.core._step import walk as walk
 from surefoot.core._store import Artifact as Artifact
-from surefoot.core._store import Inputs as Inputs
 from surefoot.core._store import Store as Store
+from surefoot.core._store import StoredInputs as StoredInputs
 from surefoot.core._store import damages as damages
 from surefoot.core._store import write_record as write_record
 from surefoot.core._study import Claim as Claim

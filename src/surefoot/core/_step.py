@@ -14,13 +14,10 @@ from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._measurement import Measurement
-
-if TYPE_CHECKING:
-    from surefoot.core._store import Inputs
 
 KEY_LENGTH = 20
 Spec = dict[str, Any]
@@ -52,6 +49,18 @@ def unkeyed(default: Value) -> Value:
     return field(default=default, compare=False, metadata={"unkeyed": True})
 
 
+class Inputs(ABC):
+    """What a Step may read while it is made: the finished artifacts of the Steps that it holds."""
+
+    @abstractmethod
+    def __getitem__(self, step: "Step") -> Path:
+        """The directory of a held Step. Raises `SurefootError` when it was not made."""
+
+    @abstractmethod
+    def measurements(self, step: "Step") -> tuple[Measurement, ...]:
+        """What a held Step measured."""
+
+
 class Step(ABC):
     """A piece of work: a frozen, keyword-only dataclass whose fields are plain values, tuples, or other Steps.
 
@@ -69,7 +78,7 @@ class Step(ABC):
     """What one Step of this kind needs of a machine, for pools that ask for it."""
 
     @abstractmethod
-    def make(self, out: Path, inputs: "Inputs") -> Iterable[Measurement]:
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fill the empty directory `out` and return what was measured.
 
         `inputs[step]` is the directory of a Step held by this one, and `inputs.measurements(step)` what it measured.

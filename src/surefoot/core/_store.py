@@ -14,7 +14,7 @@ from typing import Any
 from surefoot.core._errors import SurefootError
 from surefoot.core._files import digest_of, file_digests, remove_tree
 from surefoot.core._measurement import Measurement, dump_measurements
-from surefoot.core._step import KEY_LENGTH, Rebuilt, Spec, Step, own_spec
+from surefoot.core._step import KEY_LENGTH, Inputs, Rebuilt, Spec, Step, own_spec
 
 RECORD, EXAMPLES = "record.json", "examples.parquet"
 RUNS = ".runs"  # what the Steps of the runs going on are, in one file a run
@@ -143,8 +143,8 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a Step may read while it is made: the finished artifacts of the Steps that it holds."""
+class StoredInputs(Inputs):
+    """The artifacts of a store as what Steps may read."""
 
     store: Store
     run: Path | None = None

@@ -31,7 +31,7 @@ from surefoot.core._lease import HeldError, Lease, lease
 from surefoot.core._measurement import Measurement
 from surefoot.core._plan import source_fingerprint
 from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, own_spec
-from surefoot.core._store import DamagedError, Inputs, Store, write_record
+from surefoot.core._store import DamagedError, Inputs, Store, StoredInputs, write_record
 
 Status = Literal["made", "kept", "held", "failed", "stop"]
 
@@ -140,7 +140,7 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
             _beside(final, "failed.json").unlink(missing_ok=True)
         if job.died:
             raise SurefootError(job.died)
-        measurements = _measured(step, out, Inputs(store, Path(job.specs)))
+        measurements = _measured(step, out, StoredInputs(store, Path(job.specs)))
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
             write_record(out, step, measurements, provenance)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from surefoot.contrastive import Drawings, DrawnTask
-from surefoot.core import Inputs, Step, Store, SurefootError
+from surefoot.core import Step, Store, StoredInputs, SurefootError
 
 Made = Callable[[Step], Path]
 Drawn = dict[str, Drawings]
@@ -107,4 +107,4 @@ def test_what_names_nothing_is_refused(drawn: Drawn, store: Store, tmp_path: Pat
         (DrawnTask(drawings=drawings, least=2), "from 3 to the 3"),
     ):
         with pytest.raises(SurefootError, match=message):
-            list(wrong.make(tmp_path, Inputs(store)))
+            list(wrong.make(tmp_path, StoredInputs(store)))

@@ -12,7 +12,7 @@ import pytest
 from surefoot.contrastive import ClassificationSet, Drawings, TrainingPairs, load_images, sample_pictures
 from surefoot.contrastive._drawn._concepts import Emoji
 from surefoot.contrastive._drawn._split import held_out_concepts
-from surefoot.core import Step, Store, SurefootError, from_spec, to_spec
+from surefoot.core import Step, Store, StoredInputs, SurefootError, from_spec, to_spec
 
 Made = Callable[[Step], Path]
 Drawn = dict[str, Drawings]
@@ -24,10 +24,9 @@ def rows(directory: Path, name: str = "items") -> list[Any]:
 
 
 def failure(step: Step, store: Store, tmp_path: Path) -> str:
-    from surefoot.core import Inputs
 
     with pytest.raises(SurefootError) as caught:
-        step.make(tmp_path, Inputs(store))
+        step.make(tmp_path, StoredInputs(store))
     return str(caught.value)
 
 
@@ -66,10 +65,9 @@ def test_a_code_point_belongs_to_one_drawing_of_a_style(made: Made, drawn: Drawn
 
 
 def test_the_same_drawings_come_out_every_time(made: Made, drawn: Drawn, tmp_path: Path, store: Store) -> None:
-    from surefoot.core import Inputs
 
     step = drawn["emojione-monotone"]
-    step.make(tmp_path, Inputs(store))
+    step.make(tmp_path, StoredInputs(store))
     for name in ("images.npy", "items.json", "credit.json", "refused.json"):
         assert (tmp_path / name).read_bytes() == (made(step) / name).read_bytes()
 

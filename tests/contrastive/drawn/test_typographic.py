@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from surefoot.contrastive import Drawings, DrawnTask, Typographic
-from surefoot.core import Inputs, Step, Store, SurefootError
+from surefoot.core import Step, Store, StoredInputs, SurefootError
 
 Made = Callable[[Step], Path]
 
@@ -64,7 +64,7 @@ def test_the_seed_decides_the_words(made: Made, task: DrawnTask) -> None:
 
 def test_a_share_out_of_range_is_refused(task: DrawnTask, store: Store, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match="share is 0"):
-        list(Typographic(data=task, word="wrong", share=0.0).make(tmp_path, Inputs(store)))
+        list(Typographic(data=task, word="wrong", share=0.0).make(tmp_path, StoredInputs(store)))
 
 
 @pytest.mark.parametrize("fields", [{"erased": 1.5}, {"letters": 0}, {"largest": 3}])
@@ -72,4 +72,4 @@ def test_letters_that_cannot_be_written_are_refused(
     task: DrawnTask, store: Store, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(SurefootError, match=next(iter(fields))):
-        list(Typographic(data=task, word="wrong", **fields).make(tmp_path, Inputs(store)))
+        list(Typographic(data=task, word="wrong", **fields).make(tmp_path, StoredInputs(store)))

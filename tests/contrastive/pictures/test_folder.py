@@ -15,7 +15,7 @@ from PIL import Image
 
 from surefoot.contrastive import ImageFolder, count_images, load_images
 from surefoot.contrastive._pictures._listing import list_pictures
-from surefoot.core import Inputs, Step, Store, SurefootError
+from surefoot.core import Step, Store, StoredInputs, SurefootError
 
 Made = Callable[[Step], Path]
 
@@ -117,7 +117,7 @@ def test_changed_pictures_are_another_step(pets: Path, store: Store, tmp_path: P
     (pets / "cat" / "d.PNG").rename(pets / "hot_dog" / "d.PNG")
     assert image_folder(pets).key not in (before.key, changed.key)
     with pytest.raises(SurefootError, match="have changed since"):
-        before.make(tmp_path, Inputs(store))
+        before.make(tmp_path, StoredInputs(store))
 
 
 @pytest.mark.parametrize("separator", ["\t", ","])
@@ -135,11 +135,11 @@ def test_a_table_gives_words_to_folders_and_classes_to_files(
 def test_pictures_without_a_class_are_named(pets: Path, tmp_path: Path, store: Store) -> None:
     (pets / "loose.png").write_bytes(plain("red"))
     with pytest.raises(SurefootError, match=r"loose\.png has no class\. Put pictures in a subfolder"):
-        image_folder(pets).make(tmp_path, Inputs(store))
+        image_folder(pets).make(tmp_path, StoredInputs(store))
     table = tmp_path / "classes.tsv"
     table.write_text("cat\tcat\nloose.png\tdog\n")
     with pytest.raises(SurefootError, match=r"no row for hot_dog/a\.jpg \(class 'hot_dog'\)"):
-        image_folder(pets, table).make(tmp_path, Inputs(store))
+        image_folder(pets, table).make(tmp_path, StoredInputs(store))
 
 
 @pytest.mark.parametrize("text", ["", "a\tb\nc\td\te\n", "a\tb\nalone\n"])
@@ -147,7 +147,7 @@ def test_a_table_with_a_wrong_row_is_refused_with_its_line(text: str, pets: Path
     table = tmp_path / "classes.tsv"
     table.write_text(text)
     with pytest.raises(SurefootError, match=r"classes\.tsv:( line 2:)? every row must be NAME<tab>CLASS"):
-        image_folder(pets, table).make(tmp_path, Inputs(store))
+        image_folder(pets, table).make(tmp_path, StoredInputs(store))
 
 
 def test_a_webdataset_shard_is_read_where_it_lies(tmp_path: Path, made: Made) -> None:
@@ -242,7 +242,7 @@ def test_when_nothing_can_be_decoded_it_is_an_error(tmp_path: Path, store: Store
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"words")
     with pytest.raises(SurefootError, match=r"No picture in .* can be decoded\. The first: it is not a picture"):
-        image_folder(tmp_path).make(tmp_path, Inputs(store))
+        image_folder(tmp_path).make(tmp_path, StoredInputs(store))
 
 
 def test_photos_are_turned_upright_and_lie_on_white(tmp_path: Path, made: Made) -> None:

@@ -34,7 +34,7 @@ from surefoot.contrastive import (
     save_model,
     vocabulary_of,
 )
-from surefoot.core import Inputs, Store, SurefootError, write_record
+from surefoot.core import Store, StoredInputs, SurefootError, write_record
 from surefoot.examples import write_examples
 
 CLASSES = ["red square", "green disc", "blue ring", "black star", "white cross", "grey line", "pink dot"]
@@ -75,7 +75,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_every_prediction_is_that_of_openclips_classifier(store: Store, tmp_path: Path) -> None:
-    measurements = {one.metric: one for one in STEP.make(tmp_path, Inputs(store))}
+    measurements = {one.metric: one for one in STEP.make(tmp_path, StoredInputs(store))}
     loaded = load_model(store.path(MODEL))
     weights = open_clip.build_zero_shot_classifier(loaded.model, loaded.tokenizer, CLASSES, STEP.templates)
     logits = (embed_images(loaded, PICTURES) @ weights).numpy()
@@ -177,7 +177,7 @@ def test_evaluate_gives_the_numbers_of_the_step(
         format="json",
     )
     (tmp_path / "step").mkdir()
-    expected = {one.metric: one.value for one in STEP.make(tmp_path / "step", Inputs(store))}
+    expected = {one.metric: one.value for one in STEP.make(tmp_path / "step", StoredInputs(store))}
     told = {row["metric"]: row["value"] for row in json.loads(capsys.readouterr().out)}
     assert told == pytest.approx(expected)
     assert len(duckdb.read_parquet(str(tmp_path / "examples" / "examples.parquet")).fetchall()) == 21

@@ -69,12 +69,12 @@ def test_the_loss_is_the_cross_entropy_against_the_frozen_head(made: Made, warm:
 
 
 def test_the_same_step_gives_the_same_bits(made: Made, warm: Finetune, tmp_path: Path) -> None:
-    from surefoot.core import Inputs, Store
+    from surefoot.core import Store, StoredInputs
 
     first = made(warm)[0]
     out = tmp_path / "work" / "part"
     out.mkdir(parents=True)
-    list(warm.make(out, Inputs(Store(first.parent.parent))))
+    list(warm.make(out, StoredInputs(Store(first.parent.parent))))
     assert (out / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
 

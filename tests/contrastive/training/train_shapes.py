@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from surefoot.contrastive import Drawings, Pretrain, TrainingPairs
-from surefoot.core import Inputs, Store, write_record
+from surefoot.core import Store, StoredInputs, write_record
 from surefoot.training import _loop
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (40, 40, 220), "black": (10, 10, 10)}
@@ -45,7 +45,7 @@ def train_in(directory: Path, step: Pretrain = SHORT) -> list[object]:
         write_shapes(store.path(DATA))
     out = directory / "work" / "part"
     out.mkdir(parents=True, exist_ok=True)
-    return list(step.make(out, Inputs(store)))
+    return list(step.make(out, StoredInputs(store)))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._fit_figures import HELP, write_figures
-from surefoot.cli._fit_scaling import TABLE
+from surefoot.cli._fit._figures import HELP, write_figures
+from surefoot.cli._fit._scaling import TABLE
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._fit_figures import HELP, write_law_figures
+from surefoot.cli._fit._figures import HELP, write_law_figures
 from surefoot.cli._output import Format, emit
 from surefoot.core import Table
 
