@@ -242,8 +242,8 @@ def _step_from_file(path: Path) -> Step:
         return from_spec(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise SurefootError(f"There is no spec file {path}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SurefootError(f"{path} is not JSON: {error}") from error
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise SurefootError(f"{path} is not a JSON file: {error}.") from error
 
 
 def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ from surefoot.core._errors import SurefootError
 from surefoot.core._files import make_directory, store_is_writable, write_text
 from surefoot.core._measurement import COLUMNS, Measurement
 from surefoot.core._step import Step, walk
-from surefoot.core._store import Store, read_file
+from surefoot.core._store import Store
 
 _STUDIES = ".studies"
 _NAMED = 8
@@ -212,8 +212,16 @@ def remember(study: Study, options: Sequence[str], store: Store) -> None:
 
 def recorded(store: Store) -> list[Recorded]:
     """The studies that were run on a store, by whatever options. Raises for a record that is damaged."""
-    told = [read_file(path) for path in sorted((store.root / _STUDIES).glob("*.json"))]
-    return [Recorded(one["study"], tuple(one["options"]), frozenset(one["steps"])) for one in told]
+    found = []
+    for path in sorted((store.root / _STUDIES).glob("*.json")):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Recorded(str(told["study"]), tuple(told["options"]), frozenset(told["steps"])))
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise SurefootError(
+                f"{path} is damaged ({error!r:.100}): delete it, and run its study again to keep what that made."
+            ) from error
+    return found
 
 
 def verdict_above(
