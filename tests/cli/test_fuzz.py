@@ -115,7 +115,9 @@ def arguments(chance: random.Random, command: App, paths: list[str]) -> list[str
             found = [chance.choice([str(STUDY), *paths, *WORDS])]
         elif name == "--option":
             found = [
-                chance.choice(["count=3", "adds=1,13", "bound=nan", "count=", "x", "=", "mistake=name", "width=-1"])
+                chance.choice(
+                    ["count=3", "adds=1,13", "bound=nan", "bound=inf", "count=", "x", "=", "mistake=name", "width=-1"]
+                )
             ]
         given += [text for one in found for text in ([one] if positional else [name, one])] or [name]
     return given

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Group
 from surefoot import __version__
 from surefoot.cli._common import Exit
 from surefoot.cli._output import say
-from surefoot.core import SurefootError, what_failed
+from surefoot.core import SurefootError
 
 app = App(
     name="surefoot",
@@ -153,10 +153,17 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         _drop_output()
         return _refused(f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.")
+    except RecursionError:
+        return _refused("An input is nested too deeply to be read.")
     except Exception as error:
         if os.environ.get("SUREFOOT_TRACEBACK"):
             traceback.print_exc()
-        say(f"surefoot: A fault in Surefoot or in a study: {what_failed(error)} SUREFOOT_TRACEBACK=1 shows more.")
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}, line {place.lineno}"  # noqa: PTH119
+        say(
+            f"surefoot: A fault in Surefoot or in a study: {type(error).__name__}: {error} ({where}). "
+            "SUREFOOT_TRACEBACK=1 shows more."
+        )
         return Exit.FAULT
 
 

@@ -271,14 +271,18 @@ def _verdict(claim: Claim, results: Results) -> Verdict:
         return Verdict(status="broken", detail=f"{what_failed(error)}{_incomplete(results)}")
     if not isinstance(verdict, Verdict):
         return Verdict(status="broken", detail=f"Its check returned {type(verdict).__name__}, not a Verdict.")
-    if any(value is not None and math.isnan(value) for value in (verdict.effect, verdict.low, verdict.high)):
-        return Verdict(status="broken", n=verdict.n, detail="Its effect or its interval is not a number (NaN).")
+    if any(value is not None and math.isnan(value) for value in _numbers_of(verdict)):
+        return Verdict(status="broken", n=verdict.n, detail="Its effect, interval or bound is not a number (NaN).")
     if asked.times and not asked.answered:
         asked.misspelt = bool(asked.unknown)  # a check that does not mind is none
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")
     if verdict.status == "undecided" and verdict.effect is None:
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")
     return _precise_enough(verdict, claim.needed_width)
+
+
+def _numbers_of(verdict: Verdict) -> tuple[float | None, ...]:
+    return verdict.effect, verdict.low, verdict.high, verdict.bound
 
 
 def _unjudged(results: Results, asked: _Asked, reason: str) -> Verdict:

@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+import math
+
 from surefoot.core import Measurement, Unit, Verdict
 
 NORMAL_95 = 1.959963984540054
@@ -20,6 +22,8 @@ def number(value: float | None) -> str:
     """Four significant digits; a power of ten only for very small and very large numbers."""
     if value is None:
         return ""
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
     if value == 0 or 1e-4 <= abs(value) < 1e5:
         return f"{float(f'{value:.4g}'):,.10g}".replace("-", "−")
     mantissa, _, power = f"{value:.3e}".partition("e")

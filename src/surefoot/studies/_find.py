@@ -157,6 +157,8 @@ def _convert(option: str, text: str, hint: Any) -> Any:
         if text not in allowed:
             raise SurefootError(f"Option {option} must be one of {', '.join(allowed)}, got '{text}'.")
         return allowed[text]
+    if hint is float and text.strip().lower().lstrip("+-") == "nan":
+        raise SurefootError(f"Option {option} must be a number, got '{text}'.")
     try:
         if hint is bool:
             return {"true": True, "yes": True, "false": False, "no": False}[text.lower()]
