@@ -5,13 +5,14 @@ import json
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from making import data, model, write
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, from_state, mean, open_checkpoint, state
+from surefoot.weights import EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint, state
 from surefoot.weights._files._checkpoint import Array, Checkpoint
 from surefoot.weights._files._types import encode
 
@@ -114,3 +115,64 @@ def test_equal_bytes_of_two_types_are_not_taken_for_equal_numbers() -> None:
     bits = np.full(8, 0x3C00, np.uint16)  # 1 in F16, 0.0078125 in BF16
     made = state(0.5 * TaskVector(checkpoint("base", "F16", bits), checkpoint("tuned", "BF16", bits)))["w"]
     assert made.tolist() == [0.50390625] * 8
+
+
+def half(values: list[float], label: str, dtype: type = np.float16) -> Checkpoint:
+    return from_state({"w": np.array(values, dtype)}, label=label)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.9, 1.0])
+def test_bytes_that_are_copied_are_checked_like_those_that_are_computed(alpha: float, tmp_path: Path) -> None:
+    base, wide = half([1, 2, 3, 4], "base"), half([1, 2, 1e6, 5], "wide", np.float32)
+    infinite, missing = half([1, 2, np.inf, 5], "infinite"), half([1, 2, np.nan, 5], "missing")
+    out = tmp_path / "out.safetensors"
+    for start, tuned, bad in ((base, wide, alpha > 0), (base, infinite, alpha > 0), (base, missing, alpha > 0),
+                              (missing, base, alpha < 1), (missing, missing, False)):  # fmt: skip
+        vector = TaskVector(start, from_state({"w": np.array(load_array(tuned))}, label="tuned"))
+        if bad:
+            with pytest.raises(SurefootError, match="1 values would be NaN or infinite"):
+                apply(vector, out, alpha)
+            assert apply(vector, out, alpha, rules=EditRules(nonfinite="flag")).nonfinite == 1
+        else:
+            assert apply(vector, out, alpha).nonfinite == 0
+
+
+def load_array(one: Checkpoint) -> np.ndarray:
+    tensor = one.tensors["w"]
+    assert isinstance(tensor, Array)
+    return tensor.data.view({"F16": np.float16, "F32": np.float32}[tensor.dtype])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "method", [{"merge_method": "passthrough"}, {"merge_method": "linear", "parameters": {"weight": 1}}]
+)
+def test_one_model_that_is_not_finite_is_not_passed_on(value: float, method: dict[str, Any], tmp_path: Path) -> None:
+    file = apply(TaskVector(half([1, value], "m")), tmp_path / "m.safetensors", rules=EditRules(nonfinite="flag")).path
+    content = {**method, "models": [{"model": str(file)}]}
+    with pytest.raises(SurefootError, match="1 values would be NaN or infinite"):
+        merge(content, tmp_path / "out.safetensors")
+    assert merge({**content, "nonfinite": "flag"}, tmp_path / "out.safetensors").nonfinite == 1
+
+
+def test_the_end_of_an_arc_is_checked_and_reported(tmp_path: Path) -> None:
+    for name, values in (("base", [1.0, 2, 3]), ("tuned", [1.0, 2, 7])):
+        apply(TaskVector(half(values, name)), tmp_path / f"{name}.safetensors")
+    models = [{"model": str(tmp_path / "base.safetensors")}, {"model": str(tmp_path / "tuned.safetensors")}]
+    content = {"merge_method": "slerp", "base_model": models[0]["model"], "models": models}
+    for t, norm in ((0, 0.0), (1, 4.0)):
+        report = merge({**content, "parameters": {"t": t}}, tmp_path / "out.safetensors")
+        assert report.edit_norm == norm and report.lost == 0
+
+
+def test_the_report_of_a_patch_does_not_jump_at_its_ends(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(5000).astype(np.float32)
+    tuned = values + rng.standard_normal(5000).astype(np.float32) * np.float32(0.02)
+    base, other = half(values.tolist(), "base"), half(tuned.tolist(), "tuned", np.float32)
+    norm = np.linalg.norm(tuned.astype(np.float64) - load_array(base))
+    reports = [apply(TaskVector(base, other), tmp_path / "out.safetensors", alpha) for alpha in (0.999, 1.0)]
+    assert [report.edit_norm for report in reports] == pytest.approx([0.999 * norm, norm], rel=1e-4)
+    assert 0 < reports[1].lost == pytest.approx(reports[0].lost, rel=0.1)
+    same = apply(TaskVector(base, half(tuned.tolist(), "tuned")), tmp_path / "out.safetensors", 1.0)
+    assert same.edit_norm == pytest.approx(norm, rel=1e-3) and same.lost == 0

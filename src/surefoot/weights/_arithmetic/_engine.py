@@ -115,7 +115,7 @@ def _outputs(job: _Job, chunk: Chunk, tally: np.ndarray) -> Iterator[Bytes]:
                 f"Tensor {one.name!r} ({one.sources[0].dtype}) differs between the checkpoints and is not a number to "
                 "average; keep the base's with integers='base'."
             )
-        yield from (_raw(one, chunk, 0) for _ in coefficients)
+        yield from (chunk.raw[0] if chunk.raw[0] is not None else np.empty(0, np.uint8) for _ in coefficients)
         return
     weights = [coefficient * kernel.gain for coefficient in coefficients]
     still = kernel.fixed and chunk.untouched
@@ -123,8 +123,16 @@ def _outputs(job: _Job, chunk: Chunk, tally: np.ndarray) -> Iterator[Bytes]:
     copied = [None if source is None or chunk.raw[source] is None else source for source in copied]
     computed = [output for output, source in enumerate(copied) if source is None]
     made = _compiled(job, chunk, weights, computed, tally) or _numpy(job, chunk, weights, computed, tally)
-    for source in copied:
-        yield next(made) if source is None else _raw(one, chunk, source)
+    for output, source in enumerate(copied):
+        yield next(made) if source is None else _copied(job, chunk, source, tally[:, output])
+
+
+def _copied(job: _Job, chunk: Chunk, source: int, tally: np.ndarray) -> Bytes:
+    # The bytes of an input; what they change, and whether they are finite, is seen all the same.
+    value = chunk.tuned(source - 1) if source else chunk.base
+    moved = _distance(value, chunk.base) if source else 0.0
+    kept = chunk.raw[source] if job.one.sources[source].dtype == job.one.dtype else None
+    return _rounded(job, chunk, value, moved, tally, kept=kept)
 
 
 def _compiled(
@@ -158,26 +166,26 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return dot(difference, difference)
 
 
-def _raw(one: Assignment, chunk: Chunk, source: int) -> Bytes:
-    raw, dtype = chunk.raw[source], one.sources[source].dtype
-    if raw is None or dtype == one.dtype:
-        return raw if raw is not None else np.empty(0, np.uint8)
-    return encode(chunk.tuned(source - 1) if source else chunk.base, one.dtype)[0]
-
-
-def _rounded(job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np.ndarray) -> Bytes:
-    raw, rounded = encode(value, job.one.dtype)
-    lost = _distance(rounded, value)
+def _rounded(
+    job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np.ndarray, *, kept: Bytes | None = None
+) -> Bytes:
+    # `kept` are bytes that hold the value as it is. A product with 0 is 0 where all is finite.
+    raw, rounded = encode(value, job.one.dtype) if kept is None else (kept, value)
+    lost = _distance(rounded, value) if kept is None else 0.0 * float(np.add.reduce(value))
     if isfinite(moved + lost):
         tally[:2] += moved, lost
         return raw
-    fixed = job.kernel is not None and job.kernel.fixed
-    equal = chunk.equal_elements() & fixed
-    raw, rounded = encode(np.where(equal, chunk.base, value), job.one.dtype)
-    if job.one.sources[0].dtype == job.one.dtype and chunk.raw[0] is not None:
-        # An infinity that all inputs share (an attention mask) has no difference: equal bytes stay as they are.
-        raw.reshape(equal.size, -1)[equal] = chunk.raw[0].reshape(equal.size, -1)[equal]
-    tally[2] += np.count_nonzero(~np.isfinite(rounded) & ~equal)
+    equal = chunk.equal_elements() & (job.kernel is not None and job.kernel.fixed)
+    if kept is None:
+        raw, rounded = encode(np.where(equal, chunk.base, value), job.one.dtype)
+        if job.one.sources[0].dtype == job.one.dtype and chunk.raw[0] is not None:
+            raw.reshape(equal.size, -1)[equal] = chunk.raw[0].reshape(equal.size, -1)[equal]
+    # What several inputs share (the infinity of an attention mask) is meant; what a single one has is not.
+    meant = equal & ~np.isfinite(chunk.base) & (len(job.one.sources) > 1)
+    finite = np.isfinite(rounded) & np.isfinite(value) & np.isfinite(chunk.base)
+    tally[0] += _distance(value[finite], chunk.base[finite])
+    tally[1] += _distance(rounded[finite], value[finite])
+    tally[2] += np.count_nonzero(~np.isfinite(rounded) & ~meant)
     return raw
 
 
