@@ -176,7 +176,7 @@ DOWN, UP = np.ones((2, 5), np.float32), np.ones((4, 2), np.float32)
         ('{"lora_alpha": NaN}', DOWN, UP, "lora_alpha must be a number"),
         ('{"lora_alpha": 8, "alpha_pattern": 3}', DOWN, UP, "a mapping is expected"),
         ('{"lora_alpha": 8, "alpha_pattern": {"(": 1}}', DOWN, UP, "not a regular expression"),
-        ('{"lora_alpha": 8, "use_dora": true}', DOWN, UP, "DoRA"),
+        ('{"lora_alpha": 8, "use_dora": true}', DOWN, UP, "use_dora 'True'"),
         ('{"lora_alpha": 8}', DOWN[:0], UP[:, :0], "two matrices of floating-point numbers"),
         ('{"lora_alpha": 8}', DOWN.astype(np.int8), UP, "two matrices of floating-point numbers"),
         ('{"lora_alpha": 8}', DOWN, UP[:, :1], "not two matrices that fit"),

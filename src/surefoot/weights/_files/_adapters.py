@@ -14,6 +14,15 @@ from surefoot.core import SurefootError
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor, load
 from surefoot.weights._files._types import FLOATS
 
+# What may stand in adapter_config.json beside base + s B A; any other setting that is on is one that PEFT acts on.
+_PLAIN = {
+    "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "use_rslora",
+    "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core",
+    "eva_config", "qalora_group_size", "enable_lora",
+}  # fmt: skip
+_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # those that leave the base as it is
+
 
 def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
     """LoRA (arXiv 2106.09685): a matrix changes by (alpha / r) B A; by (alpha / sqrt(r)) B A where rank-stabilised."""
@@ -23,10 +32,7 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
         raise SurefootError(f"{opened.label}: A LoRA adapter needs a readable {config.name} beside it.") from None
     if not isinstance(options, dict) or not isinstance(options.get("alpha_pattern") or {}, dict):
         raise SurefootError(f"{config}: Not the configuration of a LoRA adapter: a mapping is expected.")
-    if options.get("use_dora"):
-        raise SurefootError(
-            f"{config}: Weight-decomposed adapters (DoRA) are not linear in their factors; merge it first."
-        )
+    _check_kind(config, options)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in opened.tensors.items():
         stem, factor, _ = name.partition(".lora_A.")
@@ -41,6 +47,25 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
         alpha = _alpha(config, options, module)
         tensors[f"{module}.weight"] = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
     return replace(opened, tensors=tensors)
+
+
+def _check_kind(config: Path, options: Mapping[str, Any]) -> None:
+    cure = "Merge it into its base with PEFT (merge_and_unload) first"
+    kind, start = str(options.get("peft_type", "LORA")), options.get("init_lora_weights")
+    if kind.upper() != "LORA":
+        raise SurefootError(f"{config}: peft_type {kind} is no LoRA adapter. {cure}.")
+    if (start.lower() if isinstance(start, str) else start) not in _STARTS:
+        raise SurefootError(
+            f"{config}: init_lora_weights {start!r} changes the base weights, too, so that this adapter is not a "
+            f"change of the base. {cure}, or save it as a difference (path_initial_model_for_weight_conversion)."
+        )
+    more = {name: value for name, value in options.items() if name not in _PLAIN and value}
+    more |= {"bias": options["bias"]} if options.get("bias", "none") not in ("none", None) else {}
+    if more:
+        name, value = next(iter(more.items()))
+        raise SurefootError(
+            f"{config}: {name} {str(value)[:60]!r} is more than base + s B A, which is all that is merged here. {cure}."
+        )
 
 
 def _low_rank(
