@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from merging import CONFIGURATIONS, configuration, values, write_models
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from surefoot.core import SurefootError
 from surefoot.weights import merge, verify
 
 EXPECTED = load_file(Path(__file__).with_name("mergekit_outputs.safetensors"))
@@ -20,7 +21,8 @@ EXPECTED = load_file(Path(__file__).with_name("mergekit_outputs.safetensors"))
 # with 32-bit cosines and sines, there. The distance is in units in the last place of the largest number added.
 UNITS = {
     "linear": 2, "linear_sum": 1, "slerp": 3, "slerp_gradient": 3, "task_arithmetic": 2, "task_arithmetic_filtered": 2,
-    "model_stock": 2, "nuslerp": 3, "nuslerp_base": 4, "slices": 1,
+    "model_stock": 2, "nuslerp": 3, "nuslerp_base": 4, "slices": 1, "sce": 2, "sce_selected": 4, "karcher": 4,
+    "multislerp": 4, "multislerp_base": 6, "nearswap": 2,
 }  # fmt: skip
 
 
@@ -31,7 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "arcee_fusion"])
 def test_a_merge_gives_the_numbers_of_mergekit(name: str, models: Path, tmp_path: Path) -> None:
     merge(configuration(name, models), tmp_path / "out.safetensors")
     mine = load_file(tmp_path / "out.safetensors")
@@ -44,6 +46,70 @@ def test_a_merge_gives_the_numbers_of_mergekit(name: str, models: Path, tmp_path
         added = np.abs(np.stack([value, *(values(model).get(tensor, value) for model in range(4))])).max(0)
         assert (np.abs(mine[tensor] - value) <= UNITS[name] * np.spacing(added)).all(), tensor
     assert verify(tmp_path / "out.safetensors").holds
+
+
+def test_a_fusion_takes_the_elements_that_mergekit_takes_but_for_those_at_the_bound(
+    models: Path, tmp_path: Path
+) -> None:
+    mine = load_file(merge(configuration("arcee_fusion", models), tmp_path / "out.safetensors").path)
+    taken = at_the_bound = 0
+    for tensor, (base, tuned) in {name: (values(0)[name], values(1)[name]) for name in mine}.items():
+        wide, other = base.astype(np.float64), tuned.astype(np.float64)
+        shares = [np.exp(one) / np.exp(one).sum(-1, keepdims=True) for one in (other, wide)]
+        divergence = (shares[0] * np.log(shares[0] / shares[1])).sum(-1, keepdims=True)
+        matters = np.abs(other - wide) * divergence
+        low, median, high = np.sort(matters.reshape(-1))[[int(q * (matters.size - 1)) for q in (0.25, 0.5, 0.75)]]
+        bound = median + 1.5 * (high - low)
+        sure = np.abs(matters - bound) > 0.02 * bound  # a divergence in 32 bits is off by about a hundredth
+        assert (mine[tensor] == np.where(matters >= bound, tuned, base))[sure].all()
+        theirs = EXPECTED[f"arcee_fusion/{tensor}"]
+        assert (np.abs(mine[tensor] - theirs) <= np.spacing(np.abs(theirs)))[sure].all()
+        taken, at_the_bound = taken + int((mine[tensor] == tuned).sum()), at_the_bound + int((~sure).sum())
+    assert 500 < taken < 1500 and at_the_bound < 100
+
+
+def test_a_mean_on_the_sphere_is_where_the_ways_to_all_inputs_cancel_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(50) + 2 for _ in range(4)]
+    for number, one in enumerate(inputs):
+        save_file({"w": one}, tmp_path / f"{number}.safetensors")
+    entries = [{"model": str(tmp_path / f"{number}.safetensors"), "parameters": {"weight": 1}} for number in range(4)]
+    content = {"merge_method": "karcher", "models": entries[:4], "parameters": {"tol": 1e-12, "max_iter": 100}}
+    for entry in entries:
+        del entry["parameters"]
+    made = load_file(merge(content, tmp_path / "out.safetensors").path)["w"]
+    lengths = [np.linalg.norm(one) for one in inputs]
+    assert np.linalg.norm(made) == pytest.approx(np.mean(lengths), rel=1e-12)
+    mean, ways = made / np.linalg.norm(made), np.zeros(50)
+    for one, length in zip(inputs, lengths, strict=True):
+        cosine = one @ mean / length
+        ways += np.arccos(cosine) / np.sqrt(1 - cosine**2) * (one / length - cosine * mean)
+    assert np.linalg.norm(ways) < 1e-10
+    with pytest.raises(SurefootError, match="directions cancel out"):
+        for number, one in enumerate((inputs[0], -inputs[0], inputs[0] * 0)):
+            save_file({"w": one}, tmp_path / f"{number}.safetensors")
+        weighted = [{**entry, "parameters": {"weight": 1}} for entry in entries[:3]]
+        merge({"merge_method": "multislerp", "models": weighted}, tmp_path / "out.safetensors")
+
+
+def test_a_tensor_that_an_adapter_leaves_alone_counts_as_the_base(tmp_path: Path) -> None:
+    base, tuned = np.full((2, 2), 1.0, np.float32), np.full((2, 2), 3.0, np.float32)
+    save_file({"a.weight": base, "b.weight": base}, tmp_path / "base.safetensors")
+    save_file({"a.weight": tuned, "b.weight": tuned}, tmp_path / "tuned.safetensors")
+    (tmp_path / "adapter").mkdir()
+    factors = {f"base_model.model.a.lora_{side}.weight": np.eye(2, dtype=np.float32) for side in "AB"}
+    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "lora_alpha": 2, "r": 2}')
+    start, out = str(tmp_path / "base.safetensors"), tmp_path / "out.safetensors"
+    models = [
+        {"model": str(tmp_path / "tuned.safetensors"), "parameters": {"weight": 0.5}},
+        {"model": f"{start}+{tmp_path / 'adapter'}", "parameters": {"weight": 0.5}},
+    ]
+    content = {"merge_method": "task_arithmetic", "base_model": start, "models": models}
+    made = load_file(merge({**content, "parameters": {"normalize": True}}, out).path)
+    assert (made["b.weight"] == 2).all() and made["a.weight"].tolist() == [[2.5, 2], [2, 2.5]]
+    slerped = {"merge_method": "slerp", "base_model": start, "models": models[1:], "parameters": {"t": 0.5}}
+    assert (load_file(merge({**slerped, "models": [{"model": models[1]["model"]}]}, out).path)["b.weight"] == 1).all()
 
 
 def arc(one: np.ndarray, other: np.ndarray, t: float) -> np.ndarray:

@@ -158,14 +158,15 @@ class ChunkReader:
         """Sum of `function` over all chunks, in float64."""
         return sum(np.asarray(function(chunk), np.float64) for chunk in self.chunks())
 
-    def gram(self) -> np.ndarray:
-        """Inner products of the deltas of the tuned inputs: (count, count)."""
+    def gram(self, *, whole: bool = False) -> np.ndarray:
+        """Inner products, in 64 bits, of the deltas of the tuned inputs, or of all inputs themselves (`whole`)."""
 
         def products(chunk: Chunk) -> np.ndarray:
-            rows = [chunk.delta(index) for index in range(self.count)]
+            each = map(chunk.tuned if whole else chunk.delta, range(self.count))
+            rows = [chunk.base, *each] if whole else list(each)
             return np.array([[wide_dot(one, other) for other in rows] for one in rows])
 
-        return self.total(products)
+        return np.broadcast_to(self.total(products), (self.count + whole,) * 2)
 
 
 def dot(one: Floats, other: Floats) -> float:

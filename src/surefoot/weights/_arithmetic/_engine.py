@@ -18,7 +18,7 @@ from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, dot
 from surefoot.weights._arithmetic._kernel import compute as compiled
 from surefoot.weights._arithmetic._kernel import widened
-from surefoot.weights._arithmetic._methods import ChunkMerge
+from surefoot.weights._arithmetic._merging import ChunkMerge
 from surefoot.weights._arithmetic._plan import ROW, Assignment, MergePlan, Row, parts
 from surefoot.weights._files._checkpoint import Files, LowRank
 from surefoot.weights._files._types import BYTES, Bytes, encode

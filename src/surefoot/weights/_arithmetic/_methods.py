@@ -5,72 +5,29 @@ may stream statistics of the whole tensor first; its kernel then works on chunks
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, wide_dot
-from surefoot.weights._arithmetic._kernel import Edit, Fused, Thinned, Thinning
-from surefoot.weights._arithmetic._selection import nth_magnitudes
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
+from surefoot.weights._arithmetic._kernel import Edit
+from surefoot.weights._arithmetic._merging import ChunkMerge, Method, PerModel, as_computed, stepped, times
+from surefoot.weights._arithmetic._selection import nth_values
+from surefoot.weights._arithmetic._sparse import (
+    breadcrumbs,
+    breadcrumbs_ties,
+    dare_linear,
+    dare_ties,
+    della,
+    della_linear,
+    sce,
+    ties,
+)
 from surefoot.weights._files._types import Floats
-
-PerModel = Sequence[float]
-
-
-def _add(chunk: Chunk, change: Floats, scale: float) -> Floats:
-    return _from(chunk.base, change, scale)
-
-
-def _times(values: Floats, weight: float) -> Floats:
-    # 0.3 has no exact 32-bit value, and neighbours of a half-way point would round the wrong way by its error: the
-    # product is taken with the nearest 32-bit value and with the rest, as if the weight had 48 bits.
-    near = values.dtype.type(weight)
-    product = values * near
-    rest = values.dtype.type(weight - float(near))
-    if rest:
-        product += values * rest
-    return product
-
-
-def _from(base: Floats, change: Floats, scale: float) -> Floats:
-    # Where the change is zero, of either sign, the result has the very bits of the base, even of -0: x - (+0) is x.
-    negated = _times(change, -scale)
-    negated += 0.0
-    return np.subtract(base, negated, out=negated)
-
-
-def _value(chunk: Chunk, value: Floats, scale: float) -> Floats:
-    return value
-
-
-def _never(scale: float) -> int | None:
-    return None
-
-
-@dataclass(frozen=True)
-class ChunkMerge:
-    """Work on one chunk: `compute` once, `finish` for each coefficient that is asked for, times `gain`.
-
-    `copy` names the input (0 the base) whose bytes are the result at a coefficient. `fixed` says that equal inputs give
-    themselves, so that untouched chunks are copied. `linear` says that the result is the base plus or minus the
-    coefficient times what was computed. `fused` says the same work in the terms of the compiled kernel, when it can be
-    said in them.
-    """
-
-    compute: Callable[[Chunk], Floats]
-    finish: Callable[[Chunk, Floats, float], Floats] = _add
-    copy: Callable[[float], int | None] = _never
-    fixed: bool = True
-    linear: bool = True
-    gain: float = 1.0
-    fused: Fused | None = None
-
-
-Method = Callable[..., ChunkMerge]
 
 
 def edit(inputs: ChunkReader, *, terms: Sequence[tuple[float, int, int | None]]) -> ChunkMerge:
@@ -91,14 +48,14 @@ def edit(inputs: ChunkReader, *, terms: Sequence[tuple[float, int, int | None]])
             if start is not None:
                 back -= chunk.retreat(start)
             if mixed:
-                back = _times(back, coefficient)
+                back = times(back, coefficient)
             total = back if total is None else np.add(total, back, out=total)
         return np.zeros_like(chunk.base) if total is None else total
 
     def finish(chunk: Chunk, back: Floats, weight: float) -> Floats:
         if pair is not None and 0.5 < weight <= 1 and chunk.raw[pair + 1] is not None:
-            return _from(chunk.tuned(pair), back, 1 - weight)
-        step = _times(back, weight)
+            return stepped(chunk.tuned(pair), back, 1 - weight)
+        step = times(back, weight)
         step += 0.0  # no step, of either sign, leaves the base its sign
         return np.subtract(chunk.base, step, out=step)
 
@@ -110,6 +67,20 @@ def edit(inputs: ChunkReader, *, terms: Sequence[tuple[float, int, int | None]])
     return ChunkMerge(compute, finish, copy, gain=common, fused=Edit(terms=terms, mixed=mixed, pair=pair))
 
 
+def _combined(inputs: ChunkReader, shares: Sequence[float], *, from_base: bool, fixed: bool = True) -> ChunkMerge:
+    # The sum of shares times the changes from the base, or times the inputs themselves.
+    if from_base:
+        return edit(inputs, terms=[(share, index, None) for index, share in enumerate(shares)])
+
+    def compute(chunk: Chunk) -> Floats:
+        total = times(chunk.base, shares[0])
+        for index, share in enumerate(shares[1:]):
+            total += times(chunk.tuned(index), share)
+        return total
+
+    return ChunkMerge(compute, as_computed, fixed=fixed, linear=False)
+
+
 def linear(inputs: ChunkReader, *, weight: PerModel, base_weight: float = 0.0, normalize: bool = True) -> ChunkMerge:
     """Weighted mean of all inputs (model soups, arXiv 2203.05482); a weighted sum without `normalize`.
 
@@ -117,34 +88,24 @@ def linear(inputs: ChunkReader, *, weight: PerModel, base_weight: float = 0.0, n
     """
     total = base_weight + sum(weight)
     if normalize and abs(total) < 1e-8:
-        raise SurefootError(
-            f"Tensor {inputs.name!r}: linear weights {[base_weight, *weight]} sum to zero; normalize: false?"
-        )
+        said = f"linear weights {[base_weight, *weight]} sum to zero"
+        raise SurefootError(f"Tensor {inputs.name!r}: {said}; normalize: false?")
     if normalize:
-        return edit(inputs, terms=[(one / total, index, None) for index, one in enumerate(weight)])
-
-    def compute(chunk: Chunk) -> Floats:
-        result = _times(chunk.base, base_weight)
-        for index, one in enumerate(weight):
-            result += _times(chunk.tuned(index), one)
-        return result
-
-    return ChunkMerge(compute, _value, fixed=False, linear=False)
+        return _combined(inputs, [one / total for one in weight], from_base=True)
+    return _combined(inputs, [base_weight, *weight], from_base=False, fixed=False)
 
 
 def passthrough(inputs: ChunkReader, *, scale: float | None = None) -> ChunkMerge:
     """The one input as it is, or times `scale`."""
     factor = 1.0 if scale is None else scale
-    return ChunkMerge(
-        lambda chunk: _times(chunk.base, factor),
-        _value,
-        lambda _: 0 if factor == 1 else None,
-        fixed=False,
-        linear=False,
-    )
+    made = _combined(inputs, [factor], from_base=False, fixed=False)
+    return replace(made, copy=lambda _: 0 if factor == 1 else None)
 
 
-def _arc(cosine: float, t: float, straight: float) -> tuple[float, float]:
+def _arc(gram: np.ndarray, t: float, straight: float, least: float) -> tuple[float, float]:
+    # Shares of two vectors at t of the arc between their directions; of the chord where they are nearly parallel.
+    lengths = [length if length > least else 1.0 for length in np.sqrt(np.diag(gram))]
+    cosine = float(gram[0, 1] / (lengths[0] * lengths[1]))
     if abs(cosine) > straight:
         return 1 - t, t
     angle = np.arccos(np.clip(cosine, -1, 1))
@@ -157,20 +118,8 @@ def slerp(inputs: ChunkReader, *, t: float) -> ChunkMerge:
     Nearly parallel pairs (|cosine| > 0.9995) are interpolated along the chord.
     """
     _exactly(inputs, 1, "slerp")
-
-    def products(chunk: Chunk) -> np.ndarray:
-        one, other = chunk.base, chunk.tuned(0)
-        return np.array([wide_dot(one, one), wide_dot(one, other), wide_dot(other, other)])
-
-    first, cross, second = np.broadcast_to(inputs.total(products), 3)
-    norms = [norm if norm > 1e-8 else 1.0 for norm in np.sqrt([first, second])]
-    here, there = _arc(float(cross / (norms[0] * norms[1])), t, 0.9995)
-    ends = {0.0: 0, 1.0: 1}
-
-    def compute(chunk: Chunk) -> Floats:
-        return _times(chunk.base, here) + _times(chunk.tuned(0), there)
-
-    return ChunkMerge(compute, _value, lambda _: ends.get(t), linear=False)
+    made = _combined(inputs, _arc(inputs.gram(whole=True), t, 0.9995, 1e-8), from_base=False)
+    return replace(made, copy=lambda _: {0.0: 0, 1.0: 1}.get(t))
 
 
 def nuslerp(inputs: ChunkReader, *, weight: PerModel, has_base: bool = True) -> ChunkMerge:
@@ -178,28 +127,124 @@ def nuslerp(inputs: ChunkReader, *, weight: PerModel, has_base: bool = True) -> 
     _exactly(inputs, 2 if has_base else 1, "nuslerp")
     total = sum(weight)
     t = 0.5 if abs(total) < 1e-6 else weight[-1] / total
-
-    def pair(chunk: Chunk) -> tuple[Floats, Floats]:
-        return (chunk.delta(0), chunk.delta(1)) if has_base else (chunk.base, chunk.tuned(0))
-
-    def products(chunk: Chunk) -> np.ndarray:
-        one, other = pair(chunk)
-        return np.array([wide_dot(one, one), wide_dot(one, other), wide_dot(other, other)])
-
-    first, cross, second = np.broadcast_to(inputs.total(products), 3)
-    norms = max(np.sqrt(first), 1e-7) * max(np.sqrt(second), 1e-7)
-    here, there = _arc(float(cross / norms), t, 1 - 1e-16)
-
-    def compute(chunk: Chunk) -> Floats:
-        one, other = pair(chunk)
-        return _times(one, here) + _times(other, there)
-
-    return ChunkMerge(compute) if has_base else ChunkMerge(compute, _value, linear=False)
+    return _combined(inputs, _arc(inputs.gram(whole=not has_base), t, 1 - 1e-16, 0.0), from_base=has_base)
 
 
 def _exactly(inputs: ChunkReader, count: int, method: str) -> None:
     if inputs.count != count:
         raise SurefootError(f"The method {method} needs two models, not {inputs.count + 2 - count}.")
+
+
+# The means on a sphere lie in the span of their inputs: a Gram matrix, read in one pass, is all that they need.
+
+
+def multislerp(
+    inputs: ChunkReader, *, weight: PerModel, has_base: bool = True, normalize_weights: bool = True, eps: float = 1e-8
+) -> ChunkMerge:
+    """Weighted mean of directions, of inputs or of their deltas from a base, in the tangent space at their mean.
+
+    The length is the weighted mean of the lengths. Raises SurefootError where more than two directions cancel out.
+    """
+    if len(weight) == 1:
+        return edit(inputs, terms=[(1.0, 0, None)]) if has_base else passthrough(inputs)
+    shares = np.array(weight)
+    if normalize_weights and abs(shares.sum()) < 1e-8:
+        raise SurefootError(f"Tensor {inputs.name!r}: multislerp weights {list(weight)} sum to zero.")
+    shares = shares / shares.sum() if normalize_weights else shares
+    gram = inputs.gram(whole=not has_base)
+    lengths = np.sqrt(np.diag(gram))
+    units = gram / np.outer(lengths + eps, lengths + eps)
+    size = _size(shares, units)
+    if size < eps and len(shares) > 2:
+        raise SurefootError(f"Tensor {inputs.name!r}: multislerp directions cancel out; take other weights.")
+    if size >= eps:
+        mean = shares / size
+        tangent = shares - mean * (shares @ units @ mean)
+        angle = _size(tangent, units) + eps
+        along = np.cos(angle) * mean + np.sin(angle) / angle * tangent
+        shares = along * (lengths @ shares) / (lengths + eps)
+    return _combined(inputs, shares.tolist(), from_base=has_base, fixed=normalize_weights)
+
+
+def karcher(inputs: ChunkReader, *, max_iter: float = 10, tol: float = 1e-5) -> ChunkMerge:
+    """Mean of the directions of all inputs on the sphere (Karcher 1977), with the mean of their lengths."""
+    gram = inputs.gram(whole=True)
+    lengths = np.sqrt(np.diag(gram))
+    inside = lengths > tol
+    shares = np.zeros(len(lengths))
+    if inside.any():
+        own = lengths[inside]
+        directions = _sphere_mean(gram[np.ix_(inside, inside)] / np.outer(own, own), int(max_iter), tol)
+        shares[inside] = directions / own * lengths.mean()
+    return _combined(inputs, shares.tolist(), from_base=False) if len(lengths) > 1 else passthrough(inputs)
+
+
+def _sphere_mean(units: np.ndarray, iterations: int, tolerance: float) -> np.ndarray:
+    # Shares of the units whose inner products are given; each step goes along the mean of the ways to them.
+    count = len(units)
+    shares = np.full(count, 1 / count)
+    size = _size(shares, units)
+    shares = shares / size if size >= tolerance else np.eye(count)[0]
+    for _ in range(iterations):
+        cosines = np.clip(units @ shares, -1, 1)
+        angles = np.arccos(cosines)
+        pulls = np.divide(angles, np.sin(angles), out=np.zeros(count), where=angles >= tolerance) / count
+        step = pulls - shares * (pulls @ cosines)
+        size = _size(step, units)
+        if size < tolerance:
+            break
+        shares = np.cos(size) * shares + np.sin(size) / size * step
+        shares /= max(_size(shares, units), tolerance)
+    return shares
+
+
+def _size(shares: np.ndarray, units: np.ndarray) -> float:
+    return float(np.sqrt(max(shares @ units @ shares, 0.0)))
+
+
+def nearswap(inputs: ChunkReader, *, t: float) -> ChunkMerge:
+    """Each element goes to the tuned value by the share `t` over its distance: all the way where that is at most t."""
+    _exactly(inputs, 1, "nearswap")
+
+    def compute(chunk: Chunk) -> Floats:
+        delta = chunk.delta(0)
+        share = np.clip(t / np.maximum(np.abs(delta), 1e-6), 0, 1).astype(delta.dtype)
+        return np.where(share == 1, chunk.tuned(0), chunk.base + share * delta)
+
+    return ChunkMerge(compute, as_computed, copy=lambda _: 0 if t <= 0 else None, linear=False)
+
+
+def arcee_fusion(inputs: ChunkReader) -> ChunkMerge:
+    """The tuned values of the elements that matter most, the base's of the others.
+
+    How much an element matters is its change times the divergence (Kullback and Leibler) of the softmax of its row (the
+    last axis) from the base's; from the median plus 1.5 times the range between the quartiles on it is taken.
+    """
+    _exactly(inputs, 1, "arcee_fusion")
+    width = inputs.shape[-1] if inputs.shape else 1
+    aligned = replace(inputs, chunk=width * max(1, inputs.chunk // max(width, 1)))
+    rows = np.concatenate([np.zeros(0), *(_divergences(chunk, width) for chunk in aligned.chunks())])
+
+    def matters(chunk: Chunk) -> Floats:
+        places = (chunk.start + np.arange(chunk.count)) // width
+        return (np.abs(chunk.delta(0)) * rows[places]).astype(np.float32)
+
+    ranks = [int(share * (inputs.size - 1)) for share in (0.25, 0.5, 0.75)]
+    low, median, high = nth_values(inputs, matters, ranks)
+    bound = median + np.float32(1.5) * (high - low)
+    return ChunkMerge(
+        lambda chunk: np.where(matters(chunk) >= bound, chunk.tuned(0), chunk.base), as_computed, linear=False
+    )
+
+
+def _divergences(chunk: Chunk, width: int) -> np.ndarray:
+    def softmax(values: Floats) -> np.ndarray:
+        rows = values.astype(np.float64).reshape(-1, width)
+        powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True) + 1e-8
+
+    tuned, base = softmax(chunk.tuned(0)), softmax(chunk.base)
+    return (tuned * np.log(tuned / base)).sum(axis=1)
 
 
 def model_stock(inputs: ChunkReader, *, filter_wise: bool = False) -> ChunkMerge:
@@ -211,73 +256,13 @@ def model_stock(inputs: ChunkReader, *, filter_wise: bool = False) -> ChunkMerge
         raise SurefootError("The method model_stock needs at least two models beside the base.")
     if filter_wise:
         raise SurefootError("The parameter filter_wise of model_stock is not offered; leave it out.")
-    gram = np.broadcast_to(inputs.gram(), (inputs.count, inputs.count))
+    gram = inputs.gram()
     norms = np.sqrt(np.diag(gram))
     cosines = [gram[i, j] / max(norms[i] * norms[j], 1e-6) for i, j in combinations(range(inputs.count), 2)]
     cosine = float(np.mean(np.clip(cosines, -1, 1)))
     denominator = 1 + (inputs.count - 1) * cosine
     t = 0.0 if abs(denominator) < 1e-6 else inputs.count * cosine / denominator
-    return edit(inputs, terms=[(t / inputs.count, index, None) for index in range(inputs.count)])
-
-
-# Sparse methods: each tuned input's delta is thinned, then the thinned deltas are summed, or agree on a sign first.
-
-Thin = Callable[[Chunk, int, Floats], Floats]
-
-
-def _combine(
-    inputs: ChunkReader,
-    how: Sequence[Thinning] | Thin,
-    *,
-    weight: PerModel,
-    scale: float,
-    normalize: bool,
-    elect: bool,
-) -> ChunkMerge:
-    thin, weights = (_thin(how) if isinstance(how, Sequence) else how), np.asarray(weight, inputs.accumulate)
-    total_weight = weights.sum() if abs(weights.sum()) >= 1e-8 else inputs.accumulate(1)
-
-    def compute(chunk: Chunk) -> Floats:
-        parts = [thin(chunk, index, chunk.delta(index)) * weights[index] for index in range(inputs.count)]
-        total = parts[0].copy() if parts else np.zeros_like(chunk.base)
-        for part in parts[1:]:
-            total += part
-        divisor: Any = total_weight
-        if elect:
-            total, divisor = _elected(parts, weights, total)
-        if normalize:
-            total /= divisor
-        return total if scale == 1 else total * inputs.accumulate(scale)
-
-    if not isinstance(how, Sequence):
-        return ChunkMerge(compute)
-    said: dict[str, Any] = {"elect": elect, "normalize": normalize, "divisor": float(total_weight), "scale": scale}
-    return ChunkMerge(compute, fused=Thinned(inputs=how, weights=weight, **said))
-
-
-def _thin(how: Sequence[Thinning]) -> Thin:
-    def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
-        one = how[index]
-        if (one.low, one.high) != (0, np.inf):
-            magnitude = np.abs(delta)
-            delta = delta * ((magnitude >= one.low) & (magnitude <= one.high))
-        if one.share < 1:
-            delta = delta * chunk.keep(one.seed, index, one.share)
-        return delta / chunk.inputs.accumulate(one.divisor) if one.divisor != 1 else delta
-
-    return thin
-
-
-def _elected(parts: list[Floats], weights: np.ndarray, total: Floats) -> tuple[Floats, Floats]:
-    # TIES, steps 2 and 3 (arXiv 2306.01708): the sign of the summed mass wins, and those that agree with it are merged.
-    positive = total >= 0
-    merged, divisor = np.zeros_like(total), np.zeros_like(total)
-    for part, weight in zip(parts, weights, strict=True):
-        agrees = np.where(positive, part > 0, part < 0)
-        merged += part * agrees
-        divisor += weight * agrees
-    divisor += divisor == 0
-    return merged, divisor
+    return _combined(inputs, [t / inputs.count] * inputs.count, from_base=True)
 
 
 def task_arithmetic(
@@ -288,125 +273,11 @@ def task_arithmetic(
     return edit(inputs, terms=[(scale * one / total, index, None) for index, one in enumerate(weight)])
 
 
-def _top(inputs: ChunkReader, density: PerModel) -> list[Thinning]:
-    # Trim: the k = density * n largest magnitudes; those equal to the k-th are all kept, in whatever order they come.
-    size = inputs.size
-    kept = [size if share >= 1 else 0 if share <= 0 else max(1, int(share * size)) for share in density]
-    cuts = nth_magnitudes(inputs, [[size - one] if 0 < one < size else [] for one in kept])
-    return [
-        Thinning(low=float(cut[0]) if cut else 0.0 if one == size else np.inf)
-        for one, cut in zip(kept, cuts, strict=True)
-    ]
-
-
-def ties(
-    inputs: ChunkReader, *, weight: PerModel, density: PerModel, scale: float = 1.0, normalize: bool = True
-) -> ChunkMerge:
-    """TIES merging (arXiv 2306.01708): trim each task vector to its largest entries, elect a sign, merge who agrees."""
-    how = _top(inputs, density)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
-
-
-def _dropped(density: PerModel, seed: int, rescale: bool) -> list[Thinning]:
-    return [Thinning(share=share, divisor=share if rescale and 0 < share < 1 else 1.0, seed=seed) for share in density]
-
-
-def dare_linear(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    scale: float = 1.0,
-    normalize: bool = False,
-    rescale: bool = True,
-    seed: int = 0,
-) -> ChunkMerge:
-    """DARE (arXiv 2311.03099): drop entries of each task vector at random, divide the rest by the density, and add."""
-    how = _dropped(density, seed, rescale)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
-
-
-def dare_ties(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    scale: float = 1.0,
-    normalize: bool = False,
-    rescale: bool = True,
-    seed: int = 0,
-) -> ChunkMerge:
-    """DARE (arXiv 2311.03099) with the sign election of TIES."""
-    how = _dropped(density, seed, rescale)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
-
-
-def _band(inputs: ChunkReader, density: PerModel, gamma: PerModel) -> list[Thinning]:
-    size, ranks, how = inputs.size, list[list[int]](), list[Thinning]()
-    for share, outliers in zip(density, gamma, strict=True):
-        kept = size if share >= 1 else int(share * size)
-        low = max(0, size - kept - int(outliers * size))
-        ranks.append([low, low + kept - 1] if 0 < kept < size else [])
-        how.append(Thinning() if kept else Thinning(low=np.inf, high=-np.inf))
-    bounds = nth_magnitudes(inputs, ranks)
-    return [
-        Thinning(low=float(bound[0]), high=float(bound[1])) if bound else one
-        for one, bound in zip(how, bounds, strict=True)
-    ]
-
-
-def breadcrumbs(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    gamma: PerModel,
-    scale: float = 1.0,
-    normalize: bool = False,
-) -> ChunkMerge:
-    """Model breadcrumbs (arXiv 2312.06795): drop the `gamma` largest entries and, down to `density`, the smallest."""
-    how = _band(inputs, density, gamma)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
-
-
-def della(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    epsilon: PerModel,
-    scale: float = 1.0,
-    normalize: bool = True,
-    rescale: bool = True,
-    seed: int = 0,
-) -> ChunkMerge:
-    """DELLA (arXiv 2406.11617): keep with a probability that rises with the rank in the row, then elect and merge.
-
-    Probabilities run from density - epsilon to density + epsilon over the ranks of a row (first axis against the rest);
-    equal magnitudes rank by position. What is kept is divided by its own probability.
-    """
-    for share, spread in zip(density, epsilon, strict=True):
-        if share < 1 and not 0 < share - spread <= share + spread < 1:
-            raise SurefootError(
-                f"The method della: density {share} plus and minus epsilon {spread} must lie between 0 and 1."
-            )
-
-    def thin(chunk: Chunk, index: int, delta: Floats) -> Floats:
-        share, spread = density[index], epsilon[index]
-        if share >= 1:
-            return delta
-        probability = (share - spread) + 2 * spread * chunk.ranks(index)
-        kept = delta * (chunk.random(seed, index) < probability * 2.0**32)
-        return kept / probability.astype(delta.dtype) if rescale else kept
-
-    return _combine(inputs, thin, weight=weight, scale=scale, normalize=normalize, elect=True)
-
-
 METHODS: Mapping[str, Method] = {
     method.__name__: method
     for method in (
-        linear, slerp, nuslerp, task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs, della, model_stock,
-        passthrough,
+        linear, slerp, nuslerp, multislerp, karcher, task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs,
+        breadcrumbs_ties, della, della_linear, sce, model_stock, nearswap, arcee_fusion, passthrough,
     )
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._chunks import CHUNK
 from surefoot.weights._arithmetic._kernel import WIDER
-from surefoot.weights._arithmetic._methods import Method
+from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
 from surefoot.weights._files._checkpoint import StoredTensor
 from surefoot.weights._files._types import BYTES
@@ -41,6 +41,18 @@ class Assignment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerOrder:
+    """Where the layers of a sliced tower come from, in their order: the path of a model and the number there.
+
+    `tower` is what stands before the numbers in names, and `before` how many layers the base has there.
+    """
+
+    tower: str
+    before: int
+    order: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MergePlan:
     """What is to be written: tensors in file order, and one coefficient for each output file."""
 
@@ -50,6 +62,7 @@ class MergePlan:
     metadata: Mapping[str, str] = field(default_factory=dict)
     rules: EditRules = DEFAULT_RULES
     chunk: int = CHUNK
+    layers: LayerOrder | None = None
     shard: bool = False  # the assignments are not all that the recipe gives
 
     def __post_init__(self) -> None:

@@ -1,11 +1,12 @@
 """The n-th largest change of a tensor, exact and in bounded memory: by the kernel, or in numpy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from surefoot.weights._arithmetic import _kernel
-from surefoot.weights._arithmetic._chunks import ChunkReader
+from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
 from surefoot.weights._files._types import Floats
 
 SMALL = 1 << 22  # elements of a tensor up to which a threshold is selected from all of it at once
@@ -21,25 +22,30 @@ def nth_magnitudes(inputs: ChunkReader, ranks: Sequence[Sequence[int]]) -> list[
     if not inputs.size:
         return [[np.float32(0)] * len(some) for some in ranks]
     found = _kernel.magnitudes(inputs, ranks)
-    return found or [_selected(inputs, index, list(some)) for index, some in enumerate(ranks)]
+    return found or [nth_values(inputs, partial(_delta, index), some) for index, some in enumerate(ranks)]
 
 
-def _selected(inputs: ChunkReader, index: int, ranks: list[int]) -> list[np.float32]:
+def _delta(index: int, chunk: Chunk) -> Floats:
+    return chunk.delta(index)
+
+
+def nth_values(inputs: ChunkReader, values: Callable[[Chunk], Floats], ranks: Sequence[int]) -> list[np.float32]:
+    """The sizes of what `values` gives for all chunks at these ranks of ascending order, as 32-bit numbers."""
     if not ranks:
         return []
     if inputs.size > SMALL:
-        return [_nth(inputs, index, rank) for rank in ranks]
-    bits = np.concatenate([magnitude_bits(chunk.delta(index)) for chunk in inputs.chunks()])
-    return list(np.partition(bits, ranks)[ranks].view(np.float32))
+        return [_nth(inputs, values, rank) for rank in ranks]
+    bits = np.concatenate([magnitude_bits(values(chunk)) for chunk in inputs.chunks()])
+    return list(np.partition(bits, list(ranks))[list(ranks)].view(np.float32))
 
 
-def _nth(inputs: ChunkReader, index: int, rank: int) -> np.float32:
+def _nth(inputs: ChunkReader, values: Callable[[Chunk], Floats], rank: int) -> np.float32:
     # Radix selection: the bits of non-negative floats sort as their values do. 12, 12 and 8 bits a pass.
     prefix, remaining = 0, rank
     for shift, width in ((20, 12), (8, 12), (0, 8)):
         counts = np.zeros(1 << width, np.int64)
         for chunk in inputs.chunks():
-            bits = magnitude_bits(chunk.delta(index))
+            bits = magnitude_bits(values(chunk))
             if shift != 20:
                 bits = bits[(bits >> np.uint32(shift + width)) == prefix]
             counts += np.bincount((bits >> np.uint32(shift)) & ((1 << width) - 1), minlength=1 << width)

@@ -1,7 +1,6 @@
 """Merge configurations in the format of mergekit, read into plans."""
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,11 +10,13 @@ from typing import Any
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._arithmetic._chunks import is_float
 from surefoot.weights._arithmetic._expression import replacement
-from surefoot.weights._arithmetic._methods import METHODS, Method, parameters
-from surefoot.weights._arithmetic._plan import Assignment, MergePlan
+from surefoot.weights._arithmetic._merging import Method
+from surefoot.weights._arithmetic._methods import METHODS, parameters
+from surefoot.weights._arithmetic._plan import Assignment, LayerOrder, MergePlan
 from surefoot.weights._arithmetic._rules import EditRules
 from surefoot.weights._files._checkpoint import Checkpoint, StoredTensor
 from surefoot.weights._files._opening import moved_to, open_checkpoint
+from surefoot.weights._mergekit._layers import first_names, numbered, tower_of, towers
 from surefoot.weights._mergekit._settings import OWN, edit_rules, evaluated, layer_range, mapping, number, switch
 
 _KEYS = {
@@ -32,9 +33,8 @@ _NAMES = {"lambda": "scale"}  # what Python cannot call a parameter
 _PER_MODEL_DEFAULTS = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15}
 _ACCEPTED = {"int8_mask"}  # of mergekit: it chooses how mergekit works, not what comes out
 _SWITCHES = {"rescale", "normalize"}  # of mergekit: off where a method does not have them
-_BEFORE = re.compile(r"embed|wte|wpe|conv1|patch|positional|class_|ln_pre|stem")  # tensors before the first layer
-_LAYER = re.compile(r"^(.*?\b(?:layers|layer|h|blocks|block|resblocks)\.)(\d+)(\..*)$")
-_NEEDS_BASE = ("slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "breadcrumbs", "della", "model_stock")
+_NO_BASE = ("linear", "passthrough", "karcher")  # a base counts as one more model, where it is listed
+_FREE = ("nuslerp", "multislerp")  # with a base or without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +116,14 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
     shelf = _Shelf(pickle=bool(content.get("pickle")), moved=moved or {})
     slices = _slices(content, shelf)
     template = shelf.opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
+    layers, targets = None, _whole(slices[0], template)
+    if "slices" in content:
+        tower = tower_of(template.tensors, content.get("layers"), template.label)
+        layers, targets = _order(slices, template, tower), _targets(slices, template, tower)
     if rules.extra == "error":
-        _refuse_extra(slices, template, whole="models" in content)
-    targets = _targets(slices, template) if "slices" in content else _whole(slices[0], template)
+        _refuse_extra(slices, template, layers.tower if layers else None)
     assignments = tuple(_assignment(content, method, target, rules) for target in targets)
-    return MergePlan(assignments=assignments, rules=rules), template
+    return MergePlan(assignments=assignments, rules=rules, layers=layers), template
 
 
 def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def _method(content: Mapping[str, Any]) -> Method:
     name = content.get("merge_method")
     if not isinstance(name, str) or name not in METHODS:
         raise SurefootError(f"The merge_method {name!r} is unknown; one of {', '.join(METHODS)}.")
-    if name in _NEEDS_BASE and not content.get("base_model"):
+    if name not in (*_NO_BASE, *_FREE) and not content.get("base_model"):
         raise SurefootError(f"The merge_method {name} needs base_model.")
     base = content.get("base_model")
     if base is not None and (not isinstance(base, str) or not base):
@@ -184,7 +187,13 @@ def _method(content: Mapping[str, Any]) -> Method:
 def _slices(content: Mapping[str, Any], shelf: _Shelf) -> list[_Slice]:
     base, outer = content.get("base_model"), _parameters(content)
     if "models" in content:
-        return [_slice(_listed(content["models"], "models"), content, base, shelf, (outer,))]
+        entries = _listed(content["models"], "models")
+        if ranged := [one for one in entries if "layer_range" in one]:
+            raise SurefootError(
+                f"The entry of {ranged[0].get('model')!r} has a layer_range, which models are merged without; write "
+                "slices with sources instead."
+            )
+        return [_slice(entries, content, base, shelf, (outer,))]
     found = []
     for entry in _listed(content["slices"], "slices"):
         _known_keys(entry, {"sources", "base_model", "parameters"}, "A slice")
@@ -206,7 +215,7 @@ def _slice(
 ) -> _Slice:
     models = [_model(entry, shelf, base) for entry in entries]
     listed = next((one for one in models if one.reference == base), None)
-    optional = content["merge_method"] in ("linear", "passthrough")
+    optional = content["merge_method"] in _NO_BASE
     if base is None or (listed is None and optional):
         return _Slice(tuple(models), False, settings)
     first = listed or _Model(base, shelf.open(base), {}, models[0].layers)
@@ -228,54 +237,60 @@ def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
         raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; write {base}+ADAPTER.")
     layers = layer_range(entry.get("layer_range"), reference)
-    count = 1 + max((_layer(name)[1] for name in checkpoint.tensors), default=-1)
-    if layers and layers[1] > count:
-        raise SurefootError(f"The layer_range {list(layers)} of {reference} ends behind its {count} layers.")
     return _Model(reference, checkpoint, _parameters(entry), layers)
 
 
 def _whole(part: _Slice, template: Checkpoint) -> Iterator[_Target]:
     last: dict[str, int] = {}
     for name in template.tensors:
-        head, layer, _ = _layer(name)
+        head, layer, _ = numbered(name)
         last[head] = max(last.get(head, 0), layer)
     for name in template.tensors:
-        head, layer, _ = _layer(name)
+        head, layer, _ = numbered(name)
         share = 0.0 if layer < 0 else layer / last[head] if last[head] else 1.0
         yield _Target(part, name, name, share)
 
 
-def _targets(slices: list[_Slice], template: Checkpoint) -> Iterator[_Target]:
+def _targets(slices: list[_Slice], template: Checkpoint, tower: str) -> Iterator[_Target]:
+    first_slice = first_names(template.tensors, tower)
     for name in template.tensors:
-        if _layer(name)[1] < 0:
-            yield _Target(slices[0] if _BEFORE.search(name) else slices[-1], name, name)
+        if numbered(name)[0] != tower:
+            yield _Target(slices[0] if name in first_slice else slices[-1], name, name)
     position = 0
     for part in slices:
         first, end = part.models[0].layers or (0, 0)
         for offset in range(end - first):
             share = offset / (end - first - 1) if end - first > 1 else 1.0
             for name in part.models[0].checkpoint.tensors:
-                head, layer, tail = _layer(name)
-                if layer == first + offset:
+                head, layer, tail = numbered(name)
+                if head == tower and layer == first + offset:
                     yield _Target(part, f"{head}{position + offset}{tail}", name, share, offset)
         position += end - first
 
 
-def _refuse_extra(slices: list[_Slice], template: Checkpoint, *, whole: bool) -> None:
+def _order(slices: list[_Slice], template: Checkpoint, tower: str) -> LayerOrder:
+    order: list[tuple[str, int]] = []
+    for part in slices:
+        for one in part.models:
+            count = towers(one.checkpoint.tensors).get(tower, 0)
+            if not one.checkpoint.is_adapter and one.layers and one.layers[1] > count:
+                said = f"The layer_range {list(one.layers)} of {one.reference} ends behind its {count} layers"
+                raise SurefootError(f"{said} ({tower[:-1]}).")
+        origin = (part.models[0].checkpoint.origin or {}).get("path", "")
+        order += [(str(origin), number) for number in range(*(part.models[0].layers or (0, 0)))]
+    return LayerOrder(tower=tower, before=towers(template.tensors)[tower], order=tuple(order))
+
+
+def _refuse_extra(slices: list[_Slice], template: Checkpoint, tower: str | None) -> None:
     # Of a model that only gives layers, those that no slice names are left out as the slices say.
     for model in (one for part in slices for one in part.models):
         extra = [name for name in model.checkpoint.tensors if name not in template.tensors]
-        extra = [name for name in extra if whole or _layer(name)[1] < 0]
+        extra = [name for name in extra if numbered(name)[0] != tower]
         if extra:
             raise SurefootError(
                 f"{model.reference} has {len(extra)} tensors that {template.label} lacks, first {extra[0]!r}; leave "
                 "them out with extra: drop."
             )
-
-
-def _layer(name: str) -> tuple[str, int, str]:
-    found = _LAYER.match(name)
-    return (found[1], int(found[2]), found[3]) if found else (name, -1, "")
 
 
 def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rules: EditRules) -> Assignment:
@@ -300,11 +315,13 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
 def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None:
     name = target.origin
     if target.offset is not None and one.layers is not None:
-        head, _, tail = _layer(name)
+        head, _, tail = numbered(name)
         name = f"{head}{one.layers[0] + target.offset}{tail}"
     source = one.checkpoint.tensors.get(name)
     base = target.part.models[0]
-    if source is not None or (one is not base and one.checkpoint.is_adapter):
+    if source is None and one is not base and one.checkpoint.is_adapter:
+        return base.checkpoint.tensors.get(name)  # what an adapter says nothing of it leaves as it is
+    if source is not None:
         return source
     if one is base or name not in base.checkpoint.tensors:
         raise SurefootError(f"{one.reference} lacks the tensor {name!r}.")
@@ -316,7 +333,7 @@ def _bound(method: Method, target: _Target, models: list[_Model], content: Mappi
     needed = parameters(method)
     _refuse_unknown(method, needed, models, target.part)
     bound: dict[str, Any] = {}
-    tuned = models if method is METHODS["nuslerp"] and not target.part.has_base else models[1:]
+    tuned = models if "has_base" in needed and not target.part.has_base else models[1:]
     for name, (per_model, default) in needed.items():
         if name == "has_base":
             bound[name] = target.part.has_base

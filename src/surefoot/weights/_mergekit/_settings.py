@@ -9,8 +9,8 @@ from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._rules import EditRules
 
 _RULES = tuple(one.name for one in fields(EditRules) if one.name != "dtype")
-OWN = {*_RULES, "seed", "pickle"}  # keys of our own beside those of mergekit
-_SHARES = ("density", "gamma", "epsilon")  # parameters that are a share of the elements
+OWN = {*_RULES, "seed", "pickle", "layers"}  # keys of our own beside those of mergekit
+_SHARES = ("density", "gamma", "epsilon", "select_topk")  # parameters that are a share of the elements
 
 
 def edit_rules(content: Mapping[str, Any]) -> EditRules:
@@ -20,6 +20,8 @@ def edit_rules(content: Mapping[str, Any]) -> EditRules:
         raise SurefootError(f"The key seed must be a whole number, not {seed!r}.")
     if not isinstance(pickle, bool):
         raise SurefootError(f"The key pickle is true or false, not {pickle!r}.")
+    if not isinstance(layers := content.get("layers", ""), str):
+        raise SurefootError(f"The key layers names a tower such as model.layers, not {layers!r}.")
     dtype = content.get("out_dtype") or content.get("dtype")
     return EditRules(dtype=dtype, **{name: content[name] for name in _RULES if name in content})
 

@@ -1,7 +1,6 @@
 """Files that say how they were made: writing an edit, a grid of edits or a merge, and replaying any of them."""
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -17,13 +16,14 @@ from surefoot.weights._arithmetic._engine import Progress
 from surefoot.weights._arithmetic._expression import TaskVector, describe, plan_edit
 from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._files._safetensors import Tensor
 from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
+from surefoot.weights._output._companions import companions_of
 from surefoot.weights._output._recipe import digests, files_of, lost_share, provenance_of, replan
 from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
 from surefoot.weights._output._writing import write
 
 LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
-_COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,31 +151,33 @@ def _write(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: 
 
 def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:
     plan = replace(plan, metadata={"format": "pt"})
+    files, seen = companions_of(companions if any(out.suffix != ".safetensors" for out in outs) else None, plan)
     paths = [_prepared(out, how.shard) for out in outs]
+    _check_folders(plan, paths, how.shard)
     options: dict[str, Any] = {"threads": how.threads, "progress": how.progress, "pool": how.pool}
     if how.shard is None:
         rows = write(plan, paths, provenance=partial(provenance_of, plan), **options)
     else:
         folders = [path.parent for path in paths]
         rows = write_shards(plan, folders, shard_bytes(how.shard), provenance=provenance_of, **options)
-    reports = [_report(plan, path, output, rows) for output, path in enumerate(paths)]
+    reports = [_report(plan, path, output, rows, seen) for output, path in enumerate(paths)]
     for out, path, report in zip(outs, paths, reports, strict=True):
-        if path.parent == out and companions:
-            _copy_companions(companions, out)
+        for name, content in files.items() if path.parent == out else ():
+            (out / name).write_bytes(content)
         sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
         text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
         write_text(path.with_name(path.name + ".recipe.json"), text)
     return reports
 
 
-def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row]) -> EditReport:
+def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen: Sequence[str]) -> EditReport:
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_name[row.name].append(row)
     shares = {name: lost_share(some, output) for name, some in by_name.items()}
     worst = dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
     lost, nonfinite = lost_share(rows, output), sum(row.nonfinite[output] for row in rows)
-    warnings = []
+    warnings = list(seen)
     if lost >= LOSSY:
         warnings.append(
             f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
@@ -212,14 +214,14 @@ def _prepared(out: Path, shard: int | str | None) -> Path:
     return out / (INDEX if shard is not None else "model.safetensors")
 
 
+def _check_folders(plan: MergePlan, paths: Sequence[Path], shard: int | str | None) -> None:
+    # Shards and their index would take the place of an input's, whatever these are called.
+    inputs = {source.path.resolve() for one in plan.assignments for source in one.sources if isinstance(source, Tensor)}
+    for path in paths if shard is not None else ():
+        if held := [one for one in inputs if one.parent == path.parent.resolve()]:
+            raise SurefootError(f"{path.parent} holds the input {held[0].name}; write the shards into another folder.")
+
+
 def _folder_of(origin: Mapping[str, Any] | None) -> Path | None:
     path = Path(origin["path"]) if origin else None
     return path if path and path.is_dir() else None
-
-
-def _copy_companions(source: Path, target: Path) -> None:
-    for pattern in _COMPANIONS:
-        for file in sorted(source.glob(pattern)):
-            mine = file.name.endswith((".index.json", ".recipe.json"))
-            if not mine and source.resolve() != target.resolve():
-                shutil.copyfile(file, target / file.name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._engine import Progress, Sink, calm_allocator, compute, thread_count
-from surefoot.weights._arithmetic._methods import Method
+from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._plan import MergePlan, Row, parts
 from surefoot.weights._files._checkpoint import Files
 from surefoot.weights._files._safetensors import header_bytes
