@@ -32,9 +32,11 @@ from surefoot.contrastive._models._pixels import normalized as normalized
 from surefoot.contrastive._models._pixels import resized as resized
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as RestrictedTokenizer
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
+from surefoot.contrastive._pictures._directory import count_images as count_images
+from surefoot.contrastive._pictures._directory import load_images as load_images
+from surefoot.contrastive._pictures._directory import read_captions as read_captions
+from surefoot.contrastive._pictures._directory import read_classes as read_classes
 from surefoot.contrastive._pictures._folder import ImageFolder as ImageFolder
-from surefoot.contrastive._pictures._photos import count_images as count_images
-from surefoot.contrastive._pictures._photos import load_images as load_images
 from surefoot.contrastive._sheet import Section as Section
 from surefoot.contrastive._sheet import contact_sheet_html as contact_sheet_html
 from surefoot.contrastive._sheet import contact_sheet_png as contact_sheet_png
@@ -44,7 +46,7 @@ from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri
 from surefoot.contrastive._sheet import sample_pictures as sample_pictures
 from surefoot.contrastive._sheet import style_sections as style_sections
-from surefoot.contrastive._tasks._zero_shot import Scores as Scores
+from surefoot.contrastive._tasks._zero_shot import Classified as Classified
 from surefoot.contrastive._tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.contrastive._tasks._zero_shot import check_templates as check_templates
 from surefoot.contrastive._tasks._zero_shot import classification_measurements as classification_measurements
@@ -52,8 +54,7 @@ from surefoot.contrastive._tasks._zero_shot import classify as classify
 from surefoot.contrastive._training._augment import Augmentation as Augmentation
 from surefoot.contrastive._training._augment import augmented as augmented
 from surefoot.contrastive._training._batches import Batches as Batches
-from surefoot.contrastive._training._batches import Pairs as Pairs
-from surefoot.contrastive._training._batches import read_captions as read_captions
+from surefoot.contrastive._training._batches import TokenizedPairs as TokenizedPairs
 from surefoot.contrastive._training._batches import read_pairs as read_pairs
 from surefoot.contrastive._training._directions import DirectionAngles as DirectionAngles
 from surefoot.contrastive._training._directions import RandomDirection as RandomDirection

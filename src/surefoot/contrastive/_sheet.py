@@ -10,22 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surefoot.contrastive._drawn._concepts import Emoji
-from surefoot.contrastive._drawn._drawings import ITEMS, credit_of, read_style
+from surefoot.contrastive._drawn._drawings import credit_of, read_style
 from surefoot.contrastive._drawn._iconify import Icon
 from surefoot.contrastive._drawn._render import render_png
 from surefoot.contrastive._drawn._split import WIDELY_DRAWN
 from surefoot.contrastive._drawn._styles import style
+from surefoot.contrastive._pictures._directory import count_images, load_images, read_credit, read_items
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.contrastive._pictures._photos import (
     RefusedPictureError,
-    count_images,
     decode,
-    load_images,
     read_stored,
     square,
 )
 from surefoot.core import SurefootError
-from surefoot.registry import CREDIT, read_json
 from surefoot.stats import shuffled
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def sample_pictures(directory: Path, n: int, *, seed: int = 0, size: int = 64) -
     They are chosen at random by `seed`, concepts that two styles share in both, and come in the Step's order. Photos
     are cut to squares of `size` pixels. Raises `SurefootError` when the directory holds no pictures.
     """
-    items = read_json(directory / ITEMS)
+    items = read_items(directory)
     by_id = {item.get("hexcode") or item["name"]: row for row, item in enumerate(items) if not item.get("variant")}
     if count_images(directory) != len(items):
         raise SurefootError(f"{directory} is damaged: it does not hold as many pictures as it describes.")
@@ -73,7 +71,7 @@ def png_uri(png: bytes) -> str:
 
 def credits_of(directory: Path) -> list[str]:
     """The lines that must stand beside the pictures of a made Step."""
-    return [_credit_line(row) for row in read_json(directory / CREDIT)]
+    return [_credit_line(row) for row in read_credit(directory)]
 
 
 def style_sections(names: Sequence[str], n: int, *, seed: int = 0, size: int = 64) -> list[Section]:
@@ -101,7 +99,7 @@ def _usual_drawings(icons: tuple[Icon, ...], shown: dict[str, Emoji]) -> dict[st
 
 def folder_section(path: Path, n: int, *, seed: int = 0, size: int = 64) -> Section:
     """`n` pictures of an engineer's own folder or shards; those that cannot be decoded are left out."""
-    by_name = {item.name: item for item in list_pictures(path)}
+    by_name = {item.name: item for item in list_pictures(path).pictures}
     pictures: list[LabelledPicture] = []
     for name in shuffled(by_name, seed):
         with suppress(RefusedPictureError):

@@ -17,10 +17,10 @@ from statsmodels.stats.proportion import proportion_confint
 from surefoot.cli._evaluate import evaluate
 from surefoot.contrastive import (
     ClassificationSet,
+    Classified,
     Drawings,
     ModelDescription,
     Pixels,
-    Scores,
     TrainingPairs,
     ZeroShot,
     build,
@@ -90,8 +90,8 @@ def test_every_prediction_is_that_of_openclips_classifier(store: Store, tmp_path
     assert all(one.shift == "nowhere" for one in measurements.values())
 
 
-def scores_of(labels: list[int], ranks: list[int], classes: int) -> Scores:
-    return Scores(
+def scores_of(labels: list[int], ranks: list[int], classes: int) -> Classified:
+    return Classified(
         labels=np.array(labels),
         predictions=np.array(
             [label if rank == 1 else (label + 1) % classes for label, rank in zip(labels, ranks, strict=True)]
@@ -137,7 +137,7 @@ def test_the_interval_of_the_recall_covers_the_truth() -> None:
 
 def test_ties_count_against_the_model() -> None:
     same = torch.ones(1, 2) / 2**0.5
-    scores = Scores.of(same, torch.cat([same, same, same]), np.array([0]), 10.0)
+    scores = Classified.of(same, torch.cat([same, same, same]), np.array([0]), 10.0)
     assert scores.ranks.tolist() == [3]
     assert scores.probability[0] == pytest.approx(1 / 3)
 

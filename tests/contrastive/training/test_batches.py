@@ -7,16 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.contrastive import Batches, Pairs, augmented
+from surefoot.contrastive import Batches, TokenizedPairs, augmented
 from surefoot.training import Schedule, generator_for, reproducible, seed_for
 
 
-def pairs_of(pictures: int) -> Pairs:
+def pairs_of(pictures: int) -> TokenizedPairs:
     """Picture i has i % 3 + 1 captions, each a row of tokens that begins with i."""
     count = torch.tensor([picture % 3 + 1 for picture in range(pictures)])
     tokens = torch.repeat_interleave(torch.arange(pictures), count)[:, None].expand(-1, 4)
     images = torch.arange(pictures, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
-    return Pairs(images=images, tokens=tokens, first=count.cumsum(0) - count, count=count)
+    return TokenizedPairs(images=images, tokens=tokens, first=count.cumsum(0) - count, count=count)
 
 
 @given(st.integers(2, 30), st.integers(1, 70), st.integers(0, 5))
@@ -36,7 +36,7 @@ def test_each_picture_comes_with_one_of_its_own_captions(step: int) -> None:
 
 
 def test_all_captions_of_a_picture_are_drawn_alike_often() -> None:
-    pairs = Pairs(
+    pairs = TokenizedPairs(
         images=torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
         tokens=torch.arange(4)[:, None],
         first=torch.tensor([0]),

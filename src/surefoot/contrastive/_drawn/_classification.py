@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from surefoot.contrastive._drawn._concepts import Emoji, read_class_words, read_emoji
-from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, Drawings
+from surefoot.contrastive._drawn._drawings import Drawings
 from surefoot.contrastive._drawn._split import (
     all_concepts,
     concept_classes,
@@ -15,12 +15,17 @@ from surefoot.contrastive._drawn._split import (
     subgroup_classes,
 )
 from surefoot.contrastive._drawn._styles import EMOJIBASE
-from surefoot.contrastive._drawn._training_pairs import copy_images
+from surefoot.contrastive._pictures._directory import (
+    Item,
+    copy_images,
+    read_credit,
+    read_items,
+    write_classes,
+    write_items,
+)
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import CREDIT, fetch, read_json, write_json
+from surefoot.registry import fetch
 from surefoot.stats import shuffled
-
-Item = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +56,19 @@ class ClassificationSet(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Choose and label."""
-        import numpy as np
-
         package = fetch(EMOJIBASE)
         emoji, words = read_emoji(package, self.locale), read_class_words(package, self.locale)
         side = _side(self, emoji)
         keys = _class_keys(self, emoji, side)
-        items: list[Item] = read_json(inputs[self.drawings] / ITEMS)
+        items = read_items(inputs[self.drawings])
         rows = [index for index, item in enumerate(items) if self._shows(item, side, keys)]
         if not rows:
             raise SurefootError(f"The style {self.drawings.style} draws none of the {self.concepts} concepts.")
         chosen = [items[index] for index in rows]
-        number = {key: index for index, key in enumerate(keys)}
-        copy_images([inputs[self.drawings] / IMAGES], [(0, index) for index in rows], out / IMAGES)
-        np.save(out / "labels.npy", np.array([number[item[self.labels]] for item in chosen], np.int64))
-        names = [emoji[key].label if self.labels == "concept" else words[key] for key in keys]
-        for name, value in (("classes", names), ("class_keys", keys), ("ids", [item["hexcode"] for item in chosen])):
-            write_json(out / f"{name}.json", value)
-        write_json(out / ITEMS, chosen)
-        write_json(out / CREDIT, read_json(inputs[self.drawings] / CREDIT))
+        copy_images([inputs[self.drawings]], [(0, index) for index in rows], out)
+        names = {key: emoji[key].label if self.labels == "concept" else words[key] for key in keys}
+        write_classes(out, [item["hexcode"] for item in chosen], [item[self.labels] for item in chosen], names)
+        write_items(out, chosen, read_credit(inputs[self.drawings]))
         counts = {"examples": len(chosen), "classes": len(keys)}
         return [Measurement(metric=name, value=count, n=len(chosen)) for name, count in counts.items()]
 

@@ -10,14 +10,13 @@ from surefoot.contrastive._drawn._iconify import Icon, read_icon_set
 from surefoot.contrastive._drawn._matching import hexcodes_of
 from surefoot.contrastive._drawn._render import RefusedDrawingError, render
 from surefoot.contrastive._drawn._styles import EMOJIBASE, STYLES, Style, style
+from surefoot.contrastive._pictures._directory import write_images, write_items
+from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
-from surefoot.registry import CREDIT, fetch, write_json
+from surefoot.registry import fetch
 
 if TYPE_CHECKING:
     import numpy as np
-
-LARGEST, SMALLEST = 512, 8
-IMAGES, ITEMS = "images.npy", "items.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +40,11 @@ class Drawings(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fetch, draw, and describe."""
-        import numpy as np
-
         chosen = style(self.style)
         icons, shown = read_style(chosen, self.size)
         images, items, refused = _draw_all(icons, shown, self, out)
-        np.save(out / IMAGES, images)
-        write_json(out / ITEMS, items)
-        write_json(out / "refused.json", refused)
-        write_json(out / CREDIT, [credit_of(chosen)])
+        write_images(out, images)
+        write_items(out, items, [credit_of(chosen)], refused)
         concepts = {item["concept"] for item in items} - {""}
         counts = {"pictures": len(items), "concepts": len(concepts), "refused": len(refused)}
         return [Measurement(metric=name, value=count, n=len(icons)) for name, count in counts.items()]

@@ -3,17 +3,24 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from surefoot.contrastive._drawn._concepts import Emoji, read_class_words, read_emoji
-from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, Drawings
+from surefoot.contrastive._drawn._drawings import Drawings
 from surefoot.contrastive._drawn._styles import EMOJIBASE
-from surefoot.contrastive._drawn._training_pairs import Row, copy_images
+from surefoot.contrastive._pictures._directory import (
+    Item,
+    Row,
+    copy_images,
+    read_credit,
+    read_items,
+    write_classes,
+    write_items,
+)
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import CREDIT, fetch, read_json, write_json
+from surefoot.registry import fetch
 from surefoot.stats import shuffled
 
-Item = dict[str, Any]
 Part = Literal["train", "validation", "test", "rest", "all"]
 GROUPS = (
     "smileys-emotion",
@@ -55,29 +62,23 @@ class DrawnTask(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Split, choose, label, and copy the pictures together."""
-        import numpy as np
-
         _check(self)
         package = fetch(EMOJIBASE)
         emoji, words = read_emoji(package, self.locale), read_class_words(package, self.locale)
-        items = [read_json(inputs[source] / ITEMS) for source in self.drawings]
+        items = [read_items(inputs[source]) for source in self.drawings]
         drawn = _drawings_by_concept(items, self, emoji)
         classes = _classes(self, [emoji[concept] for concept in drawn])
-        number = {key: index for index, key in enumerate(classes)}
         things = _halved(list(drawn), self) if self.halved == "things" else list(drawn)
         rows = sorted(row for concept in things for row in _part(drawn[concept], items, self))
-        rows = [(source, index) for source, index in rows if _key(self, items[source][index]) in number]
+        rows = [(source, index) for source, index in rows if _key(self, items[source][index]) in classes]
         if not rows:
             raise SurefootError(f"No thing of {', '.join(self.groups)} is drawn by {self.least} of the styles.")
         chosen = [items[source][index] for source, index in rows]
-        copy_images([inputs[source] / IMAGES for source in self.drawings], rows, out / IMAGES)
-        np.save(out / "labels.npy", np.array([number[_key(self, item)] for item in chosen], np.int64))
-        names = [emoji[key].label if self.labels == "concept" else words[key] for key in classes]
+        copy_images([inputs[source] for source in self.drawings], rows, out)
+        names = {key: emoji[key].label if self.labels == "concept" else words[key] for key in classes}
         ids = [f"{item['style']}:{item['hexcode']}" for item in chosen]
-        for name, value in (("classes", names), ("class_keys", classes), ("ids", ids)):
-            write_json(out / f"{name}.json", value)
-        write_json(out / ITEMS, chosen)
-        write_json(out / CREDIT, [row for source in self.drawings for row in read_json(inputs[source] / CREDIT)])
+        write_classes(out, ids, [_key(self, item) for item in chosen], names)
+        write_items(out, chosen, [row for source in self.drawings for row in read_credit(inputs[source])])
         counts = {"examples": len(chosen), "classes": len(classes)}
         return [Measurement(metric=name, value=count, n=len(chosen)) for name, count in counts.items()]
 

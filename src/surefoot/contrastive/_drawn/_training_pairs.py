@@ -3,19 +3,25 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from surefoot.contrastive._drawn._captions import captions
 from surefoot.contrastive._drawn._concepts import Emoji, read_class_words, read_emoji
-from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, Drawings
+from surefoot.contrastive._drawn._drawings import Drawings
 from surefoot.contrastive._drawn._split import held_out_concepts
 from surefoot.contrastive._drawn._styles import EMOJIBASE
+from surefoot.contrastive._pictures._directory import (
+    Item,
+    Row,
+    copy_images,
+    read_credit,
+    read_items,
+    write_captions,
+    write_items,
+)
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import CREDIT, fetch, read_json, write_json
+from surefoot.registry import fetch
 from surefoot.stats import shuffled
-
-Row = tuple[int, int]  # which of the sources, and which of its pictures
-Item = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +56,14 @@ class TrainingPairs(Step):
         package = fetch(EMOJIBASE)
         emoji, words = read_emoji(package, self.locale), read_class_words(package, self.locale)
         held_out = held_out_concepts(emoji, self.held_out, self.split_seed)
-        sources = [read_json(inputs[source] / ITEMS) for source in self.drawings]
+        sources = [read_items(inputs[source]) for source in self.drawings]
         rows = _share(_allowed(self, sources, emoji, held_out), sources, self)
         items = [sources[source][index] for source, index in rows]
-        copy_images([inputs[source] / IMAGES for source in self.drawings], rows, out / IMAGES)
-        write_json(out / "captions.json", [captions(emoji[item["hexcode"]], words) for item in items])
-        write_json(out / ITEMS, items)
-        write_json(out / CREDIT, [row for source in self.drawings for row in read_json(inputs[source] / CREDIT)])
+        copy_images([inputs[source] for source in self.drawings], rows, out)
+        write_captions(out, [captions(emoji[item["hexcode"]], words) for item in items])
+        write_items(out, items, [row for source in self.drawings for row in read_credit(inputs[source])])
         counts = {"pictures": len(items), "concepts": len({item["concept"] for item in items})}
         return [Measurement(metric=name, value=count, n=len(items)) for name, count in counts.items()]
-
-
-def copy_images(paths: list[Path], rows: list[Row], out: Path) -> None:
-    """Write the chosen pictures of several arrays into one, in the order of `rows`."""
-    import numpy as np
-
-    arrays = [np.load(path, mmap_mode="r") for path in paths]
-    np.save(out, np.stack([arrays[source][index] for source, index in rows]))
 
 
 def _allowed(

@@ -1,7 +1,5 @@
 """Typographic: pictures with a word written over them, the right one or a wrong one."""
 
-import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -9,15 +7,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS
+from surefoot.contrastive._pictures._directory import (
+    copy_description,
+    has_classes,
+    open_images,
+    read_classes,
+    read_items,
+    write_images,
+)
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.registry import read_json, write_json
+from surefoot.registry import write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.ImageFont import FreeTypeFont
 
-_COPIED = ("labels.npy", "classes.json", "class_keys.json", "ids.json", "captions.json", "credit.json")
 _SMALLEST = 6
 _WORDS, _ATTACKS = "words.json", "attacks.npy"
 
@@ -54,23 +58,20 @@ class Typographic(Step):
 
         _check(self)
         source = inputs[self.data]
-        items = read_json(source / ITEMS)
+        items = read_items(source)
         kinds = _chosen_kinds(items, self)
-        images = np.load(source / IMAGES)
+        images = np.array(open_images(source))
         for row, kind in enumerate(kinds):
             if kind:
                 if _number(items[row], self, "erased") < self.erased:
                     images[row] = 255
                 at_top = _number(items[row], self, "place") < 0.5
                 images[row] = with_word(images[row], word_of(kind, self.letters), at_top=at_top, largest=self.largest)
-        np.save(out / IMAGES, images)
-        write_json(out / ITEMS, items)
+        write_images(out, images)
+        copy_description(source, out)
         write_json(out / _WORDS, [word_of(kind, self.letters) if kind else None for kind in kinds])
-        for name in _COPIED:
-            if (source / name).exists():
-                shutil.copyfile(source / name, out / name)
-        if self.word == "wrong" and (source / "class_keys.json").exists():
-            keys: list[str] = json.loads((source / "class_keys.json").read_text(encoding="utf-8"))
+        if self.word == "wrong" and has_classes(source):
+            keys = read_classes(source).keys
             attacks = [keys.index(kind) if kind in keys else -1 for kind in kinds]
             np.save(out / _ATTACKS, np.array(attacks, np.int64))
         return [Measurement(metric="written", value=sum(kind is not None for kind in kinds), n=len(kinds))]

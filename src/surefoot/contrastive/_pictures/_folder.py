@@ -1,25 +1,31 @@
 """ImageFolder: an engineer's own labelled pictures, in the shape of a classification set."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
-from surefoot.contrastive._drawn._drawings import IMAGES, ITEMS, LARGEST, SMALLEST
-from surefoot.contrastive._pictures._listing import (
-    ClassTable,
-    Labelled,
-    content_digest,
-    list_pictures,
-    read_classes,
-    too_large,
+import numpy as np
+
+from surefoot.contrastive._pictures._classes import Labels, label, read_class_file
+from surefoot.contrastive._pictures._directory import (
+    Item,
+    new_images,
+    shorten_images,
+    write_classes,
+    write_files,
+    write_items,
 )
-from surefoot.contrastive._pictures._photos import RefusedPictureError, decode, read_stored, square
+from surefoot.contrastive._pictures._listing import Labelled, Listing, content_digest, list_pictures
+from surefoot.contrastive._pictures._photos import (
+    LARGEST,
+    SMALLEST,
+    RefusedPictureError,
+    decode,
+    read_stored,
+    square,
+)
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, report_progress, unkeyed
-from surefoot.registry import CREDIT, write_json
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _CHECK_SIZE = 32
 
@@ -28,14 +34,14 @@ _CHECK_SIZE = 32
 class ImageFolder(Step):
     """Labelled pictures of the user, known by their contents: `ImageFolder(path="pets").pinned()`.
 
-    `path` is a folder with a subfolder a class, a WebDataset shard (.tar of pictures with .cls, .json or .txt), or a
-    folder of shards. `classes` is a TSV or CSV file of NAME and CLASS, where a name is a picture, a subfolder or a
-    class number, or a file of one class name a line; it fixes the order of the classes. With `size` the pictures are
-    cut to centred squares and kept in `images.npy` (N, size, size, 3); without, `files.json` says where each lies
-    (`{file, offset, size}`) and `load_images` decodes them when they are used. Other files: `labels.npy` (N,) int64,
-    `classes.json`, `class_keys.json`, `ids.json` (names), `items.json` (`{name, label}`), `credit.json` (empty),
-    `refused.json` (`{name, reason}` of every picture that cannot be decoded). Measures `examples`, `classes` and
-    `refused`. Raises `SurefootError` when the files have changed since the digest was taken.
+    `path` is a folder with a subfolder a class, a WebDataset shard (.tar of pictures with .cls, .json or .txt, or in
+    folders by class), or a folder of shards. `classes` is a file of rows NAME<tab>CLASS, where a name is a picture, a
+    subfolder or a label, or of one class name a line (see `read_class_file`); it fixes the order of the classes. With
+    `size` the pictures are cut to centred squares and kept in `images.npy` (N, size, size, 3); without, `files.json`
+    says where each lies and `load_images` decodes them when they are used. Other files as in `ClassificationSet`, and
+    `refused.json`: `{name, label, reason}` of every picture that cannot be decoded. Measures `examples`, `classes`,
+    `refused` and `unread` (files that by their names are no pictures). Raises `SurefootError` when the files have
+    changed since the digest was taken, and where it is unclear which class a picture has.
     """
 
     path: str = unkeyed("")
@@ -49,8 +55,7 @@ class ImageFolder(Step):
         folder, table = Path(self.path).resolve(), Path(self.classes).resolve() if self.classes else None
         if self.size is not None and not SMALLEST <= self.size <= LARGEST:
             raise SurefootError(f"size is {self.size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
-        if table and not table.is_file():
-            raise SurefootError(f"The table of classes {table} does not exist.")
+        check_class_file(table)
         list_pictures(folder)
         digest = content_digest(folder, table)
         return replace(self, path=str(folder), digest=digest, classes=str(table) if table else None)
@@ -58,84 +63,54 @@ class ImageFolder(Step):
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """List, decode each picture once, label, and keep."""
         path, classes = Path(self.path), Path(self.classes) if self.classes else None
-        pictures = list_pictures(path)
+        listing, labels = read_labelled(path, classes)
         check_pinned(self)
-        table = read_classes(classes) if classes else None
-        labels = [_class_key(item, table, path) for item in pictures]
-        rows, refused = _decode_all(pictures, self, out)
-        kept = [pictures[row] for row in rows]
+        rows, refused = _decode_all(listing.pictures, labels, self, out)
+        kept = [listing.pictures[row] for row in rows]
         if not kept:
             raise SurefootError(f"No picture in {path} can be decoded. The first: {refused[0]['reason']}.")
-        names = _class_names(labels, table)
-        _write(out, kept, [labels[row] for row in rows], names)
-        write_json(out / "refused.json", refused)
-        counts = {"examples": len(kept), "classes": len(names), "refused": len(refused)}
-        return [Measurement(metric=name, value=count, n=len(pictures)) for name, count in counts.items()]
+        write_classes(out, [item.name for item in kept], [labels.keys[row] for row in rows], labels.names)
+        items = [{"name": item.name, "label": labels.keys[row]} for item, row in zip(kept, rows, strict=True)]
+        write_items(out, items, [], refused)
+        counts = {"examples": len(kept), "classes": len(labels.names), "refused": len(refused)}
+        counts["unread"] = len(listing.unread)
+        return [Measurement(metric=name, value=count, n=len(listing.pictures)) for name, count in counts.items()]
 
 
-def _class_key(item: Labelled, table: ClassTable | None, path: Path) -> str:
-    """The class of a picture: what the table says of it, of its folder or number, or else the folder itself."""
-    if table is None:
-        if not item.label:
-            raise SurefootError(
-                f"{path}: {item.name} has no class. Put pictures in a subfolder a class, or give a table of classes."
-            )
-        return item.label
-    for key in (item.name, item.label):
-        if key in table.of:
-            return table.of[key]
-    raise SurefootError(f"{path}: the table of classes has no row for {item.name} (class '{item.label}').")
+def read_labelled(path: Path, classes: Path | None) -> tuple[Listing, Labels]:
+    """The pictures of a folder or of shards, and their classes."""
+    check_class_file(classes)
+    listing = list_pictures(path)
+    return listing, label(listing.pictures, read_class_file(classes) if classes else None, path)
 
 
-def _class_names(labels: list[str], table: ClassTable | None) -> list[str]:
-    """The classes in the table's order, else in the order of their names; numbers in that of numbers."""
-    if table:
-        return list(table.names)
-    return sorted(set(labels), key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+def check_class_file(path: Path | None) -> None:
+    """Raise when there is no such file."""
+    if path and not path.is_file():
+        raise SurefootError(f"The table of classes {path} does not exist.")
 
 
-def _decode_all(pictures: list[Labelled], step: ImageFolder, out: Path) -> tuple[list[int], list[dict[str, str]]]:
+def _decode_all(
+    pictures: Sequence[Labelled], labels: Labels, step: ImageFolder, out: Path
+) -> tuple[list[int], list[Item]]:
     """The rows that can be decoded, and why the others cannot; with a size, write the array of pictures as well."""
-    import numpy as np
-
-    shape = (len(pictures), step.size or 0, step.size or 0, 3)
-    images = np.lib.format.open_memmap(out / IMAGES, "w+", np.uint8, shape) if step.size else None
+    images = new_images(out, len(pictures), step.size) if step.size else None
     rows: list[int] = []
-    refused: list[dict[str, str]] = []
+    refused: list[Item] = []
     for row, item in enumerate(pictures):
         if row % 64 == 0:
             report_progress(out, row, len(pictures))
         try:
-            picture = _decode(item, step.size)
+            picture = decode(read_stored(item.stored), at_least=2 * step.size if step.size else _CHECK_SIZE)
         except RefusedPictureError as error:
-            refused.append({"name": item.name, "reason": str(error)})
+            refused.append({"name": item.name, "label": labels.keys[row], "reason": str(error)})
             continue
         if images is not None and step.size:
             images[len(rows)] = np.asarray(square(picture, step.size))
         rows.append(row)
-    if images is not None:
+    if images is None:
+        write_files(out, [pictures[row].stored for row in rows])
+    elif refused:
         images.flush()
-        if refused:  # the header says how many there are
-            np.save(out / f"kept.{IMAGES}", images[: len(rows)])
-            (out / f"kept.{IMAGES}").replace(out / IMAGES)
-    else:
-        write_json(out / "files.json", [asdict(pictures[row].stored) for row in rows])
+        shorten_images(out, len(rows))
     return rows, refused
-
-
-def _decode(item: Labelled, size: int | None) -> "Image.Image":
-    if too_large(item):
-        raise RefusedPictureError(f"it has {item.stored.size:,} bytes")
-    return decode(read_stored(item.stored), at_least=2 * size if size else _CHECK_SIZE)
-
-
-def _write(out: Path, kept: list[Labelled], labels: list[str], names: list[str]) -> None:
-    import numpy as np
-
-    number = {name: index for index, name in enumerate(names)}
-    np.save(out / "labels.npy", np.array([number[label] for label in labels], np.int64))
-    write_json(out / "classes.json", [name.replace("_", " ") for name in names])
-    write_json(out / "class_keys.json", names)
-    write_json(out / "ids.json", [item.name for item in kept])
-    write_json(out / ITEMS, [{"name": item.name, "label": label} for item, label in zip(kept, labels, strict=True)])
-    write_json(out / CREDIT, [])

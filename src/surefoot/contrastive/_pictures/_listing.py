@@ -1,144 +1,202 @@
-"""Finding labelled pictures: folders with a class each, tables of names and classes, and WebDataset shards."""
+"""Finding labelled pictures: folders with a class each, and WebDataset shards."""
 
-import csv
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Literal
 
-from surefoot.contrastive._pictures._photos import MAX_FILE_BYTES, SUFFIXES, Stored
+from surefoot.contrastive._pictures._photos import SUFFIXES, Stored
 from surefoot.core import SurefootError, digest_of
 
 MAX_LABEL_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first of them that says a class decides
 _JSON_KEYS = ("cls", "class", "label", "class_name", "caption")
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """One picture: its stable name, the raw name of its class, and where its bytes lie."""
+    """One picture: its stable name, the raw name of its class and where that was read, and where its bytes lie."""
 
     name: str
     label: str
+    said_by: Literal["folder", "sample"]
     stored: Stored
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassTable:
-    """Class names by what they belong to: a picture's name, a folder's name, or a class number; in the file's order."""
+class Listing:
+    """Pictures in the order of their names, and the files (or members of shards) beside them that were not read."""
 
-    of: dict[str, str]
-    names: tuple[str, ...]
+    pictures: tuple[Labelled, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def unread_said(self) -> str:
+        """How many files were not read, of which kinds, and the first; empty when all were."""
+        kinds = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in self.unread)
+        told = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(5))
+        first = f"Not read, since by their names they are no pictures: {len(self.unread)} files ({told}), such as "
+        return f"{first}{self.unread[0]}." if self.unread else ""
 
 
-def list_pictures(path: Path) -> list[Labelled]:
+def list_pictures(path: Path) -> Listing:
     """The labelled pictures of a folder (a class each subfolder), of a WebDataset shard, or of a folder of shards.
 
-    They come in the order of their names. Raises `SurefootError` when there is nothing to read.
+    In a shard the label is what `.cls`, `.json` or `.txt` say, else the folder in the shard. Raises `SurefootError`
+    when there is nothing to read, and for a folder whose subfolders are splits instead of classes.
     """
     if path.is_file():
-        return list(_shard(path))
+        return _shards([path], ())
     if not path.is_dir():
         raise SurefootError(f"{path} does not exist: give a folder of pictures or a .tar file.")
     shards = sorted(path.glob("*.tar"))
-    found = [item for shard in shards for item in _shard(shard)] if shards else list(_folder(path))
-    if not found:
+    files = sorted(file for file in path.rglob("*") if _is_shown(file.relative_to(path)) and file.is_file())
+    unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
+    names = tuple(file.relative_to(path).as_posix() for file in unread)
+    found = _shards(shards, names) if shards else Listing(pictures=tuple(_folder(path, files)), unread=names)
+    if not found.pictures:
         raise SurefootError(f"{path} holds no pictures. These are read: {', '.join(sorted(SUFFIXES))}.")
+    labels = {item.label.lower() for item in found.pictures}
+    nested = any(item.name.count("/") > 1 for item in found.pictures)
+    if not shards and nested and len(labels) > 1 and labels <= _SPLITS:
+        names = tuple(sorted(labels))
+        raise SurefootError(f"{path} holds splits ({', '.join(names)}) and not classes: name one, {path}/{names[0]}.")
     return found
 
 
 def content_digest(path: Path, classes: Path | None) -> str:
-    """The SHA-256 of the names and contents of everything that `list_pictures` reads, and of the table of classes."""
+    """The SHA-256 of the names and contents of everything that `list_pictures` reads, and of the file of classes."""
     digest = sha256()
     files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(_pictures_below(path))
-    for file in [*files, *([classes] if classes else [])]:
-        name = file.relative_to(path).as_posix() if path.is_dir() and file.is_relative_to(path) else file.name
+    names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
+    if classes:  # how it is read depends on its suffix
+        files, names = [*files, classes], [*names, f"classes{classes.suffix.lower()}"]
+    for file, name in zip(files, names, strict=True):
         digest.update(f"{name}\0{digest_of(file)}\n".encode())
     return digest.hexdigest()
 
 
-def read_classes(path: Path) -> ClassTable:
-    """A table of classes: TSV or CSV rows of name and class, or one class name a line (the number of the line from 0
-    is then the class number). A first row of the words "name" and "class" is a heading. Raises `SurefootError` with
-    the line for a row that is not one or two cells.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SurefootError(f"The table of classes {path} cannot be read as UTF-8 text: {error}.") from error
-    tabs = "\t" in text
-    lines = list(enumerate(csv.reader(text.splitlines(), delimiter="\t" if tabs else ","), 1))
-    rows = [(number, [cell.strip() for cell in row]) for number, row in lines if any(cell.strip() for cell in row)]
-    if rows and [cell.lower() for cell in rows[0][1]] == ["name", "class"]:
-        rows = rows[1:]
-    widths = {len(row) for _, row in rows}
-    wrong = [number for number, row in rows if len(row) > 2 or len(row) != len(rows[0][1])]
-    if wrong or not rows:
-        where = f" line {wrong[0]}:" if wrong else ""
-        raise SurefootError(f"{path}:{where} every row must be NAME<tab>CLASS (or a comma), or one class name a line.")
-    names = [row[-1] for _, row in rows]
-    keys = [row[0] for _, row in rows] if widths == {2} else [str(number) for number in range(len(rows))]
-    own = {} if widths == {2} else {name: name for name in names}
-    return ClassTable(of=own | dict(zip(keys, names, strict=True)), names=tuple(dict.fromkeys(names)))
-
-
-def _folder(path: Path) -> Iterator[Labelled]:
-    for file in sorted(_pictures_below(path)):
-        name = file.relative_to(path)
-        size = file.stat().st_size
-        yield Labelled(
-            name=name.as_posix(),
-            label=name.parts[0] if len(name.parts) > 1 else "",
-            stored=Stored(file=str(file.resolve()), offset=0, size=size),
-        )
+def _is_shown(path: Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
 
 
 def _pictures_below(path: Path) -> Iterator[Path]:
     """Pictures in a folder and its subfolders, without hidden files."""
     for file in path.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+        if file.suffix.lower() in SUFFIXES and _is_shown(file.relative_to(path)) and file.is_file():
             yield file
 
 
-def _shard(path: Path) -> Iterator[Labelled]:
-    """The samples of one shard: neighbouring members with one base name, a picture and its label among them."""
-    sample: dict[str, Any] = {}
-    current = ""
+def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:
+    for file in files:
+        if file.suffix.lower() in SUFFIXES:
+            name = file.relative_to(path)
+            label = name.parts[0] if len(name.parts) > 1 else ""
+            stored = Stored(file=str(file.resolve()), offset=0, size=file.stat().st_size)
+            yield Labelled(name=name.as_posix(), label=label, said_by="folder", stored=stored)
+
+
+@dataclass(kw_only=True)
+class _Sample:
+    """Neighbouring members with one base name: a picture, and what says its class."""
+
+    base: str
+    picture: tarfile.TarInfo | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+def _shards(paths: list[Path], unread: tuple[str, ...]) -> Listing:
+    found: list[Labelled] = []
+    left = [*unread]
+    for path in paths:
+        for part in read_shard(path):
+            if isinstance(part, str):
+                left.append(f"{path.name}/{part}")
+            else:
+                found.append(part)
+    twice = [name for name, count in Counter(item.name for item in found).items() if count > 1]
+    if twice:
+        raise SurefootError(f"Two samples are called {twice[0]}: give every one a name of its own in its shard.")
+    return Listing(pictures=tuple(found), unread=tuple(left))
+
+
+def read_shard(path: Path) -> Iterator[Labelled | str]:
+    """The samples of one shard, and the names of members that were not read, such as a second picture of a sample."""
     try:
         with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                base, suffix = _split_name(member.name)
-                if not member.isreg() or not suffix:
-                    continue
-                if base != current:
-                    yield from _finished(path, current, sample)
-                    sample, current = {}, base
-                _collect(sample, suffix, member, lambda member=member: _text(archive, member))
-            yield from _finished(path, current, sample)
+            members = [member for member in archive if member.isreg()]
+            split = _splitting([member.name for member in members])
+            sample = _Sample(base="")
+            for member in members:
+                base, suffix = split(member.name)
+                if base != sample.base:
+                    yield from _finished(path, sample)
+                    sample = _Sample(base=base)
+                if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
+                    yield member.name
+            yield from _finished(path, sample)
     except tarfile.TarError as error:
         raise SurefootError(
             f"{path} is not a readable .tar file ({error}); a compressed one must be unpacked first."
         ) from (error)
 
 
-def _collect(sample: dict[str, Any], suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> None:
-    if suffix in SUFFIXES:
-        sample.setdefault("picture", member)
+def _splitting(names: list[str]) -> Callable[[str], tuple[str, str]]:
+    """How names are split into base and suffix: at the first dot of the last part, as WebDataset does.
+
+    A name with more dots is split at its last one where that makes a sample of it: another member has the same base
+    and says its class, or no picture bears the base before the first dot.
+    """
+    labels = {base for base, suffix in map(_at_last, names) if suffix in _LABEL_SUFFIXES}
+    pictures = {base for base, suffix in map(_at_first, names) if suffix in SUFFIXES}
+
+    def split(name: str) -> tuple[str, str]:
+        (short, long), (whole, suffix) = _at_first(name), _at_last(name)
+        dotted = long != suffix and (suffix in SUFFIXES or suffix in _LABEL_SUFFIXES)
+        return (whole, suffix) if dotted and (whole in labels or short not in pictures) else (short, long)
+
+    return split
+
+
+def _at_first(name: str) -> tuple[str, str]:
+    path = PurePosixPath(name)
+    base, dot, suffix = path.name.partition(".")
+    return str(path.parent / base), f"{dot}{suffix}".lower() if base else ""
+
+
+def _at_last(name: str) -> tuple[str, str]:
+    path = PurePosixPath(name)
+    return str(path.parent / path.stem), path.suffix.lower()
+
+
+def _collect(sample: _Sample, suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> bool:
+    """Whether the member is one that belongs to a labelled picture."""
+    if suffix in SUFFIXES and sample.picture is None:
+        sample.picture = member
     elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
-        sample[suffix] = text()
+        sample.texts[suffix] = text()
+    else:
+        return False
+    return True
 
 
-def _finished(path: Path, name: str, sample: dict[str, Any]) -> Iterator[Labelled]:
-    if "picture" in sample:
-        member = sample["picture"]
-        in_json = _label_in_json(path, name, sample[".json"]) if ".json" in sample else ""
-        label = sample.get(".cls") or in_json or sample.get(".txt") or ""
-        stored = Stored(file=str(path.resolve()), offset=member.offset_data, size=member.size)
-        yield Labelled(name=f"{path.stem}/{name}", label=label.strip(), stored=stored)
+def _finished(path: Path, sample: _Sample) -> Iterator[Labelled]:
+    if sample.picture is None:
+        return
+    member, texts, folder = sample.picture, sample.texts, PurePosixPath(sample.base).parent.name
+    in_json = _label_in_json(path, sample.base, texts[".json"]) if ".json" in texts else ""
+    label = (texts.get(".cls", "").strip() or in_json or texts.get(".txt", "")).strip()
+    yield Labelled(
+        name=f"{path.stem}/{sample.base}",
+        label=label or folder,
+        said_by="sample" if label else "folder",
+        stored=Stored(file=str(path.resolve()), offset=member.offset_data, size=member.size),
+    )
 
 
 def _label_in_json(path: Path, name: str, text: str) -> str:
@@ -153,15 +211,3 @@ def _label_in_json(path: Path, name: str, text: str) -> str:
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     stream = archive.extractfile(member)
     return stream.read().decode("utf-8", errors="replace") if stream else ""
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    """The base name and the suffix as WebDataset has them: the suffix begins at the first dot of the last part."""
-    path = PurePosixPath(name)
-    base, dot, suffix = path.name.partition(".")
-    return str(path.parent / base), f"{dot}{suffix}".lower() if base else ""
-
-
-def too_large(item: Labelled) -> bool:
-    """Whether a file is larger than any picture that is read."""
-    return item.stored.size > MAX_FILE_BYTES

@@ -1,24 +1,31 @@
 """Decoding pictures of unknown makers: limits, known formats only, upright, on white."""
 
 import io
-import json
 import warnings
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from surefoot.core import SurefootError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""What is read: formats that Pillow decodes by itself, without calling another program."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+"""What is read: formats that Pillow decodes by itself, without calling another program (AVIF since Pillow 11.3)."""
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"))
+_READ = "jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff ppm pgm pbm pnm avif"
+_REFUSED = "heic heif jp2 j2k jxl svg psd tga ico eps dng cr2 nef arw hdr exr"
+SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_READ} {_REFUSED}".split())
+"""Names of pictures, also of those that are then refused by name: a picture is never left out without a word."""
+
 MAX_FILE_BYTES = 256 << 20
 MAX_PIXELS = 80_000_000
+LARGEST, SMALLEST = 512, 8
+"""Sides in pixels that an array of pictures can have."""
 
 
 class RefusedPictureError(SurefootError):
@@ -37,6 +44,9 @@ class Stored:
 def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
     """A picture from its encoded bytes: upright (EXIF), RGB, transparency on white, the first frame only.
 
+    Of 16 bits a channel the upper 8 are kept. Colours that have no known place in RGB (LAB, floating point, 32 bits)
+    are refused.
+
     With `at_least` a JPEG is decoded at the smallest scale that keeps both sides that long, which is many times
     faster. Raises `RefusedPictureError`.
     """
@@ -46,13 +56,13 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module="PIL", category=UserWarning)
         try:
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            picture = Image.open(io.BytesIO(data), formats=_known_formats())
             if picture.width * picture.height > MAX_PIXELS:
                 raise RefusedPictureError(f"it has {picture.width} x {picture.height} pixels")
             if at_least is not None:
                 picture.draft("RGB", (at_least, at_least))
             picture.load()
-            return _on_white(ImageOps.exif_transpose(picture))
+            return _on_white(_in_eight_bits(ImageOps.exif_transpose(picture), picture.format))
         except RefusedPictureError:
             raise
         except UnidentifiedImageError as error:
@@ -62,8 +72,33 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
             raise RefusedPictureError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
 
 
+@cache
+def _known_formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _in_eight_bits(picture: "Image.Image", form: str | None) -> "Image.Image":
+    """Grey of 16 bits as grey of 8: Pillow's own conversion turns all above 255 into white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and form == "PNG"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F", "LAB"):
+        raise RefusedPictureError(f"its pixels are of the kind '{picture.mode}', which has no known place in RGB")
+    return picture
+
+
 def read_stored(stored: Stored) -> bytes:
-    """The encoded bytes. Raises `SurefootError` when the file is no longer there, or is shorter than it was."""
+    """The encoded bytes.
+
+    Raises `RefusedPictureError` for a file too large, and `SurefootError` when it is no longer there, or is shorter
+    than it was.
+    """
+    if stored.size > MAX_FILE_BYTES:
+        raise RefusedPictureError(f"it has {stored.size:,} bytes")
     try:
         with Path(stored.file).open("rb") as stream:
             stream.seek(stored.offset)
@@ -80,52 +115,6 @@ def square(picture: "Image.Image", size: int) -> "Image.Image":
     from PIL import Image, ImageOps
 
     return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-
-
-def load_images(directory: Path, indices: Iterable[int] | None = None) -> "list[Image.Image]":
-    """Pictures of a made `ClassificationSet`, `TrainingPairs`, `Drawings` or `ImageFolder`, as RGB Pillow images.
-
-    `indices` are rows, all without. Works for an array of pictures (`images.npy`) and for a list of files
-    (`files.json`), which are decoded when they are asked for. Raises `SurefootError` when a file was moved or changed.
-    """
-    from PIL import Image
-
-    array = directory / "images.npy"
-    if array.exists():
-        import numpy as np
-
-        images = np.load(array, mmap_mode="r")
-        return [Image.fromarray(np.array(images[index])) for index in _rows(indices, len(images))]
-    stored = _listed(directory)
-    return [_open(stored[index]) for index in _rows(indices, len(stored))]
-
-
-def count_images(directory: Path) -> int:
-    """The number of pictures in such a directory."""
-    if (directory / "images.npy").exists():
-        import numpy as np
-
-        return len(np.load(directory / "images.npy", mmap_mode="r"))
-    return len(_listed(directory))
-
-
-def _listed(directory: Path) -> list[Stored]:
-    try:
-        text = (directory / "files.json").read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SurefootError(f"{directory} holds no pictures: neither images.npy nor files.json is there.") from error
-    return [Stored(**row) for row in json.loads(text)]
-
-
-def _rows(indices: Iterable[int] | None, count: int) -> Sequence[int]:
-    return range(count) if indices is None else list(indices)
-
-
-def _open(stored: Stored) -> "Image.Image":
-    try:
-        return decode(read_stored(stored))
-    except RefusedPictureError as error:
-        raise SurefootError(f"The picture at byte {stored.offset} of {stored.file}: {error}.") from error
 
 
 def _on_white(picture: "Image.Image") -> "Image.Image":

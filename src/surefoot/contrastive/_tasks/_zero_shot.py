@@ -1,6 +1,5 @@
 """ZeroShot: naming pictures by comparing them with the names of classes."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.contrastive._pictures._photos import count_images, load_images
+from surefoot.contrastive._pictures._directory import count_images, has_array, load_images, open_images, read_classes
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import binomial_stderr, mean_of_shares, t_quantile, wilson
@@ -52,25 +51,23 @@ class ZeroShot(Step):
         return classification_measurements(scores, task=self.task, shift=self.shift)
 
 
-def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Scores, dict[str, Any]]":
+def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Classified, dict[str, Any]]":
     """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
     from surefoot.contrastive._models._embed import embed_classes
 
-    classes: list[str] = json.loads((data / "classes.json").read_text(encoding="utf-8"))
-    names: list[str] = json.loads((data / "ids.json").read_text(encoding="utf-8"))
-    head = embed_classes(loaded, classes, templates)
+    classes = read_classes(data)
+    head = embed_classes(loaded, classes.names, templates)
     scale = float(loaded.model.logit_scale.detach().exp())
-    scores = Scores.of(_embedded(loaded, data), head, np.load(data / "labels.npy"), scale)
-    return scores, scores.columns(names, classes)
+    scores = Classified.of(_embedded(loaded, data), head, classes.labels, scale)
+    return scores, scores.columns(classes.ids, classes.keys)
 
 
 def _embedded(loaded: "LoadedModel", data: Path) -> "torch.Tensor":
     """Embeddings of a directory's array of pictures, or of its listed files, a batch of them in memory at a time."""
     from surefoot.contrastive._models._embed import embed_images, embed_pictures
 
-    array = data / "images.npy"
-    if array.exists():
-        return embed_images(loaded, np.load(array, mmap_mode="r"))
+    if has_array(data):
+        return embed_images(loaded, open_images(data))
     import torch
 
     starts = range(0, count_images(data), FILES_AT_ONCE)
@@ -79,7 +76,7 @@ def _embedded(loaded: "LoadedModel", data: Path) -> "torch.Tensor":
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class Classified:
     """How each of n examples was classified: labels and predictions are class numbers, ranks count from 1.
     `classes` is how many there are to choose from.
 
@@ -93,7 +90,7 @@ class Scores:
     classes: int
 
     @staticmethod
-    def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Scores":
+    def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Classified":
         """Compare unit embeddings of pictures (n, d) with those of classes (k, d). Ties count against the model."""
         import torch
 
@@ -102,7 +99,7 @@ class Scores:
         own = logits.gather(1, truth[:, None])
         ranks = (logits >= own).sum(dim=1)
         probability, predictions = logits.softmax(dim=1).max(dim=1)
-        return Scores(
+        return Classified(
             labels=truth.numpy(),
             predictions=predictions.numpy(),
             ranks=ranks.numpy(),
@@ -122,7 +119,7 @@ class Scores:
         }
 
 
-def classification_measurements(scores: Scores, *, task: str, shift: str) -> list[Measurement]:
+def classification_measurements(scores: Classified, *, task: str, shift: str) -> list[Measurement]:
     """`top1` and `top5` with Wilson's interval, `mean_per_class_recall` with that of `mean_of_shares`.
 
     `top5` is left out where there are five classes or fewer. The recall is the mean over the classes that occur. All
@@ -151,7 +148,7 @@ def _share(metric: str, hits: NDArray[np.bool_], task: str, shift: str) -> Measu
     )
 
 
-def _recall(scores: Scores, task: str, shift: str) -> Measurement:
+def _recall(scores: Classified, task: str, shift: str) -> Measurement:
     """Mean over the classes that occur of the recall, an interval as wide as a class of few pictures leaves it."""
     _, member = np.unique(scores.labels, return_inverse=True)
     size, hits = np.bincount(member), np.bincount(member, weights=scores.ranks == 1)

@@ -1,13 +1,15 @@
 """Image-text pairs in memory, and the batch of any step as a function of the seed and the step."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from surefoot.contrastive._models._pixels import Pixels, resized
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer
+from surefoot.contrastive._pictures._directory import open_images
 from surefoot.core import SurefootError
 from surefoot.training import generator_for, rows_of_batch
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class TokenizedPairs:
     """Pictures (n, 3, size, size) uint8, and the token ids (captions, context) of all captions of all pictures.
 
     The captions of picture i are the rows `first[i]` to `first[i] + count[i]`.
@@ -32,7 +34,7 @@ class Pairs:
 class Batches:
     """Random batches: every picture once before any comes again, each time with one of its captions at random."""
 
-    pairs: Pairs
+    pairs: TokenizedPairs
     size: int
     seed: int
 
@@ -50,30 +52,18 @@ class Batches:
         return self.pairs.images[rows], self.pairs.tokens[captions]
 
 
-def read_captions(directory: Path) -> list[list[str]]:
-    """The captions in the directory of a Step that gives image-text pairs. Raises `SurefootError` if one is missing."""
-    path = directory / "captions.json"
-    captions: list[list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    empty = next((row for row, texts in enumerate(captions) if not texts), None)
-    if empty is not None or not captions:
-        where = "there are none" if empty is None else f"picture {empty} has none"
-        raise SurefootError(f"Training needs a caption for every picture: in {path} {where}.")
-    return captions
-
-
 def read_pairs(
     directory: Path, captions: Sequence[Sequence[str]], tokenizer: RestrictedTokenizer, pixels: Pixels
-) -> Pairs:
+) -> TokenizedPairs:
     """Pictures and tokenized captions of a Step's directory: `images.npy` (n, height, width, 3) uint8.
 
     Pictures are resized once. Raises `SurefootError` when pictures and captions do not match.
     """
-    import numpy as np
     import torch
 
-    images = np.load(directory / "images.npy")
+    images = np.array(open_images(directory))
     if len(images) != len(captions):
         raise SurefootError(f"{directory} has {len(images)} pictures and captions for {len(captions)}.")
     count = torch.tensor([len(texts) for texts in captions])
     tokens = tokenizer([text for texts in captions for text in texts])
-    return Pairs(images=resized(images, pixels), tokens=tokens, first=count.cumsum(0) - count, count=count)
+    return TokenizedPairs(images=resized(images, pixels), tokens=tokens, first=count.cumsum(0) - count, count=count)

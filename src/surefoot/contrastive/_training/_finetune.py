@@ -1,6 +1,5 @@
 """Finetune: onwards from a contrastive model, with the text tower as a frozen classification head."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
 from surefoot.contrastive._models._embed import embed_classes
 from surefoot.contrastive._models._pixels import normalized, resized
+from surefoot.contrastive._pictures._directory import open_images, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
@@ -103,16 +103,13 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     Pictures of the model's size stay on the disk until they are used. Raises `SurefootError` for a set without an
     array of pictures.
     """
-    import numpy as np
     import torch
 
-    if not (directory / "images.npy").is_file():
-        raise SurefootError(f"{directory} has no images.npy: give ImageFolder a size, such as {loaded.pixels.size}.")
-    classes = json.loads((directory / "classes.json").read_text(encoding="utf-8"))
+    classes = read_classes(directory)
     return LabelledPictures(
-        images=resized(np.load(directory / "images.npy", mmap_mode="c"), loaded.pixels),
-        labels=torch.from_numpy(np.load(directory / "labels.npy")),
-        head=embed_classes(loaded, classes, templates).clone(),
+        images=resized(open_images(directory, "c"), loaded.pixels),
+        labels=torch.from_numpy(classes.labels),
+        head=embed_classes(loaded, classes.names, templates).clone(),
     )
 
 

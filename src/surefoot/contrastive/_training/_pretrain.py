@@ -13,8 +13,9 @@ from surefoot.contrastive._models._cost import count_gmacs, count_parameters
 from surefoot.contrastive._models._ladder import ladder_config
 from surefoot.contrastive._models._pixels import Pixels, normalized
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer, vocabulary_of
+from surefoot.contrastive._pictures._directory import read_captions
 from surefoot.contrastive._training._augment import Augmentation, augmented
-from surefoot.contrastive._training._batches import Batches, read_captions, read_pairs
+from surefoot.contrastive._training._batches import Batches, read_pairs
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, seed_for, train
 

@@ -1,0 +1,218 @@
+"""Which class a picture has: a file of classes, and how folders and labels are read by it."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from surefoot.contrastive._pictures._listing import Labelled
+from surefoot.contrastive._pictures._photos import SUFFIXES
+from surefoot.core import SurefootError
+
+OTHER_NAMES = " | "
+"""Stands between several names of one class, `cat | house cat`: the mean of their prompts is the class."""
+
+_HEADS = {"name", "file", "filename", "image", "picture", "path", "folder", "id", "key", "wnid", "synset", "index"}
+_CLASS_HEADS = {"class", "classes", "label", "category", "classname", "class_name", "class name", "target"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFile:
+    """A file of classes: rows of line, name of a picture or folder (None in a list of class names) and class name."""
+
+    path: Path
+    rows: tuple[tuple[int, str | None, str], ...]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether pictures or folders are named in it."""
+        return self.rows[0][1] is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The class key of every picture, the names of all classes by their keys in order, and what should be said."""
+
+    keys: tuple[str, ...]
+    names: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def read_class_file(path: Path) -> ClassFile:
+    """A file of classes: rows NAME<tab>CLASS, the same with a comma in a .csv file, or a class name a line.
+
+    A comma in a list of class names is part of the name, unless its first line is the heading `name,class`. Raises
+    `SurefootError` with the line for a row of another length, an empty line in a list, and two classes of one name of
+    a picture.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SurefootError(f"The table of classes {path} cannot be read as UTF-8 text: {error}.") from error
+    split = _cells(path, lines)
+    filled = [(number, row) for number, row in enumerate(split, 1) if any(row)]
+    width = len(filled[0][1]) if filled else 0
+    wrong = [number for number, row in filled if len(row) != width or width > 2 or not row[-1]]
+    if wrong or not filled:
+        where = f" line {wrong[0]}:" if wrong else ""
+        raise SurefootError(f"{path}:{where} every row must be NAME<tab>CLASS (or a comma), or one class name a line.")
+    if width == 1 and (empty := next((at for at, (line, _) in enumerate(filled, 1) if at != line), None)):
+        raise SurefootError(f"{path}: line {empty} is empty, so that it is unclear which number the next class has.")
+    rows = tuple((number, row[0] if width == 2 else None, row[-1]) for number, row in filled)
+    return _without_clashes(ClassFile(path=path, rows=rows[1:] if _is_heading(filled[0][1]) and rows[1:] else rows))
+
+
+def _cells(path: Path, lines: Sequence[str]) -> list[list[str]]:
+    tabs = any("\t" in line for line in lines)
+    commas = path.suffix.lower() == ".csv" or _is_heading([cell.strip() for cell in (*lines, "")[0].split(",")])
+    if not tabs and not commas:
+        return [[line.strip()] for line in lines]
+    return [[cell.strip() for cell in row] or [""] for row in csv.reader(lines, delimiter="\t" if tabs else ",")]
+
+
+def _is_heading(row: Sequence[str]) -> bool:
+    words = [cell.lower() for cell in row]
+    return len(words) == 2 and words[0] in _HEADS and words[1] in _CLASS_HEADS
+
+
+def _without_clashes(found: ClassFile) -> ClassFile:
+    said: dict[str, tuple[int, str]] = {}
+    for line, key, name in found.rows:
+        if key is not None and said.setdefault(key, (line, name))[1] != name:
+            first = said[key]
+            raise SurefootError(
+                f"{found.path}: '{key}' is '{first[1]}' in line {first[0]} and '{name}' in line {line}."
+            )
+    return found
+
+
+def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -> Labels:
+    """The class of every picture. Raises `SurefootError` for one without, and where two readings disagree."""
+    if classes is None:
+        return _by_folder(pictures, path)
+    found = _by_table(pictures, classes, path) if classes.is_table else _by_list(pictures, classes, path)
+    used = set(found.keys)
+    unused = [name for key, name in found.names.items() if key not in used]
+    notes = [f"{len(unused)} classes have no picture, and can be answered all the same: {_few(unused)}."]
+    twice = [name for name, count in Counter(found.names.values()).items() if count > 1]
+    same = [f"{len(twice)} names are those of several classes, which are kept apart: {_few(twice)}."]
+    told = (*found.notes, *(notes if unused else ()), *(same if twice else ()))
+    return Labels(keys=found.keys, names=found.names, notes=told)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
+    """Each folder, or each label of a shard, is a class: in the order of the names, numbers in that of numbers."""
+    for item in pictures:
+        if not item.label:
+            raise SurefootError(
+                f"{path}: {item.name} has no class. Put pictures in a subfolder a class, or give a table of classes."
+            )
+    keys = sorted({item.label for item in pictures}, key=_place)
+    return Labels(keys=tuple(item.label for item in pictures), names={key: key.replace("_", " ") for key in keys})
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    number = name.isdecimal()
+    return not number, int(name) if number else 0, name
+
+
+def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> Labels:
+    """What the table says of a picture, else of its folder or label.
+
+    Every folder is a class of its own, also where two have one name; single pictures are of the class that they name.
+    """
+    names = {item.name for item in pictures}
+    single = {key for _, key, _ in classes.rows if key and (key in names or "/" in key or _looks_a_picture(key))}
+    apart = Counter(name for _, key, name in dict.fromkeys((0, *row[1:]) for row in classes.rows) if key not in single)
+    of = {key: f"{name} [{key}]" if apart[name] > 1 else name for _, key, name in classes.rows if key not in single}
+    shown = {of.get(key, name): name for _, key, name in classes.rows}
+    for line, key, name in classes.rows:
+        if key in single and apart[name] > 1:
+            raise SurefootError(
+                f"{classes.path}: line {line}: '{name}' is the name of {apart[name]} folders, so that it is unclear "
+                f"which of them {key} belongs to."
+            )
+        of |= {key: name} if key in single else {}
+    return Labels(keys=tuple(_in_table(item, of, classes.path, path) for item in pictures), names=shown)
+
+
+def _looks_a_picture(key: str) -> bool:
+    return Path(key).suffix.lower() in SUFFIXES
+
+
+def _in_table(item: Labelled, of: Mapping[str | None, str], table: Path, path: Path) -> str:
+    for key in (item.name, item.label):
+        if key in of:
+            return of[key]
+    raise SurefootError(f"{path}: {table} has no row for {item.name} (class '{item.label}').")
+
+
+def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> Labels:
+    """By class name (a folder `hot_dog` is the class `hot dog`), or by the number of its line, counted from 0."""
+    keys = _apart([name for _, _, name in classes.rows])
+    names = dict(zip(keys, (name for _, _, name in classes.rows), strict=True))
+    labels = {item.label: item for item in pictures}
+    by_name = _name_reading(names, labels, classes.path)
+    by_number = {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
+    complete = [reading for reading in (by_name, by_number) if len(reading) == len(labels)]
+    if not complete:
+        _refuse(labels, by_name, by_number, classes, path)
+    if len(complete) == 2 and by_name != by_number:
+        _, item = next((name, item) for name, item in labels.items() if by_name[name] != by_number[name])
+        text = f"'{by_name[item.label]}' by name and '{by_number[item.label]}' by the number of the line, from 0"
+        if any(item.said_by == "sample" for item in pictures):
+            raise SurefootError(
+                f"{path}: the label {item.label} of {item.name} is {text}. Say which with rows LABEL<tab>CLASS."
+            )
+        return Labels(
+            keys=tuple(by_name[item.label] for item in pictures),
+            names=names,
+            notes=(f"Folders are classes by name: the folder {item.label} would be {text}.",),
+        )
+    return Labels(keys=tuple(complete[0][item.label] for item in pictures), names=names)
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    count = Counter(names)
+    return [f"{name} [line {at}]" if count[name] > 1 else name for at, name in enumerate(names, 1)]
+
+
+def _name_reading(names: Mapping[str, str], labels: Mapping[str, Labelled], path: Path) -> dict[str, str]:
+    """The class keys of those labels that are the name, or one of the names, of a class."""
+    spelled: dict[str, list[str]] = {}
+    for key, name in names.items():
+        for one in {name, *name.split(OTHER_NAMES)}:
+            spelled.setdefault(one, []).append(key)
+    found: dict[str, str] = {}
+    for name in labels:
+        keys = spelled.get(name) or spelled.get(name.replace("_", " ")) or []
+        if len(keys) > 1:
+            raise SurefootError(
+                f"{path}: '{name}' is the name of {len(keys)} classes ({', '.join(keys)}), so that it is unclear which "
+                f"{labels[name].name} belongs to. Number the folders, or give rows FOLDER<tab>CLASS."
+            )
+        found |= {name: keys[0]} if keys else {}
+    return found
+
+
+def _refuse(
+    labels: Mapping[str, Labelled],
+    by_name: Mapping[str, str],
+    by_number: Mapping[str, str],
+    classes: ClassFile,
+    path: Path,
+) -> None:
+    best = by_name if len(by_name) >= len(by_number) else by_number
+    item = next(item for name, item in labels.items() if name not in best)
+    how = "the name of a class" if best is by_name else f"a line from 0 to {len(classes.rows) - 1}"
+    near = [name for _, _, name in classes.rows if item.label and name.startswith(f"{item.label},")]
+    hint = f" Several names of a class are written 'a | b'; '{near[0]}' is one name." if near else ""
+    raise SurefootError(
+        f"{path}: {classes.path} has no row for {item.name} (class '{item.label}'): it is not {how}, as the others "
+        f"are.{hint} Rows FOLDER<tab>CLASS say it, or FOLDER,CLASS in a .csv file."
+    )

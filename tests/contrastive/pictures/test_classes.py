@@ -1,0 +1,175 @@
+"""Which class a picture has, and what of a picture is read: nothing is misread or left out without a word."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from surefoot.contrastive import ImageFolder
+from surefoot.contrastive._pictures._classes import Labels
+from surefoot.contrastive._pictures._folder import read_labelled
+from surefoot.contrastive._pictures._listing import list_pictures
+from surefoot.contrastive._pictures._photos import RefusedPictureError, decode
+from surefoot.core import Step, SurefootError
+
+Made = Callable[[Step], Path]
+
+
+def rows(directory: Path, name: str) -> list[Any]:
+    return json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def plain(colour: str) -> bytes:
+    return saved(Image.new("RGB", (20, 10), colour), "PNG")
+
+
+def shard(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def labelled(folder: Path, folders: Sequence[str], lines: str, name: str = "classes.txt") -> Labels:
+    """A picture in each folder, and a file of classes."""
+    for one in folders:
+        (folder / one).mkdir(parents=True, exist_ok=True)
+        (folder / one / "x.png").write_bytes(plain("red"))
+    table = folder.parent / name
+    table.write_text(lines, encoding="utf-8")
+    return read_labelled(folder, table)[1]
+
+
+@pytest.mark.parametrize(
+    ("folders", "lines", "expected"),
+    [
+        ("1 2 3 4", "1 2 3 4", "1 2 3 4"),  # by name, not by the number of the line
+        ("1 2 3", "1 2 3 4", "1 2 3"),  # both readings are possible: a folder named as a class has that class
+        ("0 1 2", "cat dog owl", "cat dog owl"),
+        ("000 001 002", "cat dog owl", "cat dog owl"),
+        ("0 1 2 10", "0 1 2 3 4 5 6 7 8 9 10", "0 1 10 2"),
+        ("hot_dog cat", "cat hot~dog", "cat hot~dog"),
+        ("2 1", "2 1 0", "1 2"),
+    ],
+)
+def test_a_folder_whose_name_is_a_class_name_has_that_class(
+    folders: str, lines: str, expected: str, tmp_path: Path
+) -> None:
+    written = lines.replace(" ", "\n").replace("~", " ")
+    found = labelled(tmp_path / "x", folders.split(), written)
+    assert [found.names[key] for key in found.keys] == [one.replace("~", " ") for one in expected.split()]
+
+
+def test_a_label_of_a_shard_that_is_a_name_and_a_number_stops(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("1\n2\n3\n")
+    with pytest.raises(SurefootError, match="label 1 of a/x is '1' by name and '2' by the number of the line"):
+        read_labelled(shard(tmp_path / "a.tar", [("x.png", plain("red")), ("x.cls", b"1")]), tmp_path / "names.txt")
+
+
+@pytest.mark.parametrize(
+    ("folders", "lines", "message"),
+    [
+        ("0 cat", "dog\ncat\n", r"no row for 0/x\.png .*not the name of a class, as the others are"),
+        ("0 5", "dog\ncat\n", r"no row for 5/x\.png .*not a line from 0 to 1"),
+        ("cat", "cat, house cat\ndog\n", r"Several names of a class are written 'a \| b'; 'cat, house cat' is one"),
+        ("cat", "dog\n\ncat\n", "line 2 is empty"),
+        ("crane", "crane\nowl\ncrane\n", r"'crane' is the name of 2 classes \(crane \[line 1\], crane \[line 3\]\)"),
+        ("cat", "cat\tlion\ncat\tpuma\n", "'cat' is 'lion' in line 1 and 'puma' in line 2"),
+        ("a b", "a\tcrane\nb\tcrane\na/x.png\tcrane\n", "name of 2 folders, so that it is unclear"),
+    ],
+)
+def test_where_readings_of_a_class_disagree_it_says_so_and_stops(
+    folders: str, lines: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SurefootError, match=message):
+        labelled(tmp_path / "x", folders.split(), lines)
+
+
+def test_a_comma_is_part_of_a_name_and_a_bar_parts_several_names(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "x", ["0", "1"], "cat, house cat\ndog, hound\n")
+    assert list(found.names.values()) == ["cat, house cat", "dog, hound"]
+    found = labelled(tmp_path / "y", ["house_cat", "dog"], "cat | house cat\ndog\n")
+    assert [found.names[key] for key in found.keys] == ["dog", "cat | house cat"]
+    found = labelled(tmp_path / "z", ["cat", "dog"], 'cat,"cat, house cat"\ndog,dog\n', "classes.csv")
+    assert [found.names[key] for key in found.keys] == ["cat, house cat", "dog"]
+    found = labelled(tmp_path / "h", ["cat"], "folder,label\ncat,lion\n")
+    assert list(found.names.values()) == ["lion"]
+
+
+def test_two_classes_of_one_name_are_kept_apart_and_said(tmp_path: Path, made: Made) -> None:
+    found = labelled(tmp_path / "x", ["n1", "n2", "n3"], "n1\tcrane\nn2\towl\nn3\tcrane\n", "classes.tsv")
+    assert len(set(found.keys)) == 3
+    assert "1 names are those of several classes, which are kept apart: crane." in found.notes
+    out = made(ImageFolder(path=str(tmp_path / "x"), classes=str(tmp_path / "classes.tsv")).pinned())
+    assert rows(out, "classes") == ["crane", "owl", "crane"]
+    assert np.load(out / "labels.npy").tolist() == [0, 1, 2]
+
+
+def test_samples_with_dots_in_their_names_are_read(tmp_path: Path) -> None:
+    members = [
+        ("a.v1.png", plain("red")), ("a.v1.cls", b"x"), ("a.v2.png", plain("red")), ("a.v2.cls", b"y"),
+        ("b.png", plain("red")), ("b.mask.png", plain("blue")), ("b.cls", b"x"), ("c/d.1.png", plain("red")),
+        ("e.png", plain("red")), ("e.jpg", plain("red")), ("e.cls", b"x"), ("readme", b""),
+    ]  # fmt: skip
+    found = list_pictures(shard(tmp_path / "s.tar", members))
+    assert [(item.name, item.label) for item in found.pictures] == [
+        ("s/a.v1", "x"),
+        ("s/a.v2", "y"),
+        ("s/b", "x"),
+        ("s/c/d.1", "c"),
+        ("s/e", "x"),
+    ]
+    assert found.unread == ("s.tar/b.mask.png", "s.tar/e.jpg", "s.tar/readme")
+    assert "3 files (" in found.unread_said
+    with pytest.raises(SurefootError, match="Two samples are called s/a"):
+        list_pictures(shard(tmp_path / "s.tar", [("a.png", b""), ("b.png", b""), ("a.png", b"")]))
+
+
+def test_what_is_not_read_is_named_and_splits_are_no_classes(tmp_path: Path, made: Made) -> None:
+    pets = tmp_path / "pets"
+    (pets / "cat").mkdir(parents=True)
+    (pets / "cat" / "a.png").write_bytes(plain("red"))
+    (pets / "cat" / "x.heic").write_bytes(b"....ftypheic")
+    (pets / "cat" / "noted.md").write_text("words")
+    assert {"cat/noted.md"} <= set(list_pictures(pets).unread)
+    assert [row["name"] for row in rows(made(ImageFolder(path=str(pets)).pinned()), "refused")] == ["cat/x.heic"]
+    for split in ("train", "test"):
+        (tmp_path / "all" / split / "cat").mkdir(parents=True)
+        (tmp_path / "all" / split / "cat" / "x.png").write_bytes(plain("red"))
+    with pytest.raises(SurefootError, match=r"holds splits \(test, train\) and not classes: name one, .*all/test"):
+        list_pictures(tmp_path / "all")
+
+
+def test_sixteen_bits_keep_their_grey_and_unknown_kinds_are_refused() -> None:
+    grey = np.array([[0, 1 << 14, 1 << 15, (1 << 16) - 1]], np.uint16)
+    for form in ("PNG", "TIFF"):
+        read = np.asarray(decode(saved(Image.fromarray(grey), form)))
+        assert read[0, :, 0].tolist() == [0, 64, 128, 255]
+    for kind in (np.float32, np.int32):
+        with pytest.raises(RefusedPictureError, match="no known place in RGB"):
+            decode(saved(Image.fromarray(np.ones((4, 4), kind)), "TIFF"))
+
+
+def test_avif_the_first_of_several_frames_and_two_pictures_in_one_file_are_read() -> None:
+    red, blue = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
+    if features.check("avif"):
+        assert decode(saved(red, "AVIF")).size == (40, 30)
+    for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO"):
+        several = saved(red, form, save_all=True, append_images=[blue])
+        pixel = decode(several).getpixel((20, 15))
+        assert isinstance(pixel, tuple)
+        assert pixel[0] > 200, form
