@@ -1,6 +1,5 @@
 """Figures: pure functions from rows to a table and its Vega-Lite drawing, and figures as files."""
 
-from surefoot.figures._axes import Unit as Unit
 from surefoot.figures._cells import contact_sheet as contact_sheet
 from surefoot.figures._cells import heat_table as heat_table
 from surefoot.figures._intervals import interval_plot as interval_plot
@@ -28,7 +27,6 @@ __all__ = [
     "VEGA_LITE_VERSION",
     "Row",
     "Theme",
-    "Unit",
     "accuracy_text",
     "coefficient_curve",
     "contact_sheet",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from surefoot.core import Figure, SurefootError
-from surefoot.figures._axes import Unit, interval_text, wrapped
+from surefoot.core import Figure, SurefootError, Unit
+from surefoot.figures._axes import interval_text, wrapped
 from surefoot.figures._layers import Layer, Row, columns_of, drawing, named_fields, plain_rows
 from surefoot.figures._palette import SEQUENTIAL
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from surefoot.core import Figure, SurefootError
-from surefoot.figures._axes import Unit, interval_text, unit_axis, wrapped
+from surefoot.core import Figure, SurefootError, Unit
+from surefoot.figures._axes import interval_text, unit_axis, wrapped
 from surefoot.figures._layers import (
     Layer,
     Row,

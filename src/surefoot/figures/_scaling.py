@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from surefoot.core import Figure
+from surefoot.core import Figure, Unit
 from surefoot.figures._axes import (
-    Unit,
     above_the_axis,
     interval_text,
     log_axis,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import Figure, SurefootError
-from surefoot.figures import Unit, interval_plot, residual_plot, robustness_scatter, scaling_curve
+from surefoot.core import Figure, SurefootError, Unit
+from surefoot.figures import interval_plot, residual_plot, robustness_scatter, scaling_curve
 from surefoot.laws._shift._data import AVERAGE
 from surefoot.laws._shift._fit import RobustnessFit
 from surefoot.stats import from_axis, hinge, predict_lines, share_bounds, t_quantile, to_axis
