@@ -12,8 +12,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "surefoot"
 FILES = sorted(SOURCE.rglob("*.py"))
-MOST_ARROWS = 40
-"""Between wings, those to `core` (which every wing has) left out."""
+MOST_ARROWS = 35
+"""Between wings; those to `core`, which all have, and those of the command line, which calls all, are left out."""
 
 
 def module_of(file: Path) -> str:
@@ -49,7 +49,9 @@ def test_wings_have_no_circle_and_few_arrows() -> None:
     for wing, other, _ in arrows():
         below[wing].add(other)
     TopologicalSorter(below).prepare()
-    drawn = sorted((wing, other) for wing, others in below.items() for other in others if other != "core")
+    drawn = sorted(
+        (wing, other) for wing, others in below.items() for other in others if wing != "cli" and other != "core"
+    )
     assert len(drawn) <= MOST_ARROWS, drawn
 
 

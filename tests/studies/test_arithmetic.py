@@ -9,11 +9,11 @@ import pytest
 from surefoot.contrastive import DirectionAngles, Finetune, WeightEdit, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.studies import load_study
-from surefoot.studies.arithmetic._steps import TASKS, Settings, Trial, trial
+from surefoot.studies.arithmetic._steps import TASKS, ArithmeticSeed, ArithmeticSettings, trial
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
-SETTINGS = Settings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
+SETTINGS = ArithmeticSettings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
 OPTIONS = {
     "seeds": "0,1,2",
     "size": "rn-4",
@@ -29,8 +29,8 @@ def study() -> Study:
     return load_study("arithmetic", OPTIONS)
 
 
-def planted(seed: int, model: Step, own: str, world: Trial) -> float:
-    """Accuracies as the paper describes them, with a little noise by seed."""
+def planted(seed: int, model: Step, own: str, world: ArithmeticSeed) -> float:
+    """TaskAccuracies as the paper describes them, with a little noise by seed."""
     noise = 0.01 * ((seed * 7 + len(own)) % 3 - 1)
     if model == world.base:
         return 0.40 + noise

@@ -12,13 +12,13 @@ from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.examples import write_examples
 from surefoot.studies import load_study
 from surefoot.studies.local._claims import bytes_moved, seconds_of_run
-from surefoot.studies.local._steps import COUNTS, MAIN, Settings, Trial, trial
+from surefoot.studies.local._steps import COUNTS, MAIN, LocalSeed, LocalSettings, trial
 from surefoot.training import Average, OuterStep
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SENT = 4 * 1000.0
-SETTINGS = Settings(
+SETTINGS = LocalSettings(
     seeds=SEEDS,
     size="rn-4",
     pretrain_samples=64,
@@ -44,7 +44,7 @@ def study() -> Study:
     return load_study("local", OPTIONS)
 
 
-def planted(step: ZeroShot, world: Trial) -> float:
+def planted(step: ZeroShot, world: LocalSeed) -> float:
     """A world in which the average is as good as communicating in distribution, and better under shift."""
     noise = 0.002 * ((world.seed * 7) % 3 - 1)
     model, known = step.model, step.data == world.known
@@ -65,7 +65,7 @@ def planted(step: ZeroShot, world: Trial) -> float:
 THINGS = 500
 
 
-def plant(publish: Publish, store: Store, step: ZeroShot, world: Trial) -> None:
+def plant(publish: Publish, store: Store, step: ZeroShot, world: LocalSeed) -> None:
     """So many of the things are named rightly, each drawn by two hands, that the accuracy is the planted one."""
     right = round(planted(step, world) * THINGS)
     value = right / THINGS

@@ -11,14 +11,25 @@ import pytest
 from surefoot.contrastive import DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
 from surefoot.studies import load_study
-from surefoot.studies._drawn import Accuracies
+from surefoot.studies._drawn import TaskAccuracies
 from surefoot.studies.patching._claims import above_chord, words_said
-from surefoot.studies.patching._steps import GRID, PARALLEL, SEQUENTIAL, Attack, Rung, Settings, Trial, trial
+from surefoot.studies.patching._steps import (
+    GRID,
+    PARALLEL,
+    SEQUENTIAL,
+    Attack,
+    PatchingSeed,
+    PatchingSettings,
+    Rung,
+    trial,
+)
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS = (0, 1, 2)
 SIZES = ("rn-4", "rn-8", "rn-16")
-SETTINGS = Settings(seeds=SEEDS, sizes=SIZES, pretrain_samples=64, samples=64, learning_rate=1e-3, reading_samples=128)
+SETTINGS = PatchingSettings(
+    seeds=SEEDS, sizes=SIZES, pretrain_samples=64, samples=64, learning_rate=1e-3, reading_samples=128
+)
 OPTIONS = {
     "seeds": "0,1,2",
     "pretrain_samples": "64",
@@ -34,8 +45,8 @@ def study() -> Study:
     return load_study("patching", OPTIONS)
 
 
-def planted_in(rung: Rung, world: Trial, model: Step, data: Step) -> float | None:
-    """Accuracies of one size as the paper describes them: larger models lose less."""
+def planted_in(rung: Rung, world: PatchingSeed, model: Step, data: Step) -> float | None:
+    """TaskAccuracies of one size as the paper describes them: larger models lose less."""
     loss = {"rn-4": 0.015, "rn-8": 0.01, "rn-16": 0.005}[rung.size]
     own = {patch.task.test.key for patch in (*rung.patches, *world.transfers)}
     tuned = {patch.tuned.key for patch in (*rung.patches, *world.transfers)}
@@ -51,7 +62,7 @@ def planted_in(rung: Rung, world: Trial, model: Step, data: Step) -> float | Non
     return None
 
 
-def planted(seed: int, model: Step, data: Step, world: Trial) -> float:
+def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
     noise = 0.002 * ((seed * 7 + len(model.key.strip("0"))) % 3 - 1)
     reading = world.reading
     if model.key in {one.key for one in reading.models().values()}:
@@ -75,7 +86,7 @@ def plant_curve(place: Path) -> None:
     (place / "search.json").write_text(json.dumps({"message": "", "rows": rows}))
 
 
-def plant_answers(store: Store, world: Trial, publish: Publish) -> None:
+def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
     """Twelve pictures: before the patch half of the wrong words are said, afterwards none."""
     for attack in (world.reading.own, world.reading.unseen):
         place = publish(store, attack.attacked, [])
@@ -167,11 +178,11 @@ def test_the_height_over_the_chord_is_that_of_the_mean() -> None:
 
 def test_words_are_counted_where_they_are_said(results: Results) -> None:
     reading = trial(0, SETTINGS).reading
-    assert words_said(Accuracies(results), reading.unseen, reading.base) == pytest.approx(0.5)
-    assert words_said(Accuracies(results), reading.unseen, reading.repaired.edit) == 0
+    assert words_said(TaskAccuracies(results), reading.unseen, reading.base) == pytest.approx(0.5)
+    assert words_said(TaskAccuracies(results), reading.unseen, reading.repaired.edit) == 0
     elsewhere = Attack(clean=reading.own.clean, attacked=Typographic(data=reading.own.clean, word="wrong", seed=9))
     with pytest.raises(SurefootError, match="not measured"):
-        words_said(Accuracies(results), elsewhere, reading.base)
+        words_said(TaskAccuracies(results), elsewhere, reading.base)
 
 
 def test_nothing_is_trained_or_chosen_on_test_drawings(study: Study) -> None:

@@ -44,7 +44,7 @@ from surefoot.report._findings import (
 from surefoot.report._notes import METHOD_NOTES
 from surefoot.report._numbers import counted, duration, effect_text, interval_text, number
 from surefoot.report._steps import environments_of, read_provenances, step_entries
-from surefoot.report._tables import Table, choose, figure_columns, measurement_table, summary_table
+from surefoot.report._tables import PageTable, choose, figure_columns, measurement_table, summary_table
 
 STILL_WIDTH = 720
 STEPS_SHOWN = 1000
@@ -178,7 +178,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _payload(drawn: Sequence[tuple[str, Figure]], table: Table, browsed: Browsed | None) -> dict[str, Any]:
+def _payload(drawn: Sequence[tuple[str, Figure]], table: PageTable, browsed: Browsed | None) -> dict[str, Any]:
     figures = [
         {
             "id": anchor,

@@ -18,7 +18,7 @@ _MEASURED = ("metric", "task", "shift", "group", "value", "low", "high", "n", "r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class PageTable:
     """Columns (name and kind) and rows of equal length; `total` counts the rows before any were left out."""
 
     columns: tuple[Column, ...]
@@ -45,7 +45,7 @@ def choose(observations: Sequence[Observation], limit: int) -> list[Observation]
     return [observations[index] for index in sorted(chosen)]
 
 
-def measurement_table(chosen: Sequence[Observation], total: int) -> Table:
+def measurement_table(chosen: Sequence[Observation], total: int) -> PageTable:
     """The measurements with the Step behind each and the fields in which those Steps differ."""
     steps = {item.step.key: item.step for item in chosen}
     fields = {key: plain_fields(step) for key, step in steps.items()}
@@ -78,7 +78,7 @@ def varying_fields(rows: Iterable[dict[str, Any]]) -> list[str]:
     return [name for name in told if name in kept]
 
 
-def summary_table(observations: Sequence[Observation]) -> Table:
+def summary_table(observations: Sequence[Observation]) -> PageTable:
     """Count, smallest, median and largest value by metric, task and shift, over all measurements."""
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for item in observations:
@@ -121,14 +121,14 @@ def _column(name: str, values: Iterable[Any]) -> Column:
     return name, "number" if known and plain else "text"
 
 
-def _without_empty(names: Sequence[Column], rows: Sequence[tuple[Any, ...]], total: int) -> Table:
+def _without_empty(names: Sequence[Column], rows: Sequence[tuple[Any, ...]], total: int) -> PageTable:
     """The table without columns that tell nothing or repeat another, and with those last that never change."""
     values = [{row[index] for row in rows} for index in range(len(names))]
     told = [index for index, found in enumerate(values) if found - {None, "", 0} or names[index][0] in _ALWAYS]
     first = {tuple(row[index] for row in rows): index for index in reversed(told) if names[index][1] == "text"}
     told = [index for index in told if names[index][1] != "text" or index in first.values()]
     kept = sorted(told, key=lambda index: len(values[index]) == 1 and names[index][0] not in _ALWAYS)
-    return Table(
+    return PageTable(
         columns=tuple(names[index] for index in kept),
         rows=tuple(tuple(row[index] for index in kept) for row in rows),
         total=total,

@@ -49,7 +49,7 @@ def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{STYLES[name].title}: {STYLES[name].package.credit}" for name in styles)
 
 
-class Accuracies:
+class TaskAccuracies:
     """Top-1 accuracy by model and test set, of all that the results hold."""
 
     def __init__(self, results: Results) -> None:
@@ -129,14 +129,14 @@ def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]
 
 def claims_of(
     trials: Sequence[T], paper: str
-) -> Callable[[str, str, Callable[[Sequence[T], Accuracies], Verdict], str], Claim]:
+) -> Callable[[str, str, Callable[[Sequence[T], TaskAccuracies], Verdict], str], Claim]:
     """What makes claims of a paper over trials: of a name, a sentence, a check, and the place in the paper."""
 
-    def claim(name: str, sentence: str, check: Callable[[Sequence[T], Accuracies], Verdict], where: str) -> Claim:
+    def claim(name: str, sentence: str, check: Callable[[Sequence[T], TaskAccuracies], Verdict], where: str) -> Claim:
         return Claim(
             name=name,
             sentence=sentence,
-            check=lambda results: check(trials, Accuracies(results)),
+            check=lambda results: check(trials, TaskAccuracies(results)),
             source=f"{paper}, {where}",
         )
 

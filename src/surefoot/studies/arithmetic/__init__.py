@@ -5,7 +5,7 @@ from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of
 from surefoot.studies.arithmetic._claims import claims
 from surefoot.studies.arithmetic._figures import figures
 from surefoot.studies.arithmetic._language import language, language_claims, language_figure
-from surefoot.studies.arithmetic._steps import ANALOGY_STYLES, Settings, trial
+from surefoot.studies.arithmetic._steps import ANALOGY_STYLES, ArithmeticSettings, trial
 
 SUMMARY = """A small contrastive model is fine-tuned on six tasks, each a group of things to be named in drawing styles
 that pre-training never showed; its text tower stays frozen as the head. What fine-tuning changed is a vector in weight
@@ -28,7 +28,7 @@ def study(
 
     `language_steps` batches of 512 tokens tune the language model on each style; with 0 that part is left out.
     """
-    settings = Settings(
+    settings = ArithmeticSettings(
         seeds=seeds, size=size, pretrain_samples=pretrain_samples, samples=samples, learning_rate=learning_rate
     )
     trials = [trial(seed, settings) for seed in seeds]

@@ -5,15 +5,15 @@ from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Step, Verdict, verdict_below
-from surefoot.studies._drawn import Accuracies, claims_of, over_seeds, seeds_verdict
-from surefoot.studies.arithmetic._steps import Trial
+from surefoot.studies._drawn import TaskAccuracies, claims_of, over_seeds, seeds_verdict
+from surefoot.studies.arithmetic._steps import ArithmeticSeed
 
 PAPER = "2212.04089"
 KEPT = 0.95
 LARGEST_COSINE = 0.2
 
 
-def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
+def claims(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
 
     claim = claims_of(trials, PAPER)
@@ -51,12 +51,12 @@ def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
     )
 
 
-def target_and_control(found: Accuracies, trial: Trial, group: str, model: Step) -> tuple[float, float]:
+def target_and_control(found: TaskAccuracies, trial: ArithmeticSeed, group: str, model: Step) -> tuple[float, float]:
     """Accuracy of a model on a group, and its mean accuracy on all other groups."""
     return found.measurement(model, trial.tests[group]).value, found.mean(model, trial.others(group))
 
 
-def normalised(found: Accuracies, trial: Trial, model: Step, groups: Sequence[str]) -> float:
+def normalised(found: TaskAccuracies, trial: ArithmeticSeed, model: Step, groups: Sequence[str]) -> float:
     """Mean over tasks of the accuracy divided by that of the task's own model."""
     return fmean(
         found.measurement(model, trial.tests[group]).value
@@ -65,24 +65,24 @@ def normalised(found: Accuracies, trial: Trial, model: Step, groups: Sequence[st
     )
 
 
-def by_size(trial: Trial) -> dict[int, list[tuple[str, ...]]]:
+def by_size(trial: ArithmeticSeed) -> dict[int, list[tuple[str, ...]]]:
     """The subsets of tasks that were added, by how many they are."""
     sizes = sorted({len(groups) for groups in trial.added})
     return {size: [groups for groups in trial.added if len(groups) == size] for size in sizes}
 
 
-def added_normalised(found: Accuracies, trial: Trial, size: int) -> float:
+def added_normalised(found: TaskAccuracies, trial: ArithmeticSeed, size: int) -> float:
     """Normalised accuracy of the sums of `size` vectors, mean over the subsets of that size."""
     return fmean(normalised(found, trial, trial.added[groups], groups) for groups in by_size(trial)[size])
 
 
-def _per_task(trials: Sequence[Trial], value: Callable[[Trial, str], float]) -> list[float]:
+def _per_task(trials: Sequence[ArithmeticSeed], value: Callable[[ArithmeticSeed, str], float]) -> list[float]:
     return [fmean(value(trial, group) for group in trial.tuned) for trial in trials]
 
 
-def _forgets(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _forgets(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
 
-    def drop(trial: Trial, group: str) -> float:
+    def drop(trial: ArithmeticSeed, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[0] for one in (trial.base, trial.negated[group]))
         return before - after
 
@@ -94,9 +94,9 @@ def _forgets(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(_per_task(trials, drop), detail=detail)
 
 
-def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _keeps(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
 
-    def share(trial: Trial, group: str) -> float:
+    def share(trial: ArithmeticSeed, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[1] for one in (trial.base, trial.negated[group]))
         return after / before
 
@@ -104,18 +104,18 @@ def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(_per_task(trials, share), bound=KEPT, detail=detail, unit="share")
 
 
-def _beats_random(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _beats_random(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
 
-    def gain(trial: Trial, group: str) -> float:
+    def gain(trial: ArithmeticSeed, group: str) -> float:
         test = trial.tests[group]
         return found.measurement(trial.random[group], test).value - found.measurement(trial.negated[group], test).value
 
     return seeds_verdict(_per_task(trials, gain), detail="Accuracy left by the random direction less that by negation.")
 
 
-def _ascent_destroys(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _ascent_destroys(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
 
-    def lost(trial: Trial, group: str) -> float:
+    def lost(trial: ArithmeticSeed, group: str) -> float:
         return found.mean(trial.negated[group], trial.others(group)) - found.mean(
             trial.ascended[group], trial.others(group)
         )
@@ -124,7 +124,7 @@ def _ascent_destroys(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(_per_task(trials, lost), detail=detail)
 
 
-def _pairs_help(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _pairs_help(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     gains = []
     for trial in trials:
         pairs = by_size(trial)[2]
@@ -133,13 +133,13 @@ def _pairs_help(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(gains, detail="Normalised accuracy of the sums of two vectors less that of the start.")
 
 
-def _more_costs(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _more_costs(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     largest = max(by_size(trials[0]))
     costs = [added_normalised(found, trial, 2) - added_normalised(found, trial, largest) for trial in trials]
     return seeds_verdict(costs, detail=f"Normalised accuracy with two vectors less that with {largest}.")
 
 
-def _joint_above(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _joint_above(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     gains = [
         normalised(found, trial, trial.joint, tuple(trial.tuned)) - added_normalised(found, trial, max(by_size(trial)))
         for trial in trials
@@ -147,16 +147,16 @@ def _joint_above(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(gains, detail="Normalised accuracy of joint training less that of the sum of all vectors.")
 
 
-def _analogy_beats_base(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _analogy_beats_base(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     return _analogy_gain(trials, found, lambda trial, _: trial.base, "the start")
 
 
-def _analogy_beats_alone(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _analogy_beats_alone(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     return _analogy_gain(trials, found, lambda trial, index: trial.analogies[index].alone, "the known task alone")
 
 
 def _analogy_gain(
-    trials: Sequence[Trial], found: Accuracies, other: Callable[[Trial, int], Step], name: str
+    trials: Sequence[ArithmeticSeed], found: TaskAccuracies, other: Callable[[ArithmeticSeed, int], Step], name: str
 ) -> Verdict:
     gains = [
         fmean(
@@ -169,7 +169,7 @@ def _analogy_gain(
     return seeds_verdict(gains, detail=detail)
 
 
-def _orthogonal(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _orthogonal(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
     wanted = {trial.angles.key for trial in trials}
     by_seed: dict[str, list[float]] = {}
     for item in found.results.select(DirectionAngles, metric="cosine"):

@@ -7,22 +7,22 @@ from typing import Any
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
-from surefoot.studies._drawn import SHORT, Accuracies, over_seeds, search_scores, seeds_row
+from surefoot.studies._drawn import SHORT, TaskAccuracies, over_seeds, search_scores, seeds_row
 from surefoot.studies.arithmetic._claims import added_normalised, by_size, normalised, target_and_control
-from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, Trial
+from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, ArithmeticSeed
 
 Row = dict[str, Any]
 
 
-def figures(trials: Sequence[Trial]) -> tuple[Callable[[Results], Figure], ...]:
+def figures(trials: Sequence[ArithmeticSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
     makers = (_negation, _negation_curve, _addition, _analogies, _angles)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
 
 
-def _negation(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
-    methods: Mapping[str, Callable[[Trial, str], Step]] = {
+def _negation(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    methods: Mapping[str, Callable[[ArithmeticSeed, str], Step]] = {
         "start": lambda trial, _: trial.base,
         "fine-tuned": lambda trial, group: trial.tuned[group],
         "gradient ascent": lambda trial, group: trial.ascended[group],
@@ -50,7 +50,7 @@ def _negation(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _negation_curve(trials: Sequence[Trial], results: Results) -> Figure:
+def _negation_curve(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
     """Relative to the start, so that tasks and seeds can be averaged."""
     values: dict[tuple[str, float], list[float]] = {}
     for trial in trials:
@@ -77,8 +77,8 @@ def _negation_curve(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _addition(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
+def _addition(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
     everything = tuple(trials[0].tuned)
     rows = [
         seeds_row([normalised(found, trial, trial.base, everything) for trial in trials], label="start", family="start")
@@ -101,9 +101,9 @@ def _addition(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _analogies(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
-    methods: Mapping[str, Callable[[Trial, int], Step]] = {
+def _analogies(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    methods: Mapping[str, Callable[[ArithmeticSeed, int], Step]] = {
         "start": lambda trial, _: trial.base,
         ALONE: lambda trial, index: trial.analogies[index].alone,
         ANALOGY: lambda trial, index: trial.analogies[index].edit,
@@ -135,7 +135,7 @@ def _analogies(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _angles(trials: Sequence[Trial], results: Results) -> Figure:
+def _angles(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
     wanted = {trial.angles.key for trial in trials}
     values: dict[tuple[str, str], list[float]] = {}
     for item in results.select(DirectionAngles, metric="cosine"):

@@ -30,7 +30,7 @@ ALONE, ANALOGY = "the known task alone", "analogy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ArithmeticSettings:
     """What a user of the study can change."""
 
     seeds: tuple[int, ...]
@@ -53,7 +53,7 @@ class Analogy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class ArithmeticSeed:
     """All models of one seed, by task where there is one for each."""
 
     seed: int
@@ -85,14 +85,14 @@ class Trial:
                 yield ZeroShot(model=model, data=one.test, task=SHORT[one.group], shift=ANALOGY_STYLES[1])
 
 
-def trial(seed: int, settings: Settings) -> Trial:
+def trial(seed: int, settings: ArithmeticSettings) -> ArithmeticSeed:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
     base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
     train = {group: drawn_task(group, "train", seed) for group in TASKS}
     validation = {group: drawn_task(group, "validation", seed) for group in GROUPS}
     tuned = {group: _tuned(base, (train[group],), settings, seed) for group in TASKS}
     random = {group: RandomDirection(base=base, like=model, seed=seed) for group, model in tuned.items()}
-    return Trial(
+    return ArithmeticSeed(
         seed=seed,
         base=base,
         tests={group: drawn_task(group, "test", seed) for group in GROUPS},
@@ -108,7 +108,7 @@ def trial(seed: int, settings: Settings) -> Trial:
 
 
 def _tuned(
-    base: Pretrain, data: tuple[DrawnTask, ...], settings: Settings, seed: int, *, ascent: bool = False
+    base: Pretrain, data: tuple[DrawnTask, ...], settings: ArithmeticSettings, seed: int, *, ascent: bool = False
 ) -> Finetune:
     """Joint training sees as many pictures of each task as one task alone; ascent needs a quarter to run away."""
     samples = settings.samples // 4 if ascent else settings.samples
@@ -137,7 +137,7 @@ def _subsets(seed: int) -> list[tuple[str, ...]]:
     return [tuple(sorted(one)) for one in (*pairs, turned[:3], turned[3:], turned[:4], turned[:5], turned)]
 
 
-def _analogies(base: Pretrain, seed: int, settings: Settings) -> Iterator[Analogy]:
+def _analogies(base: Pretrain, seed: int, settings: ArithmeticSettings) -> Iterator[Analogy]:
     """For each ordered pair of groups: helper in colour is to helper in silhouette as group in colour is to the target.
 
     The coefficient is chosen on half of the target's things and tested on the other; the supervised model is tuned on

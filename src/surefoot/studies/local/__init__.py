@@ -6,7 +6,7 @@ from surefoot.core import Study
 from surefoot.studies._drawn import SEEN_STYLES, credits_of
 from surefoot.studies.local._claims import claims
 from surefoot.studies.local._figures import figures
-from surefoot.studies.local._steps import SHIFTS, TUNED_STYLES, Settings, trial
+from surefoot.studies.local._steps import SHIFTS, TUNED_STYLES, LocalSettings, trial
 
 SUMMARY = """Several workers fine-tune one small contrastive model, each on its own part of the drawings, and never
 speak to each other; their weights are averaged once. That is lo-fi. The same amount of data with gradients averaged at
@@ -30,7 +30,7 @@ def study(
 
     The start is that of `patching`; a weaker one, which saw `weaker_samples`, is there to be compared with.
     """
-    settings = Settings(
+    settings = LocalSettings(
         seeds=seeds,
         size=size,
         pretrain_samples=pretrain_samples,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.stats import mean_crossed
-from surefoot.studies._drawn import Accuracies, over_seeds, seeds_row, seeds_verdict
-from surefoot.studies.local._steps import MAIN, Settings, Start, Trial
+from surefoot.studies._drawn import TaskAccuracies, over_seeds, seeds_row, seeds_verdict
+from surefoot.studies.local._steps import MAIN, LocalSeed, LocalSettings, Start
 from surefoot.training import Average
 
 LOFI, DILOCO = "2210.11948", "2311.08105"
@@ -19,11 +19,11 @@ KEPT = 0.9
 SHARE = f"{100 * KEPT:g} percent"
 FEWER = 100
 
-Models = Callable[[Trial], Sequence[Step]]
+Models = Callable[[LocalSeed], Sequence[Step]]
 Row = dict[str, Any]
 
 
-def claims(trials: Sequence[Trial], settings: Settings) -> tuple[Claim, ...]:
+def claims(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim, ...]:
     """The claims over these seeds."""
     return (
         *_of_lofi(trials),
@@ -37,7 +37,7 @@ def claims(trials: Sequence[Trial], settings: Settings) -> tuple[Claim, ...]:
     )
 
 
-def _of_lofi(trials: Sequence[Trial]) -> Iterator[Claim]:
+def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Claim]:
     largest = max(trials[0].lofi)
     yield Claim(
         name="lofi-keeps",
@@ -71,7 +71,7 @@ def _of_lofi(trials: Sequence[Trial]) -> Iterator[Claim]:
     )
 
 
-def _of_variants(trials: Sequence[Trial], settings: Settings) -> Iterator[Claim]:
+def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterator[Claim]:
     yield Claim(
         name="lost-worker",
         sentence=f"With one of {MAIN} workers lost, {SHARE} of what lo-fi gains is left.",
@@ -100,7 +100,7 @@ def _of_variants(trials: Sequence[Trial], settings: Settings) -> Iterator[Claim]
         name="better-start-keeps-more",
         sentence=f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
         f"than from one that saw {settings.weaker_samples:,}.",
-        check=lambda results: _better_start(trials, Accuracies(results)),
+        check=lambda results: _better_start(trials, TaskAccuracies(results)),
         source=f"{LOFI}: the gap shrinks with scale; the comparison is ours",
     )
 
@@ -113,13 +113,13 @@ def _together(count: int) -> Models:
     return lambda trial: (trial.together[count],)
 
 
-def mean_accuracy(found: Accuracies, trial: Trial, models: Sequence[Step], *, shifted: bool) -> float:
+def mean_accuracy(found: TaskAccuracies, trial: LocalSeed, models: Sequence[Step], *, shifted: bool) -> float:
     """Accuracy on the styles of fine-tuning, or the mean over the sets of other styles; mean over the models."""
     sets = trial.shifted if shifted else (trial.known,)
     return fmean(found.mean(model, sets) for model in models)
 
 
-def bytes_moved(sent: float, settings: Settings) -> dict[str, float]:
+def bytes_moved(sent: float, settings: LocalSettings) -> dict[str, float]:
     """What all workers together move in a run, by method; `sent` is what they send once to be averaged.
 
     A ring takes each worker 2 (n - 1) / n times its weights to average them for all, as gradients need at each step.
@@ -135,7 +135,7 @@ def bytes_moved(sent: float, settings: Settings) -> dict[str, float]:
     }
 
 
-def seconds_of_run(sent: float, settings: Settings, samples_per_second: float, link: float) -> dict[str, float]:
+def seconds_of_run(sent: float, settings: LocalSettings, samples_per_second: float, link: float) -> dict[str, float]:
     """How long a run takes, by method: a worker's training, and what goes through one link of `link` bytes a second.
 
     In a ring each worker's link carries its own part; whole weights go through the link of whoever averages them.
@@ -150,7 +150,7 @@ def seconds_of_run(sent: float, settings: Settings, samples_per_second: float, l
     return {name: training + each / link for name, each in through.items()}
 
 
-def sent_once(trials: Sequence[Trial], results: Results) -> float:
+def sent_once(trials: Sequence[LocalSeed], results: Results) -> float:
     """The bytes that the workers of lo-fi send. Raises `SurefootError` where no average was made yet."""
     wanted = {trial.lofi[MAIN].key for trial in trials}
     found = {item.value for item in results.select(Average, metric="bytes") if item.step.key in wanted}
@@ -159,9 +159,9 @@ def sent_once(trials: Sequence[Trial], results: Results) -> float:
     return found.pop()
 
 
-def _share_kept(trials: Sequence[Trial], models: Models, full: Models) -> Callable[[Results], Verdict]:
+def _share_kept(trials: Sequence[LocalSeed], models: Models, full: Models) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        start, part, whole = _known(trials, Accuracies(results), _start, models, full)
+        start, part, whole = _known(trials, TaskAccuracies(results), _start, models, full)
         detail = f"Share of the gain in the styles tuned on: from {fmean(start):.1%} to {fmean(part):.1%}, against "
         detail += f"{fmean(whole):.1%}."
         return seeds_verdict(_shares(start, part, whole), bound=KEPT, detail=detail, unit="share")
@@ -169,7 +169,7 @@ def _share_kept(trials: Sequence[Trial], models: Models, full: Models) -> Callab
     return check
 
 
-def _known(trials: Sequence[Trial], found: Accuracies, *models: Models) -> list[list[float]]:
+def _known(trials: Sequence[LocalSeed], found: TaskAccuracies, *models: Models) -> list[list[float]]:
     """By seed: the accuracy of each of these in the styles tuned on."""
     return [[mean_accuracy(found, trial, one(trial), shifted=False) for trial in trials] for one in models]
 
@@ -181,7 +181,9 @@ def _shares(start: Sequence[float], part: Sequence[float], whole: Sequence[float
     return [(own - a) / (b - a) for a, own, b in zip(start, part, whole, strict=True)]
 
 
-def _start_shares(trials: Sequence[Trial], found: Accuracies, start: Callable[[Trial], Start]) -> list[float]:
+def _start_shares(
+    trials: Sequence[LocalSeed], found: TaskAccuracies, start: Callable[[LocalSeed], Start]
+) -> list[float]:
     """By seed: the share of the gain of communicating that lo-fi keeps from this start."""
     models: tuple[Models, ...] = (
         lambda trial: (start(trial).base,),
@@ -191,7 +193,7 @@ def _start_shares(trials: Sequence[Trial], found: Accuracies, start: Callable[[T
     return _shares(*_known(trials, found, *models))
 
 
-def _better_start(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _better_start(trials: Sequence[LocalSeed], found: TaskAccuracies) -> Verdict:
     better = _start_shares(trials, found, lambda trial: trial.stronger)
     weaker = _start_shares(trials, found, lambda trial: trial.weaker)
     detail = (
@@ -200,19 +202,19 @@ def _better_start(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict([a - b for a, b in zip(better, weaker, strict=True)], detail=detail)
 
 
-def _difference(trials: Sequence[Trial], first: Models, second: Models) -> Callable[[Results], Verdict]:
+def _difference(trials: Sequence[LocalSeed], first: Models, second: Models) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        both = _both(trials, first, second, Accuracies(results), shifted=False)
+        both = _both(trials, first, second, TaskAccuracies(results), shifted=False)
         return seeds_verdict([a - b for a, b in zip(*both, strict=True)], detail=_told(both, "the styles tuned on"))
 
     return check
 
 
-def _shifted(trials: Sequence[Trial], first: Models, second: Models) -> Callable[[Results], Verdict]:
+def _shifted(trials: Sequence[LocalSeed], first: Models, second: Models) -> Callable[[Results], Verdict]:
     """All seeds are tested on the same pictures here, so that both seeds and things are a sample."""
 
     def check(results: Results) -> Verdict:
-        found = Accuracies(results)
+        found = TaskAccuracies(results)
         both = _both(trials, first, second, found, shifted=True)
         over_seeds(both[0])  # refuses a single seed
         gaps = [_by_thing(found, trial, first(trial)) - _by_thing(found, trial, second(trial)) for trial in trials]
@@ -224,12 +226,12 @@ def _shifted(trials: Sequence[Trial], first: Models, second: Models) -> Callable
     return check
 
 
-def _start(trial: Trial) -> Sequence[Step]:
+def _start(trial: LocalSeed) -> Sequence[Step]:
     return (trial.base,)
 
 
 def _both(
-    trials: Sequence[Trial], first: Models, second: Models, found: Accuracies, *, shifted: bool
+    trials: Sequence[LocalSeed], first: Models, second: Models, found: TaskAccuracies, *, shifted: bool
 ) -> tuple[list[float], list[float]]:
     one, other = (
         [mean_accuracy(found, trial, models(trial), shifted=shifted) for trial in trials] for models in (first, second)
@@ -241,7 +243,7 @@ def _told(both: tuple[Sequence[float], Sequence[float]], where: str) -> str:
     return f"Difference of accuracies in {where}: {fmean(both[0]):.1%} less {fmean(both[1]):.1%}."
 
 
-def _by_thing(found: Accuracies, trial: Trial, models: Sequence[Step]) -> NDArray[np.float64]:
+def _by_thing(found: TaskAccuracies, trial: LocalSeed, models: Sequence[Step]) -> NDArray[np.float64]:
     """What each thing gives to the accuracy under shift, scaled so that the mean over things is that accuracy."""
     tables = [thing_scores(found, model, one) for one in trial.shifted for model in models]
     things = sorted(set().union(*tables))
@@ -250,13 +252,15 @@ def _by_thing(found: Accuracies, trial: Trial, models: Sequence[Step]) -> NDArra
     return len(things) * (rights / sizes[:, None]).mean(axis=0)
 
 
-def thing_scores(found: Accuracies, model: Step, data: Step) -> dict[str, tuple[float, int]]:
+def thing_scores(found: TaskAccuracies, model: Step, data: Step) -> dict[str, tuple[float, int]]:
     """By thing: how many of its pictures the model names rightly, and how many there are."""
     scores = "split_part(example, ':', 2) AS thing, sum(score), count(*)"
     return {thing: (right, pictures) for thing, right, pictures in found.examples(model, data, scores, "thing")}
 
 
-def accuracy_row(trials: Sequence[Trial], found: Accuracies, models: Models, shifted: bool, **named: Any) -> Row:
+def accuracy_row(
+    trials: Sequence[LocalSeed], found: TaskAccuracies, models: Models, shifted: bool, **named: Any
+) -> Row:
     """A row of a figure: the mean accuracy over seeds; under shift the interval is over things as well."""
     row = seeds_row([mean_accuracy(found, trial, models(trial), shifted=shifted) for trial in trials], **named)
     if not shifted or len(trials) < 2:
@@ -265,7 +269,7 @@ def accuracy_row(trials: Sequence[Trial], found: Accuracies, models: Models, shi
     return row | {"low": crossed.low, "high": crossed.high}
 
 
-def _fewer_bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Verdict:
+def _fewer_bytes(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Verdict:
     sent = sent_once(trials, results)
     ratio = bytes_moved(sent, settings)["together at each step"] / sent
     detail = (

@@ -7,23 +7,23 @@ from typing import Any
 
 from surefoot.core import Figure, Results, Step, SurefootError
 from surefoot.figures import heat_table, interval_plot, scaling_curve
-from surefoot.studies._drawn import Accuracies, seeds_row
+from surefoot.studies._drawn import TaskAccuracies, seeds_row
 from surefoot.studies.local._claims import accuracy_row, bytes_moved, mean_accuracy, seconds_of_run, sent_once
-from surefoot.studies.local._steps import COUNTS, MAIN, Settings, Trial
+from surefoot.studies.local._steps import COUNTS, MAIN, LocalSeed, LocalSettings
 
 Row = dict[str, Any]
 LINKS = (1, 10, 100, 1000)
 PLACES = {False: "styles tuned on", True: "other styles (shift)"}
 
 
-def figures(trials: Sequence[Trial], settings: Settings) -> tuple[Callable[[Results], Figure], ...]:
+def figures(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
     makers = (_methods, _workers, _bytes, _seconds)
     return tuple(lambda results, make=make: make(trials, settings, results) for make in makers)
 
 
-def _methods(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
-    found = Accuracies(results)
+def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
+    found = TaskAccuracies(results)
     names = list(trials[0].methods())
     rows: list[Row] = []
     for shifted, place in PLACES.items():
@@ -44,9 +44,9 @@ def _methods(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     )
 
 
-def _workers(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
-    found = Accuracies(results)
-    kinds: dict[str, Callable[[Trial, int], Step]] = {
+def _workers(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    kinds: dict[str, Callable[[LocalSeed, int], Step]] = {
         "lo-fi": lambda trial, count: trial.lofi[count],
         "together at each step": lambda trial, count: trial.together[count],
     }
@@ -70,8 +70,8 @@ def _workers(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     )
 
 
-def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
-    found = Accuracies(results)
+def _bytes(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
+    found = TaskAccuracies(results)
     rows: list[Row] = []
     for name, moved in bytes_moved(sent_once(trials, results), settings).items():
         values = [mean_accuracy(found, trial, trial.methods()[name], shifted=False) for trial in trials]
@@ -90,7 +90,7 @@ def _bytes(trials: Sequence[Trial], settings: Settings, results: Results) -> Fig
     )
 
 
-def _seconds(trials: Sequence[Trial], settings: Settings, results: Results) -> Figure:
+def _seconds(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
     sent, speed = sent_once(trials, results), _speed(trials, results)
     rows = [
         {"row": method, "column": f"{megabits:,} Mbit/s", "value": seconds, "n": MAIN}
@@ -112,7 +112,7 @@ def _seconds(trials: Sequence[Trial], settings: Settings, results: Results) -> F
     )
 
 
-def _speed(trials: Sequence[Trial], results: Results) -> float:
+def _speed(trials: Sequence[LocalSeed], results: Results) -> float:
     """The pictures a second that a worker saw here, the median of all workers: told, never a measurement."""
     files = [results.store.path(worker) / "history.json" for trial in trials for worker in trial.alone[MAIN]]
     told = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]

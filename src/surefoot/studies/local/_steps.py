@@ -23,7 +23,7 @@ MAIN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LocalSettings:
     """What a user of the study can change: `steps` of `batch` pictures for each worker, in `rounds` where there are."""
 
     seeds: tuple[int, ...]
@@ -46,7 +46,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class LocalSeed:
     """All models of one seed; by number of workers: `alone`, their average `lofi`, and `together`, the baseline.
 
     `weaker` is the same from a start that saw less.
@@ -95,7 +95,7 @@ class Trial:
             yield ZeroShot(model=model, data=self.known, task="kinds of things", shift=KNOWN)
 
 
-def trial(seed: int, settings: Settings) -> Trial:
+def trial(seed: int, settings: LocalSettings) -> LocalSeed:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
     base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
     drawings = tuple(Drawings(style=style) for style in TUNED_STYLES)
@@ -110,7 +110,7 @@ def trial(seed: int, settings: Settings) -> Trial:
         seed=seed,
     )
     alone = {count: _workers(whole, count) for count in COUNTS}
-    return Trial(
+    return LocalSeed(
         seed=seed,
         base=base,
         known=test,
@@ -126,7 +126,7 @@ def trial(seed: int, settings: Settings) -> Trial:
     )
 
 
-def _from_weaker(whole: Finetune, settings: Settings) -> Start:
+def _from_weaker(whole: Finetune, settings: LocalSettings) -> Start:
     base = start_model(whole.seed, size=settings.size, samples=settings.weaker_samples)
     own = replace(whole, model=base)
     return Start(base=base, lofi=Average(models=_workers(own, MAIN), base=base), together=_together(own, MAIN))
@@ -150,13 +150,13 @@ def _part(whole: Finetune, start: Step, first: int, end: int) -> Finetune:
     return replace(whole, model=start, samples=(end - first) * whole.batch, first_step=first)
 
 
-def _partly(whole: Finetune, settings: Settings) -> Average:
+def _partly(whole: Finetune, settings: LocalSettings) -> Average:
     quarter = settings.steps // 4
     common = _part(_together(whole, MAIN), whole.model, 0, quarter)
     return Average(models=_workers(_part(whole, common, quarter, settings.steps), MAIN), base=common)
 
 
-def _rounds(whole: Finetune, settings: Settings, *, rate: float, momentum: float) -> OuterStep:
+def _rounds(whole: Finetune, settings: LocalSettings, *, rate: float, momentum: float) -> OuterStep:
     """Each worker goes on with the moments of its own optimizer, from the weights that all agreed on."""
     ends = [settings.steps * done // settings.rounds for done in range(settings.rounds + 1)]
     outer: Step = whole.model

@@ -19,7 +19,7 @@ from surefoot.contrastive import (
 from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
 from surefoot.figures import coefficient_curve, interval_plot
 from surefoot.stats import mean_share_difference
-from surefoot.studies._drawn import Accuracies, search_rows
+from surefoot.studies._drawn import TaskAccuracies, search_rows
 
 PAPER = "the protocol of 2208.05592"
 CLASSES = "classes.txt"
@@ -30,7 +30,7 @@ for the model before, the patched one and the tuned one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patch:
+class OwnPatch:
     """The models, and the test pictures by the name of their folder: the task first, then what is kept."""
 
     base: OpenClipModel
@@ -105,7 +105,7 @@ def study(
         threads=threads,
     )
     tests = {Path(one).name: _pictures(one, "test", size) for one in (task, *keep)}
-    patch = Patch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
+    patch = OwnPatch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
     return Study(
         name="patch_own",
         title=f"{model}, patched for {Path(task).name}",
@@ -129,26 +129,26 @@ def _pictures(folder: str, part: Part, size: int) -> ImageFolder:
     return ImageFolder(path=str(Path(folder) / part), classes=classes, size=size).pinned()
 
 
-def _claims(patch: Patch, margin: float) -> tuple[Claim, ...]:
+def _claims(patch: OwnPatch, margin: float) -> tuple[Claim, ...]:
     (own, test), *kept = patch.tests.items()
     points = "a point" if margin == 0.01 else f"{100 * margin:g} points"
     return (
         Claim(
             name="patch-gains",
             sentence=f"The patch raises accuracy on {own}.",
-            check=lambda results: _verdict(patch, Accuracies(results), [test], 0.0),
+            check=lambda results: _verdict(patch, TaskAccuracies(results), [test], 0.0),
             source=PAPER,
         ),
         Claim(
             name="patch-keeps",
             sentence=f"Accuracy on {', '.join(name for name, _ in kept)} falls by less than {points}.",
-            check=lambda results: _verdict(patch, Accuracies(results), [one for _, one in kept], -margin),
+            check=lambda results: _verdict(patch, TaskAccuracies(results), [one for _, one in kept], -margin),
             source=PAPER,
         ),
     )
 
 
-def _verdict(patch: Patch, found: Accuracies, tests: list[ImageFolder], bound: float) -> Verdict:
+def _verdict(patch: OwnPatch, found: TaskAccuracies, tests: list[ImageFolder], bound: float) -> Verdict:
     gaps = [_scores(found, patch.edit, test) - _scores(found, patch.base, test) for test in tests]
     right, wrong = ([int((sign * gap > 0).sum()) for gap in gaps] for sign in (1, -1))
     pictures = [len(gap) for gap in gaps]
@@ -158,11 +158,11 @@ def _verdict(patch: Patch, found: Accuracies, tests: list[ImageFolder], bound: f
     return verdict_above(mean.estimate, mean.low, mean.high, sum(pictures), bound=bound, detail=detail, unit="points")
 
 
-def _scores(found: Accuracies, model: Step, test: Step) -> NDArray[np.float64]:
+def _scores(found: TaskAccuracies, model: Step, test: Step) -> NDArray[np.float64]:
     return np.array([score for (score,) in found.examples(model, test, "score")])
 
 
-def _curve(patch: Patch, results: Results) -> Figure:
+def _curve(patch: OwnPatch, results: Results) -> Figure:
     names = {"target": "the task", "control": "what is kept"}
     table = search_rows(results, patch.edit)
     rows = [
@@ -184,8 +184,8 @@ def _curve(patch: Patch, results: Results) -> Figure:
     )
 
 
-def _accuracies(patch: Patch, results: Results) -> Figure:
-    found = Accuracies(results)
+def _accuracies(patch: OwnPatch, results: Results) -> Figure:
+    found = TaskAccuracies(results)
     measured = {
         (group, name): found.measurement(model, test)
         for group, test in patch.tests.items()

@@ -4,7 +4,7 @@ from surefoot.core import Study
 from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of
 from surefoot.studies.patching._claims import claims
 from surefoot.studies.patching._figures import figures
-from surefoot.studies.patching._steps import LINE_STYLES, Settings, trial
+from surefoot.studies.patching._steps import LINE_STYLES, PatchingSettings, trial
 
 SUMMARY = """A small contrastive model is bad at some tasks: kinds of food and of faces in drawing styles that it never
 saw, and things drawn in black lines. Fine-tuned on one of them it forgets some of the others. A patch is the point
@@ -28,7 +28,7 @@ def study(
     its own split of the drawings and its own halves of classes. The rate was chosen among 1e-4, 2e-4 and 5e-4 by
     validation data of a split that the study does not use.
     """
-    settings = Settings(
+    settings = PatchingSettings(
         seeds=seeds,
         sizes=sizes,
         pretrain_samples=pretrain_samples,

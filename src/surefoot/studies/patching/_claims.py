@@ -6,8 +6,17 @@ from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict
-from surefoot.studies._drawn import Accuracies, claims_of, search_scores, seeds_verdict
-from surefoot.studies.patching._steps import JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Reading, Rung, Trial
+from surefoot.studies._drawn import TaskAccuracies, claims_of, search_scores, seeds_verdict
+from surefoot.studies.patching._steps import (
+    JOINT,
+    PARALLEL,
+    SEQUENTIAL,
+    Attack,
+    PatchedTask,
+    PatchingSeed,
+    Rung,
+    WordsRead,
+)
 
 PAPER = "2208.05592"
 MARGIN = 0.02
@@ -15,11 +24,11 @@ MARGIN = 0.02
 
 POINTS = f"{100 * MARGIN:g} points"
 
-Check = Callable[[Sequence[Trial], Accuracies], Verdict]
+Check = Callable[[Sequence[PatchingSeed], TaskAccuracies], Verdict]
 MakeClaim = Callable[[str, str, Check, str], Claim]
 
 
-def claims(trials: Sequence[Trial]) -> tuple[Claim, ...]:
+def claims(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
     claim = claims_of(trials, PAPER)
     return (*_of_patches(claim), *_of_words(claim))
@@ -84,38 +93,40 @@ def _of_words(claim: MakeClaim) -> tuple[Claim, ...]:
     )
 
 
-def supported(found: Accuracies, trial: Trial, model: Step) -> float:
+def supported(found: TaskAccuracies, trial: PatchingSeed, model: Step) -> float:
     """Mean accuracy over the supported tasks."""
     return found.mean(model, trial.supported.values())
 
 
-def patched(found: Accuracies, rung: Rung, model: Step) -> float:
+def patched(found: TaskAccuracies, rung: Rung, model: Step) -> float:
     """Mean accuracy of one model over the tasks of all patches."""
     return found.mean(model, (patch.task.test for patch in rung.patches))
 
 
-def both(found: Accuracies, trial: Trial, model: Step) -> float:
+def both(found: TaskAccuracies, trial: PatchingSeed, model: Step) -> float:
     """What patching maximises, on test data: the mean of patched and supported accuracy."""
     return (patched(found, trial.middle, model) + supported(found, trial, model)) / 2
 
 
-def lost(found: Accuracies, trial: Trial, rung: Rung, model: Callable[[Patch], Step]) -> float:
+def lost(found: TaskAccuracies, trial: PatchingSeed, rung: Rung, model: Callable[[PatchedTask], Step]) -> float:
     """Supported accuracy of the start less that after a patch, mean over patches."""
     after = fmean(supported(found, trial, model(patch)) for patch in rung.patches)
     return supported(found, trial, rung.base) - after
 
 
-def edited(patch: Patch) -> Step:
+def edited(patch: PatchedTask) -> Step:
     """The patched model."""
     return patch.edit
 
 
-def guarded(patch: Patch) -> Step:
+def guarded(patch: PatchedTask) -> Step:
     """The model patched with a guard."""
     return patch.guarded
 
 
-def gained(found: Accuracies, base: Step, patches: Sequence[Patch], model: Callable[[Patch], Step] = edited) -> float:
+def gained(
+    found: TaskAccuracies, base: Step, patches: Sequence[PatchedTask], model: Callable[[PatchedTask], Step] = edited
+) -> float:
     """Accuracy on the tasks' own tests, after the patch less before, mean over patches."""
     return fmean(
         found.measurement(model(patch), patch.task.test).value - found.measurement(base, patch.task.test).value
@@ -133,12 +144,12 @@ def above_chord(scores: Mapping[float, Mapping[str, float]]) -> float:
     return fmean(value - (1 - point) * start - point * end for point, value in means.items() if 0 < point < 1)
 
 
-def said(found: Accuracies, model: Step, data: Step) -> list[tuple[str, str]]:
+def said(found: TaskAccuracies, model: Step, data: Step) -> list[tuple[str, str]]:
     """Label and prediction of every test picture, in the order of the data."""
     return [(label, prediction) for label, prediction in found.examples(model, data, "label, prediction")]
 
 
-def words_said(found: Accuracies, attack: Attack, model: Step) -> float:
+def words_said(found: TaskAccuracies, attack: Attack, model: Step) -> float:
     """The share of attacked pictures for which a model says the wrong word that is written on them."""
     answers = said(found, model, attack.attacked)
     return fmean(
@@ -155,37 +166,37 @@ def words_written(results: Results, attack: Attack) -> list[str]:
     return [classes[number] for number in np.load(place / "attacks.npy")]
 
 
-def _gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _gain_of(trials, found, edited)
 
 
-def _guarded_gains(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _guarded_gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _gain_of(trials, found, guarded)
 
 
-def _gain_of(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
+def _gain_of(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> Verdict:
     starts = fmean([patched(found, trial.middle, trial.middle.base) for trial in trials])
     gains = [gained(found, trial.middle.base, trial.middle.patches, model) for trial in trials]
     detail = f"Test accuracy after less before, mean over {len(trials[0].middle.patches)} tasks"
     return seeds_verdict(gains, detail=f"{detail}; the start has {starts:.1%}.")
 
 
-def _keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _kept_by(trials, found, edited)
 
 
-def _guarded_keeps(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _guarded_keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _kept_by(trials, found, guarded)
 
 
-def _kept_by(trials: Sequence[Trial], found: Accuracies, model: Callable[[Patch], Step]) -> Verdict:
+def _kept_by(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> Verdict:
     changes = [-lost(found, trial, trial.middle, model) for trial in trials]
     start = fmean([supported(found, trial, trial.middle.base) for trial in trials])
     detail = f"Mean accuracy on {len(trials[0].supported)} supported tasks, after less before: above -{MARGIN:.0%}?"
     return seeds_verdict(changes, bound=-MARGIN, detail=f"{detail} The start has {start:.1%}.")
 
 
-def _spares(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _spares(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     spared = [
         lost(found, trial, trial.middle, lambda patch: patch.tuned) - lost(found, trial, trial.middle, edited)
         for trial in trials
@@ -193,7 +204,7 @@ def _spares(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(spared, detail="Supported accuracy of the patched less that of the fine-tuned models.")
 
 
-def _above_chord(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _above_chord(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     heights = [
         fmean(above_chord(search_scores(found.results, patch.edit)) for patch in trial.middle.patches)
         for trial in trials
@@ -202,32 +213,32 @@ def _above_chord(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(heights, detail=f"{detail} Validation data; nothing is chosen by it.")
 
 
-def _joint_above(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _joint_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _one_above_other(trials, found, JOINT, SEQUENTIAL)
 
 
-def _sequential_above(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _sequential_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     return _one_above_other(trials, found, SEQUENTIAL, PARALLEL)
 
 
-def _one_above_other(trials: Sequence[Trial], found: Accuracies, one: str, other: str) -> Verdict:
+def _one_above_other(trials: Sequence[PatchingSeed], found: TaskAccuracies, one: str, other: str) -> Verdict:
     gains = [both(found, trial, trial.several[one]) - both(found, trial, trial.several[other]) for trial in trials]
     return seeds_verdict(gains, detail=f"Mean of patched and supported accuracy, {one} less {other}.")
 
 
-def _transfers(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     gains = [gained(found, trial.middle.base, trial.transfers) for trial in trials]
     return seeds_verdict(gains, detail="Accuracy on the classes of the other half, after the patch less before.")
 
 
-def _ends(trial: Trial) -> tuple[Rung, Rung]:
+def _ends(trial: PatchingSeed) -> tuple[Rung, Rung]:
     rungs = list(trial.rungs.values())
     if len(rungs) < 2:
         raise SurefootError("One size of model cannot be compared: run the study with several.")
     return rungs[0], rungs[-1]
 
 
-def _less_lost(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _less_lost(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     differences = []
     for trial in trials:
         small, large = (lost(found, trial, rung, edited) for rung in _ends(trial))
@@ -246,7 +257,7 @@ def moved(results: Results, rung: Rung) -> float:
     return fmean(lengths)
 
 
-def _less_moved(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _less_moved(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     differences = []
     for trial in trials:
         small, large = (moved(found.results, rung) for rung in _ends(trial))
@@ -256,7 +267,7 @@ def _less_moved(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     )
 
 
-def _mislead(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _mislead(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     clean, attacked, read = [], [], []
     for trial in trials:
         base, attacks = trial.reading.base, (trial.reading.own, trial.reading.unseen)
@@ -270,7 +281,9 @@ def _mislead(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict([one - other for one, other in zip(clean, attacked, strict=True)], detail=detail)
 
 
-def _attacked_gain(trials: Sequence[Trial], found: Accuracies, attack: Callable[[Reading], Attack]) -> list[float]:
+def _attacked_gain(
+    trials: Sequence[PatchingSeed], found: TaskAccuracies, attack: Callable[[WordsRead], Attack]
+) -> list[float]:
     return [
         found.measurement(trial.reading.repaired.edit, attack(trial.reading).attacked).value
         - found.measurement(trial.reading.base, attack(trial.reading).attacked).value
@@ -278,18 +291,18 @@ def _attacked_gain(trials: Sequence[Trial], found: Accuracies, attack: Callable[
     ]
 
 
-def _repaired(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _repaired(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     gains = _attacked_gain(trials, found, lambda reading: reading.own)
     return seeds_verdict(gains, detail="Accuracy under wrong words on the classes of the patch, after less before.")
 
 
-def _repair_transfers(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _repair_transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     gains = _attacked_gain(trials, found, lambda reading: reading.unseen)
     detail = "Accuracy under wrong words on the other half of the classes, with words of that half, after less before."
     return seeds_verdict(gains, detail=detail)
 
 
-def _beyond_classes(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _beyond_classes(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     gains = [
         found.measurement(trial.reading.repaired.edit, trial.reading.own.attacked).value
         - found.measurement(trial.reading.control.edit, trial.reading.own.attacked).value
@@ -298,7 +311,7 @@ def _beyond_classes(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict(gains, detail="Accuracy under wrong words, patched with words less patched without.")
 
 
-def _unread(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _unread(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     before, after = (
         [words_said(found, trial.reading.unseen, model(trial.reading)) for trial in trials]
         for model in (lambda reading: reading.base, lambda reading: reading.repaired.edit)
@@ -307,7 +320,7 @@ def _unread(trials: Sequence[Trial], found: Accuracies) -> Verdict:
     return seeds_verdict([one - other for one, other in zip(before, after, strict=True)], detail=detail)
 
 
-def _clean_kept(trials: Sequence[Trial], found: Accuracies) -> Verdict:
+def _clean_kept(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
     changes = []
     for trial in trials:
         clean = (trial.reading.own.clean, trial.reading.unseen.clean)

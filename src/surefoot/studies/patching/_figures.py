@@ -7,9 +7,9 @@ from surefoot.contrastive import png_of, png_uri
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
-from surefoot.studies._drawn import Accuracies, search_scores, seeds_row
+from surefoot.studies._drawn import TaskAccuracies, search_scores, seeds_row
 from surefoot.studies.patching._claims import lost, moved, patched, said, supported, words_said, words_written
-from surefoot.studies.patching._steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, Patch, Rung, Trial
+from surefoot.studies.patching._steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
 Row = dict[str, Any]
 SHOWN = 12
@@ -21,7 +21,7 @@ _OUTCOMES: Mapping[str, Callable[[str, str, str], bool]] = {
 }
 
 
-_MODELS: Mapping[str, Callable[[Trial, Patch], Step]] = {
+_MODELS: Mapping[str, Callable[[PatchingSeed, PatchedTask], Step]] = {
     "start": lambda trial, _: trial.middle.base,
     "patched": lambda _, patch: patch.edit,
     "patched, guarded": lambda _, patch: patch.guarded,
@@ -29,13 +29,13 @@ _MODELS: Mapping[str, Callable[[Trial, Patch], Step]] = {
 }
 
 
-def figures(trials: Sequence[Trial]) -> tuple[Callable[[Results], Figure], ...]:
+def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
     makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _words, _sheet)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
 
 
-def _curve(trials: Sequence[Trial], results: Results) -> Figure:
+def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     """Mean over tasks within a seed, so that the band is over seeds."""
     names = {"target": "patched task", "control": "supported tasks", _BOTH: _BOTH}
     curves = [_mean_curve([search_scores(results, patch.edit) for patch in trial.middle.patches]) for trial in trials]
@@ -68,8 +68,8 @@ def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]]) -> dict[fl
     return curve
 
 
-def _singles(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
+def _singles(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
     rows: list[Row] = []
     for index, example in enumerate(trials[0].middle.patches):
         pairs = [(trial, trial.middle.patches[index]) for trial in trials]
@@ -92,9 +92,9 @@ def _singles(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _several(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
-    models: Mapping[str, Callable[[Trial], Step]] = {"start": lambda trial: trial.middle.base} | {
+def _several(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    models: Mapping[str, Callable[[PatchingSeed], Step]] = {"start": lambda trial: trial.middle.base} | {
         name: lambda trial, name=name: trial.several[name] for name in (PARALLEL, SEQUENTIAL, JOINT)
     }
     rows: list[Row] = []
@@ -125,8 +125,8 @@ def _several(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _transfer(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
+def _transfer(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
     rows: list[Row] = []
     for index, example in enumerate(trials[0].transfers):
         for name, model in _MODELS.items():
@@ -146,9 +146,9 @@ def _transfer(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _sizes(trials: Sequence[Trial], results: Results) -> Figure:
-    found = Accuracies(results)
-    kinds: Mapping[str, Callable[[Patch], Step]] = {
+def _sizes(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    kinds: Mapping[str, Callable[[PatchedTask], Step]] = {
         "patched": lambda patch: patch.edit,
         "fine-tuned": lambda patch: patch.tuned,
     }
@@ -170,8 +170,8 @@ def _sizes(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _moved(trials: Sequence[Trial], results: Results) -> Figure:
-    def values(rung: Callable[[Trial], Rung]) -> list[float]:
+def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    def values(rung: Callable[[PatchingSeed], Rung]) -> list[float]:
         return [moved(results, rung(trial)) for trial in trials]
 
     rows = [seeds_row(values(lambda trial, size=size: trial.rungs[size]), label=size) for size in trials[0].rungs]
@@ -187,7 +187,7 @@ def _moved(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _words(trials: Sequence[Trial], results: Results) -> Figure:
+def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     names = list(trials[0].reading.models())
     rows: list[Row] = []
     for place, attack in (
@@ -214,7 +214,7 @@ def _words(trials: Sequence[Trial], results: Results) -> Figure:
 
 
 def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]:
-    found = Accuracies(results)
+    found = TaskAccuracies(results)
     return {
         "no words": lambda attack, model: found.measurement(model, attack.clean).value,
         "wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
@@ -222,7 +222,7 @@ def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]
     }
 
 
-def _sheet(trials: Sequence[Trial], results: Results) -> Figure:
+def _sheet(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     return contact_sheet(
         list(_pictures(trials[0], results)),
         name="attacked",
@@ -232,10 +232,10 @@ def _sheet(trials: Sequence[Trial], results: Results) -> Figure:
     )
 
 
-def _pictures(trial: Trial, results: Results) -> Iterator[Row]:
+def _pictures(trial: PatchingSeed, results: Results) -> Iterator[Row]:
     import numpy as np
 
-    attack, found = trial.reading.own, Accuracies(results)
+    attack, found = trial.reading.own, TaskAccuracies(results)
     pictures = np.load(results.store.path(attack.attacked) / "images.npy")
     written = words_written(results, attack)
     for name, model in (("before", trial.reading.base), ("patched", trial.reading.repaired.edit)):

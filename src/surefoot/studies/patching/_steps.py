@@ -34,7 +34,7 @@ Half = Literal[0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PatchingSettings:
     """What a user of the study can change."""
 
     seeds: tuple[int, ...]
@@ -61,7 +61,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patch:
+class PatchedTask:
     """A task, the model tuned on it, and the point between that and the start which validation data chose."""
 
     task: Task
@@ -80,7 +80,7 @@ class Rung:
 
     size: str
     base: Step
-    patches: tuple[Patch, ...]
+    patches: tuple[PatchedTask, ...]
     moved: DirectionAngles
 
 
@@ -93,7 +93,7 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class WordsRead:
     """A model that reads, patches against words that mislead, and the tests.
 
     `repaired` is tuned on pictures of half of the classes with wrong words, `control` on the same pictures without;
@@ -102,8 +102,8 @@ class Reading:
     """
 
     base: Finetune
-    repaired: Patch
-    control: Patch
+    repaired: PatchedTask
+    control: PatchedTask
     own: Attack
     unseen: Attack
 
@@ -113,7 +113,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class PatchingSeed:
     """All models of one seed. `transfers` are patches on half of the classes; their task's test shows the others."""
 
     seed: int
@@ -121,8 +121,8 @@ class Trial:
     rungs: Mapping[str, Rung]
     middle: Rung
     several: Mapping[str, WeightEdit]
-    transfers: tuple[Patch, ...]
-    reading: Reading
+    transfers: tuple[PatchedTask, ...]
+    reading: WordsRead
 
     def measured(self) -> Iterator[ZeroShot]:
         """Every model on what it was patched for and on what it must keep."""
@@ -150,12 +150,12 @@ class Trial:
             yield ZeroShot(model=model, data=test, task=SHORT.get(name, name), shift=shift)
 
 
-def trial(seed: int, settings: Settings) -> Trial:
+def trial(seed: int, settings: PatchingSettings) -> PatchingSeed:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
     control = _supported("validation", seed)
     rungs = {size: _rung(size, seed, settings, control) for size in settings.sizes}
     middle = rungs[settings.size]
-    return Trial(
+    return PatchingSeed(
         seed=seed,
         supported={group: drawn_task(group, "test", seed) for group in SUPPORTED},
         rungs=rungs,
@@ -203,27 +203,27 @@ def _lines(styles: tuple[str, ...], seed: int, half: Half, halved: Literal["clas
     )
 
 
-def _tuned(model: Step, data: tuple[Step, ...], seed: int, settings: Settings) -> Finetune:
+def _tuned(model: Step, data: tuple[Step, ...], seed: int, settings: PatchingSettings) -> Finetune:
     rate = settings.learning_rate
     return Finetune(model=model, data=data, samples=settings.samples, learning_rate=rate, seed=seed)
 
 
-def _patch(base: Step, task: Task, seed: int, settings: Settings, control: tuple[Step, ...]) -> Patch:
+def _patch(base: Step, task: Task, seed: int, settings: PatchingSettings, control: tuple[Step, ...]) -> PatchedTask:
     tuned = _tuned(base, (task.train,), seed, settings)
     edit = WeightEdit(
         base=base, plus=(tuned,), objective="patch", target=(task.validation,), control=control, grid=GRID
     )
-    return Patch(task=task, tuned=tuned, edit=edit)
+    return PatchedTask(task=task, tuned=tuned, edit=edit)
 
 
-def _rung(size: str, seed: int, settings: Settings, control: tuple[Step, ...]) -> Rung:
+def _rung(size: str, seed: int, settings: PatchingSettings, control: tuple[Step, ...]) -> Rung:
     base = start_model(seed, size=size, samples=settings.pretrain_samples)
     patches = tuple(_patch(base, task, seed, settings, control) for task in tasks(seed))
     moved = DirectionAngles(base=base, models=tuple(patch.tuned for patch in patches), names=PATCHED)
     return Rung(size=size, base=base, patches=patches, moved=moved)
 
 
-def _several(rung: Rung, seed: int, settings: Settings, control: tuple[Step, ...]) -> dict[str, WeightEdit]:
+def _several(rung: Rung, seed: int, settings: PatchingSettings, control: tuple[Step, ...]) -> dict[str, WeightEdit]:
     """One model for all tasks, in the three ways of the paper (section 5)."""
     target = tuple(patch.task.validation for patch in rung.patches)
     joint = _tuned(rung.base, tuple(patch.task.train for patch in rung.patches), seed, settings)
@@ -248,7 +248,7 @@ def _several(rung: Rung, seed: int, settings: Settings, control: tuple[Step, ...
     }
 
 
-def _reading(start: Step, seed: int, settings: Settings) -> Reading:
+def _reading(start: Step, seed: int, settings: PatchingSettings) -> WordsRead:
     """Teach the start to read from pictures many of which show a word and nothing else, and patch it against words.
 
     Pre-training on pictures with words did not teach models of this size to read (measured: words misled none).
@@ -268,10 +268,10 @@ def _reading(start: Step, seed: int, settings: Settings) -> Reading:
     kept = tuple(_read(TASK_STYLES, "validation", half, seed) for half in (0, 1))
     own, unseen = (_attack(_read(TASK_STYLES, "test", half, seed)) for half in (0, 1))
 
-    def patch(name: str, train: Step) -> Patch:
+    def patch(name: str, train: Step) -> PatchedTask:
         return _patch(base, Task(name=name, train=train, validation=target, test=own.attacked), seed, gentle, kept)
 
-    return Reading(
+    return WordsRead(
         base=base,
         repaired=patch("wrong words", written(shown, "wrong")),
         control=patch("no words", shown),
