@@ -154,7 +154,7 @@ def _cells(results: Results) -> Figure:
     return heat_table(
         cells,
         name="cells",
-        title="Where each source works: the largest model of each",
+        title="Where each source works: the largest model of each, first seed",
         caption="Top-1 accuracy in percent on held-out things. Each row is a training source, each column a style; "
         "chance is 2.5 percent. A source is measured in its own, the reference and the shifted styles.",
         row_title="Trained on",
