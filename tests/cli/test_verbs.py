@@ -1,6 +1,7 @@
 """The verbs, on a small study that really runs."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -39,6 +40,12 @@ def test_run_makes_the_steps_tests_the_claims_and_writes_the_report(surefoot: Ve
     assert "8 Steps made" in ended.err
     assert "supported: Sums are above the bound." in ended.out
     assert "Sums are below 100." in (tmp_path / "arithmetic_study.html").read_text()
+
+
+def test_a_run_says_the_first_number_with_an_interval_once(surefoot: Verb) -> None:
+    said = surefoot("run", STUDY, "--pool", "here", "--no-open").err.splitlines()
+    (first,) = [line for line in said if line.startswith("A first number:")]
+    assert re.search(r"(total|accuracy) [\d.]+ \[[\d.]+, [\d.]+\] of ", first)
 
 
 def test_a_second_run_keeps_everything(finished: Verb) -> None:
@@ -187,9 +194,9 @@ def test_compare_pairs_the_answers_by_example(finished: Verb) -> None:
     good, bad = [line.split("\t")[1] for line in lines if "Answers" in line]
     row = json.loads(finished("compare", good, bad, "--format", "json").out)[0]
     assert row["examples"] == 40
-    assert row["difference"] == pytest.approx(row["mean b"] - row["mean a"])
+    assert row["difference"] == pytest.approx(row["model score"] - row["baseline score"])
     assert row["low"] < row["difference"] < row["high"] < 0
-    assert row["McNemar p"] < 1e-4
+    assert row["p"] < 1e-4
 
 
 def test_compare_refuses_artifacts_without_examples(finished: Verb) -> None:

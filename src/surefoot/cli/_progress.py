@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from surefoot.cli._output import say
-from surefoot.core import Event, Pace, Plan, Seconds, Step, cost_of, describe
+from surefoot.core import Event, Measurement, Pace, Plan, Seconds, Step, cost_of, describe
 
 _PLAIN_SECONDS = 10.0
 _OPEN = ("made", "failed", "blocked", "kept")
@@ -75,8 +75,10 @@ class TimeLeft:
         return done
 
 
-def follow(events: Iterable[Event], plan: Plan, workers: int) -> Counter[str]:
-    """Show the events as they come; returns how many Steps ended in each way."""
+def follow(
+    events: Iterable[Event], plan: Plan, workers: int, measured: Callable[[Step], Iterable[Measurement]] | None = None
+) -> Counter[str]:
+    """Show the events as they come, and the first number that is `measured`; how many Steps ended in each way."""
     console = Console(stderr=True)
     counts: Counter[str] = Counter()
     left = TimeLeft(plan, workers)
@@ -86,6 +88,11 @@ def follow(events: Iterable[Event], plan: Plan, workers: int) -> Counter[str]:
             counts[event.kind] += event.kind in _OPEN
             if event.kind == "failed":
                 say(f"failed {describe(event.step)}: {event.error}", console)
+            known = measured(event.step) if measured and event.kind == "made" else ()
+            for one in [one for one in known if one.low is not None][:1]:
+                measured = None
+                numbers = f"{one.value:.4g} [{one.low:.4g}, {one.high:.4g}]"
+                say(f"A first number: {one.metric} {numbers} of {describe(event.step)}", console)
             show(event, counts)
     return counts
 

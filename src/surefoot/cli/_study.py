@@ -198,7 +198,7 @@ def make_missing(
     with open_pool(*pool) as executor:
         if option is not None:
             remember(asked, option, place)
-        counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers)
+        counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers, place.measurements)
     say(
         f"{counts['made']} Steps made in {duration(time.monotonic() - begun)}, {counts['kept']} kept, "
         f"{counts['failed']} failed, {counts['blocked']} blocked.",
