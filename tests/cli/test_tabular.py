@@ -61,6 +61,22 @@ def test_a_sweep_compares_learners_on_a_users_table(command: Callable[..., Answe
     assert (tmp_path / "sweep-people.html").stat().st_size > 10_000
 
 
+def test_a_learner_that_fails_is_left_out_and_said(command: Callable[..., Answer], tmp_path: Path) -> None:
+    """In one group everybody was hired: thresholds by group cannot be learned, and the others are compared."""
+    generator = np.random.default_rng(0)
+    lines = ["skill,team,hired"]
+    for row in range(600):
+        skill = generator.normal()
+        lines.append(f"{skill:.3f},{'abc'[row % 3]},{int(row % 3 == 0 or skill + generator.normal() > 0)}")
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "team", "--budget", "1", "--splits", "1"]
+    code, out, err = command(*arguments, "--learners", "logistic,threshold-gbm", "--pool", "here")
+    assert code == 1
+    assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["Logistic regression"]
+    assert "Thresholds by group need rows of both labels" in err
+    assert "Left out, because a fit failed (the reason is above): threshold-gbm." in err
+
+
 def predictions(path: Path) -> None:
     rows = [
         f"{row % 2},{0.8 if row % 2 or row % 7 == 0 else 0.3},{0.6 if row % 3 else 0.4},"

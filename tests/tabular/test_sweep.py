@@ -1,6 +1,7 @@
 """Fits, comparisons and audits of tables: what is kept, how rungs climb, and that the choice is made on validation."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from surefoot.tabular import (
     PublicTable,
     TableComparison,
     TableFits,
+    full_grid,
     open_design,
     random_configurations,
+    table_fits,
 )
 from surefoot.tabular._sweep._compare import _by_rule, best_of
 from surefoot.tabular._sweep._fits import _survivors, rung_shares, to_half
@@ -226,7 +229,7 @@ def test_rungs_climb_to_the_whole() -> None:
 def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
     learner: str, count: int, finished: int, tmp_path: Path
 ) -> None:
-    design, chosen = design_of(tmp_path, rows=6000), random_configurations(learner, count, 0)
+    design, chosen = design_of(tmp_path, rows=6000), random_configurations(learner, count + 1, 0)[1:]
     fit = TableFits(design=design, learner=learner, configurations=chosen, halving=3)
     store = Store(tmp_path / "store")
     make(store, fit)
@@ -260,7 +263,7 @@ def test_halving_lets_the_best_by_accuracy_and_by_the_worst_group_go_on() -> Non
 
 def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) -> None:
     design, store = design_of(tmp_path), Store(tmp_path / "store")
-    chosen = random_configurations("representation-gbm", 10, 0)
+    chosen = random_configurations("representation-gbm", 11, 0)[1:]
     weights = {(float(dict(each)["label"]), float(dict(each)["parity"])) for each in chosen}
     assert len(weights) == 2
     stages = tuple(FairTable(design=design, label=label, parity=parity) for label, parity in sorted(weights))
@@ -273,6 +276,33 @@ def test_a_representation_is_a_stage_that_gives_the_same_fits(tmp_path: Path) ->
     assert seconds.sum() > sum(represented(store.path(stage), open_design(store.path(design)))[1] for stage in stages)
     with pytest.raises(SurefootError, match="representations do not fit"):
         list(TableFits(**named, representations=stages[:1]).make(tmp_path, StoredInputs(store)))
+
+
+def test_a_grid_is_split_into_steps_of_whole_ensembles(tmp_path: Path) -> None:
+    design, grid = design_of(tmp_path), full_grid("lightgbm")
+    fits = table_fits(design, "lightgbm", grid)
+    assert len(fits) == 13 and max(len(fit.configurations) for fit in fits) <= 256
+    assert sorted(each for fit in fits for each in fit.configurations) == sorted(grid)
+    for fit in fits:
+        shared = [tuple(pair for pair in each if pair[0] != "n_estimators") for each in fit.configurations]
+        assert all(shared.count(each) == 4 for each in shared)
+    stages = tuple(FairTable(design=design, label=label, parity=1.0) for label in (0.1, 1.0))
+    chosen = [
+        each
+        for each in full_grid("representation-gbm")
+        if dict(each)["parity"] == 1.0 and dict(each)["label"] in (0.1, 1.0)
+    ]
+    for fit in table_fits(design, "representation-gbm", chosen, representations=stages):
+        assert {table.label for table in fit.representations} == {dict(each)["label"] for each in fit.configurations}
+
+
+def test_nothing_is_fitted_when_every_group_is_small(tmp_path: Path) -> None:
+    design = design_of(tmp_path, rows=240)
+    fit = TableFits(design=replace(design, test=0.2), learner="logistic", configurations=((("C", 1.0),),))
+    store = Store(tmp_path / "store")
+    with open_pool("here") as pool:
+        errors = [event.error or "" for event in run([fit], store, pool) if event.kind == "failed"]
+    assert any("No group has 20 validation rows" in error or "No group has 20 test rows" in error for error in errors)
 
 
 def test_wrong_fits_are_refused(tmp_path: Path) -> None:

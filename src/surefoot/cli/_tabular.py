@@ -11,7 +11,7 @@ from surefoot.cli._claims import MARKS
 from surefoot.cli._common import StoreOption, WorkersOption, open_store, results_of
 from surefoot.cli._output import Format, emit, say
 from surefoot.cli._study import PoolOption, make_missing
-from surefoot.core import Store, Study, SurefootError, Table, decide
+from surefoot.core import Store, Study, SurefootError, Table, decide, plan
 
 tabular = App(name="tabular", help="Subgroup robustness of models on tables.", help_format="plaintext")
 
@@ -51,17 +51,13 @@ def sweep(
     chosen = _learners(learners)
     options = (positive, _names(drop), _names(categorical))
     table = _published(data, raw) if raw else _table(data, label, _names(sensitive), *options)
-    study = sweep_study(
-        table,
-        learners=chosen or SWEPT,
-        budget=budget,
-        splits=splits,
-        rows=rows,
-        epochs=epochs,
-        halving=halving,
-    )
     place = open_store(store)
+    named: dict[str, Any] = {"budget": budget, "splits": splits, "rows": rows, "epochs": epochs, "halving": halving}
+    study = sweep_study(table, learners=chosen or SWEPT, **named)
     failed = make_missing(study, place, (pool, workers), retry=True)
+    if failed and (rest := _without_failed(study, place, chosen or SWEPT)):
+        study = sweep_study(table, learners=rest, **named)
+        make_missing(study, place, (pool, workers), retry=False)
     _say_what_was_read(study, place)
     results = results_of(study, place)
     emit(_reached(results), format)
@@ -128,6 +124,19 @@ def _table_of(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str] = ()) ->
     there = tuple(dict.fromkeys(name for line in lines for name in line))
     columns = tuple(name for name in chosen if name in there) or there
     return Table(columns, tuple(tuple(line.get(name) for name in columns) for line in lines))
+
+
+def _without_failed(study: Study, place: Store, learners: Sequence[str]) -> tuple[str, ...]:
+    """The learners without those of which a Step failed, which are named; none when it is not they that failed."""
+    from surefoot.tabular import TableFits
+
+    failed = plan(study.steps, place).failed
+    out = {step.learner for step in failed if isinstance(step, TableFits)}
+    rest = tuple(name for name in learners if name not in out)
+    if rest and len(rest) < len(learners):
+        say(f"Left out, because a fit failed (the reason is above): {', '.join(sorted(out))}. The others are compared.")
+        return rest
+    return ()
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from surefoot.tabular._sweep._compare import TRADE_OFFS as TRADE_OFFS
 from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
 from surefoot.tabular._sweep._fits import flat_metrics as flat_metrics
+from surefoot.tabular._sweep._fits import table_fits as table_fits
 from surefoot.tabular._sweep._represent import FairTable as FairTable
 from surefoot.tabular._tables._arrays import TableArrays as TableArrays
 from surefoot.tabular._tables._arrays import open_table as open_table

@@ -67,7 +67,7 @@ def fit_threshold_gbm(
 
     The base is fitted on two thirds of the rows, and the thresholds are learned on the rest: on its own rows its rates
     are not those of new ones. They are random mixtures: the score of a row is a decision drawn once, by the seed.
-    Raises `SurefootError` when a group has one label only.
+    Raises `SurefootError` when a group has not two rows of each label.
     """
     from fairlearn.postprocessing import ThresholdOptimizer
 

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
-from surefoot.stats import GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
+from surefoot.stats import LEAST_ROWS, GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
+from surefoot.tabular._learners._configurations import Configuration
 from surefoot.tabular._learners._fit import LEARNERS, NETWORKS, Data, fit_many
 from surefoot.tabular._sweep._represent import FairTable, represented
 from surefoot.tabular._tables._design import Design, Part, Parts, open_design
 
 SCORED = ("validation", "test")
+MOST_CONFIGURATIONS = 256
+"""The most of one Step: minutes of work, so that a cluster shares a grid and a stop loses little."""
 _LEAST_RUNG_ROWS = 1000
 _KEPT_LOSSES = ("cross_entropy", "cvar", "cvar_doro", "calibration_error", "loss_variance")
 
@@ -37,9 +40,11 @@ class TableFits(Step):
 
     `representations` are stages made before: the configurations of "representation-gbm" find theirs there by its
     weights, and without them each is learned here.
+
+    Nothing is fitted when no group has 20 rows of validation and of test.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     requires: ClassVar[tuple[str, ...]] = ("sklearn",)
 
     design: Design
@@ -59,6 +64,7 @@ class TableFits(Step):
         self._check_representations()
         _one_thread()
         parts = open_design(inputs[self.design])
+        _check_groups(parts)
         fits = _Fits.empty(len(self.configurations), parts)
         _climb(self, parts, fits, (inputs, out))
         halves = {part: to_half(fits.scores[part]) for part in SCORED}
@@ -74,6 +80,48 @@ class TableFits(Step):
         if self.representations and (self.learner != "representation-gbm" or not wanted <= made):
             raise SurefootError(
                 "The representations do not fit the learner, the design or the configurations' weights."
+            )
+
+
+def table_fits(
+    design: Design,
+    learner: str,
+    configurations: Sequence[Configuration],
+    *,
+    epochs: int = 20,
+    halving: int = 1,
+    representations: Sequence[FairTable] = (),
+) -> tuple[TableFits, ...]:
+    """The Steps of a learner on one design, each of at most 256 configurations and of whole ensembles.
+
+    So a cluster shares a full grid, and what is stopped loses minutes. Each halves its own configurations.
+    """
+    ensembles: dict[Configuration, list[Configuration]] = {}
+    for each in configurations:
+        shared = tuple(pair for pair in each if pair[0] != "n_estimators")
+        ensembles.setdefault(shared, []).append(each)
+    chunks: list[list[Configuration]] = [[]]
+    for ensemble in ensembles.values():
+        if len(chunks[-1]) + len(ensemble) > MOST_CONFIGURATIONS and chunks[-1]:
+            chunks.append([])
+        chunks[-1] += ensemble
+    fits = []
+    for chunk in chunks:
+        weights = {(dict(each).get("label"), dict(each).get("parity")) for each in chunk}
+        stages = tuple(table for table in representations if (table.label, table.parity) in weights)
+        named: dict[str, Any] = {"epochs": epochs, "halving": halving, "representations": stages}
+        fits.append(TableFits(design=design, learner=learner, configurations=tuple(chunk), **named))
+    return tuple(fits)
+
+
+def _check_groups(parts: Parts) -> None:
+    """Raise when no group is large enough for a worst group to be chosen or told."""
+    for name in SCORED:
+        sizes = np.bincount(getattr(parts, name).g, minlength=len(parts.groups))
+        if sizes.max() < LEAST_ROWS:
+            shown = "; ".join(map("{} {}".format, parts.groups, sizes))
+            raise SurefootError(
+                f"No group has {LEAST_ROWS} {name} rows ({shown}): take fewer sensitive columns, or more rows."
             )
 
 
@@ -206,6 +254,9 @@ def flat_metrics(found: GroupMetrics) -> dict[str, NDArray[np.float64]]:
     worst = worst_group(found)
     flat = {
         "accuracy": found.overall["accuracy"],
+        "balanced_accuracy": found.overall["balanced_accuracy"],
+        "worst_group_balanced_accuracy": worst_group(found, "balanced_accuracy").value,
+        "selection_rate": found.overall["selection_rate"],
         "worst_group_accuracy": worst.value,
         "worst_group_low": worst.low,
         "worst_group_high": worst.high,
@@ -272,10 +323,9 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
     """Columns of equal length as a Parquet file."""
     import duckdb
 
-    table = dict(columns)
     with duckdb.connect() as connection:
-        connection.register("table_columns", table)
-        connection.execute(f"COPY (SELECT * FROM table_columns) TO '{path!s}' (FORMAT parquet, COMPRESSION zstd)")
+        connection.register("table_columns", dict(columns))
+        connection.table("table_columns").write_parquet(str(path), compression="zstd")
 
 
 def _data(part: Part) -> Data:
