@@ -10,7 +10,7 @@ import pytest
 
 from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
-from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, predict_band
+from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, law_sensitivity, predict_band
 from surefoot.stats import fit_law, intervals
 
 X = np.geomspace(1e9, 1e13, 12)
@@ -46,7 +46,7 @@ def test_families_get_laws_with_everything_that_a_report_needs_and_are_compared(
     assert (first.curve_y < first.curve_high).all()
     assert len(first.residuals) == 12
     assert first.choice is not None
-    assert first.sensitivity
+    assert law_sensitivity(first)
     assert first.verdict.startswith("family 'A': y = coefficient * x^-exponent with exponent 0.15")
     assert laws.comparisons["A against B"].words.startswith("the first falls faster")
 

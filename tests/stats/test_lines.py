@@ -102,3 +102,28 @@ def test_the_interval_of_a_slope_holds_the_truth_as_often_as_it_says(n: int, rep
     lines = fit_lines(x, y, counts=counts)
     covered = np.mean((lines.low[:, 1] <= 0.9) & (lines.high[:, 1] >= 0.9))
     assert 0.94 <= covered <= 0.965
+
+
+def test_families_give_the_jackknife_over_families_with_one_degree_of_freedom_less() -> None:
+    x, y = _models(n=24, shifts=1)
+    families = np.repeat([f"f{place}" for place in range(6)], 4)
+    lines = fit_lines(x, y, clusters=families, counts=resample_counts(24, 50, seed=0, clusters=families))
+    whole = np.polyfit(x, y[:, 0], 1)[::-1]
+    off = np.array([np.polyfit(x[families != one], y[families != one, 0], 1)[::-1] - whole for one in set(families)])
+    assert lines.covariance[0] == pytest.approx(5 / 6 * off.T @ off)
+    half = scipy.stats.t.ppf(0.975, 5) * np.sqrt(lines.covariance[0, 1, 1])
+    assert (lines.low[0, 1], lines.high[0, 1]) == pytest.approx((whole[1] - half, whole[1] + half))
+    assert (lines.freedom[0], bool(lines.bootstrapped[0])) == (5, False)
+
+
+def test_the_slope_of_families_is_covered_where_models_of_a_family_are_alike() -> None:
+    generator, held = np.random.default_rng(0), {True: 0, False: 0}
+    for _ in range(200):
+        family = np.repeat(np.arange(6), 4)
+        x = generator.normal(0, 0.6, 6)[family] + generator.normal(0, 0.2, 24)
+        y = 0.9 * x + generator.normal(0, 0.25, 6)[family] + generator.normal(0, 0.1, 24)
+        for clustered in held:
+            lines = fit_lines(x, y, clusters=family if clustered else None)
+            held[clustered] += bool(lines.low[0, 1] <= 0.9 <= lines.high[0, 1])
+    assert held[True] >= 0.90 * 200
+    assert held[False] < 0.85 * 200

@@ -23,6 +23,7 @@ from surefoot.laws._scaling._fit import FamilyLaw as FamilyLaw
 from surefoot.laws._scaling._fit import LawOptions as LawOptions
 from surefoot.laws._scaling._fit import ScalingLaws as ScalingLaws
 from surefoot.laws._scaling._fit import fit_scaling as fit_scaling
+from surefoot.laws._scaling._fit import law_sensitivity as law_sensitivity
 from surefoot.laws._scaling._fit import predict_band as predict_band
 from surefoot.laws._scaling._optimal import OptimalPlans as OptimalPlans
 from surefoot.laws._scaling._optimal import optimal_plans as optimal_plans

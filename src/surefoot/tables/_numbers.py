@@ -106,7 +106,8 @@ def read_number(text: str, rule: Convention) -> tuple[float, str]:
     if text.endswith("%"):
         return read_number(text[:-1].rstrip(), rule)
     if found := _SPREAD.fullmatch(text):
-        return read_number(found[1], rule)[0], "a value with its spread"
+        value, style = read_number(found[1], rule)
+        return value, " and ".join(filter(None, ("a spread", style)))
     if found := _POWER.fullmatch(_RAISED.sub(lambda raised: "10^" + raised[1].translate(_LOWERED), text)):
         return _finite(float(found[1] or 1) * float(f"1e{found[2]}")), "a power of ten"
     return _separated(text, rule)

@@ -210,7 +210,9 @@ def _held_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
 
 
 def _sensitivity_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
-    return [(row.choice, row.exponent, row.change, row.n) for row in fit.sensitivity]
+    from surefoot.laws import law_sensitivity
+
+    return [(row.choice, row.exponent, row.change, row.n) for row in law_sensitivity(fit)]
 
 
 def _prediction_table(laws: ScalingLaws, at: tuple[str, ...]) -> Table:

@@ -97,7 +97,6 @@ class FamilyLaw:
     choice: Choice | None
     floored: HeldOut | None
     laws: Mapping[str, Law]
-    sensitivity: tuple[SensitivityRow, ...]
     verdict: str
 
 
@@ -157,7 +156,7 @@ def _check_options(options: LawOptions) -> None:
 
 
 def _left_out(points: ScalingPoints, fault: str) -> Remark:
-    message = f"{len(points.y)} points were left out: {fault}"
+    message = f"{points.y.size} point{'s were' if points.y.size > 1 else ' was'} left out: {fault}"
     rows = tuple(points.rows.tolist())
     return Remark(code="family-left-out", severity="warning", message=message, rows=rows)
 
@@ -201,7 +200,6 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
         choice=choice,
         floored=next((one for one in held if one.form == floor), None),
         laws=MappingProxyType(laws),
-        sensitivity=_sensitivity(points) if single else (),
         verdict="",
     )
     return replace(fit, verdict=f"{points_name(points)}: {verdict_of(fit)}")
@@ -260,9 +258,13 @@ def _held_out(x: Floats, y: Floats, options: LawOptions) -> tuple[HeldOut, ...]:
         return ()
 
 
-def _sensitivity(points: ScalingPoints) -> tuple[SensitivityRow, ...]:
-    distinct = len(np.unique(points.x[:, 0]))
-    return sensitivity(points.x[:, 0], points.y, labels=points.labels) if distinct > 2 else ()
+def law_sensitivity(fit: FamilyLaw) -> tuple[SensitivityRow, ...]:
+    """What the exponent of a power law hangs on (`sensitivity`), for a law of one x at three places or more."""
+    x, points = fit.points.x, fit.points
+    if x.shape[1] > 1 or len(np.unique(x[:, 0])) < 3:
+        return ()
+    with np.errstate(all="ignore"):
+        return sensitivity(x[:, 0], points.y, labels=points.labels)
 
 
 def _comparisons(
@@ -275,7 +277,7 @@ def _comparisons(
     if len(forms) > 1 and (common := _common_form(fits)):
         message = (
             f"The families chose different forms ({', '.join(sorted(forms))}): their exponents are compared under "
-            f"'{common}', whose held-out error is least over all of them."
+            f"'{common}', the simplest whose held-out error over all of them is near the least."
         )
         remarks = (Remark(code="common-form", severity="note", message=message),)
         laws = [fit_law(fit.used_x, fit.used_y, common, huber=options.huber) for fit in fits]
@@ -288,11 +290,13 @@ def _comparisons(
 
 
 def _common_form(fits: Sequence[FamilyLaw]) -> str:
-    """The form with the least product of held-out errors among those that all families tried, or ''."""
+    """The simplest form whose product of held-out errors is near the least of those that all tried, or ''."""
     scores = [{held.form: held.score for held in fit.choice.held_out} if fit.choice else {} for fit in fits]
     shared = [form for form in scores[0] if all(form in each for each in scores[1:])]
     shared = [form for form in shared if "exponent" in FORMS[form].exponents]
-    return min(shared, key=lambda form: float(np.prod([each[form] for each in scores])), default="")
+    product = {form: float(np.prod([each[form] for each in scores])) for form in shared}
+    near = [form for form in shared if product[form] <= 1.25 ** len(fits) * min(product.values())]
+    return min(near, key=lambda form: (len(FORMS[form].parameters), product[form]), default="")
 
 
 def points_name(points: ScalingPoints) -> str:

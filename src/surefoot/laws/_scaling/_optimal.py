@@ -94,7 +94,9 @@ def _words(plans: Mapping[str, ComputeOptimal]) -> list[str]:
         f"{f'{family}: ' if family else ''}the best N grows as compute^{plan.exponent}"
         for family, plan in plans.items()
     ]
-    pairs = list(combinations(plans, 2))
+    # Where alpha and beta are tied, the exponent is one half whatever the data.
+    free = [name for name, plan in plans.items() if plan.exponent_error > 1e-9]
+    pairs = list(combinations(free, 2))
     found = [exponent_difference(plans[a], plans[b]) for a, b in pairs]
     adjusted = holm([p for _, p in found]) if found else ()
     for (a, b), (difference, p), corrected in zip(pairs, found, adjusted, strict=True):

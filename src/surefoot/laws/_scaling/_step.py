@@ -13,7 +13,7 @@ import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
 from surefoot.laws._results._table import plain_record
-from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling
+from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling, law_sensitivity
 from surefoot.laws._scaling._points import PointOptions
 from surefoot.laws._scaling._words import floor_gain
 from surefoot.stats import error_per_decade
@@ -116,7 +116,7 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "curve_p": law.checks.curve_p,
         "noise_p": law.checks.noise_p,
         "held_out_without_and_with_floor": floor_gain(fit),
-        "sensitivity": [vars(row) for row in fit.sensitivity],
+        "sensitivity": [vars(row) for row in law_sensitivity(fit)],
     }
     return plain_record(record)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from surefoot.laws._scaling._fit import FamilyLaw
 
-_SEEN, _SURE = 0.05, 0.01
+_LIKELY, _SEEN, _SURE = 0.1, 0.05, 0.01
 _MARGIN = 1.25
 
 
@@ -29,7 +29,7 @@ def verdict_of(fit: FamilyLaw) -> str:
 def _shape(fit: FamilyLaw) -> Iterator[str]:
     """Does the law bend where the form cannot, and does a floor predict better?"""
     checks, floor = fit.law.checks, floor_gain(fit)
-    wrong = checks.curve_p < _SURE or floor is not None
+    wrong = checks.curve_p < _SURE or (floor is not None and checks.curve_p < _LIKELY)
     if checks.curve_p < _SEEN:
         yield f"{'WRONG SHAPE: ' if wrong else ''}the residuals are curved (p = {checks.curve_p:.2g})"
     if floor:

@@ -225,7 +225,9 @@ def _described(
     clustered = int(clusters.max()) + 1 < len(gap)
     freedom = len(gap) - size
     bread, condition = _bread(slopes[0], weights, moving)
-    checks = check_fit(problem.z, gap, slopes[0][:, moving], weights)
+    runs = clusters if clustered else np.arange(len(gap))
+    z, means, rates, masses = _means((problem.z, gap, slopes[0][:, moving], weights), runs)
+    checks = check_fit(z, means, rates, masses)
     if clustered:
         covariance = _clustered(bread, slopes[0], weights * gap, clusters)
         freedom = max(int(clusters.max()) + 1 - size, 0)
@@ -255,6 +257,14 @@ def _described(
         trouble=_trouble(problem, params, p, _r2(problem, gap, weights), freedom),
         notes=_notes(problem, params, moving, condition, freedom),
     )
+
+
+def _means(columns: tuple[Floats, Floats, Floats, Floats], runs: NDArray[np.intp]) -> list[Floats]:
+    """The mean of each column over the points of each run: points of one run are no independent evidence."""
+    size = np.bincount(runs)
+    order = np.argsort(runs, kind="stable")
+    starts = np.cumsum(size) - size
+    return [(np.add.reduceat(column[order], starts, axis=0).T / size).T for column in columns]
 
 
 def _spread(gap: Floats, weights: Floats, noise: Floats, freedom: int) -> float:
@@ -323,7 +333,7 @@ def _trouble(problem: Problem, params: Floats, p: float, r2: float, freedom: int
     rise = _rise(problem)
     if rise is not None and (not problem.straight or params[0] < 0):
         return f"no scaling law here: y rises with x (as x^{rise[0]:.3g}, p = {rise[1]:.2g}, n = {n})"
-    if not p < 0.05:
+    if problem.form.exponents and not p < 0.05:
         return f"undecided: these points do not tell a law from a constant (p = {p:.2g}, R2 = {r2:.3g}, n = {n})"
     return ""
 

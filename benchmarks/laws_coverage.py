@@ -1,0 +1,173 @@
+"""How often the 95 percent intervals of laws and lines hold the truth, by simulation.
+
+    python benchmarks/laws_coverage.py [--tables 400] > coverage.txt
+
+Each row simulates tables with a known truth (a third as many where the form is chosen) and counts how often an interval
+holds it. Noise is 3 percent of y unless
+it grows (1 percent at the smallest x to 9 at the largest). `told` is the share of tables whose verdict warns of the
+shape or the noise. Figures draw the same intervals: the band of a law, the band of a line, effective robustness of a
+model, the mean of a group, the best size for compute. The table stands in docs/explanation/intervals.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from surefoot.laws import LawOptions, PointOptions, fit_scaling, predict_band
+from surefoot.stats import (
+    binomial_stderr,
+    carried_error,
+    compute_optimal,
+    effective_robustness,
+    fit_law,
+    fit_lines,
+    from_axis,
+    group_robustness,
+    intervals,
+    predict_lines,
+    resample_counts,
+    t_quantile,
+    to_axis,
+)
+
+Generator = np.random.Generator
+Hits = Iterator[tuple[str, bool]]
+POINTS = PointOptions(x=("x",), y="y")
+EXPONENT, FLOOR = 0.25, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is simulated: one table a call, and whether each of its intervals held."""
+
+    name: str
+    sizes: tuple[int, ...]
+    table: Callable[[Generator, int], Hits]
+
+
+def law_case(*, floor: bool, form: str, noise: str = "even", run: bool = False) -> Callable[[Generator, int], Hits]:
+    """The exponent of a law and its band for a new run a decade beyond the points."""
+
+    def table(generator: Generator, n: int) -> Hits:
+        x = np.geomspace(1, 1e4, n)
+        sd = 0.03 if noise == "even" else 0.01 * 3 ** (np.log10(x) / 2)
+        shared = generator.normal(0, 0.03, (n + 2) // 3)[np.arange(n) // 3] if run else 0.0
+        y = (floor * FLOOR + 20 * x**-EXPONENT) * np.exp(generator.normal(0, 1, n) * sd + shared)
+        columns = {"x": x, "y": y, "run": [f"r{place // 3}" for place in range(n)]}
+        points = PointOptions(x=("x",), y="y", run="run" if run else None)
+        fit = fit_scaling(columns, points, LawOptions(form=form, replicates=300)).fits[0]
+        found = fit.intervals.by_name.get("exponent")
+        if found is not None:
+            yield "exponent", found.low <= EXPONENT <= found.high
+        last = 1e5
+        beyond = 0.03 if noise == "even" else 0.09
+        truth = (floor * FLOOR + 20 * last**-EXPONENT) * np.exp(generator.normal(0, np.hypot(beyond, 0.03 * run)))
+        _, low, high = predict_band(fit, [last])
+        yield "band, a decade beyond", low[0] <= truth <= high[0]
+        middle = (floor * FLOOR + 20 * 100**-EXPONENT) * np.exp(generator.normal(0, 0.03 * (1 + run) ** 0.5))
+        _, low, high = predict_band(fit, [100.0])
+        yield "band, in the middle", low[0] <= middle <= high[0]
+        yield "told", any(word in fit.verdict for word in ("do not believe", "the noise", "WRONG"))
+
+    return table
+
+
+def optimal_case(generator: Generator, n: int) -> Hits:
+    """The best size for compute of a law of two variables, at ten times the largest compute."""
+    size, data = np.exp(generator.uniform(np.log(5e7), np.log(1.6e10), n)), np.exp(generator.uniform(20.7, 26.4, n))
+    loss = (1.8172 + 477.84 * size**-0.3473 + 2143.86 * data**-0.3672) * np.exp(generator.normal(0, 0.005, n))
+    law = fit_law(np.column_stack([size, data]), loss, "two-variable")
+    try:
+        plan = compute_optimal(law, intervals(law, method="t"), [1e23])
+    except Exception:
+        yield "best N", False
+        return
+    share = 0.3672 / (0.3473 + 0.3672)
+    best = (0.3473 * 477.84 / (0.3672 * 2143.86)) ** (1 / (0.3473 + 0.3672)) * (1e23 / 6) ** share
+    yield "exponent of N", plan.exponent.low <= share <= plan.exponent.high
+    yield "best N", plan.size_low[0] <= best <= plan.size_high[0]
+
+
+def line_case(*, clustered: bool) -> Callable[[Generator, int], Hits]:
+    """Accuracies on a line of slope .9: the slope, the drawn band, a new model's robustness, the mean of a group."""
+
+    def table(generator: Generator, n: int) -> Hits:
+        families = np.arange(n) // 4
+        level = generator.normal(0, 0.25, families.max() + 1)[families] if clustered else np.zeros(n)
+        centre = generator.normal(0.8, 0.6, families.max() + 1)[families] if clustered else 0.8
+        place = np.append(centre + generator.normal(0, 0.2 if clustered else 0.6, n), [0.9, 1.1, 1.3, 1.5])
+        truth = 0.9 * place - 0.5 + np.append(level, np.zeros(4)) + generator.normal(0, 0.1, n + 4)
+        gain = np.where(np.arange(n + 4) >= n, 0.5, 0.0)
+        x, y = (generator.binomial(10_000, from_axis(value)) / 10_000 for value in (place, truth + gain))
+        baseline = np.arange(n + 4) < n
+        clusters = np.append([f"f{one}" for one in families], [f"own{one}" for one in range(4)]) if clustered else None
+        counts = _counts(generator, baseline, clusters)
+        lines = fit_lines(to_axis(x), to_axis(y), baseline=baseline, counts=counts, clusters=clusters)
+        yield "slope", lines.low[0, 1] <= 0.9 <= lines.high[0, 1]
+        middle, error = predict_lines(lines, np.array([1.0]))
+        half = t_quantile(0.95, float(lines.freedom[0])) * error[0, 0]
+        yield "drawn band of the line", abs(middle[0, 0] - (0.9 - 0.5)) <= half
+        stderr = binomial_stderr(x, 10_000)[:, None, None]
+        carried = carried_error(x[:, None, None], stderr, lines)
+        found = effective_robustness(
+            to_axis(x), y, lines, carried=carried, y_stderr=binomial_stderr(y, 10_000)[:, None]
+        )
+        gained = 100 * (from_axis(truth + gain) - from_axis(0.9 * place - 0.5))
+        yield "one model", bool(found.low[-1, 0] <= gained[-1] <= found.high[-1, 0])
+        if clustered:
+            return
+        groups = group_robustness(
+            to_axis(x), y, lines, found, np.where(baseline, "in", "out"), counts=counts, clusters=clusters
+        )
+        expected = 100 * np.mean([from_axis(0.9 * one - 0.5 + 0.5) - from_axis(0.9 * one - 0.5) for one in place[-4:]])
+        yield "mean of a group of 4", bool(groups.low[1, 0] <= expected <= groups.high[1, 0])
+
+    return table
+
+
+def _counts(generator: Generator, baseline: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
+    seed = int(generator.integers(1 << 31))
+    if clusters is not None:
+        return resample_counts(len(baseline), 400, seed=seed, clusters=clusters)
+    counts = np.zeros((400, len(baseline)))
+    for place, members in enumerate((baseline, ~baseline)):
+        counts[:, members] = resample_counts(int(members.sum()), 400, seed=seed + place)
+    return counts
+
+
+CASES = (
+    Case(name="power law", sizes=(5, 6, 12, 30), table=law_case(floor=False, form="power")),
+    Case(name="power law, noise grows", sizes=(6, 12, 30), table=law_case(floor=False, form="power", noise="grows")),
+    Case(name="power law, runs of 3 points", sizes=(12, 30), table=law_case(floor=False, form="power", run=True)),
+    Case(name="power law, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto")),
+    Case(name="law with a floor, as power", sizes=(6, 12, 30), table=law_case(floor=True, form="power")),
+    Case(name="law with a floor, as power+floor", sizes=(6, 12, 30), table=law_case(floor=True, form="power+floor")),
+    Case(name="law with a floor, auto", sizes=(6, 12, 30), table=law_case(floor=True, form="auto")),
+    Case(name="compute-optimal size", sizes=(12, 30, 120), table=optimal_case),
+    Case(name="line of robustness", sizes=(5, 12, 30, 60), table=line_case(clustered=False)),
+    Case(name="line, families of four, --cluster", sizes=(12, 30, 60), table=line_case(clustered=True)),
+)
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tables", type=int, default=400)
+    tables = parser.parse_args().tables
+    print(f"| simulated, {tables} tables each | n | interval | holds the truth |\n|---|---:|---|---:|")
+    for case in CASES:
+        for n in case.sizes:
+            generator, hits = np.random.default_rng(n), {}
+            for _ in range(tables if "auto" not in case.name else tables // 3):
+                for name, hit in case.table(generator, n):
+                    hits.setdefault(name, []).append(bool(hit))
+            for name, held in hits.items():
+                print(f"| {case.name} | {n} | {name} | {np.mean(held):.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""No silent wrong answer: what a law says of its own shape, noise, unit, points and families."""
+
+import json
+import warnings
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surefoot.cli._fit_scaling import LawOutput, PointFlags, curve, scaling
+from surefoot.core import SurefootError
+from surefoot.laws import (
+    LawOptions,
+    PointOptions,
+    ScalingLaws,
+    fit_scaling,
+    law_record,
+    law_sensitivity,
+    predict_band,
+    read_table,
+)
+from surefoot.stats import fit_law
+
+
+def fitted(table: object, **given: object) -> ScalingLaws:
+    law = {name: given.pop(name) for name in list(given) if name in {one.name for one in fields(LawOptions)}}
+    points = PointOptions(**{"x": ("x",), "y": "y"} | given)  # type: ignore[arg-type]
+    return fit_scaling(table, points, LawOptions(**law))  # type: ignore[arg-type]
+
+
+def simulated(*, floor: float = 0.0, noise: float = 0.01, n: int = 30, grows: float = 0.0, seed: int = 0) -> dict:
+    x = np.geomspace(1, 1e4, n)
+    spread = np.random.default_rng(seed).normal(0, noise, n) * x**grows
+    return {"x": x, "y": (floor + 20 * x**-0.25) * np.exp(spread)}
+
+
+def test_a_power_law_with_a_floor_under_it_is_told_by_curvature_and_held_out_error() -> None:
+    fit = fitted(simulated(floor=1.0)).fits[0]
+    assert "WRONG SHAPE: the residuals are curved" in fit.verdict
+    assert "a floor lowers the held-out error from 0.07" in fit.verdict
+    assert "do not believe the exponent" in fit.verdict
+    record = law_record(fit)
+    assert record["curve_p"] < 1e-6
+    assert record["held_out_without_and_with_floor"][0] > 3 * record["held_out_without_and_with_floor"][1]
+
+
+def test_a_true_law_is_rarely_doubted_and_a_curve_is_told_for_every_form() -> None:
+    doubted = sum(
+        "do not believe" in fitted(simulated(n=12, noise=0.03, seed=seed)).fits[0].verdict for seed in range(60)
+    )
+    assert doubted <= 5
+    x = np.geomspace(1, 1e4, 40)
+    waves = {"x": x, "y": 20 * x**-0.25 * np.exp(0.1 * np.sin(2 * np.log10(x)))}
+    for form in ("power", "power+floor", "bounded"):
+        assert fitted(waves, form=form).fits[0].law.checks.curve_p < 0.01, form
+
+
+@pytest.mark.parametrize(("grows", "way"), [(0.3, "grows"), (-0.3, "falls")])
+def test_noise_that_changes_with_x_is_said_and_met(grows: float, way: str) -> None:
+    noise = 0.01 if grows > 0 else 0.15
+    fit = fitted(simulated(grows=grows, noise=noise)).fits[0]
+    assert f"the noise {way} with x" in fit.verdict
+    assert fit.intervals.method == "wild"
+    low, high = (np.log(part) for part in predict_band(fit, [1.0, 1e4])[1:])
+    widths = high - low
+    assert (widths[1] > 3 * widths[0]) == (grows > 0)
+
+
+def test_one_band_is_shown_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = simulated(floor=1.0, n=20)
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({name: cells.tolist() for name, cells in table.items()}))
+    fit = fitted(table).fits[0]
+    at = fit.curve_x[-1]
+    expected = [band[0] for band in predict_band(fit, [at])]
+    assert [fit.curve_y[-1], fit.curve_low[-1], fit.curve_high[-1]] == pytest.approx(expected)
+    for verb in (scaling, curve):
+        verb(
+            file,
+            x=("x",) if verb is scaling else "x",
+            y="y",
+            form="power",
+            output=LawOutput(at=(str(at),), format="json"),
+        )  # type: ignore[arg-type]
+        (row,) = json.loads(capsys.readouterr().out)
+        assert [row["prediction"], row["low"], row["high"]] == pytest.approx(expected)
+    truth = 1 + 20 * at**-0.25
+    assert expected[1] < truth < expected[2]
+
+
+def test_errors_in_percent_give_the_law_of_shares_where_n_is_known() -> None:
+    table = simulated(n=12, noise=0.03)
+    shares = table | {"y": table["y"] / 40}
+    both = [fitted(one, n_test="2000").fits[0].law for one in (shares, table | {"y": table["y"] * 2.5})]
+    assert both[0].parameters["exponent"] == pytest.approx(both[1].parameters["exponent"])
+    assert (both[1].noise > 0).all()
+
+
+def test_an_error_of_zero_is_moved_where_n_is_known_and_left_out_where_not() -> None:
+    table = {"x": [1.0, 10, 100, 1000, 1e4], "y": [0.3, 0.1, 0.03, 0.01, 0.0]}
+    kept, dropped = fitted(table, n_test="1000"), fitted(table)
+    assert kept.fits[0].points.y[-1] == pytest.approx(0.5 / 1001)
+    assert "exact-0-or-1-moved" in {remark.code for remark in kept.remarks}
+    assert dropped.fits[0].law.n == 4
+    assert "no-logarithm" in {remark.code for remark in dropped.remarks}
+
+
+def test_a_gap_in_the_number_of_examples_leaves_that_row_out() -> None:
+    table = simulated(n=8) | {"n": [1000, None, 1000, 0, 1000, 1000, 1000, 1000]}
+    table["y"] = table["y"] / 40
+    laws = fitted(table, n_test="n")
+    assert laws.fits[0].law.n == 6
+    assert next(remark.rows for remark in laws.remarks if remark.code == "no-examples") == (2, 4)
+
+
+def test_percent_signs_beside_small_numbers_are_refused_and_beside_large_ones_understood() -> None:
+    with pytest.raises(SurefootError, match=r"mixes cells with a percent sign and values up to 1 without one \(row 2"):
+        fitted({"x": [1, 2, 4, 8], "y": ["38.1%", "0.44", "30%", "25%"]}, score=True)
+    laws = fitted({"x": [1, 2, 4, 8], "y": ["38.1%", "44", "50%", "55%"]}, score=True)
+    assert laws.fits[0].points.y.tolist() == pytest.approx([0.619, 0.56, 0.5, 0.45])
+
+
+def test_undecided_is_not_contradicted_and_rising_data_are_said_to_rise() -> None:
+    words = fitted({"x": [1.0, 10, 100], "y": [1, 0.8, 0.55]}).fits[0].verdict
+    assert "undecided: these points do not tell a law from a constant (p = 0.093, R2 = 0.979, n = 3)" in words
+    for form in ("power", "power+floor", "bounded"):
+        rising = fitted({"x": [1, 2, 3, 4, 5, 6], "y": [1, 1.2, 1.5, 1.6, 2, 2.2]}, form=form).fits[0].verdict
+        assert "no scaling law here: y rises with x" in rising, form
+
+
+@pytest.mark.parametrize("form", ["power", "power+floor", "auto"])
+def test_repeated_sizes_are_no_fault(form: str) -> None:
+    x = np.repeat([1.0, 10, 100, 1000], 8)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.02, 32))
+    fit = fitted({"x": x, "y": y}, form=form).fits[0]
+    assert fit.law.parameters["exponent"] == pytest.approx(0.2, abs=0.03)
+    with pytest.raises(SurefootError, match="All points have the same x"):
+        fitted({"x": np.ones(5), "y": y[:5]}, form=form)
+    with pytest.raises(SurefootError, match="only 2 different x"):
+        fit_law(x[:16], y[:16], "power+floor")
+
+
+def test_a_family_of_one_point_is_left_out_and_said_and_the_others_are_fitted() -> None:
+    table = simulated(n=12)
+    rows = {"x": [*table["x"], 5.0], "y": [*table["y"], 9.0], "kind": ["a"] * 12 + ["b"]}
+    laws = fitted(rows, family="kind")
+    assert [fit.points.family for fit in laws.fits] == ["a"]
+    (remark,) = [one for one in laws.remarks if one.code == "family-left-out"]
+    assert remark.rows == (13,)
+    assert "family 'b'" in remark.message
+
+
+def test_families_whose_automatic_forms_differ_are_compared_under_one_form() -> None:
+    plain, floored = simulated(n=24, seed=1), simulated(n=24, floor=3.0, seed=2)
+    rows = {name: np.concatenate([plain[name], floored[name]]) for name in ("x", "y")} | {
+        "kind": ["a"] * 24 + ["b"] * 24
+    }
+    laws = fitted(rows, family="kind", form="auto")
+    assert laws.fits[0].law.form != laws.fits[1].law.form
+    assert "common-form" in {remark.code for remark in laws.remarks}
+    assert "does not hold the choice" in laws.fits[0].verdict
+    assert abs(laws.comparisons["a against b"].difference.estimate) < 0.05
+
+
+def test_numbers_as_people_write_them_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "t.md"
+    file.write_text("| seen | err |\n|--|--|\n| 400M | 38,1 ± 0,2 |\n| 1.3B | 35,2 ± 0,2 |\n| 13B | 30,15 ± 0,2 |\n")
+    laws = fitted(read_table(file), x=("seen",), y="err")
+    assert laws.fits[0].points.x[:, 0].tolist() == [4e8, 1.3e9, 1.3e10]
+    assert laws.fits[0].points.y.tolist() == [38.1, 35.2, 30.15]
+    told = {remark.columns for remark in laws.remarks if remark.code == "written-numbers"}
+    assert told == {("seen",), ("err",)}
+    assert fitted(read_table(file), x=("seen",), y="err", where=("seen!=13B",)).fits[0].law.n == 2
+
+
+def test_json_holds_no_nan_and_no_warning_reaches_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("x,y\n1,0.5\n10,0.4\n")
+    for section in ("laws", "points", "band", "held-out", "sensitivity", "comparisons"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            scaling(file, x=("x",), y="y", output=LawOutput(show=section, format="json"))  # type: ignore[arg-type]
+        json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_many_points_need_no_square_of_memory() -> None:
+    n = 20_000
+    x = np.geomspace(1, 1e6, n)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.1, n))
+    fit = fitted({"x": x, "y": y}).fits[0]
+    dropped = next(row for row in law_sensitivity(fit) if "smallest exponent" in row.choice)
+    place = int(dropped.choice.split()[2]) - 1
+    rest = np.delete(np.arange(n), place)
+    assert dropped.exponent == pytest.approx(-np.polyfit(np.log(x[rest]), np.log(y[rest]), 1)[0], rel=1e-9)
+
+
+def test_options_out_of_range_are_named() -> None:
+    for options, message in (
+        ({"level": 95.0}, "The level is a share"),
+        ({"replicates": 0}, "bootstrap samples must number"),
+        ({"huber": 0.0}, "corner of Huber's loss"),
+        ({"form": "auto", "fixed": ("floor=0",)}, "not in an automatic one"),
+        ({"fixed": ("exponent",)}, "must have two sides"),
+        ({"fixed": ("slope=1",)}, "has no exponent 'slope'"),
+        ({"fixed": ("exponent=x",)}, "to a number"),
+    ):
+        with pytest.raises(SurefootError, match=message):
+            fitted(simulated(n=6), **options)
+    with pytest.raises(SurefootError, match="Rows are chosen by"):
+        scaling(
+            Path(__file__).parents[1] / "tables" / "data" / "results.xlsx",
+            x=("val",),
+            y="val",
+            points=PointFlags(where=("x",)),
+        )

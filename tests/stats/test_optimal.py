@@ -1,0 +1,87 @@
+"""The best size and data for compute, and laws with tied or fixed exponents."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from surefoot.core import SurefootError
+from surefoot.stats import FORMS, compute_optimal, exponent_difference, fit_law, intervals, restricted
+
+TRUTH = {"alpha": 0.3473, "beta": 0.3672, "floor": 1.8172, "A": 477.84, "B": 2143.86}
+
+
+def losses(n: int = 80, seed: int = 0, alpha: float = 0.3473) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    x = np.exp(generator.uniform([17.7, 20.7], [23.5, 26.4], (n, 2)))
+    loss = TRUTH["floor"] + TRUTH["A"] * x[:, 0] ** -alpha + TRUTH["B"] * x[:, 1] ** -TRUTH["beta"]
+    return x, loss * np.exp(generator.normal(0, 0.002, n))
+
+
+def test_the_best_size_is_where_the_law_is_least_for_its_compute() -> None:
+    law = fit_law(*losses(), "two-variable")
+    plan = compute_optimal(law, intervals(law, method="t"), [1e21, 1e24])
+    of = law.parameters
+    for place, compute in enumerate((1e21, 1e24)):
+
+        def value(log_n: float, compute: float = compute) -> float:
+            n = np.exp(log_n)
+            return of["floor"] + of["A"] * n ** -of["alpha"] + of["B"] * (compute / 6 / n) ** -of["beta"]
+
+        best = minimize_scalar(value, bounds=(15, 35), method="bounded", options={"xatol": 1e-10})
+        assert plan.size[place] == pytest.approx(np.exp(best.x), rel=1e-4)
+        assert plan.value[place] == pytest.approx(best.fun, rel=1e-9)
+        assert 6 * plan.size[place] * plan.data[place] == pytest.approx(compute)
+        assert plan.size_low[place] < plan.size[place] < plan.size_high[place]
+    assert plan.exponent.estimate == pytest.approx(of["beta"] / (of["alpha"] + of["beta"]))
+
+
+def test_bounds_by_the_delta_method_and_by_bootstrap_agree_and_hold_the_truth() -> None:
+    law = fit_law(*losses(), "two-variable")
+    plans = [compute_optimal(law, intervals(law, method=method), [1e23]) for method in ("t", "wild")]
+    widths = [np.log(plan.size_high / plan.size_low) for plan in plans]
+    assert widths[0] == pytest.approx(widths[1], rel=0.2)
+    assert 0.3672 / (0.3473 + 0.3672) in plans[0].exponent
+
+
+def test_families_that_split_compute_alike_are_undecided_and_others_differ() -> None:
+    def plan(alpha: float, seed: int):
+        law = fit_law(*losses(seed=seed, alpha=alpha), "two-variable")
+        return compute_optimal(law, intervals(law, method="t"), [1e22])
+
+    same, p_same = exponent_difference(plan(0.3473, 1), plan(0.3473, 2))
+    other, p_other = exponent_difference(plan(0.3473, 1), plan(0.28, 2))
+    assert 0 in same
+    assert p_same > 0.05
+    assert other.high < 0
+    assert p_other < 0.001
+
+
+def test_only_a_law_of_size_and_data_has_a_best_size() -> None:
+    law = fit_law([1, 10, 100, 1000], [4, 3, 2, 1.6])
+    with pytest.raises(SurefootError, match="Only the form 'two-variable'"):
+        compute_optimal(law, intervals(law), [1e20])
+
+
+def test_tied_exponents_are_one_and_give_the_best_fit_with_both_alike() -> None:
+    x, loss = losses()
+    tied = fit_law(x, loss, restricted(FORMS["two-variable"], tied=[("alpha", "beta")]))
+    assert tied.names == ("alpha", "floor", "A", "B")
+    fixed = [
+        fit_law(x, loss, restricted(FORMS["two-variable"], fixed={"alpha": value, "beta": value})).cost
+        for value in (tied.parameters["alpha"] + shift for shift in (-1e-3, 0, 1e-3))
+    ]
+    assert fixed[1] == pytest.approx(tied.cost, rel=1e-6)
+    assert fixed[1] < min(fixed[0], fixed[2])
+    assert tied.cost >= fit_law(x, loss, "two-variable").cost
+    assert compute_optimal(tied, intervals(tied, method="t"), [1e22]).exponent.estimate == pytest.approx(0.5)
+
+
+def test_a_fixed_exponent_leaves_the_mean_and_a_floor_of_zero_the_power_law() -> None:
+    x = np.geomspace(1, 1e4, 12)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.05, 12))
+    fixed = fit_law(x, y, restricted(FORMS["power"], fixed={"exponent": 0.25}))
+    assert fixed.names == ("coefficient",)
+    assert fixed.parameters["coefficient"] == pytest.approx(np.exp(np.mean(np.log(y) + 0.25 * np.log(x))))
+    assert fixed.trouble == ""
+    bare = fit_law(x, y, restricted(FORMS["power+floor"], fixed={"floor": 0.0}))
+    assert bare.parameters["exponent"] == pytest.approx(fit_law(x, y).parameters["exponent"], rel=1e-6)
