@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -232,6 +234,15 @@ def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path)
     rest = record.read_bytes().partition(b"\n")[2].replace(b'"source": "', b'"source": "another ')
     record.write_bytes(b'{"format": 2, "sha256": "%s",\n' % sha256(rest).hexdigest().encode() + rest)
     assert "source of its module changed" in finished("stale", "--format", "tsv").out
+
+
+def test_stale_finds_the_steps_of_a_study_that_is_a_file_when_it_is_named(finished: Verb, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from surefoot.cli import main; main()", "stale", "--format", "tsv"]
+    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert alone.count("No module 'arithmetic_study'") == 8
+    assert "Name its study file: surefoot stale FILE.py" in alone
+    named = subprocess.run([*command, STUDY], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert named.splitlines() == ["kind\tkey\treason"]
 
 
 def test_clean_shows_first_and_removes_only_when_told(finished: Verb, tmp_path: Path) -> None:

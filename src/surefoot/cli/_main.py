@@ -82,7 +82,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "stale": (
             "_store:stale",
             "List artifacts whose code changed after they were made.",
-            "Nothing is recomputed: raise a Step's version for that.\n\nExample: surefoot stale",
+            "Nothing is recomputed: raise a Step's version for that. The Steps of a study that is a file are found "
+            "when it is named.\n\nExample: surefoot stale my_study.py",
         ),
         "verify": (
             "_store:verify",

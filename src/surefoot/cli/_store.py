@@ -75,8 +75,18 @@ def table(
         emit(pivot(place, rows=_LONG, values=(), where=where, steps=keys), format, out)
 
 
-def stale(*, store: StoreOption = None, format: Format | None = None) -> None:
+def stale(
+    studies: Annotated[
+        tuple[str, ...], Parameter(help="Study files whose Steps are in the store: a store knows no place of code.")
+    ] = (),
+    /,
+    *,
+    store: StoreOption = None,
+    format: Format | None = None,
+) -> None:
     """List artifacts whose code changed after they were made; nothing is recomputed."""
+    for name in studies:
+        open_study(name, ())
     found = stale_artifacts(open_store(store))
     emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
 

@@ -247,7 +247,8 @@ def _stale_reason(artifact: Artifact, steps: Rebuilt) -> str:
             return f"made at version {artifact.spec['version']}, the code is version {cls.version}"
         steps[artifact.key]
     except SurefootError as error:
-        return str(error)
+        lost = str(error).startswith("No module") and not artifact.kind.startswith("surefoot.")
+        return f"{error} Name its study file: surefoot stale FILE.py" if lost else str(error)
     return "the source of its module changed" if artifact.provenance.get("source") != source_fingerprint(cls) else ""
 
 
