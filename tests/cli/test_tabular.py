@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._tabular import tabular
-from surefoot.core import SurefootError
+from surefoot.cli._tabular import say_what_was_read, tabular
+from surefoot.core import Store, SurefootError, open_pool, run
+from surefoot.tabular import Design, FileTable, open_design
 
 pytest.importorskip("lightgbm")
 
@@ -109,7 +110,8 @@ def test_a_terminal_shows_what_fits(command: Callable[..., Answer], tmp_path: Pa
     )
     first = out.splitlines()[0].split()
     assert first[:4] == ["model", "group", "rows", "positives"] and "cvar" not in first
-    assert "worst_group" in out and "accuracy_difference" in out
+    assert "worst group accuracy" in out and "accuracy_difference" in out
+    assert max(map(len, out.splitlines())) < 160
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -131,6 +133,26 @@ def test_the_report_of_an_audit_opens_with_the_worst_group(
         assert "accuracy" not in header
     assert "<script" not in page and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert "four-fifths" in page
+
+
+def test_what_the_tutorial_prints_is_what_is_printed_today(
+    command: Callable[..., Answer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tutorial" / "subgroups.md").read_text(encoding="utf-8")
+    for block in page.split("```python\n")[1:]:
+        exec(block.partition("```")[0], {})
+    read, audited = (block.partition("```")[0] for block in page.split("```text\n")[1:])
+    asked = next(line for line in page.splitlines() if line.startswith("$ surefoot tabular audit")).split()[3:]
+    _, out, _ = command(*asked, "--format", "text")
+    assert [line.rstrip() for line in out.splitlines()] == audited.splitlines()
+    table = FileTable(path="people.csv", label="hired", sensitive=("sex", "race")).pinned()
+    store = Store(tmp_path / "store")
+    design = Design(table=table, validation=0.2, test=0.2)
+    with open_pool("here") as pool:
+        list(run([design], store, pool))
+    capsys.readouterr()
+    say_what_was_read(open_design(store.path(design)))
+    assert capsys.readouterr().err == read
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Tables with groups: sweep learners over your own table, and audit predictions made elsewhere."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -12,6 +12,9 @@ from surefoot.cli._common import StoreOption, WorkersOption, open_store, results
 from surefoot.cli._output import Format, emit, say
 from surefoot.cli._study import PoolOption, make_missing
 from surefoot.core import Store, Study, SurefootError, Table, decide, plan
+
+if TYPE_CHECKING:
+    from surefoot.tabular import Audit, Parts
 
 tabular = App(name="tabular", help="Subgroup robustness of models on tables.", help_format="plaintext")
 
@@ -58,7 +61,7 @@ def sweep(
     if failed and (rest := _without_failed(study, place, chosen or SWEPT)):
         study = sweep_study(table, learners=rest, **named)
         make_missing(study, place, (pool, workers), retry=False)
-    _say_what_was_read(study, place)
+    say_what_was_read(_opened(study, place))
     results = results_of(study, place)
     emit(_reached(results), format)
     for claim, verdict in decide(study.claims, results):
@@ -101,9 +104,8 @@ def audit(
     for note in found.notes:
         say(note)
     if (format or ("text" if sys.stdout.isatty() else "tsv")) == "text":
-        for lines, names in ((found.groups, _GROUP_COLUMNS), (found.between, ()), (found.differences, ())):
-            if lines:
-                emit(_table_of(lines, names), format)
+        for table in _shown(found):
+            emit(table, format)
     else:
         emit(_table_of((*found.groups, *found.between, *found.differences)), format)
     if report:
@@ -117,6 +119,42 @@ _GROUP_COLUMNS = (
     *("true_positive_rate", "false_positive_rate", "precision", "auc"),
 )
 """What a terminal is wide enough for."""
+
+
+def _shown(found: "Audit") -> Iterator[Table]:
+    """The audit as tables that a terminal is wide enough for: groups, what is between them, two models."""
+    shown = [_table_of(found.groups, _GROUP_COLUMNS)]
+    between = [(line, name) for line in found.between for name in line if f"{name}_low" in line]
+    shown.append(
+        Table(
+            ("model", "division", "between groups", "value", "low", "high", "note"),
+            tuple(
+                (
+                    line["model"],
+                    line["division"],
+                    name.replace("_", " "),
+                    line[name],
+                    *_bounds(line, name),
+                    _note(line, name),
+                )
+                for line, name in between
+            ),
+        )
+    )
+    shown += [_table_of(found.differences)] if found.differences else []
+    for table in shown:
+        rounded = [[round(cell, 3) if isinstance(cell, float) else cell for cell in row] for row in table.rows]
+        yield Table(table.columns, tuple(map(tuple, rounded)))
+
+
+def _bounds(line: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    return line[f"{name}_low"], line[f"{name}_high"]
+
+
+def _note(line: Mapping[str, Any], name: str) -> str:
+    notes = {"worst_group_accuracy": line.get("worst_group")}
+    notes |= {"demographic_parity_ratio": f"four-fifths rule: {line.get('four_fifths')}"}
+    return "undefined" if line[name] is None else notes.get(name) or ""
 
 
 def _table_of(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str] = ()) -> Table:
@@ -171,22 +209,26 @@ def _published(name: str, files: str) -> Any:
     return RawTable(name=name, files=tuple(_names(files))).pinned()
 
 
-def _say_what_was_read(study: Study, place: Store) -> None:
+def _opened(study: Study, place: Store) -> "Parts":
     from surefoot.core import walk
     from surefoot.tabular import Design, open_design
 
     designs = [step for step in walk(study.steps) if isinstance(step, Design) and place.has(step)]
     if not designs:
         raise SurefootError("The table could not be read; the reason is above.")
-    opened = open_design(place.path(designs[0]))
+    return open_design(place.path(designs[0]))
+
+
+def say_what_was_read(opened: "Parts") -> None:
+    """How many features and rows there are, which groups are too small, and what was done to the columns."""
     sizes = [int((opened.test.g == group).sum()) for group in range(len(opened.groups))]
-    print(f"{len(opened.features)} features from the columns; training rows: {len(opened.train.y)}.", file=sys.stderr)
-    print("Test rows: " + "; ".join(map("{} {}".format, opened.groups, sizes)) + ".", file=sys.stderr)
+    say(f"{len(opened.features)} features from the columns; training rows: {len(opened.train.y)}.")
+    say("Test rows: " + "; ".join(map("{} {}".format, opened.groups, sizes)) + ".")
     small = [name for name, size in zip(opened.groups, sizes, strict=True) if size < 20]
     if small:
-        print(f"Too few test rows to say anything (left out): {'; '.join(small)}.", file=sys.stderr)
+        say(f"Too few test rows to say anything (left out): {'; '.join(small)}.")
     for note in opened.notes:
-        print(note, file=sys.stderr)
+        say(note)
 
 
 def _reached(results: Any) -> Table:

@@ -32,6 +32,12 @@ _BETWEEN = {
     "equal_opportunity": "True positive rates differ by (equal opportunity)",
     "equalised_odds": "The larger difference of true and of false positive rates (equalised odds) is",
 }
+_LEAST = {
+    "accuracy_disparity": "accuracy differs",
+    "demographic_parity": "selection rates differ",
+    "equal_opportunity": "true positive rates differ",
+    "equalised_odds": "true or false positive rates differ",
+}
 _METHOD = (
     "A rate of a group has Clopper and Pearson's exact 95 percent interval, from the rows that it stands on: a true "
     "positive rate from the positives, a precision from the rows called yes. Groups are compared in a rate when each "
@@ -100,14 +106,13 @@ def _leads(audit: Audit, line: Line, whole: Line) -> Iterator[str]:
             f"{line['model']} is right for {_percent(line, 'worst_group_accuracy')} of its {rows:,} rows, and for "
             f"{_percent(whole, 'accuracy')} of all."
         )
-    title = "accuracy_disparity" if line.get("worst_group") else "demographic_parity"
-    if line[title] is not None:
-        least = 100 * line[f"{title}_low"]
-        yield (
-            f"Groups differ by at least {least:.1f} points, which is more than chance makes of groups that are alike."
-            if least > 0
-            else "Groups that are alike could differ as much by chance: these rows do not show that any is worse off."
-        )
+    apart = {title: line.get(f"{title}_low") or 0.0 for title in _BETWEEN}
+    sure = [f"{_LEAST[title]} by at least {100 * least:.1f} points" for title, least in apart.items() if least > 0]
+    yield (
+        f"More than chance makes of groups that are alike: {', '.join(sure)}."
+        if sure
+        else "No measure differs between groups by more than chance makes of groups that are alike."
+    )
 
 
 def _section(audit: Audit, line: Line) -> _Section:
@@ -119,7 +124,7 @@ def _section(audit: Audit, line: Line) -> _Section:
         (
             each["group"] + (" (too few rows)" if each["too_few_rows"] else ""),
             *(f"{each[name]:,}" for name in head[0][1:]),
-            *(_percent(each, name) for name in names),
+            *(_percent(each, name, "%") for name in names),
         )
         for each in groups
     )
@@ -181,11 +186,11 @@ def _same(each: Line, line: Line) -> bool:
     return (each["model"], each["division"]) == (line["model"], line["division"]) and each["group"] != "all rows"
 
 
-def _percent(line: Line, name: str) -> str:
+def _percent(line: Line, name: str, unit: str = " percent") -> str:
     value, low, high = (line.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:
         return "–"
-    return f"{100 * value:.1f} percent ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f}{unit} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _points(line: Line, name: str) -> str:
