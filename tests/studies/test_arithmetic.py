@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,14 @@ def study() -> Study:
     return load_study("arithmetic", OPTIONS)
 
 
+def jitter(seed: int, *parts: str) -> float:
+    """A little noise of its own for each seed and model: seeds that all give one difference give no interval."""
+    return 1e-4 * (int(sha256(f"{seed} {parts}".encode()).hexdigest()[:4], 16) / 2**16 - 0.5)
+
+
 def planted(seed: int, model: Step, own: str, world: ArithmeticSeed) -> float:
     """TaskAccuracies as the paper describes them, with a little noise by seed."""
-    noise = 0.01 * ((seed * 7 + len(own)) % 3 - 1)
+    noise = 0.01 * ((seed * 7 + len(own)) % 3 - 1) + jitter(seed, model.key, own)
     if model == world.base:
         return 0.40 + noise
     if isinstance(model, Finetune):
@@ -69,7 +75,9 @@ def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFac
         names = world.angles.names
         cosines = [(a, b) for place, a in enumerate(names) for b in names[:place]]
         publish(
-            store, world.angles, [Measurement(metric="cosine", value=0.05, n=1, task=a, group=b) for a, b in cosines]
+            store,
+            world.angles,
+            [Measurement(metric="cosine", value=0.05 + jitter(seed, a, b), n=1, task=a, group=b) for a, b in cosines],
         )
     return Results(store, tuple(walk(study.steps)))
 
@@ -77,22 +85,22 @@ def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFac
 def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Results) -> None:
     verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
     assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
-    assert verdicts["negation-forgets"].effect == pytest.approx(0.25)
+    assert verdicts["negation-forgets"].effect == pytest.approx(0.25, abs=0.001)
     assert verdicts["negation-keeps"].effect == pytest.approx(0.395 / 0.40, abs=0.001)
-    assert verdicts["analogy-beats-alone"].effect == pytest.approx(0.08)
-    assert verdicts["near-orthogonal"].effect == pytest.approx(0.05)
+    assert verdicts["analogy-beats-alone"].effect == pytest.approx(0.08, abs=0.001)
+    assert verdicts["near-orthogonal"].effect == pytest.approx(0.05, abs=0.001)
     assert all(verdict.n == len(SEEDS) for verdict in verdicts.values())
 
 
 def test_without_measurements_nothing_is_decided(study: Study, tmp_path: Path) -> None:
     empty = Results(Store(tmp_path), tuple(walk(study.steps)))
-    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"undecided"}
+    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"unmeasured"}
 
 
 def test_one_seed_decides_nothing(results: Results) -> None:
     single = load_study("arithmetic", OPTIONS | {"seeds": "0"})
     found = decide(single.claims, Results(results.store, tuple(walk(single.steps))))
-    assert {verdict.status for _, verdict in found} == {"undecided"}
+    assert {verdict.status for _, verdict in found} == {"unmeasured"}
     assert all("One seed gives no interval" in verdict.detail for _, verdict in found)
 
 
@@ -105,7 +113,7 @@ def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> 
         for row in figures["negation"].table()
         if row["label"] == "negation" and row["group"] == "task to be forgotten"
     )
-    assert forgotten["value"] == pytest.approx(0.15)
+    assert forgotten["value"] == pytest.approx(0.15, abs=0.001)
     assert len(figures["angles"].table()) == len(TASKS) * (len(TASKS) - 1)
 
 

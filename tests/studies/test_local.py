@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,14 @@ def study() -> Study:
     return load_study("local", OPTIONS)
 
 
+def jitter(seed: int, *parts: str) -> float:
+    """A little noise of its own for each seed and model: seeds that all give one difference give no interval."""
+    return 1e-4 * (int(sha256(f"{seed} {parts}".encode()).hexdigest()[:4], 16) / 2**16 - 0.5)
+
+
 def planted(step: ZeroShot, world: LocalSeed) -> float:
     """A world in which the average is as good as communicating in distribution, and better under shift."""
-    noise = 0.002 * ((world.seed * 7) % 3 - 1)
+    noise = 0.002 * ((world.seed * 7) % 3 - 1) + 80 * jitter(world.seed, step.key)
     model, known = step.model, step.data == world.known
     weaker = world.weaker
     if model in (world.base, weaker.base):
@@ -93,12 +99,12 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
     verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
     assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
     assert verdicts["lofi-keeps"].effect == pytest.approx(0.295 / 0.3, abs=0.01)
-    assert verdicts["lofi-helps-under-shift"].effect == pytest.approx(0.03, abs=0.003)
-    assert verdicts["average-above-worker"].effect == pytest.approx(0.095, abs=0.001)
-    assert verdicts["average-above-worker-under-shift"].effect == pytest.approx(0.05)
-    assert verdicts["lost-worker"].effect == pytest.approx(1.0)
-    assert verdicts["early-communication-helps"].effect == pytest.approx(0.025, abs=0.003)
-    assert verdicts["better-start-keeps-more"].effect == pytest.approx(0.295 / 0.3 - 0.12 / 0.20, abs=0.01)
+    assert verdicts["lofi-helps-under-shift"].effect == pytest.approx(0.03, abs=0.005)
+    assert verdicts["average-above-worker"].effect == pytest.approx(0.095, abs=0.004)
+    assert verdicts["average-above-worker-under-shift"].effect == pytest.approx(0.05, abs=0.004)
+    assert verdicts["lost-worker"].effect == pytest.approx(1.0, abs=0.02)
+    assert verdicts["early-communication-helps"].effect == pytest.approx(0.025, abs=0.005)
+    assert verdicts["better-start-keeps-more"].effect == pytest.approx(0.295 / 0.3 - 0.12 / 0.20, abs=0.03)
     assert verdicts["bytes"].effect == pytest.approx(1.5 * 72)
     assert all(verdict.n == len(SEEDS) for name, verdict in verdicts.items() if name != "bytes")
 
@@ -122,19 +128,19 @@ def test_without_a_gain_there_is_no_share_of_it(study: Study, publish: Publish, 
             publish(store, step, [Measurement(metric="top1", value=0.3, n=100, low=0.2, high=0.4)])
     kept = [claim for claim in study.claims if claim.name == "lofi-keeps"]
     ((_, verdict),) = decide(kept, Results(store, tuple(walk(study.steps))))
-    assert verdict.status == "undecided"
+    assert verdict.status == "unmeasured"
     assert "no share of it" in verdict.detail
 
 
 def test_without_measurements_nothing_is_decided(study: Study, tmp_path: Path) -> None:
     empty = Results(Store(tmp_path), tuple(walk(study.steps)))
-    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"undecided"}
+    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"unmeasured"}
 
 
 def test_one_seed_decides_nothing_but_bytes(results: Results) -> None:
     single = load_study("local", OPTIONS | {"seeds": "0"})
     found = decide(single.claims, Results(results.store, tuple(walk(single.steps))))
-    assert {verdict.status for claim, verdict in found if claim.name != "bytes"} == {"undecided"}
+    assert {verdict.status for claim, verdict in found if claim.name != "bytes"} == {"unmeasured"}
 
 
 def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> None:
@@ -142,7 +148,7 @@ def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> 
     assert set(figures) == {"methods", "workers", "bytes", "seconds"}
     assert all(figure.spec()["data"]["values"] for figure in figures.values())
     alone = [row["value"] for row in figures["methods"].table() if row["label"] == "one worker alone"]
-    assert alone == [pytest.approx(0.50), pytest.approx(0.40)]
+    assert alone == [pytest.approx(0.50, abs=0.005), pytest.approx(0.40, abs=0.005)]
     under_shift = [row for row in figures["methods"].table() if row["group"] != "styles tuned on"]
     assert all(row["low"] < row["value"] < row["high"] for row in under_shift)
     seconds = {(row["row"], row["column"]): row["value"] for row in figures["seconds"].table()}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -45,6 +46,11 @@ def study() -> Study:
     return load_study("patching", OPTIONS)
 
 
+def jitter(seed: int, *parts: str) -> float:
+    """A little noise of its own for each seed and model: seeds that all give one difference give no interval."""
+    return 1e-4 * (int(sha256(f"{seed} {parts}".encode()).hexdigest()[:4], 16) / 2**16 - 0.5)
+
+
 def planted_in(rung: Rung, world: PatchingSeed, model: Step, data: Step) -> float | None:
     """TaskAccuracies of one size as the paper describes them: larger models lose less."""
     loss = {"rn-4": 0.015, "rn-8": 0.01, "rn-16": 0.005}[rung.size]
@@ -63,7 +69,7 @@ def planted_in(rung: Rung, world: PatchingSeed, model: Step, data: Step) -> floa
 
 
 def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
-    noise = 0.002 * ((seed * 7 + len(model.key.strip("0"))) % 3 - 1)
+    noise = 0.002 * ((seed * 7 + len(model.key.strip("0"))) % 3 - 1) + jitter(seed, model.key, data.key)
     reading = world.reading
     if model.key in {one.key for one in reading.models().values()}:
         if data.key in (reading.own.clean.key, reading.unseen.clean.key):
@@ -77,11 +83,11 @@ def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
     return found[0] + noise
 
 
-def plant_curve(place: Path) -> None:
+def plant_curve(place: Path, seed: int) -> None:
     rows = [
         {"coefficients": f"{point:g}", "metric": metric, "value": value}
         for point in GRID
-        for metric, value in (("target", 0.3 + 0.3 * point**0.5), ("control", 0.4 - 0.1 * point**2))
+        for metric, value in (("target", 0.3 + (0.3 + 0.001 * seed) * point**0.5), ("control", 0.4 - 0.1 * point**2))
     ]
     (place / "search.json").write_text(json.dumps({"message": "", "rows": rows}))
 
@@ -95,7 +101,9 @@ def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
         np.save(place / "images.npy", np.zeros((12, 4, 4, 3), np.uint8))
         for name, model in world.reading.models().items():
             shown = [CLASSES[(row + 1) % 3] for row in range(12)]
-            said = [CLASSES[row % 3] if name == "before" and row < 6 else shown[row] for row in range(12)]
+            said = [
+                CLASSES[row % 3] if name == "before" and row < 6 + world.seed % 2 else shown[row] for row in range(12)
+            ]
             steps = [step for step in world.measured() if (step.model, step.data) == (model, attack.attacked)]
             target = str(store.path(steps[0]) / "examples.parquet")
             values = ",".join(f"({row}, '{shown[row]}', '{said[row]}')" for row in range(12))
@@ -116,9 +124,9 @@ def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFac
             value = planted(seed, step.model, step.data, world)
             publish(store, step, [Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)])
         for patch in world.middle.patches:
-            plant_curve(publish(store, patch.edit, []))
+            plant_curve(publish(store, patch.edit, []), seed)
         for rung, length in zip(world.rungs.values(), (0.3, 0.2, 0.1), strict=True):
-            moved = [Measurement(metric="relative_norm", value=length + 0.001 * seed, n=1)]
+            moved = [Measurement(metric="relative_norm", value=length * (1 + 0.01 * seed), n=1)]
             publish(store, rung.moved, moved)
         plant_answers(store, world, publish)
     return Results(store, tuple(walk(study.steps)))
@@ -133,25 +141,25 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
     assert verdicts["guarded-keeps"].effect == pytest.approx(-0.005, abs=0.003)
     assert verdicts["larger-lose-less"].effect == pytest.approx(0.01, abs=0.005)
     assert verdicts["words-repaired"].effect == pytest.approx(0.25, abs=0.005)
-    assert verdicts["words-unread"].effect == pytest.approx(0.5)
+    assert verdicts["words-unread"].effect == pytest.approx((6 + 7 + 6) / 36)
     assert all(verdict.n == len(SEEDS) for verdict in verdicts.values())
 
 
 def test_without_measurements_nothing_is_decided(study: Study, tmp_path: Path) -> None:
     empty = Results(Store(tmp_path), tuple(walk(study.steps)))
-    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"undecided"}
+    assert {verdict.status for _, verdict in decide(study.claims, empty)} == {"unmeasured"}
 
 
 def test_one_seed_decides_nothing(results: Results) -> None:
     single = load_study("patching", OPTIONS | {"seeds": "0"})
     found = decide(single.claims, Results(results.store, tuple(walk(single.steps))))
-    assert {verdict.status for _, verdict in found} == {"undecided"}
+    assert {verdict.status for _, verdict in found} == {"unmeasured"}
 
 
 def test_one_size_is_not_compared(study: Study, results: Results) -> None:
     single = load_study("patching", OPTIONS | {"sizes": "rn-8"})
     found = {claim.name: verdict for claim, verdict in decide(single.claims, results)}
-    assert found["larger-lose-less"].status == "undecided"
+    assert found["larger-lose-less"].status == "unmeasured"
     assert "several" in found["larger-lose-less"].detail
     assert found["patch-gains"].status == "supported"
 
@@ -161,7 +169,7 @@ def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> 
     assert set(figures) == {"curve", "singles", "several", "transfer", "sizes", "moved", "words", "attacked"}
     assert all(figure.spec()["data"]["values"] for name, figure in figures.items() if name != "attacked")
     at_one = {row["family"]: row["y"] for row in figures["curve"].table() if row["x"] == 1.0}
-    assert at_one["patched task"] == pytest.approx(0.6)
+    assert at_one["patched task"] == pytest.approx(0.601)
     assert at_one["chord"] == pytest.approx(at_one["mean of both"])
     sheet = figures["attacked"].table()
     shares = {row["section"]: row["value"] for row in sheet}
