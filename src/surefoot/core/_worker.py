@@ -31,7 +31,7 @@ from surefoot.core._lease import HeldError, Lease, lease
 from surefoot.core._measurement import Measurement
 from surefoot.core._plan import source_fingerprint
 from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, own_spec
-from surefoot.core._store import DamagedError, Inputs, Store, StoredInputs, write_record
+from surefoot.core._store import DamagedError, Store, StoredInputs, write_record
 
 Status = Literal["made", "kept", "held", "failed", "stop"]
 
@@ -187,7 +187,7 @@ def _clear(out: Path) -> None:
         out.parent.rmdir()
 
 
-def _measured(step: Step, out: Path, inputs: Inputs) -> tuple[Measurement, ...]:
+def _measured(step: Step, out: Path, inputs: StoredInputs) -> tuple[Measurement, ...]:
     with full_disk_is_said(inputs.store.root):
         try:
             measured = step.make(out, inputs)
