@@ -155,6 +155,21 @@ def test_check_on_a_terminal_prints_lines_as_run_does(finished: Verb, monkeypatc
     assert said[1].startswith("✓ supported: Sums are below 100. 3.5 [0 to 3.5]")
 
 
+def test_claims_are_tests_of_pytest_by_the_lines_of_the_how_to_page(finished: Verb, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "gate-a-model-in-ci.md").read_text()
+    lines = page.partition("```python not-run\n")[2].partition("```")[0].replace("my_study.py", str(STUDY))
+    (tmp_path / "test_claims.py").write_text(
+        lines.replace("study = load_study(", "study = load_study(options={'bound': '50'}, name=")
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_claims.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (
+        "FAILED test_claims.py::test_claim[positive] - AssertionError: Sums are above the bound. contradicted"
+        in ended.stdout
+    )
+    assert "1 failed, 1 passed" in ended.stdout
+
+
 def test_check_writes_junit_for_a_ci_server(finished: Verb, tmp_path: Path) -> None:
     finished("check", STUDY, "-o", "bound=50", "-o", "mistake=name", "-o", "count=3", "--junit", "out/claims.xml")
     suite = ElementTree.parse(tmp_path / "out" / "claims.xml").getroot()[0]
