@@ -55,12 +55,17 @@ def compare(
 
 
 def tell(found: "Comparison", format: Format | None, out: Path | None) -> Exit:
-    """Print a comparison, and on standard error what was left out and how the margin was decided; the exit code."""
+    """Print a comparison, and what `judge` says of it."""
     table = found.table()
     if format == "text" or (format is None and out is None and sys.stdout.isatty()):
         columns = zip(table.columns, *table.rows, strict=True)  # a line a number: seventeen columns fit no terminal
         table = Table(("", *(one.model for one in found.models)), tuple(columns))
     emit(table, format, out)
+    return judge(found)
+
+
+def judge(found: "Comparison") -> Exit:
+    """Say on standard error what was left out of a comparison and how the margin was decided; the exit code."""
     told = [f"Left out: {sentence}" for sentence in found.left_out]
     told += [_sentence(found, one) for one in found.models if found.margin is not None]
     print("".join(f"{line}\n" for line in told), end="", file=sys.stderr)

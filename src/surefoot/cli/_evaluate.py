@@ -1,82 +1,262 @@
 """The verb evaluate: zero-shot accuracy of any OpenCLIP model on any labelled pictures."""
 
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from surefoot.cli._output import Format, emit
-from surefoot.contrastive import ImageFolder, check_templates, classification_measurements, classify
-from surefoot.core import Store, StoredInputs, SurefootError, Table, missing_module
-from surefoot.examples import write_examples
+from surefoot.cli._common import Exit
+from surefoot.cli._compare import judge
+from surefoot.cli._output import Format, emit, say
+from surefoot.contrastive import InferencePrecision, PixelOptions, PromptedModel, classification_measurements
+from surefoot.core import SurefootError, Table, missing_module, write_text
+from surefoot.examples import EXAMPLES, Comparison, compare_examples, read_examples, write_examples
 
 if TYPE_CHECKING:
-    from surefoot.contrastive import LoadedModel
+    from surefoot.contrastive import LoadedModel, NamedPictures
 
 _COLUMNS = ("metric", "value", "low", "high", "n")
 _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
+_MODEL, _BASELINE = "model", "baseline"
+_AtLeastOne = validators.Number(gte=1)
 
 
 def evaluate(
     *,
-    model: Annotated[str, Parameter(help="An OpenCLIP model name, or the directory of a model that Surefoot made.")],
+    model: Annotated[
+        str,
+        Parameter(help="An OpenCLIP name, a folder with open_clip_config.json, or a model that Surefoot made."),
+    ],
     images: Annotated[Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.")],
     pretrained: Annotated[
         Path | None, Parameter(help="The checkpoint of an OpenCLIP model: .safetensors, or .pt of tensors only.")
     ] = None,
     classes: Annotated[
-        Path | None, Parameter(help="One class name a line, or a TSV or CSV of picture (or folder) and class.")
+        Path | None, Parameter(help="One class name a line, or rows FOLDER<tab>CLASS (also of pictures).")
     ] = None,
     templates: Annotated[
         Path | None, Parameter(help="One prompt a line, {} for the class. Default: three; {} alone for our own models.")
     ] = None,
-    examples: Annotated[Path | None, Parameter(help="A directory for examples.parquet: one row a picture.")] = None,
+    pretrained_tag: Annotated[
+        str | None,
+        Parameter(help="Prepare pictures as for this published tag of the model (openai, laion2b_s32b_b82k)."),
+    ] = None,
+    mean: Annotated[tuple[float, float, float] | None, Parameter(help="Mean of each channel, from 0 to 1.")] = None,
+    std: Annotated[tuple[float, float, float] | None, Parameter(help="Standard deviation of each channel.")] = None,
+    interpolation: Annotated[Literal["bilinear", "bicubic"] | None, Parameter(help="How pictures are resized.")] = None,
+    resize_mode: Annotated[
+        Literal["shortest", "longest", "squash"] | None, Parameter(help="Which sides are scaled to the model's size.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, Parameter(help="A folder with the files of a Hugging Face tokenizer (SigLIP and others).")
+    ] = None,
+    key: Annotated[str | None, Parameter(help="The state to take in a .pt file of several, such as ema.")] = None,
+    device: Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    precision: Annotated[
+        InferencePrecision, Parameter(help="32 bits, or automatic mixed precision where the device is faster so.")
+    ] = "float32",
+    batch_size: Annotated[int, Parameter(help="Pictures at once.", validator=_AtLeastOne)] = 64,
+    workers: Annotated[
+        int | None, Parameter(help="Threads that decode. Default: the number of cores.", validator=_AtLeastOne)
+    ] = None,
+    unreadable: Annotated[
+        Literal["leave-out", "wrong"], Parameter(help="What becomes of pictures that cannot be decoded.")
+    ] = "leave-out",
+    baseline: Annotated[
+        Path | None,
+        Parameter(
+            help="Compare with this: another checkpoint of the model, a model's folder, or its examples.parquet."
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        Parameter(help="The largest fall of top-1 below the baseline to bear, from 0 to 1: 0.01 is a point."),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        Parameter(help="A folder for examples.parquet (a row a picture) and evaluation.json (what was used)."),
+    ] = None,
     format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
-) -> None:
+) -> Exit:
     """Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals.
 
-    Nothing is downloaded, and checkpoints are read without running code in them.
+    Nothing is downloaded, and checkpoints are read without running code in them. With --baseline and --margin it exits
+    with 0 when top-1 is shown to fall by no more than the margin, with 1 when it is shown to fall by more, with 2 when
+    these pictures cannot tell.
 
     Example: surefoot evaluate --model ViT-B-32 --pretrained model.safetensors --images photos --classes classes.txt
     """
-    own = Path(model).is_dir()
-    prompts = _read_templates(templates) if templates else ("{}",) if own else _TEMPLATES
-    check_templates(prompts)
-    folder = ImageFolder(path=str(images), classes=str(classes) if classes else None).pinned()
-    loaded = _load(model, pretrained)
-    with TemporaryDirectory() as place:
-        made = Path(place) / "images"
-        made.mkdir()
-        list(folder.make(made, StoredInputs(Store(Path(place) / "store"))))
-        scores, columns = classify(loaded, made, prompts)
-    if examples:
-        examples.mkdir(parents=True, exist_ok=True)
-        write_examples(examples, columns)
-    found = classification_measurements(scores, task="", shift="")
-    rows = tuple(tuple(getattr(one, name) for name in _COLUMNS) for one in found)
-    emit(Table(columns=_COLUMNS, rows=rows), format, out)
-
-
-def _load(model: str, pretrained: Path | None) -> "LoadedModel":
+    if margin is not None and baseline is None:
+        raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
+    options = PixelOptions(mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode)
+    given = _Given(
+        name=model,
+        tag=pretrained_tag,
+        options=options,
+        tokenizer=tokenizer,
+        key=key,
+        device=device,
+        precision=precision,
+    )
+    with_weights = [(_MODEL, pretrained), *_baseline_to_load(baseline)]
     try:
-        from surefoot.contrastive import load_model, load_openclip
+        from surefoot.contrastive import name_pictures
 
-        if Path(model).is_dir():
-            if pretrained:
-                raise SurefootError(f"{model} is a directory and has its own weights: leave out --pretrained.")
-            return load_model(model)
-        if pretrained is None:
-            raise SurefootError(f"Give the checkpoint of {model} with --pretrained: nothing is downloaded.")
-        return load_openclip(model, pretrained)
+        loaded = {name: given.load(Path(model) if name == _MODEL else None, path) for name, path in with_weights}
+        prompted = [PromptedModel(loaded=one, templates=_prompts(templates, one)) for one in loaded.values()]
+        named = name_pictures(
+            prompted, images, classes, count_refused=unreadable == "wrong", batch=batch_size, workers=workers
+        )
     except ModuleNotFoundError as error:
         raise missing_module(str(error.name)) from error
+    used = {name: _used(one) for name, one in zip(loaded, prompted, strict=True)}
+    _say(used, named)
+    with TemporaryDirectory() as place:
+        files = _write(Path(place) if examples is None else examples, named, used)
+        if baseline and _BASELINE not in files:
+            files[_BASELINE] = _file_of(baseline)
+        found = _compared(files, margin) if baseline else None
+    emit(_table(dict(zip(loaded, named.results, strict=True)), found), format, out)
+    return judge(found) if found else Exit.HOLDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What the user says of the models."""
+
+    name: str
+    tag: str | None
+    options: PixelOptions
+    tokenizer: Path | None
+    key: str | None
+    device: str
+    precision: InferencePrecision
+
+    def load(self, folder: Path | None, weights: Path | None) -> "LoadedModel":
+        """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
+        from surefoot.contrastive import load_model, load_openclip, placed
+
+        place = weights if folder is None or not folder.is_dir() else folder
+        if folder and folder.is_dir() and weights:
+            raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
+        if place is None:
+            raise SurefootError(f"Give the checkpoint of {self.name} with --pretrained: nothing is downloaded.")
+        if place.is_dir() and not (place / "open_clip_config.json").is_file():
+            self._refuse_options(place)
+            return placed(load_model(place), self.device, self.precision)
+        own = place.is_dir() and (folder is not None or Path(self.name).is_dir())
+        loaded = load_openclip(
+            "" if place.is_dir() and own else self.name,
+            place,
+            tag=self.tag,
+            options=self.options,
+            tokenizer=self.tokenizer,
+            key=self.key,
+        )
+        return placed(loaded, self.device, self.precision)
+
+    def _refuse_options(self, place: Path) -> None:
+        if self.options.given or self.tag or self.tokenizer or self.key:
+            raise SurefootError(
+                f"{place} is a model that Surefoot made: it keeps how pictures are prepared, and its tokenizer. Leave "
+                "out --pretrained-tag, --mean, --std, --interpolation, --resize-mode, --tokenizer and --key."
+            )
+
+
+def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
+    """The baseline where it is a model: a folder of one, or weights; a file of examples is compared as it is."""
+    if baseline is None:
+        return []
+    if not baseline.exists():
+        raise SurefootError(f"The baseline {baseline} does not exist: give weights, a folder or an examples.parquet.")
+    examples = baseline.suffix == ".parquet" or (baseline / EXAMPLES).is_file()
+    return [] if examples else [(_BASELINE, baseline)]
+
+
+def _file_of(baseline: Path) -> Path:
+    return baseline / EXAMPLES if baseline.is_dir() else baseline
+
+
+def _prompts(path: Path | None, loaded: "LoadedModel") -> tuple[str, ...]:
+    own = loaded.description is not None and loaded.description.vocabulary is not None
+    return _read_templates(path) if path else ("{}",) if own else _TEMPLATES
 
 
 def _read_templates(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SurefootError(f"The templates {path} cannot be read: {error}.") from error
     return tuple(line.strip() for line in lines if line.strip())
+
+
+def _used(prompted: PromptedModel) -> dict[str, Any]:
+    """What a model was evaluated with."""
+    loaded = prompted.loaded
+    return {
+        "name": loaded.name,
+        "pixels": asdict(loaded.pixels),
+        "prepared": loaded.pixels.said,
+        "from": loaded.description.source if loaded.description and loaded.description.source else "the model's own",
+        "templates": list(prompted.templates),
+        "device": loaded.device,
+        "precision": loaded.precision,
+    }
+
+
+def _say(used: dict[str, dict[str, Any]], named: "NamedPictures") -> None:
+    for name, one in used.items():
+        say(f"Pictures of the {name} {one['name']}: {one['prepared']}, from {one['from']}.")
+    for note in named.notes:
+        say(note)
+
+
+def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]]) -> dict[str, Path]:
+    """Keep the examples of each model, and what was used; gives the files by model."""
+    files: dict[str, Path] = {}
+    for (name, one), columns in zip(used.items(), named.columns, strict=True):
+        folder = place if name == _MODEL else place / name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_examples(folder, columns)
+        kept = one | {"refused": list(named.refused), "unread": list(named.unread), "notes": list(named.notes)}
+        write_text(folder / "evaluation.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+        files[name] = folder / EXAMPLES
+    return files
+
+
+def _compared(files: dict[str, Path], margin: float | None) -> Comparison:
+    """The model less the baseline, on the same pictures or not at all."""
+    ordered = {name: files[name] for name in (_BASELINE, _MODEL)}
+    scores = read_examples(ordered)
+    contents = [_contents(path) for path in ordered.values()]
+    for name in scores.examples if all(contents) else ():
+        if contents[0][name] != contents[1][name]:
+            raise SurefootError(f"The picture {name} is not the one that {files[_BASELINE]} was measured on.")
+    return compare_examples(scores, margin=margin)
+
+
+def _contents(path: Path) -> dict[str, str]:
+    """The digest of each picture's bytes; empty for examples of other makers."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        read = connection.read_parquet(str(path))
+        return dict(read.project("example, content").fetchall()) if "content" in read.columns else {}
+
+
+def _table(results: dict[str, Any], found: Comparison | None) -> Table:
+    rows = [
+        (name, *(getattr(one, column) for column in _COLUMNS))
+        for name, result in results.items()
+        for one in classification_measurements(result, task="", shift="")
+    ]
+    if found is None:
+        return Table(columns=_COLUMNS, rows=tuple(row[1:] for row in rows))
+    paired = found.models[0].paired
+    gap = paired.difference
+    rows.append(("model less baseline", "top1", gap.estimate, gap.low, gap.high, paired.n))
+    return Table(columns=("model", *_COLUMNS), rows=tuple(rows))

@@ -10,9 +10,11 @@ from surefoot.contrastive._drawn._styles import STYLES as STYLES
 from surefoot.contrastive._drawn._styles import Style as Style
 from surefoot.contrastive._drawn._training_pairs import TrainingPairs as TrainingPairs
 from surefoot.contrastive._drawn._typographic import Typographic as Typographic
+from surefoot.contrastive._models._artifact import InferencePrecision as InferencePrecision
 from surefoot.contrastive._models._artifact import LoadedModel as LoadedModel
 from surefoot.contrastive._models._artifact import ModelDescription as ModelDescription
 from surefoot.contrastive._models._artifact import load_model as load_model
+from surefoot.contrastive._models._artifact import placed as placed
 from surefoot.contrastive._models._artifact import read_description as read_description
 from surefoot.contrastive._models._artifact import save_model as save_model
 from surefoot.contrastive._models._build import build as build
@@ -21,7 +23,6 @@ from surefoot.contrastive._models._cost import count_gmacs as count_gmacs
 from surefoot.contrastive._models._cost import count_parameters as count_parameters
 from surefoot.contrastive._models._embed import embed_classes as embed_classes
 from surefoot.contrastive._models._embed import embed_images as embed_images
-from surefoot.contrastive._models._embed import embed_pictures as embed_pictures
 from surefoot.contrastive._models._embed import embed_texts as embed_texts
 from surefoot.contrastive._models._ladder import ladder as ladder
 from surefoot.contrastive._models._ladder import ladder_config as ladder_config
@@ -30,6 +31,7 @@ from surefoot.contrastive._models._openclip import load_openclip as load_opencli
 from surefoot.contrastive._models._pixels import Pixels as Pixels
 from surefoot.contrastive._models._pixels import normalized as normalized
 from surefoot.contrastive._models._pixels import resized as resized
+from surefoot.contrastive._models._preparation import PixelOptions as PixelOptions
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as RestrictedTokenizer
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
 from surefoot.contrastive._pictures._directory import count_images as count_images
@@ -46,6 +48,9 @@ from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri
 from surefoot.contrastive._sheet import sample_pictures as sample_pictures
 from surefoot.contrastive._sheet import style_sections as style_sections
+from surefoot.contrastive._tasks._files import NamedPictures as NamedPictures
+from surefoot.contrastive._tasks._files import PromptedModel as PromptedModel
+from surefoot.contrastive._tasks._files import name_pictures as name_pictures
 from surefoot.contrastive._tasks._zero_shot import Classified as Classified
 from surefoot.contrastive._tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.contrastive._tasks._zero_shot import check_templates as check_templates

@@ -12,9 +12,6 @@ from surefoot.training._loop import last_tenth as last_tenth
 from surefoot.training._loop import moments_of as moments_of
 from surefoot.training._loop import set_moments as set_moments
 from surefoot.training._loop import train as train
-from surefoot.training._state import State as State
-from surefoot.training._state import check_checkpoint as check_checkpoint
-from surefoot.training._state import read_state as read_state
 from surefoot.training._vectors import WEIGHTS as WEIGHTS
 from surefoot.training._vectors import sum_of as sum_of
 from surefoot.training._vectors import task_vectors as task_vectors

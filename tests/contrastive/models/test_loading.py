@@ -108,6 +108,7 @@ def test_an_unknown_name_gets_suggestions(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_tokenizer_is_a_download_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").touch()
     with pytest.raises(SurefootError, match="nothing is downloaded here"):
         load_openclip("ViT-B-16-SigLIP", tmp_path / "weights.safetensors")
 
@@ -129,7 +130,7 @@ def test_a_file_that_was_cut_short_is_refused(
     whole = path.read_bytes()
     for size in (0, 7, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:size])
-        with pytest.raises(SurefootError, match=r"weights.*(damaged|refused|not a checkpoint)"):
+        with pytest.raises(SurefootError, match=r"weights\.(pt|safetensors): "):
             load_openclip(NAME, path)
 
 
@@ -146,7 +147,7 @@ class Harmful:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path, target = tmp_path / "weights.pt", tmp_path / "harm"
     torch.save({"state_dict": Harmful(target)}, path)
-    with pytest.raises(SurefootError, match=r"was refused: it holds Python objects or code"):
+    with pytest.raises(SurefootError, match=r"Not a file of plain tensors"):
         load_openclip(NAME, path)
     assert not target.exists()
 

@@ -1,16 +1,22 @@
 """Arrays of pictures are prepared as OpenCLIP's own transform prepares single pictures."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from surefoot.contrastive import Pixels, normalized, resized
-from surefoot.contrastive._models._pixels import transform_of
 
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(3, 30, 45, 3), dtype=np.uint8)
+
+
+def transform(pixels: Pixels) -> Any:
+    return image_transform_v2(PreprocessCfg(**asdict(pixels)), is_train=False)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -19,7 +25,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, size=(3, 30, 45, 3), dtype=
 def test_resizing_an_array_agrees_with_openclips_transform(interpolation: str, resize_mode: str, size: int) -> None:
     pixels = Pixels(size=size, mean=(0.4, 0.5, 0.6), interpolation=interpolation, resize_mode=resize_mode)
     ours = normalized(resized(PICTURES, pixels), pixels)
-    theirs = torch.stack([transform_of(pixels)(Image.fromarray(picture)) for picture in PICTURES])
+    theirs = torch.stack([transform(pixels)(Image.fromarray(picture)) for picture in PICTURES])
     one_level = 1 / 255 / 0.5
     assert ours.shape == theirs.shape == (3, 3, size, size)
     assert (ours - theirs).abs().max() <= 2 * one_level

@@ -1,22 +1,25 @@
 """A model artifact: `model.safetensors` and `model.json` in one directory, and the model that is read from it."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from surefoot.contrastive._models._build import build
+from surefoot.contrastive._models._build import Tokenizer, build, open_tokenizer
 from surefoot.contrastive._models._pixels import Pixels
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer
 from surefoot.core import SurefootError
-from surefoot.training import State, read_state
+from surefoot.weights import read_state
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-Tokenizer = Callable[[list[str]], "torch.Tensor"]
+WEIGHTS, DESCRIPTION, TOKENIZER = "model.safetensors", "model.json", "tokenizer"
+State = dict[str, "torch.Tensor"]
+InferencePrecision = Literal["float32", "bfloat16", "float16"]
+_NO_WEIGHTS = ("position_ids", "input_resolution", "context_length", "vocab_size")
+_TOKENIZER_SUFFIXES = (".json", ".model", ".txt", ".tiktoken")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class ModelDescription:
 
     `vocabulary` are OpenCLIP's token ids that the text tower knows, in the order of its own ids 1, 2, ...; None: all.
     `gmacs_per_sample` are billions of multiply-accumulates of one forward pass over an image and a text. `samples` are
-    the image-text pairs seen in training, repeats counted.
+    the image-text pairs seen in training, repeats counted. `source` says whose `pixels` are, of a user's model.
     """
 
     name: str
@@ -35,11 +38,12 @@ class ModelDescription:
     parameters: int
     gmacs_per_sample: float
     samples: int
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """An OpenCLIP model ready to embed: in evaluation mode, on the CPU.
+    """An OpenCLIP model ready to embed: in evaluation mode, on the CPU in 32 bits unless placed elsewhere.
 
     `tokenizer(texts)` gives an int64 tensor (texts, context_length). `pixels` says how pictures are prepared.
     """
@@ -49,15 +53,40 @@ class LoadedModel:
     pixels: Pixels
     name: str
     description: ModelDescription | None = None
+    tokenizer_directory: Path | None = None
+    device: str = "cpu"
+    precision: InferencePrecision = "float32"
 
 
-def save_model(model: "torch.nn.Module", description: ModelDescription, out: Path) -> None:
-    """Write a model artifact into the directory `out`."""
+def placed(loaded: LoadedModel, device: str, precision: InferencePrecision) -> LoadedModel:
+    """The model on a device ("cuda", "mps"), embedding by automatic mixed precision unless in 32 bits.
+
+    Raises `SurefootError` for a device that this machine does not have.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SurefootError(f"There is no device '{device}' here: {str(error).splitlines()[0]}") from error
+    loaded.model.to(device)
+    return replace(loaded, device=device, precision=precision)
+
+
+def save_model(
+    model: "torch.nn.Module", description: ModelDescription, out: Path, tokenizer: Path | None = None
+) -> None:
+    """Write a model artifact into the directory `out`, with a copy of the files of its tokenizer."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
     (out / DESCRIPTION).write_text(json.dumps({"format": 1, **asdict(description)}, indent=1) + "\n", encoding="utf-8")
+    if tokenizer:
+        keep = (one for one in tokenizer.iterdir() if one.is_file() and one.suffix in _TOKENIZER_SUFFIXES)
+        (out / TOKENIZER).mkdir()
+        for file in keep:
+            shutil.copyfile(file, out / TOKENIZER / file.name)
 
 
 def read_description(directory: Path) -> ModelDescription:
@@ -68,8 +97,7 @@ def read_description(directory: Path) -> ModelDescription:
         told.pop("format")
         pixels = told.pop("pixels")
         vocabulary = told.pop("vocabulary")
-        for name in ("mean", "std"):
-            pixels[name] = tuple(pixels[name])
+        pixels: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in pixels.items()}
         known = None if vocabulary is None else tuple(vocabulary)
         return ModelDescription(pixels=Pixels(**pixels), vocabulary=known, **told)
     except FileNotFoundError as error:
@@ -82,10 +110,17 @@ def load_model(directory: Path | str) -> LoadedModel:
     """Read a model artifact. Raises `SurefootError` when it is missing, damaged, or its weights fit no such model."""
     directory = Path(directory)
     told = read_description(directory)
-    model = build(told.config)
+    kept = directory / TOKENIZER if (directory / TOKENIZER).is_dir() else None
+    model = build(told.config, kept)
     fill(model, read_state(directory / WEIGHTS), directory / WEIGHTS, told.name)
-    tokenizer = _tokenizer_of(told)
-    return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=told.pixels, name=told.name, description=told)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=_tokenizer_of(told, kept),
+        pixels=told.pixels,
+        name=told.name,
+        description=told,
+        tokenizer_directory=kept,
+    )
 
 
 def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
@@ -96,6 +131,12 @@ def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     wanted = model.state_dict()
+    state = {key: value for key, value in state.items() if key in wanted or not key.endswith(_NO_WEIGHTS)}
+    for key in ("logit_scale", "logit_bias"):  # a number, or an array of one
+        if key in state and key in wanted and state[key].numel() == 1:
+            state[key] = state[key].reshape(wanted[key].shape)
+    if "logit_bias" in wanted:  # it changes no ranking, and models tuned without it have none
+        state.setdefault("logit_bias", wanted["logit_bias"] * 0)
     problems = [
         *(f"it lacks {key}" for key in wanted if key not in state),
         *(f"the model has no {key}" for key in state if key not in wanted),
@@ -111,11 +152,8 @@ def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
     model.load_state_dict(state)
 
 
-def _tokenizer_of(told: ModelDescription) -> Tokenizer:
-    """Our own tokenizer for models with few tokens, else the one that OpenCLIP has for the model's name."""
+def _tokenizer_of(told: ModelDescription, directory: Path | None) -> Tokenizer:
+    """Our own tokenizer for models with few tokens, else the one that OpenCLIP has for the model."""
     if told.vocabulary is not None:
         return RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
-    import open_clip
-
-    tokenizer: Tokenizer = open_clip.get_tokenizer(told.name)
-    return tokenizer
+    return open_tokenizer(told.config, directory)

@@ -1,31 +1,56 @@
 """OpenCLIP models from their configs, never from a download."""
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, missing_module
 
 if TYPE_CHECKING:
-    from open_clip import CLIP, CustomTextCLIP
+    import torch
+    from open_clip import CLIP, CoCa, CustomTextCLIP
 
 Config = dict[str, Any]
+Tokenizer = Callable[[list[str]], "torch.Tensor"]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
+_TOWER = "hf_model_name"
 
 
-def build(config: Config) -> "CLIP | CustomTextCLIP":
-    """A new OpenCLIP model with random weights from torch's generator. Raises for a config that fits no model."""
-    from open_clip.model import CLIP, CustomTextCLIP
+def build(config: Config, tokenizer: Path | None = None) -> "CLIP | CustomTextCLIP | CoCa":
+    """A new OpenCLIP model with random weights from torch's generator. Raises for a config that fits no model.
+
+    A text tower of Hugging Face is described by `config.json` in the directory of its `tokenizer`.
+    """
+    from open_clip import CLIP, CoCa, CustomTextCLIP
 
     config = deepcopy(config)
-    make: Any = CustomTextCLIP if config.pop("custom_text", False) else CLIP
-    if "multimodal_cfg" in config:
-        raise SurefootError("Models with a caption decoder (CoCa) are not evaluated here: choose a CLIP model.")
+    text, coca = config["text_cfg"], "multimodal_cfg" in config
+    custom = config.pop("custom_text", False) or _TOWER in text or coca
+    make: Any = CoCa if coca else CustomTextCLIP if custom else CLIP
     config["vision_cfg"]["timm_model_pretrained"] = False
+    if text.get(_TOWER):
+        text[_TOWER], text["hf_model_pretrained"] = str(_tower(tokenizer, text[_TOWER])), False
     return make(**config)
 
 
+def _tower(tokenizer: Path | None, name: str) -> Path:
+    if tokenizer is None or not (tokenizer / "config.json").is_file():
+        raise SurefootError(
+            f"The text tower {name} is described by its config.json, which is not in "
+            f"{tokenizer or 'a directory given with --tokenizer'}: put both there, nothing is downloaded here."
+        )
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise missing_module("transformers") from error
+    transformers.logging.set_verbosity_error()
+    return tokenizer
+
+
 def openclip_config(name: str) -> Config:
-    """The config of one of OpenCLIP's models. Raises for an unknown name, or one whose tokenizer is a download."""
+    """The config of one of OpenCLIP's models. Raises for an unknown name."""
     import open_clip
 
     config = open_clip.get_model_config(name) if not name.startswith(("hf-hub:", "local-dir:")) else None
@@ -33,10 +58,48 @@ def openclip_config(name: str) -> Config:
         near = get_close_matches(name, open_clip.list_models(), n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() names them all."
         raise SurefootError(f"OpenCLIP has no model named '{name}'. {hint}")
-    hosted = [key for key in ("hf_model_name", "hf_tokenizer_name") if config["text_cfg"].get(key)]
-    if hosted:
-        raise SurefootError(
-            f"The model '{name}' needs a tokenizer or text tower from a hub "
-            f"({config['text_cfg'][hosted[0]]}), and nothing is downloaded here."
-        )
     return config
+
+
+def hosted_tokenizer(config: Config) -> str | None:
+    """The tokenizer of Hugging Face that a model needs, None for those that OpenCLIP brings."""
+    return config["text_cfg"].get("hf_tokenizer_name") or config["text_cfg"].get(_TOWER)
+
+
+def tokenizer_in(*folders: Path | None) -> Path | None:
+    """The first of the folders that holds the files of a tokenizer."""
+    return next((one for one in folders if one and any((one / name).is_file() for name in TOKENIZER_FILES)), None)
+
+
+def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
+    """The tokenizer of a model: OpenCLIP's own, or one of Hugging Face from a directory on disk.
+
+    Raises `SurefootError` when the directory is needed and holds none; no code in it is run.
+    """
+    import open_clip
+
+    text: Mapping[str, Any] = config["text_cfg"]
+    length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    options = dict(text.get("tokenizer_kwargs") or {})
+    hosted = hosted_tokenizer(config)
+    if not hosted:
+        return open_clip.SimpleTokenizer(context_length=length, **options)
+    if directory is None:
+        raise SurefootError(
+            f"The model needs the tokenizer {hosted}: give the directory of its files "
+            f"({TOKENIZER_FILES[0]}, ...) with --tokenizer, nothing is downloaded here."
+        )
+    try:
+        return open_clip.tokenizer.HFTokenizer(
+            str(directory),
+            context_length=length,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            **options,
+        )
+    except ModuleNotFoundError as error:
+        raise missing_module("transformers") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SurefootError(
+            f"{directory} holds no tokenizer that can be read: {str(error).splitlines()[0]}."
+        ) from error

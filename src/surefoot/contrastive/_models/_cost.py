@@ -1,5 +1,6 @@
 """What a model costs: parameters, and multiply-accumulates a sample, counted on a run."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surefoot.contrastive._models._build import build
@@ -15,7 +16,7 @@ def count_parameters(model: "torch.nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_gmacs(config: Config) -> float:
+def count_gmacs(config: Config, tokenizer: Path | None = None) -> float:
     """Billions of multiply-accumulates of one forward pass over one image and one text, without memory or weights.
 
     Counted by torch's FLOP counter on tensors without storage; one multiply-accumulate is two of its FLOPs. Matrix
@@ -26,8 +27,8 @@ def count_gmacs(config: Config) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        model = build(config).eval()
-        size = config["vision_cfg"]["image_size"]
+        model = build(config, tokenizer).eval()
+        size = config["vision_cfg"].get("image_size", 224)
         height, width = (size, size) if isinstance(size, int) else size
         image = torch.empty(1, 3, height, width)
         text = torch.zeros(1, config["text_cfg"].get("context_length", 77), dtype=torch.long)

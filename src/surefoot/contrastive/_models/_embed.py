@@ -1,68 +1,175 @@
 """Embeddings of pictures and texts, and class embeddings for zero-shot classification."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from surefoot.contrastive._models._artifact import LoadedModel
-from surefoot.contrastive._models._pixels import normalized, resized, transform_of
+from surefoot.contrastive._models._pixels import normalized, preparer_of, resized
+from surefoot.contrastive._pictures._classes import OTHER_NAMES
+from surefoot.contrastive._pictures._photos import RefusedPictureError, Stored, decode, read_stored
+from surefoot.core import SurefootError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
 BATCH = 128
+_AHEAD = 3  # batches that are decoded before they are needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedFiles:
+    """Unit embeddings (n, dimension) of the pictures at `rows` by each model, and why the others were refused.
+
+    `contents` (n) are digests of the pictures' bytes.
+    """
+
+    embeddings: "tuple[torch.Tensor, ...]"
+    rows: tuple[int, ...]
+    contents: tuple[str, ...]
+    refused: dict[int, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A picture for each way to prepare it, or why it was refused."""
+
+    arrays: "tuple[NDArray[np.uint8], ...]" = ()
+    content: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassHead:
+    """Unit embeddings (classes, dimension), and the names of classes whose prompts are the same for the model."""
+
+    embeddings: "torch.Tensor"
+    alike: tuple[tuple[int, ...], ...]
+
+
+def embed_files(
+    models: Sequence[LoadedModel], stored: Sequence[Stored], *, batch: int = BATCH, workers: int | None = None
+) -> EmbeddedFiles:
+    """Embed pictures where they lie, each read and decoded once for all models, by `workers` threads (all cores)."""
+    import torch
+
+    preparers = {loaded.pixels: preparer_of(loaded.pixels) for loaded in models}
+
+    def prepared(one: Stored) -> _Prepared:
+        try:
+            data = read_stored(one)
+            picture = decode(data)
+            arrays = tuple(prepare(picture) for prepare in preparers.values())
+            return _Prepared(arrays=arrays, content=blake2b(data, digest_size=8).hexdigest())
+        except RefusedPictureError as error:
+            return _Prepared(refused=str(error))
+
+    parts: list[list[torch.Tensor]] = []
+    answers: list[_Prepared] = []
+    for found in _decoded(prepared, stored, batch, workers or os.cpu_count() or 1):
+        if kept := [one.arrays for one in found if not one.refused]:
+            arrays = dict(zip(preparers, map(np.stack, zip(*kept, strict=True)), strict=True))
+            parts.append([_encoded(loaded, torch.from_numpy(arrays[loaded.pixels])) for loaded in models])
+        answers += [replace(one, arrays=()) for one in found]
+    rows = tuple(row for row, one in enumerate(answers) if not one.refused)
+    return EmbeddedFiles(
+        embeddings=tuple(torch.cat(column) for column in zip(*parts, strict=True)),
+        rows=rows,
+        contents=tuple(answers[row].content for row in rows),
+        refused={row: one.refused for row, one in enumerate(answers) if one.refused},
+    )
+
+
+def _decoded(
+    prepared: "Callable[[Stored], _Prepared]", stored: Sequence[Stored], batch: int, workers: int
+) -> "Iterator[list[_Prepared]]":
+    """Batches in their order, some of them decoded ahead."""
+    starts = range(0, len(stored), batch)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        waiting: list[list[Future[_Prepared]]] = []
+        for start in starts:
+            waiting.append([pool.submit(prepared, one) for one in stored[start : start + batch]])
+            if len(waiting) > _AHEAD:
+                yield [future.result() for future in waiting.pop(0)]
+        for futures in waiting:
+            yield [future.result() for future in futures]
 
 
 def embed_images(loaded: LoadedModel, images: "NDArray[np.uint8]", *, batch: int = BATCH) -> "torch.Tensor":
     """Unit embeddings (n, dimension) of uint8 pictures (n, height, width, 3)."""
     import torch
 
-    def part(rows: slice) -> "torch.Tensor":
-        prepared = normalized(resized(images[rows], loaded.pixels), loaded.pixels)
-        return loaded.model.encode_image(prepared, normalize=True)
-
     loaded.model.to(memory_format=torch.channels_last)
-    return _in_batches(part, len(images), batch)
+    return torch.cat(
+        [
+            _encoded(loaded, resized(images[start : start + batch], loaded.pixels).permute(0, 2, 3, 1))
+            for start in range(0, len(images), batch)
+        ]
+    )
 
 
-def embed_pictures(loaded: LoadedModel, pictures: Sequence[Any], *, batch: int = BATCH) -> "torch.Tensor":
-    """Unit embeddings (n, dimension) of PIL pictures of any size, through OpenCLIP's own transform."""
+def _encoded(loaded: LoadedModel, images: "torch.Tensor") -> "torch.Tensor":
+    """Embeddings on the CPU in 32 bits of uint8 pictures (n, height, width, 3) of the model's size."""
     import torch
 
-    transform = transform_of(loaded.pixels)
+    with torch.inference_mode(), _precision(loaded):
+        batch = normalized(images.to(loaded.device).permute(0, 3, 1, 2), loaded.pixels)
+        found = loaded.model.encode_image(batch, normalize=True).float().cpu()
+    if not found.isfinite().all():
+        raise SurefootError(f"{loaded.name} gives embeddings that are not finite in {loaded.precision}.")
+    return found
 
-    def part(rows: slice) -> "torch.Tensor":
-        prepared = torch.stack([transform(picture) for picture in pictures[rows]])
-        return loaded.model.encode_image(prepared, normalize=True)
 
-    return _in_batches(part, len(pictures), batch)
+def _precision(loaded: LoadedModel) -> Any:
+    import torch
+
+    kind = torch.device(loaded.device).type
+    return torch.autocast(kind, getattr(torch, loaded.precision), enabled=loaded.precision != "float32")
 
 
 def embed_texts(loaded: LoadedModel, texts: Sequence[str], *, batch: int = BATCH) -> "torch.Tensor":
     """Unit embeddings (n, dimension) of texts."""
+    return _embed_tokens(loaded, loaded.tokenizer(list(texts)), batch)
 
-    def part(rows: slice) -> "torch.Tensor":
-        return loaded.model.encode_text(loaded.tokenizer(list(texts[rows])), normalize=True)
 
-    return _in_batches(part, len(texts), batch)
+def _embed_tokens(loaded: LoadedModel, tokens: "torch.Tensor", batch: int = BATCH) -> "torch.Tensor":
+    import torch
+
+    with torch.inference_mode(), _precision(loaded):
+        parts = [
+            loaded.model.encode_text(tokens[start : start + batch].to(loaded.device), normalize=True)
+            for start in range(0, len(tokens), batch)
+        ]
+        return torch.cat(parts).float().cpu()
 
 
 def embed_classes(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> "torch.Tensor":
     """Unit embeddings (classes, dimension): the mean over templates of the unit embeddings of the filled templates.
 
     Prompt ensembling in the space of embeddings (Radford et al. 2021, 2103.00020, section 3.1.4). A template has `{}`
-    where the name of the class goes.
+    where the name of the class goes; of several names (`cat | house cat`) the mean is over them, too.
     """
+    return class_head(loaded, classes, templates).embeddings
+
+
+def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> ClassHead:
+    """`embed_classes`, and which classes the model cannot tell apart since their prompts have the same tokens."""
+    import torch
     import torch.nn.functional as F
 
-    texts = [template.replace("{}", name) for name in classes for template in templates]
-    each = embed_texts(loaded, texts).view(len(classes), len(templates), -1)
-    return F.normalize(each.mean(dim=1), dim=-1)
-
-
-def _in_batches(part: Callable[[slice], "torch.Tensor"], count: int, batch: int) -> "torch.Tensor":
-    import torch
-
-    with torch.inference_mode():
-        return torch.cat([part(slice(start, start + batch)) for start in range(0, count, batch)])
+    prompts = [[one.replace("{}", name) for name in names.split(OTHER_NAMES) for one in templates] for names in classes]
+    tokens = loaded.tokenizer([text for texts in prompts for text in texts])
+    counts = [len(texts) for texts in prompts]
+    each = _embed_tokens(loaded, tokens).split(counts)
+    means = torch.stack([rows.mean(dim=0) for rows in each])
+    by_tokens: dict[bytes, list[int]] = {}
+    for place, rows in enumerate(tokens.split(counts)):
+        by_tokens.setdefault(rows.numpy().tobytes(), []).append(place)
+    alike = tuple(tuple(places) for places in by_tokens.values() if len(places) > 1)
+    return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike)

@@ -1,28 +1,48 @@
 """From uint8 pictures to the tensors that an image tower takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from surefoot.contrastive._pictures._photos import RefusedPictureError
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from PIL import Image
+
+MAX_ASPECT = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
     """How pictures become tensors: OpenCLIP's preprocessing, by the same names and with the same meaning.
 
-    `mean` and `std` are of pixels in 0 to 1, one a channel. `resize_mode`: 'shortest' scales the shorter side and cuts
-    the centre square, 'squash' scales both sides. `interpolation`: 'bilinear' or 'bicubic', antialiased.
+    `size` is a side in pixels, or height and width. `mean` and `std` are of pixels in 0 to 1, one a channel.
+    `resize_mode`: 'shortest' scales the shorter side and cuts the centre, 'squash' scales both sides, 'longest' scales
+    the longer side and fills the rest with `fill_color`. `interpolation`: 'bilinear' or 'bicubic', antialiased.
     """
 
-    size: int
+    size: int | tuple[int, int]
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
+    fill_color: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def said(self) -> str:
+        """All of it in a line."""
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        height, width = self.shape
+        return f"{height} x {width} pixels, {self.resize_mode}, {self.interpolation}, mean {mean}, std {std}"
 
 
 def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
@@ -34,16 +54,22 @@ def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
     import torch
     import torch.nn.functional as F
 
+    size = pixels.shape[0]
+    if images.shape[1:3] != pixels.shape and (pixels.resize_mode == "longest" or len(set(pixels.shape)) > 1):
+        from PIL import Image
+
+        prepare = preparer_of(pixels)
+        images = np.stack([prepare(Image.fromarray(np.asarray(image))) for image in images])
     batch = torch.from_numpy(images if images.flags.writeable else np.array(images)).permute(0, 3, 1, 2)
     height, width = batch.shape[-2:]
-    if (height, width) != (pixels.size, pixels.size):
-        scale = pixels.size / min(height, width)
-        target = (pixels.size, pixels.size)
+    if (height, width) != pixels.shape:
+        scale = size / min(height, width)
+        target = (size, size)
         if pixels.resize_mode == "shortest":
-            target = (max(pixels.size, int(height * scale)), max(pixels.size, int(width * scale)))
+            target = (max(size, int(height * scale)), max(size, int(width * scale)))
         batch = F.interpolate(batch, size=target, mode=pixels.interpolation, antialias=True, align_corners=False)
-        top, left = round((target[0] - pixels.size) / 2), round((target[1] - pixels.size) / 2)
-        batch = batch[..., top : top + pixels.size, left : left + pixels.size]
+        top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
+        batch = batch[..., top : top + size, left : left + size]
     return batch.contiguous(memory_format=torch.channels_last)
 
 
@@ -52,14 +78,29 @@ def normalized(batch: "torch.Tensor", pixels: Pixels) -> "torch.Tensor":
     import torch
 
     values = batch.float().div_(255) if batch.dtype == torch.uint8 else batch
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (pixels.mean, pixels.std))
+    mean, std = (torch.tensor(each, device=batch.device).view(1, 3, 1, 1) for each in (pixels.mean, pixels.std))
     return (values - mean) / std
 
 
-def transform_of(pixels: Pixels) -> Any:
-    """OpenCLIP's own transform of one PIL picture into a float32 tensor (3, size, size)."""
+def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
+    """OpenCLIP's own transform of an RGB picture, up to its pixels (height, width, 3) uint8: then comes `normalized`.
+
+    It raises `RefusedPictureError` for a picture so narrow that, scaled up, it would be larger than any that is read.
+    """
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    names: dict[str, Any] = {"interpolation": pixels.interpolation, "resize_mode": pixels.resize_mode}
-    config = PreprocessCfg(size=pixels.size, mean=pixels.mean, std=pixels.std, **names)
-    return image_transform_v2(config, is_train=False)
+    names: dict[str, Any] = {
+        name: getattr(pixels, name) for name in ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
+    }
+    whole: Any = image_transform_v2(PreprocessCfg(**names), is_train=False)
+    steps = whole.transforms[:-2]
+
+    def prepare(picture: "Image.Image") -> "NDArray[np.uint8]":
+        short, long = sorted(picture.size)
+        if short * MAX_ASPECT < long:
+            raise RefusedPictureError(f"it is {picture.width} x {picture.height} pixels, too narrow to be scaled")
+        for step in steps:
+            picture = step(picture)
+        return np.asarray(picture)
+
+    return prepare

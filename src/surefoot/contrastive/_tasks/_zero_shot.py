@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.contrastive._pictures._directory import count_images, has_array, load_images, open_images, read_classes
+from surefoot.contrastive._pictures._directory import has_array, open_images, read_classes, read_files
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import binomial_stderr, mean_of_shares, t_quantile, wilson
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from surefoot.contrastive._models._artifact import LoadedModel
 
 TEMPLATES = ("{}",)
-FILES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,8 @@ class ZeroShot(Step):
 
     `model` is a Step that gives a model artifact; `data` one whose directory holds `images.npy` (n, height, width, 3)
     uint8 (or `files.json`, as an `ImageFolder` keeps), `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n
-    names of the examples). Each template has `{}`
-    for the name of the class. `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
+    names of the examples). Each template has `{}` for the name of the class.
+    `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
     label, prediction, score (1 where the first guess is right), rank of the label (from 1), probability of the
     prediction. Measures `top1`, `top5` and `mean_per_class_recall`, see `classification_measurements`.
     """
@@ -53,26 +52,25 @@ class ZeroShot(Step):
 
 def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Classified, dict[str, Any]]":
     """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
-    from surefoot.contrastive._models._embed import embed_classes
+    from surefoot.contrastive._models._embed import class_head, embed_files, embed_images
 
     classes = read_classes(data)
-    head = embed_classes(loaded, classes.names, templates)
-    scale = float(loaded.model.logit_scale.detach().exp())
-    scores = Classified.of(_embedded(loaded, data), head, classes.labels, scale)
-    return scores, scores.columns(classes.ids, classes.keys)
-
-
-def _embedded(loaded: "LoadedModel", data: Path) -> "torch.Tensor":
-    """Embeddings of a directory's array of pictures, or of its listed files, a batch of them in memory at a time."""
-    from surefoot.contrastive._models._embed import embed_images, embed_pictures
-
+    head = class_head(loaded, classes.names, templates).embeddings
     if has_array(data):
-        return embed_images(loaded, open_images(data))
-    import torch
+        images = embed_images(loaded, open_images(data))
+    else:
+        found = embed_files([loaded], read_files(data))
+        if found.refused:
+            row, reason = next(iter(found.refused.items()))
+            raise SurefootError(f"The picture {classes.ids[row]}, which could be decoded before, cannot now: {reason}.")
+        images = found.embeddings[0]
+    result = Classified.of(images, head, classes.labels, scale_of(loaded))
+    return result, result.columns(classes.ids, classes.keys)
 
-    starts = range(0, count_images(data), FILES_AT_ONCE)
-    rows = [range(start, min(start + FILES_AT_ONCE, count_images(data))) for start in starts]
-    return torch.cat([embed_pictures(loaded, load_images(data, part)) for part in rows])
+
+def scale_of(loaded: "LoadedModel") -> float:
+    """What a model multiplies cosines by."""
+    return float(loaded.model.logit_scale.detach().float().exp())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +92,8 @@ class Classified:
         """Compare unit embeddings of pictures (n, d) with those of classes (k, d). Ties count against the model."""
         import torch
 
+        if not (images.isfinite().all() and head.isfinite().all()):
+            raise SurefootError("The model gives embeddings that are not finite.")
         logits = scale * images.double() @ head.double().T
         truth = torch.as_tensor(labels, dtype=torch.long)
         own = logits.gather(1, truth[:, None])
@@ -107,12 +107,23 @@ class Classified:
             classes=len(head),
         )
 
+    def with_wrong(self, labels: NDArray[np.int64]) -> "Classified":
+        """With more examples, to which no class was answered (prediction -1, the last rank)."""
+        more = len(labels)
+        return Classified(
+            labels=np.concatenate([self.labels, labels]),
+            predictions=np.concatenate([self.predictions, np.full(more, -1)]),
+            ranks=np.concatenate([self.ranks, np.full(more, max(self.classes, 6))]),
+            probability=np.concatenate([self.probability, np.zeros(more)]),
+            classes=self.classes,
+        )
+
     def columns(self, names: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
         """The columns of `examples.parquet`."""
         return {
             "example": list(names),
             "label": [classes[label] for label in self.labels],
-            "prediction": [classes[prediction] for prediction in self.predictions],
+            "prediction": [classes[prediction] if prediction >= 0 else "" for prediction in self.predictions],
             "score": (self.ranks == 1).astype(np.float64),
             "rank": self.ranks.astype(np.int32),
             "probability": self.probability,

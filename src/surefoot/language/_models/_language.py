@@ -88,7 +88,7 @@ def load_language(directory: Path | str) -> LanguageModel:
     """
     from tokenizers import Tokenizer
 
-    from surefoot.training import read_state
+    from surefoot.weights import read_state
 
     directory = Path(directory)
     for name in (CONFIG, TOKENIZER, WEIGHTS):

@@ -1,0 +1,112 @@
+"""Zero-shot classification of pictures where they lie, by one or several models in one pass."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surefoot.contrastive._pictures._folder import read_labelled
+from surefoot.contrastive._tasks._zero_shot import Classified, check_templates, scale_of
+from surefoot.core import SurefootError
+
+if TYPE_CHECKING:
+    from surefoot.contrastive._models._artifact import LoadedModel
+    from surefoot.contrastive._models._embed import ClassHead
+
+_NAMED = 5
+Refused = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedModel:
+    """A model and the templates of its prompts."""
+
+    loaded: "LoadedModel"
+    templates: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedPictures:
+    """What each model made of the pictures: the results, the columns of `examples.parquet`, and what should be said.
+
+    `refused` are the pictures that cannot be decoded (`{name, label, reason}`), `unread` files that are no pictures.
+    """
+
+    results: tuple[Classified, ...]
+    columns: tuple[dict[str, Any], ...]
+    refused: tuple[Refused, ...]
+    unread: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def name_pictures(
+    models: Sequence[PromptedModel],
+    pictures: Path,
+    classes: Path | None = None,
+    *,
+    count_refused: bool = False,
+    batch: int = 64,
+    workers: int | None = None,
+) -> NamedPictures:
+    """Name the pictures of a folder or of WebDataset shards by the names of their classes, each decoded once.
+
+    `classes` as in `ImageFolder`. Pictures that cannot be decoded are left out, or with `count_refused` counted as
+    wrong. Raises `SurefootError` when none can be decoded, and where it is unclear which class a picture has.
+    """
+    from surefoot.contrastive._models._embed import class_head, embed_files
+
+    for model in models:
+        check_templates(model.templates)
+    listing, labels = read_labelled(pictures, classes)
+    heads = [class_head(model.loaded, tuple(labels.names.values()), model.templates) for model in models]
+    stored = [item.stored for item in listing.pictures]
+    found = embed_files([model.loaded for model in models], stored, batch=batch, workers=workers)
+    refused = tuple(
+        {"name": listing.pictures[row].name, "label": labels.keys[row], "reason": reason}
+        for row, reason in found.refused.items()
+    )
+    if not found.rows:
+        raise SurefootError(f"No picture in {pictures} can be decoded. The first: {refused[0]['reason']}.")
+    rows, n = [*found.rows, *(found.refused if count_refused else ())], len(found.rows)
+    number = {key: index for index, key in enumerate(labels.names)}
+    truth = np.array([number[labels.keys[row]] for row in rows], np.int64)
+    results = tuple(
+        Classified.of(embedded, head.embeddings, truth[:n], scale_of(model.loaded)).with_wrong(truth[n:])
+        for model, head, embedded in zip(models, heads, found.embeddings, strict=True)
+    )
+    names = [listing.pictures[row].name for row in rows]
+    beside = {"content": [*found.contents, *[""] * (len(rows) - n)]}
+    told = (
+        _refused_said(refused, len(stored), count_refused),
+        listing.unread_said,
+        *labels.notes,
+        *_alike(heads, labels.names),
+    )
+    return NamedPictures(
+        results=results,
+        columns=tuple(one.columns(names, tuple(labels.names)) | beside for one in results),
+        refused=refused,
+        unread=listing.unread,
+        notes=tuple(one for one in told if one),
+    )
+
+
+def _alike(heads: "Sequence[ClassHead]", names: Iterable[str]) -> list[str]:
+    keys = tuple(names)
+    groups = dict.fromkeys(places for head in heads for places in head.alike)
+    return [
+        "The prompts of these classes are the same, so that none of their pictures counts as right: "
+        f"{', '.join(keys[place] for place in places)}."
+        for places in groups
+    ]
+
+
+def _refused_said(refused: Sequence[Refused], pictures: int, count: bool) -> str:
+    if not refused:
+        return ""
+    some = "; ".join(f"{one['name']}: {one['reason']}" for one in refused[:_NAMED])
+    more = "; ..." if len(refused) > _NAMED else ""
+    told = "counted as wrong" if count else "left out"
+    return f"{len(refused)} of {pictures} pictures cannot be decoded and are {told} ({some}{more})."
