@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
 from surefoot.laws import (
@@ -16,15 +17,18 @@ from surefoot.laws import (
     ResultTable,
     ShiftFit,
     fit_shift,
+    keep_where,
     long_accuracies,
     make_table,
     measured_accuracies,
+    robustness_figure,
     shift_data,
     shift_measurements,
     shift_table,
+    text_of,
     wide_accuracies,
 )
-from surefoot.stats import effective_robustness, fit_lines, from_axis, to_axis
+from surefoot.stats import effective_robustness, fit_lines, from_axis, predict_lines, to_axis, wilson_bounds
 
 
 def _table(n: int = 24, seed: int = 0) -> ResultTable:
@@ -297,3 +301,76 @@ def test_replicates_of_a_measurement_are_averaged() -> None:
     assert scores.values[0, 0] == pytest.approx(0.55)
     assert scores.stderr[0, 0] == pytest.approx(0.03 / np.sqrt(2))
     assert scores.n[0, 0] == 200
+
+
+def test_the_bootstrap_draws_within_baseline_and_groups() -> None:
+    """A group that is small in a table of many keeps its size in every draw, so that no draw lacks it."""
+    table = _table(40)
+    how = ["rare" if place in (3, 30) else name for place, name in enumerate(table.columns["how"].tolist())]
+    data = shift_data(
+        wide_accuracies(make_table({**table.columns, "how": how})), x="clean", baseline=("how=plain",), group="how"
+    )
+    fit = fit_shift(data, replicates=400)
+    place = fit.groups.groups.index("rare")
+    # Drawn from all models, one in eight draws would hold none of two, and the mean of the others would stray.
+    assert np.isfinite(fit.groups.low[place]).all()
+    assert not np.isnan(fit.lines.draws).any()
+    points = fit.effective.points[[3, 30], 0]
+    reach = np.sqrt(2) * scipy.stats.t.ppf(0.975, 1) / scipy.stats.norm.ppf(0.975)
+    low = (fit.groups.low[place, 0] - points.mean()) / reach + points.mean()
+    assert low == pytest.approx(points.min(), abs=0.75)
+
+
+def test_the_drawn_bands_and_bars_are_as_wide_as_their_intervals() -> None:
+    data = shift_data(_scores(12), x="clean", shifts=("fog",), baseline=("how=plain",))
+    fit = fit_shift(data, replicates=50, level=0.9)
+    rows = robustness_figure(fit).table()
+    drawn = [row for row in rows if row["part"] == "fit"]
+    middle, error = predict_lines(fit.lines, to_axis([row["x"] for row in drawn]))
+    half = scipy.stats.t.ppf(0.95, fit.lines.n[0] - 2) * error[:, 0]
+    assert to_axis([row["low"] for row in drawn]) == pytest.approx(middle[:, 0] - half, abs=1e-6)
+    assert to_axis([row["high"] for row in drawn]) == pytest.approx(middle[:, 0] + half, abs=1e-6)
+    points = [row for row in rows if row["part"] == "point"]
+    low, high = wilson_bounds(points[0]["y"] * 5000, 5000, level=0.9)
+    assert (points[0]["y_low"], points[0]["y_high"]) == pytest.approx((float(low), float(high)))
+
+
+def test_columns_that_are_no_accuracies_by_name_are_left_out_and_the_others_named() -> None:
+    extra = {"params": np.linspace(5, 90, 24), "year": np.full(24, 20.0), "epoch": np.arange(24.0)}
+    scores = wide_accuracies(make_table({**_table().columns, **extra}))
+    assert not {"params", "year", "epoch"} & set(scores.sets)
+    notes = {remark.code: remark for remark in scores.remarks}
+    assert notes["accuracies"].columns == scores.sets
+    assert set(notes["not-a-score"].columns) >= set(extra)
+
+
+def test_a_single_cell_that_is_no_accuracy_is_missing_and_named_with_its_row() -> None:
+    for wrong in (-1.0, 110.0):
+        table = _table()
+        fog = np.where(np.arange(24) == 6, wrong, 100 * table.columns["fog"])
+        scores = wide_accuracies(make_table({**table.columns, "fog": fog}))
+        (remark,) = [one for one in scores.remarks if one.code == "no-accuracy"]
+        assert (remark.rows, remark.columns) == ((7,), ("fog",))
+        assert np.isnan(scores.values[:, scores.sets.index("fog")]).sum() == 1
+
+
+def test_a_column_named_val_is_imagenet_only_beside_its_shifts() -> None:
+    columns = {"model": ["a", "b"], "val": [0.7, 0.8], "fog": [0.5, 0.6]}
+    assert np.isnan(wide_accuracies(make_table(columns)).n).all()
+    beside = wide_accuracies(make_table({**columns, "imagenet-sketch": [0.4, 0.5]}))
+    assert beside.n[0, beside.sets.index("val")] == 50_000
+
+
+def test_rows_are_chosen_before_the_line_is_fitted() -> None:
+    kept = keep_where(_table(), ("how=plain",))
+    assert set(text_of(kept, "how").tolist()) == {"plain"}
+    with pytest.raises(SurefootError, match="column 'how' never is 'none'"):
+        keep_where(_table(), ("how=none",))
+
+
+def test_whole_families_are_drawn_and_lines_of_few_families_are_wider() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
+    alone, clustered = (fit_shift(data, replicates=50, cluster=cluster) for cluster in (False, True))
+    families = {name for name, member in zip(data.families, data.baseline[:, 0], strict=True) if member}
+    assert clustered.lines.freedom[0] == len(families) - 1
+    assert alone.lines.freedom[0] == alone.lines.n[0] - 2
