@@ -6,6 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surefoot.core import SurefootError
 from surefoot.stats import AXES, Axis, axis_slope, from_axis, place_on_axis, to_axis
 
 
@@ -48,7 +49,7 @@ def test_a_linear_axis_keeps_exact_0_and_1() -> None:
 
 
 def test_percentages_and_unknown_axes_are_refused() -> None:
-    with pytest.raises(ValueError, match="divide percentages by 100"):
+    with pytest.raises(SurefootError, match="divide percentages by 100"):
         to_axis([0.5, 62.1])
-    with pytest.raises(ValueError, match="an axis is one of"):
+    with pytest.raises(SurefootError, match="An axis is one of"):
         from_axis(0.5, "log")  # type: ignore[arg-type]

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from surefoot.core import SurefootError
-from surefoot.stats import FORMS, band, binned_envelope, fit_law, log_error_variance, pareto_front, predict, residuals
+from surefoot.stats import (
+    FORMS,
+    band,
+    binned_envelope,
+    fit_law,
+    intervals,
+    log_error_variance,
+    pareto_front,
+    predict,
+    residuals,
+)
 from surefoot.stats._laws._engine import log_curve, loss, nonnegative, pose, solve
 
 ONE = [name for name, form in FORMS.items() if form.variables == ("x",)]
@@ -207,9 +217,9 @@ def test_no_law_is_said_in_words() -> None:
     generator = np.random.default_rng(9)
     x = np.geomspace(1, 1e4, 20)
     flat = fit_law(x, 0.7 * np.exp(generator.normal(0, 0.05, 20)))
-    assert flat.trouble.startswith("no law here: a constant does as well (p = 0.")
+    assert flat.trouble.startswith("undecided: these points do not tell a law from a constant (p = 0.")
     rising = fit_law(x, 0.1 * x**0.1)
-    assert rising.trouble.startswith("no scaling law here: y rises with x (exponent -0.1")
+    assert rising.trouble.startswith("no scaling law here: y rises with x (as x^0.1")
     two = fit_law(x[:2], [0.5, 0.4])
     assert two.trouble == "no test: 2 points and as many parameters, so any such law fits them exactly"
     three = fit_law(x[:3], [0.5, 0.4, 0.31])
@@ -236,16 +246,32 @@ def test_the_pareto_front_and_the_published_envelope() -> None:
     ex, ey, index = binned_envelope([1, 10, 100], [0.5, 0.6, 0.2], bins=2, eps=0.0)
     np.testing.assert_allclose(np.log10(ex), [0.5, 1.5])
     assert (ey.tolist(), index.tolist()) == ([0.5, 0.2], [0, 2])
-    with pytest.raises(ValueError, match="bins must be at least 1"):
+    with pytest.raises(SurefootError, match="Bins must be at least 1"):
         binned_envelope(x, y, bins=0)
 
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(SurefootError, match=r"y must be finite and above 0, but row 2 has 0 \(1 such rows\)"):
         fit_law([1, 2, 3], [0.5, 0.0, 0.1])
-    with pytest.raises(SurefootError, match="there is no form 'cubic'; choose one of: power"):
+    with pytest.raises(SurefootError, match=r"There is no form .cubic.\. Choose one of: power"):
         fit_law([1, 2, 3], [3, 2, 1], "cubic")
     with pytest.raises(SurefootError, match="has 5 parameters and there are only 3 points"):
         fit_law(np.ones((3, 2)), [3, 2, 1], "two-variable")
     with pytest.raises(SurefootError, match="takes N, D; 1 columns were given"):
         fit_law([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], "two-variable")
+
+
+@pytest.mark.parametrize("offset", [-0.4, 0.4, 0.0])
+def test_an_offset_may_be_negative_and_its_interval_spans_zero_where_it_may_be_none(offset: float) -> None:
+    x = np.geomspace(1, 1e4, 40)
+    y = (offset + 5 * x**-0.2) * np.exp(np.random.default_rng(1).normal(0, 0.005, 40))
+    law = fit_law(x, y, "power+offset")
+    assert law.parameters["exponent"] == pytest.approx(0.2, abs=0.02)
+    assert law.parameters["offset"] == pytest.approx(offset, abs=0.15)
+    for method in ("t", "wild", "profile"):
+        found = intervals(law, method=method, replicates=200).by_name["offset"]
+        assert offset in found
+        assert (found.low < 0 < found.high) == (offset == 0), method
+    np.testing.assert_allclose(predict(law, x), y, rtol=0.02)
+    if offset > 0:
+        assert law.cost == pytest.approx(fit_law(x, y, "power+floor").cost, rel=1e-6)

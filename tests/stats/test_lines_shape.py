@@ -7,6 +7,7 @@ import scipy.stats
 import statsmodels.formula.api as smf
 from statsmodels.stats.anova import anova_lm
 
+from surefoot.core import SurefootError
 from surefoot.stats import fit_families, fit_lines, hinge, linearity
 
 
@@ -91,7 +92,7 @@ def test_a_quadratic_term_is_tested() -> None:
 
 
 def test_too_few_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 6 points"):
+    with pytest.raises(SurefootError, match="at least 6 points"):
         linearity([1, 2, 3], [1, 2, 3])
 
 

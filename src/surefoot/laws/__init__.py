@@ -33,6 +33,7 @@ from surefoot.laws._scaling._points import PointOptions as PointOptions
 from surefoot.laws._scaling._points import ScalingPoints as ScalingPoints
 from surefoot.laws._scaling._points import scaling_points as scaling_points
 from surefoot.laws._scaling._predict import places_of as places_of
+from surefoot.laws._scaling._predict import predictive_band as predictive_band
 from surefoot.laws._scaling._step import ScalingFit as ScalingFit
 from surefoot.laws._scaling._step import law_measurements as law_measurements
 from surefoot.laws._scaling._step import law_record as law_record

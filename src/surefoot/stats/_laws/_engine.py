@@ -108,7 +108,7 @@ def log_curve(problem: Problem, params: Floats, z: Floats | None = None, group: 
     q = len(problem.form.exponents)
     at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
     log_phi, _ = problem.form.basis(at, params[:, :q])
-    return _log_sum(log_phi + _log_coefficients(problem, params)[:, labels])[0]
+    return _log_sum(log_phi + _log_coefficients(problem, params)[:, labels], problem.form.signs)[0]
 
 
 def jacobian(problem: Problem, params: Floats, z: Floats | None = None, group: int = 0) -> tuple[Floats, Floats]:
@@ -117,7 +117,7 @@ def jacobian(problem: Problem, params: Floats, z: Floats | None = None, group: i
     q, k = len(form.exponents), len(form.coefficients)
     at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
     log_phi, slope = form.basis(at, params[:, :q])
-    log_e, share = _log_sum(log_phi + _log_coefficients(problem, params)[:, labels])
+    log_e, share = _log_sum(log_phi + _log_coefficients(problem, params)[:, labels], form.signs)
     out = np.zeros((*log_e.shape, problem.size))
     out[..., :q] = (share[..., None] * slope).sum(axis=2)
     for g in range(problem.groups):
@@ -131,10 +131,13 @@ def _log_coefficients(problem: Problem, params: Floats) -> Floats:
     return params[:, q:].reshape(len(params), problem.groups, k)
 
 
-def _log_sum(terms: Floats) -> tuple[Floats, Floats]:
+def _log_sum(terms: Floats, signs: tuple[int, ...]) -> tuple[Floats, Floats]:
     peak = terms.max(axis=-1, keepdims=True)
     share = np.exp(terms - peak)
-    total = share.sum(axis=-1, keepdims=True)
+    if signs:
+        share = share * np.array(signs)
+    # With a negative term the law can fall to 0, which no step may reach.
+    total = np.maximum(share.sum(axis=-1, keepdims=True), 1e-12)
     return (peak + np.log(total))[..., 0], share / total
 
 
@@ -313,7 +316,7 @@ def _project(
 ) -> tuple[Floats, Floats]:
     """Best coefficients (B, G, groups, k) of relative errors at each grid point, and their cost (B, G)."""
     log_phi, _ = problem.form.basis(problem.z[rows], grid)
-    phi = np.exp(np.minimum(log_phi, 200.0))
+    phi = np.exp(np.minimum(log_phi, 200.0)) * np.array(problem.form.signs or 1.0)
     points, _, k = phi.shape
     pairs = [(i, j) for i in range(k) for j in range(i, k)]
     products = np.stack([phi[..., i] * phi[..., j] for i, j in pairs], axis=-1)
@@ -403,5 +406,7 @@ def natural(problem: Problem, params: Floats) -> Floats:
     values = params @ matrix.T + offset
     log = is_log(problem)
     values[:, log] = np.exp(np.minimum(values[:, log], 700.0))
+    if problem.form.signs:
+        values[:, len(problem.form.exponents) :] *= np.tile(problem.form.signs, problem.groups)
     values[vanished(problem, params)] = 0.0
     return values

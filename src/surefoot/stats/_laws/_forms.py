@@ -30,7 +30,8 @@ class Form:
     columns (B, n, k) and their derivatives in theta (B, n, k, q). `grid(z)` gives starting exponents (G, q).
     `degrees(theta)` (B, k, variables) says how a column scales with each variable; `locations` pairs an entry of
     theta that is the log of a place on an axis with its variable; variables of one `units` entry share a centre.
-    `bounds` are (low, high) of each entry of theta; `logs` names entries that are logs of what is reported.
+    `bounds` are (low, high) of each entry of theta; `logs` names entries that are logs of what is reported. `signs` are
+    those of the coefficients (all 1 if empty); with `either_sign` the first may have any, and a fit tries both.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Form:
     bounds: tuple[tuple[float, float], ...]
     locations: tuple[tuple[int, int], ...] = ()
     logs: tuple[int, ...] = ()
+    signs: tuple[int, ...] = ()
+    either_sign: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -264,6 +267,13 @@ FLOOR = _one(
     degrees=_first_degree(2, 0),
     bounds=(_EXPONENT,),
 )
+OFFSET = replace(
+    FLOOR,
+    name="power+offset",
+    formula="offset + coefficient * x^-exponent",
+    coefficients=("offset", "coefficient"),
+    either_sign=True,
+)
 SHIFTED, SHIFTED_FLOOR = _shifted_form(False), _shifted_form(True)
 BOUNDED = _one(
     "bounded",
@@ -322,6 +332,7 @@ FORMS = MappingProxyType(
         for form in (
             POWER,
             FLOOR,
+            OFFSET,
             SHIFTED,
             SHIFTED_FLOOR,
             BOUNDED,

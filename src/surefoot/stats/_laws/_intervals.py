@@ -119,7 +119,18 @@ def _t_bounds(law: Law, level: float) -> tuple[Floats, Floats]:
         return np.full(len(centre), np.nan), np.full(len(centre), np.nan)
     variance = np.einsum("ij,jk,ik->i", matrix, law.covariance, matrix)
     half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))
-    return _user(law, centre - half), _user(law, centre + half)
+    return _around(law, centre, half)
+
+
+def _around(law: Law, centre: Floats, half: Floats) -> tuple[Floats, Floats]:
+    """Bounds in the user's units; of an offset that may have either sign on its own scale, so that they can span 0."""
+    low, high = _user(law, centre - half), _user(law, centre + half)
+    if law.problem.form.signs:
+        place = len(law.problem.form.exponents)
+        offset = law.parameters[law.names[place]]
+        reach = np.exp(centre[place]) * half[place]
+        low[place], high[place] = offset - reach, offset + reach
+    return low, high
 
 
 def _user(law: Law, values: Floats) -> Floats:
@@ -132,7 +143,8 @@ def _profile_bounds(law: Law, fallback: tuple[Floats, Floats], level: float) -> 
     low, high = fallback[0].copy(), fallback[1].copy()
     matrix, offset = user_map(law.problem)
     for j in range(len(law.params)):
-        if np.count_nonzero(matrix[j]) > 1 and np.abs(matrix[j]).sum() > 1 + 1e-12:
+        signed = bool(law.problem.form.signs) and j == len(law.problem.form.exponents)
+        if signed or (np.count_nonzero(matrix[j]) > 1 and np.abs(matrix[j]).sum() > 1 + 1e-12):
             continue
         edges = [_profile_edge(law, j, side, level) for side in (-1.0, 1.0)]
         low[j], high[j] = (_one_user(law, j, edge + offset[j]) for edge in edges)
@@ -265,7 +277,7 @@ def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(inner @ matrix.T + offset - centre) / errors
     quantile = np.nanquantile(np.where(np.isfinite(t), t, np.nan), level, axis=0)
-    return _user(law, centre - quantile * error), _user(law, centre + quantile * error)
+    return _around(law, centre, quantile * error)
 
 
 def _robust_errors(law: Law, params: Floats, target: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -96,6 +96,10 @@ def fit_law(
     Raises SurefootError for values without a logarithm, for fewer points than parameters, and for too few different x.
     """
     chosen = form_of(form)
+    if chosen.either_sign:
+        both = [replace(chosen, signs=(sign, 1), either_sign=False) for sign in (1, -1)]
+        fits = [fit_law(x, y, one, huber=huber, noise=noise, clusters=clusters, group=group) for one in both]
+        return min(fits, key=lambda law: law.cost)
     problem = pose(chosen, x, y, group)
     n = len(problem.log_y)
     if n < problem.size:

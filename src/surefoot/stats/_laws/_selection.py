@@ -19,7 +19,7 @@ from surefoot.stats._laws._law import Law, fit_law, predict
 
 Floats = NDArray[np.float64]
 
-ONE_VARIABLE_FORMS = tuple(name for name, form in FORMS.items() if form.variables == ("x",))
+ONE_VARIABLE_FORMS = tuple(name for name, form in FORMS.items() if form.variables == ("x",) and not form.either_sign)
 DECADES = (0.0, 0.25, 0.5, 1.0, 2.0, np.inf)
 _RATIOS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.25)
 _MARGIN = 1.25
