@@ -1,5 +1,7 @@
 """A lease has one holder. It is taken over when the holder is surely dead, or was not heard of for long."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -10,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from core_helpers import STEPS, Runner, ended, environment, eventually
 from core_steps import Number, Slow, Total
 
-from surefoot.core import Event, Store, holder_is_alive, run, write_record
+from surefoot.core import Event, Store, SurefootError, holder_is_alive, run, write_record
 from surefoot.core import _lease as leases
 from surefoot.core import _run as running
 from surefoot.core._lease import HeldError, holder_state, lease
@@ -129,7 +131,8 @@ def test_a_lease_of_a_killed_process_is_taken_over_at_once(path: Path, runner: S
 
 def test_a_stopped_process_is_not_dead_however_long_it_is_silent(path: Path, runner: Start) -> None:
     holder = runner(path, script="holder.py")
-    eventually(path.exists)
+    assert holder.process.stdout
+    assert holder.process.stdout.readline() == "held\n"
     holder.signal(signal.SIGSTOP)
     with pytest.raises(HeldError), lease(path, expired=path.stat().st_mtime_ns):
         pass
@@ -232,6 +235,92 @@ def test_a_process_that_proc_hides_from_us_is_not_dead(path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "read_text", hidden)
     monkeypatch.setattr(os, "kill", not_yours)
     assert holder_state(path) == "unknown"
+
+
+# --- the guard
+
+
+@contextmanager
+def stopped_in_the_guard(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that was stopped (Ctrl-Z) in the milliseconds in which it holds the guard."""
+    code = (
+        "import sys, os, signal; from pathlib import Path; from surefoot.core._lease import guard\n"
+        "with guard(Path(sys.argv[1])):\n    print('in', flush=True)\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "in\n"
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+def test_a_stopped_holder_of_the_guard_is_waited_for_with_a_message_and_a_limit(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leases, "GUARD_SAID_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "GUARD_SECONDS", 0.4)
+    with stopped_in_the_guard(path) as process:
+        message = (
+            rf"\.guard has been held by process {process.pid} for .* seconds.*Let it go on or end it, then run again"
+        )
+        with pytest.raises(SurefootError, match=message), lease(path):
+            pass
+        said = capfd.readouterr().err
+        assert said.count(f"which is held by process {process.pid}: it was stopped?\n") == 1
+    with lease(path):
+        pass
+
+
+def test_a_run_ends_with_one_message_when_the_guard_does_not_come_free(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "GUARD_SECONDS", 0.2)
+    step = Number(value=1.0)
+    store.path(step).parent.mkdir(parents=True)
+    message = r"\.guard has been held by process"
+    with (
+        stopped_in_the_guard(store.path(step)),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(SurefootError, match=message),
+    ):
+        list(run([step], store, pool))
+    with ThreadPoolExecutor(1) as pool:
+        assert [event.kind for event in ended(run([step], store, pool))] == ["made"]
+
+
+def no_locks(*told: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_without_flock_still_one_of_many_gets_the_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    test_one_of_many_who_ask_at_once_gets_the_lease(path)
+
+
+def test_without_flock_a_guard_that_a_dead_process_left_is_taken_after_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(leases, "EXPIRY_SECONDS", 0.2)
+    (path.parent / ".guard.held").mkdir()
+    with lease(path):
+        assert holder_state(path) == "alive"
+    assert sorted(item.name for item in path.parent.iterdir()) == [".guard"]
+
+
+def test_one_thread_beats_for_all_leases_of_a_process_and_ends_after_them(path: Path, quick: None) -> None:
+    others = [path.with_name(f"{place:04}.lease") for place in range(20)]
+    with ExitStack() as stack:
+        for other in others:
+            stack.enter_context(lease(other))
+        hearts = [thread for thread in threading.enumerate() if thread.name == "heartbeat of leases"]
+        assert len(hearts) == 1
+        before = [other.stat().st_mtime_ns for other in others]
+        eventually(lambda: all(other.stat().st_mtime_ns > stamp for other, stamp in zip(others, before, strict=True)))
+    eventually(lambda: not hearts[0].is_alive())
 
 
 # --- a holder that lost its lease

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from core_steps import Fragile, Number, Total, Wave
 
-from surefoot.core import Artifact, Event, Store, StoredInputs, SurefootError, write_text
+from surefoot.core import Artifact, Event, Store, StoredInputs, SurefootError, damages, write_text
 from surefoot.core import _files as files
 
 Make = Callable[..., list[Event]]
@@ -49,17 +49,36 @@ def test_everything_is_on_the_disk_before_it_becomes_visible(
         order.append(path.name if re.search(r"\.part/", str(path)) else f"parent {path.name}")
         sync(path)
 
-    def noted_publish(made: Path, final: Path) -> None:
+    def noted_publish(made: Path, final: Path, *, lasting: bool) -> None:
         assert not final.exists()
         order.append("published")
-        publish(made, final)
+        publish(made, final, lasting=lasting)
 
     monkeypatch.setattr(files, "_sync", noted_sync)
     monkeypatch.setattr("surefoot.core._worker.publish", noted_publish)
+    monkeypatch.setattr("surefoot.core._worker.QUICK_SECONDS", 0.0)
     make(step)
     before = order[: order.index("published")]
     assert {"record.json", "wave.txt", "deep", "er"} <= set(before)
     assert order[order.index("published") + 1] == f"parent {step.kind}"
+
+
+def test_a_quick_step_does_not_wait_for_the_disk(store: Store, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(Wave(frequency=0.1))  # the directories of the store and of the kind are there
+    synced: list[str] = []
+    monkeypatch.setattr(files, "_sync", lambda path: synced.append(path.name))
+    make(Wave(frequency=0.5))
+    assert synced == []
+
+
+def test_what_a_power_failure_spoiled_of_quick_steps_is_made_again(store: Store, make: Make) -> None:
+    steps = [Wave(frequency=frequency) for frequency in (0.1, 0.2, 0.3)]
+    make(*steps)
+    (store.path(steps[0]) / "record.json").write_bytes(b"")
+    (store.path(steps[1]) / "deep" / "er" / "wave.txt").write_bytes(b"")
+    top = Total(parts=tuple(steps))
+    assert [(event.kind, event.step.key) for event in make(top) if event.kind == "kept"] == [("kept", steps[2].key)]
+    assert list(damages(store)) == []
 
 
 def test_what_is_unfinished_is_never_an_artifact(store: Store, make: Make) -> None:

@@ -44,8 +44,11 @@ def sync_tree(directory: Path) -> None:
         _sync(Path(place))
 
 
-def publish(made: Path, final: Path) -> None:
-    """Move a finished directory to its place with one rename; what lies there (a copy cut short) is set aside."""
+def publish(made: Path, final: Path, *, lasting: bool) -> None:
+    """Move a finished directory to its place with one rename; what lies there (a copy cut short) is set aside.
+
+    It is on the disk when this returns, if `lasting`.
+    """
     try:
         made.rename(final)
     except OSError as error:
@@ -53,7 +56,8 @@ def publish(made: Path, final: Path) -> None:
             raise
         remove_tree(final)
         made.rename(final)
-    _sync(final.parent)
+    if lasting:
+        _sync(final.parent)
 
 
 def remove(path: Path) -> None:

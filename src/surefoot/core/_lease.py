@@ -1,20 +1,27 @@
 """A lease says who is making a Step, so that two runners on one store never make it twice."""
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from surefoot.core._files import StoreError
+
 HEARTBEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
+GUARD_SAID_SECONDS, GUARD_SECONDS = 5.0, 300.0
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 HolderState = Literal["none", "alive", "dead", "unknown"]
 
@@ -53,14 +60,11 @@ def lease(path: Path, *, expired: int | None = None) -> Iterator[Lease]:
     """
     held = Lease(path, uuid4().hex[:12])
     _acquire(held, expired)
-    stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(held, stop), daemon=True, name=f"lease {path.name}")
-    heart.start()
+    _HEART.begin(held)
     try:
         yield held
     finally:
-        stop.set()
-        heart.join()
+        _HEART.end(held)
         with suppress(HeldError, FileNotFoundError), held.kept():
             path.unlink()
 
@@ -113,22 +117,122 @@ def _holder(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def guard(path: Path) -> Iterator[None]:
-    """Only one process at a time decides about leases of one kind of Step; the kernel frees it at a death."""
-    descriptor = os.open(path.parent / ".guard", os.O_CREAT | os.O_RDWR, 0o666)
+    """Only one process at a time decides about leases of one kind of Step; the kernel frees it at a death.
+
+    Raises `StoreError` when another process, which was stopped, holds it for `GUARD_SECONDS`.
+    """
+    place = path.parent / ".guard"
+    descriptor = os.open(place, os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for waited in _patience():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                _say_or_give_up(place, waited)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                os.close(descriptor)
+                descriptor = None
+                break
+        with nullcontext() if descriptor is not None else _guard_without_locks(place.with_suffix(".held")):
+            yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def _guard_without_locks(place: Path) -> Iterator[None]:
+    """For file systems that have no `flock`: a directory that only one can create.
+
+    One that a dead process left is removed when it was seen unchanged for `EXPIRY_SECONDS`.
+    """
+    seen = None
+    for waited in _patience():
+        try:
+            place.mkdir()
+            break
+        except FileExistsError:
+            _say_or_give_up(place, waited)
+        with suppress(OSError):
+            stamp = place.stat().st_mtime_ns
+            if seen is None or seen[0] != stamp:
+                seen = stamp, waited
+            elif waited - seen[1] > EXPIRY_SECONDS:
+                place.rmdir()
+    try:
         yield
     finally:
-        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            place.rmdir()
 
 
-def _beat(held: Lease, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_SECONDS):
-        # A network file system may be away for a while: the next beat tries again.
-        with suppress(OSError):
-            if _holder(held.path).get("token") != held.token:
-                return  # taken over: the new holder beats now
-            os.utime(held.path)
+def _patience() -> Iterator[float]:
+    """Seconds waited so far, for ever; the time in which this process was stopped does not count."""
+    waited, pause = 0.0, 0.001
+    while True:
+        yield waited
+        time.sleep(pause)
+        waited, pause = waited + pause, min(2 * pause, 0.05)
+
+
+def _say_or_give_up(place: Path, waited: float) -> None:
+    holder = _flock_holder(place)
+    if waited > GUARD_SECONDS:
+        raise StoreError(
+            f"{place} has been held{holder} for {waited:.0f} seconds. It is held for milliseconds only: it was "
+            "stopped (Ctrl-Z), or its machine hangs. Let it go on or end it, then run again."
+        )
+    if waited > GUARD_SAID_SECONDS and waited - 0.05 <= GUARD_SAID_SECONDS:
+        print(f"surefoot waits for {place}, which is held{holder}: it was stopped?", file=sys.stderr, flush=True)
+
+
+def _flock_holder(place: Path) -> str:
+    """' by process 123' where Linux says so."""
+    with suppress(OSError, IndexError):
+        inode = f":{place.stat().st_ino}"
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return next((f" by process {row[4]}" for row in rows if row[1] == "FLOCK" and row[5].endswith(inode)), "")
+    return ""
+
+
+class _Heart:
+    """One thread that beats for all leases of this process, while there are any."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Lease] = {}
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def begin(self, held: Lease) -> None:
+        with self.lock:
+            self.held[held.token] = held
+            if self.thread is None or not self.thread.is_alive():  # none yet; or this process is a fork
+                self.thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat of leases")
+                self.thread.start()
+
+    def end(self, held: Lease) -> None:
+        with self.lock:
+            del self.held[held.token]
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(HEARTBEAT_SECONDS)
+            with self.lock:
+                held = list(self.held.values())
+                if not held:
+                    self.thread = None
+                    return
+            for one in held:
+                # A network file system may be away for a while: the next beat tries again.
+                with suppress(OSError):
+                    if _holder(one.path).get("token") == one.token:  # else it was taken over: the new holder beats
+                        os.utime(one.path)
+
+
+_HEART = _Heart()
 
 
 @cache

@@ -33,6 +33,7 @@ from surefoot.core._plan import source_fingerprint
 from surefoot.core._step import KEY_LENGTH, Rebuilt, Resources, Spec, Step, own_spec
 from surefoot.core._store import DamagedError, Store, StoredInputs, write_record
 
+QUICK_SECONDS = 1.0
 Status = Literal["made", "kept", "held", "failed", "stop"]
 
 
@@ -114,7 +115,8 @@ def execute(job: Job) -> Outcome:
 def resume_directory(out: Path) -> Path:
     """A directory that outlives a killed try of the Step that is made in `out`: keep checkpoints there.
 
-    It is created when asked for, and deleted when the Step is published. Write each file in it with one rename.
+    It is created when asked for, and deleted when the Step is published. Write each file in it with one rename; or
+    append whole records to a log with fsync, and drop a last one that was cut short when you read it.
     """
     path = out.parent / "resume"
     path.mkdir(exist_ok=True)
@@ -144,9 +146,13 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
         provenance = clock.stop() | _origin(job, step)
         with full_disk_is_said(store.root):
             write_record(out, step, measurements, provenance)
-            sync_tree(out)
+            # A quick Step is left to the disk's own time. A power failure may undo or spoil it: what is spoiled has
+            # another size or digest than its record says, and is made again.
+            lasting = provenance["wall_seconds"] >= QUICK_SECONDS
+            if lasting:
+                sync_tree(out)
         with held.kept():
-            publish(out, final)
+            publish(out, final, lasting=lasting)
         shutil.rmtree(out.parent, ignore_errors=True)
         return Outcome(status="made", seconds=provenance["wall_seconds"])
     except (HeldError, StoreError, StoppedError):
@@ -266,6 +272,11 @@ def _origin(job: Job, step: Step) -> Spec:
 
 def _packages() -> dict[str, Any]:
     """Versions of the packages that are loaded in this process."""
+    return _packages_of(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _packages_of(loaded_modules: int) -> dict[str, Any]:
     modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
     loaded = {name: getattr(module, "__dict__", {}).get("__version__") for name, module in modules}
     return {name: version for name, version in sorted(loaded.items()) if isinstance(version, str)}
