@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, from_state, open_checkpoint, state
+from surefoot.weights import TaskVector, extract, from_state, open_checkpoint, state
 
 FILE = Path(__file__).with_name("peft_outputs.safetensors")
 MADE = load_file(FILE)
@@ -76,3 +76,67 @@ def test_a_setting_that_is_not_known_is_not_passed_over(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         open_checkpoint(adapter(tmp_path, "plain", **changed))
+
+
+def tuned_state(**changed: np.ndarray) -> dict[str, np.ndarray]:
+    return {**BASE_VALUES, **{name.replace("__", "."): one.astype(np.float32) for name, one in changed.items()}}
+
+
+def test_an_extracted_adapter_is_the_nearest_of_its_rank_in_the_form_of_peft(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    deltas = {name: rng.standard_normal(BASE_VALUES[f"{name}.weight"].shape) for name in ("first", "second")}
+    tuned = tuned_state(**{f"{name}__weight": BASE_VALUES[f"{name}.weight"] + one for name, one in deltas.items()})
+    report = extract(BASE, from_state(tuned, label="tuned"), tmp_path, 2)
+    assert report.matrices == 2 and report.left_out == ()
+    assert load_file(report.path).keys() == part("plain/adapter/").keys()
+    made = state(TaskVector(BASE, open_checkpoint(tmp_path)))
+    missed = total = 0.0
+    for name, delta in deltas.items():
+        values = np.linalg.svd(delta, compute_uv=False)
+        rest = np.linalg.norm(made[f"{name}.weight"] - tuned[f"{name}.weight"])
+        assert rest == pytest.approx(np.sqrt((values[2:] ** 2).sum()), rel=1e-5)
+        missed, total = missed + rest**2, total + (delta**2).sum()
+    assert report.lost == pytest.approx(np.sqrt(missed / total), rel=1e-5)
+
+
+def test_a_change_of_a_small_rank_comes_back_whole_and_the_rest_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    product = rng.standard_normal((6, 1)) @ rng.standard_normal((1, 7))
+    bias = BASE_VALUES["head.bias"] + 1
+    tuned = from_state(tuned_state(first__weight=BASE_VALUES["first.weight"] + product, head__bias=bias), label="tuned")
+    report = extract(BASE, tuned, tmp_path, 4)
+    assert report.left_out == ("head.bias",) and report.matrices == 1
+    assert report.lost == pytest.approx(np.sqrt(3 / (3 + (product**2).sum())), rel=1e-3)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["first"]
+    opened = open_checkpoint(tmp_path)
+    made = state(TaskVector(BASE, opened))["first.weight"]
+    assert np.abs(made - (BASE_VALUES["first.weight"] + product)).max() < 1e-6
+
+
+def test_layers_that_are_stored_transposed_are_known_by_their_biases(tmp_path: Path) -> None:
+    delta = np.random.default_rng(2).standard_normal((5, 4))
+    tuned = from_state(tuned_state(third__weight=BASE_VALUES["third.weight"] + delta), label="tuned")
+    extract(BASE, tuned, tmp_path / "one", 5)
+    assert json.loads((tmp_path / "one" / "adapter_config.json").read_text())["fan_in_fan_out"] is True
+    shapes = {
+        name.split(".")[-2]: one.shape for name, one in load_file(tmp_path / "one/adapter_model.safetensors").items()
+    }
+    assert shapes == {"lora_A": (4, 5), "lora_B": (4, 4)}
+    made = state(TaskVector(BASE, open_checkpoint(tmp_path / "one")))["third.weight"]
+    assert np.abs(made - (BASE_VALUES["third.weight"] + delta)).max() < 1e-6
+    both = tuned_state(third__weight=BASE_VALUES["third.weight"] + 1, first__weight=BASE_VALUES["first.weight"] + 1)
+    with pytest.raises(SurefootError, match="extract each kind alone"):
+        extract(BASE, from_state(both, label="both"), tmp_path / "two", 5)
+    assert extract(BASE, from_state(both, label="both"), tmp_path / "two", 5, only=["first.*"]).matrices == 1
+
+
+def test_what_is_no_change_of_layers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match="No matrix of a layer differs"):
+        extract(BASE, from_state(BASE_VALUES, label="same"), tmp_path / "out", 2)
+    with pytest.raises(SurefootError, match="rank of 1 or more"):
+        extract(BASE, BASE, tmp_path / "out", 0)
+    broken = from_state(tuned_state(first__weight=BASE_VALUES["first.weight"] * np.nan), label="broken")
+    with pytest.raises(SurefootError, match=r"'first.weight': its change is not finite"):
+        extract(BASE, broken, tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()

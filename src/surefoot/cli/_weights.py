@@ -38,7 +38,9 @@ class Rules:
         Literal["error", "base", "tied"],
         Parameter(help="A tensor that a tuned checkpoint lacks; tied: take its twin's."),
     ] = "error"
-    extra: Annotated[Literal["error", "drop"], Parameter(help="A tensor that the base lacks.")] = "error"
+    extra: Annotated[
+        Literal["error", "drop", "keep"], Parameter(help="A tensor that the base lacks; keep: as the tuned one has it.")
+    ] = "error"
     integers: Annotated[Literal["equal", "base"], Parameter(help="Whole numbers that differ.")] = "equal"
     nonfinite: Annotated[Literal["refuse", "flag"], Parameter(help="A result that is NaN or infinite.")] = "refuse"
     accumulate: Annotated[Literal["float32", "float64"], Parameter(help="Type to compute in.")] = "float32"
@@ -290,6 +292,35 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
         print("cosines")
         for row in found.cosines:
             print("  " + " ".join(f"{value:7.4f}" for value in row))
+
+
+@weights.command
+def extract(
+    base: Path,
+    tuned: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="A folder for the adapter.")],
+    rank: Annotated[int, Parameter(help="Rank of each product; more holds more of the change.")] = 16,
+    only: Annotated[tuple[str, ...], Parameter(negative=(), help="Only tensors like these: '*attn*'.")] = (),
+    pickle: Annotated[bool, Parameter(negative=(), help="Open .pt and .bin files (weights only).")] = False,
+    key: Key = None,
+) -> None:
+    """Extract a LoRA adapter: the nearest change of a rank to that from base to tuned, in the form of PEFT.
+
+    Example: surefoot weights extract base.safetensors tuned.safetensors --rank 8 --out adapter
+    """
+    from surefoot.weights import extract as extract_to
+    from surefoot.weights import open_checkpoint
+
+    start, end = (open_checkpoint(path, pickle=pickle, key=key) for path in (base, tuned))
+    report = extract_to(start, end, out, rank, only=only)
+    print(f"{report.path}: {report.matrices} matrices of at most rank {rank}")
+    print(f"of the change {report.lost:.1%} is not in it")
+    if report.left_out:
+        names = ", ".join(map(_shown, report.left_out[:3]))
+        said = f"{len(report.left_out)} tensors changed that an adapter cannot hold (norms, biases, embeddings)"
+        print(f"surefoot: warning: {said}: {names}", file=sys.stderr)
 
 
 @weights.command

@@ -32,6 +32,8 @@ from surefoot.weights._output._apply import apply as apply
 from surefoot.weights._output._apply import apply_grid as apply_grid
 from surefoot.weights._output._apply import merge as merge
 from surefoot.weights._output._apply import rewrite as rewrite
+from surefoot.weights._output._extract import ExtractReport as ExtractReport
+from surefoot.weights._output._extract import extract as extract
 from surefoot.weights._output._recipe import replan as replan
 from surefoot.weights._output._verify import Verification as Verification
 from surefoot.weights._output._verify import verify as verify

@@ -1,6 +1,6 @@
 """Linear expressions over checkpoints: a base and a sum of coefficients times differences. Nothing is computed here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._chunks import is_float, twin
-from surefoot.weights._arithmetic._methods import edit
+from surefoot.weights._arithmetic._methods import agreed, edit
 from surefoot.weights._arithmetic._plan import Assignment, MergePlan
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor
@@ -138,6 +138,9 @@ def plan_edit(
     if rules.extra == "error":
         _refuse_extra(vector)
     assignments = tuple(_assign(vector, name, rules) for name in base.tensors)
+    if rules.extra == "keep":
+        tuned = {id(term.tuned): term.tuned for term in vector.terms}.values()
+        assignments += kept_as_they_are(((one.label, one, _extra(vector, one)) for one in tuned), rules)
     return MergePlan(assignments=assignments, coefficients=tuple(map(float, coefficients)), rules=rules)
 
 
@@ -150,15 +153,49 @@ def _check_patterns(vector: TaskVector) -> None:
             )
 
 
+def _extra(vector: TaskVector, one: Checkpoint) -> list[str]:
+    terms = [term for term in vector.terms if one is term.tuned or one is term.start]
+    missing = (name for name in one.tensors if name not in vector.base.tensors)
+    return [name for name in missing if any(term.covers(name) for term in terms)]
+
+
 def _refuse_extra(vector: TaskVector) -> None:
-    for term in vector.terms:
-        for one in (term.tuned, term.start):
-            extra = [name for name in one.tensors if name not in vector.base.tensors and term.covers(name)]
-            if extra:
-                raise SurefootError(
-                    f"{one.label} has {len(extra)} tensors that {vector.base.label} lacks, first {extra[0]!r}; "
-                    "rename a prefix, filter, or leave them out with extra='drop'."
-                )
+    for one in (one for term in vector.terms for one in (term.tuned, term.start)):
+        if extra := _extra(vector, one):
+            raise SurefootError(
+                f"{one.label} has {len(extra)} tensors that {vector.base.label} lacks, first {extra[0]!r}; rename a "
+                "prefix, filter, leave them out with extra='drop', or keep them as they are with extra='keep'."
+            )
+
+
+def kept_as_they_are(
+    found: Iterable[tuple[str, Checkpoint, Sequence[str]]], rules: EditRules
+) -> tuple[Assignment, ...]:
+    """Tensors that only tuned checkpoints have, copied; `found` gives label, checkpoint and names.
+
+    Raises SurefootError for the change of a matrix that is not there; one that two checkpoints have must be equal.
+    """
+    sources: dict[str, dict[str, StoredTensor]] = {}
+    for label, checkpoint, names in found:
+        for name in names:
+            sources.setdefault(name, {})[label] = checkpoint.tensors[name]
+    return tuple(_kept(name, held, rules) for name, held in sources.items())
+
+
+def _kept(name: str, held: Mapping[str, StoredTensor], rules: EditRules) -> Assignment:
+    first, *others = held.values()
+    if isinstance(first, LowRank):
+        raise SurefootError(f"{next(iter(held))} changes {name!r}, which the base lacks; it cannot be kept.")
+    if any((one.dtype, one.shape) != (first.dtype, first.shape) for one in others):
+        raise SurefootError(f"Tensor {name!r}, which the base lacks, differs between {' and '.join(held)}.")
+    floats = is_float(first)
+    return Assignment(
+        name=name,
+        dtype=(rules.dtype if floats else None) or first.dtype,
+        sources=tuple(held.values()),
+        labels=tuple(held),
+        method=agreed if floats else None,
+    )
 
 
 def _assign(vector: TaskVector, name: str, rules: EditRules) -> Assignment:

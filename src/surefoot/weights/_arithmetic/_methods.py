@@ -130,6 +130,15 @@ def nuslerp(inputs: ChunkReader, *, weight: PerModel, has_base: bool = True) -> 
     return _combined(inputs, _arc(inputs.gram(whole=not has_base), t, 1 - 1e-16, 0.0), from_base=has_base)
 
 
+def agreed(inputs: ChunkReader) -> ChunkMerge:
+    """The value that all inputs share. Raises SurefootError where they differ."""
+
+    def compute(chunk: Chunk) -> Floats:
+        raise SurefootError(f"Tensor {inputs.name!r}, which the base lacks, differs between the checkpoints.")
+
+    return ChunkMerge(compute, as_computed, linear=False)
+
+
 def _exactly(inputs: ChunkReader, count: int, method: str) -> None:
     if inputs.count != count:
         raise SurefootError(f"The method {method} needs two models, not {inputs.count + 2 - count}.")

@@ -13,7 +13,8 @@ class EditRules:
 
     The tensors, their order and, unless `dtype` names another (F32 or float32, BF16, F16, F64), their types are the
     base's. A tensor that a tuned checkpoint lacks is an error or stays the base's (`missing`), unless that would untie
-    it from its twin, whose values are taken with `tied`. One that the base lacks is an error or is left out (`extra`).
+    it from its twin, whose values are taken with `tied`. One that the base lacks is an error, left out,
+    or kept as it is, whatever the coefficient (`extra`).
     Whole numbers and 8-bit floats must be equal everywhere or are the base's (`integers`). Sums are in 32 or 64 bits
     (`accumulate`). Results that are NaN or infinite are refused or counted (`nonfinite`). `digest` is that of the
     inputs. Raises SurefootError for a value that a rule does not know.
@@ -21,7 +22,7 @@ class EditRules:
 
     dtype: str | None = None
     missing: Literal["error", "base", "tied"] = "error"
-    extra: Literal["error", "drop"] = "error"
+    extra: Literal["error", "drop", "keep"] = "error"
     integers: Literal["equal", "base"] = "equal"
     accumulate: Literal["float32", "float64"] = "float32"
     nonfinite: Literal["refuse", "flag"] = "refuse"

@@ -10,7 +10,7 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.weights._files._safetensors import Tensor
-from surefoot.weights._files._types import BYTES, Bytes, decode
+from surefoot.weights._files._types import BYTES, Bytes, check_name, decode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +97,7 @@ class Checkpoint:
             old = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
             new = name if old is None else prefixes[old] + name[len(old) :]
             used.update(() if old is None else (old,))
+            check_name(self.label, new)
             if new in tensors:
                 raise SurefootError(f"{self.label}: Renaming gives the name {new!r} to two tensors.")
             tensors[new] = tensor
@@ -123,8 +124,8 @@ def from_state(
     Raises SurefootError for a name that is not text, and for a value that is not a tensor, is sparse or without data,
     or has a type that safetensors does not know.
     """
-    if wrong := [name for name in state if not isinstance(name, str)]:
-        raise SurefootError(f"{label}: Tensors are named by text, not by {wrong[0]!r}.")
+    for name in state:
+        check_name(label, name)
     tensors = {name: _array(name, value) for name, value in state.items()}
     return Checkpoint(label=label, tensors=tensors, metadata=metadata or {})
 

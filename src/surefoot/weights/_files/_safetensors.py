@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.weights._files._types import BYTES
+from surefoot.weights._files._types import BYTES, check_name
 
 HEADER_LIMIT = 100_000_000  # the limit of the reference implementation: a larger header is an attack or an accident
 ALIGNMENT = 8
@@ -62,6 +62,8 @@ def read_header(path: Path) -> Header:
         raise SurefootError(f"{path}: Cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", {}))
+    for name in entries:
+        check_name(str(path), name)
     tensors = {name: _tensor(path, name, entry, start) for name, entry in entries.items()}
     ordered = dict(sorted(tensors.items(), key=lambda item: (item[1].start, item[1].nbytes)))
     _check_layout(path, ordered, start, size)

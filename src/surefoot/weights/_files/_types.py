@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from surefoot.core import SurefootError
+
 BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1,
@@ -27,6 +29,17 @@ Floats = NDArray[Any]  # float32 or float64
 
 
 _NUMPY = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+
+
+def check_name(label: str, name: Any) -> None:
+    """Raise SurefootError for the name of a tensor that no safetensors file can hold."""
+    said = f"{label}: Tensors are named by text, not by {str(name)[:80]!r}"
+    if not isinstance(name, str) or name == "__metadata__":
+        raise SurefootError(f"{said}.")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SurefootError(f"{said}, which holds half a character; rename it where it was made.") from None
 
 
 def decode(raw: Bytes, dtype: str, out: Floats) -> Floats:

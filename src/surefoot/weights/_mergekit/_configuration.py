@@ -9,7 +9,7 @@ from typing import Any
 
 from surefoot.core import SurefootError, missing_module
 from surefoot.weights._arithmetic._chunks import is_float
-from surefoot.weights._arithmetic._expression import replacement
+from surefoot.weights._arithmetic._expression import kept_as_they_are, replacement
 from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._methods import METHODS, parameters
 from surefoot.weights._arithmetic._plan import Assignment, LayerOrder, MergePlan
@@ -17,7 +17,16 @@ from surefoot.weights._arithmetic._rules import EditRules
 from surefoot.weights._files._checkpoint import Checkpoint, StoredTensor
 from surefoot.weights._files._opening import moved_to, open_checkpoint
 from surefoot.weights._mergekit._layers import first_names, numbered, tower_of, towers
-from surefoot.weights._mergekit._settings import OWN, edit_rules, evaluated, layer_range, mapping, number, switch
+from surefoot.weights._mergekit._settings import (
+    OWN,
+    edit_rules,
+    evaluated,
+    layer_range,
+    mapping,
+    number,
+    prefixes,
+    switch,
+)
 
 _KEYS = {
     "merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source",
@@ -39,26 +48,30 @@ _FREE = ("nuslerp", "multislerp")  # with a base or without
 
 @dataclass(frozen=True, kw_only=True)
 class _Shelf:
-    pickle: bool
+    content: Mapping[str, Any]
     moved: Mapping[str, str]
-    opened: dict[str, Checkpoint] = field(default_factory=dict)
+    opened: dict[tuple[str, str], Checkpoint] = field(default_factory=dict)
 
-    def open(self, reference: Any) -> Checkpoint:
+    def open(self, reference: Any, entry: Mapping[str, Any]) -> Checkpoint:
         if not isinstance(reference, str) or not reference:
             raise SurefootError(f"A model is named by its path, not by {reference!r}.")
-        if reference not in self.opened:
+        outer = {} if reference == self.content.get("base_model") else self.content
+        rename = prefixes(entry.get("rename", outer.get("rename")), reference)
+        key = entry.get("key", self.content.get("key"))
+        known = (reference, repr((rename, key)))
+        if known not in self.opened:
             path, plus, adapter = reference.partition("+")
             if plus and Path(reference).exists():
                 path, plus = reference, ""
-            self.opened[reference] = open_checkpoint(
-                moved_to(adapter if plus else path, self.moved), pickle=self.pickle
-            )
-            if plus and not self.opened[reference].is_adapter:
+            place = moved_to(adapter if plus else path, self.moved)
+            pickle = bool(self.content.get("pickle"))
+            self.opened[known] = open_checkpoint(place, pickle=pickle, rename=rename, key=key)
+            if plus and not self.opened[known].is_adapter:
                 raise SurefootError(f"{adapter} is not a LoRA adapter; after '+' comes an adapter of {path}.")
-        return self.opened[reference]
+        return self.opened[known]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Model:
     reference: str
     checkpoint: Checkpoint
@@ -106,23 +119,31 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
 
     Understood are `merge_method`, `base_model`, `models` or `slices` with `layer_range`, `parameters` (numbers,
     gradients over the layers, filters by part of the name; the closest to the model wins), `dtype` and `out_dtype`; and
-    of our own `seed`, `missing`, `extra`, `integers`, `accumulate`, `nonfinite`, `digest`, `pickle`. Arithmetic is in
+    of our own the rules of `EditRules`, `seed`, `pickle`, `key`, `rename` and `layers`. Arithmetic is in
     32 bits whatever `dtype` is: it only names the type of the output. Raises SurefootError naming the key or value that
     is not understood. `moved` says where inputs lie that are not where the configuration says: path to path.
     """
     content = _single_module(content)
     method = _method(content)
     rules = edit_rules(content)
-    shelf = _Shelf(pickle=bool(content.get("pickle")), moved=moved or {})
+    shelf = _Shelf(content=content, moved=moved or {})
     slices = _slices(content, shelf)
-    template = shelf.opened.get(content.get("base_model") or "") or slices[0].models[0].checkpoint
+    firsts = [part.models[0] for part in slices]
+    template = next((one for one in firsts if one.reference == content.get("base_model")), firsts[0]).checkpoint
     layers, targets = None, _whole(slices[0], template)
     if "slices" in content:
         tower = tower_of(template.tensors, content.get("layers"), template.label)
         layers, targets = _order(slices, template, tower), _targets(slices, template, tower)
-    if rules.extra == "error":
-        _refuse_extra(slices, template, layers.tower if layers else None)
+    extra = list(_extra(slices, template, layers.tower if layers else None))
+    if rules.extra == "error" and extra:
+        model, names = extra[0]
+        raise SurefootError(
+            f"{model.reference} has {len(names)} tensors that {template.label} lacks, first {names[0]!r}; leave them "
+            "out with extra: drop, or keep them as they are with extra: keep."
+        )
     assignments = tuple(_assignment(content, method, target, rules) for target in targets)
+    if rules.extra == "keep":
+        assignments += kept_as_they_are(((model.reference, model.checkpoint, names) for model, names in extra), rules)
     return MergePlan(assignments=assignments, rules=rules, layers=layers), template
 
 
@@ -218,7 +239,7 @@ def _slice(
     optional = content["merge_method"] in _NO_BASE
     if base is None or (listed is None and optional):
         return _Slice(tuple(models), False, settings)
-    first = listed or _Model(base, shelf.open(base), {}, models[0].layers)
+    first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
 
 
@@ -229,11 +250,11 @@ def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
 
 
 def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
-    _known_keys(entry, {"model", "layer_range", "parameters"}, f"The entry of {entry.get('model')!r}")
+    _known_keys(entry, {"model", "layer_range", "parameters", "rename", "key"}, f"The entry of {entry.get('model')!r}")
     if "model" not in entry:
         raise SurefootError(f"An entry lacks the key model: {dict(entry)}.")
     reference = entry["model"]
-    checkpoint = shelf.open(reference)
+    checkpoint = shelf.open(reference, entry)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
         raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; write {base}+ADAPTER.")
     layers = layer_range(entry.get("layer_range"), reference)
@@ -281,16 +302,12 @@ def _order(slices: list[_Slice], template: Checkpoint, tower: str) -> LayerOrder
     return LayerOrder(tower=tower, before=towers(template.tensors)[tower], order=tuple(order))
 
 
-def _refuse_extra(slices: list[_Slice], template: Checkpoint, tower: str | None) -> None:
+def _extra(slices: list[_Slice], template: Checkpoint, tower: str | None) -> Iterator[tuple[_Model, list[str]]]:
     # Of a model that only gives layers, those that no slice names are left out as the slices say.
-    for model in (one for part in slices for one in part.models):
-        extra = [name for name in model.checkpoint.tensors if name not in template.tensors]
-        extra = [name for name in extra if numbered(name)[0] != tower]
-        if extra:
-            raise SurefootError(
-                f"{model.reference} has {len(extra)} tensors that {template.label} lacks, first {extra[0]!r}; leave "
-                "them out with extra: drop."
-            )
+    for model in dict.fromkeys(one for part in slices for one in part.models):
+        names = [name for name in model.checkpoint.tensors if name not in template.tensors]
+        if names := [name for name in names if numbered(name)[0] != tower]:
+            yield model, names
 
 
 def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rules: EditRules) -> Assignment:

@@ -9,7 +9,7 @@ from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._rules import EditRules
 
 _RULES = tuple(one.name for one in fields(EditRules) if one.name != "dtype")
-OWN = {*_RULES, "seed", "pickle", "layers"}  # keys of our own beside those of mergekit
+OWN = {*_RULES, "seed", "pickle", "layers", "rename", "key"}  # keys of our own beside those of mergekit
 _SHARES = ("density", "gamma", "epsilon", "select_topk")  # parameters that are a share of the elements
 
 
@@ -20,8 +20,9 @@ def edit_rules(content: Mapping[str, Any]) -> EditRules:
         raise SurefootError(f"The key seed must be a whole number, not {seed!r}.")
     if not isinstance(pickle, bool):
         raise SurefootError(f"The key pickle is true or false, not {pickle!r}.")
-    if not isinstance(layers := content.get("layers", ""), str):
-        raise SurefootError(f"The key layers names a tower such as model.layers, not {layers!r}.")
+    for key, what in (("layers", "a tower such as model.layers"), ("key", "a state in a .pt file, such as ema")):
+        if not isinstance(content.get(key, ""), str):
+            raise SurefootError(f"The key {key} names {what}, not {content[key]!r}.")
     dtype = content.get("out_dtype") or content.get("dtype")
     return EditRules(dtype=dtype, **{name: content[name] for name in _RULES if name in content})
 
@@ -33,6 +34,15 @@ def mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise SurefootError(f"The key {where} must map names to values, not {value!r}.")
     return value
+
+
+def prefixes(value: Any, reference: str) -> Mapping[str, str] | None:
+    """Prefixes of names and what takes their place, or None when nothing is given."""
+    if value is not None and not (isinstance(value, dict) and all(isinstance(one, str) for one in value.values())):
+        raise SurefootError(
+            f"The key rename of {reference} maps prefixes to prefixes, as {{'model.': ''}}, not {value!r}."
+        )
+    return mapping(value, "rename") if value is not None else None
 
 
 def layer_range(value: Any, reference: Any) -> tuple[int, int] | None:
