@@ -47,7 +47,10 @@ def open_checkpoint(
     unless `rename`, which replaces prefixes (see `Checkpoint.renamed`), speaks of it. Raises SurefootError when the
     file is missing, damaged or of no known kind.
     """
-    found = _locate(Path(path), pickle)
+    try:
+        found = _locate(Path(path), pickle)
+    except OSError as error:  # a name that is too long, a folder that is not to be read
+        raise SurefootError(f"{str(path)[:200]}: Cannot be read: {error.strerror}.") from None
     if found.name.endswith(".index.json"):
         opened = _sharded(found, pickle)
     elif found.suffix == ".safetensors":

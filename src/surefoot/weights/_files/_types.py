@@ -33,7 +33,7 @@ _NUMPY = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 def check_name(label: str, name: Any) -> None:
     """Raise SurefootError for the name of a tensor that no safetensors file can hold."""
-    said = f"{label}: Tensors are named by text, not by {str(name)[:80]!r}"
+    said = f"{label}: Tensors are named by text, not by {repr(name)[:80]}"
     if not isinstance(name, str) or name == "__metadata__":
         raise SurefootError(f"{said}.")
     try:
