@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
 
+from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
 from surefoot.core import SurefootError
 from surefoot.laws import (
     LawOptions,

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from surefoot.core import SurefootError
 from surefoot.stats import (
     choose_form,
     error_per_decade,
     fit_law,
+    held_out_half_width,
     predict,
     predict_average,
     rolling_hold_out,
@@ -108,3 +110,15 @@ def test_sensitivity_names_each_choice_and_the_run_that_matters_most() -> None:
     )
     assert abs(rows["all points, Huber 0.01"].exponent - 0.2) < abs(reference.exponent - 0.2)
     assert {f"lower envelope, {bins} bins, eps 0.1" for bins in range(3, 9)} <= set(rows)
+
+
+def test_the_half_width_by_held_out_error_is_students_over_the_cut_offs_and_grows_with_the_decades() -> None:
+    x = np.geomspace(1, 1e4, 9)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.05, 9))
+    choice = choose_form(rolling_hold_out(x, y, ("power",), cuts=(5, 7)))
+    (held,) = choice.held_out
+    mass = np.where(held.fitted == 5, 1 / 4, 1 / 2)
+    per_decade = (mass * held.log_error**2).sum() / (mass * held.decades).sum()
+    expected = scipy.stats.t.ppf(0.975, 1) * np.sqrt(per_decade * np.array([1.0, 4.0]))
+    assert held_out_half_width(choice, [1, 4]) == pytest.approx(expected)
+    assert held_out_half_width(choice, [-1, 0]).tolist() == [0, 0]
