@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
@@ -23,7 +24,7 @@ from surefoot.language import (
     windows_of,
 )
 from surefoot.language._training import _finetune as _finetune_language
-from surefoot.training import _loop
+from surefoot.training import Average, OuterStep, _loop
 
 CONFIG = LlamaConfig(
     vocab_size=257,
@@ -152,3 +153,25 @@ def test_settings_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         tuned(step, store, tmp_path)
+
+
+def test_workers_that_trained_alone_are_averaged_into_a_language_model(store: Store, tmp_path: Path) -> None:
+    workers = tuple(replace(STEP, seed=seed) for seed in (1, 2))
+    for worker in workers:
+        place = store.path(worker)
+        place.mkdir(parents=True)
+        measured = list(worker.make(place, StoredInputs(store)))
+        write_record(place, worker, measured)
+    average, outer = Average(models=workers, only=()), OuterStep(previous=BASE, workers=workers, only=())
+    for step in (average, outer):
+        (tmp_path / step.key).mkdir()
+        values = {one.metric: one.value for one in step.make(tmp_path / step.key, StoredInputs(store))}
+        assert values["models"] == 2
+    one, other, mean = (
+        load_file(place / "model.safetensors") for place in (*map(store.path, workers), tmp_path / average.key)
+    )
+    assert all(torch.equal(mean[name], ((one[name].double() + other[name].double()) / 2).float()) for name in one)
+    alone = [loss_of(store.path(worker)) for worker in workers]
+    assert loss_of(tmp_path / average.key) < loss_of(store.path(BASE)) - 0.5
+    assert loss_of(tmp_path / average.key) < max(alone) + 0.5
+    assert loss_of(tmp_path / outer.key) < loss_of(store.path(BASE)) - 0.2

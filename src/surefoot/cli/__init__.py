@@ -2,5 +2,3 @@
 
 from surefoot.cli._main import app as app
 from surefoot.cli._main import main as main
-
-__all__ = ["app", "main"]

@@ -1,4 +1,8 @@
-"""Image-text models: their data, training, edits and evaluation."""
+"""Image-text models: their data, training, edits and evaluation.
+
+Begin with `OpenClipModel` and `ImageFolder` (your own model and pictures, each `.pinned()`), `ZeroShot` (measure),
+`Finetune` and `WeightEdit` (change). `Drawings` and `Pretrain` make small models from eleven drawing styles.
+"""
 
 from surefoot.contrastive._drawn._classification import ClassificationSet as ClassificationSet
 from surefoot.contrastive._drawn._concepts import LOCALES as LOCALES

@@ -1,4 +1,8 @@
-"""Steps, their measurements, and the store that keeps them. It knows no machine learning."""
+"""Steps, their measurements, and the store that keeps them. It knows no machine learning.
+
+Begin with `Step` (a piece of work), `Measurement` (one number), `Store`, `run` (the one verb), and `Study` with its
+`Claim`s and `Figure`s.
+"""
 
 from surefoot.core._errors import SurefootError as SurefootError
 from surefoot.core._errors import missing_module as missing_module

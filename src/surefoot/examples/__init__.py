@@ -1,4 +1,7 @@
-"""Scores example by example: written by every task, compared between models."""
+"""Scores example by example: written by every task, compared between models.
+
+Begin with `write_examples` (in a task), `read_examples` and `compare_examples`.
+"""
 
 from surefoot.examples._compare import Compared as Compared
 from surefoot.examples._compare import Comparison as Comparison

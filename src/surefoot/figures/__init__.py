@@ -1,4 +1,7 @@
-"""Figures: pure functions from rows to a table and its Vega-Lite drawing, and figures as files."""
+"""Figures: pure functions from rows to a table and its Vega-Lite drawing, and figures as files.
+
+Begin with `interval_plot`, `scaling_curve`, `robustness_scatter`, `heat_table` and `write_figure`.
+"""
 
 from surefoot.figures._cells import contact_sheet as contact_sheet
 from surefoot.figures._cells import heat_table as heat_table
@@ -19,25 +22,3 @@ from surefoot.figures._write import VEGA_LITE_VERSION as VEGA_LITE_VERSION
 from surefoot.figures._write import render_svg as render_svg
 from surefoot.figures._write import to_csv as to_csv
 from surefoot.figures._write import write_figure as write_figure
-
-__all__ = [
-    "COLOURS",
-    "SHAPES",
-    "SUFFIXES",
-    "VEGA_LITE_VERSION",
-    "Row",
-    "Theme",
-    "accuracy_text",
-    "coefficient_curve",
-    "contact_sheet",
-    "heat_table",
-    "interval_plot",
-    "render_svg",
-    "residual_plot",
-    "robustness_scatter",
-    "scaling_curve",
-    "sorted_by_section",
-    "theme_config",
-    "to_csv",
-    "write_figure",
-]

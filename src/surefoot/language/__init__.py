@@ -1,4 +1,8 @@
-"""Language models: texts, models, training, edits and evaluation."""
+"""Language models: texts, models, training, edits and evaluation.
+
+Begin with `SmolLM2` or `load_language` (a model), `TextSet` (texts), `Perplexity` (measure), `FinetuneLanguage` and
+`LanguageEdit` (change).
+"""
 
 from surefoot.language._models._language import LanguageModel as LanguageModel
 from surefoot.language._models._language import SmolLM2 as SmolLM2

@@ -1,4 +1,8 @@
-"""Laws: fits of scaling and of robustness over tables of results, and over Measurements."""
+"""Laws: fits of scaling and of robustness over tables of results, and over Measurements.
+
+Begin with `read_table`, `fit_scaling` and `fit_shift`; in a study `TableScaling`, `ScalingFit` and
+`ShiftFit` are Steps.
+"""
 
 from surefoot.laws._figures import LawRecord as LawRecord
 from surefoot.laws._figures import effect_figure as effect_figure

@@ -1,4 +1,7 @@
-"""Pinned packages of public registries and files of the user: fetched, verified, and read without running them."""
+"""Pinned packages of public registries: fetched, verified, and read without running them.
+
+Begin with `Package`, `fetch` and `read_members`.
+"""
 
 from surefoot.registry._archive import read_members as read_members
 from surefoot.registry._package import Package as Package

@@ -1,4 +1,7 @@
-"""The report of a study: one HTML file that opens from disk and loads nothing."""
+"""The report of a study: one HTML file that opens from disk and loads nothing.
+
+Begin with `write_report` and `write_audit`.
+"""
 
 from surefoot.report._audit import write_audit as write_audit
 from surefoot.report._browser import open_in_browser as open_in_browser
@@ -7,5 +10,3 @@ from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES
 from surefoot.report._numbers import effect_text as effect_text
 from surefoot.report._numbers import interval_text as interval_text
 from surefoot.report._page import write_report as write_report
-
-__all__ = ["METHOD_NOTES", "Finding", "effect_text", "interval_text", "open_in_browser", "write_report"]

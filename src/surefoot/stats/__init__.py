@@ -1,4 +1,8 @@
-"""Intervals, paired tests, laws and lines: pure functions on arrays."""
+"""Intervals, paired tests, laws and lines: pure functions on arrays.
+
+Begin with `wilson` (a share), `mean_t` (a mean over seeds), `mean_crossed` (seeds and things), `paired_difference` and
+`share_difference` (two models), `fit_law` and `fit_lines`.
+"""
 
 from surefoot.stats._auc import GroupAuc as GroupAuc
 from surefoot.stats._auc import group_auc as group_auc

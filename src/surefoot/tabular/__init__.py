@@ -1,4 +1,8 @@
-"""Tables with groups: data, learners, sweeps, and audits of predictions."""
+"""Tables with groups: data, learners, sweeps, and audits of predictions.
+
+Begin with `FileTable` (your own table, `.pinned()`) or `PublicTable`, `Design` (its splits), `TableFits` (a sweep of
+learners) and `audit_predictions`; `surefoot.tabular.estimators` holds scikit-learn's interface.
+"""
 
 from surefoot.tabular._audit import Audit as Audit
 from surefoot.tabular._audit import audit_predictions as audit_predictions

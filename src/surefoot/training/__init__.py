@@ -1,4 +1,7 @@
-"""What all trainings share: the loop, its schedule, determinism, and workers that do not communicate."""
+"""What all trainings share: the loop, its schedule, determinism, and workers that do not communicate.
+
+Begin with `Schedule` and `train`, `reproducible`, and for workers `Average` and `OuterStep`.
+"""
 
 from surefoot.training._deterministic import generator_for as generator_for
 from surefoot.training._deterministic import reproducible as reproducible
