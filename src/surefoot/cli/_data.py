@@ -10,18 +10,17 @@ from surefoot.cli._output import Format, emit
 from surefoot.contrastive import (
     EMOJIBASE,
     STYLES,
-    Section,
-    contact_sheet_html,
-    contact_sheet_png,
-    folder_section,
-    style_sections,
+    folder_rows,
+    style_rows,
 )
-from surefoot.core import SurefootError, Table
+from surefoot.core import Figure, SurefootError, Table
+from surefoot.figures import contact_sheet, render_svg, write_figure
 from surefoot.registry import Package, fetch, is_cached
 
 data = App(name="data", help="List, fetch and look at the pictures that can be trained and tested on.")
 _COLUMNS = ("name", "pictures", "concepts", "licence", "cached", "megabytes", "author", "source")
 _MOST_PICTURES = 5_000
+_WIDTH = 960
 
 
 @data.command(name="list")
@@ -55,7 +54,7 @@ def show(
     ],
     /,
     *,
-    out: Annotated[Path, Parameter(help="The sheet to write: .html or .png.")] = Path("contact-sheet.html"),
+    out: Annotated[Path, Parameter(help="The sheet to write: .html, .svg, .png or .pdf.")] = Path("contact-sheet.html"),
     count: Annotated[int, Parameter(help="Pictures of each.")] = 60,
     seed: Annotated[int, Parameter(help="Another number chooses other pictures.")] = 0,
 ) -> None:
@@ -63,13 +62,17 @@ def show(
 
     Example: surefoot data show noto twemoji --out sheet.png
     """
-    if out.suffix not in (".html", ".png"):
-        raise SurefootError(f"A contact sheet is a .html or a .png file, not {out.name}.")
+    if out.suffix not in (".html", ".svg", ".png", ".pdf"):
+        raise SurefootError(f"A contact sheet is a .html, .svg, .png or .pdf file, not {out.name}.")
     if not names or not 1 <= count <= _MOST_PICTURES:
         raise SurefootError(f"Name at least one style or folder, and a count from 1 to {_MOST_PICTURES}.")
-    sections = _sections(names, count, seed)
-    content = contact_sheet_png(sections) if out.suffix == ".png" else contact_sheet_html(sections).encode()
-    out.write_bytes(content)
+    sheet = _sheet(names, count, seed)
+    if out.suffix == ".html":
+        drawn = render_svg(sheet, width=_WIDTH)
+        page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{sheet.title}</title>{drawn}</html>\n'
+        out.write_text(page, encoding="utf-8")
+    else:
+        write_figure(sheet, out, width=_WIDTH)
     print(out)
 
 
@@ -90,7 +93,7 @@ def _wanted(names: tuple[str, ...]) -> dict[str, Package]:
     return {name: known[name] for name in dict.fromkeys(["words", *names, *followed])}
 
 
-def _sections(names: tuple[str, ...], count: int, seed: int) -> list[Section]:
+def _sheet(names: tuple[str, ...], count: int, seed: int) -> Figure:
     """The styles first, on the same concepts, and then the folders."""
     styles = [name for name in names if name in STYLES]
     folders = [Path(name) for name in names if name not in STYLES]
@@ -99,5 +102,8 @@ def _sections(names: tuple[str, ...], count: int, seed: int) -> list[Section]:
         raise SurefootError(
             f"'{missing[0]}' is neither a drawing style ({', '.join(STYLES)}) nor a folder or .tar file."
         )
-    drawn = style_sections(styles, count, seed=seed) if styles else []
-    return [*drawn, *(folder_section(folder, count, seed=seed) for folder in folders)]
+    rows = style_rows(styles, count, seed=seed) if styles else []
+    rows += [row for folder in folders for row in folder_rows(folder, count, seed=seed)]
+    return contact_sheet(
+        rows, name="sheet", title="Contact sheet", caption="Pictures, whose they are and under which licence."
+    )

@@ -148,9 +148,8 @@ class _Given:
         if place.is_dir() and not (place / "open_clip_config.json").is_file():
             self._refuse_options(place)
             return placed(load_model(place), self.device, self.precision)
-        own = place.is_dir() and (folder is not None or Path(self.name).is_dir())
         loaded = load_openclip(
-            "" if place.is_dir() and own else self.name,
+            "" if place.is_dir() else self.name,
             place,
             tag=self.tag,
             options=self.options,

@@ -1,6 +1,7 @@
 """Models and preparations are those of OpenCLIP itself: for every published pair, every kind of tower, every file."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,22 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from surefoot.contrastive import PixelOptions, Pixels, PromptedModel, load_openclip, name_pictures
+from surefoot.contrastive import (
+    OpenClipModel,
+    PixelOptions,
+    Pixels,
+    PromptedModel,
+    embed_texts,
+    load_model,
+    load_openclip,
+    name_pictures,
+)
 from surefoot.contrastive._models._pixels import normalized, preparer_of
 from surefoot.contrastive._models._preparation import prepare
+from surefoot.core import SurefootError
 
 PAIRS = open_clip.list_pretrained()
 PICTURES = [
@@ -158,3 +169,85 @@ def test_every_kind_of_tower_answers_as_in_openclip(kind: str, tmp_path: Path) -
     expected = [names[guess].replace(" ", "_") for guess in logits.argmax(dim=1).tolist()]
     assert found.columns[0]["prediction"] == expected
     assert found.columns[0]["probability"] == pytest.approx(logits.softmax(dim=1).max(dim=1).values.numpy(), abs=2e-6)
+
+
+def test_a_checkpoint_is_read_as_trainers_save_it(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "hub", "siglip")
+    state = load_file(folder / "open_clip_model.safetensors")
+    (folder / "open_clip_model.safetensors").unlink()
+    expected = load_openclip("", folder / "own", tokenizer=folder).model.state_dict()
+    wrapped = {f"module._orig_mod.{name}": one for name, one in state.items()}
+    wrapped["module._orig_mod.text.transformer.embeddings.position_ids"] = torch.arange(12)
+    wrapped["module._orig_mod.logit_scale"] = state["logit_scale"].reshape(1)
+    del wrapped["module._orig_mod.logit_bias"]
+    torch.save({"epoch": 3, "model": wrapped, "ema": {"x": torch.zeros(1)}}, folder / "epoch_3.pt")
+    found = load_openclip("", folder, key="model").model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found if name != "logit_bias")
+    state["visual.proj"][0, 0] = torch.nan
+    save_file(state, folder / "open_clip_model.safetensors")
+    with pytest.raises(SurefootError, match=r"1 weights in 1 tensors are NaN or infinite, first 1 of 'visual\.proj'"):
+        load_openclip("", folder)
+
+
+def vit(name: str, place: Path, **options: Any) -> Pixels:
+    return prepare(name, open_clip.get_model_config(name), place, **options).pixels
+
+
+def test_the_preparation_is_found_beside_the_weights_by_their_name_or_in_what_all_share(tmp_path: Path) -> None:
+    inception = (0.5, 0.5, 0.5)
+    for name in (
+        "laion2b_s32b_b82k.safetensors",
+        "ViT-L-14-laion2b_s32b_b82k.pt",
+        "CLIP-ViT-L-14-laion2B-s32B-b82K.bin",
+    ):
+        (tmp_path / name).touch()
+        assert vit("ViT-L-14", tmp_path / name).mean == inception
+    cached = (
+        tmp_path / "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K" / "snapshots" / "0f" / "open_clip_model.safetensors"
+    )
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert vit("ViT-L-14", cached).mean == inception
+    (tmp_path / "my.pt").touch()
+    with pytest.raises(
+        SurefootError, match=r"published ViT-L-14 differ in mean, std .*--pretrained-tag.*, or give --mean"
+    ):
+        vit("ViT-L-14", tmp_path / "my.pt")
+    options = PixelOptions(mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
+    assert vit("ViT-L-14", tmp_path / "my.pt", options=options).mean == (0.1, 0.2, 0.3)
+    assert vit("ViT-L-14", tmp_path / "my.pt", tag="openai").mean == open_clip.OPENAI_DATASET_MEAN
+    assert vit("ViT-B-16-SigLIP", tmp_path / "my.pt").resize_mode == "squash"  # all of that name
+    with pytest.raises(SurefootError, match=r"has published no ViT-L-14 as 'laion9b'. Its tags: openai"):
+        vit("ViT-L-14", tmp_path / "my.pt", tag="laion9b")
+    unsure = prepare("ViT-B-32", open_clip.get_model_config("ViT-B-32"), tmp_path / "my.pt")
+    assert "openai, laion400m_e31" in unsure.notes[0]
+    assert not unsure.config.get("quick_gelu")
+
+
+def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> None:
+    config = open_clip.get_model_config("ViT-B-16")
+    (tmp_path / "x.pt").touch()
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESSING}))
+    assert vit("ViT-B-16", tmp_path / "x.pt").mean == (0.4, 0.5, 0.6)
+    with pytest.raises(SurefootError, match=r"describes another model: patch_size is 16, not 32"):
+        vit("ViT-B-32", tmp_path / "x.pt")
+    quick = json.dumps({"model_cfg": config | {"quick_gelu": True}, "preprocess_cfg": {}})
+    (tmp_path / "open_clip_config.json").write_text(quick)
+    assert prepare("ViT-B-16", config, tmp_path / "x.pt").config["quick_gelu"]
+
+
+def test_an_artifact_keeps_the_tokenizer_and_the_preparation(tmp_path: Path, made: Any) -> None:
+    folder = hub_folder(tmp_path / "hub", "bert")
+    kept = made(OpenClipModel(checkpoint=str(folder)).pinned())
+    told = json.loads((kept / "model.json").read_text())
+    assert told["pixels"] == asdict(load_openclip("", folder).pixels) | {
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.2, 0.3, 0.3],
+    }
+    assert told["source"].endswith("open_clip_config.json")
+    again, texts = load_model(kept), ["a photo of red", "blue sea"]
+    assert torch.equal(embed_texts(again, texts), embed_texts(load_openclip("", folder), texts))
+    moved = OpenClipModel(checkpoint=str(folder)).pinned()
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert moved.pinned().key != moved.key

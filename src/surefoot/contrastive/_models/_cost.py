@@ -26,7 +26,7 @@ def count_gmacs(config: Config, tokenizer: Path | None = None) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"):
+    with torch.device("cpu" if config["text_cfg"].get("hf_model_name") else "meta"):  # those read their tensors
         model = build(config, tokenizer).eval()
         size = config["vision_cfg"].get("image_size", 224)
         height, width = (size, size) if isinstance(size, int) else size

@@ -86,7 +86,8 @@ def load_openclip(
 ) -> LoadedModel:
     """One of OpenCLIP's models with the weights of a local checkpoint, as `surefoot.weights.read_state` reads it.
 
-    With an empty name `checkpoint` is a directory of weights and `open_clip_config.json`, as on a hub. Pictures are
+    With an empty name `checkpoint` is a directory of weights and `open_clip_config.json`, as on a hub; `name` may be
+    such a directory, too, and `checkpoint` other weights of its model. Pictures are
     prepared as `open_clip_config.json` beside the weights says, or OpenCLIP's table of published weights by `tag` or
     file name, `options` first (see `prepare`). `tokenizer` is a directory with the files of one of Hugging Face, by
     default that of the weights. `key` names the state to take in a .pt file of several. Raises `SurefootError` for an
@@ -94,15 +95,18 @@ def load_openclip(
     architecture, and where it is unclear how pictures are prepared.
     """
     path = Path(checkpoint)
-    named = openclip_config(name) if name else None
+    model_folder = Path(name) if name and (Path(name) / CONFIG_FILE).is_file() else None
+    named = openclip_config(name) if name and not model_folder else None
     _check_exists(path)
     folder = path if path.is_dir() else path.parent
-    config = named or read_config(folder / CONFIG_FILE)[0]
-    prepared = prepare(name, config, path, tag=tag, options=options)
-    directory = tokenizer_in(tokenizer, folder) if hosted_tokenizer(config) else None
+    places = [one / CONFIG_FILE for one in (folder, model_folder) if one]
+    config_file = next((one for one in places if one.is_file()), places[0])
+    config = named or read_config(config_file)[0]
+    prepared = prepare(name, config, path, config_file=config_file, tag=tag, options=options)
+    directory = tokenizer_in(tokenizer, folder, model_folder) if hosted_tokenizer(config) else None
     texts = open_tokenizer(config, directory)
     model = build(prepared.config, directory)
-    shown = name or folder.resolve().name
+    shown = (model_folder or folder).resolve().name if not named else name
     fill(model, read_state(path, key=key), path, shown)
     description = ModelDescription(
         name=shown,

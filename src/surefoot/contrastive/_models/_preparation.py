@@ -46,18 +46,25 @@ class Preparation:
 
 
 def prepare(
-    name: str, config: Config, checkpoint: Path, *, tag: str | None = None, options: PixelOptions = AS_FOUND
+    name: str,
+    config: Config,
+    checkpoint: Path,
+    *,
+    config_file: Path | None = None,
+    tag: str | None = None,
+    options: PixelOptions = AS_FOUND,
 ) -> Preparation:
     """The preparation of pictures for a checkpoint of an OpenCLIP model.
 
-    Options come first, then `open_clip_config.json` beside the checkpoint, then OpenCLIP's table of published weights:
-    at the `tag`, else at the one that the names or the hash of the file tell, else what all published weights of the
-    model share. QuickGELU is switched on where the config or the tag says so. Raises `SurefootError` for an unknown
-    tag, a config of another model, and where published weights of the model differ and nothing says which these are.
+    Options come first, then `config_file` (`open_clip_config.json` beside the checkpoint), then OpenCLIP's table of
+    published weights: at the `tag`, else at the one that the names or the hash of the file tell, else what all
+    published weights of the model share. QuickGELU is switched on where the config or the tag says so. Raises
+    `SurefootError` for an unknown tag, a config of another model, and where published weights of the model differ and
+    nothing says which these are.
     """
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    if tag is None and (folder / CONFIG_FILE).is_file():
-        found = _beside(folder / CONFIG_FILE, config)
+    beside = config_file or (checkpoint if checkpoint.is_dir() else checkpoint.parent) / CONFIG_FILE
+    if tag is None and beside.is_file():
+        found = _beside(beside, config)
     else:
         found = _published(name, config, checkpoint, tag, options)
     if not options.given:

@@ -67,16 +67,31 @@ def write_images(out: Path, images: NDArray[np.uint8]) -> None:
     np.save(out / _IMAGES, images)
 
 
-def new_images(out: Path, count: int, size: int) -> "np.memmap":
-    """An array of pictures on the disk, to be filled."""
-    return np.lib.format.open_memmap(out / _IMAGES, "w+", np.uint8, (count, size, size, 3))
+class ImageAppender:
+    """Writes an array of pictures one by one, however many there will be. A context manager."""
 
+    def __init__(self, out: Path, size: int) -> None:
+        self.count, self._size = 0, size
+        self._stream = (out / _IMAGES).open("wb")
+        self._write_header()
 
-def shorten_images(out: Path, count: int) -> None:
-    """Keep the first `count` of the array: its header says how many there are."""
-    kept = out / f"kept.{_IMAGES}"
-    np.save(kept, open_images(out)[:count])
-    kept.replace(out / _IMAGES)
+    def __enter__(self) -> "ImageAppender":
+        return self
+
+    def append(self, image: NDArray[np.uint8]) -> None:
+        """Add a picture (size, size, 3)."""
+        self._stream.write(np.ascontiguousarray(image, np.uint8).tobytes())
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.seek(0)
+        self._write_header()
+        self._stream.close()
+
+    def _write_header(self) -> None:
+        """The header of the format leaves room for the first axis to grow."""
+        shape = (self.count, self._size, self._size, 3)
+        np.lib.format.write_array_header_1_0(self._stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def write_files(out: Path, stored: Iterable[Stored]) -> None:

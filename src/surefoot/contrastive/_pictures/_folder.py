@@ -1,6 +1,7 @@
 """ImageFolder: an engineer's own labelled pictures, in the shape of a classification set."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -9,9 +10,8 @@ import numpy as np
 
 from surefoot.contrastive._pictures._classes import Labels, label, read_class_file
 from surefoot.contrastive._pictures._directory import (
+    ImageAppender,
     Item,
-    new_images,
-    shorten_images,
     write_classes,
     write_files,
     write_items,
@@ -94,23 +94,21 @@ def _decode_all(
     pictures: Sequence[Labelled], labels: Labels, step: ImageFolder, out: Path
 ) -> tuple[list[int], list[Item]]:
     """The rows that can be decoded, and why the others cannot; with a size, write the array of pictures as well."""
-    images = new_images(out, len(pictures), step.size) if step.size else None
+    images = ImageAppender(out, step.size) if step.size else None
     rows: list[int] = []
     refused: list[Item] = []
-    for row, item in enumerate(pictures):
-        if row % 64 == 0:
-            report_progress(out, row, len(pictures))
-        try:
-            picture = decode(read_stored(item.stored), at_least=2 * step.size if step.size else _CHECK_SIZE)
-        except RefusedPictureError as error:
-            refused.append({"name": item.name, "label": labels.keys[row], "reason": str(error)})
-            continue
-        if images is not None and step.size:
-            images[len(rows)] = np.asarray(square(picture, step.size))
-        rows.append(row)
+    with images or nullcontext():
+        for row, item in enumerate(pictures):
+            if row % 64 == 0:
+                report_progress(out, row, len(pictures))
+            try:
+                picture = decode(read_stored(item.stored), at_least=2 * step.size if step.size else _CHECK_SIZE)
+            except RefusedPictureError as error:
+                refused.append({"name": item.name, "label": labels.keys[row], "reason": str(error)})
+                continue
+            if images is not None and step.size:
+                images.append(np.asarray(square(picture, step.size)))
+            rows.append(row)
     if images is None:
         write_files(out, [pictures[row].stored for row in rows])
-    elif refused:
-        images.flush()
-        shorten_images(out, len(rows))
     return rows, refused

@@ -55,6 +55,7 @@ def study(
     *,
     model: str = "",
     checkpoint: str = "",
+    tag: str = "",
     task: str = "",
     keep: tuple[str, ...] = (),
     template: str = "a photo of a {}.",
@@ -69,6 +70,8 @@ def study(
 ) -> Study:
     """The study. `model` is an OpenCLIP name, `checkpoint` its weights; `task` and each of `keep` are folders.
 
+    `tag` is the published tag that the weights are or were tuned from, where these differ in how pictures are prepared.
+
     In a folder are `train` (for the task), `validation` and `test`, each with a folder of pictures a class, and
     perhaps `classes.txt`, one `FOLDER<tab>NAME` a line. `samples` pictures are seen in fine-tuning; accuracy on what
     is kept may fall by `margin`. With `guard` only points are taken at which it falls by no more on validation data.
@@ -82,7 +85,7 @@ def study(
     if points < 2:
         raise SurefootError(f"points is {points}: the two ends, 0 and 1, are the least.")
     size = _size_of(model)
-    base = OpenClipModel(model=model, checkpoint=str(checkpoint)).pinned()
+    base = OpenClipModel(model=model, checkpoint=str(checkpoint), tag=tag or None).pinned()
     tuned = Finetune(
         model=base,
         data=(_pictures(task, "train", size),),

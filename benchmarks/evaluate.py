@@ -1,0 +1,113 @@
+"""`surefoot evaluate` beside clip-benchmark: one checkpoint, one WebDataset shard of photographs, the same prompts.
+
+Prints for both the images a second by the clock and by processor time, of the whole command, and both accuracies.
+
+    python benchmarks/evaluate.py --peer VENV/bin/python
+
+The peer pins old packages: give the Python of an environment of its own with `clip-benchmark`. By default it computes
+in mixed precision (`amp`), which a processor without bfloat16 emulates; `--no_amp` is 32 bits, as ours.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ("cat", "dog", "ship", "truck")
+TEMPLATE = "a photo of a {c}."
+
+
+def photograph(seed: int, size: tuple[int, int]) -> bytes:
+    """A JPEG with the spectrum of a photograph, more or less: noise at several scales."""
+    generator, width, height = np.random.default_rng(seed), *size
+    layers = [
+        np.asarray(
+            Image.fromarray(generator.integers(0, 256, (height // step, width // step, 3), np.uint8)).resize(size),
+            np.float32,
+        )
+        / rank
+        for rank, step in enumerate((64, 16, 4), 1)
+    ]
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(sum(layers) / 1.8, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def write_data(place: Path, count: int, size: tuple[int, int]) -> None:
+    """One shard as clip-benchmark wants it, and prompts and classes for both."""
+    (place / "test").mkdir(parents=True)
+    (place / "test" / "nshards.txt").write_text("1\n")
+    (place / "classnames.txt").write_text("\n".join(CLASSES))
+    (place / "zeroshot_classification_templates.txt").write_text(TEMPLATE)
+    (place / "templates.txt").write_text(TEMPLATE.replace("{c}", "{}"))
+    with tarfile.open(place / "test" / "0.tar", "w") as archive:
+        for row in range(count):
+            for suffix, data in (("jpg", photograph(row, size)), ("cls", str(row % len(CLASSES)).encode())):
+                member = tarfile.TarInfo(f"{row:06d}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+
+def timed(command: list[str], place: Path) -> tuple[float, float, str]:
+    """Seconds by the clock, processor seconds, and what was printed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=os.environ)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", required=True, help="a Python with clip-benchmark")
+    parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs=2, default=(1600, 1200))
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "2"
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_data(place / "data", options.pictures, tuple(options.size))
+        save = (
+            "import open_clip, torch, sys; from safetensors.torch import save_file; torch.manual_seed(0); "
+            "m = open_clip.create_model(sys.argv[1]); "
+            "save_file({k: v.contiguous() for k, v in m.state_dict().items()}, 'model.safetensors')"
+        )
+        subprocess.run([sys.executable, "-c", save, options.model], cwd=place, check=True, capture_output=True)
+        peer = [options.peer, "-m", "clip_benchmark.cli", "eval", "--dataset", "wds/x", "--dataset_root", "data"]
+        peer += ["--model", options.model, "--pretrained", "model.safetensors", "--task", "zeroshot_classification"]
+        ours = [sys.executable, "-c", "from surefoot.cli import main; main()", "evaluate", "--model", options.model]
+        ours += ["--pretrained", "model.safetensors", "--images", "data/test/0.tar", "--classes", "data/classnames.txt"]
+        ours += ["--templates", "data/templates.txt", "--format", "json"]
+        runs = {
+            "ours": ours,
+            "peer, 32 bits": [*peer, "--no_amp", "--output", "out.json"],
+            "peer, as it comes": [*peer, "--output", "out.json"],
+        }
+        found: dict[str, tuple[float, float]] = {}
+        for name, command in runs.items():
+            wall, cpu, printed = timed(command, place)
+            found[name] = (wall, cpu)
+            top1 = (
+                json.loads(printed)[0]["value"]
+                if name == "ours"
+                else json.loads((place / "out.json").read_text())["metrics"]["acc1"]
+            )
+            print(f"{name}: {options.pictures / wall:.2f} images/s, {cpu:.1f} CPU s, top-1 {top1:.4f}", flush=True)
+            ratio = wall / found["ours"][0], cpu / found["ours"][1]
+            print(f"  {ratio[0]:.2f} times our time by the clock, {ratio[1]:.2f} times our CPU seconds", flush=True)
+
+
+if __name__ == "__main__":
+    main()

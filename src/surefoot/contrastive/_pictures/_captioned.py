@@ -1,0 +1,140 @@
+"""Finding pictures with captions: beside each picture, in a table, and in WebDataset shards, read as a stream."""
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, read_stored
+from surefoot.core import SurefootError
+from surefoot.tables import database, load_table, quote
+
+PICTURE_COLUMNS = ("path", "filepath", "file_name", "filename", "image_path", "image", "file")
+CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "raw")
+_SHARDS = (".tar", ".tar.gz", ".tgz")
+_MOST_TEXT = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioned:
+    """A picture by its name, with its captions (none where none was found) and a way to its bytes."""
+
+    name: str
+    captions: tuple[str, ...]
+    read: Callable[[], bytes]
+
+
+def captioned_pictures(path: Path, template: str | None) -> Iterator[Captioned]:
+    """The pictures of a folder, of a table (CSV, TSV, JSON Lines, Parquet, ...) or of shards, with their captions.
+
+    In a folder and in shards captions are the lines of the `.txt` of the picture's name, or `caption` in its `.json`;
+    in a table the rows of a picture, whose path begins at the table's folder. Where there is none, `template` makes
+    one of the name of the folder, in place of `{}`. Raises `SurefootError` for a path that is none of these.
+    """
+    if path.is_dir():
+        shards = sorted(file for file in path.iterdir() if file.name.endswith(_SHARDS))
+        yield from _of_shards(shards, template) if shards else _of_folder(path, template)
+    elif path.name.endswith(_SHARDS):
+        yield from _of_shards([path], template)
+    elif path.is_file():
+        yield from _of_table(path)
+    else:
+        raise SurefootError(f"{path} does not exist: give a folder of pictures, a table of captions or .tar shards.")
+
+
+def files_read(path: Path) -> list[Path]:
+    """The files that hold the pictures and captions: what a digest is taken of."""
+    if path.is_dir() or path.name.endswith(_SHARDS):
+        return [path]
+    return [path, *(path.parent / name for name, _ in _rows(path))]
+
+
+def _of_folder(path: Path, template: str | None) -> Iterator[Captioned]:
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not any(part.startswith(".") for part in name.parts):
+            texts = {suffix: _text_of(file.with_suffix(suffix)) for suffix in (".txt", ".json")}
+            said = _captions(name.as_posix(), texts, template)
+            yield Captioned(name=name.as_posix(), captions=said, read=lambda file=file: _bytes(file))
+
+
+def _of_table(path: Path) -> Iterator[Captioned]:
+    captions: dict[str, list[str]] = {}
+    for name, text in _rows(path):
+        captions.setdefault(name, []).append(text)
+    for name, texts in captions.items():
+        said = tuple(dict.fromkeys(text for text in texts if text))
+        yield Captioned(name=name, captions=said, read=lambda name=name: _bytes(path.parent / name))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    with database() as connection:
+        table = load_table(connection, path, name="pairs")
+        lower = {column.lower(): column for column in reversed(table.columns)}
+        chosen = [
+            next((lower[name] for name in names if name in lower), None) for names in (PICTURE_COLUMNS, CAPTION_COLUMNS)
+        ]
+        if None in chosen:
+            raise SurefootError(
+                f"{path} needs a column of pictures ({', '.join(PICTURE_COLUMNS)}) and one of captions "
+                f"({', '.join(CAPTION_COLUMNS)}); it has {', '.join(table.columns)}."
+            )
+        columns = ", ".join(f"CAST({quote(str(column))} AS VARCHAR)" for column in chosen)
+        found = connection.execute(f"SELECT {columns} FROM pairs").fetchall()
+    if unnamed := next((number for number, row in enumerate(found, 1) if not row[0]), None):
+        raise SurefootError(f"{path}: row {unnamed} names no picture.")
+    return [(name, text or "") for name, text in found]
+
+
+def _of_shards(shards: Sequence[Path], template: str | None) -> Iterator[Captioned]:
+    """The samples of shards, compressed or not: neighbouring members of one name, in one pass over each file."""
+    for shard in shards:
+        base, texts, picture = "", dict[str, str | None](), b""
+        try:
+            with tarfile.open(shard, "r|*") as archive:
+                for member in archive:
+                    place = PurePosixPath(member.name)
+                    suffix, own = place.suffix.lower(), str(place.with_suffix(""))
+                    stream = archive.extractfile(member) if member.isreg() else None
+                    if stream is None or suffix not in (*SUFFIXES, ".txt", ".json"):
+                        continue
+                    if own != base:
+                        yield from _sample(shard, base, texts, picture, template)
+                        base, texts, picture = own, {}, b""
+                    if suffix in SUFFIXES:
+                        picture = stream.read()
+                    elif member.size <= _MOST_TEXT:
+                        texts[suffix] = stream.read().decode("utf-8", errors="replace")
+                yield from _sample(shard, base, texts, picture, template)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise SurefootError(f"{shard} is not a readable .tar file ({error}).") from error
+
+
+def _sample(
+    shard: Path, base: str, texts: dict[str, str | None], picture: bytes, template: str | None
+) -> Iterator[Captioned]:
+    if picture:
+        name = f"{shard.name.partition('.')[0]}/{base}"
+        yield Captioned(name=name, captions=_captions(base, texts, template), read=lambda: picture)
+
+
+def _captions(name: str, texts: dict[str, str | None], template: str | None) -> tuple[str, ...]:
+    lines = [line.strip() for line in (texts.get(".txt") or "").splitlines()]
+    try:
+        row = json.loads(texts.get(".json") or "{}")
+    except (ValueError, RecursionError):
+        row = {}
+    found = row.get("caption") if isinstance(row, dict) else None
+    said = [*lines, *(str(one).strip() for one in (found if isinstance(found, list) else [found]) if one)]
+    folder = PurePosixPath(name).parent.name.replace("_", " ")
+    made = [template.replace("{}", folder)] if template and folder and not any(said) else []
+    return tuple(dict.fromkeys(one for one in (*said, *made) if one))
+
+
+def _text_of(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else None
+
+
+def _bytes(path: Path) -> bytes:
+    return read_stored(Stored(file=str(path), offset=0, size=path.stat().st_size if path.exists() else 0))

@@ -1,0 +1,122 @@
+"""evaluate: what was used and left out is said and kept, and a baseline is a gate on the same pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from surefoot.cli._common import Exit
+from surefoot.cli._evaluate import evaluate
+from surefoot.core import SurefootError
+
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+CONFIG = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": {"mean": 0.25}}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of OpenCLIP in a folder, and weights of another seed."""
+    folder = tmp_path_factory.mktemp("hub")
+    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
+    for seed, name in enumerate(("open_clip_model", "other")):
+        torch.manual_seed(seed)
+        model = open_clip.CLIP(**CONFIG["model_cfg"])  # pyright: ignore[reportArgumentType]
+        save_file({key: one.contiguous() for key, one in model.state_dict().items()}, folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("photos")
+    for row in range(24):
+        folder = place / ("cat", "dog", "owl")[row % 3]
+        folder.mkdir(exist_ok=True)
+        noise = np.random.default_rng(row).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{row}.png")
+    (place / "cat" / "broken.jpg").write_bytes(b"words")
+    return place
+
+
+def rows(text: str) -> dict[str, Any]:
+    return {f"{row.get('model', '')}/{row['metric']}": row for row in json.loads(text)}
+
+
+def test_what_was_used_is_said_and_kept(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = evaluate(model=str(hub), images=photos, examples=tmp_path / "e", resize_mode="squash", format="json")
+    printed = capsys.readouterr()
+    assert told == Exit.HOLDS
+    assert rows(printed.out)["/top1"]["n"] == 24
+    assert "32 x 32 pixels, squash, bicubic, mean 0.25 0.25 0.25" in printed.err
+    assert "1 of 25 pictures cannot be decoded and are left out (cat/broken.jpg: it is not a picture" in printed.err
+    kept = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert kept["pixels"]["resize_mode"] == "squash"
+    assert kept["refused"][0]["name"] == "cat/broken.jpg"
+    evaluate(
+        model=str(hub), images=photos, unreadable="wrong", examples=tmp_path / "w", resize_mode="squash", format="json"
+    )
+    counted = rows(capsys.readouterr().out)
+    assert counted["/top1"]["n"] == 25
+    assert counted["/top1"]["value"] == pytest.approx(rows(printed.out)["/top1"]["value"] * 24 / 25)
+    last = duckdb.read_parquet(str(tmp_path / "w" / "examples.parquet")).filter("example = 'cat/broken.jpg'").fetchall()
+    assert last[0][1:4] == ("cat", "", 0.0)
+
+
+def test_precision_batch_and_workers_change_no_answer(
+    hub: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(model=str(hub), images=photos, format="json")
+    first = json.loads(capsys.readouterr().out)
+    evaluate(model=str(hub), images=photos, batch_size=5, workers=3, format="json")
+    assert json.loads(capsys.readouterr().out) == first
+    evaluate(model=str(hub), images=photos, precision="bfloat16", format="json")
+    assert json.loads(capsys.readouterr().out)[0]["n"] == 24
+    with pytest.raises(SurefootError, match=r"There is no device 'cuda:7' here"):
+        evaluate(model=str(hub), images=photos, device="cuda:7")
+
+
+def test_a_baseline_is_a_gate_on_the_same_pictures(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(model=str(hub), images=photos, baseline=hub, margin=0.3, format="json") == Exit.HOLDS
+    same = rows(capsys.readouterr().out)
+    assert same["baseline/top1"]["value"] == same["model/top1"]["value"]
+    assert same["model less baseline/top1"]["value"] == 0
+    narrow = evaluate(model=str(hub), images=photos, baseline=hub / "other.safetensors", margin=0.0)
+    assert narrow in (Exit.UNJUDGED, Exit.CONTRADICTED)
+    evaluate(model=str(hub), images=photos, examples=tmp_path / "e")
+    capsys.readouterr()
+    assert evaluate(model=str(hub), images=photos, baseline=tmp_path / "e", margin=0.3, format="json") == Exit.HOLDS
+    assert "model is no worse than baseline by more than 0.3" in capsys.readouterr().err
+
+
+def test_other_pictures_and_a_margin_without_a_baseline_are_refused(hub: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match=r"--margin is a fall below a baseline"):
+        evaluate(model=str(hub), images=photos, margin=0.1)
+    with pytest.raises(SurefootError, match=r"baseline .* does not exist"):
+        evaluate(model=str(hub), images=photos, baseline=tmp_path / "no.parquet")
+    evaluate(model=str(hub), images=photos, examples=tmp_path / "e", out=tmp_path / "x.tsv")
+    columns = duckdb.read_parquet(str(tmp_path / "e" / "examples.parquet"))
+    columns.project("* REPLACE ('0' AS content)").write_parquet(str(tmp_path / "other.parquet"))
+    with pytest.raises(SurefootError, match=r"The picture cat/.* is not the one that .* was measured on"):
+        evaluate(model=str(hub), images=photos, baseline=tmp_path / "other.parquet")
+    columns.filter("example <> 'cat/0.png'").write_parquet(str(tmp_path / "fewer.parquet"))
+    with pytest.raises(SurefootError, match=r"model has 1 of 24 examples"):
+        evaluate(model=str(hub), images=photos, baseline=tmp_path / "fewer.parquet")
+
+
+def test_classes_that_the_model_cannot_tell_apart_are_named(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "classes.tsv").write_text("cat\tcrane\ndog\tdog\nowl\tcrane\n")
+    evaluate(model=str(hub), images=photos, classes=tmp_path / "classes.tsv")
+    assert "none of their pictures counts as right: crane [cat], crane [owl]" in capsys.readouterr().err
