@@ -23,9 +23,6 @@ from surefoot.laws._results._table import numbers_of as numbers_of
 from surefoot.laws._results._table import plain_cell as plain_cell
 from surefoot.laws._results._table import read_table as read_table
 from surefoot.laws._results._table import text_of as text_of
-from surefoot.laws._scaling._fit import FamilyLaw as FamilyLaw
-from surefoot.laws._scaling._fit import LawOptions as LawOptions
-from surefoot.laws._scaling._fit import ScalingLaws as ScalingLaws
 from surefoot.laws._scaling._fit import fit_scaling as fit_scaling
 from surefoot.laws._scaling._fit import law_sensitivity as law_sensitivity
 from surefoot.laws._scaling._fit import predict_band as predict_band
@@ -43,6 +40,9 @@ from surefoot.laws._scaling._step import law_measurements as law_measurements
 from surefoot.laws._scaling._step import law_record as law_record
 from surefoot.laws._scaling._table_step import ExponentDifference as ExponentDifference
 from surefoot.laws._scaling._table_step import TableScaling as TableScaling
+from surefoot.laws._scaling._types import FamilyLaw as FamilyLaw
+from surefoot.laws._scaling._types import LawOptions as LawOptions
+from surefoot.laws._scaling._types import ScalingLaws as ScalingLaws
 from surefoot.laws._shift._accuracies import Accuracies as Accuracies
 from surefoot.laws._shift._accuracies import long_accuracies as long_accuracies
 from surefoot.laws._shift._accuracies import measured_accuracies as measured_accuracies

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,16 +14,14 @@ from surefoot.core import SurefootError
 from surefoot.laws._results._table import Floats, ResultTable
 from surefoot.laws._scaling._points import Columns, PointOptions, ScalingPoints, scaling_points
 from surefoot.laws._scaling._predict import along, predictive_band
+from surefoot.laws._scaling._types import FamilyLaw, LawOptions, ScalingLaws
 from surefoot.laws._scaling._words import verdict_of
 from surefoot.stats import (
     FORMS,
     ONE_VARIABLE_FORMS,
-    Choice,
     ExponentComparison,
     Form,
     HeldOut,
-    Law,
-    ParameterIntervals,
     SensitivityRow,
     binned_envelope,
     choose_form,
@@ -41,73 +38,10 @@ from surefoot.stats import (
 )
 from surefoot.tables import Remark
 
-Selection = Literal["all", "pareto", "envelope"]
 _BEYOND = 10.0
 _BAND_POINTS = 60
 _MOST_HELD_OUT = 5_000
 _FLOORED = {"power": "power+floor", "shifted": "shifted+floor", "broken": "broken+floor"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LawOptions:
-    """How a law is fitted.
-
-    `form` is a name in `FORMS`, or `auto`: the form that rolling hold-out asks for. `selection` takes all points, the
-    Pareto front, or the published lower envelope of `bins` bins (with `eps`). `tied` are pairs such as `alpha=beta`,
-    `fixed` values such as `exponent=0.5` or `floor=0`. `huber`, `method`, `level`, `replicates` and `seed` are those of
-    `fit_law` and `intervals`.
-    """
-
-    form: str = "power"
-    selection: Selection = "all"
-    bins: int = 5
-    eps: float = 0.1
-    tied: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
-    huber: float | None = None
-    method: Literal["auto", "t", "profile", "wild", "pairs"] = "auto"
-    level: float = 0.95
-    replicates: int = 1000
-    seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class FamilyLaw:
-    """One family's law with all that a report needs.
-
-    `points` are all its points, `used` (m,) the indices of those that the law was fitted on, `used_x` and `used_y`
-    the values it saw (an envelope moves x to the centre of the bin). `residuals` (m,) are logs of observed over
-    fitted. `curve_x`, `curve_y`, `curve_low`, `curve_high` (60,) are the prediction and the band of a new run, to ten
-    times the largest x (empty for several variables). `choice` is what held-out error says, or None where nothing
-    could be held out; `floored` what it says of the same form with a floor. `laws` are all the fits that an average of
-    forms needs. `verdict` is a sentence.
-    """
-
-    points: ScalingPoints
-    options: LawOptions
-    used: NDArray[np.intp]
-    used_x: Floats
-    used_y: Floats
-    law: Law
-    intervals: ParameterIntervals
-    residuals: Floats
-    curve_x: Floats
-    curve_y: Floats
-    curve_low: Floats
-    curve_high: Floats
-    choice: Choice | None
-    floored: HeldOut | None
-    laws: Mapping[str, Law]
-    verdict: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScalingLaws:
-    """The laws of all families, the comparisons of each two of them ("A against B"), and the remarks."""
-
-    fits: tuple[FamilyLaw, ...]
-    comparisons: Mapping[str, ExponentComparison]
-    remarks: tuple[Remark, ...]
 
 
 def fit_scaling(table: ResultTable | Columns, points: PointOptions, options: LawOptions = LawOptions()) -> ScalingLaws:

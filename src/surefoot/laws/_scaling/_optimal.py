@@ -11,8 +11,8 @@ import numpy as np
 from surefoot.core import Figure, SurefootError, Table
 from surefoot.figures import scaling_curve
 from surefoot.laws._results._table import plain_cell
-from surefoot.laws._scaling._fit import ScalingLaws
 from surefoot.laws._scaling._predict import places_of
+from surefoot.laws._scaling._types import ScalingLaws
 from surefoot.stats import ComputeOptimal, compute_optimal, exponent_difference, holm
 
 _COLUMNS = ("size", "data", "value")

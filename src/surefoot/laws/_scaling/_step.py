@@ -13,8 +13,9 @@ import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, write_text
 from surefoot.laws._results._table import plain_record
-from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling, law_sensitivity
+from surefoot.laws._scaling._fit import fit_scaling, law_sensitivity
 from surefoot.laws._scaling._points import PointOptions
+from surefoot.laws._scaling._types import FamilyLaw, LawOptions, Selection
 from surefoot.laws._scaling._words import floor_gain
 from surefoot.stats import error_per_decade
 

@@ -18,9 +18,10 @@ from surefoot.laws._results._table import (
     read_table,
     text_of,
 )
-from surefoot.laws._scaling._fit import FamilyLaw, LawOptions, Selection, fit_scaling
+from surefoot.laws._scaling._fit import fit_scaling
 from surefoot.laws._scaling._points import PointOptions
 from surefoot.laws._scaling._step import law_measurements, law_record
+from surefoot.laws._scaling._types import FamilyLaw, LawOptions, Selection
 from surefoot.stats import ExponentComparison, compare_paired, compare_tasks, fit_law, holm
 
 _SAME_X = 0.1

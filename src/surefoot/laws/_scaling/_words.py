@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from surefoot.laws._scaling._fit import FamilyLaw
+from surefoot.laws._scaling._types import FamilyLaw
 
 _LIKELY, _SEEN, _SURE = 0.1, 0.05, 0.01
 _MARGIN = 1.25
