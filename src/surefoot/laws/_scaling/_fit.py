@@ -42,9 +42,10 @@ _BEYOND = 10.0
 _BAND_POINTS = 60
 _MOST_HELD_OUT = 5_000
 _FLOORED = {"power": "power+floor", "shifted": "shifted+floor", "broken": "broken+floor"}
+_PLAIN = LawOptions()
 
 
-def fit_scaling(table: ResultTable | Columns, points: PointOptions, options: LawOptions = LawOptions()) -> ScalingLaws:
+def fit_scaling(table: ResultTable | Columns, points: PointOptions, options: LawOptions = _PLAIN) -> ScalingLaws:
     """Fit a law to each family of a table (a `ResultTable`, or columns by name); families are compared by Holm.
 
     A family that no law fits (too few points) is left out and said. Learning curves are families whose points come from

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.laws._results._table import Floats
