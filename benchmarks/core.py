@@ -3,14 +3,18 @@
 Run: python benchmarks/core.py [NAME ...]. Prints CPU and wall seconds (the best of the repeats) beside the goal.
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
@@ -20,11 +24,15 @@ from surefoot.core import (
     Measurement,
     Step,
     Store,
+    damages,
     open_pool,
+    own_spec,
     pivot,
     plan,
     query,
     run,
+    stale,
+    why_each,
     write_record,
 )
 from surefoot.core._run import run as run_steps
@@ -153,6 +161,77 @@ def questions(place: Path) -> None:
         report(f"600,000 measurements, {name}", best(ask), "1 s")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Merge(Step):
+    """Stands for a merge of shards."""
+
+    parts: tuple[Step, ...]
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return (Measurement(metric="parts", value=len(self.parts), n=len(self.parts)),)
+
+
+def shards(place: Path) -> None:
+    """Shards, their merge and as many users of it: what the records take (10,000: under 100 MB)."""
+    for count in (2500, 10_000):
+        store = Store(place / f"shards {count}")
+        parts = tuple(Cell(seed=number) for number in range(count))
+        merge = Merge(parts=parts)
+        users = [Cell(source=merge, seed=number) for number in range(count)]
+        clock = best(lambda: fill(store, [*parts, merge, *users]), 1)  # noqa: B023
+        size = sum(path.stat().st_size for path in store.root.rglob("record.json"))
+        spec = sum(len(json.dumps(own_spec(step))) for step in [*parts, merge, *users])
+        print(
+            f"{count} shards, a merge, {count} users: records {size / 1e6:.0f} MB, of these specs {spec / 1e6:.1f} MB"
+        )
+        report("  written", clock, "")
+        report("  plan", best(lambda: plan(users, store), 1), "")  # noqa: B023
+        report("  stale", best(lambda: stale(store), 1), "")  # noqa: B023
+        report("  question", best(lambda: pivot(store, rows=["kind", "metric"]), 1), "")  # noqa: B023
+
+
+def chain(place: Path) -> None:
+    """A chain of Steps is run and reported, in this process: time and peak memory (10,000: under 1 GB, linear)."""
+    from surefoot.core import Results, Study
+    from surefoot.report import write_report
+
+    for count in (2500, 10_000):
+        store = Store(place / f"chain {count}")
+        links: list[Step] = [Cell(seed=-1)]
+        for number in range(count - 1):
+            links.append(Cell(source=links[-1], seed=number))
+        study = Study(name="chain", title="Chain", summary="A chain.", steps=(links[-1],))
+        report(f"chain of {count}: run", best(lambda: list(run(study.steps, store, Now())), 1), "")  # noqa: B023
+        page = place / "chain.html"
+        report("  report", best(lambda: write_report(study, Results(store, tuple(links)), page), 1), "")  # noqa: B023
+        report("  stale", best(lambda: stale(store), 1), "")  # noqa: B023
+        asked = [Cell(source=links[-1], seed=-number) for number in range(2, 22)]
+        report("  why of 20", best(lambda: list(why_each(asked, store)), 1), "")  # noqa: B023
+        print(f"  peak memory {getrusage(RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+class Now(Executor):
+    """Makes each Step where it is asked for."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def first_use(place: Path) -> None:
+    """What it costs to compare an artifact of 1 GiB with its digest when a Step first uses it."""
+    store, step = Store(place / "first"), Cell(seed=1)
+    path = store.path(step)
+    path.mkdir(parents=True)
+    with (path / "weights.bin").open("wb") as stream:
+        for _ in range(1024):
+            stream.write(bytes(2**20))
+    write_record(path, step, ())
+    clock = best(lambda: list(damages(store)), 2)
+    report("digest of 1 GiB", clock, "2 s")
+
+
 def imported(place: Path) -> None:
     """A fresh interpreter that imports core."""
     bare = best(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), 5)
@@ -168,7 +247,9 @@ def report(name: str, clock: Clock, goal: str, unit: str = "s") -> None:
     print(f"{name:48} {clock.cpu * scale:8.3f} {clock.wall * scale:8.3f} {unit:3} {goal:>8}", flush=True)
 
 
-PARTS = {part.__name__: part for part in (imported, plan_10000, rerun_2000, overhead, questions)}
+PARTS = {
+    part.__name__: part for part in (imported, plan_10000, rerun_2000, overhead, shards, chain, first_use, questions)
+}
 
 
 def main() -> None:

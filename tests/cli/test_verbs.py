@@ -243,6 +243,25 @@ def test_export_to_parquet_joins_measurements_and_steps(finished: Verb, tmp_path
     assert rows == [("arithmetic_study.Number", 0.0), ("arithmetic_study.Number", 1.0)]
 
 
+def test_verify_exits_with_1_when_a_file_is_damaged_and_says_which(finished: Verb, tmp_path: Path) -> None:
+    ended = finished("verify", STUDY)
+    assert (ended.code, ended.err) == (0, "8 artifacts compared, 0 damaged.\n")
+    record = next((tmp_path / "surefoot-store").glob("*/*/record.json"))
+    record.write_bytes(record.read_bytes()[:-1])
+    ended = finished("verify", "--format", "tsv")
+    assert ended.code == 1
+    assert ended.out.splitlines()[1].split("\t")[1:] == [record.parent.name, "record.json", "is not what was written"]
+    assert finished("verify", "--remove").err == "8 artifacts compared, 1 damaged and removed.\n"
+    ended = finished("verify", STUDY)
+    assert (ended.code, ended.err) == (
+        0,
+        "7 artifacts compared, 0 damaged, 1 Steps of the study are not in the store.\n",
+    )
+    ended = finished("verify", "--store", tmp_path / "none")
+    assert ended.code == 2
+    assert "There is nothing to verify" in ended.err
+
+
 def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path) -> None:
     assert finished("stale", "--format", "tsv").out.splitlines() == ["kind\tkey\treason"]
     record = next((tmp_path / "surefoot-store").glob("*/*/record.json"))

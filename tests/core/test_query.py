@@ -1,13 +1,15 @@
 """Questions to a whole store: tables by any field, right after any change of the store, and harmless by name."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from statistics import stdev
 
 import pytest
 from core_steps import Number, Slow, Total, Wave
+from scipy.stats import t
 
 from surefoot.core import (
     Event,
@@ -71,23 +73,97 @@ def test_a_wrong_query_is_one_error_with_the_reason(store: Store) -> None:
 def test_a_pivot_has_a_line_for_each_row_value_and_a_column_for_each_column_value(
     store: Store, filled: list[Step]
 ) -> None:
-    table = pivot(store, rows=["kind"], columns=["replicate"])
-    assert table.columns == ("kind", "0", "1", "2")
+    table = pivot(store, rows=["metric"], columns=["replicate"], where="\"kind\" = 'core_steps.Slow'")
+    assert table.columns == ("metric", "0", "1", "2")
+    assert table.rows == (("slow", 7.0, 8.0, 9.0),)
+
+
+def test_a_pivot_without_columns_shows_the_values(store: Store, filled: list[Step]) -> None:
+    table = pivot(store, rows=["task"], values=["value", "n"], where="\"label\" LIKE '%b%'")
+    assert table.columns == ("task", "value", "n")
+    assert table.rows == (('a "b"', 10.0, 1.0),)
+
+
+def test_a_cell_of_several_steps_has_the_interval_over_them_and_their_number(store: Store, filled: list[Step]) -> None:
+    table = pivot(store, rows=["kind"], values=["value", "n"], where="\"kind\" = 'core_steps.Number'")
+    assert table.columns == ("kind", "value", "n", "low", "high", "Steps")
+    half = t.ppf(0.975, 2) * stdev([1.0, 10.0, 9.5]) / math.sqrt(3)
+    low, high = 41 / 6 - half, 41 / 6 + half
     assert table.rows == (
-        ("core_steps.Number", pytest.approx(mean([1.0, 10.0, 9.5])), None, None),
-        ("core_steps.Slow", 7.0, 8.0, 9.0),
+        ("core_steps.Number", pytest.approx(41 / 6), None, pytest.approx(low), pytest.approx(high), 3),
     )
 
 
-def test_a_pivot_without_columns_shows_the_means_of_the_values(store: Store, filled: list[Step]) -> None:
-    table = pivot(store, rows=["task"], values=["value", "n"], where="\"kind\" = 'core_steps.Number'")
-    assert table.columns == ("task", "value", "n")
-    assert table.rows == (('a "b"', 10.0, 1.0), ("it's", pytest.approx(5.25), 1.0))
+def test_a_mean_over_many_examples_of_each_of_a_few_models_is_no_surer_than_the_models(store: Store) -> None:
+    """The averages of lows, highs and n (here ± .02 and 500) say nothing of another model."""
+    values = [0.50, 0.60, 0.70, 0.64]
+    for place, value in enumerate(values):
+        step = Number(value=float(place))
+        store.path(step).mkdir(parents=True)
+        told = {"metric": "top1", "n": 500, "low": value - 0.02, "high": value + 0.02}
+        write_record(store.path(step), step, [Measurement(value=value, **told)])
+    (row,) = pivot(store, rows=["metric"], values=["value", "low", "high", "stderr", "n"]).records()
+    error = stdev(values) / 2
+    assert row == {
+        "metric": "top1",
+        "value": pytest.approx(0.61),
+        "low": pytest.approx(0.61 - 3.182446305 * error),
+        "high": pytest.approx(0.61 + 3.182446305 * error),
+        "stderr": pytest.approx(error),
+        "n": None,
+        "Steps": 4,
+    }
+    one = pivot(store, rows=["metric"], values=["value", "low", "n"], steps=[Number(value=0.0).key]).rows
+    assert one == (("top1", 0.5, pytest.approx(0.48), 500.0),)
+
+
+def test_steps_count_once_however_much_each_measured(store: Store) -> None:
+    for place, values in enumerate([(0.0, 0.0, 0.0, 0.0), (1.0,), (2.0, 4.0)]):
+        step = Number(value=float(place))
+        store.path(step).mkdir(parents=True)
+        rows = [Measurement(metric="a", value=value, n=1, replicate=at) for at, value in enumerate(values)]
+        write_record(store.path(step), step, rows)
+    (row,) = pivot(store, rows=["metric"]).records()
+    half = t.ppf(0.975, 2) * stdev([0.0, 1.0, 3.0]) / math.sqrt(3)
+    assert row["value"] == pytest.approx(4 / 3)
+    assert (row["low"], row["high"], row["Steps"]) == (pytest.approx(4 / 3 - half), pytest.approx(4 / 3 + half), 3)
+
+
+def test_equal_values_have_no_interval_of_width_zero(store: Store, make: Make) -> None:
+    make(*(Number(value=0.1, label=label) for label in "abc"))
+    table = pivot(store, rows=["metric"])
+    assert table.columns == ("metric", "value", "low", "high", "Steps")
+    assert table.rows == (("value", pytest.approx(0.1), None, None, 3),)
+
+
+def test_cells_of_one_and_of_several_steps_stand_side_by_side(store: Store, make: Make) -> None:
+    make(Number(value=1.0, label="x"), Number(value=3.0, label="x", log="/dev/null"), Number(value=5.0, label="y"))
+    table = pivot(store, rows=["metric"], columns=["task"])
+    heads = [f"{task} / {name}" for task in "xy" for name in ("value", "low", "high", "Steps")]
+    assert table.columns == ("metric", *heads)
+    half = t.ppf(0.975, 1) * 1.0
+    assert table.rows == (("value", 2.0, pytest.approx(2 - half), pytest.approx(2 + half), 2, 5.0, None, None, 1),)
+
+
+def test_metrics_are_never_averaged_together(store: Store, filled: list[Step]) -> None:
+    message = (
+        r"The cell replicate = 0 would be a mean over the metrics slow, value: add 'metric' .* \"metric\" = 'slow'\."
+    )
+    with pytest.raises(SurefootError, match=message):
+        pivot(store, rows=["replicate"])
+    assert pivot(store, rows=["replicate", "metric"]).rows[0][:2] == (0, "slow")
+    assert len(pivot(store, rows=["replicate"], where="\"metric\" = 'slow'").rows) == 3
+    assert len(pivot(store, rows=["replicate"], values=["wall_seconds"]).rows) == 3
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 10, 29, 30, 100, 999])
+def test_the_quantile_is_that_of_students_t(degrees: int) -> None:
+    assert querying._t_quantile(degrees) == pytest.approx(t.ppf(0.975, degrees), rel=1e-11)
 
 
 def test_fields_of_steps_and_of_steps_within_them_are_names_too(store: Store, filled: list[Step]) -> None:
     table = pivot(store, rows=["after.value", "metric"], where='"after.value" IS NOT NULL')
-    assert table.rows == ((1.0, "slow", 8.0),)
+    assert table.rows == ((1.0, "slow", 8.0),)  # three of one Step: a mean, and no interval
 
 
 def test_numbers_are_compared_and_sorted_as_numbers(store: Store, make: Make) -> None:

@@ -4,14 +4,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
 from core_steps import Fragile, Number, Total, Wave
 
-from surefoot.core import Artifact, Event, Store, StoredInputs, SurefootError, damages, write_text
+from surefoot.core import Artifact, Event, Store, StoredInputs, SurefootError, damages, query, write_text
 from surefoot.core import _files as files
+from surefoot.core import _store as stores
 
 Make = Callable[..., list[Event]]
 
@@ -154,6 +157,86 @@ def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
         assert not store.has(step)
     assert [event.kind for event in make(step)] == ["made"]
     assert store.measurements(step)[0].value == 1
+
+
+# --- damage
+
+
+def flip(path: Path) -> None:
+    """Another content of the same size and time, as a failing disk gives it."""
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_every_damage_is_found_and_named(store: Store, make: Make) -> None:
+    steps = [Wave(frequency=frequency) for frequency in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    make(*steps)
+    assert list(damages(store)) == []
+    flip(store.path(steps[0]) / "deep" / "er" / "wave.txt")
+    (store.path(steps[1]) / "deep" / "er" / "wave.txt").unlink()
+    flip(store.path(steps[2]) / "record.json")
+    store.path(steps[3]).rename(store.path(Wave(frequency=9.0)))
+    found = {(artifact.key, file): what for artifact, file, what in damages(store)}
+    assert found == {
+        (steps[0].key, "deep/er/wave.txt"): "has another content than was recorded",
+        (steps[1].key, "deep/er/wave.txt"): "is missing",
+        (steps[2].key, "record.json"): "is not what was written",
+        (Wave(frequency=9.0).key, "record.json"): f"is the record of core_steps.Wave {steps[3].key}",
+    }
+    assert list(damages(store, [steps[4].key])) == []
+
+
+def test_a_file_that_lacks_is_made_again_and_a_step_that_meets_another_content_says_so(
+    store: Store, make: Make, threads: Executor
+) -> None:
+    one, other = Number(value=1.0), Number(value=2.0)
+    make(one, other)
+    (store.path(one) / "number.txt").unlink()
+    flip(store.path(other) / "number.txt")
+    time.sleep(0.01)
+    top = Total(parts=(one, other))
+    events = make(top)
+    assert [(event.kind, event.step.key) for event in events] == [
+        ("kept", other.key),
+        ("made", one.key),
+        ("failed", top.key),
+    ]
+    assert f"{store.path(other) / 'number.txt'} has another content than was recorded" in events[-1].error
+    assert "surefoot verify --remove" in events[-1].error
+    assert store.failures() == {}  # the fault is not the Step's
+    store.remove(store.path(other))
+    assert [event.kind for event in make(top)] == ["kept", "made", "made"]
+
+
+def test_contents_are_compared_once_a_run_and_not_for_what_the_run_made_itself(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    damages_of = stores._damages_of
+
+    def noted(artifact: Artifact) -> Iterator[tuple[str, str]]:
+        compared.append(artifact.key)
+        return damages_of(artifact)
+
+    monkeypatch.setattr(stores, "_damages_of", noted)
+    old = Number(value=1.0)
+    make(old)
+    time.sleep(0.01)
+    make(*(Total(parts=(old, Number(value=2.0)), scale=scale) for scale in (1.0, 2.0, 3.0)))
+    assert compared == [old.key]
+    make(Total(parts=(old,), scale=4.0))
+    assert compared == [old.key] * 2
+
+
+def test_a_store_of_an_older_format_is_refused_with_what_to_do(store: Store, make: Make) -> None:
+    place = store.path(Number(value=1.0))
+    place.mkdir(parents=True)
+    for name in ("step.json", "measurements.json", "provenance.json"):
+        (place / name).write_text("{}")
+    for ask in (store.made, lambda: make(Number(value=2.0)), lambda: query(store, "SELECT 1")):
+        with pytest.raises(SurefootError, match=r"older Surefoot, in a format .* Name another place with --store, or"):
+            ask()
 
 
 def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:

@@ -64,7 +64,10 @@ def table(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
     format: Format | None = None,
 ) -> None:
-    """Print measurements, by any field; without --rows it lists every measurement with its interval."""
+    """Print measurements, by any field; without --rows it lists every measurement with its interval.
+
+    A cell of several Steps is their mean, with Student's interval over them and their number. Metrics are not mixed.
+    """
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
     place = open_store(store)
     if not rows and columns:

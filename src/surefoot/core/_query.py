@@ -1,6 +1,7 @@
 """Questions to a whole store, answered by DuckDB in memory; no database file is ever the truth."""
 
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 COMPACT_ABOVE = 2000
+_OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
+_ROUNDING = 1e-12
 _TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
 _INDEX, _INDEX_FORMAT = ".index", "2"
 _TABLES = {
@@ -87,25 +91,74 @@ def pivot(
 ) -> Table:
     """Measurements by any fields: a line for each combination of `rows`, a column for each combination of `columns`.
 
-    A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`). Cells are
-    means of `values`. `where` is an SQL condition over the same names in double quotes; it can read nothing but the
-    store. `steps` limits the keys. Raises for a name that no Step has.
+    A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`). A cell of
+    one measurement shows its own numbers. One of several is the mean over its Steps (of the mean within each); `low`
+    and `high` are then Student's 95 percent interval over the Steps, beside their number in the column `Steps`. Without
+    spread between them, or with one Step, there is no interval, and of several there is no `n`. `where` is an SQL
+    condition over the same names in double quotes; it can read nothing but the store. `steps` limits the keys. Raises
+    for a name that no Step has, and for a cell in which several metrics would be averaged.
     """
     names = list(dict.fromkeys([*rows, *columns]))
+    asked = [*values, *(name for name in ("low", "high") if "value" in values and name not in values)]
     with connect(store) as connection:
         connection.execute("SET enable_external_access = false")
-        keyed = [f"{_column(connection, name)} AS {_quoted(name)}" for name in names]
-        cells = [
-            f"avg(TRY_CAST({_column(connection, name)} AS DOUBLE)) AS {_quoted('mean ' + name)}" for name in values
-        ]
-        limits = [f"({_condition(connection, where)})"] if where else []
+        keyed = [f"{_column(connection, name)} AS k{place}" for place, name in enumerate(names)]
+        cells = [f"avg(TRY_CAST({_column(connection, name)} AS DOUBLE)) AS c{at}" for at, name in enumerate(asked)]
+        limits = [f"({_condition(connection, where)})"] if where else ["true"]
         keys = [] if steps is None else [list(steps)]
         limits += ["m.step IN (SELECT unnest(?::VARCHAR[]))"] * len(keys)
-        sql = f"SELECT {', '.join([*keyed, *cells])} FROM measurements m JOIN steps s USING (step)"
-        sql += f" WHERE {' AND '.join(limits)}" if limits else ""
-        order = ", ".join(map(str, range(1, len(names) + 1)))
-        sql += f" GROUP BY {order} ORDER BY {order}" if names else ""
-        return _spread(_answer(connection, sql, keys), len(rows), len(names), values)
+        group = [f"k{place}" for place in range(len(names))]
+        inner = (
+            f"SELECT {', '.join([*keyed, *cells])}, count(*) AS size, avg(m.value) AS mean, list(DISTINCT m.metric) AS "
+            f"metrics FROM measurements m JOIN steps s USING (step) WHERE {' AND '.join(limits)} "
+            f"GROUP BY {', '.join([*group, 'm.step'])}"
+        )
+        shown = [
+            f"CASE WHEN sum(size) = 1 THEN any_value(c{at}) END" if name in _OF_ONE else f"avg(c{at})"
+            for at, name in enumerate(asked)
+        ]
+        over = ["avg(mean)", "stddev_samp(mean) / sqrt(count(*))", "count(*)", "list_distinct(flatten(list(metrics)))"]
+        sql = (
+            f"SELECT {', '.join([*group, *shown, *over])} FROM ({inner}) {'GROUP BY ALL ORDER BY ALL' if names else ''}"
+        )
+        found = _answer(connection, sql, keys).rows
+    several = "value" in values and any(row[-2] > 1 for row in found)
+    shown = [*asked, "Steps"] if several else values
+    lines = [(*row[: len(names)], *_told(row, names, asked, shown)) for row in found]
+    return _spread(Table((*names, *shown), tuple(lines)), shown, len(rows), len(names))
+
+
+def _told(
+    row: tuple[Any, ...], names: Sequence[str], asked: Sequence[str], shown: Sequence[str]
+) -> Iterator[float | None]:
+    """What one cell shows: the interval is of one measurement, or over several Steps."""
+    mean, stderr, size, metrics = row[-4:]
+    if len(metrics) > 1 and {"value", "low", "high", "stderr"}.intersection(asked):
+        where = ", ".join(f"{name} = {value}" for name, value in zip(names, row, strict=False))
+        raise SurefootError(
+            f"The cell {where} would be a mean over the metrics {', '.join(sorted(metrics))}: add 'metric' to the rows "
+            f"or columns, or a condition, such as \"metric\" = '{min(metrics)}'."
+        )
+    told = dict(zip(asked, row[len(names) : -4], strict=True)) | {"Steps": size}
+    if size > 1 and stderr > _ROUNDING * abs(mean):
+        half = _t_quantile(size - 1) * stderr
+        told |= {"low": mean - half, "high": mean + half, "stderr": stderr}
+    return (told[name] for name in shown)
+
+
+@cache
+def _t_quantile(degrees: int) -> float:
+    """Student's t beyond which 2.5 percent lie on either side (Abramowitz and Stegun 26.7.3, 26.7.4, by bisection)."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        term, total = (math.cos(angle), 0.0) if degrees % 2 else (1.0, 0.0)
+        for place in range(2 + degrees % 2, degrees + 1, 2):
+            total += term
+            term *= math.cos(angle) ** 2 * (place - 1) / place
+        within = 2 / math.pi * (angle + math.sin(angle) * total) if degrees % 2 else math.sin(angle) * total
+        low, high = (angle, high) if within < 0.95 else (low, angle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any]) -> Table:
@@ -126,7 +179,7 @@ def examples_path(store: Store, prefix: str) -> Path:
     return path
 
 
-def _spread(long: Table, row_count: int, name_count: int, values: Sequence[str]) -> Table:
+def _spread(long: Table, values: Sequence[str], row_count: int, name_count: int) -> Table:
     """Turn the last key columns of a long table into columns of their own."""
     if row_count == name_count:
         return Table((*long.columns[:row_count], *values), long.rows)

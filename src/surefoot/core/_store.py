@@ -282,9 +282,7 @@ def _check_once(path: Path, stamp: int, run: Path) -> None:
         if stamp >= run.stat().st_mtime_ns or mark.exists():
             return
     for file, what in _damages_of(Artifact(path)):
-        raise DamagedError(
-            f"{file} {what}: remove the directory {path} and run again (surefoot verify finds all such)."
-        )
+        raise DamagedError(f"{path / file} {what}. Remove it with surefoot verify --remove, then run again.")
     with suppress(OSError):  # it only saves time
         mark.parent.mkdir(exist_ok=True)
         mark.touch()
