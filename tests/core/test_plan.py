@@ -23,7 +23,6 @@ from surefoot.core import (
     flatten,
     plan,
     stale,
-    walk,
     why,
     write_record,
 )
@@ -131,12 +130,23 @@ def test_a_kind_that_never_ran_here_has_its_reference_scaled_by_what_the_others_
     assert pace.rate("my_study.B") is None
 
 
-def test_every_kind_that_a_shipped_study_makes_has_a_reference() -> None:
-    from surefoot.core._plan import _references
+@pytest.mark.parametrize(
+    ("study", "minutes"), [("quickstart", 4), ("arithmetic", 17), ("patching", 19), ("trees", 24), ("local", 12)]
+)
+def test_a_study_that_never_ran_here_is_estimated_near_what_its_page_says(
+    store: Store, study: str, minutes: float
+) -> None:
     from surefoot.studies import load_study
 
-    steps = [step for name in ("trees",) for step in walk(load_study(name).steps)]
-    assert {type(step).__name__ for step in steps} <= set(_references())
+    found = plan(load_study(study).steps, store)
+    range_ = found.on(2)
+    assert range_.low / 1.2 < 60 * minutes < range_.high * 1.2
+    assert found.unknown < 0.1 * len(found.missing) + 1
+
+
+def test_references_are_ranges() -> None:
+    from surefoot.core._plan import _references
+
     assert all(0 < one.low <= one.likely <= one.high for one in _references().values())
 
 
