@@ -200,10 +200,20 @@ def test_table_pivots_by_fields_of_steps_and_of_measurements(finished: Verb) -> 
 
 def test_table_speaks_latex_and_json_and_parquet(finished: Verb, tmp_path: Path) -> None:
     arguments = ("table", STUDY, "--rows", "shift", "--where", "\"metric\" = 'total'")
-    assert r"\begin{tabular}{ll}" in finished(*arguments, "--format", "latex").out
-    assert json.loads(finished(*arguments, "--format", "json").out)[0] == {"shift": "by 1", "value": 1.5}
+    assert r"\begin{tabular}{lllll}" in finished(*arguments, "--format", "latex").out
+    half = pytest.approx(12.706204736 * 0.5)  # Student's t with one degree of freedom, of the values 1 and 2
+    row = json.loads(finished(*arguments, "--format", "json").out)[0]
+    assert row.keys() == {"shift", "value", "low", "high", "Steps"}
+    assert (row["value"], row["value"] - row["low"], row["high"] - row["value"], row["Steps"]) == (1.5, half, half, 2)
     finished(*arguments, "--out", tmp_path / "t.parquet")
-    assert duckdb.read_parquet(str(tmp_path / "t.parquet")).fetchall() == [("by 1", 1.5), ("by 2", 2.5)]
+    rows = duckdb.read_parquet(str(tmp_path / "t.parquet")).fetchall()
+    assert [(shift, value, steps) for shift, value, _, _, steps in rows] == [("by 1", 1.5, 2), ("by 2", 2.5, 2)]
+
+
+def test_table_refuses_to_average_metrics_together(finished: Verb) -> None:
+    ended = finished("table", STUDY, "--rows", "shift")
+    assert ended.code == 2
+    assert "would be a mean over the metrics" in ended.err
 
 
 def test_compare_pairs_the_answers_by_example(finished: Verb) -> None:
