@@ -3,9 +3,28 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from surefoot.core import Measurement, Step, Store, write_record
+from surefoot.examples import EXAMPLES, write_examples
+
+
+@pytest.fixture(scope="session")
+def answer() -> Callable[[Path, float, int], None]:
+    """Write answers to 1,000 things of which this share is right; things are as hard for every model of a seed."""
+
+    written: dict[tuple[float, int], bytes] = {}
+
+    def plant(place: Path, share: float, seed: int) -> None:
+        if (share, seed) not in written:
+            order = np.random.default_rng(seed).permutation(1000)
+            right = np.arange(1000) < round(1000 * share)
+            write_examples(place, {"example": [f"style:{thing:04X}" for thing in order], "score": right.astype(float)})
+            written[share, seed] = (place / EXAMPLES).read_bytes()
+        (place / EXAMPLES).write_bytes(written[share, seed])
+
+    return plant
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from surefoot.studies import load_study
 from surefoot.studies.arithmetic._steps import TASKS, ArithmeticSeed, ArithmeticSettings, trial
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
+Answer = Callable[[Path, float, int], None]
 SEEDS = (0, 1, 2)
 SETTINGS = ArithmeticSettings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
 OPTIONS = {
@@ -56,7 +57,7 @@ def planted(seed: int, model: Step, own: str, world: ArithmeticSeed) -> float:
 
 
 @pytest.fixture(scope="module")
-def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(study: Study, publish: Publish, answer: Answer, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A store in which every accuracy is planted, and the angles and searches too."""
     store = Store(tmp_path_factory.mktemp("arithmetic") / "store")
     for seed in SEEDS:
@@ -64,7 +65,8 @@ def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFac
         for step in {one.key: one for one in world.measured()}.values():
             own = step.data.groups[0]  # type: ignore[attr-defined]
             value = planted(seed, step.model, own, world)
-            publish(store, step, [Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)])
+            one = Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)
+            answer(publish(store, step, [one]), value, seed)
         for edit in world.negated.values():
             rows = [
                 {"coefficients": f"{point:g}", "metric": metric, "value": 0.4 - fall * point}

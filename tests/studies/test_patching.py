@@ -26,6 +26,7 @@ from surefoot.studies.patching._steps import (
 )
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
+Answer = Callable[[Path, float, int], None]
 SEEDS = (0, 1, 2)
 SIZES = ("rn-4", "rn-8", "rn-16")
 SETTINGS = PatchingSettings(
@@ -115,14 +116,15 @@ def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(study: Study, publish: Publish, answer: Answer, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A store in which every accuracy, search and answer is planted."""
     store = Store(tmp_path_factory.mktemp("patching") / "store")
     for seed in SEEDS:
         world = trial(seed, SETTINGS)
         for step in {one.key: one for one in world.measured()}.values():
             value = planted(seed, step.model, step.data, world)
-            publish(store, step, [Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)])
+            one = Measurement(metric="top1", value=value, n=100, low=value - 0.1, high=value + 0.1)
+            answer(publish(store, step, [one]), value, seed)
         for patch in world.middle.patches:
             plant_curve(publish(store, patch.edit, []), seed)
         for rung, length in zip(world.rungs.values(), (0.3, 0.2, 0.1), strict=True):

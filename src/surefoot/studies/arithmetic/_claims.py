@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
-from surefoot.core import Claim, Step, Verdict, verdict_below
-from surefoot.studies._drawn import TaskAccuracies, claims_of, over_seeds, seeds_verdict
+from surefoot.core import Claim, Step
+from surefoot.studies._drawn import OverSeeds, TaskAccuracies, claims_of
 from surefoot.studies.arithmetic._steps import ArithmeticSeed
 
 PAPER = "2212.04089"
@@ -80,7 +80,7 @@ def _per_task(trials: Sequence[ArithmeticSeed], value: Callable[[ArithmeticSeed,
     return [fmean(value(trial, group) for group in trial.tuned) for trial in trials]
 
 
-def _forgets(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _forgets(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
 
     def drop(trial: ArithmeticSeed, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[0] for one in (trial.base, trial.negated[group]))
@@ -91,29 +91,29 @@ def _forgets(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict
         f"Accuracy of the start less that of the edited model, on the task that was to be forgotten, mean over "
         f"{len(trials[0].tuned)} tasks; the start has {before:.1%}."
     )
-    return seeds_verdict(_per_task(trials, drop), detail=detail)
+    return OverSeeds(_per_task(trials, drop), detail=detail)
 
 
-def _keeps(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _keeps(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
 
     def share(trial: ArithmeticSeed, group: str) -> float:
         before, after = (target_and_control(found, trial, group, one)[1] for one in (trial.base, trial.negated[group]))
         return after / before
 
     detail = "Mean accuracy on the other seven groups, edited by start, on test data; chosen at 95 percent or more."
-    return seeds_verdict(_per_task(trials, share), bound=KEPT, detail=detail, unit="share")
+    return OverSeeds(_per_task(trials, share), bound=KEPT, detail=detail, unit="share")
 
 
-def _beats_random(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _beats_random(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
 
     def gain(trial: ArithmeticSeed, group: str) -> float:
         test = trial.tests[group]
         return found.measurement(trial.random[group], test).value - found.measurement(trial.negated[group], test).value
 
-    return seeds_verdict(_per_task(trials, gain), detail="Accuracy left by the random direction less that by negation.")
+    return OverSeeds(_per_task(trials, gain), detail="Accuracy left by the random direction less that by negation.")
 
 
-def _ascent_destroys(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _ascent_destroys(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
 
     def lost(trial: ArithmeticSeed, group: str) -> float:
         return found.mean(trial.negated[group], trial.others(group)) - found.mean(
@@ -121,43 +121,43 @@ def _ascent_destroys(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) ->
         )
 
     detail = "Control accuracy after negation less that after gradient ascent at the rate of fine-tuning."
-    return seeds_verdict(_per_task(trials, lost), detail=detail)
+    return OverSeeds(_per_task(trials, lost), detail=detail)
 
 
-def _pairs_help(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _pairs_help(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     gains = []
     for trial in trials:
         pairs = by_size(trial)[2]
         start = fmean(normalised(found, trial, trial.base, pair) for pair in pairs)
         gains.append(added_normalised(found, trial, 2) - start)
-    return seeds_verdict(gains, detail="Normalised accuracy of the sums of two vectors less that of the start.")
+    return OverSeeds(gains, detail="Normalised accuracy of the sums of two vectors less that of the start.")
 
 
-def _more_costs(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _more_costs(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     largest = max(by_size(trials[0]))
     costs = [added_normalised(found, trial, 2) - added_normalised(found, trial, largest) for trial in trials]
-    return seeds_verdict(costs, detail=f"Normalised accuracy with two vectors less that with {largest}.")
+    return OverSeeds(costs, detail=f"Normalised accuracy with two vectors less that with {largest}.")
 
 
-def _joint_above(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _joint_above(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     gains = [
         normalised(found, trial, trial.joint, tuple(trial.tuned)) - added_normalised(found, trial, max(by_size(trial)))
         for trial in trials
     ]
-    return seeds_verdict(gains, detail="Normalised accuracy of joint training less that of the sum of all vectors.")
+    return OverSeeds(gains, detail="Normalised accuracy of joint training less that of the sum of all vectors.")
 
 
-def _analogy_beats_base(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _analogy_beats_base(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     return _analogy_gain(trials, found, lambda trial, _: trial.base, "the start")
 
 
-def _analogy_beats_alone(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _analogy_beats_alone(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     return _analogy_gain(trials, found, lambda trial, index: trial.analogies[index].alone, "the known task alone")
 
 
 def _analogy_gain(
     trials: Sequence[ArithmeticSeed], found: TaskAccuracies, other: Callable[[ArithmeticSeed, int], Step], name: str
-) -> Verdict:
+) -> OverSeeds:
     gains = [
         fmean(
             found.measurement(one.edit, one.test).value - found.measurement(other(trial, index), one.test).value
@@ -166,16 +166,15 @@ def _analogy_gain(
         for trial in trials
     ]
     detail = f"Accuracy of the analogy less that of {name}, mean over {len(trials[0].analogies)} analogies a seed."
-    return seeds_verdict(gains, detail=detail)
+    return OverSeeds(gains, detail=detail)
 
 
-def _orthogonal(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Verdict:
+def _orthogonal(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
     wanted = {trial.angles.key for trial in trials}
     by_seed: dict[str, list[float]] = {}
     for item in found.results.select(DirectionAngles, metric="cosine"):
         if item.step.key in wanted:
             by_seed.setdefault(item.step.key, []).append(item.value)
     cosines = [fmean(values) for values in by_seed.values()]
-    mean = over_seeds(cosines)
     detail = f"Mean cosine over the pairs of tasks; the largest single one is {max(map(max, by_seed.values())):.2f}."
-    return verdict_below(mean.estimate, mean.low, mean.high, len(cosines), bound=LARGEST_COSINE, detail=detail)
+    return OverSeeds(cosines, bound=LARGEST_COSINE, below=True, detail=detail, unit="number")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.stats import mean_crossed
-from surefoot.studies._drawn import TaskAccuracies, over_seeds, seeds_row, seeds_verdict
+from surefoot.studies._drawn import OverSeeds, TaskAccuracies, crossed_verdict, over_seeds, seeds_row
 from surefoot.studies.local._steps import MAIN, LocalSeed, LocalSettings, Start
 from surefoot.training import Average
 
@@ -100,7 +100,7 @@ def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterat
         name="better-start-keeps-more",
         sentence=f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
         f"than from one that saw {settings.weaker_samples:,}.",
-        check=lambda results: _better_start(trials, TaskAccuracies(results)),
+        check=lambda results: crossed_verdict(lambda found: _better_start(trials, found), results),
         source=f"{LOFI}: the gap shrinks with scale; the comparison is ours",
     )
 
@@ -160,13 +160,13 @@ def sent_once(trials: Sequence[LocalSeed], results: Results) -> float:
 
 
 def _share_kept(trials: Sequence[LocalSeed], models: Models, full: Models) -> Callable[[Results], Verdict]:
-    def check(results: Results) -> Verdict:
-        start, part, whole = _known(trials, TaskAccuracies(results), _start, models, full)
+    def check(found: TaskAccuracies) -> OverSeeds:
+        start, part, whole = _known(trials, found, _start, models, full)
         detail = f"Share of the gain in the styles tuned on: from {fmean(start):.1%} to {fmean(part):.1%}, against "
         detail += f"{fmean(whole):.1%}."
-        return seeds_verdict(_shares(start, part, whole), bound=KEPT, detail=detail, unit="share")
+        return OverSeeds(_shares(start, part, whole), bound=KEPT, detail=detail, unit="share")
 
-    return check
+    return lambda results: crossed_verdict(check, results)
 
 
 def _known(trials: Sequence[LocalSeed], found: TaskAccuracies, *models: Models) -> list[list[float]]:
@@ -193,21 +193,21 @@ def _start_shares(
     return _shares(*_known(trials, found, *models))
 
 
-def _better_start(trials: Sequence[LocalSeed], found: TaskAccuracies) -> Verdict:
+def _better_start(trials: Sequence[LocalSeed], found: TaskAccuracies) -> OverSeeds:
     better = _start_shares(trials, found, lambda trial: trial.stronger)
     weaker = _start_shares(trials, found, lambda trial: trial.weaker)
     detail = (
         f"Share kept from the better start less that from the weaker: {fmean(better):.1%} less {fmean(weaker):.1%}."
     )
-    return seeds_verdict([a - b for a, b in zip(better, weaker, strict=True)], detail=detail)
+    return OverSeeds([a - b for a, b in zip(better, weaker, strict=True)], detail=detail)
 
 
 def _difference(trials: Sequence[LocalSeed], first: Models, second: Models) -> Callable[[Results], Verdict]:
-    def check(results: Results) -> Verdict:
-        both = _both(trials, first, second, TaskAccuracies(results), shifted=False)
-        return seeds_verdict([a - b for a, b in zip(*both, strict=True)], detail=_told(both, "the styles tuned on"))
+    def check(found: TaskAccuracies) -> OverSeeds:
+        both = _both(trials, first, second, found, shifted=False)
+        return OverSeeds([a - b for a, b in zip(*both, strict=True)], detail=_told(both, "the styles tuned on"))
 
-    return check
+    return lambda results: crossed_verdict(check, results)
 
 
 def _shifted(trials: Sequence[LocalSeed], first: Models, second: Models) -> Callable[[Results], Verdict]:

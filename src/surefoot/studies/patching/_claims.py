@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
-from surefoot.core import Claim, Results, Step, SurefootError, Verdict
-from surefoot.studies._drawn import TaskAccuracies, claims_of, search_scores, seeds_verdict
+from surefoot.core import Claim, Results, Step, SurefootError
+from surefoot.studies._drawn import OverSeeds, TaskAccuracies, claims_of, search_scores
 from surefoot.studies.patching._steps import (
     JOINT,
     PARALLEL,
@@ -24,7 +24,7 @@ MARGIN = 0.02
 
 POINTS = f"{100 * MARGIN:g} points"
 
-Check = Callable[[Sequence[PatchingSeed], TaskAccuracies], Verdict]
+Check = Callable[[Sequence[PatchingSeed], TaskAccuracies], OverSeeds]
 MakeClaim = Callable[[str, str, Check, str], Claim]
 
 
@@ -166,69 +166,69 @@ def words_written(results: Results, attack: Attack) -> list[str]:
     return [classes[number] for number in np.load(place / "attacks.npy")]
 
 
-def _gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _gain_of(trials, found, edited)
 
 
-def _guarded_gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _guarded_gains(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _gain_of(trials, found, guarded)
 
 
-def _gain_of(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> Verdict:
+def _gain_of(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> OverSeeds:
     starts = fmean([patched(found, trial.middle, trial.middle.base) for trial in trials])
     gains = [gained(found, trial.middle.base, trial.middle.patches, model) for trial in trials]
     detail = f"Test accuracy after less before, mean over {len(trials[0].middle.patches)} tasks"
-    return seeds_verdict(gains, detail=f"{detail}; the start has {starts:.1%}.")
+    return OverSeeds(gains, detail=f"{detail}; the start has {starts:.1%}.")
 
 
-def _keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _kept_by(trials, found, edited)
 
 
-def _guarded_keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _guarded_keeps(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _kept_by(trials, found, guarded)
 
 
-def _kept_by(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> Verdict:
+def _kept_by(trials: Sequence[PatchingSeed], found: TaskAccuracies, model: Callable[[PatchedTask], Step]) -> OverSeeds:
     changes = [-lost(found, trial, trial.middle, model) for trial in trials]
     start = fmean([supported(found, trial, trial.middle.base) for trial in trials])
     detail = f"Mean accuracy on {len(trials[0].supported)} supported tasks, after less before: above -{MARGIN:.0%}?"
-    return seeds_verdict(changes, bound=-MARGIN, detail=f"{detail} The start has {start:.1%}.")
+    return OverSeeds(changes, bound=-MARGIN, detail=f"{detail} The start has {start:.1%}.")
 
 
-def _spares(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _spares(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     spared = [
         lost(found, trial, trial.middle, lambda patch: patch.tuned) - lost(found, trial, trial.middle, edited)
         for trial in trials
     ]
-    return seeds_verdict(spared, detail="Supported accuracy of the patched less that of the fine-tuned models.")
+    return OverSeeds(spared, detail="Supported accuracy of the patched less that of the fine-tuned models.")
 
 
-def _above_chord(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _above_chord(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     heights = [
         fmean(above_chord(search_scores(found.results, patch.edit)) for patch in trial.middle.patches)
         for trial in trials
     ]
     detail = "Mean of patched and supported accuracy less what the chord has, over the coefficients between 0 and 1."
-    return seeds_verdict(heights, detail=f"{detail} Validation data; nothing is chosen by it.")
+    return OverSeeds(heights, detail=f"{detail} Validation data; nothing is chosen by it.")
 
 
-def _joint_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _joint_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _one_above_other(trials, found, JOINT, SEQUENTIAL)
 
 
-def _sequential_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _sequential_above(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     return _one_above_other(trials, found, SEQUENTIAL, PARALLEL)
 
 
-def _one_above_other(trials: Sequence[PatchingSeed], found: TaskAccuracies, one: str, other: str) -> Verdict:
+def _one_above_other(trials: Sequence[PatchingSeed], found: TaskAccuracies, one: str, other: str) -> OverSeeds:
     gains = [both(found, trial, trial.several[one]) - both(found, trial, trial.several[other]) for trial in trials]
-    return seeds_verdict(gains, detail=f"Mean of patched and supported accuracy, {one} less {other}.")
+    return OverSeeds(gains, detail=f"Mean of patched and supported accuracy, {one} less {other}.")
 
 
-def _transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     gains = [gained(found, trial.middle.base, trial.transfers) for trial in trials]
-    return seeds_verdict(gains, detail="Accuracy on the classes of the other half, after the patch less before.")
+    return OverSeeds(gains, detail="Accuracy on the classes of the other half, after the patch less before.")
 
 
 def _ends(trial: PatchingSeed) -> tuple[Rung, Rung]:
@@ -238,13 +238,13 @@ def _ends(trial: PatchingSeed) -> tuple[Rung, Rung]:
     return rungs[0], rungs[-1]
 
 
-def _less_lost(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _less_lost(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     differences = []
     for trial in trials:
         small, large = (lost(found, trial, rung, edited) for rung in _ends(trial))
         differences.append(small - large)
     small, large = _ends(trials[0])
-    return seeds_verdict(differences, detail=f"Supported accuracy lost by {small.size} less that lost by {large.size}.")
+    return OverSeeds(differences, detail=f"Supported accuracy lost by {small.size} less that lost by {large.size}.")
 
 
 def moved(results: Results, rung: Rung) -> float:
@@ -257,17 +257,15 @@ def moved(results: Results, rung: Rung) -> float:
     return fmean(lengths)
 
 
-def _less_moved(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _less_moved(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     differences = []
     for trial in trials:
         small, large = (moved(found.results, rung) for rung in _ends(trial))
         differences.append(small - large)
-    return seeds_verdict(
-        differences, detail="Relative length of the change, smallest model less largest.", unit="number"
-    )
+    return OverSeeds(differences, detail="Relative length of the change, smallest model less largest.", unit="number")
 
 
-def _mislead(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _mislead(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     clean, attacked, read = [], [], []
     for trial in trials:
         base, attacks = trial.reading.base, (trial.reading.own, trial.reading.unseen)
@@ -278,7 +276,7 @@ def _mislead(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
         f"Accuracy without words ({fmean(clean):.1%}) less that with wrong words; the model says the "
         f"wrong word for {fmean(read):.1%} of pictures."
     )
-    return seeds_verdict([one - other for one, other in zip(clean, attacked, strict=True)], detail=detail)
+    return OverSeeds([one - other for one, other in zip(clean, attacked, strict=True)], detail=detail)
 
 
 def _attacked_gain(
@@ -291,39 +289,39 @@ def _attacked_gain(
     ]
 
 
-def _repaired(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _repaired(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     gains = _attacked_gain(trials, found, lambda reading: reading.own)
-    return seeds_verdict(gains, detail="Accuracy under wrong words on the classes of the patch, after less before.")
+    return OverSeeds(gains, detail="Accuracy under wrong words on the classes of the patch, after less before.")
 
 
-def _repair_transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _repair_transfers(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     gains = _attacked_gain(trials, found, lambda reading: reading.unseen)
     detail = "Accuracy under wrong words on the other half of the classes, with words of that half, after less before."
-    return seeds_verdict(gains, detail=detail)
+    return OverSeeds(gains, detail=detail)
 
 
-def _beyond_classes(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _beyond_classes(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     gains = [
         found.measurement(trial.reading.repaired.edit, trial.reading.own.attacked).value
         - found.measurement(trial.reading.control.edit, trial.reading.own.attacked).value
         for trial in trials
     ]
-    return seeds_verdict(gains, detail="Accuracy under wrong words, patched with words less patched without.")
+    return OverSeeds(gains, detail="Accuracy under wrong words, patched with words less patched without.")
 
 
-def _unread(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _unread(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     before, after = (
         [words_said(found, trial.reading.unseen, model(trial.reading)) for trial in trials]
         for model in (lambda reading: reading.base, lambda reading: reading.repaired.edit)
     )
     detail = f"Share of pictures of unseen classes for which the word is said, before ({fmean(before):.1%}) less after."
-    return seeds_verdict([one - other for one, other in zip(before, after, strict=True)], detail=detail)
+    return OverSeeds([one - other for one, other in zip(before, after, strict=True)], detail=detail)
 
 
-def _clean_kept(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> Verdict:
+def _clean_kept(trials: Sequence[PatchingSeed], found: TaskAccuracies) -> OverSeeds:
     changes = []
     for trial in trials:
         clean = (trial.reading.own.clean, trial.reading.unseen.clean)
         changes.append(found.mean(trial.reading.repaired.edit, clean) - found.mean(trial.reading.base, clean))
     detail = f"Accuracy without words, both halves of the classes, after less before: above -{MARGIN:.0%}?"
-    return seeds_verdict(changes, bound=-MARGIN, detail=detail)
+    return OverSeeds(changes, bound=-MARGIN, detail=detail)

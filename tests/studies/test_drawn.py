@@ -1,0 +1,65 @@
+"""Verdicts over seeds that are tested on the same things."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surefoot.contrastive import ZeroShot
+from surefoot.core import Measurement, Results, Step, Store, SurefootError
+from surefoot.examples import write_examples
+from surefoot.stats import mean_crossed, mean_t
+from surefoot.studies._drawn import OverSeeds, TaskAccuracies, crossed_verdict, drawn_task, start_model
+
+Publish = Callable[[Store, Step, list[Measurement]], Path]
+SEEDS, THINGS = range(5), 240
+
+
+def models(seed: int) -> tuple[Step, Step]:
+    return start_model(seed), start_model(seed, size="rn-4")
+
+
+def gap(found: TaskAccuracies) -> OverSeeds:
+    """How much better the first model is, by seed, each on its own drawings of the things."""
+    tests = {seed: drawn_task("food-drink", "test", seed) for seed in SEEDS}
+    values = [[found.measurement(model, tests[seed]).value for model in models(seed)] for seed in SEEDS]
+    return OverSeeds([one - other for one, other in values], detail="a gap")
+
+
+def planted(publish: Publish, place: Path, *, of_thing: float) -> tuple[Results, np.ndarray]:
+    """Answers in which the first model is better at some things, the same for every seed; and the gaps by thing."""
+    generator, store, steps, gaps = np.random.default_rng(3), Store(place / "store"), [], []
+    better = 0.1 + of_thing * generator.choice([-1, 1], size=THINGS)
+    for seed in SEEDS:
+        right = []
+        for model, chance in zip(models(seed), (0.5 + better / 2, 0.5 - better / 2), strict=True):
+            right.append((generator.random(THINGS) < chance).astype(float))
+            step = ZeroShot(model=model, data=drawn_task("food-drink", "test", seed))
+            steps.append(step)
+            at = publish(store, step, [Measurement(metric="top1", value=right[-1].mean(), n=THINGS)])
+            order = generator.permutation(THINGS)
+            ids = [f"style {thing % 6}:{thing:04X}" for thing in order]
+            write_examples(at, {"example": ids, "score": right[-1][order]})
+        gaps.append(right[0] - right[1])
+    return Results(store, tuple(steps)), np.array(gaps)
+
+
+@pytest.mark.parametrize("of_thing", [0.0, 0.8])
+def test_the_interval_is_that_of_seeds_crossed_with_things(publish: Publish, tmp_path: Path, of_thing: float) -> None:
+    results, gaps = planted(publish, tmp_path, of_thing=of_thing)
+    found, crossed = crossed_verdict(gap, results), mean_crossed(gaps)
+    assert found.effect == pytest.approx(gaps.mean())
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low == pytest.approx(crossed.high - crossed.low, rel=0.35)
+    alone = mean_t(gaps.mean(axis=1))
+    assert (found.high - found.low > 1.3 * (alone.high - alone.low)) == (of_thing > 0)
+
+
+def test_one_seed_and_equal_numbers_decide_nothing(publish: Publish, tmp_path: Path) -> None:
+    results, _ = planted(publish, tmp_path, of_thing=0.0)
+    with pytest.raises(SurefootError, match="One seed gives no interval"):
+        crossed_verdict(lambda found: OverSeeds(gap(found).values[:1]), results)
+    with pytest.raises(SurefootError, match=r"All 3 seeds gave 0\.5: equal values give no interval"):
+        crossed_verdict(lambda _: OverSeeds([0.5, 0.5, 0.5]), results)
