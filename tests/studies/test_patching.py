@@ -110,7 +110,8 @@ def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
             values = ",".join(f"({row}, '{shown[row]}', '{said[row]}')" for row in range(12))
             with duckdb.connect() as connection:
                 connection.execute(
-                    f"COPY (SELECT 'a:' || row AS example, 0.5 AS score, label, prediction FROM (VALUES {values}) AS t(row, label, prediction) ORDER BY row) "
+                    "COPY (SELECT 'a:' || row AS example, 0.5 AS score, label, prediction "
+                    f"FROM (VALUES {values}) AS t(row, label, prediction) ORDER BY row) "
                     f"TO '{target}' (FORMAT parquet)"
                 )
 

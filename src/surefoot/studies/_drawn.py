@@ -97,7 +97,8 @@ class TaskAccuracies:
             str(self.results.store.path(item.step) / "examples.parquet"): item.step.key for item in self._found.values()
         }
         block = f"('0x' || substr(md5(split_part(example, ':', -1)), 1, 7))::INTEGER % {BLOCKS}"
-        query = f"SELECT filename, {block}, sum(score), count(*) FROM read_parquet(?, filename = true, union_by_name = true) GROUP BY ALL"
+        read = "read_parquet(?, filename = true, union_by_name = true)"
+        query = f"SELECT filename, {block}, sum(score), count(*) FROM {read} GROUP BY ALL"
         with duckdb.connect() as connection:
             rows = connection.execute(query, [list(steps)]).fetchall()
         parts = {key: np.zeros((2, BLOCKS)) for key in steps.values()}
