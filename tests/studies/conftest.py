@@ -14,15 +14,16 @@ from surefoot.examples import EXAMPLES, write_examples
 def answer() -> Callable[[Path, float, int], None]:
     """Write answers to 1,000 things of which this share is right; things are as hard for every model of a seed."""
 
-    written: dict[tuple[float, int], bytes] = {}
+    written: dict[tuple[int, int], bytes] = {}
 
     def plant(place: Path, share: float, seed: int) -> None:
-        if (share, seed) not in written:
+        count = round(1000 * share)
+        if (count, seed) not in written:
             order = np.random.default_rng(seed).permutation(1000)
-            right = np.arange(1000) < round(1000 * share)
+            right = np.arange(1000) < count
             write_examples(place, {"example": [f"style:{thing:04X}" for thing in order], "score": right.astype(float)})
-            written[share, seed] = (place / EXAMPLES).read_bytes()
-        (place / EXAMPLES).write_bytes(written[share, seed])
+            written[count, seed] = (place / EXAMPLES).read_bytes()
+        (place / EXAMPLES).write_bytes(written[count, seed])
 
     return plant
 
