@@ -422,7 +422,7 @@ def test_predictions_are_read_and_their_faults_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("yes", "no"), [("True", "False"), ("yes", "no"), ("1", "0"), ("1.0", "0.0"), ("TRUE", "FALSE")]
+    ("yes", "no"), [("True", "False"), ("yes", "no"), ("1", "0"), ("1.0", "0.0"), ("TRUE", "FALSE"), ("Y", "n")]
 )
 def test_scores_and_labels_may_be_words(tmp_path: Path, yes: str, no: str) -> None:
     lines = [f"{(no, yes)[row % 2]},{(no, yes)[row % 3 == 0]},{'ab'[row % 5 > 1]}" for row in range(60)]
@@ -446,3 +446,15 @@ def test_each_sensitive_column_is_a_division_of_its_own(tmp_path: Path) -> None:
     assert found.weights is not None and found.weights[:4].tolist() == [1, 2, 3, 4]
     with pytest.raises(SurefootError, match="cannot be sensitive"):
         read_predictions(path, replace(PREDICTED, sensitive=("p",)))
+
+
+def test_a_row_that_weighs_nothing_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    lines = [f"{row % 2},0.{row % 9},{'FM'[row % 2]},{row % 3}" for row in range(60)]
+    path.write_text("y,p,g,w\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    found = read_predictions(path, replace(PREDICTED, weight="w"))
+    assert len(found.scores) == 40
+    assert "20 of 60 rows have no y or no p or no w that can be read, or a weight of 0" in found.notes[0]
+    path.write_text("y,p,g,w\n1,0.5,a,1\n0,0.5,b,-2\n", encoding="utf-8")
+    with pytest.raises(SurefootError, match="row 2: the column w is -2; it must be above 0"):
+        read_predictions(path, replace(PREDICTED, weight="w"))

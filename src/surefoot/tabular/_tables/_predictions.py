@@ -17,7 +17,7 @@ from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_YES, _NO = ["1", "1.0", "true", "yes"], ["0", "0.0", "false", "no"]
+_YES, _NO = ["1", "1.0", "true", "yes", "t", "y"], ["0", "0.0", "false", "no", "f", "n"]
 _ROLES = ("label", "score", "other", "weight")
 
 
@@ -99,7 +99,7 @@ def _read_words(connection: DuckDBPyConnection, name: str) -> None:
     """Decisions in words (true, yes) become 1 and 0."""
     text = f"lower({quote(name)}::VARCHAR)"
     connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
-    for words, number in ((["true", "yes"], "1"), (["false", "no"], "0")):
+    for words, number in ((_YES, "1"), (_NO, "0")):
         connection.execute(f"UPDATE raw SET {quote(name)} = ? WHERE list_contains(?, {text})", [number, words])
 
 
@@ -112,7 +112,13 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
         f"WHEN list_contains($no, lower({label}::VARCHAR)) THEN 0 ELSE 2 END AS label__"
     )
     named = columns.named()
-    numbers = [f"TRY_CAST({quote(name)} AS DOUBLE) AS {role}__" for role, name in named.items() if role != "label"]
+    # A row that weighs nothing is none.
+    ends = {"weight": ", 0)"}
+    numbers = [
+        f"{'nullif(' if role in ends else ''}TRY_CAST({quote(name)} AS DOUBLE){ends.get(role, '')} AS {role}__"
+        for role, name in named.items()
+        if role != "label"
+    ]
     parts = [*([truth] if columns.label else []), *numbers, "row_number() OVER () AS row__"]
     sides = [quote(f"{name}__group") for name in columns.sensitive]
     complete = " AND ".join(f"{role}__ IS NOT NULL" for role in named)
@@ -123,7 +129,8 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
     ((kept,),) = connection.execute("SELECT count(*) FROM features").fetchall()
     if kept < total:
         missing = " or no ".join(named.values())
-        notes.append(f"{total - kept} of {total} rows have no {missing} that can be read: left out.")
+        weightless = ", or a weight of 0" if columns.weight else ""
+        notes.append(f"{total - kept} of {total} rows have no {missing} that can be read{weightless}: left out.")
 
 
 def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: PredictionColumns, source: str) -> None:
