@@ -68,6 +68,24 @@ def test_a_figure_whose_measurements_are_missing_leaves_its_reason_in_its_place(
     assert "This figure could not be drawn. Expected one measurement, found 0." in words
 
 
+def test_a_figure_or_claim_whose_code_fails_takes_nothing_else_with_it(
+    written: tuple[Study, Results], tmp_path: Path
+) -> None:
+    def failing(results: Results) -> Figure:
+        return 1 / 0  # type: ignore[return-value]
+
+    def no_number(results: Results) -> Figure:
+        return Figure(name="n", title="N", caption="", rows=({"x": float("nan")},), vega_lite={"mark": "point"})
+
+    claim = replace(written[0].claims[0], name="failing", check=failing)
+    study = replace(written[0], figures=(failing, no_number), claims=(*written[0].claims, claim))
+    words = text_of(write_report(study, written[1], tmp_path / "page.html").read_text("utf-8"))
+    assert "This figure could not be drawn. ZeroDivisionError: division by zero (test_report.py, line " in words
+    assert "This figure could not be drawn. ValueError: Out of range float values" in words
+    assert "Broken" in words
+    assert written[0].claims[0].sentence in words
+
+
 def test_credits_notes_and_provenance_are_there(brief: Path) -> None:
     words = text_of(brief.read_text(encoding="utf-8"))
     assert "OpenMoji, CC BY-SA 4.0" in words
