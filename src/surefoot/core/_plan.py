@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ from surefoot.core._step import Rebuilt, Spec, Step, find_kind, held_fields, inp
 from surefoot.core._store import Artifact, Store
 
 _SAMPLED_ARTIFACTS = 50
-_COMPARED, _COMPARED_IN_DEPTH = 500, 20
+_COMPARED, _COMPARED_IN_DEPTH, _DIFFERENCES = 500, 20, 100
 _LEVELS, _STEPS_IN_A_ROW = 8, 256
 _ENOUGH = 4  # timings for a range of their own
 _TOGETHER = 0.3  # of the spread between Steps of a kind, what they share: it does not average out
@@ -161,14 +162,14 @@ def why(step: Step, store: Store) -> tuple[str | None, tuple[Difference, ...]]:
 def why_each(steps: Iterable[Step], store: Store) -> Iterator[tuple[str | None, tuple[Difference, ...]]]:
     """`why` for many Steps, the store being read once. Each is compared with the 500 newest artifacts of its kind.
 
-    Of those the twenty whose own fields are nearest are compared with all that is below them, too.
+    Of those the twenty whose own fields are nearest are compared with what is below them, too, up to 100 differences.
     """
     spec_of, newest = store.specs(), _newest_by_kind(store)
     for step in steps:
         own = own_spec(step)
         others = [key for key in newest.get(step.kind, ()) if key != step.key]
         near = nsmallest(_COMPARED_IN_DEPTH, others, key=lambda key: _own_differences(spec_of(key), own))
-        compared = [(key, tuple(_differences(key, step, spec_of))) for key in near]
+        compared = [(key, tuple(islice(_differences(key, step, spec_of), _DIFFERENCES))) for key in near]
         yield min(compared, key=lambda pair: len(pair[1]), default=(None, ()))
 
 
