@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from core_steps import Fragile, Number, Slow, Total, Wave
+from core_steps import Fragile, Number, Pair, Slow, Total, Wave
 
 from surefoot.core import (
     Artifact,
@@ -201,6 +201,19 @@ def test_a_spec_becomes_one_row_of_plain_fields_by_path() -> None:
         "after.scale": 0.5,
         "after.log": "",
     }
+
+
+def test_a_row_of_a_graph_that_has_more_paths_than_any_memory_is_short() -> None:
+    step: Step = Number(value=1.0)
+    for _ in range(40):
+        step = Pair(one=step, other=step)
+    assert len(flatten(step)) <= 5 * 256
+    chain: Step = Number(value=1.0)
+    for name in range(3000):
+        chain = Slow(name=name, after=chain)
+    row = flatten(chain)
+    assert row["after.after.name"] == 2997
+    assert len(row["after." * 8 + "after"]) == 20  # deeper than eight levels: the key
 
 
 # --- stale
