@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("metric", "value", "low", "high", "n")
 _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
+_MODEL_FILES = ("model.json", "open_clip_config.json")
 _MODEL, _BASELINE = "model", "baseline"
 _AtLeastOne = validators.Number(gte=1)
 
@@ -140,8 +141,11 @@ class _Given:
         """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
         from surefoot.contrastive import load_model, load_openclip, placed
 
-        place = weights if folder is None or not folder.is_dir() else folder
-        if folder and folder.is_dir() and weights:
+        is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
+        if folder and (not folder.is_dir() or (weights and not is_model)):  # a folder may bear the name of a model
+            folder = None
+        place = folder or weights
+        if folder and weights:
             raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
         if place is None:
             raise SurefootError(f"Give the checkpoint of {self.name} with --pretrained: nothing is downloaded.")

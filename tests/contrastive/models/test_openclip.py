@@ -251,3 +251,11 @@ def test_an_artifact_keeps_the_tokenizer_and_the_preparation(tmp_path: Path, mad
     moved = OpenClipModel(checkpoint=str(folder)).pinned()
     (folder / "tokenizer_config.json").write_text("{}")
     assert moved.pinned().key != moved.key
+
+
+def test_a_tokenizer_beside_the_weights_is_part_of_the_identity(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    step = OpenClipModel(model="ViT-B-16-SigLIP", checkpoint=str(tmp_path / "weights.pt"))
+    before = step.pinned()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert step.pinned().key != before.key

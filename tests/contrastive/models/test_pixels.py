@@ -11,6 +11,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from surefoot.contrastive import Pixels, normalized, resized
+from surefoot.contrastive._models._pixels import preparer_of
+from surefoot.contrastive._pictures._photos import RefusedPictureError
 
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(3, 30, 45, 3), dtype=np.uint8)
 
@@ -20,7 +22,7 @@ def transform(pixels: Pixels) -> Any:
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash", "longest"])
 @pytest.mark.parametrize("size", [16, 30, 40])
 def test_resizing_an_array_agrees_with_openclips_transform(interpolation: str, resize_mode: str, size: int) -> None:
     pixels = Pixels(size=size, mean=(0.4, 0.5, 0.6), interpolation=interpolation, resize_mode=resize_mode)
@@ -47,3 +49,11 @@ def test_pictures_of_the_right_size_stay_where_they_are(tmp_path: Path) -> None:
     assert np.array_equal(batch.permute(0, 2, 3, 1).numpy(), kept)
     batch[0] = 0
     assert np.array_equal(np.load(tmp_path / "images.npy"), kept)
+
+
+def test_sides_may_differ_and_a_picture_too_narrow_to_be_scaled_is_refused() -> None:
+    pixels = Pixels(size=(20, 30), interpolation="bicubic")
+    theirs = torch.stack([transform(pixels)(Image.fromarray(picture)) for picture in PICTURES])
+    assert torch.equal(normalized(resized(PICTURES, pixels), pixels), theirs)
+    with pytest.raises(RefusedPictureError, match="it is 1 x 500 pixels, too narrow"):
+        preparer_of(pixels)(Image.new("RGB", (1, 500)))

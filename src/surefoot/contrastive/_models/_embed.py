@@ -172,4 +172,6 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
     for place, rows in enumerate(tokens.split(counts)):
         by_tokens.setdefault(rows.numpy().tobytes(), []).append(place)
     alike = tuple(tuple(places) for places in by_tokens.values() if len(places) > 1)
+    for places in alike:  # the last bits depend on the batch that a prompt was in
+        means[list(places)] = means[places[0]]
     return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike)

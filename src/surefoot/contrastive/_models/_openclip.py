@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from surefoot.contrastive._models._artifact import LoadedModel, ModelDescription, fill, save_model
-from surefoot.contrastive._models._build import build, hosted_tokenizer, open_tokenizer, openclip_config, tokenizer_in
+from surefoot.contrastive._models._build import (
+    TOKENIZER_FILES,
+    build,
+    hosted_tokenizer,
+    open_tokenizer,
+    openclip_config,
+    tokenizer_in,
+)
 from surefoot.contrastive._models._cost import count_gmacs, count_parameters
 from surefoot.contrastive._models._preparation import AS_FOUND, CONFIG_FILE, PixelOptions, prepare, read_config
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.weights import read_state
+
+_BESIDE = (*TOKENIZER_FILES, "config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +56,9 @@ class OpenClipModel(Step):
         loaded = [path, *([tokenizer] if tokenizer else [])]
         if path.is_file() and (path.parent / CONFIG_FILE).is_file():
             loaded.append(path.parent / CONFIG_FILE)
-        if self.model:
-            openclip_config(self.model)
+        config = openclip_config(self.model) if self.model else read_config(path / CONFIG_FILE)[0]
+        if path.is_file() and hosted_tokenizer(config) and not tokenizer:  # it is read from beside the weights
+            loaded += [path.parent / name for name in _BESIDE if (path.parent / name).is_file()]
         digests = [digest_of(one) for one in loaded]
         digest = digests[0] if len(digests) == 1 else "+".join(one[:32] for one in digests)
         return replace(self, checkpoint=str(path), digest=digest, tokenizer=str(tokenizer) if tokenizer else None)
