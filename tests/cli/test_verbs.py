@@ -361,3 +361,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(surefoot: Verb, arguments: tuple[
 def test_a_store_that_is_a_file_is_refused(surefoot: Verb, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("")
     assert "must be a directory" in surefoot("plan", STUDY, "--store", tmp_path / "store").err
+
+
+def test_table_speaks_csv_and_markdown(finished: Verb, tmp_path: Path) -> None:
+    arguments = ("table", STUDY, "--rows", "shift", "--where", "metric = 'total'")
+    assert finished(*arguments, "--format", "csv").out.splitlines()[0] == "shift,value,low,high,Steps"
+    written = tmp_path / "t.md"
+    finished(*arguments, "--out", str(written))
+    assert written.read_text().splitlines()[:2] == [
+        "| shift | value | low | high | Steps |",
+        "| --- | --- | --- | --- | --- |",
+    ]

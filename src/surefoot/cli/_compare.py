@@ -34,7 +34,7 @@ def compare(
     ] = False,
     store: StoreOption = None,
     format: Format | None = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
     """Compare models with a baseline, example by example: difference of scores, interval, test, and who is tied.
 

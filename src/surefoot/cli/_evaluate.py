@@ -81,7 +81,7 @@ def evaluate(
         Parameter(help="A folder for examples.parquet (a row a picture) and evaluation.json (what was used)."),
     ] = None,
     format: Format | None = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
     """Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals.
 

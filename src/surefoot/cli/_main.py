@@ -65,11 +65,11 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("_store:show", "Print one artifact: spec, measurements, provenance.", "Example: surefoot show 3fa2"),
         "table": (
             "_store:table",
-            "Print measurements by any field, as text, TSV, JSON, LaTeX or Parquet.",
+            "Print measurements by any field, as text, TSV, CSV, JSON, Markdown, LaTeX or Parquet.",
             "A field is a column of Measurement (metric, task, shift ...) or of a Step by its path (model.samples). "
             "Without --rows it lists every measurement with its interval.\n\n"
             "Example: surefoot table quickstart --rows model.model --columns shift "
-            "--where '\"metric\" = $$top1$$'",
+            "--where \"metric = 'top1'\"",
         ),
         "compare": (
             "_compare:compare",

@@ -1,6 +1,9 @@
-"""Results for people and for pipes: aligned text, TSV, JSON, LaTeX or a Parquet file."""
+"""Results for people and for pipes: aligned text, TSV, CSV, JSON, Markdown, LaTeX or a Parquet file."""
 
+import csv
+import io
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +16,7 @@ from surefoot.core import SurefootError, Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-Format = Literal["text", "tsv", "json", "latex", "parquet"]
+Format = Literal["text", "tsv", "csv", "json", "markdown", "latex", "parquet"]
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an escape sequence in a name would act on the terminal
 
@@ -42,7 +45,14 @@ def emit(table: Table, form: Format | None = None, out: Path | None = None) -> N
     if chosen == "parquet":
         _write_parquet(table, out)
         return
-    writers: Mapping[str, Callable[[Table], str]] = {"text": _text, "tsv": _tsv, "json": _json, "latex": _latex}
+    writers: Mapping[str, Callable[[Table], str]] = {
+        "text": _text,
+        "tsv": _tsv,
+        "csv": _csv,
+        "json": _json,
+        "markdown": _markdown,
+        "latex": _latex,
+    }
     text = writers[chosen](table)
     if out:
         out.write_text(text, encoding="utf-8")
@@ -55,6 +65,8 @@ def _format_of(out: Path | None) -> Format:
         return "text" if sys.stdout.isatty() else "tsv"
     known: Mapping[str, Format] = {
         ".tsv": "tsv",
+        ".csv": "csv",
+        ".md": "markdown",
         ".json": "json",
         ".tex": "latex",
         ".parquet": "parquet",
@@ -80,8 +92,28 @@ def _exact(value: Any) -> str:
     return " ".join(text.split()) if any(mark in text for mark in "\t\r\n") else text
 
 
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([table.columns, *([_exact(value) for value in row] for row in table.rows)])
+    return text.getvalue()
+
+
+def _markdown(table: Table) -> str:
+    rows = [[_cell(value) for value in row] for row in (table.columns, *table.rows)]
+    lines = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) for row in rows]
+    ruled = [lines[0], " | ".join("---" for _ in table.columns), *lines[1:]]
+    return "".join(f"| {line} |\n" for line in ruled)
+
+
 def _json(table: Table) -> str:
-    return json.dumps(table.records(), indent=1, ensure_ascii=False, default=str) + "\n"
+    records = [{name: finite(value) for name, value in record.items()} for record in table.records()]
+    return json.dumps(records, indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """The value, or None for a number that JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(table: Table) -> str:
@@ -117,6 +149,9 @@ def _write_parquet(table: Table, out: Path | None) -> None:
     import duckdb
 
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as draft:
-        draft.writelines(json.dumps(record, default=str) + "\n" for record in table.records())
+        draft.writelines(
+            json.dumps({name: finite(value) for name, value in record.items()}, default=str) + "\n"
+            for record in table.records()
+        )
         draft.flush()
         duckdb.read_json(draft.name, format="newline_delimited").write_parquet(str(out))

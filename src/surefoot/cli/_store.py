@@ -58,10 +58,12 @@ def table(
     values: Annotated[tuple[str, ...], Parameter(help="What the cells show.", consume_multiple=True, negative=())] = (
         "value",
     ),
-    where: Annotated[str, Parameter(help="""An SQL condition, names in double quotes: '"metric" = ''top1'''.""")] = "",
+    where: Annotated[
+        str, Parameter(help="""An SQL condition: "metric = 'top1'"; a name with dots in double quotes.""")
+    ] = "",
     option: Options = (),
     store: StoreOption = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     format: Format | None = None,
 ) -> None:
     """Print measurements, by any field; without --rows it lists every measurement with its interval.

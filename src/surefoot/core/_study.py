@@ -142,7 +142,8 @@ class Claim:
 
     `check` takes the Results and returns a Verdict; `source` says who made the claim (a paper's number and section).
     `needed_width` is the widest 95 percent interval (high - low, points and shares as fractions) that an undecided
-    effect may have before nothing can be built on it: wider, the verdict is `imprecise`.
+    effect may have before nothing can be built on it: wider, the verdict is `imprecise`. `effect` says what the number
+    is ("exponent", "fall of accuracy") and `counted` what its n counts ("seeds", "models"): both are shown beside them.
     """
 
     name: str
@@ -150,6 +151,8 @@ class Claim:
     check: Callable[[Results], Verdict]
     source: str = ""
     needed_width: float | None = None
+    effect: str = ""
+    counted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -240,9 +240,9 @@ def _claim_entry(claim: Claim, verdict: Verdict) -> ClaimEntry:
         sentence=claim.sentence,
         source=claim.source,
         status=verdict.status,
-        effect=effect_text(verdict),
+        effect=f"{claim.effect} {effect_text(verdict)}".strip() if verdict.effect is not None else "",
         interval=interval_text(verdict),
-        n=f"{verdict.n:,}" if verdict.n else "",
+        n=f"{verdict.n:,} {claim.counted}".strip() if verdict.n else "",
         detail=verdict.detail,
         strip=_strip(verdict),
     )
@@ -281,17 +281,8 @@ def _facts(plan: Plan, provenances: dict[str, dict[str, Any]], observations: Seq
         f"{waiting:,} not run" if waiting else "",
         f"{duration(seconds)} of work",
         counted(len(observations), "measurement"),
-        _examples(observations),
     ]
     return [fact for fact in facts if fact]
-
-
-def _examples(observations: Sequence[Observation]) -> str:
-    sizes = [item.measurement.n for item in observations]
-    if not sizes:
-        return ""
-    low, high = min(sizes), max(sizes)
-    return f"n = {low:,} each" if low == high else f"n from {low:,} to {high:,}"
 
 
 def slug(text: str) -> str:

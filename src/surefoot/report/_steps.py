@@ -1,7 +1,6 @@
 """The Steps behind the numbers, with where and how each was made."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,17 +48,35 @@ def read_provenances(steps: Iterable[Step], plan: Plan, store: Store) -> dict[st
 
 
 def environments_of(provenances: dict[str, dict[str, Any]]) -> tuple[list[Environment], dict[str, int]]:
-    """The different environments, the most used first, and the number of the environment of each key."""
-    texts = {key: _environment_text(record) for key, record in provenances.items()}
-    order = {text: number for number, (text, _) in enumerate(Counter(texts.values()).most_common(), start=1)}
-    counts = Counter(texts.values())
-    made = []
-    for text, number in order.items():
-        machine, packages = json.loads(text)
-        listed = ", ".join(f"{name} {version}" for name, version in packages.items())
-        facts = tuple((name, str(value)) for name, value in machine.items() if value)
-        made.append(Environment(number=number, machine=facts, packages=listed, count=counts[text]))
-    return made, {key: order[text] for key, text in texts.items()}
+    """The different environments, the most used first, and the number of the environment of each key.
+
+    A machine is one environment as long as no package changed its version there: a Step loads what it needs, and those
+    that loaded less are not of another environment.
+    """
+    found: list[tuple[str, dict[str, str], list[str]]] = []
+    for key, record in provenances.items():
+        machine, packages = json.dumps(record.get("machine", {}), sort_keys=True), record.get("packages", {})
+        known = next((one for one in found if one[0] == machine and _agree(one[1], packages)), None)
+        if known is None:
+            found.append((machine, dict(packages), [key]))
+        else:
+            known[1].update(packages)
+            known[2].append(key)
+    found.sort(key=lambda one: -len(one[2]))
+    made = [
+        Environment(
+            number=number,
+            machine=tuple((name, str(value)) for name, value in json.loads(machine).items() if value),
+            packages=", ".join(f"{name} {version}" for name, version in sorted(packages.items())),
+            count=len(keys),
+        )
+        for number, (machine, packages, keys) in enumerate(found, start=1)
+    ]
+    return made, {key: number for number, (_, _, keys) in enumerate(found, start=1) for key in keys}
+
+
+def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
+    return all(one.get(name, version) == version for name, version in other.items())
 
 
 def step_entries(
@@ -116,7 +133,3 @@ def _facts(record: dict[str, Any]) -> tuple[Fact, ...]:
         ("files", files),
     )
     return tuple((name, value) for name, value in facts if value)
-
-
-def _environment_text(record: dict[str, Any]) -> str:
-    return json.dumps([record.get("machine", {}), record.get("packages", {})], sort_keys=True)

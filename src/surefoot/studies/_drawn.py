@@ -220,6 +220,7 @@ def claims_of(
             sentence=sentence,
             check=lambda results: crossed_verdict(lambda found: check(trials, found), results),
             source=f"{paper}, {where}",
+            counted="seeds",
         )
 
     return claim

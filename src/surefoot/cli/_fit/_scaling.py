@@ -62,7 +62,7 @@ class LawOutput:
     at: Annotated[_Names, _names("Places to predict y at, with the band of a new run: 1e12, 34B, or N,D.")] = ()
     show: Annotated[Section, Parameter(help="What to print.")] = "laws"
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None
     figure: Annotated[Path | None, Parameter(help=HELP)] = None
 
 

@@ -71,7 +71,7 @@ def shift(
     fit: Annotated[FitOptions, Parameter(name="*")] = FitOptions(),
     show: Annotated[tuple[Section, ...], _names("Default: lines and groups as text, else models.")] = (),
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .json, .tex, .parquet or .txt.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     figure: Annotated[Path | None, Parameter(help=HELP)] = None,
 ) -> None:
     """Fit the robustness line of a baseline, and say what each model has over it, in percentage points.

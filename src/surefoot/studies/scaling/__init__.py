@@ -162,6 +162,8 @@ def _power_claims() -> tuple[Claim, ...]:
             name=f"power law: {shown} ({family.split(',')[0]})",
             sentence=f"Error falls as a power of compute: {shown}, {family.split(',')[0]} models.",
             check=_falls(tasks, family),
+            effect="exponent",
+            counted="models",
             source=f"{PAPER}, abstract",
         )
         for shown, tasks, family in cases
@@ -205,7 +207,14 @@ def _source_claims() -> tuple[Claim, ...]:
     sentence = "The training source changes the exponent (OpenAI's against LAION)"
     zero_shot = [(task, _differs(task)) for task in ZERO_SHOT]
     return tuple(
-        Claim(name=f"{named}: {shown}", sentence=f"{sentence}: {shown}.", check=check, source=f"{PAPER}, abstract")
+        Claim(
+            name=f"{named}: {shown}",
+            sentence=f"{sentence}: {shown}.",
+            check=check,
+            source=f"{PAPER}, abstract",
+            effect="difference of exponents",
+            counted="models",
+        )
         for shown, check in (*zero_shot, ("linear probes", _probes_differ))
     )
 
@@ -265,12 +274,16 @@ def _own_claims() -> tuple[Claim, ...]:
             name="power law: our own models",
             sentence="Error falls as a power of compute, in our own small models of every source.",
             check=_own_falls,
+            effect="exponent",
+            counted="models",
             source=f"{PAPER}, abstract",
         ),
         Claim(
             name="source changes the exponent: our own models",
             sentence="The training source changes the exponent of our own small models.",
             check=_own_differs,
+            effect="difference of exponents",
+            counted="models",
             source=f"{PAPER}, abstract",
         ),
     )
