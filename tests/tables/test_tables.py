@@ -205,3 +205,18 @@ def test_what_was_done_to_a_column_is_said_with_its_rows(tmp_path: Path) -> None
 def test_a_column_of_words_stays_text_and_so_does_one_that_is_kept(tmp_path: Path) -> None:
     file = _written(tmp_path, "t.csv", "code,word\n007,1\n008,two\n009,three\n")
     assert _read(file, keep=["code"])[1] == [("007", "1"), ("008", "two"), ("009", "three")]
+
+
+def test_codes_that_begin_with_a_zero_stay_as_they_are_written(tmp_path: Path) -> None:
+    from surefoot.laws import make_table, numbers_of, read_table, text_of
+
+    path = tmp_path / "codes.csv"
+    path.write_text("model,zip,x\n007,01069,0.5\n8,10115,0\n012,80331,1e3\n")
+    for table in (
+        read_table(path),
+        make_table({"model": ["007", "8", "012"], "zip": ["01069", "10115", "80331"], "x": ["0.5", "0", "1e3"]}),
+    ):
+        assert text_of(table, "model").tolist() == ["007", "8", "012"]
+        assert text_of(table, "zip").tolist() == ["01069", "10115", "80331"]
+        assert numbers_of(table, "model").tolist() == [7.0, 8.0, 12.0]
+        assert table.columns["x"].tolist() == [0.5, 0.0, 1000.0]

@@ -28,6 +28,7 @@ _SCALES |= {"t": 1e12, "tn": 1e12, "trillion": 1e12}
 _RAISED = re.compile("10([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)")
 _LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _LONGEST = 60
+_CODE = re.compile(r"0\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Numbers:
     """A column read as numbers: `values` (n,), NaN where missing or no number; `bad` (n,) marks the latter.
 
     `percent` (n,) marks cells with a percent sign, whose numbers are still percentages. `styles` says how numbers were
-    written where not plainly: the style, and the first place of it.
+    written where not plainly: the style, and the first place of it. `coded` says that some cell is a whole number that
+    begins with a zero, as postcodes and names do.
     """
 
     values: NDArray[np.float64]
@@ -52,6 +54,12 @@ class Numbers:
     percent: NDArray[np.bool_]
     styles: tuple[tuple[str, int], ...]
     convention: Convention
+    coded: bool = False
+
+    @property
+    def obvious(self) -> bool:
+        """Whether the column is one of numbers without anybody asking: they agree, and none is a code such as "007"."""
+        return self.agree and not self.coded
 
     @property
     def agree(self) -> bool:
@@ -78,7 +86,10 @@ def parse_numbers(cells: Sequence[Any], *, semicolons: bool = False, magnitudes:
         values[place], bad[place], percent[place] = number, math.isnan(number), "%" in text
         if style and not bad[place]:
             styles.setdefault(style, place)
-    return Numbers(values=values, bad=bad, percent=percent & ~bad, styles=tuple(styles.items()), convention=rule)
+    coded = any(map(_CODE.fullmatch, texts))
+    return Numbers(
+        values=values, bad=bad, percent=percent & ~bad, styles=tuple(styles.items()), convention=rule, coded=coded
+    )
 
 
 def convention_of(texts: Iterable[str], *, semicolons: bool = False, magnitudes: bool = False) -> Convention:

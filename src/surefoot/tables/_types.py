@@ -60,7 +60,8 @@ def _remark(code: str, severity: Any, message: str, places: Any, column: str) ->
 
 def _typed(connection: DuckDBPyConnection, table: LoadedTable, column: str, *, magnitudes: bool) -> tuple[Remark, ...]:
     name, home = quote(column), quote(table.name)
-    plain = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)) AND NOT contains({name}, '_'), false)"
+    plain = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)) AND NOT contains({name}, '_') "
+    plain += f"AND NOT regexp_full_match({name}, '0[0-9]+'), false)"
     counts = f"SELECT count({name}), count({name}) FILTER (WHERE NOT {plain}) FROM {home}"
     ((filled, odd),) = connection.execute(counts).fetchall()
     if not filled:
@@ -74,7 +75,7 @@ def _typed(connection: DuckDBPyConnection, table: LoadedTable, column: str, *, m
         return ()
     cells = [text for (text,) in connection.execute(f"SELECT {name} FROM {home}").fetchall()]
     numbers = parse_numbers(cells, semicolons=table.semicolons, magnitudes=magnitudes)
-    if not numbers.agree:
+    if not numbers.obvious:
         return ()
 
     connection.create_function(

@@ -83,8 +83,8 @@ def make_table(columns: Mapping[str, Sequence[Any] | Cells], *, source: str = "m
             typed[name] = cells.astype(np.float64)
             continue
         numbers = parse_numbers(list(cells))
-        typed[name] = numbers.values if numbers.agree else _texts(cells)
-        remarks += remarks_on(source, name, list(cells), numbers) if numbers.agree else ()
+        typed[name] = numbers.values if numbers.obvious else _texts(cells)
+        remarks += remarks_on(source, name, list(cells), numbers) if numbers.obvious else ()
     return _table(source, typed, remarks)
 
 
