@@ -28,7 +28,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
     for seed, name in enumerate(("open_clip_model", "other")):
         torch.manual_seed(seed)
-        model = open_clip.CLIP(**CONFIG["model_cfg"])  # pyright: ignore[reportArgumentType]
+        model = open_clip.CLIP(**CONFIG["model_cfg"])
         save_file({key: one.contiguous() for key, one in model.state_dict().items()}, folder / f"{name}.safetensors")
     return folder
 

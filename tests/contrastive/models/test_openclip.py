@@ -23,6 +23,7 @@ from surefoot.contrastive import (
     load_model,
     load_openclip,
     name_pictures,
+    openclip_config,
 )
 from surefoot.contrastive._models._pixels import normalized, preparer_of
 from surefoot.contrastive._models._preparation import prepare
@@ -38,7 +39,7 @@ PICTURES = [
 def published(name: str, tag: str) -> PreprocessCfg:
     """What OpenCLIP itself sets for the tag, as `create_model` merges it."""
     merged = merge_preprocess_dict(PreprocessCfg(), open_clip.get_pretrained_cfg(name, tag))
-    merged["size"] = open_clip.get_model_config(name)["vision_cfg"].get("image_size", 224)
+    merged["size"] = openclip_config(name)["vision_cfg"].get("image_size", 224)
     return PreprocessCfg(**merged)
 
 
@@ -46,21 +47,22 @@ def published(name: str, tag: str) -> PreprocessCfg:
 def test_every_published_pair_is_prepared_as_by_openclip(mode: str, tmp_path: Path) -> None:
     ways: dict[Pixels, Any] = {}
     for name, tag in PAIRS:
-        found = prepare(name, open_clip.get_model_config(name), tmp_path / "x.pt", tag=tag)
+        found = prepare(name, openclip_config(name), tmp_path / "x.pt", tag=tag)
         theirs = published(name, tag)
         assert found.config.get("quick_gelu", False) == (
             open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
-            or open_clip.get_model_config(name).get("quick_gelu", False)
+            or openclip_config(name).get("quick_gelu", False)
         )
         if mode == theirs.resize_mode or (mode == "longest" and theirs.size == 224):
             theirs.resize_mode = mode
             options = PixelOptions(resize_mode=mode)  # pyright: ignore[reportArgumentType]
             ways[prepare(name, found.config, tmp_path / "x.pt", tag=tag, options=options).pixels] = theirs
     for pixels, theirs in ways.items():
-        prepared, transform = preparer_of(pixels), image_transform_v2(theirs, is_train=False)
+        prepared = preparer_of(pixels)
+        transform: Any = image_transform_v2(theirs, is_train=False)
         for picture in PICTURES:
             ours = normalized(torch.from_numpy(np.array(prepared(picture))[None]).permute(0, 3, 1, 2), pixels)
-            assert torch.equal(ours[0], transform(picture))  # pyright: ignore[reportCallIssue]
+            assert torch.equal(ours[0], transform(picture))
     assert len(ways) >= 2
 
 
@@ -156,16 +158,15 @@ def test_every_kind_of_tower_answers_as_in_openclip(kind: str, tmp_path: Path) -
     loaded = load_openclip("", folder)
     found = name_pictures([PromptedModel(loaded=loaded, templates=("a photo of {}", "{}"))], shown, batch=4)
 
-    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder / 'own'}", pretrained_text=False)
-    model.eval()
-    assert isinstance(transform, object)
+    made: Any = open_clip.create_model_and_transforms(f"local-dir:{folder / 'own'}", pretrained_text=False)
+    model, transform = made[0].eval(), made[2]
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")
     names = ["blue sea", "green", "red"]
     head = open_clip.build_zero_shot_classifier(model, tokens, names, ["a photo of {}", "{}"])
     files = sorted(shown.rglob("*.png"))
     with torch.no_grad():
-        batch = torch.stack([transform(Image.open(file)) for file in files])  # pyright: ignore[reportCallIssue]
-        logits = model.logit_scale.exp() * model.encode_image(batch, normalize=True) @ head  # pyright: ignore
+        batch = torch.stack([transform(Image.open(file)) for file in files])
+        logits = model.logit_scale.exp() * model.encode_image(batch, normalize=True) @ head
     expected = [names[guess].replace(" ", "_") for guess in logits.argmax(dim=1).tolist()]
     assert found.columns[0]["prediction"] == expected
     assert found.columns[0]["probability"] == pytest.approx(logits.softmax(dim=1).max(dim=1).values.numpy(), abs=2e-6)
@@ -191,7 +192,7 @@ def test_a_checkpoint_is_read_as_trainers_save_it(tmp_path: Path) -> None:
 
 
 def vit(name: str, place: Path, **options: Any) -> Pixels:
-    return prepare(name, open_clip.get_model_config(name), place, **options).pixels
+    return prepare(name, openclip_config(name), place, **options).pixels
 
 
 def test_the_preparation_is_found_beside_the_weights_by_their_name_or_in_what_all_share(tmp_path: Path) -> None:
@@ -220,13 +221,13 @@ def test_the_preparation_is_found_beside_the_weights_by_their_name_or_in_what_al
     assert vit("ViT-B-16-SigLIP", tmp_path / "my.pt").resize_mode == "squash"  # all of that name
     with pytest.raises(SurefootError, match=r"has published no ViT-L-14 as 'laion9b'. Its tags: openai"):
         vit("ViT-L-14", tmp_path / "my.pt", tag="laion9b")
-    unsure = prepare("ViT-B-32", open_clip.get_model_config("ViT-B-32"), tmp_path / "my.pt")
+    unsure = prepare("ViT-B-32", openclip_config("ViT-B-32"), tmp_path / "my.pt")
     assert "openai, laion400m_e31" in unsure.notes[0]
     assert not unsure.config.get("quick_gelu")
 
 
 def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> None:
-    config = open_clip.get_model_config("ViT-B-16")
+    config = openclip_config("ViT-B-16")
     (tmp_path / "x.pt").touch()
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESSING}))
     assert vit("ViT-B-16", tmp_path / "x.pt").mean == (0.4, 0.5, 0.6)

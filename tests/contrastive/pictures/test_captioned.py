@@ -45,9 +45,8 @@ def table_of(place: Path, suffix: str) -> Path:
     lines = [(f"{colour}.png", text) for colour in COLOURS for text in (f"{colour} paint", f"all {colour}")]
     path = place / f"pairs{suffix}"
     if suffix == ".parquet":
-        duckdb.sql("SELECT * FROM (VALUES " + ", ".join(map(str, lines)) + ") AS t(path, caption)").write_parquet(
-            str(path)
-        )
+        values = ", ".join(map(str, lines))
+        duckdb.query(f"SELECT * FROM (VALUES {values}) AS t(path, caption)").write_parquet(str(path))
     else:
         mark = "\t" if suffix == ".tsv" else ","
         path.write_text("\n".join(mark.join(line) for line in [("file_name", "text"), *lines]) + "\n")
