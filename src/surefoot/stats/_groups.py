@@ -19,6 +19,7 @@ OUTLIER_SHARE = 0.005
 CALIBRATION_BINS = 10
 _CLIP = 1e-7
 _BLOCK_SCORES = 131_072
+_NORMAL_ROWS = 5000
 
 LOSSES = ("cross_entropy", "loss_variance", "cvar", "cvar_doro", "calibration_error")
 RATES = (
@@ -295,7 +296,8 @@ def resample_accuracies(
     """Bootstrap draws of the accuracies of C classifiers on the same rows, resampled together and within groups.
 
     `correct` (C, n) says which rows each gets right. Returns overall (replicates, C), by group (replicates, C, groups);
-    rows with one pattern of answers are drawn as one multinomial cell, so the cost is of patterns, not of rows.
+    rows with one pattern of answers are drawn as one multinomial cell, so the cost is of patterns, not of rows. Groups
+    of more than 5,000 rows are drawn from the normal distribution of the same means and covariances.
     """
     right, code = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
     generator = np.random.default_rng(seed)
@@ -303,7 +305,14 @@ def resample_accuracies(
     by_group = np.full((replicates, len(right), groups), np.nan)
     for group in range(groups):
         rows = np.flatnonzero(code == group)
-        if len(rows):
+        if len(rows) > _NORMAL_ROWS:
+            inside = right[:, rows].astype(np.float32)
+            mean = inside.mean(axis=1, dtype=np.float64)
+            covariance = (inside @ inside.T).astype(np.float64) / len(rows) - np.outer(mean, mean)
+            drawn = generator.multivariate_normal(mean, covariance / len(rows), replicates, check_valid="ignore")
+            by_group[:, :, group] = drawn
+            total += drawn * len(rows)
+        elif len(rows):
             packed, counts = np.unique(np.packbits(right[:, rows], axis=0), axis=1, return_counts=True)
             patterns = np.unpackbits(packed, axis=0, count=len(right)).astype(np.float64)
             drawn = generator.multinomial(len(rows), counts / len(rows), size=replicates) @ patterns.T

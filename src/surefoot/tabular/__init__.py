@@ -25,7 +25,6 @@ from surefoot.tabular._sweep._compare import BY_ACCURACY as BY_ACCURACY
 from surefoot.tabular._sweep._compare import BY_CVAR as BY_CVAR
 from surefoot.tabular._sweep._compare import BY_WORST_GROUP as BY_WORST_GROUP
 from surefoot.tabular._sweep._compare import PAIRS as PAIRS
-from surefoot.tabular._sweep._compare import TRADE_OFFS as TRADE_OFFS
 from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
 from surefoot.tabular._sweep._fits import flat_metrics as flat_metrics

@@ -1,10 +1,10 @@
-"""Compare learners on one split: chosen on validation, reported on test, with the test rows resampled together."""
+"""Compare learners on a table: chosen on validation, reported on test rows of all folds together, resampled together."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.stats import LEAST_ROWS, resample_accuracies, resample_calibration, resample_disparities
+from surefoot.stats import LEAST_ROWS, group_metrics, resample_accuracies, resample_calibration, resample_disparities
 from surefoot.tabular._learners._fit import LEARNERS
-from surefoot.tabular._sweep._fits import TableFits, write_columns
-from surefoot.tabular._tables._design import Design, Part, Parts, open_design
+from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
+from surefoot.tabular._tables._design import Design, Parts, open_design
 from surefoot.tabular._tables._table import FileTable
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
+Pick = tuple[int, ...]
+"""The row of the table of configurations that is chosen in each fold."""
 
 BY_ACCURACY, BY_WORST_GROUP, BY_CVAR = "chosen by accuracy", "chosen by worst group", "chosen by CVaR"
 BEST_ON_TEST = "best on test (the paper's rule)"
-_BEST = {"accuracy": 1, "worst_group_accuracy": 1, "accuracy_disparity": -1}
-"""What the paper reports the best of, and whether high or low is good."""
+_BEST = ("accuracy", "worst_group_accuracy")
+"""What the paper reports the best of."""
 _CRITERIA = {
     BY_ACCURACY: ("validation_accuracy", 1),
     BY_WORST_GROUP: ("validation_worst_group_accuracy", 1),
@@ -32,91 +34,136 @@ _CRITERIA = {
 }
 PAIRS = {
     "accuracy ~ worst-group accuracy": ("accuracy", "worst_group_accuracy"),
-    "CVaR ~ CVaR-DORO": ("cvar", "cvar_doro"),
-    "demographic parity ~ equalised odds": ("demographic_parity", "equalised_odds"),
     "accuracy ~ CVaR": ("accuracy", "cvar"),
-    "accuracy ~ demographic parity": ("accuracy", "demographic_parity"),
 }
 _COMPARED = {BY_ACCURACY: ("accuracy",), BY_WORST_GROUP: ("worst_group_accuracy", "accuracy_disparity")}
 NEAR = 0.02
-TRADE_OFFS: Mapping[float, str] = {weight: f"chosen by {weight:.2f} accuracy" for weight in (0.0, 0.25, 0.5, 0.75, 1.0)}
-"""The rules of a frontier: chosen by this share of accuracy, the rest worst-group accuracy."""
-_RIVALS = (("xgboost", "group-dro"), ("xgboost", "chi-square-dro"))
-"""The pairs of learners that the paper tests against each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableComparison(Step):
-    """All fits on one design: what each learner and family reaches, how they differ, and what the choice depends on.
+    """All fits on the folds of one split: what learners and families reach, how they differ, what the choice depends on.
 
-    It keeps all configurations in one `configurations.parquet`, with the table and the split. Measurements have the
-    learner, the family or the pair of families in `group` and the rule of choice in `shift`; standard errors are of
-    `replicates` bootstrap samples of the test rows within groups, the same for all that is compared. Raises
-    `SurefootError` for fits of other designs.
+    In each fold a configuration is chosen on validation; its predictions of the test rows of all folds are put together
+    and measured as one. All configurations are kept in one `configurations.parquet`, with the table and the fold.
+    Measurements have the learner, the family or the pair in `group` and the rule of choice in `shift`. A standard error
+    is that of `replicates` bootstrap samples of the test rows within groups, the same for all that is compared, or, when
+    it is larger, the spread of the folds over the root of their number, which has the training rows' part in it: a worst
+    group's is followed in the group that is the worst of all folds. `pairs` are learners to compare with each other,
+    beside trees with each other family. Raises `SurefootError` for fits of other tables or splits.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare; every configuration that was fitted in full takes part."""
-        designs = {fit.design.key for fit in self.fits}
-        if len(designs) != 1:
-            raise SurefootError(f"A comparison is of fits on one design, got {len(designs)}.")
+        designs = list(dict.fromkeys(fit.design for fit in self.fits))
+        if len({replace(design, fold=0).key for design in designs}) != 1:
+            raise SurefootError(f"A comparison is of fits on the folds of one split, got {len(designs)} others.")
         table = _gather([inputs[fit] / "configurations.parquet" for fit in self.fits])
-        table |= _named(self.fits[0].design, len(table["place"]))
-        write_columns(out / "configurations.parquet", table)
+        table["fold"] = np.array([designs.index(fit.design) for fit in self.fits])[table["fit"]]
+        write_columns(out / "configurations.parquet", table | _named(table, designs))
         full = {name: column[table["share"] == 1] for name, column in table.items()}
-        parts = open_design(inputs[self.fits[0].design])
+        parts = [open_design(inputs[design]) for design in designs]
         board = _Board.of(full, [inputs[fit] / "scores.npz" for fit in self.fits], parts, self.replicates)
         found = [
             *_reached(full, board),
             *_in_groups(full, board),
-            *_differences(full, board),
-            *_frontiers(full, board),
+            *_differences(full, board, self.pairs),
             *_cvar_costs(full, board),
         ]
-        return [*found, *_correlations(full), *_sensitivity(full), *_costs(table)]
+        return [*found, *_correlations(full), *_sensitivity(full, parts), *_costs(table)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Board:
-    """Bootstrap draws of test metrics, (replicates, chosen) by row of the table; `groups` those of each large group."""
+    """Metrics of the picks on the test rows of all folds together, and their bootstrap draws (replicates, picks).
 
-    place: Mapping[int, int]
+    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) the accuracies in each fold, overall last.
+    """
+
+    place: Mapping[Pick, int]
+    values: Mapping[str, Floats]
     draws: Mapping[str, Floats]
     groups: Mapping[str, Floats]
+    folds: Floats
     sizes: NDArray[np.intp]
 
     @staticmethod
-    def of(full: Columns, scores: Sequence[Path], parts: Parts, replicates: int) -> _Board:
-        rows = sorted({row for members in _parties(full).values() for row in _candidates(full, members)})
-        kept = [np.load(path) for path in scores]
-        test, names = parts.test, parts.groups
-        correct = np.stack([_correct(kept[full["fit"][row]], int(full["place"][row]), test) for row in rows])
-        codes = np.asarray(test.g)
+    def of(full: Columns, scores: Sequence[Path], parts: Sequence[Parts], replicates: int) -> _Board:
+        picks = sorted({pick for rows in _parties(full).values() for pick in _candidates(full, rows)})
+        kept = [np.load(path)["test"] for path in scores]
+        said = np.concatenate(
+            [np.stack([kept[full["fit"][row]][int(full["place"][row])] for row in rows]) for rows in zip(*picks, strict=True)],
+            axis=1,
+        )
+        labels, codes = (np.concatenate([getattr(part.test, name) for part in parts]) for name in "yg")
+        names = parts[0].groups
         sizes = np.bincount(codes, minlength=len(names))
+        correct = (said >= 0.5) == (labels == 1)
         overall, by_group = resample_accuracies(correct, codes, len(sizes), replicates=replicates)
         large = sizes >= LEAST_ROWS
         worst = by_group[:, :, large].min(axis=2) if large.any() else np.full_like(overall, np.nan)
         draws = {"accuracy": overall, "worst_group_accuracy": worst}
         if large.sum() > 1:
-            draws |= resample_disparities(correct, test.y, codes, large, replicates=replicates)
-        said = np.stack([kept[full["fit"][row]]["test"][int(full["place"][row])] for row in rows])
-        draws["calibration_error"] = resample_calibration(test.y, said, replicates=replicates)
-        named = {names[place]: by_group[:, :, place] for place in np.flatnonzero(large)}
-        return _Board(place={row: at for at, row in enumerate(rows)}, draws=draws, groups=named, sizes=sizes)
+            draws |= resample_disparities(correct, labels, codes, large, replicates=replicates)
+        draws["calibration_error"] = resample_calibration(labels, said, replicates=replicates)
+        values = flat_metrics(group_metrics(labels, said, codes, groups=names))
+        decided = [not LEARNERS[full["learner"][row]].probabilities for row in np.array(picks)[:, 0]]
+        values["calibration_error"] = np.where(decided, np.nan, values["calibration_error"])
+        return _Board(
+            place={pick: at for at, pick in enumerate(picks)},
+            values=values,
+            draws=draws,
+            groups={names[place]: by_group[:, :, place] for place in np.flatnonzero(large)},
+            folds=_by_fold(correct, codes, [len(part.test.y) for part in parts], len(sizes)),
+            sizes=sizes,
+        )
 
     @property
     def n(self) -> int:
         """Test rows."""
         return int(self.sizes.sum())
 
-    def of_row(self, metric: str, row: int) -> Floats:
-        """The draws of one configuration."""
-        return self.draws[metric][:, self.place[row]]
+    def measured(self, metric: str, pick: Pick, less: Pick | None, named: Mapping[str, str]) -> Iterator[Measurement]:
+        """A metric of a pick, or its difference to that of another on the same rows; nothing where it is not known."""
+        places = [self.place[each] for each in (pick, less) if each is not None]
+        signs = np.array([1.0, -1.0])[: len(places)]
+        value = float(self.values[metric][places] @ signs) if metric in self.draws else math.nan
+        if np.isfinite(value):
+            draws, spread = self.draws[metric][:, places] @ signs, self._spread(metric, places, signs)
+            yield _with_draws(value, draws, spread, {"n": self.n, **named})
+
+    def _spread(self, metric: str, places: Sequence[int], signs: Floats) -> float:
+        """The standard error that the folds' own values give, 0 where there is one fold or none is followed."""
+        if len(self.folds) < 2 or metric not in _BEST:
+            return 0.0
+        groups = [-1 if metric == "accuracy" else int(self.values["worst_group"][place]) for place in places]
+        values = self.folds[:, places, groups] @ signs
+        return float(values.std(ddof=1) / len(values) ** 0.5) if np.isfinite(values).all() else 0.0
+
+
+def _by_fold(correct: NDArray[np.bool_], codes: NDArray[Any], sizes: Sequence[int], groups: int) -> Floats:
+    """Accuracies (folds, picks, groups + 1) in each fold, overall last."""
+    found, ends = [], np.cumsum(sizes)
+    for begin, end in zip(ends - sizes, ends, strict=True):
+        inside, code = correct[:, begin:end], codes[begin:end]
+        kept = [inside[:, code == group] for group in range(groups)] + [inside]
+        found.append(np.stack([each.mean(1) if each.shape[1] else np.full(len(each), np.nan) for each in kept], axis=1))
+    return np.stack(found)
+
+
+def _with_draws(value: float, draws: Floats, spread: float, named: Mapping[str, Any]) -> Measurement:
+    """A measurement with the wider of two intervals: of the draws, or with the standard error `spread`."""
+    stderr = float(draws.std(ddof=1))
+    low, high = value - np.quantile(draws, (0.025, 0.975))
+    wider = max(1.0, spread / stderr) if stderr > 0 else 1.0
+    bounds = {"low": value - wider * max(float(low), 0.0), "high": value - wider * min(float(high), 0.0)}
+    return Measurement(value=value, stderr=max(stderr, spread), **bounds, **named)
 
 
 def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
@@ -131,14 +178,12 @@ def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
     return gathered | {"fit": np.repeat(np.arange(len(tables)), [len(table["place"]) for table in tables])}
 
 
-def _named(design: Design, count: int) -> dict[str, NDArray[Any]]:
-    """The name of the table and the number of the split as columns, so that files of several can be one."""
-    table = design.table
+def _named(columns: Columns, designs: Sequence[Design]) -> dict[str, NDArray[Any]]:
+    """The name of the table and the number of the split and fold as columns, so that files of several can be one."""
+    table = designs[0].table
     name = Path(table.path).stem if isinstance(table, FileTable) else table.name
-    return {
-        "table": np.array([name] * count, dtype=object),
-        "split": np.array([str(design.seed)] * count, dtype=object),
-    }
+    splits = np.array([f"{design.seed}.{design.fold}" for design in designs], dtype=object)
+    return {"table": np.full(len(columns["fold"]), name, dtype=object), "split": splits[columns["fold"]]}
 
 
 def _column(table: Mapping[str, Any], name: str) -> NDArray[Any]:
@@ -159,82 +204,51 @@ def _parties(full: Columns) -> dict[str, NDArray[np.intp]]:
     return found
 
 
-def _choose(full: Columns, rows: NDArray[np.intp], values: NDArray[Any], sign: int = 1) -> int | None:
-    """The row with the highest (sign -1: lowest) value, or None when none is known."""
+def _choose(full: Columns, rows: NDArray[np.intp], values: NDArray[Any], sign: int = 1) -> Pick | None:
+    """In each fold the row with the highest (sign -1: lowest) value, or None when one fold has none that is known."""
     known = rows[np.isfinite(values[rows].astype(np.float64))]
-    return int(known[np.argmax(sign * values[known])]) if len(known) else None
+    folds = _fold_rows(full, known)
+    return tuple(int(each[np.argmax(sign * values[each])]) for each in folds) if all(map(len, folds)) else None
 
 
-def _by_rule(full: Columns, rows: NDArray[np.intp], rule: str) -> int | None:
+def _by_rule(full: Columns, rows: NDArray[np.intp], rule: str) -> Pick | None:
     name, sign = _CRITERIA[rule]
     return _choose(full, rows, full[name], sign) if name in full else None
 
 
-def _weighted(full: Columns, part: str, weight: float) -> Floats:
-    return weight * full[f"{part}_accuracy"] + (1 - weight) * full[f"{part}_worst_group_accuracy"]
-
-
-def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[int]:
-    """Every row that some rule chooses."""
-    chosen = [_by_rule(full, rows, rule) for rule in _CRITERIA]
-    chosen += [_choose(full, rows, _weighted(full, "validation", weight)) for weight in TRADE_OFFS]
-    chosen += [_choose(full, rows, full[f"test_{metric}"], sign) for metric, sign in _BEST.items()]
-    return [row for row in chosen if row is not None]
-
-
-def _correct(scores: Any, place: int, test: Part) -> NDArray[np.bool_]:
-    return (scores["test"][place] >= 0.5) == (np.asarray(test.y) == 1)
+def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[Pick]:
+    """Whatever some rule chooses."""
+    known = rows[np.isfinite(full["validation_cvar"][rows])] if "validation_cvar" in full else rows[:0]
+    chosen = [_by_rule(full, rows, rule) for rule in _CRITERIA] + [_by_rule(full, known, BY_ACCURACY)]
+    chosen += [_choose(full, rows, full[f"test_{metric}"]) for metric in _BEST]
+    return [pick for pick in chosen if pick is not None]
 
 
 def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
     """What each learner and family reaches on test under each rule of choice."""
     for party, rows in _parties(full).items():
         for rule in (BY_ACCURACY, BY_WORST_GROUP):
-            row = _by_rule(full, rows, rule)
-            if row is not None:
-                yield from _row_measured(full, board, row, (party, rule))
-        for metric in (name for name in _BEST if name in board.draws):
-            row = _choose(full, rows, full[f"test_{metric}"], _BEST[metric])
-            if row is not None:
-                value = float(full[f"test_{metric}"][row])
-                yield _with_draws(metric, value, board.of_row(metric, row), board.n, at=(party, BEST_ON_TEST))
-        yield Measurement(metric="configurations", value=len(rows), n=len(rows), group=party)
-
-
-def _row_measured(full: Columns, board: _Board, row: int, at: tuple[str, str]) -> Iterator[Measurement]:
-    for metric in board.draws:
-        value = full[f"test_{metric}"][row] if f"test_{metric}" in full else np.nan
-        if np.isfinite(value):
-            yield _with_draws(metric, value, board.of_row(metric, row), board.n, at=at)
+            pick = _by_rule(full, rows, rule)
+            for metric in board.draws if pick is not None else ():
+                yield from board.measured(metric, pick, None, {"metric": metric, "group": party, "shift": rule})
+        for metric in _BEST:
+            pick = _choose(full, rows, full[f"test_{metric}"])
+            if pick is not None:
+                yield from board.measured(metric, pick, None, {"metric": metric, "group": party, "shift": BEST_ON_TEST})
+        count = len(rows) // len(board.folds)
+        yield Measurement(metric="configurations", value=count, n=count, group=party)
 
 
 def _in_groups(full: Columns, board: _Board) -> Iterator[Measurement]:
     """The accuracy in each large group of what a learner or family reaches by its worst group on validation."""
     for party, rows in _parties(full).items():
-        row = _by_rule(full, rows, BY_WORST_GROUP)
-        for place, (name, draws) in zip(_large(board), board.groups.items(), strict=True):
-            if row is not None:
-                value = float(full[f"test_accuracy_of_{place}"][row])
-                drawn, n = draws[:, board.place[row]], int(board.sizes[place])
-                yield _with_draws(f"accuracy in {name}", value, drawn, n, at=(party, BY_WORST_GROUP))
-
-
-def _large(board: _Board) -> list[int]:
-    return np.flatnonzero(board.sizes >= LEAST_ROWS).tolist()
-
-
-def _with_draws(metric: str, value: float, draws: Floats, n: int, *, at: tuple[str, str]) -> Measurement:
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Measurement(
-        metric=metric,
-        value=float(value),
-        n=n,
-        stderr=float(draws.std(ddof=1)),
-        low=min(float(low), float(value)),
-        high=max(float(high), float(value)),
-        group=at[0],
-        shift=at[1],
-    )
+        pick = _by_rule(full, rows, BY_WORST_GROUP)
+        for place, (name, draws) in zip(np.flatnonzero(board.sizes >= LEAST_ROWS), board.groups.items(), strict=True):
+            if pick is not None:
+                at = board.place[pick]
+                named = {"metric": f"accuracy in {name}", "n": int(board.sizes[place]), "group": party}
+                value = float(board.values[f"accuracy_of_{place}"][at])
+                yield _with_draws(value, draws[:, at], 0.0, {**named, "shift": BY_WORST_GROUP})
 
 
 def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
@@ -242,103 +256,71 @@ def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
     return {name.removeprefix(prefix): rows for name, rows in _parties(full).items() if name.startswith(prefix)}
 
 
-def _differences(full: Columns, board: _Board) -> Iterator[Measurement]:
-    """Trees minus each other family, and the rivals, each by its best on validation, on the same resampled rows."""
+def _differences(full: Columns, board: _Board, rivals: Sequence[tuple[str, str]]) -> Iterator[Measurement]:
+    """Trees minus each other family, and the pairs asked for, each by its best on validation, on the same rows."""
     parties, families = _parties(full), _families(full)
     pairs = {f"trees - {other}": ("family: trees", f"family: {other}") for other in families if other != "trees"}
-    pairs |= {f"{first} - {second}": (first, second) for first, second in _RIVALS}
+    pairs |= {f"{first} - {second}": (first, second) for first, second in rivals}
     for pair, both in pairs.items():
-        if not set(both) <= parties.keys():
-            continue
-        for rule, metrics in _COMPARED.items():
+        for rule, metrics in _COMPARED.items() if set(both) <= parties.keys() else ():
             first, second = (_by_rule(full, parties[party], rule) for party in both)
             for metric in metrics if first is not None and second is not None else ():
-                value = float(full[f"test_{metric}"][first] - full[f"test_{metric}"][second])
-                if metric in board.draws and np.isfinite(value):
-                    draws = board.of_row(metric, int(first or 0)) - board.of_row(metric, int(second or 0))
-                    yield _with_draws(f"difference in {metric}", value, draws, board.n, at=(pair, rule))
-
-
-def _frontiers(full: Columns, board: _Board) -> Iterator[Measurement]:
-    """What each family reaches at each weight w of w * accuracy + (1 - w) * worst group; trees minus the others.
-
-    The difference, averaged over w, is the mean width between the two convex hulls of the paper's frontier, in the
-    directions that matter.
-    """
-    families = _families(full)
-    chosen = {
-        name: [_choose(full, rows, _weighted(full, "validation", weight)) for weight in TRADE_OFFS]
-        for name, rows in families.items()
-    }
-    for name, rows in chosen.items():
-        for rule, row in zip(TRADE_OFFS.values(), rows, strict=True):
-            yield from _on_frontier(full, board, row, (f"family: {name}", rule))
-    for other in (name for name in families if name != "trees" and "trees" in families):
-        values, draws = [], []
-        for weight, *pair in zip(TRADE_OFFS, chosen["trees"], chosen[other], strict=True):
-            if None in pair:
-                continue
-            test = _weighted(full, "test", weight)
-            drawn = [_drawn(board, int(row or 0), weight) for row in pair]
-            values.append(test[pair[0]] - test[pair[1]])
-            draws.append(drawn[0] - drawn[1])
-        if values:
-            mean = float(np.mean(values))
-            yield _with_draws("frontier difference", mean, np.mean(draws, axis=0), board.n, at=(f"trees - {other}", ""))
-
-
-def _on_frontier(full: Columns, board: _Board, row: int | None, at: tuple[str, str]) -> Iterator[Measurement]:
-    for metric in ("accuracy", "worst_group_accuracy") if row is not None else ():
-        yield _with_draws(
-            metric, float(full[f"test_{metric}"][row]), board.of_row(metric, int(row or 0)), board.n, at=at
-        )
-
-
-def _drawn(board: _Board, row: int, weight: float) -> Floats:
-    return weight * board.of_row("accuracy", row) + (1 - weight) * board.of_row("worst_group_accuracy", row)
+                named = {"metric": f"difference in {metric}", "group": pair, "shift": rule}
+                yield from board.measured(metric, first, second, named)
 
 
 def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:
     """Worst-group accuracy lost when a family is chosen by CVaR in place of accuracy."""
-    for family, rows in _families(full).items():
-        known = rows[np.isfinite(full["validation_cvar"][rows])] if "validation_cvar" in full else rows[:0]
-        pair = [_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR)] if len(known) else [None]
-        if None in pair or any(row not in board.place for row in pair):
-            continue
-        by_accuracy, by_cvar = (int(row or 0) for row in pair)
-        metric = "worst_group_accuracy"
-        value = float(full[f"test_{metric}"][by_accuracy] - full[f"test_{metric}"][by_cvar])
-        draws = board.of_row(metric, by_accuracy) - board.of_row(metric, by_cvar)
-        yield _with_draws("lost by choosing CVaR", value, draws, board.n, at=(f"family: {family}", BY_CVAR))
+    for family, rows in _families(full).items() if "validation_cvar" in full else ():
+        known = rows[np.isfinite(full["validation_cvar"][rows])]
+        by_accuracy, by_cvar = (_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR))
+        if by_accuracy is not None and by_cvar is not None:
+            named = {"metric": "lost by choosing CVaR", "group": f"family: {family}", "shift": BY_CVAR}
+            yield from board.measured("worst_group_accuracy", by_accuracy, by_cvar, named)
+
+
+def _fold_rows(full: Columns, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return [rows[full["fold"][rows] == fold] for fold in range(int(full["fold"].max()) + 1)]
 
 
 def _correlations(full: Columns) -> Iterator[Measurement]:
-    """Pearson correlations between metrics over the configurations of each learner that has at least eight."""
+    """Pearson correlations of metrics over a learner's configurations, at least eight, the mean of the folds."""
     for learner in dict.fromkeys(full["learner"].tolist()):
-        rows = full["learner"] == learner
-        for pair, (first, second) in PAIRS.items():
-            x, y = (full.get(f"test_{name}", np.full(len(rows), np.nan))[rows] for name in (first, second))
-            known = np.isfinite(x) & np.isfinite(y)
-            if known.sum() >= 8 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0:
-                value = float(np.corrcoef(x[known], y[known])[0, 1])
-                yield Measurement(metric="correlation", value=value, n=int(known.sum()), group=learner, shift=pair)
+        for pair, names in PAIRS.items():
+            found = []
+            for rows in _fold_rows(full, np.flatnonzero(full["learner"] == learner)):
+                x, y = (full.get(f"test_{name}", np.full(len(full["fold"]), np.nan))[rows] for name in names)
+                known = np.isfinite(x) & np.isfinite(y)
+                if known.sum() >= 8 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0:
+                    found.append(float(np.corrcoef(x[known], y[known])[0, 1]))
+            if found:
+                yield Measurement(metric="correlation", value=np.mean(found), n=len(rows), group=learner, shift=pair)
 
 
-def _sensitivity(full: Columns) -> Iterator[Measurement]:
-    """How much depends on the configuration: the share near the best, and the best of k chosen on validation."""
+def _sensitivity(full: Columns, parts: Sequence[Parts]) -> Iterator[Measurement]:
+    """How much depends on the configuration, in the mean of the folds.
+
+    The share that learned (better on validation than the more frequent label alone), the share of those that is near
+    the best of them, and the best of k, chosen on validation.
+    """
+    shares = [float(np.mean(part.validation.y)) for part in parts]
+    bars = np.array([max(share, 1 - share) for share in shares])[full["fold"]]
+    learned = full["validation_accuracy"] > bars
     for party, rows in _parties(full).items():
-        test, goal = (full[f"{part}_worst_group_accuracy"][rows] for part in ("test", "validation"))
-        known = np.isfinite(test) & np.isfinite(goal)
-        if not known.any():
+        known = rows[np.isfinite(full["test_worst_group_accuracy"] + full["validation_worst_group_accuracy"])[rows]]
+        folds = _fold_rows(full, known)
+        if not all(map(len, folds)):
             continue
-        test, goal = test[known], goal[known]
-        near = float(np.mean(test >= test.max() - NEAR))
-        yield Measurement(metric="share near the best", value=near, n=len(test), group=party)
-        for k in [2**power for power in range(int(math.log2(len(test))) + 1)]:
-            value = best_of(test, goal, k)
-            yield Measurement(
-                metric="worst_group_accuracy", value=value, n=k, group=party, shift="best of random", replicate=k
-            )
+        yield Measurement(metric="share that learned", value=learned[known].mean(), n=len(known), group=party)
+        worst = [full["test_worst_group_accuracy"][each[learned[each]]] for each in folds]
+        if all(map(len, worst)):
+            near = float(np.mean([np.mean(each >= each.max() - NEAR) for each in worst]))
+            yield Measurement(metric="share near the best", value=near, n=sum(map(len, worst)), group=party)
+        for k in [2**power for power in range(int(math.log2(min(map(len, folds)))) + 1)]:
+            columns = ("test_worst_group_accuracy", "validation_worst_group_accuracy")
+            value = float(np.mean([best_of(*(full[name][each] for name in columns), k) for each in folds]))
+            named = {"metric": "worst_group_accuracy", "group": party, "shift": "best of random"}
+            yield Measurement(value=value, n=k, replicate=k, **named)
 
 
 def best_of(test: Floats, goal: Floats, k: int) -> float:
