@@ -17,22 +17,24 @@ from surefoot.tabular import (
     BY_ACCURACY,
     BY_CVAR,
     BY_WORST_GROUP,
-    TRADE_OFFS,
     Design,
     FairTable,
     FileTable,
     Part,
+    Parts,
     PublicTable,
     TableComparison,
     TableFits,
     full_grid,
     open_design,
+    open_table,
     random_configurations,
     table_fits,
 )
-from surefoot.tabular._sweep._compare import _by_rule, best_of
+from surefoot.tabular._sweep._compare import _by_rule, _sensitivity, best_of
 from surefoot.tabular._sweep._fits import _survivors, rung_shares, to_half
 from surefoot.tabular._sweep._represent import represented
+from surefoot.tabular._tables._design import split_rows
 
 pytest.importorskip("sklearn")
 pytest.importorskip("lightgbm")
@@ -130,9 +132,9 @@ def test_no_rule_of_choice_looks_at_the_test_rows() -> None:
     full = {"validation_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
     full |= {"validation_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
     full |= {"test_worst_group_accuracy": np.array([0.6, 0.2, 0.9]), "test_cvar": np.array([0.1, 0.2, 0.3])}
-    full |= {"validation_cvar": np.array([3.0, 2.0, 1.0])}
+    full |= {"validation_cvar": np.array([3.0, 2.0, 1.0]), "fold": np.zeros(3, int)}
     rows = np.arange(3)
-    assert [_by_rule(full, rows, rule) for rule in (BY_ACCURACY, BY_WORST_GROUP, BY_CVAR)] == [0, 1, 2]
+    assert [_by_rule(full, rows, rule) for rule in (BY_ACCURACY, BY_WORST_GROUP, BY_CVAR)] == [(0,), (1,), (2,)]
 
 
 def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
@@ -158,8 +160,6 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
         assert found.stderr is not None and 0.005 < found.stderr < 0.1
     (calibration,) = measured(compared, metric="calibration_error", **at)
     assert_allclose(calibration.value, again.overall["calibration_error"][0], atol=2e-3)
-    (best,) = measured(compared, metric="accuracy_disparity", group="lightgbm", shift=BEST_ON_TEST)
-    assert_allclose(best.value, table["test_accuracy_disparity"].min())
 
 
 def test_the_draws_of_a_measurement_are_of_its_own_configuration(compared: tuple[Store, TableComparison]) -> None:
@@ -172,33 +172,91 @@ def test_the_draws_of_a_measurement_are_of_its_own_configuration(compared: tuple
         assert abs((each.low + each.high) / 2 - each.value) < 0.6 * each.stderr
 
 
-def test_the_frontier_starts_at_the_worst_group_and_ends_at_accuracy(compared: tuple[Store, TableComparison]) -> None:
-    rules = tuple(TRADE_OFFS.values())
-    for metric in ("accuracy", "worst_group_accuracy"):
-        line = [measured(compared, metric=metric, group="family: trees", shift=rule)[0].value for rule in rules]
-        (first,) = measured(compared, metric=metric, group="family: trees", shift=BY_WORST_GROUP)
-        (last,) = measured(compared, metric=metric, group="family: trees", shift=BY_ACCURACY)
-        assert (line[0], line[-1]) == (first.value, last.value)
-    # Trees minus linear, averaged over the mixes.
-    gaps = []
-    for weight, rule in TRADE_OFFS.items():
-        mixed = [
-            weight * measured(compared, metric="accuracy", group=family, shift=rule)[0].value
-            + (1 - weight) * measured(compared, metric="worst_group_accuracy", group=family, shift=rule)[0].value
-            for family in ("family: trees", "family: linear")
-        ]
-        gaps.append(mixed[0] - mixed[1])
-    (found,) = measured(compared, metric="frontier difference", group="trees - linear")
-    assert_allclose(found.value, np.mean(gaps))
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TableComparison]:
+    """Two learners on the four folds of a table."""
+    folder = tmp_path_factory.mktemp("folded")
+    fits = tuple(
+        TableFits(design=design, learner=learner, configurations=random_configurations(learner, 3, 0))
+        for design in (replace(design_of(folder), validation=0.2, fold=fold) for fold in range(4))
+        for learner in ("logistic", "lightgbm")
+    )
+    comparison = TableComparison(fits=fits, replicates=300, pairs=(("lightgbm", "logistic"),))
+    store = Store(folder / "store")
+    make(store, comparison)
+    return store, comparison
 
 
-def test_a_comparison_is_of_one_design(compared: tuple[Store, TableComparison], tmp_path: Path) -> None:
+def test_predictions_of_the_folds_are_measured_as_one(folded: tuple[Store, TableComparison]) -> None:
+    """Each fold's choice on its own test rows, put together: not the mean of the folds' worst groups."""
+    store, comparison = folded
+    labels, scores, codes = [], [], []
+    for fit in comparison.fits[1::2]:
+        table, test = read(store.path(fit) / "configurations.parquet"), open_design(store.path(fit.design)).test
+        row = int(table["validation_worst_group_accuracy"].argmax())
+        scores.append(np.load(store.path(fit) / "scores.npz")["test"][row])
+        labels.append(test.y)
+        codes.append(test.g)
+    pooled = group_metrics(np.concatenate(labels), np.concatenate(scores), np.concatenate(codes))
+    (found,) = measured(folded, metric="worst_group_accuracy", group="lightgbm", shift=BY_WORST_GROUP)
+    assert found.n == 900
+    assert_allclose(found.value, worst_group(pooled).value[0])
+    apart = [worst_group(group_metrics(*each)).value[0] for each in zip(labels, scores, codes, strict=True)]
+    assert found.value > np.mean(apart)
+
+
+def test_the_error_is_that_of_all_rows_or_of_the_spread_of_the_folds(folded: tuple[Store, TableComparison]) -> None:
+    store, comparison = folded
+    by_fold = {"lightgbm": [], "logistic": []}
+    for fit in comparison.fits:
+        table = read(store.path(fit) / "configurations.parquet")
+        by_fold[fit.learner].append(table["test_accuracy"][table["validation_accuracy"].argmax()])
+    for learner, values in by_fold.items():
+        (found,) = measured(folded, metric="accuracy", group=learner, shift=BY_ACCURACY)
+        rows = (found.value * (1 - found.value) / 900) ** 0.5
+        assert_allclose(found.stderr, max(rows, np.std(values, ddof=1) / 2), rtol=0.1)
+    gaps = np.subtract(by_fold["lightgbm"], by_fold["logistic"])
+    (gap,) = measured(folded, metric="difference in accuracy", group="lightgbm - logistic")
+    assert_allclose(gap.value, gaps.mean(), atol=1e-3)
+    assert gap.stderr is not None and gap.stderr >= gaps.std(ddof=1) / 2 - 1e-12
+
+
+def test_only_configurations_that_learned_are_near_the_best() -> None:
+    """Of four configurations two are better than the more frequent label; one of those is near their best."""
+    columns = {"validation_accuracy": [0.9, 0.8, 0.7, 0.6], "validation_worst_group_accuracy": [0.6, 0.5, 0.4, 0.3]}
+    full = {name: np.array(values) for name, values in columns.items()}
+    full |= {"test_worst_group_accuracy": np.array([0.6, 0.55, 0.9, 0.89]), "fold": np.zeros(4, int)}
+    full |= {"learner": np.array(["mlp"] * 4, dtype=object)}
+    part = Part(x=np.zeros((10, 1), np.float32), y=np.arange(10) < 7, g=np.zeros(10, np.uint16))  # type: ignore[arg-type]
+    parts = Parts(train=part, validation=part, test=part, features=("a",), groups=("g",), notes=())
+    found = {each.metric: each for each in _sensitivity(full, [parts]) if each.group == "mlp"}
+    assert found["share that learned"].value == 0.5
+    assert (found["share near the best"].value, found["share near the best"].n) == (0.5, 2)
+
+
+def test_folds_test_every_row_once_and_train_on_other_rows(folded: tuple[Store, TableComparison]) -> None:
+    store, comparison = folded
+    designs = list(dict.fromkeys(fit.design for fit in comparison.fits))
+    table = open_table(store.path(designs[0].table))
+    parts = [split_rows(table, design) for design in designs]
+    assert_array_equal(np.sort(np.concatenate([each["test"] for each in parts])), np.arange(900))
+    for each in parts:
+        assert len(np.unique(np.concatenate(list(each.values())))) == sum(map(len, each.values())) == 900
+    few = [set(split_rows(table, replace(design, rows=100))["train"].tolist()) for design in designs[:2]]
+    shared = set(parts[0]["train"].tolist()) & set(parts[1]["train"].tolist())
+    # Drawn apart, about 100 / 495 of the rows that both could have are in both.
+    assert len(few[0] & few[1]) < 40 < len(shared)
+    with pytest.raises(SurefootError, match="past the last row"):
+        split_rows(table, replace(designs[0], fold=4))
+
+
+def test_a_comparison_is_of_the_folds_of_one_split(compared: tuple[Store, TableComparison], tmp_path: Path) -> None:
     store, comparison = compared
     first = comparison.fits[0]
     design = first.design
     other = Design(table=design.table, seed=9)
     fit = TableFits(design=other, learner="logistic", configurations=first.configurations)
-    with pytest.raises(SurefootError, match="one design"):
+    with pytest.raises(SurefootError, match="one split"):
         list(TableComparison(fits=(first, fit)).make(tmp_path, StoredInputs(store)))
 
 

@@ -1,4 +1,4 @@
-"""Compare learners on a table: chosen on validation, reported on test rows of all folds together, resampled together."""
+"""Compare learners on a table: chosen on validation, reported on the test rows of all folds as one."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ NEAR = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class TableComparison(Step):
-    """All fits on the folds of one split: what learners and families reach, how they differ, what the choice depends on.
+    """All fits on the folds of one split: what learners and families reach, how they differ, what choices depend on.
 
-    In each fold a configuration is chosen on validation; its predictions of the test rows of all folds are put together
-    and measured as one. All configurations are kept in one `configurations.parquet`, with the table and the fold.
-    Measurements have the learner, the family or the pair in `group` and the rule of choice in `shift`. A standard error
-    is that of `replicates` bootstrap samples of the test rows within groups, the same for all that is compared, or, when
-    it is larger, the spread of the folds over the root of their number, which has the training rows' part in it: a worst
-    group's is followed in the group that is the worst of all folds. `pairs` are learners to compare with each other,
-    beside trees with each other family. Raises `SurefootError` for fits of other tables or splits.
+    In each fold a configuration is chosen on validation; its predictions of the test rows of all folds are put
+    together and measured as one. All configurations are kept in one `configurations.parquet`, with the table and the
+    fold. Measurements have the learner, the family or the pair in `group` and the rule of choice in `shift`. A standard
+    error is that of `replicates` bootstrap samples of the test rows within groups, the same for all that is compared,
+    or, when it is larger, the spread of the folds over the root of their number, which has the training rows' part in
+    it; the worst group is then the one that is the worst of all folds together. `pairs` are learners to compare with
+    each other, beside trees with each other family. Raises `SurefootError` for fits of other tables or splits.
     """
 
     version: ClassVar[int] = 4
@@ -83,7 +83,7 @@ class TableComparison(Step):
 class _Board:
     """Metrics of the picks on the test rows of all folds together, and their bootstrap draws (replicates, picks).
 
-    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) the accuracies in each fold, overall last.
+    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last.
     """
 
     place: Mapping[Pick, int]
@@ -98,7 +98,10 @@ class _Board:
         picks = sorted({pick for rows in _parties(full).values() for pick in _candidates(full, rows)})
         kept = [np.load(path)["test"] for path in scores]
         said = np.concatenate(
-            [np.stack([kept[full["fit"][row]][int(full["place"][row])] for row in rows]) for rows in zip(*picks, strict=True)],
+            [
+                np.stack([kept[full["fit"][row]][int(full["place"][row])] for row in rows])
+                for rows in zip(*picks, strict=True)
+            ],
             axis=1,
         )
         labels, codes = (np.concatenate([getattr(part.test, name) for part in parts]) for name in "yg")
@@ -113,7 +116,7 @@ class _Board:
             draws |= resample_disparities(correct, labels, codes, large, replicates=replicates)
         draws["calibration_error"] = resample_calibration(labels, said, replicates=replicates)
         values = flat_metrics(group_metrics(labels, said, codes, groups=names))
-        decided = [not LEARNERS[full["learner"][row]].probabilities for row in np.array(picks)[:, 0]]
+        decided = [not all(LEARNERS[full["learner"][row]].probabilities for row in pick) for pick in picks]
         values["calibration_error"] = np.where(decided, np.nan, values["calibration_error"])
         return _Board(
             place={pick: at for at, pick in enumerate(picks)},
