@@ -1,61 +1,53 @@
 """The paper's numbers beside ours: over its grids, and by single configurations of which nothing is chosen."""
 
 from surefoot.core import Figure, Measurement, Results, SurefootError
-from surefoot.figures import heat_table, interval_plot
+from surefoot.figures import heat_table
 from surefoot.studies.trees._paper import PAPER_DEFAULTS, PAPER_PEAKS
 from surefoot.studies.trees._results import by_table, name_of
-from surefoot.tabular import BEST_ON_TEST, BY_WORST_GROUP, LEARNERS, TableFits
+from surefoot.tabular import BY_WORST_GROUP, LEARNERS, TableFits
+
+_SHOWN = ("accuracy", "worst group")
 
 
 def reference_of(results: Results, learner: str, table: str) -> dict[str, Measurement]:
-    """Test measurements of the one configuration of a learner that was fitted on all rows of a table, by metric.
+    """Test measurements of a learner's default that was fitted on the published training rows of a table, by metric.
 
     Raises `SurefootError` when it was not.
     """
-    fitted = [
-        step
-        for step in results.steps
-        if isinstance(step, TableFits)
-        and (step.learner, step.design.rows, name_of(step.design.table)) == (learner, 0, table)
-        and len(step.configurations) == 1
-        and results.store.has(step)
-    ]
-    if not fitted:
-        raise SurefootError(f"The reference fit of {learner} is not in the store: run the study with its tables.")
-    found = results.store.measurements(fitted[0])
-    return {measurement.metric: measurement for measurement in found if measurement.shift == "test"}
+    for step in results.steps:
+        if isinstance(step, TableFits) and step.design.official and results.store.has(step):
+            if (step.learner, name_of(step.design.table)) == (learner, table):
+                return {each.metric: each for each in results.store.measurements(step) if each.shift == "test"}
+    raise SurefootError(f"The reference fit of {learner} is not in the store: run the study with its tables.")
 
 
 def single_configurations(results: Results) -> Figure:
-    """One sound configuration a learner on all rows, beside the paper's defaults or, where it gives none, its best."""
+    """Defaults on the published rows of Adult, beside the paper's defaults or, where it gives none, its best."""
     cells = []
-    for table in ("adult", "acs-public-coverage"):
-        for learner, described in LEARNERS.items():
-            try:
-                found = reference_of(results, learner, table)
-            except SurefootError:
-                continue
-            row = f"{described.title}, {table}"
-            for metric, shown in (("accuracy", "accuracy"), ("worst_group_accuracy", "worst group")):
-                each = found[metric]
-                interval = {"low": each.low, "high": each.high, "n": each.n}
-                cells.append({"row": row, "column": f"{shown}, here", "value": each.value, **interval})
-            paper = PAPER_DEFAULTS.get((learner, table)) or PAPER_PEAKS.get(learner, {}).get(table)
-            if paper:
-                kind = "defaults" if (learner, table) in PAPER_DEFAULTS else "best"
-                cells.append({"row": row, "column": "accuracy, paper", "value": paper[0]})
-                cells.append({"row": row, "column": "worst group, paper", "value": paper[1], "of": kind})
+    for learner, described in LEARNERS.items():
+        try:
+            found = reference_of(results, learner, "adult")
+        except SurefootError:
+            continue
+        defaults = PAPER_DEFAULTS.get((learner, "adult"))
+        paper = defaults or PAPER_PEAKS[learner]["adult"]
+        for metric, shown, theirs in zip(("accuracy", "worst_group_accuracy"), _SHOWN, paper, strict=True):
+            each = found[metric]
+            interval = {"low": each.low, "high": each.high, "n": each.n}
+            cells.append({"row": described.title, "column": f"{shown}, here", "value": each.value, **interval})
+            kind = "defaults" if defaults else "best"
+            cells.append({"row": described.title, "column": f"{shown}, paper", "value": theirs, "of": kind})
     return heat_table(
         cells,
         name="single-configurations",
-        title="Single configurations on all rows, beside the paper",
-        caption="One sound configuration of each learner on the paper's own shares of rows, nothing chosen. The "
+        title="Adult: defaults on all rows, beside the paper",
+        caption="The default of each learner on the published training rows, nothing chosen. The "
         "paper's numbers are by defaults for LightGBM, XGBoost and the forest, else its best of a whole grid on test. "
         "Its rows of CVaR and chi-square DRO on Adult (.778 / .712 and .774 / .707) are far below a correct network of "
         "twelve epochs: the released networks end in a ReLU before the sigmoid. Percent.",
-        row_title="Learner and table",
+        row_title="Learner",
         column_title="Test",
-        column_order=["accuracy, here", "accuracy, paper", "worst group, here", "worst group, paper"],
+        column_order=[f"{shown}, {where}" for shown in _SHOWN for where in ("here", "paper")],
     )
 
 
@@ -79,26 +71,4 @@ def papers_table(results: Results) -> Figure:
         column_title="Table",
         value_title="Worst-group accuracy",
         row_order=[described.title for described in LEARNERS.values()],
-    )
-
-
-def beside_the_paper(results: Results) -> Figure:
-    """Worst-group accuracy on Adult by the paper's rule and by ours, minus the paper's."""
-    effects = []
-    for learner in LEARNERS:
-        for rule, group in ((BEST_ON_TEST, "best on test, as in the paper"), (BY_WORST_GROUP, "chosen on validation")):
-            part = by_table(results, "worst_group_accuracy", learner, rule).get("adult")
-            paper = PAPER_PEAKS.get(learner, {}).get("adult")
-            if part is not None and paper:
-                low, high = (None if bound is None else bound - paper[1] for bound in (part.low, part.high))
-                effect = {"label": LEARNERS[learner].title, "value": part.value - paper[1], "low": low, "high": high}
-                effects.append({**effect, "group": group, "n": part.n})
-    return interval_plot(
-        sorted(effects, key=lambda effect: effect["group"]),
-        name="beside-the-paper",
-        title="Adult: ours minus the paper's worst-group accuracy",
-        caption="The paper's numbers are maxima on test over whole grids and all rows; ours are over the budget and "
-        "rows of this run. Right of the line: ours is higher, as for the two DRO rows in which the paper's networks "
-        "collapsed.",
-        x_title="Ours minus the paper's",
     )

@@ -1,85 +1,87 @@
-"""The figures of a sweep: trade-off, tables of learners, differences, equal budgets, sensitivity, brittleness, cost."""
+"""The figures of a sweep and of the study: differences, more rows, equal budgets, sensitivity, the wrong metric, cost."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from surefoot.core import Figure, Results
-from surefoot.figures import interval_plot, robustness_scatter, scaling_curve
-from surefoot.studies.trees._results import FAMILIES, Pooled, by_table, mean_over_splits, spread_over, table_of
-from surefoot.tabular import BY_CVAR, BY_WORST_GROUP, LEARNERS, TableComparison
-
-
-def trade_off(results: Results) -> Figure:
-    """Accuracy against worst-group accuracy of the best of each family on each table."""
-    points = []
-    for family in FAMILIES:
-        accuracy = by_table(results, "accuracy", f"family: {family}", BY_WORST_GROUP)
-        worst = by_table(results, "worst_group_accuracy", f"family: {family}", BY_WORST_GROUP)
-        for name in sorted(accuracy.keys() & worst.keys()):
-            y = worst[name]
-            bounds = {"y_low": max(y.low, 0.0), "y_high": min(y.high, 1.0)} if y.low is not None and y.high else {}
-            point = {"x": accuracy[name].value, "y": y.value, "family": family, "label": f"{family}, {name}", "n": y.n}
-            points.append(point | bounds)
-    return robustness_scatter(
-        points,
-        name="trade-off",
-        title="What each family reaches",
-        caption="Test accuracy and worst-group accuracy, on each table, of the configuration of a family with the best "
-        "worst group on validation, averaged over splits. The distance below y = x is what the worst group lacks.",
-        x_title="Accuracy",
-        y_title="Worst-group accuracy",
-        axis="linear",
-        families=[family for family in FAMILIES if any(point["family"] == family for point in points)],
-        family_title="Family",
-    )
+from surefoot.figures import interval_plot, scaling_curve
+from surefoot.studies.trees._results import (
+    FAMILIES,
+    by_table,
+    comparison_of,
+    observed,
+    over_tables,
+    spread_over,
+    table_of,
+)
+from surefoot.tabular import BY_CVAR, BY_WORST_GROUP, LEARNERS
 
 
 def differences(results: Results) -> Figure:
-    """Trees minus each other family, by table."""
+    """Trees minus each other family, by table and over them."""
     effects = []
     for family in FAMILIES[1:]:
         parts = by_table(results, "difference in worst_group_accuracy", f"trees - {family}", BY_WORST_GROUP)
-        for name, part in sorted(parts.items()):
+        shown = dict(sorted(parts.items())) | ({"over tables": over_tables(parts.values())} if len(parts) > 1 else {})
+        for name, part in shown.items():
             bounds = {"low": part.low, "high": part.high}
-            effects.append({"label": name, "value": part.value, "group": f"trees - {family}", "n": part.n, **bounds})
+            effects.append({"label": name, "value": part.value, "group": f"trees - {family}", "n": part.rows, **bounds})
     return interval_plot(
         effects,
         name="differences",
         title="Trees against the others in worst-group accuracy",
-        caption="The best configuration of each family on validation, compared on the same test rows. Right of the "
-        "line: trees are better. Intervals join the bootstrap of the test rows and the spread of the splits.",
+        caption="The best configuration of each family on validation, compared on the same test rows (n). Right of the "
+        "line: trees are better. Intervals are of the bootstrap of the test rows, or of the spread of the folds where "
+        "that is wider; over tables, of a hierarchy in which tables differ.",
         x_title="Difference in worst-group accuracy",
     )
 
 
-Tries = Mapping[tuple[str, int], Mapping[tuple[str, int], float]]
-"""Worst-group error by learner and configurations tried, then by table and split."""
+def more_rows(results: Results) -> Figure:
+    """Worst-group error by training rows, on the same test rows, averaged over the tables that have all numbers."""
+    errors: dict[tuple[str, int], dict[str, float]] = {}
+    for learner in LEARNERS:
+        for each in observed(results, "worst_group_accuracy", learner, BY_WORST_GROUP, curve=True):
+            rows = comparison_of(each).fits[0].design.rows
+            errors.setdefault((learner, rows), {})[table_of(each)] = 1 - each.value
+    most = max(map(len, errors.values()), default=0)
+    points: list[dict[str, Any]] = [
+        {"x": rows, "y": sum(found.values()) / most, "family": LEARNERS[learner].title, "n": most}
+        for (learner, rows), found in sorted(errors.items())
+        if len(found) == most
+    ]
+    return scaling_curve(
+        points,
+        [{name: point[name] for name in ("x", "y", "family")} for point in points],
+        name="more-rows",
+        title="More training rows",
+        caption="Worst-group error on the same test rows (a third of each large table), chosen on validation, averaged "
+        "over tables (n). Networks take as many steps at every number of rows.",
+        x_title="Training rows",
+        y_title="Worst-group error",
+        family_title="Learner",
+    )
 
 
 def equal_budget(results: Results) -> Figure:
     """The best of k random configurations of each learner, averaged over tables, with the mean of each family."""
-    tries = _tries(results)
-    most = max((len(errors) for errors in tries.values()), default=0)
-    whole = {at: errors for at, errors in tries.items() if len(errors) == most}
+    tries: dict[tuple[str, int], list[float]] = {}
+    for learner in LEARNERS:
+        for each in observed(results, "worst_group_accuracy", learner, "best of random"):
+            tries.setdefault((learner, each.measurement.replicate), []).append(1 - each.value)
+    most = max(map(len, tries.values()), default=0)
+    means = {at: sum(errors) / most for at, errors in tries.items() if len(errors) == most}
     rows: list[dict[str, Any]] = [
-        {
-            "x": k,
-            "y": sum(errors.values()) / len(errors),
-            "family": LEARNERS[name].family,
-            "label": LEARNERS[name].title,
-            "n": len(errors),
-        }
-        for (name, k), errors in whole.items()
+        {"x": k, "y": y, "family": LEARNERS[name].family, "label": LEARNERS[name].title, "n": most}
+        for (name, k), y in means.items()
     ]
     return scaling_curve(
         rows,
-        _family_lines(whole),
+        _family_lines(means),
         name="equal-budget",
         title="Equal budgets",
-        caption="Worst-group error on test of the best of k random configurations, chosen on validation: the exact "
-        "mean over all draws of k, over tables and splits (n). Points are learners, lines the mean of a family's "
-        "learners that have as many, bands its 95 percent interval over splits where there are enough of them. "
-        "Learners with larger grids have no advantage here.",
+        caption="Worst-group error on test of the best of k configurations of the budget, chosen on validation: the "
+        "exact mean over all draws of k, over folds and tables (n). Points are learners, lines the mean of a family's.",
         x_title="Configurations tried",
         y_title="Worst-group error",
         families=[family for family in FAMILIES if any(row["family"] == family for row in rows)],
@@ -87,46 +89,39 @@ def equal_budget(results: Results) -> Figure:
     )
 
 
-def _tries(results: Results) -> Tries:
-    found: dict[tuple[str, int], dict[tuple[str, int], float]] = {}
-    for each in results.select(TableComparison, metric="worst_group_accuracy", shift="best of random"):
-        at = each.measurement
-        if at.group in LEARNERS and isinstance(each.step, TableComparison):
-            split = (table_of(each), each.step.fits[0].design.seed)
-            found.setdefault((at.group, at.replicate), {})[split] = 1 - each.value
-    return found
-
-
-def _family_lines(tries: Tries) -> list[dict[str, Any]]:
+def _family_lines(means: Mapping[tuple[str, int], float]) -> list[dict[str, Any]]:
     """The mean over the same learners of a family at every k: those that were tried most often."""
     lines = []
     for family in FAMILIES:
-        inside = {at: errors for at, errors in tries.items() if LEARNERS[at[0]].family == family}
+        inside = {at: y for at, y in means.items() if LEARNERS[at[0]].family == family}
         most = max((k for _, k in inside), default=0)
         members = [name for name, k in inside if k == most]
         for k in sorted({k for _, k in inside}):
             known = [inside[name, k] for name in members if (name, k) in inside]
-            if known:
-                means = {split: sum(errors[split] for errors in known) / len(known) for split in known[0]}
-                lines.append({"x": k, "family": family, **mean_over_splits(means)})
+            lines.append({"x": k, "family": family, "y": sum(known) / len(known)})
     return lines
 
 
 def sensitivity(results: Results) -> Figure:
-    """The share of configurations near the best, by learner."""
+    """The share of configurations near the best, by learner, and the share that learned at all."""
     effects = []
     for learner, described in LEARNERS.items():
-        parts = list(by_table(results, "share near the best", learner, "").values())
-        if parts:
-            effects.append(_near_the_best(parts) | {"label": described.title, "family": described.family})
+        for metric, title in (("share near the best", "near the best"), ("share that learned", "learned")):
+            parts = list(by_table(results, metric, learner, "").values())
+            if parts:
+                found = spread_over([part.value for part in parts]) if len(parts) > 1 else parts[0]
+                bounds = {} if found.low is None else {"low": max(found.low, 0), "high": min(found.high or 1, 1)}
+                row = {"label": described.title, "family": described.family, "n": sum(part.rows for part in parts)}
+                effects.append({**row, "value": found.value, "group": title, **bounds})
     return interval_plot(
-        effects,
+        sorted(effects, key=lambda effect: effect["group"], reverse=True),
         name="sensitivity",
         title="How much hangs on the configuration",
-        caption="The share of a learner's configurations whose worst-group accuracy on test is within two points of "
-        "its best, with the interval over tables (of one table: over splits); n is how many configurations. A high "
-        "share means that little tuning is needed.",
-        x_title="Configurations within two points of the best",
+        caption="Of the configurations that learned (more accurate on validation than the more frequent label), the "
+        "share whose worst-group accuracy on test is within two points of the best of them, and the share that "
+        "learned; n is how many configurations, of all tables and folds. A high share means that little tuning is "
+        "needed. Intervals are over tables.",
+        x_title="Configurations",
         unit="share",
         reference=None,
         families=[family for family in FAMILIES if any(row["family"] == family for row in effects)],
@@ -134,17 +129,10 @@ def sensitivity(results: Results) -> Figure:
     )
 
 
-def _near_the_best(parts: list[Pooled]) -> dict[str, Any]:
-    """The mean over tables, with the interval of their spread where there are two (else of the splits'), in 0 to 1."""
-    found = spread_over([part.value for part in parts]) if len(parts) > 1 else parts[0]
-    bounds = {} if found.low is None else {"low": max(found.low, 0.0), "high": min(found.high or 1.0, 1.0)}
-    return {"value": found.value, "n": parts[0].rows, **bounds}
-
-
 def brittleness(results: Results) -> Figure:
     """What choosing by CVaR in place of accuracy costs trees and robust learners, by table."""
     effects = [
-        {"label": name, "value": part.value, "low": part.low, "high": part.high, "n": part.n, "group": family}
+        {"label": name, "value": part.value, "low": part.low, "high": part.high, "n": part.rows, "group": family}
         for family in FAMILIES[:3]
         for name, part in sorted(by_table(results, "lost by choosing CVaR", f"family: {family}", BY_CVAR).items())
     ]
@@ -161,27 +149,21 @@ def brittleness(results: Results) -> Figure:
 
 def cost(results: Results) -> Figure:
     """CPU seconds a configuration."""
-    spent: dict[str, list[float]] = {}
-    for each in results.select(TableComparison, metric="cpu_seconds_each"):
-        spent.setdefault(each.measurement.group, []).append(each.value)
-    worst = {name: by_table(results, "worst_group_accuracy", name, BY_WORST_GROUP) for name in spent}
-    rows = [
-        {
-            "x": max(sum(seconds) / len(seconds), 1e-3),
-            "y": 1 - sum(part.value for part in worst[name].values()) / len(worst[name]),
-            "family": LEARNERS[name].family,
-            "label": LEARNERS[name].title,
-            "n": len(seconds),
-        }
-        for name, seconds in spent.items()
-        if worst[name]
-    ]
+    rows = []
+    for learner, described in LEARNERS.items():
+        seconds = by_table(results, "cpu_seconds_each", learner, "")
+        worst = by_table(results, "worst_group_accuracy", learner, BY_WORST_GROUP)
+        if seconds and worst:
+            x = max(sum(part.value for part in seconds.values()) / len(seconds), 1e-3)
+            y = 1 - sum(part.value for part in worst.values()) / len(worst)
+            rows.append({"x": x, "y": y, "family": described.family, "label": described.title, "n": len(seconds)})
     return scaling_curve(
         rows,
         name="cost",
         title="Cost",
-        caption="CPU seconds a configuration on one core, and worst-group error on test, both averaged over tables. "
-        "Configurations that come out of another's fit (shorter ensembles) cost next to nothing and count.",
+        caption="CPU seconds a configuration on one core, predictions of all test rows included, and worst-group error "
+        "on test, both averaged over tables. Configurations that come out of another's fit (shorter ensembles) cost "
+        "next to nothing and count.",
         x_title="CPU seconds a configuration",
         y_title="Worst-group error",
         families=[family for family in FAMILIES if any(row["family"] == family for row in rows)],

@@ -8,7 +8,6 @@ from surefoot.core import SurefootError
 from surefoot.tabular import (
     DEFAULTS,
     LEARNERS,
-    NETWORKS,
     Configuration,
     Design,
     FairTable,
@@ -64,7 +63,7 @@ def designs(table: str, seed: int, rows: int, folds: int) -> list[Design]:
     ]
 
 
-def fits(design: Design, learners: Iterable[str], budget: int, epochs: int) -> tuple[TableFits, ...]:
+def fits(design: Design, learners: Iterable[str], budget: int, epochs: int, halving: int = 1) -> tuple[TableFits, ...]:
     """The configurations of the budget of each learner on one design."""
     return tuple(
         TableFits(
@@ -72,6 +71,7 @@ def fits(design: Design, learners: Iterable[str], budget: int, epochs: int) -> t
             learner=name,
             configurations=(chosen := configurations(name, budget)),
             epochs=epochs,
+            halving=halving,
             representations=_representations(design, chosen) if name == "representation-gbm" else (),
         )
         for name in learners
@@ -97,8 +97,3 @@ def references(tables: Iterable[str]) -> tuple[TableFits, ...]:
         TableFits(design=design, learner=name, configurations=(configuration(DEFAULTS[name]),), epochs=12)
         for name in chosen
     )
-
-
-def is_network(learner: str) -> bool:
-    """Whether a learner takes steps, of which it may have had too few."""
-    return learner in NETWORKS

@@ -1,39 +1,42 @@
-"""What the comparisons of a sweep say, averaged over splits, and over tables: the numbers behind claims and figures."""
+"""What comparisons say of each table, and over tables: the numbers behind claims and figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import inf
 from pathlib import Path
+from statistics import variance
 from typing import final
 
-from surefoot.core import Observation, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
-from surefoot.stats import t_quantile
+import numpy as np
+
+from surefoot.core import Claim, Observation, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
+from surefoot.stats import holm, t_p_value, t_quantile
 from surefoot.tabular import FileTable, Table, TableComparison
 
-Z = 1.959964
-_LEAST_FREEDOM = 4
 FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 """The families of learners in the order of figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """A mean with its standard error (None: not known), over `n` values, each of about `rows` examples."""
+    """A mean with its standard error (None: not known) and its degrees of freedom, over `n` values of `rows` examples."""
 
     value: float
     stderr: float | None
     n: int
     rows: int = 0
+    freedom: float = inf
 
     @property
     def low(self) -> float | None:
         """The lower end of the 95 percent interval."""
-        return None if self.stderr is None else self.value - Z * self.stderr
+        return None if self.stderr is None else self.value - t_quantile(0.95, self.freedom) * self.stderr
 
     @property
     def high(self) -> float | None:
         """The upper end of the 95 percent interval."""
-        return None if self.stderr is None else self.value + Z * self.stderr
+        return None if self.stderr is None else self.value + t_quantile(0.95, self.freedom) * self.stderr
 
 
 def name_of(table: Table) -> str:
@@ -41,24 +44,32 @@ def name_of(table: Table) -> str:
     return Path(table.path).stem if isinstance(table, FileTable) else table.name
 
 
+def comparison_of(observation: Observation) -> TableComparison:
+    """The comparison that an observation is of."""
+    if not isinstance(observation.step, TableComparison):
+        raise SurefootError(f"{type(observation.step).__name__} is not a comparison of learners on a table.")
+    return observation.step
+
+
 def table_of(observation: Observation) -> str:
     """The name of the table that an observation of a comparison is on."""
-    step = observation.step
-    if not isinstance(step, TableComparison):
-        raise SurefootError(f"{type(step).__name__} is not a comparison of learners on a table.")
-    return name_of(step.fits[0].design.table)
+    return name_of(comparison_of(observation).fits[0].design.table)
 
 
 def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str, Pooled]:
-    """One measurement of the comparisons for each table, averaged over its splits.
+    """One measurement for each table, of all learners' comparison.
 
-    The standard error joins what the test rows leave open (their bootstrap, which splits of one table share) with the
-    spread between splits: sqrt(mean(stderr^2) + variance / splits). It is on the safe side.
+    Repeats of its folds test the same rows, so that their mean has the error of one: sqrt(mean(stderr^2)).
     """
     found: dict[str, list[Observation]] = {}
-    for observation in _indexed(_Same(results)).get((metric, group, shift), ()):
+    for observation in observed(results, metric, group, shift):
         found.setdefault(table_of(observation), []).append(observation)
-    return {name: _over_splits(observations) for name, observations in found.items()}
+    return {name: _over_repeats(observations) for name, observations in found.items()}
+
+
+def observed(results: Results, metric: str, group: str, shift: str, *, curve: bool = False) -> list[Observation]:
+    """The observations of all learners' comparisons, or of those of the few learners of a `curve`."""
+    return _indexed(_Same(results)).get((metric, group, shift, curve), [])
 
 
 @final
@@ -76,82 +87,122 @@ class _Same:
 
 
 @lru_cache(maxsize=1)
-def _indexed(same: _Same) -> Mapping[tuple[str, str, str], list[Observation]]:
-    """The observations of the comparisons by metric, group and shift."""
-    found: dict[tuple[str, str, str], list[Observation]] = {}
-    for observation in same.results.select(TableComparison):
-        measured = observation.measurement
-        found.setdefault((measured.metric, measured.group, measured.shift), []).append(observation)
+def _indexed(same: _Same) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
+    """By metric, group, shift, and whether a comparison is of a curve: it has fewer fits than another of its table."""
+    seen = same.results.select(TableComparison)
+    most: dict[str, int] = {}
+    for each in seen:
+        most[table_of(each)] = max(most.get(table_of(each), 0), len(comparison_of(each).fits))
+    found: dict[tuple[str, str, str, bool], list[Observation]] = {}
+    for each in seen:
+        measured, curve = each.measurement, len(comparison_of(each).fits) < most[table_of(each)]
+        found.setdefault((measured.metric, measured.group, measured.shift, curve), []).append(each)
     return found
 
 
+def _over_repeats(observations: Sequence[Observation]) -> Pooled:
+    errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
+    return Pooled(
+        value=sum(each.value for each in observations) / len(observations),
+        stderr=(sum(error**2 for error in errors) / len(errors)) ** 0.5 if len(errors) == len(observations) else None,
+        n=len(observations),
+        rows=observations[0].measurement.n,
+    )
+
+
 def over_tables(parts: Iterable[Pooled]) -> Pooled:
-    """The plain mean over tables, each with its own standard error; one table is itself. Raises when there is none."""
+    """The mean of a hierarchy of tables whose effects differ: the estimand of every claim over tables.
+
+    Tables count by one over the sum of their own variance and that between tables (DerSimonian and Laird 1986), so that
+    a large table says more, and the less so the more tables differ. The error is Hartung and Knapp's (2001), with
+    Student's t of one degree less than tables, and never below that of the weights (Röver et al. 2015). One table is
+    itself. No table is taken as more certain than one of its rows. Raises when there is none.
+    """
     known = list(parts)
     if not known:
         raise SurefootError("No comparison in the store has this measurement: run the study first.")
     if len(known) == 1:
         return known[0]
-    errors = [part.stderr for part in known if part.stderr is not None]
-    stderr = sum(error**2 for error in errors) ** 0.5 / len(known) if len(errors) == len(known) else None
-    mean = sum(part.value for part in known) / len(known)
-    return Pooled(value=mean, stderr=stderr, n=len(known), rows=sum(part.rows for part in known))
-
-
-def by_precision(parts: Iterable[Pooled]) -> Pooled | None:
-    """The mean in which each table counts by one over its variance: what the large tables say. None without errors."""
-    known = [(part.value, part.stderr) for part in parts if part.stderr]
-    total = sum(stderr**-2 for _, stderr in known)
-    if len(known) < 2:
-        return None
-    return Pooled(value=sum(value * stderr**-2 for value, stderr in known) / total, stderr=total**-0.5, n=len(known))
+    if any(part.stderr is None for part in known):
+        raise SurefootError("A mean over tables needs the standard error of each.")
+    values = np.array([part.value for part in known])
+    own = np.array([max(part.stderr or 0.0, 1 / max(part.rows, 1)) for part in known]) ** 2
+    fixed = 1 / own
+    excess = fixed @ (values - fixed @ values / fixed.sum()) ** 2 - (len(known) - 1)
+    between = max(0.0, excess / (fixed.sum() - (fixed**2).sum() / fixed.sum()))
+    weights = 1 / (own + between)
+    mean = float(weights @ values / weights.sum())
+    scale = max(1.0, float(weights @ (values - mean) ** 2) / (len(known) - 1))
+    error = float((scale / weights.sum()) ** 0.5)
+    return Pooled(value=mean, stderr=error, n=len(known), rows=sum(part.rows for part in known), freedom=len(known) - 1)
 
 
 def spread_over(values: Sequence[float]) -> Pooled:
-    """The mean of values that stand each for a table or learner, with the standard error of their spread (t)."""
+    """The mean of values that stand each for a table, with the standard error of their spread (Student's t)."""
     n = len(values)
     if n < 2:
         raise SurefootError(f"An interval over tables needs at least two of them, and {n} is there.")
-    mean = sum(values) / n
-    stderr = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5
-    return Pooled(value=mean, stderr=stderr * t_quantile(0.95, n - 1) / Z, n=n)
+    return Pooled(value=sum(values) / n, stderr=(variance(values) / n) ** 0.5, n=n, freedom=n - 1)
 
 
-def mean_over_splits(values: Mapping[tuple[str, int], float]) -> dict[str, float]:
-    """The mean `y` of values by table and split, with `low` and `high` of the spread of splits within tables.
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """A claim as a number: its `effect`, with what is said of it, is above (or `below`) the bound."""
 
-    Tables differ from each other by nature: that is no noise of the mean over these tables. No bounds below four
-    degrees of freedom, where Student's interval says little.
-    """
-    tables: dict[str, list[float]] = {}
-    for (table, _), value in values.items():
-        tables.setdefault(table, []).append(value)
-    means = {name: sum(each) / len(each) for name, each in tables.items()}
-    mean = sum(means.values()) / len(means)
-    if any(len(each) < 2 for each in tables.values()) or (freedom := len(values) - len(tables)) < _LEAST_FREEDOM:
-        return {"y": mean}
-    squares = {name: sum((value - means[name]) ** 2 for value in each) for name, each in tables.items()}
-    variance = sum(squares[name] / (len(each) - 1) / len(each) for name, each in tables.items()) / len(tables) ** 2
-    half = t_quantile(0.95, freedom) * variance**0.5
-    return {"y": mean, "low": mean - half, "high": mean + half}
+    name: str
+    sentence: str
+    source: str
+    effect: Callable[[Results], tuple[Pooled, str]]
+    bound: float = 0.0
+    below: bool = False
+    unit: Unit = "points"
+    needed_width: float | None = None
 
 
-def judge(pooled: Pooled, bound: float, detail: str, *, below: bool = False, unit: Unit = "points") -> Verdict:
-    """The verdict on 'the mean is above (below) the bound'; most means are differences of shares, in points."""
-    if pooled.low is None or pooled.high is None:
+def claims_of(hypotheses: Iterable[Hypothesis]) -> tuple[Claim, ...]:
+    """Claims whose verdicts hold together: each needs p below .05 after Holm's correction over all of them."""
+    family = tuple(hypotheses)
+    return tuple(
+        Claim(
+            name=each.name,
+            sentence=each.sentence,
+            source=each.source,
+            check=partial(_decided, family, place),
+            needed_width=each.needed_width,
+        )
+        for place, each in enumerate(family)
+    )
+
+
+def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Verdict:
+    """The verdict of the interval alone, undecided where it does not hold among all that are tested."""
+    tested = family[place]
+    found, said = tested.effect(results)
+    p_values = _p_values(_Same(results), family)
+    p, adjusted = p_values[place], holm(p_values)[place]
+    counted = int(np.isfinite(p_values).sum())
+    verdict = _judged(tested, found, f"{said}; p {p:.2g}, among {counted} claims {adjusted:.2g} (Holm)")
+    return verdict if adjusted < 0.05 else replace(verdict, status="undecided")
+
+
+def _judged(tested: Hypothesis, found: Pooled, detail: str) -> Verdict:
+    if found.low is None or found.high is None:
         raise SurefootError("This mean has no interval.")
-    decide = verdict_below if below else verdict_above
-    return decide(pooled.value, pooled.low, pooled.high, pooled.n, bound=bound, detail=detail, unit=unit)
+    decide = verdict_below if tested.below else verdict_above
+    bounds = {"bound": tested.bound, "detail": detail, "unit": tested.unit}
+    return decide(found.value, found.low, found.high, found.n, **bounds)  # type: ignore[arg-type]
 
 
-def _over_splits(observations: Sequence[Observation]) -> Pooled:
-    values = [each.value for each in observations]
-    rows = round(sum(each.measurement.n for each in observations) / len(observations))
-    errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
-    spread = spread_over(values) if len(values) > 1 else Pooled(value=values[0], stderr=None, n=1)
-    if not errors:
-        return replace(spread, rows=rows)
-    mean = spread.value
-    between = sum((value - mean) ** 2 for value in values) / (len(values) - 1) if len(values) > 1 else 0.0
-    within = sum(error**2 for error in errors) / len(errors)
-    return Pooled(value=mean, stderr=(within + between / len(values)) ** 0.5, n=len(values), rows=rows)
+@lru_cache(maxsize=4)
+def _p_values(same: _Same, family: tuple[Hypothesis, ...]) -> tuple[float, ...]:
+    """Two-sided p of each hypothesis against its bound; NaN where it has no effect yet."""
+
+    def p_of(tested: Hypothesis) -> float:
+        try:
+            found, _ = tested.effect(same.results)
+        except SurefootError:
+            return float("nan")
+        error = float("nan") if found.stderr is None else found.stderr
+        return t_p_value(found.value - tested.bound, error, found.freedom)
+
+    return tuple(p_of(each) for each in family)
