@@ -5,17 +5,17 @@ size by a factor of a thousand, its best values are chosen on test, and its netw
 
 Stated before it was run:
 
-- **Estimand.** The mean over tables of a hierarchy whose tables differ (`_results.over_tables`), of predictions of all
-  test rows: small tables in five folds and large ones in three, each fold with its own choice on validation.
-- **What it can see.** The rows alone give a difference of worst groups a standard error of .1 to .2 points on each census
-  table and the health survey, .5 on Adult, 1 to 1.5 on COMPAS and STAR, 2 to 4 on Communities and German credit: together
-  about .1. A claim on worst groups needs .25. Where the tables truly differ, by a standard deviation of one point or more,
-  eight of them cannot give that: the mean then has .35 points or more, and the verdict is `imprecise`, not undecided.
-- **Chance.** Each claim is tested at 5 percent: of 14 one would be decided by chance every other time. A verdict holds
-  after Holm's correction over all of them.
-- **Budgets.** Every learner has as many configurations, its default first and the others drawn from the cheap part of its
-  published grid (at most 256 trees, 64 for the reduction that refits them sixty times, and two layers of 64 for networks).
-  Compute is not equal: it is a figure.
+- **Estimand.** The mean over tables of a hierarchy whose tables differ (`_results.over_tables`), of predictions of
+  all test rows: small tables in five folds, large ones in three, each fold with its own choice on validation.
+- **What it can see.** The rows alone give a difference of worst groups a standard error of .1 to .2 points on each
+  census table and the health survey, .5 on Adult, 1 to 1.5 on COMPAS and STAR, 2 to 4 on Communities and German credit:
+  together about .1. A claim on worst groups needs .25. Where tables truly differ, by a standard deviation of one point
+  or more, eight of them cannot give that: the mean then has .35 points or more, and the verdict is `imprecise`.
+- **Chance.** Each claim is tested at 5 percent: of 14 one would be decided by chance in every other study. A verdict
+  holds after Holm's correction over all of them.
+- **Budgets.** Every learner has as many configurations, its default first and the others drawn from the cheap part of
+  its published grid (at most 256 trees, 64 for the reduction that refits them sixty times, and two layers of 64 for
+  networks). Compute is not equal: it is a figure.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from surefoot.studies.trees._beside import papers_table, single_configurations
 from surefoot.studies.trees._claims import RIVALS, difference_claims, paper_claims
 from surefoot.studies.trees._figures import brittleness, cost, differences, equal_budget, more_rows, sensitivity
 from surefoot.studies.trees._groups import by_learner, groups_of_table, in_groups
-from surefoot.studies.trees._plan import CURVE, SMALL, STUDIED, configurations, designs, epochs_of, fits, references
+from surefoot.studies.trees._plan import CURVE, SMALL, STUDIED, designs, epochs_of, fits, references
 from surefoot.studies.trees._results import Pooled, by_table, claims_of, name_of, over_tables
 from surefoot.tabular import (
     BEST_ON_TEST,
@@ -57,7 +57,7 @@ def study(
     """The study on public tables: `budget` configurations of each learner on every fold of each table.
 
     `repeats` of the five folds of small tables; `folds` (1 to 3) of the thirds of large ones that are tested, with as
-    many training rows as the first of `rows`; some learners (`CURVE`) also get the other numbers, on the first third.
+    many training rows as the least of `rows`; some learners (`CURVE`) also get the other numbers, on the first third.
     Networks take about `updates` steps. A budget of 100,000 is the full grids.
     """
     unknown = [name for name in tables if name not in RECIPES]
@@ -66,6 +66,7 @@ def study(
     _check(budget=budget, repeats=repeats, folds=folds, updates=updates, rows=min(rows, default=0))
     if folds > 3:
         raise SurefootError(f"A large table has three folds, got {folds}.")
+    first = min(rows, default=0)
 
     def compared(table: str, seed: int, count: int, limit: int, names: tuple[str, ...]) -> TableComparison:
         epochs = epochs_of(table, limit, updates)
@@ -77,10 +78,10 @@ def study(
     return Study(
         name="trees",
         title="Subgroups: trees against robust and fair learners",
-        summary=_summary(budget, repeats, folds, rows, updates, learners),
+        summary=_summary(budget, (repeats, folds), sorted(rows), updates, len(learners)),
         steps=(
             *(
-                compared(name, seed, folds, rows[0], learners)
+                compared(name, seed, folds, first, learners)
                 for name in tables
                 for seed in range(repeats if name in SMALL else 1)
             ),
@@ -148,7 +149,7 @@ def sweep(
 
 
 def _by_learner(*, alone: bool) -> tuple[Callable[[Results], Figure], ...]:
-    """Worst group and accuracy of every learner; of one table also disparities and calibration, else the paper's rule."""
+    """Worst group and accuracy of each learner; of one table disparities and calibration too, else the paper's rule."""
     shown = _SHOWN if alone else (*_SHOWN[:2], _BY_THE_PAPERS_RULE)
     return tuple(
         by_learner(metric, name=name, title=title, caption=caption, x_title=title, alone=alone, rule=rule)
@@ -170,7 +171,8 @@ _SHOWN = (
     ),
     (
         *("equalised_odds", "equalised-odds", "Equalised odds difference", BY_WORST_GROUP),
-        f"{_CHOSEN}: the larger of the differences between groups of true and of false positive rates. Lower is better.",
+        f"{_CHOSEN}: the larger of the differences between groups of true and of false positive rates. Lower is "
+        "better.",
     ),
     (
         *("calibration_error", "calibration", "Calibration error", BY_WORST_GROUP),
@@ -193,12 +195,11 @@ def _check(**options: int) -> None:
             raise SurefootError(f"The option {name} must be at least {1 - (name == 'rows')}, got {value}.")
 
 
-def _summary(
-    budget: int, repeats: int, folds: int, rows: tuple[int, ...], updates: int, learners: tuple[str, ...]
-) -> str:
+def _summary(budget: int, tested: tuple[int, int], rows: list[int], updates: int, learners: int) -> str:
+    repeats, folds = tested
     more = f" {', '.join(LEARNERS[name].title for name in CURVE)} also on {', '.join(map('{:,}'.format, rows[1:]))}."
     return (
-        f"{budget} configurations of each of {len(learners)} learners, the default first, the others drawn from the "
+        f"{budget} configurations of each of {learners} learners, the default first, the others drawn from the "
         f"cheap part of the paper's grids. Small tables are tested in five folds ({repeats} times), of large ones "
         f"{folds} of three thirds, with {rows[0]:,} training rows.{more if len(rows) > 1 else ''} Networks take about "
         f"{updates:,} steps. Configurations are chosen on validation; predictions of the test rows of all folds are "

@@ -15,9 +15,10 @@ def reference_of(results: Results, learner: str, table: str) -> dict[str, Measur
     Raises `SurefootError` when it was not.
     """
     for step in results.steps:
-        if isinstance(step, TableFits) and step.design.official and results.store.has(step):
-            if (step.learner, name_of(step.design.table)) == (learner, table):
-                return {each.metric: each for each in results.store.measurements(step) if each.shift == "test"}
+        if not isinstance(step, TableFits) or not step.design.official:
+            continue
+        if (step.learner, name_of(step.design.table)) == (learner, table) and results.store.has(step):
+            return {each.metric: each for each in results.store.measurements(step) if each.shift == "test"}
     raise SurefootError(f"The reference fit of {learner} is not in the store: run the study with its tables.")
 
 

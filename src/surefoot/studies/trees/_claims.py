@@ -54,8 +54,8 @@ def paper_claims() -> Iterator[Hypothesis]:
     """What else the paper says, over its tables, and where correct baselines change its picture."""
     yield Hypothesis(
         name="XGBoost against robust networks on the census",
-        sentence="XGBoost is better than Group DRO and chi-square DRO in accuracy and worst-group accuracy on ACS Income "
-        "and ACS Public Coverage.",
+        sentence="XGBoost is better than Group DRO and chi-square DRO in accuracy and worst-group accuracy on ACS "
+        "Income and ACS Public Coverage.",
         effect=_rivals,
         source=f"{PAPER}, section 4 (and LARC, which is not public)",
     )

@@ -1,4 +1,4 @@
-"""The figures of a sweep and of the study: differences, more rows, equal budgets, sensitivity, the wrong metric, cost."""
+"""The figures of a sweep and of the study: differences, rows, budgets, sensitivity, the wrong metric, cost."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -15,6 +15,7 @@ from surefoot.tabular import (
     TableFits,
     configuration,
     full_grid,
+    table_fits,
 )
 
 SMALL: Mapping[str, int] = {"german": 600, "communities": 1196, "compas": 4329, "star": 3447}
@@ -64,18 +65,13 @@ def designs(table: str, seed: int, rows: int, folds: int) -> list[Design]:
 
 
 def fits(design: Design, learners: Iterable[str], budget: int, epochs: int, halving: int = 1) -> tuple[TableFits, ...]:
-    """The configurations of the budget of each learner on one design."""
-    return tuple(
-        TableFits(
-            design=design,
-            learner=name,
-            configurations=(chosen := configurations(name, budget)),
-            epochs=epochs,
-            halving=halving,
-            representations=_representations(design, chosen) if name == "representation-gbm" else (),
-        )
-        for name in learners
-    )
+    """The configurations of the budget of each learner on one design, in Steps of at most 256."""
+    found: list[TableFits] = []
+    for name in learners:
+        chosen = configurations(name, budget)
+        stages = _representations(design, chosen) if name == "representation-gbm" else ()
+        found += table_fits(design, name, chosen, epochs=epochs, halving=halving, representations=stages)
+    return tuple(found)
 
 
 def epochs_of(table: str, rows: int, updates: int) -> int:

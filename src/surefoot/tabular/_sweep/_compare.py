@@ -132,11 +132,13 @@ class _Board:
         """Test rows."""
         return int(self.sizes.sum())
 
-    def measured(self, metric: str, pick: Pick, less: Pick | None, named: Mapping[str, str]) -> Iterator[Measurement]:
-        """A metric of a pick, or its difference to that of another on the same rows; nothing where it is not known."""
-        places = [self.place[each] for each in (pick, less) if each is not None]
+    def measured(self, metric: str, picks: Sequence[Pick | None], named: Mapping[str, Any]) -> Iterator[Measurement]:
+        """A metric of a pick, or of two their difference on the same rows; nothing where one is not known."""
+        places = [self.place[pick] for pick in picks if pick is not None]
         signs = np.array([1.0, -1.0])[: len(places)]
-        value = float(self.values[metric][places] @ signs) if metric in self.draws else math.nan
+        if metric not in self.draws or len(places) < len(picks):
+            return
+        value = float(self.values[metric][places] @ signs)
         if np.isfinite(value):
             draws, spread = self.draws[metric][:, places] @ signs, self._spread(metric, places, signs)
             yield _with_draws(value, draws, spread, {"n": self.n, **named})
@@ -232,12 +234,11 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
     for party, rows in _parties(full).items():
         for rule in (BY_ACCURACY, BY_WORST_GROUP):
             pick = _by_rule(full, rows, rule)
-            for metric in board.draws if pick is not None else ():
-                yield from board.measured(metric, pick, None, {"metric": metric, "group": party, "shift": rule})
+            for metric in board.draws:
+                yield from board.measured(metric, [pick], {"metric": metric, "group": party, "shift": rule})
         for metric in _BEST:
             pick = _choose(full, rows, full[f"test_{metric}"])
-            if pick is not None:
-                yield from board.measured(metric, pick, None, {"metric": metric, "group": party, "shift": BEST_ON_TEST})
+            yield from board.measured(metric, [pick], {"metric": metric, "group": party, "shift": BEST_ON_TEST})
         count = len(rows) // len(board.folds)
         yield Measurement(metric="configurations", value=count, n=count, group=party)
 
@@ -266,20 +267,19 @@ def _differences(full: Columns, board: _Board, rivals: Sequence[tuple[str, str]]
     pairs |= {f"{first} - {second}": (first, second) for first, second in rivals}
     for pair, both in pairs.items():
         for rule, metrics in _COMPARED.items() if set(both) <= parties.keys() else ():
-            first, second = (_by_rule(full, parties[party], rule) for party in both)
-            for metric in metrics if first is not None and second is not None else ():
+            picks = [_by_rule(full, parties[party], rule) for party in both]
+            for metric in metrics:
                 named = {"metric": f"difference in {metric}", "group": pair, "shift": rule}
-                yield from board.measured(metric, first, second, named)
+                yield from board.measured(metric, picks, named)
 
 
 def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:
     """Worst-group accuracy lost when a family is chosen by CVaR in place of accuracy."""
     for family, rows in _families(full).items() if "validation_cvar" in full else ():
         known = rows[np.isfinite(full["validation_cvar"][rows])]
-        by_accuracy, by_cvar = (_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR))
-        if by_accuracy is not None and by_cvar is not None:
-            named = {"metric": "lost by choosing CVaR", "group": f"family: {family}", "shift": BY_CVAR}
-            yield from board.measured("worst_group_accuracy", by_accuracy, by_cvar, named)
+        picks = [_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR)]
+        named = {"metric": "lost by choosing CVaR", "group": f"family: {family}", "shift": BY_CVAR}
+        yield from board.measured("worst_group_accuracy", picks, named)
 
 
 def _fold_rows(full: Columns, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -290,14 +290,15 @@ def _correlations(full: Columns) -> Iterator[Measurement]:
     """Pearson correlations of metrics over a learner's configurations, at least eight, the mean of the folds."""
     for learner in dict.fromkeys(full["learner"].tolist()):
         for pair, names in PAIRS.items():
-            found = []
+            found: list[float] = []
             for rows in _fold_rows(full, np.flatnonzero(full["learner"] == learner)):
                 x, y = (full.get(f"test_{name}", np.full(len(full["fold"]), np.nan))[rows] for name in names)
                 known = np.isfinite(x) & np.isfinite(y)
                 if known.sum() >= 8 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0:
                     found.append(float(np.corrcoef(x[known], y[known])[0, 1]))
             if found:
-                yield Measurement(metric="correlation", value=np.mean(found), n=len(rows), group=learner, shift=pair)
+                value = sum(found) / len(found)
+                yield Measurement(metric="correlation", value=value, n=len(found), group=learner, shift=pair)
 
 
 def _sensitivity(full: Columns, parts: Sequence[Parts]) -> Iterator[Measurement]:
@@ -321,9 +322,11 @@ def _sensitivity(full: Columns, parts: Sequence[Parts]) -> Iterator[Measurement]
             yield Measurement(metric="share near the best", value=near, n=sum(map(len, worst)), group=party)
         for k in [2**power for power in range(int(math.log2(min(map(len, folds)))) + 1)]:
             columns = ("test_worst_group_accuracy", "validation_worst_group_accuracy")
-            value = float(np.mean([best_of(*(full[name][each] for name in columns), k) for each in folds]))
-            named = {"metric": "worst_group_accuracy", "group": party, "shift": "best of random"}
-            yield Measurement(value=value, n=k, replicate=k, **named)
+            test, goal = ([full[name][each] for each in folds] for name in columns)
+            value = float(np.mean([best_of(*fold, k) for fold in zip(test, goal, strict=True)]))
+            yield Measurement(
+                metric="worst_group_accuracy", value=value, n=k, group=party, shift="best of random", replicate=k
+            )
 
 
 def best_of(test: Floats, goal: Floats, k: int) -> float:
