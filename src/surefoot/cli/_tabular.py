@@ -42,7 +42,7 @@ def sweep(
     report: Annotated[Path | None, Parameter(help="Where the report goes. Default: ./sweep-NAME.html.")] = None,
     format: Format | None = None,
 ) -> int:
-    """Fit many configurations of several learners and compare them by group: the frontier, the worst group, the cost.
+    """Fit many configurations of several learners and compare them by group: the worst group, accuracy, the cost.
 
     It says how the columns were read. Exits with 1 when a Step failed.
 

@@ -54,13 +54,12 @@ def configurations(learner: str, budget: int) -> tuple[Configuration, ...]:
 
 
 def designs(table: str, seed: int, rows: int, folds: int) -> list[Design]:
-    """The folds of one seed: five of a small table, up to three (`folds`) of a large one with `rows` training rows."""
+    """The first folds of one seed: at most five of a small table, three of a large one with `rows` training rows."""
+    whole, share, limit = (5, 0.2, 0) if table in SMALL else (3, _VALIDATED[table], rows)
     source = PublicTable(name=table)
-    if table in SMALL:
-        return [Design(table=source, seed=seed, validation=0.2, test=0.2, fold=fold) for fold in range(5)]
-    share = _VALIDATED[table]
     return [
-        Design(table=source, seed=seed, validation=share, test=1 / 3, fold=fold, rows=rows) for fold in range(folds)
+        Design(table=source, seed=seed, validation=share, test=1 / whole, fold=fold, rows=limit)
+        for fold in range(min(folds, whole))
     ]
 
 
