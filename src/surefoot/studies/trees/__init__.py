@@ -193,6 +193,9 @@ def _check(**options: int) -> None:
             raise SurefootError(f"The option {name} must be at least {1 - (name == 'rows')}, got {value}.")
 
 
+_ONE_FOLD = "With one fold, errors of a table are of its test rows alone, not of which rows were trained on. "
+
+
 def _summary(budget: int, tested: tuple[int, int], rows: list[int], updates: int, learners: int) -> str:
     repeats, folds = tested
     more = f" {', '.join(LEARNERS[name].title for name in CURVE)} also on {', '.join(map('{:,}'.format, rows[1:]))}."
@@ -201,8 +204,9 @@ def _summary(budget: int, tested: tuple[int, int], rows: list[int], updates: int
         f"part of the paper's grids. Of small tables {min(folds, 5)} of five fifths are tested ({repeats} times), of "
         f"large ones {min(folds, 3)} of three thirds, with {rows[0]:,} training rows."
         f"{more if len(rows) > 1 else ''} Networks take about "
-        f"{updates:,} steps. Configurations are chosen on validation; predictions of the test rows of all folds are "
-        "measured as one. The mean over tables is that of a hierarchy in which tables differ; verdicts hold after "
+        f"{updates:,} steps. {_ONE_FOLD if folds == 1 else ''}"
+        "Configurations are chosen on validation; predictions of the test rows of all folds are measured as one. "
+        "The mean over tables is that of a hierarchy in which tables differ; verdicts hold after "
         "Holm's correction over all claims. Groups are the paper's two by two. The paper's eighth table (LARC) is not "
         "public: the pupils of Tennessee STAR stand in for it. ACS Income and BRFSS differ from the paper's in year or "
         "features, as their notes say."
