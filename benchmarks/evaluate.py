@@ -1,4 +1,4 @@
-"""`surefoot evaluate` beside clip-benchmark: one checkpoint, one WebDataset shard of photographs, the same prompts.
+"""`surefoot evaluate` beside clip-benchmark: one checkpoint, WebDataset shards of photographs, the same prompts.
 
 Prints for both the images a second by the clock and by processor time, of the whole command, and both accuracies.
 
@@ -25,6 +25,7 @@ from PIL import Image
 
 CLASSES = ("cat", "dog", "ship", "truck")
 TEMPLATE = "a photo of a {c}."
+SHARDS = 4
 
 
 def photograph(seed: int, size: tuple[int, int]) -> bytes:
@@ -44,18 +45,19 @@ def photograph(seed: int, size: tuple[int, int]) -> bytes:
 
 
 def write_data(place: Path, count: int, size: tuple[int, int]) -> None:
-    """One shard as clip-benchmark wants it, and prompts and classes for both."""
+    """Shards as clip-benchmark wants them, one for each of its workers, and prompts and classes for both."""
     (place / "test").mkdir(parents=True)
-    (place / "test" / "nshards.txt").write_text("1\n")
+    (place / "test" / "nshards.txt").write_text(f"{SHARDS}\n")
     (place / "classnames.txt").write_text("\n".join(CLASSES))
     (place / "zeroshot_classification_templates.txt").write_text(TEMPLATE)
     (place / "templates.txt").write_text(TEMPLATE.replace("{c}", "{}"))
-    with tarfile.open(place / "test" / "0.tar", "w") as archive:
-        for row in range(count):
-            for suffix, data in (("jpg", photograph(row, size)), ("cls", str(row % len(CLASSES)).encode())):
-                member = tarfile.TarInfo(f"{row:06d}.{suffix}")
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+    for shard in range(SHARDS):
+        with tarfile.open(place / "test" / f"{shard}.tar", "w") as archive:
+            for row in range(shard, count, SHARDS):
+                for suffix, data in (("jpg", photograph(row, size)), ("cls", str(row % len(CLASSES)).encode())):
+                    member = tarfile.TarInfo(f"{row:06d}.{suffix}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
 
 
 def timed(command: list[str], place: Path) -> tuple[float, float, str]:
@@ -88,7 +90,7 @@ def main() -> None:
         peer = [options.peer, "-m", "clip_benchmark.cli", "eval", "--dataset", "wds/x", "--dataset_root", "data"]
         peer += ["--model", options.model, "--pretrained", "model.safetensors", "--task", "zeroshot_classification"]
         ours = [sys.executable, "-c", "from surefoot.cli import main; main()", "evaluate", "--model", options.model]
-        ours += ["--pretrained", "model.safetensors", "--images", "data/test/0.tar", "--classes", "data/classnames.txt"]
+        ours += ["--pretrained", "model.safetensors", "--images", "data/test", "--classes", "data/classnames.txt"]
         ours += ["--templates", "data/templates.txt", "--format", "json"]
         runs = {
             "ours": ours,

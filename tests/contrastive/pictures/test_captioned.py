@@ -46,7 +46,7 @@ def table_of(place: Path, suffix: str) -> Path:
     path = place / f"pairs{suffix}"
     if suffix == ".parquet":
         values = ", ".join(map(str, lines))
-        duckdb.query(f"SELECT * FROM (VALUES {values}) AS t(path, caption)").write_parquet(str(path))
+        duckdb.execute(f"COPY (SELECT * FROM (VALUES {values}) AS t(path, caption)) TO '{path}' (FORMAT parquet)")
     else:
         mark = "\t" if suffix == ".tsv" else ","
         path.write_text("\n".join(mark.join(line) for line in [("file_name", "text"), *lines]) + "\n")
