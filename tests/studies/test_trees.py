@@ -295,6 +295,8 @@ def world(table: str, lead: float) -> list[Measurement]:
     for metric, rule in (("accuracy", BY_ACCURACY), ("worst_group_accuracy", BY_WORST_GROUP)):
         pairs = {"trees - robust": lead, "trees - fair": 2 * lead, "trees - robust trees": -lead}
         pairs |= {f"{first} - {second}": lead for first, second in RIVALS}
+        # The least of the eight differences of the census decides.
+        pairs["xgboost - chi-square-dro"] *= 0.5 if table == "acs-public-coverage" else 1.0
         for pair, value in pairs.items():
             found.append(Measurement(metric=f"difference in {metric}", value=value, group=pair, shift=rule, **few))
     for family, value in (("trees", 0.01), ("robust", 0.01 + lead)):
@@ -346,7 +348,7 @@ def test_every_claim_says_what_was_planted(publish: Publish, tmp_path: Path) -> 
         "peak accuracy against fair": 0.04,
         "peak worst-group accuracy against fair": 0.04,
         "robust boosting": 0.02,
-        "XGBoost against robust networks on the census": 0.02,
+        "XGBoost against robust networks on the census": 0.01,
         "choosing by CVaR": 0.02,
         "CVaR-DRO row of the paper": 0.02,
     }
@@ -395,6 +397,15 @@ def test_a_claim_on_worst_groups_says_when_its_interval_is_too_wide(publish: Pub
     verdict = found["peak worst-group accuracy against robust"]
     assert verdict.status == "imprecise"
     assert "the claim needs 1 points or less" in verdict.detail
+
+
+def test_one_fold_decides_nothing_on_single_tables(publish: Publish, tmp_path: Path) -> None:
+    study, store = load_study("trees", {"folds": "1", "tables": "acs-income", "rows": "4000"}), Store(tmp_path)
+    publish(store, study.steps[0], world("acs-income", 0.02))
+    results = Results(store, tuple(walk(study.steps)))
+    (claim,) = (claim for claim in study.claims if claim.name.startswith("XGBoost"))
+    with pytest.raises(SurefootError, match="One fold of a census table"):
+        claim.check(results)
 
 
 def test_more_rows_are_shown_on_the_same_test_rows(publish: Publish, tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ def _in_points(parts: dict[str, Pooled]) -> str:
 
 
 def _rivals(results: Results) -> tuple[Pooled, str]:
-    """By the least certain of the eight differences: all of them must be above zero."""
+    """By the least certain of the eight differences: all of them must be above zero.
+
+    On single tables the folds alone tell what the training rows do: Student's t has one degree less than folds.
+    """
     found: dict[str, Pooled] = {}
     for first, other in RIVALS:
         for metric, rule in (("accuracy", BY_ACCURACY), ("worst_group_accuracy", BY_WORST_GROUP)):
@@ -143,7 +146,10 @@ def _rivals(results: Results) -> tuple[Pooled, str]:
     if not found:
         raise SurefootError("No comparison of XGBoost with these on the census tables is in the store.")
     least = min(found.values(), key=lambda part: part.value / (part.stderr or 1.0))
-    return Pooled(value=least.value, stderr=least.stderr, n=len(found)), f"the least one decides; {_in_points(found)}"
+    if least.folds < 2:
+        raise SurefootError("One fold of a census table does not tell what the training rows do: run two or more.")
+    decides = Pooled(value=least.value, stderr=least.stderr, n=len(found), freedom=least.folds - 1)
+    return decides, f"the least one decides; {_in_points(found)}"
 
 
 def _correlation(pair: str, *, size: bool = False) -> Effect:

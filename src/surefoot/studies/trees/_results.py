@@ -21,13 +21,14 @@ FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """A mean over `n` values of `rows` examples, its standard error (None: not known) and degrees of freedom."""
+    """A mean over `n` values of `rows` examples, its standard error (None: not known), freedom and folds."""
 
     value: float
     stderr: float | None
     n: int
     rows: int = 0
     freedom: float = inf
+    folds: int = 1
 
     @property
     def low(self) -> float | None:
@@ -108,6 +109,7 @@ def _over_repeats(observations: Sequence[Observation]) -> Pooled:
         stderr=(sum(error**2 for error in errors) / len(errors)) ** 0.5 if len(errors) == len(observations) else None,
         n=len(observations),
         rows=observations[0].measurement.n,
+        folds=len({fit.design for fit in comparison_of(observations[0]).fits}),
     )
 
 
