@@ -266,6 +266,11 @@ def test_a_verdict_needs_the_whole_interval(tmp_path: Path) -> None:
     }
 
 
+def test_p_is_against_the_bound(tmp_path: Path) -> None:
+    found = verdicts(claims_of([hypothesis("at it", 0.1, 0.02, bound=0.1)]), tmp_path)["at it"]
+    assert found.detail == "seen; p 1, among 1 claims 1 (Holm)"
+
+
 def test_a_verdict_holds_among_all_that_are_tested(tmp_path: Path) -> None:
     """At p = .02 one claim alone is supported; among five of which the others say nothing it is not (Holm: .1)."""
     alone = claims_of([hypothesis("a", 2.326, 1.0)])
