@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from math import inf
 from pathlib import Path
 from statistics import variance
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,8 @@ def _variance_between(values: NDArray[np.float64], own: NDArray[np.float64]) -> 
         return float(weights @ (values - weights @ values / weights.sum()) ** 2) - (len(values) - 1)
 
     most = len(values) * float(np.var(values))
-    return float(brentq(excess, 0.0, most)) if excess(0.0) > 0 else 0.0
+    found: Any = brentq(excess, 0.0, most) if excess(0.0) > 0 else 0.0
+    return float(found)
 
 
 def spread_over(values: Sequence[float]) -> Pooled:
