@@ -134,11 +134,15 @@ def test_excerpts_of_one_document_are_not_counted_as_independent() -> None:
     assert together.stderr == pytest.approx(math.sqrt(10) * alone.stderr, rel=0.15)
 
 
-def test_three_documents_have_no_interval() -> None:
+def test_few_documents_have_a_wide_interval_and_one_has_none() -> None:
     found = TextLosses(losses=np.array([3.0, 4.0, 5.0]), tokens=np.array([1, 1, 1]))
     loss, raised = language_measurements(found, ["a", "b", "c"], task="t")
-    assert (loss.value, loss.stderr, loss.low, loss.high) == (4.0, None, None, None)
+    half = 4.302652729911275 / math.sqrt(3)  # Student's t with two degrees of freedom, of the values 3, 4 and 5
+    assert (loss.value, loss.stderr) == (4.0, pytest.approx(1 / math.sqrt(3)))
+    assert (loss.low, loss.high) == (pytest.approx(4 - half), pytest.approx(4 + half))
     assert raised.value == pytest.approx(math.exp(4))
+    single, _ = language_measurements(found, ["a", "a", "a"], task="t")
+    assert (single.value, single.stderr, single.low, single.high) == (4.0, None, None, None)
 
 
 def test_nothing_to_read_is_said(store: Store, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.examples import write_examples
 from surefoot.language._texts._styles import read_texts
-from surefoot.stats import resample_counts
+from surefoot.stats import clustered_mean, t_quantile
 
 if TYPE_CHECKING:
     from surefoot.language._models._language import LanguageModel
 
 WINDOWS_AT_ONCE = 4
-BOOTSTRAP_REPLICATES = 2000
-LEAST_DOCUMENTS = 4
 WINDOW = 128
 MOST_LOSS = 709.0  # its exponential is the largest that a float holds
 
@@ -109,32 +107,20 @@ def text_losses(
 def language_measurements(
     found: TextLosses, documents: Sequence[str], *, task: str, shift: str = ""
 ) -> list[Measurement]:
-    """`loss` and `perplexity` of n texts, with percentile intervals of a seeded bootstrap that draws whole documents.
+    """`loss` and `perplexity` of n texts, with Student's interval over whole documents (see `clustered_mean`).
 
-    Excerpts of one document are alike, so the documents are what is drawn; below four there is no interval.
+    Excerpts of one document are alike, so documents are the sample; one document gives no interval, nor do losses that
+    are all equal. The bounds of the perplexity are the exponentials of those of the loss.
     """
     counted = len(found.tokens)
-    values = {"loss": found.loss, "perplexity": found.perplexity}
-    if len(set(documents)) < LEAST_DOCUMENTS:
-        return [
-            Measurement(metric=name, value=value, n=counted, task=task, shift=shift) for name, value in values.items()
-        ]
-    counts = resample_counts(counted, BOOTSTRAP_REPLICATES, seed=0, clusters=np.asarray(documents))
-    drawn = (counts @ found.losses) / (counts @ found.tokens)
-    draws = {"loss": drawn, "perplexity": np.exp(np.minimum(drawn, MOST_LOSS))}
-    with np.errstate(over="ignore"):  # an infinite error is refused by the measurement
-        spread = {name: float(values.std(ddof=1)) for name, values in draws.items()}
-    bounds = {name: np.quantile(values, (0.025, 0.975)) for name, values in draws.items()}
-    return [
-        Measurement(
-            metric=name,
-            value=value,
-            n=counted,
-            stderr=spread[name],
-            low=float(bounds[name][0]),
-            high=float(bounds[name][1]),
-            task=task,
-            shift=shift,
-        )
-        for name, value in values.items()
-    ]
+    loss = Measurement(metric="loss", value=found.loss, n=counted, task=task, shift=shift)
+    perplexity = replace(loss, metric="perplexity", value=found.perplexity)
+    if len(set(documents)) < 2:
+        return [loss, perplexity]
+    mean = clustered_mean(found.losses, np.asarray(documents), sizes=found.tokens)
+    half = t_quantile(0.95, mean.freedom) * mean.stderr
+    if not half > 0:
+        return [loss, perplexity]
+    low, high = found.loss - half, found.loss + half
+    ends = [math.exp(min(end, MOST_LOSS)) for end in (low, high)]
+    return [replace(loss, stderr=mean.stderr, low=low, high=high), replace(perplexity, low=ends[0], high=ends[1])]

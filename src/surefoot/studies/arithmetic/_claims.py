@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
-from surefoot.core import Claim, Step
+from surefoot.core import Claim, Step, SurefootError
 from surefoot.studies._drawn import OverSeeds, TaskAccuracies, claims_of
 from surefoot.studies.arithmetic._steps import ArithmeticSeed
 
@@ -175,6 +175,8 @@ def _orthogonal(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> Over
     for item in found.results.select(DirectionAngles, metric="cosine"):
         if item.step.key in wanted:
             by_seed.setdefault(item.step.key, []).append(item.value)
+    if not by_seed:
+        raise SurefootError("The angles between the vectors were not measured.")
     cosines = [fmean(values) for values in by_seed.values()]
     detail = f"Mean cosine over the pairs of tasks; the largest single one is {max(map(max, by_seed.values())):.2f}."
     return OverSeeds(cosines, bound=LARGEST_COSINE, below=True, detail=detail, unit="number")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.figures import interval_plot
@@ -124,11 +125,11 @@ def _adds(parts: Language, results: Results) -> Verdict:
 
 
 def _difference(own: Sequence[float], other: Sequence[float], detail: str) -> Verdict:
-    """Difference of two means over different documents, with Welch's standard error and 1.96 of it on each side."""
-    first, second = mean_t(own), mean_t(other)
-    spread = [(one.high - one.low) / 2 for one in (first, second)]
-    half, effect = math.hypot(*spread), first.estimate - second.estimate
-    return verdict_above(effect, effect - half, effect + half, len(own) + len(other), detail=detail)
+    """Difference of two means over different documents, with Welch's interval."""
+    from scipy.stats import ttest_ind
+
+    bounds = ttest_ind(own, other, equal_var=False).confidence_interval(0.95)
+    return verdict_above(fmean(own) - fmean(other), bounds.low, bounds.high, len(own) + len(other), detail=detail)
 
 
 def language_figure(parts: Language) -> Callable[[Results], Figure]:
