@@ -360,6 +360,10 @@ def test_every_claim_says_what_was_planted(publish: Publish, tmp_path: Path) -> 
     for name, effect in effects.items():
         assert found[name].effect == pytest.approx(effect), name
     assert len(found) == 14
+    bounds = {name: verdict.bound for name, verdict in found.items() if verdict.bound}
+    match = dict.fromkeys((name for name in found if name.startswith("peak")), -0.005)
+    strong = dict.fromkeys((name for name in found if name.startswith("correlation")), 0.7)
+    assert bounds == match | strong | {"CVaR-DRO row of the paper": 0.005}
     peak = found["peak accuracy against robust"]
     # Tables that agree: four of .002 and four of .02, which count a hundredth, are 4.08 effective ones.
     assert peak.low is not None
