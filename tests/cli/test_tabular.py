@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -54,12 +55,53 @@ def test_a_sweep_compares_learners_on_a_users_table(command: Callable[..., Answe
     arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "sex,race", "--budget", "4", "--splits", "1"]
     code, out, err = command(*arguments, "--learners", "logistic,lightgbm", "--workers", "1")
     assert code == 0, err
-    assert out.splitlines()[0].split("\t")[:4] == ["learner", "configurations", "accuracy", "worst group"]
-    assert {line.split("\t")[0] for line in out.splitlines()[1:]} == {"Logistic regression", "LightGBM"}
-    assert {line.split("\t")[1] for line in out.splitlines()[1:]} == {"4"}
+    assert out.splitlines()[0].split("\t")[:4] == ["learner", "configurations", "accuracy", "accuracy_low"]
+    lines = [line.split("\t") for line in out.splitlines()[1:]]
+    assert [line[:2] for line in lines] == [
+        ["Logistic regression", "4"],
+        ["LightGBM", "4"],
+        ["the more frequent answer", ""],
+    ]
     assert "The label is yes where hired is 'yes', and no for: no." in err
     assert "robust learners" not in err  # none was fitted: no claim is about them
     assert (tmp_path / "sweep-people.html").stat().st_size > 10_000
+
+
+def test_one_answer_for_everybody_is_named_and_one_split_decides_nothing(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """Noise, and one in ten hired: what a learner reaches by saying no to all is in the table, and it is told."""
+    generator = np.random.default_rng(0)
+    lines = [f"{generator.normal():.3f},{'ab'[row % 2]},{int(row % 10 == 0)}" for row in range(500)]
+    (tmp_path / "people.csv").write_text("noise,team,hired\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "team", "--budget", "1", "--splits", "1"]
+    learners = ("--learners", "logistic,lightgbm,constrained-lightgbm", "--pool", "here")
+    code, out, err = command(*arguments, *learners, "--format", "json")
+    assert code == 0, err
+    found = {line["learner"]: line for line in json.loads(out)}
+    majority, logistic = found["the more frequent answer"], found["Logistic regression"]
+    assert logistic["note"] == majority["note"] == "gives everybody one answer" != found["LightGBM"]["note"]
+    assert majority["accuracy"] == logistic["accuracy"] > 0.85
+    assert majority["balanced_accuracy"] == 0.5 and majority["equalised_odds"] in (0.0, None)
+    for line in found.values():
+        low, high = line["worst_group_accuracy_low"], line["worst_group_accuracy_high"]
+        assert 0 <= low < line["worst_group_accuracy"] <= high <= 1 and low < high
+    assert "one split does not say what another would give" in err and "nan" not in err
+
+
+def test_configurations_are_chosen_by_the_metric_that_is_asked_for(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    people(tmp_path / "people.csv")
+    arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "sex", "--budget", "6", "--splits", "1"]
+    learners = ("--learners", "logistic", "--pool", "here", "--store", "store", "--format", "json")
+    code, out, err = command(*arguments, *learners, "--metric", "balanced_accuracy")
+    assert code == 0, err
+    (scores,) = (tmp_path / "store").rglob("scores.npz")
+    sql = "SELECT test_balanced_accuracy FROM read_parquet(?) ORDER BY {} DESC, place LIMIT 1"
+    asked = [str(scores.parent / "configurations.parquet")]
+    ((best,),) = duckdb.execute(sql.format("validation_worst_group_balanced_accuracy"), asked).fetchall()
+    assert abs(json.loads(out)[0]["balanced_accuracy"] - best) < 1e-9
 
 
 def test_a_learner_that_fails_is_left_out_and_said(command: Callable[..., Answer], tmp_path: Path) -> None:
@@ -73,7 +115,7 @@ def test_a_learner_that_fails_is_left_out_and_said(command: Callable[..., Answer
     arguments = ["sweep", "people.csv", "--label", "hired", "--sensitive", "team", "--budget", "1", "--splits", "1"]
     code, out, err = command(*arguments, "--learners", "logistic,threshold-gbm", "--pool", "here")
     assert code == 1
-    assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["Logistic regression"]
+    assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["Logistic regression", "the more frequent answer"]
     assert "Thresholds by group need rows of both labels" in err
     assert "Left out, because a fit failed (the reason is above): threshold-gbm." in err
 

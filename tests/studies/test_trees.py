@@ -181,7 +181,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
         lines.append(f"{skill:.3f},{('Rome', '', 'Oslo')[row % 3]},{group},{'yes' if skill + noise > 0 else 'no'}")
     (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     table = FileTable(path=str(folder / "people.csv"), label="hired", sensitive=("group",)).pinned()
-    study = sweep(table, learners=("logistic", "lightgbm", "group-dro"), budget=4, epochs=3)
+    study = sweep(table, learners=("logistic", "lightgbm", "group-dro"), budget=4, splits=2, epochs=3)
     store = Store(folder / "store")
     with open_pool("here") as pool:
         events = list(run(study.steps, store, pool))

@@ -24,6 +24,8 @@ from surefoot.tabular._sweep._compare import BEST_ON_TEST as BEST_ON_TEST
 from surefoot.tabular._sweep._compare import BY_ACCURACY as BY_ACCURACY
 from surefoot.tabular._sweep._compare import BY_CVAR as BY_CVAR
 from surefoot.tabular._sweep._compare import BY_WORST_GROUP as BY_WORST_GROUP
+from surefoot.tabular._sweep._compare import MAJORITY as MAJORITY
+from surefoot.tabular._sweep._compare import METRICS as METRICS
 from surefoot.tabular._sweep._compare import PAIRS as PAIRS
 from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits

@@ -32,6 +32,7 @@ from surefoot.tabular import (
     BY_ACCURACY,
     BY_WORST_GROUP,
     LEARNERS,
+    MAJORITY,
     RECIPES,
     Design,
     Table,
@@ -107,10 +108,11 @@ def sweep(
     *,
     learners: tuple[str, ...] = SWEPT,
     budget: int = 16,
-    splits: int = 2,
+    splits: int = 5,
     rows: int = 0,
     epochs: int = 20,
     halving: int = 1,
+    metric: str = "accuracy",
 ) -> Study:
     """A sweep over a user's own table, with the same figures and the claims that hold for any table.
 
@@ -124,7 +126,7 @@ def sweep(
             for fold in range(count)
         ]
         found = [fits(design, learners, budget, epochs, halving) for design in parts]
-        return TableComparison(fits=tuple(fit for part in found for fit in part))
+        return TableComparison(fits=tuple(fit for part in found for fit in part), metric=metric)
 
     counts = [min(_FOLDS, splits - begin) for begin in range(0, splits, _FOLDS)]
     return Study(
@@ -213,23 +215,34 @@ def _summary(budget: int, tested: tuple[int, int], rows: list[int], updates: int
     )
 
 
-def reached(results: Results, learner: str) -> tuple[str | float | None, ...]:
+def reached(results: Results, party: str) -> dict[str, str | float | None]:
     """One line of a sweep's table: what a learner reaches on test, chosen by its worst group on validation.
 
-    Title, how many configurations, accuracy, worst-group accuracy with its bounds, accuracy disparity, equalised odds,
-    calibration error and CPU seconds a configuration; empty when the learner was not fitted.
+    Bounds are NAME_low and NAME_high. Of `MAJORITY`, what the more frequent answer for everybody reaches. Empty when
+    the learner was not fitted.
     """
+    alone = party == MAJORITY
 
     def mean(metric: str, rule: str = BY_WORST_GROUP) -> Pooled | None:
-        parts = by_table(results, metric, learner, rule)
+        parts = by_table(results, metric, party, "" if alone else rule)
         return over_tables(parts.values()) if parts else None
 
-    accuracy, worst = mean("accuracy"), mean("worst_group_accuracy")
-    if accuracy is None or worst is None:
-        return ()
-    others = [mean(metric) for metric in ("accuracy_disparity", "equalised_odds", "calibration_error")]
-    shown = [*others, mean("cpu_seconds_each", "")]
-    values = [None if part is None else part.value for part in shown]
-    tried = mean("configurations", "")
-    count = None if tried is None else round(tried.value)
-    return (LEARNERS[learner].title, count, accuracy.value, worst.value, worst.low, worst.high, *values)
+    if mean("worst_group_accuracy") is None:
+        return {}
+    tried, answers = mean("configurations", ""), mean("selection_rate")
+    line: dict[str, str | float | None] = {"learner": MAJORITY if alone else LEARNERS[party].title}
+    line["configurations"] = None if tried is None else round(tried.value)
+    for name in _MEASURED:
+        found = mean(name)
+        line[name] = None if found is None else found.value
+        if name in _BOUNDED:
+            bounds = None if found is None else found.bounds
+            line |= {f"{name}_low": bounds and bounds[0], f"{name}_high": bounds and bounds[1]}
+    seconds = mean("cpu_seconds_each", "")
+    constant = alone or (answers is not None and answers.value in (0.0, 1.0))
+    note = "gives everybody one answer" if constant else ""
+    return line | {"cpu_seconds": None if seconds is None else seconds.value, "note": note}
+
+
+_BOUNDED = ("accuracy", "worst_group_accuracy", "accuracy_disparity", "equalised_odds")
+_MEASURED = (*_BOUNDED[:2], "balanced_accuracy", "worst_group_balanced_accuracy", *_BOUNDED[2:], "calibration_error")

@@ -1,6 +1,7 @@
 """The claims of arXiv 2211.12703 as hypotheses, and what correct baselines change."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from math import log10
 from statistics import median
 
@@ -116,7 +117,7 @@ def paper_claims() -> Iterator[Hypothesis]:
 def _difference(metric: str, group: str, rule: str, *, sign: int = 1) -> Effect:
     def effect(results: Results) -> tuple[Pooled, str]:
         parts = {
-            name: Pooled(value=sign * part.value, stderr=part.stderr, n=part.n, rows=part.rows)
+            name: replace(part, value=sign * part.value, bounds=None)
             for name, part in by_table(results, metric, group, rule).items()
         }
         return over_tables(parts.values()), _in_points(parts)

@@ -21,24 +21,33 @@ FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """A mean over `n` values of `rows` examples, its standard error (None: not known), freedom and folds."""
+    """A mean over `n` values of `rows` examples, its standard error (None: not known) and degrees of freedom.
+
+    `bounds` are those of what was measured, where they hold more than the error does; `folds` of a table were tested (0: not said).
+    """
 
     value: float
     stderr: float | None
     n: int
     rows: int = 0
     freedom: float = inf
-    folds: int = 1
+    bounds: tuple[float, float] | None = None
+    folds: int = 0
 
     @property
     def low(self) -> float | None:
         """The lower end of the 95 percent interval."""
-        return None if self.stderr is None else self.value - t_quantile(0.95, self.freedom) * self.stderr
+        return self.bounds[0] if self.bounds else self._end(-1)
 
     @property
     def high(self) -> float | None:
         """The upper end of the 95 percent interval."""
-        return None if self.stderr is None else self.value + t_quantile(0.95, self.freedom) * self.stderr
+        return self.bounds[1] if self.bounds else self._end(1)
+
+    def _end(self, side: int) -> float | None:
+        if self.stderr is None or self.freedom < 1:
+            return None
+        return self.value + side * t_quantile(0.95, self.freedom) * self.stderr
 
 
 def name_of(table: Table) -> str:
@@ -104,11 +113,16 @@ def _indexed(same: _Same) -> Mapping[tuple[str, str, str, bool], list[Observatio
 
 def _over_repeats(observations: Sequence[Observation]) -> Pooled:
     errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
+    ends = [(each.measurement.low, each.measurement.high) for each in observations]
+    known = [(low, high) for low, high in ends if low is not None and high is not None]
     return Pooled(
         value=sum(each.value for each in observations) / len(observations),
         stderr=(sum(error**2 for error in errors) / len(errors)) ** 0.5 if len(errors) == len(observations) else None,
         n=len(observations),
         rows=observations[0].measurement.n,
+        bounds=(sum(low for low, _ in known) / len(known), sum(high for _, high in known) / len(known))
+        if len(known) == len(ends)
+        else None,
         folds=len({fit.design for fit in comparison_of(observations[0]).fits}),
     )
 
@@ -119,14 +133,15 @@ def over_tables(parts: Iterable[Pooled]) -> Pooled:
     Tables count by one over the sum of their own variance and that between tables (Paule and Mandel 1982), so that a
     large table says more, and the less so the more tables differ. Student's t has one degree less than there are
     effective tables, (sum of weights)^2 / sum of squares: in simulations of the study's tables it covered 95 to 100
-    percent at every difference between tables, with one degree less than tables 88 to 99. One table is itself. No table
-    is taken as more certain than one of its rows. Raises when there is none.
+    percent at every difference between tables, with one degree less than tables 88 to 99. One table is itself, with
+    Student's t of one degree less than its folds. No table is taken as more certain than one of its rows. Raises when
+    there is none.
     """
     known = list(parts)
     if not known:
         raise SurefootError("No comparison in the store has this measurement: run the study first.")
     if len(known) == 1:
-        return known[0]
+        return replace(known[0], freedom=known[0].folds - 1) if known[0].folds else known[0]
     if any(part.stderr is None for part in known):
         raise SurefootError("A mean over tables needs the standard error of each.")
     values = np.array([part.value for part in known])
@@ -192,6 +207,11 @@ def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Ve
     """The verdict of the interval alone, undecided where it does not hold among all that are tested."""
     tested = family[place]
     found, said = tested.effect(results)
+    found = replace(found, bounds=None)
+    if found.freedom < 1:
+        said = f"{said}; one split does not say what another would give: ask for more"
+        numbers = {"effect": found.value, "n": found.n, "bound": tested.bound, "unit": tested.unit}
+        return Verdict(status="undecided", detail=said, **numbers)
     p_values = _p_values(_Same(results), family)
     p, adjusted = p_values[place], holm(p_values)[place]
     counted = int(np.isfinite(p_values).sum())

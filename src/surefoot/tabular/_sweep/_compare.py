@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.stats import LEAST_ROWS, group_metrics, resample_accuracies, resample_calibration, resample_disparities
+from surefoot.stats import (
+    DISPARITIES,
+    LEAST_ROWS,
+    GroupMetrics,
+    disparity_bounds,
+    group_metrics,
+    rate_bounds,
+    resample_accuracies,
+    resample_calibration,
+    resample_disparities,
+    t_quantile,
+    worst_group,
+)
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
 from surefoot.tabular._tables._design import Design, Parts, open_design
@@ -27,15 +39,20 @@ BY_ACCURACY, BY_WORST_GROUP, BY_CVAR = "chosen by accuracy", "chosen by worst gr
 BEST_ON_TEST = "best on test (the paper's rule)"
 _BEST = ("accuracy", "worst_group_accuracy")
 """What the paper reports the best of."""
+METRICS = ("accuracy", "balanced_accuracy")
+"""What configurations may be chosen by, over all rows and in the worst group."""
+MAJORITY = "the more frequent answer"
+"""The party that answers everybody alike: what a learner must be better than."""
 _CRITERIA = {
-    BY_ACCURACY: ("validation_accuracy", 1),
-    BY_WORST_GROUP: ("validation_worst_group_accuracy", 1),
+    BY_ACCURACY: ("goal_accuracy", 1),
+    BY_WORST_GROUP: ("goal_worst_group_accuracy", 1),
     BY_CVAR: ("validation_cvar", -1),
 }
 PAIRS = {
     "accuracy ~ worst-group accuracy": ("accuracy", "worst_group_accuracy"),
     "accuracy ~ CVaR": ("accuracy", "cvar"),
 }
+_OVER_ALL = ("accuracy", "balanced_accuracy", "selection_rate")
 _COMPARED = {BY_ACCURACY: ("accuracy",), BY_WORST_GROUP: ("worst_group_accuracy", "accuracy_disparity")}
 NEAR = 0.02
 
@@ -52,7 +69,9 @@ class TableComparison(Step):
     it; the worst group is then the one that is the worst of all folds together. In simulations the interval covered
     94 to 96 percent where training rows move a fold half as much as its test rows, 90 to 92 where as much (three to
     five folds), 85 to 88 where twice. `pairs` are learners to compare with each other, beside trees with each other
-    family. Raises `SurefootError` for fits of other tables or splits.
+    family. Configurations are chosen by `metric`, one of `METRICS`, over all rows and in the worst group. The intervals
+    of worst groups and disparities hold whichever groups are the extremes. The party `MAJORITY` gives everybody the
+    more frequent answer. Raises `SurefootError` for fits of other tables or splits, or another metric.
     """
 
     version: ClassVar[int] = 4
@@ -60,20 +79,25 @@ class TableComparison(Step):
     fits: tuple[TableFits, ...]
     replicates: int = 1000
     pairs: tuple[tuple[str, str], ...] = ()
+    metric: str = "accuracy"
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare; every configuration that was fitted in full takes part."""
         designs = list(dict.fromkeys(fit.design for fit in self.fits))
         if len({replace(design, fold=0).key for design in designs}) != 1:
             raise SurefootError(f"A comparison is of fits on the folds of one split, got {len(designs)} others.")
+        if self.metric not in METRICS:
+            raise SurefootError(f"Configurations are chosen by {' or '.join(METRICS)}, got '{self.metric}'.")
         table = _gather([inputs[fit] / "configurations.parquet" for fit in self.fits])
         table["fold"] = np.array([designs.index(fit.design) for fit in self.fits])[table["fit"]]
         write_columns(out / "configurations.parquet", table | _named(table, designs))
         full = {name: column[table["share"] == 1] for name, column in table.items()}
+        full |= {f"goal_{name}": full[f"validation_{name.replace('accuracy', self.metric)}"] for name in _BEST}
         parts = [open_design(inputs[design]) for design in designs]
         board = _Board.of(full, [inputs[fit] / "scores.npz" for fit in self.fits], parts, self.replicates)
         found = [
             *_reached(full, board),
+            *_majority(parts),
             *_in_groups(full, board),
             *_differences(full, board, self.pairs),
             *_cvar_costs(full, board),
@@ -85,11 +109,13 @@ class TableComparison(Step):
 class _Board:
     """Metrics of the picks on the test rows of all folds together, and their bootstrap draws (replicates, picks).
 
+    `bounds` hold whichever groups are the extremes.
     `groups` are draws in each large group; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last.
     """
 
     place: Mapping[Pick, int]
     values: Mapping[str, Floats]
+    bounds: Mapping[str, tuple[Floats, Floats]]
     draws: Mapping[str, Floats]
     groups: Mapping[str, Floats]
     folds: Floats
@@ -117,12 +143,14 @@ class _Board:
         if large.sum() > 1:
             draws |= resample_disparities(correct, labels, codes, large, replicates=replicates)
         draws["calibration_error"] = resample_calibration(labels, said, replicates=replicates)
-        values = flat_metrics(group_metrics(labels, said, codes, groups=names))
+        metrics = group_metrics(labels, said, codes, groups=names)
+        values = flat_metrics(metrics)
         decided = [not all(LEARNERS[full["learner"][row]].probabilities for row in pick) for pick in picks]
         values["calibration_error"] = np.where(decided, np.nan, values["calibration_error"])
         return _Board(
             place={pick: at for at, pick in enumerate(picks)},
             values=values,
+            bounds=_bounds(metrics),
             draws=draws,
             groups={names[place]: by_group[:, :, place] for place in np.flatnonzero(large)},
             folds=_by_fold(correct, codes, [len(part.test.y) for part in parts], len(sizes)),
@@ -143,7 +171,23 @@ class _Board:
         value = float(self.values[metric][places] @ signs)
         if np.isfinite(value):
             draws, spread = self.draws[metric][:, places] @ signs, self._spread(metric, places, signs)
-            yield _with_draws(value, draws, spread, {"n": self.n, **named})
+            drawn = _with_draws(value, draws, spread, {"n": self.n, **named})
+            yield self._inside(drawn, metric, places[0], spread) if len(places) == 1 else drawn
+
+    def _inside(self, drawn: Measurement, metric: str, place: int, spread: float) -> Measurement:
+        """With the bounds of what is a share, widened to Student's interval of the folds where that is wider."""
+        if metric not in self.bounds:
+            return drawn
+        low, high = (float(bound[place]) for bound in self.bounds[metric])
+        half = t_quantile(0.95, len(self.folds) - 1) * spread if spread > 0 else 0.0
+        bounds = {"low": max(min(low, drawn.value - half), 0.0), "high": min(max(high, drawn.value + half), 1.0)}
+        return replace(drawn, **bounds)
+
+    def bounded(self, metric: str, pick: Pick | None, named: Mapping[str, Any]) -> Iterator[Measurement]:
+        """A metric of a pick that has bounds and no draws."""
+        if pick is not None and np.isfinite(value := float(self.values[metric][self.place[pick]])):
+            low, high = (float(bound[self.place[pick]]) for bound in self.bounds[metric])
+            yield Measurement(metric=metric, value=value, n=self.n, low=low, high=high, **named)
 
     def _spread(self, metric: str, places: Sequence[int], signs: Floats) -> float:
         """The standard error that the folds' own values give, 0 where there is one fold or none is followed."""
@@ -152,6 +196,21 @@ class _Board:
         groups = [-1 if metric == "accuracy" else int(self.values["worst_group"][place]) for place in places]
         values = self.folds[:, places, groups] @ signs
         return float(values.std(ddof=1) / len(values) ** 0.5) if np.isfinite(values).all() else 0.0
+
+
+def _bounds(metrics: GroupMetrics) -> dict[str, tuple[Floats, Floats]]:
+    """Intervals (picks,) of rates over all rows, of worst groups, and of what groups differ by."""
+    found = {}
+    for name in _OVER_ALL:
+        low, high = rate_bounds(metrics, name)
+        found[name] = (low[:, -1], high[:, -1])
+    for name in METRICS:
+        worst = worst_group(metrics, name)
+        found[f"worst_group_{name}"] = (worst.low, worst.high)
+    for title in DISPARITIES:
+        apart = disparity_bounds(metrics, title)
+        found[title] = (apart.low, apart.high)
+    return found
 
 
 def _by_fold(correct: NDArray[np.bool_], codes: NDArray[Any], sizes: Sequence[int], groups: int) -> Floats:
@@ -238,11 +297,25 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
             pick = _by_rule(full, rows, rule)
             for metric in board.draws:
                 yield from board.measured(metric, [pick], {"metric": metric, "group": party, "shift": rule})
+            for metric in ("balanced_accuracy", "worst_group_balanced_accuracy", "selection_rate"):
+                yield from board.bounded(metric, pick, {"group": party, "shift": rule})
         for metric in _BEST:
             pick = _choose(full, rows, full[f"test_{metric}"])
             yield from board.measured(metric, [pick], {"metric": metric, "group": party, "shift": BEST_ON_TEST})
         count = len(rows) // len(board.folds)
         yield Measurement(metric="configurations", value=count, n=count, group=party)
+
+
+def _majority(parts: Sequence[Parts]) -> Iterator[Measurement]:
+    """What everybody's being given the more frequent answer reaches."""
+    labels, codes = (np.concatenate([getattr(part.test, name) for part in parts]) for name in "yg")
+    answer = np.full(len(labels), float(labels.mean() >= 0.5))
+    metrics = group_metrics(labels, answer, codes, groups=parts[0].groups, probabilities=False)
+    values, bounds = flat_metrics(metrics), _bounds(metrics)
+    for name in ("accuracy", "worst_group_accuracy", "balanced_accuracy", "accuracy_disparity", "equalised_odds"):
+        if np.isfinite(value := float(values[name][0])):
+            low, high = (float(bound[0]) for bound in bounds[name])
+            yield Measurement(metric=name, value=value, n=len(labels), low=low, high=high, group=MAJORITY)
 
 
 def _in_groups(full: Columns, board: _Board) -> Iterator[Measurement]:
