@@ -118,7 +118,8 @@ def sweep(
 
     Each of the `splits` tests another fifth of the rows; from the sixth on they are split anew.
     """
-    _check(budget=budget, splits=splits, rows=rows + 1, epochs=epochs, halving=halving)
+    _check(budget=budget, splits=splits, epochs=epochs, halving=halving)
+    _check(0, rows=rows)
 
     def compared(seed: int, count: int) -> TableComparison:
         parts = [
@@ -188,11 +189,11 @@ _BY_THE_PAPERS_RULE = (
 )
 
 
-def _check(**options: int) -> None:
+def _check(least: int = 1, /, **options: int) -> None:
     """Raise for a number that leaves nothing to do."""
     for name, value in options.items():
-        if value < 1:
-            raise SurefootError(f"The option {name} must be at least {1 - (name == 'rows')}, got {value}.")
+        if value < least:
+            raise SurefootError(f"The option {name} must be at least {least}, got {value}.")
 
 
 _ONE_FOLD = "With one fold, errors of a table are of its test rows alone, not of which rows were trained on. "

@@ -23,7 +23,8 @@ FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 class Pooled:
     """A mean over `n` values of `rows` examples, its standard error (None: not known) and degrees of freedom.
 
-    `bounds` are those of what was measured, where they hold more than the error does; `folds` of a table were tested (0: not said).
+    `bounds` are those of what was measured, where they hold more than the error does; `folds` of a table were tested
+    (0: not said).
     """
 
     value: float
