@@ -236,3 +236,13 @@ def test_text_is_a_line_a_number_and_what_is_not_known_is_null(
     compare(files[0], (files[1],), format="json")
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["difference"], row["low"], row["smallest seen"], row["p"]) == (0.0, None, None, 1.0)
+
+
+def test_examples_without_an_id_are_refused(tmp_path: Path) -> None:
+    import duckdb
+
+    for name in ("a", "b"):
+        rows = "(VALUES (NULL, 1.0), ('q1', 0.0), ('q2', 1.0)) AS t(example, score)"
+        duckdb.sql(f"COPY (SELECT * FROM {rows}) TO '{tmp_path / name}.parquet'")
+    with pytest.raises(SurefootError, match="1 examples have no id in the column 'example'"):
+        read_examples({name: tmp_path / f"{name}.parquet" for name in ("a", "b")})
