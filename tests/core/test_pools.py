@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -161,13 +162,13 @@ def test_an_engine_that_does_a_job_twice_makes_the_step_once(store: Store, tmp_p
 
 
 class FakeJob:
-    """Made when it is looked at; the first `lost` looks find that Slurm ended it."""
+    """Made when its result is asked for; it goes on for ever while its state is RUNNING."""
 
     def __init__(self, state: str, call: tuple[Callable[..., object], ...]) -> None:
         self.state, self.call, self.cancelled = state, call, False
 
     def done(self) -> bool:
-        return True
+        return self.state != "RUNNING"
 
     def cancel(self, check: bool = True) -> None:
         self.cancelled = True
@@ -185,6 +186,7 @@ class FakeCluster:
     states: ClassVar[list[str]] = []
     asked: ClassVar[list[dict[str, object]]] = []
     arrays: ClassVar[list[int]] = []
+    jobs: ClassVar[list[FakeJob]] = []
     refuses: ClassVar[str] = ""
 
     def __init__(self, folder: str) -> None:
@@ -203,7 +205,8 @@ class FakeCluster:
 
     def submit(self, *call: Callable[..., object]) -> FakeJob:
         self.arrays[-1] += 1
-        return FakeJob(self.states.pop(0) if self.states else "COMPLETED", call)
+        self.jobs.append(FakeJob(self.states.pop(0) if self.states else "COMPLETED", call))
+        return self.jobs[-1]
 
 
 @pytest.fixture
@@ -211,7 +214,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> type[FakeCluster]:
     submitit = pytest.importorskip("submitit")
     monkeypatch.setattr(submitit, "AutoExecutor", FakeCluster)
     monkeypatch.setattr("surefoot.core._pools._SLURM_TICK_SECONDS", 0.02)
-    for name, value in (("states", []), ("asked", []), ("arrays", []), ("refuses", "")):
+    for name, value in (("states", []), ("asked", []), ("arrays", []), ("jobs", []), ("refuses", "")):
         monkeypatch.setattr(FakeCluster, name, value)
     return FakeCluster
 
@@ -235,6 +238,25 @@ def test_a_preempted_job_is_submitted_again_and_no_other_is_cancelled(store: Sto
         kinds = Counter(event.kind for event in run(numbers(4), store, pool))
     assert (kinds["made"], kinds["failed"]) == (4, 0)
     assert sum(cluster.arrays) == 4 + 3
+    assert not any(job.cancelled for job in cluster.jobs)
+
+
+def test_a_job_that_slurm_loses_again_and_again_is_given_up(store: Store, cluster: type[FakeCluster]) -> None:
+    cluster.states += ["PREEMPTED"] * 10
+    with pytest.raises(SurefootError, match="PREEMPTED"), open_pool("slurm") as pool:
+        list(run(numbers(1), store, pool))
+    assert sum(cluster.arrays) == 2 * 5  # the pool tries five times, and the runner asks the pool twice
+
+
+def test_jobs_in_the_queue_are_cancelled_when_a_run_is_stopped(cluster: type[FakeCluster]) -> None:
+    cluster.states += ["RUNNING"] * 2
+    with pytest.raises(KeyboardInterrupt), open_pool("slurm") as pool:
+        for _ in range(2):
+            pool.submit(len, ())
+        while len(cluster.jobs) < 2 or cluster.arrays != [2]:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert [job.cancelled for job in cluster.jobs] == [True, True]
 
 
 def test_a_job_that_leaves_no_result_is_tried_again_then_the_pool_is_at_fault(
@@ -261,11 +283,11 @@ def test_settings_and_hints_reach_slurm_and_no_key(
 ) -> None:
     before = Wave(frequency=1.0).key
     monkeypatch.setattr(Wave, "resources", Resources(cores=4, gpus=1, memory_gb=32, hours=1.5))
-    with open_pool("slurm:partition=long,account=ours,memory_gb=8,hours=48") as pool:
+    with open_pool("slurm:partition=long,account=ours,memory_gb=8,hours=48,cores=2") as pool:
         list(run([Number(value=1.0), Wave(frequency=1.0)], store, pool))
     plain, hinted = sorted(cluster.asked, key=lambda asked: asked["cpus_per_task"])  # type: ignore[arg-type,return-value]
     common = {"slurm_partition": "long", "slurm_account": "ours"}
-    assert plain == {**common, "mem_gb": 8.0, "timeout_min": 2880, "cpus_per_task": 1}
+    assert plain == {**common, "mem_gb": 8.0, "timeout_min": 2880, "cpus_per_task": 2}
     assert hinted == {**common, "mem_gb": 32, "timeout_min": 90, "cpus_per_task": 4, "gpus_per_node": 1}
     assert store.has(Wave(frequency=1.0))
     assert Wave(frequency=1.0).key == before

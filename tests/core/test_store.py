@@ -229,6 +229,21 @@ def test_contents_are_compared_once_a_run_and_not_for_what_the_run_made_itself(
     assert compared == [old.key] * 2
 
 
+def test_what_one_worker_compared_no_other_worker_of_the_run_compares(store: Store, make: Make, tmp_path: Path) -> None:
+    old = Number(value=1.0)
+    make(old)
+    time.sleep(0.01)
+    (tmp_path / "run.specs").touch()
+    inputs = StoredInputs(store, tmp_path / "run.specs")
+    assert inputs[old] == store.path(old)
+    flip(store.path(old) / "number.txt")
+    stores._check_once.cache_clear()  # as in another process
+    assert inputs[old] == store.path(old)
+    (tmp_path / "next.specs").touch()
+    with pytest.raises(SurefootError, match="another content"):
+        StoredInputs(store, tmp_path / "next.specs")[old]
+
+
 def test_a_store_of_an_older_format_is_refused_with_what_to_do(store: Store, make: Make) -> None:
     place = store.path(Number(value=1.0))
     place.mkdir(parents=True)

@@ -18,6 +18,7 @@ from surefoot.report._findings import (
     unfinished_findings,
 )
 from surefoot.report._numbers import bound_text
+from surefoot.report._steps import environments_of
 
 STEP = evaluations()[0]
 
@@ -117,3 +118,25 @@ def test_a_claim_that_is_not_decided_names_the_bound_that_its_interval_holds() -
     claim = Claim(name="keeps", sentence="", check=lambda _: verdict)
     (finding,) = claim_findings([(claim, verdict)])
     assert "−2.8 points, and the interval −3.8 to −1.8 holds −2.0; n = 5" in finding.text
+
+
+def test_steps_of_one_machine_are_of_one_environment_until_a_package_changes_its_version() -> None:
+    def made(machine: str, **packages: str) -> dict[str, Any]:
+        return {"machine": {"host": machine}, "packages": packages}
+
+    found, numbers = environments_of(
+        {
+            "elsewhere": made("b", numpy="2.0"),
+            "first": made("a", numpy="2.0"),
+            "loaded more": made("a", numpy="2.0", torch="2.6"),
+            "another torch": made("a", numpy="2.0", torch="2.7"),
+            "loaded less": made("a", torch="2.6"),
+        }
+    )
+    assert numbers == {"first": 1, "loaded more": 1, "loaded less": 1, "elsewhere": 2, "another torch": 3}
+    assert [(one.count, one.packages) for one in found] == [
+        (3, "numpy 2.0, torch 2.6"),
+        (1, "numpy 2.0"),
+        (1, "numpy 2.0, torch 2.7"),
+    ]
+    assert [dict(one.machine)["host"] for one in found] == ["a", "b", "a"]

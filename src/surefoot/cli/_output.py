@@ -82,8 +82,7 @@ def _cell(value: Any) -> str:
 
 
 def _tsv(table: Table) -> str:
-    clean = [[_exact(value) for value in row] for row in table.rows]
-    return "".join("\t".join(row) + "\n" for row in [list(table.columns), *clean])
+    return "".join("\t".join(map(_exact, row)) + "\n" for row in (table.columns, *table.rows))
 
 
 def _exact(value: Any) -> str:
@@ -95,7 +94,7 @@ def _exact(value: Any) -> str:
 def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([table.columns, *([_exact(value) for value in row] for row in table.rows)])
+    writer.writerows([*map(_exact, row)] for row in (table.columns, *table.rows))
     return text.getvalue()
 
 

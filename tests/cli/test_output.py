@@ -1,0 +1,73 @@
+"""What a table is in each format: a reader of that format gets back the cells that were there."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from surefoot.cli._output import Format, emit, say
+from surefoot.core import Table
+
+Printed = Callable[..., str]
+HOSTILE = Table(("a,b", 'say "x"\tor | y'), (("1,5", "p|q\nr"), ('"', 1 / 3), (None, float("nan"))))
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    """The text of a table in a format."""
+
+    def call(form: Format, table: Table = HOSTILE) -> str:
+        emit(table, form)
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_csv_comes_back_whatever_is_in_a_cell(printed: Printed) -> None:
+    head, *rows = csv.reader(io.StringIO(printed("csv")))
+    assert head == ["a,b", 'say "x" or | y']
+    assert rows == [["1,5", "p|q r"], ['"', repr(1 / 3)], ["", "nan"]]
+
+
+def test_tsv_has_a_line_a_row_and_a_tab_between_columns_only(printed: Printed) -> None:
+    assert [line.split("\t") for line in printed("tsv").splitlines()] == [
+        ["a,b", 'say "x" or | y'],
+        ["1,5", "p|q r"],
+        ['"', repr(1 / 3)],
+        ["", "nan"],
+    ]
+
+
+def test_a_pipe_in_a_cell_of_markdown_begins_no_column(printed: Printed) -> None:
+    lines = printed("markdown").splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert cells[0] == ["a,b", 'say "x" or \\| y']
+    assert cells[2:] == [["1,5", "p\\|q r"], ['"', "0.333333"], ["", "nan"]]
+
+
+def test_json_has_null_for_what_is_not_finite(printed: Printed) -> None:
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    table = Table(("x",), ((float("nan"),), (float("inf"),), (-float("inf"),), (1 / 3,)))
+    assert [row["x"] for row in json.loads(printed("json", table), parse_constant=refused)] == [None, None, None, 1 / 3]
+
+
+def test_marks_of_latex_are_text_in_a_cell(printed: Printed) -> None:
+    table = Table(("a_b", "c"), (("5 % & $x$ #1", "{y}^2~\\z"),))
+    assert r"a\_b & c \\" in printed("latex", table)
+    assert r"5 \% \& \$x\$ \#1 & \{y\}\^{}2\~{}\textbackslash{}z \\" in printed("latex", table)
+
+
+def test_text_for_people_acts_on_no_terminal(printed: Printed) -> None:
+    assert "\x1b" not in printed("text", Table(("name",), (("\x1b[2Jgone",),)))
+
+
+def test_a_long_path_is_not_broken_into_lines_beside_the_bars() -> None:
+    shown = io.StringIO()
+    say(f"/{'x' * 100} [b]kept[/b]", Console(file=shown, width=40))
+    assert shown.getvalue() == f"/{'x' * 100} [b]kept[/b]\n"
