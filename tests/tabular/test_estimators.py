@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 from surefoot.core import SurefootError
-from surefoot.tabular import Data, fit_many
+from surefoot.tabular import GroupedRows, fit_many
 from surefoot.tabular.estimators import (
     FairRepresentation,
     MarginalDroClassifier,
@@ -50,7 +50,7 @@ def test_a_classifier_learns_and_names_its_classes(model: Classifier) -> None:
 def test_boosting_is_that_of_the_sweep(library: str) -> None:
     y, g = (Y == "yes").astype(np.uint8), (GROUPS == "b").astype(int)
     values = {"n_estimators": 15, "learning_rate": 0.2, "max_depth": 3, "step": 0.05}
-    data = Data(x=X, y=y, g=g)
+    data = GroupedRows(x=X, y=y, g=g)
     (swept,) = fit_many(f"group-dro-{library}", [values], data, [data])
     model = RobustBoostingClassifier(library=library, **values).fit(X, y, groups=g)
     assert_allclose(model.predict_proba(X)[:, 1], swept.scores[0], atol=1e-6)
@@ -59,7 +59,7 @@ def test_boosting_is_that_of_the_sweep(library: str) -> None:
 def test_marginal_dro_is_that_of_the_sweep() -> None:
     y = (Y == "yes").astype(np.uint8)
     held = np.random.default_rng(0).random(len(X)) < 0.25
-    train, kept = (Data(x=X[rows], y=y[rows], g=np.zeros(rows.sum(), int)) for rows in (~held, held))
+    train, kept = (GroupedRows(x=X[rows], y=y[rows], g=np.zeros(rows.sum(), int)) for rows in (~held, held))
     # A step has all rows: a sweep gives it five for each epoch of the other networks.
     (swept,) = fit_many("marginal-dro", [{"radius": 1.0, "least_share": 0.3}], train, [kept], epochs=6)
     model = MarginalDroClassifier(radius=1.0, least_share=0.3, validation=0.25, epochs=30).fit(X, Y)

@@ -11,8 +11,8 @@ from surefoot.tabular import (
     DEFAULTS,
     GRIDS,
     LEARNERS,
-    Data,
     Fitted,
+    GroupedRows,
     fit_many,
     full_grid,
     random_configurations,
@@ -25,12 +25,12 @@ for module in ("sklearn", "lightgbm", "xgboost", "fairlearn", "torch"):
     pytest.importorskip(module)
 
 
-def data(n: int = 160, seed: int = 0) -> Data:
+def data(n: int = 160, seed: int = 0) -> GroupedRows:
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(n, 4)).astype(np.float32)
     g = np.arange(n) % 3
     y = (x[:, 0] + 0.4 * (g == 1) + 0.5 * generator.normal(size=n) > 0).astype(np.uint8)
-    return Data(x=x, y=y, g=g)
+    return GroupedRows(x=x, y=y, g=g)
 
 
 def fitted(learner: str, configurations: list[dict[str, object]]) -> list[Fitted]:
@@ -119,7 +119,7 @@ def test_thresholds_are_learned_on_rows_that_the_base_did_not_see() -> None:
     g = np.arange(3000) % 2
     x = generator.normal(size=(3000, 12)).astype(np.float32)
     y = (x[:, 0] + 1.2 * g + (0.3 + 1.5 * g) * generator.normal(size=3000) > 0.6).astype(np.uint8)
-    train, test = Data(x=x[:1500], y=y[:1500], g=g[:1500]), Data(x=x[1500:], y=y[1500:], g=g[1500:])
+    train, test = GroupedRows(x=x[:1500], y=y[:1500], g=g[:1500]), GroupedRows(x=x[1500:], y=y[1500:], g=g[1500:])
     by_heart = {"n_estimators": 300, "max_depth": -1, "learning_rate": 0.2, "constraint": "equalized_odds"}
     (found,) = fit_many("threshold-gbm", [by_heart], train, [test], seed=0)
     metrics = group_metrics(test.y, found.scores[0], test.g, probabilities=False)
@@ -128,7 +128,7 @@ def test_thresholds_are_learned_on_rows_that_the_base_did_not_see() -> None:
 
 def test_thresholds_need_both_labels_in_each_group() -> None:
     rows = data()
-    one = Data(x=rows.x, y=np.where(rows.g == 1, 1, rows.y), g=rows.g)
+    one = GroupedRows(x=rows.x, y=np.where(rows.g == 1, 1, rows.y), g=rows.g)
     with pytest.raises(SurefootError, match="both labels in each group, and 1 groups have not"):
         list(fit_many("threshold-gbm", [dict(DEFAULTS["threshold-gbm"])], one, [one], seed=0))
 
@@ -136,7 +136,7 @@ def test_thresholds_need_both_labels_in_each_group() -> None:
 @pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "threshold-gbm"])
 def test_a_group_with_one_label_is_fitted_by_the_other_learners(learner: str) -> None:
     rows = data()
-    one = Data(x=rows.x, y=np.where(rows.g == 1, 1, rows.y).astype(np.uint8), g=rows.g)
+    one = GroupedRows(x=rows.x, y=np.where(rows.g == 1, 1, rows.y).astype(np.uint8), g=rows.g)
     chosen = dict(DEFAULTS[learner]) | {name: value for name, value in SMALL.items() if name in DEFAULTS[learner]}
     (found,) = fit_many(learner, [chosen], one, [one], seed=0, epochs=2)
     assert np.isfinite(found.scores[0]).all()
@@ -148,7 +148,7 @@ def test_robust_boosting_begins_at_the_share_of_the_label(library: str, objectiv
     """With steps of nearly no size an ensemble is its start: the share of yes, not half a logit above it."""
     rows = data(400)
     y = (np.arange(400) % 5 == 0).astype(np.uint8)
-    named = Data(x=rows.x, y=y, g=rows.g)
+    named = GroupedRows(x=rows.x, y=y, g=rows.g)
     chosen = dict(DEFAULTS[f"{objective}-{library}"]) | {"n_estimators": 1, "learning_rate": 1e-9}
     (found,) = fit_many(f"{objective}-{library}", [chosen], named, [named], seed=0)
     assert_allclose(found.scores[0], 0.2, atol=1e-4)

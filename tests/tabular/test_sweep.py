@@ -20,8 +20,8 @@ from surefoot.tabular import (
     Design,
     FairTable,
     FileTable,
-    Part,
-    Parts,
+    GroupedRows,
+    OpenedDesign,
     PublicTable,
     TableComparison,
     TableFits,
@@ -227,8 +227,8 @@ def test_only_configurations_that_learned_are_near_the_best() -> None:
     full = {name: np.array(values) for name, values in columns.items()}
     full |= {"test_worst_group_accuracy": np.array([0.6, 0.55, 0.9, 0.89]), "fold": np.zeros(4, int)}
     full |= {"learner": np.array(["mlp"] * 4, dtype=object)}
-    part = Part(x=np.zeros((10, 1), np.float32), y=np.arange(10) < 7, g=np.zeros(10, np.uint16))  # type: ignore[arg-type]
-    parts = Parts(train=part, validation=part, test=part, features=("a",), groups=("g",), notes=())
+    part = GroupedRows(x=np.zeros((10, 1), np.float32), y=np.arange(10) < 7, g=np.zeros(10, np.uint16))  # type: ignore[arg-type]
+    parts = OpenedDesign(train=part, validation=part, test=part, features=("a",), groups=("g",), notes=())
     found = {each.metric: each for each in _sensitivity(full, [parts]) if each.group == "mlp"}
     assert found["share that learned"].value == 0.5
     assert (found["share near the best"].value, found["share near the best"].n) == (0.5, 2)
@@ -303,7 +303,7 @@ def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
 
 def test_halving_lets_the_best_by_accuracy_and_by_the_worst_group_go_on() -> None:
     y, g = np.tile([0, 1], 100).astype(np.uint8), np.repeat([0, 1], 100).astype(np.uint16)
-    part = Part(x=np.zeros((200, 1), np.float32), y=y, g=g)
+    part = GroupedRows(x=np.zeros((200, 1), np.float32), y=y, g=g)
 
     def scores(wrong_in_first: int, wrong_in_second: int) -> np.ndarray:
         right = np.where(y == 1, 0.9, 0.1)

@@ -14,7 +14,7 @@ from surefoot.cli._study import PoolOption, make_missing
 from surefoot.core import Store, Study, SurefootError, Table, decide, plan
 
 if TYPE_CHECKING:
-    from surefoot.tabular import Audit, Parts
+    from surefoot.tabular import Audit, OpenedDesign
 
 tabular = App(name="tabular", help="Subgroup robustness of models on tables.", help_format="plaintext")
 
@@ -213,7 +213,7 @@ def _published(name: str, files: str) -> Any:
     return RawTable(name=name, files=tuple(_names(files))).pinned()
 
 
-def _opened(study: Study, place: Store) -> "Parts":
+def _opened(study: Study, place: Store) -> "OpenedDesign":
     from surefoot.core import walk
     from surefoot.tabular import Design, open_design
 
@@ -223,7 +223,7 @@ def _opened(study: Study, place: Store) -> "Parts":
     return open_design(place.path(designs[0]))
 
 
-def say_what_was_read(opened: "Parts") -> None:
+def say_what_was_read(opened: "OpenedDesign") -> None:
     """How many features and rows there are, which groups are too small, and what was done to the columns."""
     sizes = [int((opened.test.g == group).sum()) for group in range(len(opened.groups))]
     say(f"{len(opened.features)} features from the columns; training rows: {len(opened.train.y)}.")

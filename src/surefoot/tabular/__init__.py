@@ -16,7 +16,6 @@ from surefoot.tabular._learners._configurations import random_configurations as 
 from surefoot.tabular._learners._configurations import size_of_grid as size_of_grid
 from surefoot.tabular._learners._fit import LEARNERS as LEARNERS
 from surefoot.tabular._learners._fit import NETWORKS as NETWORKS
-from surefoot.tabular._learners._fit import Data as Data
 from surefoot.tabular._learners._fit import Fitted as Fitted
 from surefoot.tabular._learners._fit import Learner as Learner
 from surefoot.tabular._learners._fit import fit_many as fit_many
@@ -36,8 +35,8 @@ from surefoot.tabular._tables._arrays import TableArrays as TableArrays
 from surefoot.tabular._tables._arrays import open_table as open_table
 from surefoot.tabular._tables._design import PARTS as PARTS
 from surefoot.tabular._tables._design import Design as Design
-from surefoot.tabular._tables._design import Part as Part
-from surefoot.tabular._tables._design import Parts as Parts
+from surefoot.tabular._tables._design import GroupedRows as GroupedRows
+from surefoot.tabular._tables._design import OpenedDesign as OpenedDesign
 from surefoot.tabular._tables._design import open_design as open_design
 from surefoot.tabular._tables._groups import Division as Division
 from surefoot.tabular._tables._predictions import PredictionColumns as PredictionColumns

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
+from surefoot.tabular._tables._design import GroupedRows
 
 Family = Literal["linear", "trees", "network", "robust", "fair", "robust trees"]
 Matrix = Any
@@ -58,15 +59,6 @@ EPOCHS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """Rows with labels and group numbers: `x` (n, features), `y` (n,), `g` (n,)."""
-
-    x: Matrix
-    y: NDArray[Any]
-    g: NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Fitted:
     """One configuration by its place: its scores (rows,) on each part, and its share of the CPU seconds."""
 
@@ -78,8 +70,8 @@ class Fitted:
 def fit_many(
     learner: str,
     configurations: Sequence[Mapping[str, Any]],
-    train: Data,
-    scored: Sequence[Data],
+    train: GroupedRows,
+    scored: Sequence[GroupedRows],
     *,
     seed: int = 0,
     epochs: int = EPOCHS,
@@ -104,8 +96,8 @@ def fit_many(
 def _networks(
     learner: str,
     configurations: Sequence[Mapping[str, Any]],
-    train: Data,
-    scored: Sequence[Data],
+    train: GroupedRows,
+    scored: Sequence[GroupedRows],
     *,
     seed: int,
     epochs: int,
@@ -131,8 +123,8 @@ def _networks(
 def _fits(
     learner: str,
     configurations: Sequence[Mapping[str, Any]],
-    train: Data,
-    scored: Sequence[Data],
+    train: GroupedRows,
+    scored: Sequence[GroupedRows],
     *,
     seed: int,
     epochs: int,
@@ -162,7 +154,7 @@ def _fits(
         yield from fit(pair, parts, configurations, seed, maker)
 
 
-def _marginal(triple: Any, scored: Sequence[Data], configurations: Any, seed: int, epochs: int) -> Iterator[Any]:
+def _marginal(triple: Any, scored: Sequence[GroupedRows], configurations: Any, seed: int, epochs: int) -> Iterator[Any]:
     from surefoot.tabular._learners._marginal import fit_marginal
 
     pairs = [(data.x, data.y) for data in scored]

@@ -27,7 +27,7 @@ from surefoot.stats import (
 )
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
-from surefoot.tabular._tables._design import Design, Parts, open_design
+from surefoot.tabular._tables._design import Design, OpenedDesign, open_design
 from surefoot.tabular._tables._table import FileTable
 
 Floats = NDArray[np.float64]
@@ -122,7 +122,7 @@ class _Board:
     sizes: NDArray[np.intp]
 
     @staticmethod
-    def of(full: Columns, scores: Sequence[Path], parts: Sequence[Parts], replicates: int) -> _Board:
+    def of(full: Columns, scores: Sequence[Path], parts: Sequence[OpenedDesign], replicates: int) -> _Board:
         picks = sorted({pick for rows in _parties(full).values() for pick in _candidates(full, rows)})
         kept = [np.load(path)["test"] for path in scores]
         said = np.concatenate(
@@ -306,7 +306,7 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
         yield Measurement(metric="configurations", value=count, n=count, group=party)
 
 
-def _majority(parts: Sequence[Parts]) -> Iterator[Measurement]:
+def _majority(parts: Sequence[OpenedDesign]) -> Iterator[Measurement]:
     """What everybody's being given the more frequent answer reaches."""
     labels, codes = (np.concatenate([getattr(part.test, name) for part in parts]) for name in "yg")
     answer = np.full(len(labels), float(labels.mean() >= 0.5))
@@ -376,7 +376,7 @@ def _correlations(full: Columns) -> Iterator[Measurement]:
                 yield Measurement(metric="correlation", value=value, n=len(found), group=learner, shift=pair)
 
 
-def _sensitivity(full: Columns, parts: Sequence[Parts]) -> Iterator[Measurement]:
+def _sensitivity(full: Columns, parts: Sequence[OpenedDesign]) -> Iterator[Measurement]:
     """How much depends on the configuration, in the mean of the folds.
 
     The share that learned (better on validation than the more frequent label alone), the share of those that is near

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.stats import LEAST_ROWS, GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
 from surefoot.tabular._learners._configurations import Configuration
-from surefoot.tabular._learners._fit import LEARNERS, NETWORKS, Data, fit_many
+from surefoot.tabular._learners._fit import LEARNERS, NETWORKS, fit_many
 from surefoot.tabular._sweep._represent import FairTable, represented
-from surefoot.tabular._tables._design import Design, Part, Parts, open_design
+from surefoot.tabular._tables._design import Design, GroupedRows, OpenedDesign, open_design
 
 SCORED = ("validation", "test")
 MOST_CONFIGURATIONS = 256
@@ -114,7 +114,7 @@ def table_fits(
     return tuple(fits)
 
 
-def _check_groups(parts: Parts) -> None:
+def _check_groups(parts: OpenedDesign) -> None:
     """Raise when no group is large enough for a worst group to be chosen or told."""
     for name in SCORED:
         sizes = np.bincount(getattr(parts, name).g, minlength=len(parts.groups))
@@ -134,13 +134,13 @@ class _Fits:
     seconds: NDArray[np.float64]
 
     @staticmethod
-    def empty(count: int, parts: Parts) -> _Fits:
+    def empty(count: int, parts: OpenedDesign) -> _Fits:
         rows = {"validation": len(parts.validation.y), "test": len(parts.test.y)}
         scores = {part: np.full((count, rows[part]), 0.5, np.float32) for part in SCORED}
         return _Fits(scores, np.zeros(count), np.zeros(count))
 
 
-def _climb(step: TableFits, parts: Parts, fits: _Fits, at: tuple[Inputs, Path]) -> None:
+def _climb(step: TableFits, parts: OpenedDesign, fits: _Fits, at: tuple[Inputs, Path]) -> None:
     """One rung after another; without halving, the only rung is the whole."""
     places = list(range(len(step.configurations)))
     rungs = rung_shares(step.halving, len(parts.train.y), len(places), by_epochs=step.learner in NETWORKS)
@@ -170,11 +170,11 @@ class _Stage:
     learner: str
     places: Sequence[int]
     configurations: Sequence[Mapping[str, Any]]
-    parts: Parts
+    parts: OpenedDesign
     seconds: float = 0.0
 
 
-def _stages(step: TableFits, parts: Parts, places: Sequence[int], inputs: Inputs) -> Iterator[_Stage]:
+def _stages(step: TableFits, parts: OpenedDesign, places: Sequence[int], inputs: Inputs) -> Iterator[_Stage]:
     """The places by the representation they want; one stage for all of them when there is none."""
     wanted = {place: dict(step.configurations[place]) for place in places}
     if not step.representations:
@@ -200,8 +200,8 @@ def _fit_stage(step: TableFits, stage: _Stage, fits: _Fits, share: float) -> Ite
     """Fit a stage on a share of the training rows (networks: of the epochs); yields the places as they are done."""
     network = step.learner in NETWORKS
     epochs = max(1, round(step.epochs * share)) if network else step.epochs
-    scored = [_data(stage.parts.validation), _data(stage.parts.test)]
-    train = _data(stage.parts.train) if network or share == 1 else _subset(stage.parts.train, share, step.seed)
+    scored = [stage.parts.validation, stage.parts.test]
+    train = stage.parts.train if network or share == 1 else _subset(stage.parts.train, share, step.seed)
     for fitted in fit_many(stage.learner, stage.configurations, train, scored, seed=step.seed, epochs=epochs):
         place = stage.places[fitted.place]
         for part, scores in zip(SCORED, fitted.scores, strict=True):
@@ -213,7 +213,7 @@ def _fit_stage(step: TableFits, stage: _Stage, fits: _Fits, share: float) -> Ite
         yield place
 
 
-def _survivors(step: TableFits, part: Part, scores: NDArray[np.float32], places: Sequence[int]) -> list[int]:
+def _survivors(step: TableFits, part: GroupedRows, scores: NDArray[np.float32], places: Sequence[int]) -> list[int]:
     """The best 1 in `halving`, taking turns between the ranking by accuracy and that by worst-group accuracy.
 
     What goes on are whole ensembles, by the best of their lengths: the shorter ones come out of the longest.
@@ -230,7 +230,7 @@ def _survivors(step: TableFits, part: Part, scores: NDArray[np.float32], places:
     return sorted(place for members in kept for place in members)
 
 
-def _columns(step: TableFits, parts: Parts, fits: _Fits) -> dict[str, Any]:
+def _columns(step: TableFits, parts: OpenedDesign, fits: _Fits) -> dict[str, Any]:
     """One column a metric and part, one row a configuration."""
     titles = [json.dumps(dict(each)) for each in step.configurations]
     columns: dict[str, Any] = {
@@ -274,7 +274,7 @@ def flat_metrics(found: GroupMetrics) -> dict[str, NDArray[np.float64]]:
     return flat
 
 
-def _measured(columns: Mapping[str, Any], parts: Parts) -> Iterable[Measurement]:
+def _measured(columns: Mapping[str, Any], parts: OpenedDesign) -> Iterable[Measurement]:
     """Accuracy, worst-group accuracy and disparity of each configuration that was fitted in full."""
     for part in SCORED:
         n = len(getattr(parts, part).y)
@@ -289,7 +289,7 @@ def _measured(columns: Mapping[str, Any], parts: Parts) -> Iterable[Measurement]
 
 
 def _worst_measured(
-    columns: Mapping[str, Any], parts: Parts, part: str, place: int, at: Mapping[str, Any]
+    columns: Mapping[str, Any], parts: OpenedDesign, part: str, place: int, at: Mapping[str, Any]
 ) -> Iterable[Measurement]:
     worst = {
         name: columns[f"{part}_{name}"][place]
@@ -328,11 +328,7 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
         connection.table("table_columns").write_parquet(str(path), compression="zstd")
 
 
-def _data(part: Part) -> Data:
-    return Data(x=part.x, y=part.y, g=part.g)
-
-
-def _subset(part: Part, share: float, seed: int) -> Data:
+def _subset(part: GroupedRows, share: float, seed: int) -> GroupedRows:
     """A random share of the rows that has both labels and every group that is there."""
     generator = np.random.default_rng([seed, len(part.y)])
     strata = 2 * np.asarray(part.g).astype(np.intp) + np.asarray(part.y)
@@ -340,7 +336,7 @@ def _subset(part: Part, share: float, seed: int) -> Data:
     _, starts, sizes = np.unique(strata[order], return_index=True, return_counts=True)
     rank = np.arange(len(strata)) - np.repeat(starts, sizes)
     rows = np.sort(order[rank < np.maximum(1, np.repeat(sizes, sizes) * share)])
-    return Data(x=np.asarray(part.x)[rows], y=np.asarray(part.y)[rows], g=np.asarray(part.g)[rows])
+    return GroupedRows(x=np.asarray(part.x)[rows], y=np.asarray(part.y)[rows], g=np.asarray(part.g)[rows])
 
 
 def _one_thread() -> None:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step
-from surefoot.tabular._tables._design import PARTS, Design, Parts, open_design
+from surefoot.tabular._tables._design import PARTS, Design, OpenedDesign, open_design
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class FairTable(Step):
         return [Measurement(metric="representation_loss", value=fitted.loss, n=len(rows.y))]
 
 
-def represented(path: Path, parts: Parts) -> tuple[Parts, float]:
+def represented(path: Path, parts: OpenedDesign) -> tuple[OpenedDesign, float]:
     """The parts of a design with the rows that a FairTable wrote in place of theirs, and its CPU seconds."""
     seconds = json.loads((path / "representation.json").read_text(encoding="utf-8"))["cpu_seconds"]
     changed = {name: replace(getattr(parts, name), x=np.load(path / f"{name}_x.npy", mmap_mode="r")) for name in PARTS}

@@ -62,36 +62,36 @@ class Design(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Rows of one part: `x` (rows, features) float32, `y` (rows,) 0 or 1, `g` (rows,) group numbers."""
+class GroupedRows:
+    """Rows with labels and groups: `x` (rows, features), `y` (rows,) 0 or 1, `g` (rows,) numbers."""
 
-    x: NDArray[np.float32]
-    y: NDArray[np.uint8]
-    g: NDArray[np.uint16]
+    x: NDArray[Any]
+    y: NDArray[Any]
+    g: NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class OpenedDesign:
     """An opened design: three parts mapped from the disk (shared between processes), and the names of things."""
 
-    train: Part
-    validation: Part
-    test: Part
+    train: GroupedRows
+    validation: GroupedRows
+    test: GroupedRows
     features: tuple[str, ...]
     groups: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def open_design(path: Path) -> Parts:
+def open_design(path: Path) -> OpenedDesign:
     """Open what a Design wrote, without reading it into memory."""
     said = json.loads((path / "design.json").read_text(encoding="utf-8"))
     train, validation, test = (_open_part(path, part) for part in PARTS)
     names = {name: tuple(said[name]) for name in ("features", "groups", "notes")}
-    return Parts(train=train, validation=validation, test=test, **names)
+    return OpenedDesign(train=train, validation=validation, test=test, **names)
 
 
-def _open_part(path: Path, part: str) -> Part:
-    return Part(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"})
+def _open_part(path: Path, part: str) -> GroupedRows:
+    return GroupedRows(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"})
 
 
 def split_rows(table: TableArrays, design: Design) -> dict[str, NDArray[np.intp]]:
