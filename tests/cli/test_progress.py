@@ -18,6 +18,7 @@ class Work(Step):
     """Nothing, but of a kind."""
 
     number: int
+    after: Step | None = None
 
     def make(self, out: Path, inputs: Inputs) -> tuple[()]:
         return ()
@@ -69,6 +70,21 @@ def test_a_failed_or_blocked_step_takes_no_more_time(works: tuple[Step, ...]) ->
 
 def test_more_workers_than_steps_left_do_not_help(works: tuple[Step, ...]) -> None:
     assert left(*works[:2], workers=8, work=[3.0] * 4).estimate()[0].likely == pytest.approx(3.0)
+
+
+def test_more_workers_do_not_make_a_chain_shorter(works: tuple[Step, ...]) -> None:
+    first = Work(number=20)
+    second = Work(number=21, after=first)
+    third = Work(number=22, after=second)
+    time = left(first, second, third, *works[:3], workers=6, work=[4.0] * 4)
+    assert time.estimate()[0] == Seconds(low=12.0, likely=12.0, high=12.0)
+    time.see(Event(kind="made", step=first, seconds=4.0))
+    assert time.estimate()[0].likely == pytest.approx(8.0)
+    time.see(Event(kind="progress", step=second, done=75, total=100))
+    assert time.estimate()[0].likely == pytest.approx(5.0)
+    for step in works[:3]:
+        time.see(Event(kind="made", step=step, seconds=2.0))
+    assert time.estimate()[0].likely == pytest.approx(1.25 * 2.5)  # the run shows 2.5 s a Step
 
 
 def test_a_kind_that_never_ran_is_counted_until_one_shows_how_far_it_is(works: tuple[Step, ...]) -> None:

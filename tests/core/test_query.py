@@ -136,6 +136,14 @@ def test_equal_values_have_no_interval_of_width_zero(store: Store, make: Make) -
     assert table.rows == (("value", pytest.approx(0.1), None, None, 3),)
 
 
+def test_means_that_differ_by_rounding_alone_have_no_interval(store: Store) -> None:
+    for place, values in enumerate([(0.1,), (0.1, 0.1, 0.1), (0.1,) * 7]):
+        step = Number(value=float(place))
+        store.path(step).mkdir(parents=True)
+        write_record(store.path(step), step, [Measurement(metric="a", value=value, n=1) for value in values])
+    assert pivot(store, rows=["metric"], values=["low", "high"]).rows == (("a", None, None),)
+
+
 def test_cells_of_one_and_of_several_steps_stand_side_by_side(store: Store, make: Make) -> None:
     make(Number(value=1.0, label="x"), Number(value=3.0, label="x", log="/dev/null"), Number(value=5.0, label="y"))
     table = pivot(store, rows=["metric"], columns=["task"])

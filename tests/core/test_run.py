@@ -168,6 +168,17 @@ def test_a_failed_step_is_tried_again_only_with_retry(store: Store, make: Make, 
     assert store.leftovers() == []
 
 
+def test_retry_reaches_a_failed_step_whose_input_has_to_be_made_first(store: Store, make: Make) -> None:
+    user = Total(parts=(Number(value=1.0),))
+    failure = store.path(user).with_name(f"{user.key}.failed.json")
+    failure.parent.mkdir(parents=True)
+    failure.write_text('{"error": "The kettle boiled over."}')
+    assert [event.kind for event in make(user)] == ["made", "failed"]
+    store.remove(store.path(Number(value=1.0)))
+    assert [event.kind for event in make(user, retry=True)] == ["made", "made"]
+    assert store.failures() == {}
+
+
 def test_a_failure_that_was_found_while_another_part_ran_is_not_repeated(make: Make, log: Path) -> None:
     bad = Fragile(way="raise", log=str(log))
     make(bad)

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from surefoot.cli._output import say
-from surefoot.core import Event, Measurement, Pace, Plan, Seconds, Step, cost_of, describe
+from surefoot.core import Event, Measurement, Pace, Plan, Seconds, Step, cost_of, describe, longest_chain
 
 _PLAIN_SECONDS = 10.0
+_CHAINED = 200  # Steps left among which the longest chain is looked for at each event; of more the work hides it
 _OPEN = ("made", "failed", "blocked", "kept")
 
 
@@ -54,7 +55,16 @@ class TimeLeft:
         total = shown.total(costs, self.counts)
         unknown = {kind for kind, cost in self.costs.items() if cost > 0 and shown.rate(kind) is None}
         at_once = max(min(self.workers, len(self.left)), 1)
-        return total.times(1 / at_once), sum(step.kind in unknown for step in self.left.values()) if unknown else 0
+        spread = total.times(1 / at_once).at_least(self._chain(shown))
+        return spread, sum(step.kind in unknown for step in self.left.values()) if unknown else 0
+
+    def _chain(self, pace: Pace) -> float:
+        """Likely seconds of the longest chain left, less the most that its running Step can have behind it."""
+        if len(self.left) > _CHAINED:
+            return 0.0
+        rates = [(one, rate) for one in self.running.values() if (rate := pace.rate(one[0].kind))]
+        behind = max((_behind(*one, rate) * rate.likely for one, rate in rates), default=0.0)
+        return longest_chain(self.left.values(), pace) - behind
 
     def _shown_by_running(self) -> dict[str, list[float]]:
         """The rates of kinds of which no Step was ever made, by how far one has come that runs."""
@@ -66,13 +76,13 @@ class TimeLeft:
 
     def _done(self, kind: str, rate: Seconds | None) -> float:
         """What the running Steps of a kind have behind them, in units of cost."""
-        done = 0.0
-        for step, since, share in self.running.values():
-            if step.kind == kind:
-                each = rate.likely * cost_of(step) if rate else 0.0
-                reached = share or (min((time.monotonic() - since) / each, 0.95) if each else 0.0)
-                done += reached * cost_of(step)
-        return done
+        return sum(_behind(*one, rate) for one in self.running.values() if one[0].kind == kind)
+
+
+def _behind(step: Step, since: float, share: float, rate: Seconds | None) -> float:
+    each = rate.likely * cost_of(step) if rate else 0.0
+    reached = share or (min((time.monotonic() - since) / each, 0.95) if each else 0.0)
+    return reached * cost_of(step)
 
 
 def follow(

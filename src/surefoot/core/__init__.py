@@ -20,6 +20,7 @@ from surefoot.core._plan import Seconds as Seconds
 from surefoot.core._plan import cost_of as cost_of
 from surefoot.core._plan import flatten as flatten
 from surefoot.core._plan import flatten_spec as flatten_spec
+from surefoot.core._plan import longest_chain as longest_chain
 from surefoot.core._plan import plan as plan
 from surefoot.core._plan import stale as stale
 from surefoot.core._plan import why as why

@@ -42,6 +42,10 @@ class Seconds:
         low, high = self.low * factor / spread, self.high * factor * spread
         return Seconds(low=low, likely=self.likely * factor, high=high)
 
+    def at_least(self, likely: float) -> "Seconds":
+        """The same range, moved where its likely time is less than that."""
+        return self if self.likely >= likely else self.times(likely / (self.likely or 1.0))
+
 
 @dataclass
 class Pace:
@@ -126,8 +130,7 @@ class Plan:
 
     def on(self, workers: int) -> Seconds:
         """The estimate for so many workers: never less than the longest chain."""
-        spread = self.seconds.times(1 / max(min(workers, len(self.missing)), 1))
-        return spread if spread.likely >= self.chain else spread.times(self.chain / (spread.likely or 1.0))
+        return self.seconds.times(1 / max(min(workers, len(self.missing)), 1)).at_least(self.chain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +153,7 @@ def plan(steps: Iterable[Step], store: Store) -> Plan:
         missing=tuple(missing),
         failed=tuple(step for step in missing if step.key in failures),
         pace=pace,
-        chain=_longest_chain(missing, pace),
+        chain=longest_chain(missing, pace),
     )
 
 
@@ -311,7 +314,7 @@ def _pace(missing: Iterable[Step], made: dict[str, Path]) -> Pace:
     return pace
 
 
-def _longest_chain(missing: Iterable[Step], pace: Pace) -> float:
+def longest_chain(missing: Iterable[Step], pace: Pace) -> float:
     """Likely seconds of the longest chain, inputs before users."""
     ends: dict[str, float] = {}
     rates = {kind: pace.rate(kind) for kind in {step.kind for step in missing}}
