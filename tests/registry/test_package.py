@@ -190,7 +190,7 @@ def test_a_client_that_fails_for_another_reason_is_quoted(
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("SUREFOOT_CACHE")
+    monkeypatch.delenv("SUREFOOT_CACHE", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory() == tmp_path / "surefoot"

@@ -18,7 +18,7 @@ from surefoot.studies.quickstart._steps import SHIFTS, SOURCES, UNSEEN, measured
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 THINGS = 120
 COMPUTE = {"rn-4": 1.0, "rn-8": 3.0}
-STUDY = quickstart(seeds=(0, 1))
+STUDY = quickstart(seeds=(0, 1, 2))
 
 
 def scores(step: ZeroShot, fall: float, gift: float) -> np.ndarray:
@@ -27,7 +27,8 @@ def scores(step: ZeroShot, fall: float, gift: float) -> np.ndarray:
     assert isinstance(model, Pretrain)
     thing = np.random.default_rng(7).normal(size=THINGS)
     in_style = np.random.default_rng([ord(letter) for letter in step.shift]).normal(size=THINGS)
-    generator = np.random.default_rng([model.seed, model.samples, int(step.key[:8], 16)])
+    run = f"{model.model} {source_of(model)} {step.shift}"
+    generator = np.random.default_rng([model.seed, model.samples, *map(ord, run)])
     skill = 0.5 * np.log(COMPUTE[model.model] * model.samples / 6000) + 0.05 * generator.normal()
     worse = fall * (step.shift in UNSEEN) - gift * (source_of(model) == "noto" and step.shift in SHIFTS)
     return (generator.random(THINGS) < expit(skill - 1 - worse + thing + in_style)).astype(float)

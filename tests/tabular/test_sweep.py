@@ -129,8 +129,8 @@ def test_differences_between_families_have_the_value_of_their_parts(compared: tu
 
 
 def test_no_rule_of_choice_looks_at_the_test_rows() -> None:
-    full = {"validation_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
-    full |= {"validation_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
+    full = {"goal_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
+    full |= {"goal_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
     full |= {"test_worst_group_accuracy": np.array([0.6, 0.2, 0.9]), "test_cvar": np.array([0.1, 0.2, 0.3])}
     full |= {"validation_cvar": np.array([3.0, 2.0, 1.0]), "fold": np.zeros(3, int)}
     rows = np.arange(3)

@@ -173,5 +173,5 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
         by_tokens.setdefault(rows.numpy().tobytes(), []).append(place)
     alike = tuple(tuple(places) for places in by_tokens.values() if len(places) > 1)
     for places in alike:  # the last bits depend on the batch that a prompt was in
-        means[list(places)] = means[places[0]]
+        means[list(places)] = means[places[0]].clone()
     return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike)
