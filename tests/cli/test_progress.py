@@ -61,10 +61,12 @@ def test_the_run_corrects_what_the_store_said(works: tuple[Step, ...]) -> None:
     assert time.estimate()[0].likely == pytest.approx(6.0)
 
 
-def test_a_failed_or_blocked_step_takes_no_more_time(works: tuple[Step, ...]) -> None:
+def test_a_failed_blocked_or_kept_step_takes_no_more_time(works: tuple[Step, ...]) -> None:
     time = left(*works, work=[2.0] * 4)
     time.see(Event(kind="failed", step=works[0]))
     time.see(Event(kind="blocked", step=works[1]))
+    time.see(Event(kind="kept", step=Work(number=99)))
+    time.see(Event(kind="kept", step=Other(number=99)))
     assert time.estimate()[0].likely == pytest.approx(16.0)
 
 

@@ -168,6 +168,7 @@ def test_a_step_that_kills_its_worker_twice_has_failed_and_the_others_go_on(
     assert "Its worker died 2 times" in failed
     assert how in failed
     assert begun(log)[{"killed": "kill", "left": "leave"}[study_name]] == 2
+    assert log.read_text().split()[-1] == {"killed": "kill", "left": "leave"}[study_name]  # alone: after all others
     assert {step.key for step in study(log)} <= set(store.made())
     # No other Step was lost with the worker: each was begun once.
     assert {count for line, count in begun(log).items() if line.startswith("begin")} == {1}
