@@ -246,3 +246,21 @@ def test_examples_without_an_id_are_refused(tmp_path: Path) -> None:
         duckdb.sql(f"COPY (SELECT * FROM {rows}) TO '{tmp_path / name}.parquet'")
     with pytest.raises(SurefootError, match="1 examples have no id in the column 'example'"):
         read_examples({name: tmp_path / f"{name}.parquet" for name in ("a", "b")})
+
+
+def test_other_content_under_one_id_and_other_units_are_refused(tmp_path: Path) -> None:
+    ids = [str(row) for row in range(8)]
+    right = np.arange(8) % 2
+    for name, columns in {
+        "a": {"example": ids, "score": right, "content": ["x"] * 8},
+        "b": {"example": ids, "score": right[::-1], "content": ["y"] * 8},
+        "percent": {"example": ids, "score": 100 * right, "content": ["x"] * 8},
+    }.items():
+        (tmp_path / name).mkdir()
+        write_examples(tmp_path / name, columns)
+    files = {name: tmp_path / name / "examples.parquet" for name in ("a", "b", "percent")}
+    with pytest.raises(SurefootError, match=r"not measured on the same examples: '0' has content 'x' in one and 'y'"):
+        read_examples({name: files[name] for name in ("a", "b")})
+    assert len(read_examples({name: files[name] for name in ("a", "b")}, across_data=True).examples) == 8
+    with pytest.raises(SurefootError, match="The scores of a are 0 or 1, those of percent reach 100"):
+        read_examples({name: files[name] for name in ("a", "percent")})

@@ -50,7 +50,9 @@ def compare(
     files = dict(by_key[name] if name in by_key else (name, Path(name)) for name in names)
     if len(files) < len(names):
         raise SurefootError(f"{' and '.join(names)}: a file is named twice, and cannot be compared with itself.")
-    found = compare_examples(read_examples(files, cluster=cluster), margin=margin, unmatched=unmatched)
+    found = compare_examples(
+        read_examples(files, cluster=cluster, across_data=across_data), margin=margin, unmatched=unmatched
+    )
     return tell(found, format, out)
 
 

@@ -234,7 +234,7 @@ def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]])
 def _compared(files: dict[str, Path], margin: float | None) -> Comparison:
     """The model less the baseline, on the same pictures or not at all."""
     ordered = {name: files[name] for name in (_BASELINE, _MODEL)}
-    scores = read_examples(ordered)
+    scores = read_examples(ordered, across_data=True)
     contents = [_contents(path) for path in ordered.values()]
     for name in scores.examples if all(contents) else ():
         if contents[0][name] != contents[1][name]:

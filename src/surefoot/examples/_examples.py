@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError
 
 EXAMPLES = "examples.parquet"
-SAME = "label"
-"""A column that says what is right: two files that have it must agree on it, else their examples are not the same."""
+SAME = ("label", "content")
+"""Columns of what is right and of what was shown: files that have them must agree, else examples are not the same."""
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -60,15 +60,18 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
         connection.close()
 
 
-def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> ExampleScores:
+def read_examples(files: Mapping[str, Path], *, cluster: str | None = None, across_data: bool = False) -> ExampleScores:
     """The scores in several files of examples, by the name of each model; `cluster` is a column of labels.
 
+    With `across_data` what was shown may differ under one id: the same things in another style.
+
     Raises `SurefootError` for a file that is none of examples, an id that stands twice, a score that is no finite
-    number, an example whose label or cluster differs between files, and files that share no example.
+    number, an example whose label, content or cluster differs between files, scores of different units, and files that
+    share no example.
     """
     import duckdb
 
-    wanted = [name for name in (SAME, cluster) if name]
+    wanted = [name for name in (*(SAME[:1] if across_data else SAME), cluster) if name]
     first = next(iter(files))
     with duckdb.connect() as connection:
         tables = {name: _read(connection, path, wanted) for name, path in files.items()}
@@ -83,6 +86,7 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None) -> E
     matched = {name: {column: cells[rows[name]] for column, cells in one.items()} for name, one in tables.items()}
     for column in wanted:
         _check_same(column, shared, {name: one[column] for name, one in matched.items() if column in one})
+    _check_units({name: one["score"] for name, one in matched.items()})
     labels = [one[cluster] for one in matched.values() if cluster in one] if cluster else []
     known = set(shared)
     return ExampleScores(
@@ -130,6 +134,17 @@ def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:
         said = "is not there" if not path.exists() else f"is no Parquet file: {error}"
         hint = "Give a file of examples, as a task or evaluate --examples wrote it"
         raise SurefootError(f"{path} {said.splitlines()[0]}. {hint}.") from error
+
+
+def _check_units(scores: "Mapping[str, NDArray[Any]]") -> None:
+    """Answers that are right or wrong are not compared with scores that cannot be shares."""
+    answers = [name for name, one in scores.items() if set(np.unique(one)) == {0.0, 1.0}]
+    others = [name for name, one in scores.items() if one.max() > 1 or one.min() < 0]
+    if answers and others:
+        raise SurefootError(
+            f"The scores of {answers[0]} are 0 or 1, those of {others[0]} reach {scores[others[0]].max():g}: "
+            "bring them to one unit."
+        )
 
 
 def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:

@@ -293,3 +293,14 @@ def test_places_without_pictures_are_refused(tmp_path: Path) -> None:
 def test_the_digest_is_part_of_the_identity() -> None:
     first, second = (ImageFolder(path="x", digest=digest) for digest in ("a", "b"))
     assert first.key != second.key
+
+
+def test_a_member_that_stands_twice_in_a_shard_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        for colour, label in (("red", b"0"), ("blue", b"1")):
+            for name, content in (("0.png", plain(colour)), ("0.cls", label)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(SurefootError, match=r"'0.png' stands there twice"):
+        image_folder(tmp_path / "t.tar")

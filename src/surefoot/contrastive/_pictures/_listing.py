@@ -108,6 +108,7 @@ class _Sample:
     base: str
     picture: tarfile.TarInfo | None = None
     texts: dict[str, str] = field(default_factory=dict)
+    members: set[str] = field(default_factory=set)
 
 
 def _shards(paths: list[Path], unread: tuple[str, ...]) -> Listing:
@@ -137,6 +138,9 @@ def read_shard(path: Path) -> Iterator[Labelled | str]:
                 if base != sample.base:
                     yield from _finished(path, sample)
                     sample = _Sample(base=base)
+                if member.name in sample.members:
+                    raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
+                sample.members.add(member.name)
                 if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
                     yield member.name
             yield from _finished(path, sample)
