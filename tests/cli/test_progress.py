@@ -70,6 +70,12 @@ def test_a_failed_blocked_or_kept_step_takes_no_more_time(works: tuple[Step, ...
     assert time.estimate()[0].likely == pytest.approx(16.0)
 
 
+def test_what_a_running_step_has_behind_it_is_not_left(works: tuple[Step, ...]) -> None:
+    time = left(*works, work=[2.0] * 4)
+    time.see(Event(kind="progress", step=works[0], done=75, total=100))
+    assert time.estimate()[0].likely == pytest.approx(20.0 - 1.5)
+
+
 def test_more_workers_than_steps_left_do_not_help(works: tuple[Step, ...]) -> None:
     assert left(*works[:2], workers=8, work=[3.0] * 4).estimate()[0].likely == pytest.approx(3.0)
 

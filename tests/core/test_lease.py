@@ -20,7 +20,7 @@ import pytest
 from core_helpers import STEPS, Runner, ended, environment, eventually
 from core_steps import Number, Slow, Total
 
-from surefoot.core import Event, Store, SurefootError, holder_is_alive, run, write_record
+from surefoot.core import Event, Store, SurefootError, holder_is_alive, nobody_else, run, write_record
 from surefoot.core import _lease as leases
 from surefoot.core import _run as running
 from surefoot.core._lease import HeldError, holder_state, lease
@@ -442,3 +442,16 @@ def test_a_failure_elsewhere_is_a_failure_here(store: Store, quick: None) -> Non
         events += ended(running_events)
     assert [event.kind for event in events] == ["elsewhere", "failed", "blocked"]
     assert "it boiled over" in events[1].error
+
+
+def test_what_a_worker_makes_whose_runner_is_gone_keeps_others_from_removing(store: Store) -> None:
+    step = Number(value=1.0)
+    store.path(step).parent.mkdir(parents=True)
+    with (
+        lease(store.path(step).with_suffix(".lease")),
+        pytest.raises(SurefootError, match="A run uses the store"),
+        nobody_else(store),
+    ):
+        pytest.fail("It may remove what is being made.")
+    with nobody_else(store):
+        pass

@@ -205,6 +205,16 @@ def test_a_missing_module_is_said_before_any_work(store: Store, make: Make) -> N
     assert not store.root.exists()
 
 
+def test_a_kept_step_needs_no_module_even_beside_one_that_is_tried_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, bad = Number(value=1.0), Fragile(way="raise", cure=str(tmp_path / "cure"))
+    make(kept, bad)
+    (tmp_path / "cure").touch()
+    monkeypatch.setattr(Number, "requires", ("a_module_that_is_not_there",))
+    assert [(event.kind, event.step) for event in make(kept, bad, retry=True)] == [("kept", kept), ("made", bad)]
+
+
 def test_a_module_of_an_extra_is_named_with_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Needy, "requires", ("torch",))
     monkeypatch.setattr(running, "find_spec", lambda name: None)

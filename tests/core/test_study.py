@@ -139,6 +139,7 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: None, "returned NoneType, not a Verdict"),
         (lambda found: verdict_above(float("nan"), 0.0, 1.0, 3), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
+        (lambda found: Verdict(status="supported", effect=1.0, bound=float("nan")), "not a number"),
     ],
 )
 def test_a_check_with_a_mistake_is_broken_and_never_undecided(
