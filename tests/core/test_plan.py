@@ -63,6 +63,16 @@ def test_the_estimate_is_the_mean_rate_of_earlier_ones_times_the_cost(store: Sto
     assert (found.low, found.likely, found.high) == pytest.approx((20.0, 40.0, 40.0))
 
 
+def test_an_artifact_from_before_a_field_of_the_cost_counts_as_one_unit(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(Slow(name=0, seconds=0.0))
+    timed(store, Slow(name=0, seconds=0.0), 2.0)
+    monkeypatch.setattr(Slow, "samples", 3.0, raising=False)
+    monkeypatch.setattr(Slow, "cost_fields", ("samples",))
+    assert plan([Slow(name=1, seconds=0.0)], store).seconds.likely == pytest.approx(6.0)
+
+
 def test_few_timings_give_a_wider_range_than_many(store: Store, make: Make) -> None:
     make(Number(value=1.0))
     timed(store, Number(value=1.0), 4.0)

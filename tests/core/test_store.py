@@ -198,6 +198,13 @@ def test_every_damage_is_found_and_named(store: Store, make: Make) -> None:
     assert list(damages(store, [steps[4].key])) == []
 
 
+def test_an_artifact_among_those_of_another_kind_is_a_damage(store: Store, make: Make) -> None:
+    step = Number(value=1.0)
+    make(step, Wave(frequency=1.0))
+    store.path(step).rename(store.path(Wave(frequency=1.0)).with_name(step.key))
+    assert [what for _, _, what in damages(store)] == [f"is the record of core_steps.Number {step.key}"]
+
+
 def test_a_file_that_lacks_is_made_again_and_a_step_that_meets_another_content_says_so(
     store: Store, make: Make, threads: Executor
 ) -> None:
