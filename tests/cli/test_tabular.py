@@ -214,3 +214,14 @@ def test_mistakes_are_one_line(command: Callable[..., Answer], arguments: list[s
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_an_audit_says_what_counts_as_no_and_refuses_one_column_twice(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    rows = [f"{'ab'[row // 40]},{['yes', 'no', 'no', 'maybe'][row % 4]},{row % 2}" for row in range(80)]
+    (tmp_path / "p.csv").write_text("g,y,p\n" + "\n".join(rows) + "\n")
+    audit = ("audit", "p.csv", "--label", "y", "--score", "p", "--positive", "yes", "--sensitive")
+    assert "Every y but 'yes' counts as no: 'no' (40), 'maybe' (20)." in "".join(command(*audit, "g")[1:])
+    code, _, err = command(*audit, "g,g")
+    assert code == 2 and "The column 'g' is named twice, as sensitive and as sensitive" in err

@@ -220,3 +220,16 @@ def test_codes_that_begin_with_a_zero_stay_as_they_are_written(tmp_path: Path) -
         assert text_of(table, "zip").tolist() == ["01069", "10115", "80331"]
         assert numbers_of(table, "model").tolist() == [7.0, 8.0, 12.0]
         assert table.columns["x"].tolist() == [0.5, 0.0, 1000.0]
+
+
+def test_dots_between_thousands_are_read_where_other_columns_have_decimal_commas(tmp_path: Path) -> None:
+    from surefoot.laws import read_table
+
+    path = tmp_path / "europe.csv"
+    path.write_text("compute;error;share\n1.000;0,61;0.125\n30.000;0,41;0.250\n900.000;0,27;0.375\n")
+    table = read_table(path)
+    assert table.columns["compute"].tolist() == [1000.0, 30000.0, 900000.0]
+    assert table.columns["share"].tolist() == [0.125, 0.25, 0.375]
+    assert any("'1.000' is read as 1000" in remark.message for remark in table.remarks)
+    path.write_text("compute;error\n1.000;0.610\n30.000;0.410\n")
+    assert read_table(path).columns["compute"].tolist() == [1.0, 30.0]

@@ -139,6 +139,8 @@ def main() -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    # The parser takes a single dash for an option.
+    arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
     try:
         result = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
         _say_options(arguments)

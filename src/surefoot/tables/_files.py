@@ -75,7 +75,7 @@ def opened(path: Path | str, largest_bytes: int) -> Iterator[TableFile]:
 
 def _plain(path: Path, folder: Path, largest_bytes: int) -> tuple[Path, str, str]:
     """The unpacked file, its name in messages, and its suffix ('' for stdin)."""
-    if str(path) == "-":
+    if str(path) in ("-", "/dev/stdin"):
         _copied(sys.stdin.buffer, folder / "stdin", largest_bytes, "The standard input")
         return folder / "stdin", "The standard input", ""
     if not path.is_file():

@@ -27,7 +27,36 @@ def type_columns(
     """
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
     texts = [name for name, kind, *_ in described if kind == "VARCHAR" and name not in keep]
-    return tuple(remark for name in texts for remark in _typed(connection, table, name, magnitudes=name in magnitudes))
+    grouped = _grouped_by_dots(connection, table, texts)
+    remarks = [_ungrouped(connection, table, name) for name in grouped]
+    for name in texts:
+        remarks += _typed(connection, table, name, magnitudes=name in magnitudes)
+    return tuple(remarks)
+
+
+def _grouped_by_dots(connection: DuckDBPyConnection, table: LoadedTable, texts: Sequence[str]) -> list[str]:
+    """The columns whose dots group thousands ("10.000"): all dots could, and another column has decimal commas."""
+
+    def count(name: str, pattern: str) -> int:
+        query = f"SELECT count(*) FROM {quote(table.name)} WHERE regexp_full_match({quote(name)}, ?)"
+        return int(connection.execute(query, [pattern]).fetchall()[0][0])
+
+    if not table.semicolons or not any(count(name, "[+-]?[0-9]+,[0-9]+") for name in texts):
+        return []
+    dotted = {name: count(name, "[+-]?[0-9]+[.][0-9.]+") for name in texts}
+    return [name for name, dots in dotted.items() if dots and dots == count(name, "[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+")]
+
+
+def _ungrouped(connection: DuckDBPyConnection, table: LoadedTable, column: str) -> Remark:
+    """Take the dots between thousands out of a column, and say so."""
+    name, home = quote(column), quote(table.name)
+    (first,) = connection.execute(f"SELECT min({name}) FROM {home} WHERE contains({name}, '.')").fetchall()[0]
+    connection.execute(f"UPDATE {home} SET {name} = replace({name}, '.', '')")
+    message = (
+        f"{table.source}: column '{column}' has dots between thousands, as other columns have decimal commas: "
+        f"'{first}' is read as {str(first).replace('.', '')}."
+    )
+    return _remark("written-numbers", "note", message, np.array([], dtype=int), column)
 
 
 def remarks_on(source: str, column: str, cells: Sequence[Any], numbers: Numbers) -> Iterator[Remark]:

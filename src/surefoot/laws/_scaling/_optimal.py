@@ -15,6 +15,7 @@ from surefoot.laws._scaling._predict import places_of
 from surefoot.laws._scaling._types import ScalingLaws
 from surefoot.stats import ComputeOptimal, compute_optimal, exponent_difference, holm
 
+_SIZE, _DATA = ("n", "params", "parameters", "size"), ("d", "data", "tokens", "samples", "samples_seen")
 _COLUMNS = ("size", "data", "value")
 
 
@@ -34,6 +35,12 @@ def optimal_plans(laws: ScalingLaws, compute: Sequence[str], *, cost: float = 6.
     asked = places_of(compute, ("compute",))[:, 0]
     plans, curves = {}, {}
     for fit in laws.fits:
+        size, data = (name.strip().lower() for name in fit.points.x_names)
+        if size in _DATA or data in _SIZE:
+            raise SurefootError(
+                f"The size comes first and the data second: --x {' '.join(reversed(fit.points.x_names))}, not "
+                f"--x {' '.join(fit.points.x_names)}."
+            )
         seen = cost * fit.used_x.prod(axis=1)
         grid = np.geomspace(min(seen.min(), asked.min()), max(10 * seen.max(), asked.max()), 40)
         for made, budget in ((plans, asked), (curves, grid)):

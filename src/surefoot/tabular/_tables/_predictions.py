@@ -89,10 +89,14 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
 def _check_names(columns: PredictionColumns) -> None:
     if not columns.sensitive:
         raise SurefootError("Name at least one sensitive column: its values are the groups.")
-    named = list(columns.named().values())
-    if set(named) & set(columns.sensitive) or len(set(named)) < len(named):
-        listed = " and ".join(dict.fromkeys(named))
-        raise SurefootError(f"The columns {listed} cannot be sensitive ones too, nor one column be two of them.")
+    roles = [*columns.named().items(), *(("sensitive", name) for name in columns.sensitive)]
+    first: dict[str, str] = {}
+    for role, name in roles:
+        if name in first:
+            raise SurefootError(
+                f"The column '{name}' is named twice, as {first[name]} and as {role}: give each its own."
+            )
+        first[name] = role
 
 
 def _read_words(connection: DuckDBPyConnection, name: str) -> None:
@@ -126,6 +130,13 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
         f"CREATE TABLE features AS SELECT * FROM (SELECT {', '.join([*parts, *sides])} FROM raw) WHERE {complete}",
         {"positive": columns.positive, "yes": _YES, "no": _NO} if columns.label else None,
     )
+    if columns.label and columns.positive:
+        query = f"SELECT {label}::VARCHAR, count(*) FROM raw WHERE {label}::VARCHAR <> ? GROUP BY 1 ORDER BY 2 DESC, 1"
+        others = connection.execute(query, [columns.positive]).fetchall()
+        if len(others) > 1:
+            shown = ", ".join(f"'{value}' ({count:,})" for value, count in others[:5])
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            notes.append(f"Every {columns.label} but '{columns.positive}' counts as no: {shown}{more}.")
     ((kept,),) = connection.execute("SELECT count(*) FROM features").fetchall()
     if kept < total:
         missing = " or no ".join(named.values())
