@@ -30,6 +30,12 @@ from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
 from surefoot.tabular._sweep._fits import flat_metrics as flat_metrics
 from surefoot.tabular._sweep._fits import table_fits as table_fits
+from surefoot.tabular._sweep._names import LEARNED as LEARNED
+from surefoot.tabular._sweep._names import LOST_BY_CVAR as LOST_BY_CVAR
+from surefoot.tabular._sweep._names import NEAR_BEST as NEAR_BEST
+from surefoot.tabular._sweep._names import difference_in as difference_in
+from surefoot.tabular._sweep._names import family_party as family_party
+from surefoot.tabular._sweep._names import pair_of as pair_of
 from surefoot.tabular._sweep._represent import FairTable as FairTable
 from surefoot.tabular._tables._arrays import TableArrays as TableArrays
 from surefoot.tabular._tables._arrays import open_table as open_table

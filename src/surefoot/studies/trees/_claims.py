@@ -9,7 +9,19 @@ from surefoot.core import Results, SurefootError
 from surefoot.stats import t_quantile
 from surefoot.studies.trees._beside import reference_of
 from surefoot.studies.trees._results import Hypothesis, Pooled, by_table, over_tables, spread_over
-from surefoot.tabular import BEST_ON_TEST, BY_ACCURACY, BY_CVAR, BY_WORST_GROUP, LEARNERS
+from surefoot.tabular import (
+    BEST_ON_TEST,
+    BY_ACCURACY,
+    BY_CVAR,
+    BY_WORST_GROUP,
+    LEARNED,
+    LEARNERS,
+    LOST_BY_CVAR,
+    NEAR_BEST,
+    difference_in,
+    family_party,
+    pair_of,
+)
 
 PAPER = "arXiv 2211.12703"
 MATCH = 0.005
@@ -35,7 +47,7 @@ def difference_claims(learners: Iterable[str]) -> Iterator[Hypothesis]:
                     name=f"peak {shown} against {family}",
                     sentence=f"The best tree ensembles match or exceed the best {family} learners in {shown} "
                     "(within half a point, chosen on validation).",
-                    effect=_difference(f"difference in {metric}", f"trees - {family}", rule),
+                    effect=_difference(difference_in(metric), pair_of("trees", family), rule),
                     bound=-MATCH,
                     source=f"{PAPER}, section 4 and Table 4",
                     needed_width=_NEEDED_WIDTH,
@@ -45,7 +57,9 @@ def difference_claims(learners: Iterable[str]) -> Iterator[Hypothesis]:
             name="robust boosting",
             sentence="Boosting with a robust objective (Group DRO, constraints) has a higher worst-group accuracy than "
             "plain trees.",
-            effect=_difference("difference in worst_group_accuracy", "trees - robust trees", BY_WORST_GROUP, sign=-1),
+            effect=_difference(
+                difference_in("worst_group_accuracy"), pair_of("trees", "robust trees"), BY_WORST_GROUP, sign=-1
+            ),
             source="ours: the paper asks for robust training of models that are not networks",
             needed_width=_NEEDED_WIDTH,
         )
@@ -83,7 +97,7 @@ def paper_claims() -> Iterator[Hypothesis]:
         effect=_cvar_choice,
         source=f"{PAPER}, Figure 6",
     )
-    for other, title in (("family: robust", "the robust ones"), ("mlp", "a plain network's")):
+    for other, title in ((family_party("robust"), "the robust ones"), ("mlp", "a plain network's")):
         yield Hypothesis(
             name=f"sensitivity beside {title}",
             sentence=f"Of the configurations that learned, more of the trees' than of {title} are within two points of "
@@ -141,7 +155,7 @@ def _rivals(results: Results) -> tuple[Pooled, str]:
     found: dict[str, Pooled] = {}
     for first, other in RIVALS:
         for metric, rule in (("accuracy", BY_ACCURACY), ("worst_group_accuracy", BY_WORST_GROUP)):
-            for name, part in by_table(results, f"difference in {metric}", f"{first} - {other}", rule).items():
+            for name, part in by_table(results, difference_in(metric), pair_of(first, other), rule).items():
                 if name.startswith("acs-"):
                     found[f"{name} {metric.replace('_', ' ')} against {other}"] = part
     if not found:
@@ -171,9 +185,7 @@ def _correlation(pair: str, *, size: bool = False) -> Effect:
 
 
 def _cvar_choice(results: Results) -> tuple[Pooled, str]:
-    robust, trees = (
-        by_table(results, "lost by choosing CVaR", f"family: {family}", BY_CVAR) for family in ("robust", "trees")
-    )
+    robust, trees = (by_table(results, LOST_BY_CVAR, family_party(family), BY_CVAR) for family in ("robust", "trees"))
     parts = {
         name: Pooled(
             value=robust[name].value - trees[name].value,
@@ -188,8 +200,8 @@ def _cvar_choice(results: Results) -> tuple[Pooled, str]:
 
 def _sensitivity(other: str) -> Effect:
     def effect(results: Results) -> tuple[Pooled, str]:
-        near = [by_table(results, "share near the best", group, "") for group in ("family: trees", other)]
-        learned = [by_table(results, "share that learned", group, "") for group in ("family: trees", other)]
+        near = [by_table(results, NEAR_BEST, group, "") for group in (family_party("trees"), other)]
+        learned = [by_table(results, LEARNED, group, "") for group in (family_party("trees"), other)]
         both = sorted(near[0].keys() & near[1].keys())
         pooled = spread_over([near[0][name].value - near[1][name].value for name in both])
         shares = [[sum(share[name].value for name in both) / len(both) for share in kind] for kind in (near, learned)]

@@ -14,18 +14,30 @@ from surefoot.studies.trees._results import (
     spread_over,
     table_of,
 )
-from surefoot.tabular import BY_CVAR, BY_WORST_GROUP, LEARNERS
+from surefoot.tabular import (
+    BY_CVAR,
+    BY_WORST_GROUP,
+    LEARNED,
+    LEARNERS,
+    LOST_BY_CVAR,
+    NEAR_BEST,
+    difference_in,
+    family_party,
+    pair_of,
+)
 
 
 def differences(results: Results) -> Figure:
     """Trees minus each other family, by table and over them."""
     effects = []
     for family in FAMILIES[1:]:
-        parts = by_table(results, "difference in worst_group_accuracy", f"trees - {family}", BY_WORST_GROUP)
+        parts = by_table(results, difference_in("worst_group_accuracy"), pair_of("trees", family), BY_WORST_GROUP)
         shown = dict(sorted(parts.items())) | ({"over tables": over_tables(parts.values())} if len(parts) > 1 else {})
         for name, part in shown.items():
             bounds = {"low": part.low, "high": part.high}
-            effects.append({"label": name, "value": part.value, "group": f"trees - {family}", "n": part.rows, **bounds})
+            effects.append(
+                {"label": name, "value": part.value, "group": pair_of("trees", family), "n": part.rows, **bounds}
+            )
     return interval_plot(
         effects,
         name="differences",
@@ -106,7 +118,7 @@ def sensitivity(results: Results) -> Figure:
     """The share of configurations near the best, by learner, and the share that learned at all."""
     effects = []
     for learner, described in LEARNERS.items():
-        for metric, title in (("share near the best", "near the best"), ("share that learned", "learned")):
+        for metric, title in ((NEAR_BEST, "near the best"), (LEARNED, "learned")):
             parts = list(by_table(results, metric, learner, "").values())
             if parts:
                 found = spread_over([part.value for part in parts]) if len(parts) > 1 else parts[0]
@@ -134,7 +146,7 @@ def brittleness(results: Results) -> Figure:
     effects = [
         {"label": name, "value": part.value, "low": part.low, "high": part.high, "n": part.rows, "group": family}
         for family in FAMILIES[:3]
-        for name, part in sorted(by_table(results, "lost by choosing CVaR", f"family: {family}", BY_CVAR).items())
+        for name, part in sorted(by_table(results, LOST_BY_CVAR, family_party(family), BY_CVAR).items())
     ]
     return interval_plot(
         effects,

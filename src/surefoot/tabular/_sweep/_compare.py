@@ -27,6 +27,7 @@ from surefoot.stats import (
 )
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
+from surefoot.tabular._sweep._names import LEARNED, LOST_BY_CVAR, NEAR_BEST, difference_in, family_party, pair_of
 from surefoot.tabular._tables._design import Design, OpenedDesign, open_design
 from surefoot.tabular._tables._table import FileTable
 
@@ -266,7 +267,7 @@ def _parties(full: Columns) -> dict[str, NDArray[np.intp]]:
     families = dict.fromkeys(LEARNERS[name].family for name in learners)
     for family in families:
         members = [name for name in learners if LEARNERS[name].family == family]
-        found[f"family: {family}"] = np.flatnonzero(np.isin(full["learner"], members))
+        found[family_party(family)] = np.flatnonzero(np.isin(full["learner"], members))
     return found
 
 
@@ -331,20 +332,22 @@ def _in_groups(full: Columns, board: _Board) -> Iterator[Measurement]:
 
 
 def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
-    prefix = "family: "
+    prefix = family_party("")
     return {name.removeprefix(prefix): rows for name, rows in _parties(full).items() if name.startswith(prefix)}
 
 
 def _differences(full: Columns, board: _Board, rivals: Sequence[tuple[str, str]]) -> Iterator[Measurement]:
     """Trees minus each other family, and the pairs asked for, each by its best on validation, on the same rows."""
     parties, families = _parties(full), _families(full)
-    pairs = {f"trees - {other}": ("family: trees", f"family: {other}") for other in families if other != "trees"}
-    pairs |= {f"{first} - {second}": (first, second) for first, second in rivals}
+    pairs = {
+        pair_of("trees", other): (family_party("trees"), family_party(other)) for other in families if other != "trees"
+    }
+    pairs |= {pair_of(first, second): (first, second) for first, second in rivals}
     for pair, both in pairs.items():
         for rule, metrics in _COMPARED.items() if set(both) <= parties.keys() else ():
             picks = [_by_rule(full, parties[party], rule) for party in both]
             for metric in metrics:
-                named = {"metric": f"difference in {metric}", "group": pair, "shift": rule}
+                named = {"metric": difference_in(metric), "group": pair, "shift": rule}
                 yield from board.measured(metric, picks, named)
 
 
@@ -353,7 +356,7 @@ def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:
     for family, rows in _families(full).items() if "validation_cvar" in full else ():
         known = rows[np.isfinite(full["validation_cvar"][rows])]
         picks = [_by_rule(full, known, rule) for rule in (BY_ACCURACY, BY_CVAR)]
-        named = {"metric": "lost by choosing CVaR", "group": f"family: {family}", "shift": BY_CVAR}
+        named = {"metric": LOST_BY_CVAR, "group": family_party(family), "shift": BY_CVAR}
         yield from board.measured("worst_group_accuracy", picks, named)
 
 
@@ -390,11 +393,11 @@ def _sensitivity(full: Columns, parts: Sequence[OpenedDesign]) -> Iterator[Measu
         folds = _fold_rows(full, known)
         if not all(map(len, folds)):
             continue
-        yield Measurement(metric="share that learned", value=learned[known].mean(), n=len(known), group=party)
+        yield Measurement(metric=LEARNED, value=learned[known].mean(), n=len(known), group=party)
         worst = [full["test_worst_group_accuracy"][each[learned[each]]] for each in folds]
         if all(map(len, worst)):
             near = float(np.mean([np.mean(each >= each.max() - NEAR) for each in worst]))
-            yield Measurement(metric="share near the best", value=near, n=sum(map(len, worst)), group=party)
+            yield Measurement(metric=NEAR_BEST, value=near, n=sum(map(len, worst)), group=party)
         for k in [2**power for power in range(int(math.log2(min(map(len, folds)))) + 1)]:
             columns = ("test_worst_group_accuracy", "validation_worst_group_accuracy")
             test, goal = ([full[name][each] for each in folds] for name in columns)
