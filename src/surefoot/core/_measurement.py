@@ -47,11 +47,6 @@ def dump_measurements(measurements: Iterable[Measurement]) -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
 
 
-def load_measurements(text: str) -> tuple[Measurement, ...]:
-    """The measurements in JSON text that `dump_measurements` wrote."""
-    return tuple(Measurement(**row) for row in json.loads(text))
-
-
 def _plain(measurement: Measurement) -> dict[str, Any]:
     """Built-in numbers in place of numpy's, so that the text does not depend on who computed them."""
     row = {name: getattr(measurement, name) for name in COLUMNS}

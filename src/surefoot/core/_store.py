@@ -233,14 +233,6 @@ def _read_record(path: Path) -> dict[str, Any]:
     return json.loads(content)
 
 
-def read_file(path: Path) -> Any:
-    """The JSON in a file that lies beside the artifacts. Raises `DamagedError` that names the file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError(f"{path} is damaged ({error}): delete it and run again.") from error
-
-
 def damages(store: Store, keys: Iterable[str] | None = None) -> Iterator[tuple[Artifact, str, str]]:
     """Compare every file of these artifacts (or of all) with its record: the artifact, the file, and what is wrong."""
     made = store.made()

@@ -127,11 +127,6 @@ def read_credit(directory: Path) -> list[dict[str, str]]:
     return read_json(directory / CREDIT)
 
 
-def read_refused(directory: Path) -> list[Item]:
-    """The pictures that were left out, with the reason and, where it is known, the class."""
-    return read_json(directory / _REFUSED) if (directory / _REFUSED).exists() else []
-
-
 def has_classes(directory: Path) -> bool:
     """Whether it is a classification set."""
     return (directory / _LABELS).exists()
