@@ -1,7 +1,7 @@
 """Steps, their measurements, and the store that keeps them. It knows no machine learning.
 
 Begin with `Step` (a piece of work), `Measurement` (one number), `Store`, `run` (the one verb), and `Study` with its
-`Claim`s and `Figure`s.
+claims and figures (`Claim`, `Figure`).
 """
 
 from surefoot.core._errors import SurefootError as SurefootError
