@@ -110,7 +110,7 @@ def _read(connection: "DuckDBPyConnection", path: Path, wanted: Sequence[str]) -
     found = connection.execute(query, [escape(str(path))]).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
-    nameless = int(np.ma.getmaskarray(found["example"]).sum())
+    nameless = int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum())
     if nameless:
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
     for example, count in Counter(plain["example"].tolist()).items():
