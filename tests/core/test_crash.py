@@ -78,7 +78,7 @@ def test_kill_9_at_any_moment_many_times_over_never_leaves_a_wrong_or_half_artif
         one.kill()
         assert_all_whole(store)
         if len(store.made()) == 13:
-            for path in random.Random(len(begun(log))).sample(sorted(store.made().values()), 6):
+            for path in store.made().values():  # all of them: a Step is described by those below it
                 store.remove(path)
     code, _, err = runner(store.root, "slow", log, 2).wait()
     assert (code, err) == (0, "")

@@ -155,6 +155,9 @@ def pictures(folder: Path) -> Path:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_every_kind_of_tower_answers_as_in_openclip(kind: str, tmp_path: Path) -> None:
     folder, shown = hub_folder(tmp_path / "hub", kind), pictures(tmp_path / "pictures")
+    for file in tmp_path.rglob("*.safetensors"):  # open_clip leaves a part of CoCa as it lies in memory
+        state = {name: torch.nan_to_num(value, 0.0, 0.0, 0.0).clamp(-10, 10) for name, value in load_file(file).items()}
+        save_file(state, file, metadata={"format": "pt"})
     loaded = load_openclip("", folder)
     found = name_pictures([PromptedModel(loaded=loaded, templates=("a photo of {}", "{}"))], shown, batch=4)
 
