@@ -4,6 +4,17 @@ Begin with `SmolLM2` or `load_language` (a model), `TextSet` (texts), `Perplexit
 `LanguageEdit` (change).
 """
 
+from surefoot.language._clients._count import Prices as Prices
+from surefoot.language._clients._count import RequestCount as RequestCount
+from surefoot.language._clients._count import Usage as Usage
+from surefoot.language._clients._count import count_requests as count_requests
+from surefoot.language._clients._count import usage as usage
+from surefoot.language._clients._open import open_client as open_client
+from surefoot.language._clients._options import ClientOptions as ClientOptions
+from surefoot.language._clients._protocol import Completion as Completion
+from surefoot.language._clients._protocol import LanguageClient as LanguageClient
+from surefoot.language._clients._protocol import Request as Request
+from surefoot.language._clients._protocol import ScriptedClient as ScriptedClient
 from surefoot.language._models._language import LanguageModel as LanguageModel
 from surefoot.language._models._language import SmolLM2 as SmolLM2
 from surefoot.language._models._language import Windows as Windows

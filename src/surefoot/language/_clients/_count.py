@@ -1,0 +1,100 @@
+"""What requests cost: before they are asked (a dry run), and after."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from surefoot.language._clients._protocol import Completion, LanguageClient, Request
+
+CHARACTERS_A_TOKEN = 3.5  # of English under byte-pair encodings it is nearer 4: too many tokens rather than too few
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """What a million tokens cost, in one currency: of prompts, and of completions."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCount:
+    """A dry run: how many different requests there are, of which `cached` are answered and `asked` would be asked.
+
+    Of those to be asked: `prompt_tokens` (`estimated` from the number of characters where the client has no
+    tokenizer), the largest possible `completion_tokens`, and the largest possible `cost`, None without prices.
+    """
+
+    cached: int
+    asked: int
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    cost: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What answers took: tokens and cost of those asked now, and how many came from the cache.
+
+    `estimated` says that a server gave no counts of its own; `cut` counts answers that ended at the limit of tokens,
+    `errors` those refused; `builds` are what the servers said of themselves: more than one build answered where there
+    are several, and they may answer differently.
+    """
+
+    requests: int
+    cached: int
+    errors: int
+    cut: int
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    cost: float | None
+    builds: tuple[str, ...]
+
+
+def count_requests(client: LanguageClient, requests: Sequence[Request], prices: Prices | None = None) -> RequestCount:
+    """What `client.answer(requests)` would ask. Nothing is asked; equal requests count once."""
+    different = list(dict.fromkeys(requests))
+    missing = getattr(client, "missing", None)
+    left: list[Request] = missing(different) if missing else different
+    prompts = sum(_prompt_tokens(request) for request in left)
+    longest = sum(request.max_tokens for request in left)
+    return RequestCount(
+        cached=len(different) - len(left),
+        asked=len(left),
+        prompt_tokens=prompts,
+        completion_tokens=longest,
+        estimated=True,
+        cost=prices.cost(prompts, longest) if prices else None,
+    )
+
+
+def usage(completions: Iterable[Completion], prices: Prices | None = None) -> Usage:
+    """Tokens, cost and what else a table of answers should say of them."""
+    every = list(completions)
+    asked = [one for one in every if not one.cached]
+    prompts, given = (sum(getattr(one, name) for one in asked) for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(
+        requests=len(every),
+        cached=len(every) - len(asked),
+        errors=sum(one.finish == "error" for one in every),
+        cut=sum(one.finish == "length" for one in every),
+        prompt_tokens=prompts,
+        completion_tokens=given,
+        estimated=any(one.estimated for one in asked),
+        cost=prices.cost(prompts, given) if prices else None,
+        builds=tuple(sorted({one.build for one in every} - {""})),
+    )
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, where nothing counts them."""
+    return round(len(text) / CHARACTERS_A_TOKEN) + 1 if text else 0
+
+
+def _prompt_tokens(request: Request) -> int:
+    return estimated_tokens(request.prompt or "\n".join(content for _, content in request.messages))

@@ -1,0 +1,129 @@
+"""What is asked of a language model and what it answers: one protocol for endpoints, files of weights and scripts."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Literal, Protocol
+
+from surefoot.core import SurefootError
+
+Finish = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One question to a language model: a `prompt` to continue, or `messages` of a chat as (role, content).
+
+    At most `max_tokens` are generated, up to the first of the `stop` sequences (which is not part of the answer).
+    `temperature` 0 takes the likeliest token each time. Equal requests are one: who wants several samples of one
+    prompt gives each its own `seed`. `top_logprobs` asks for the natural logarithms of the probabilities of the tokens
+    of the answer, and of so many alternatives at each place (0: none); None asks for nothing.
+    """
+
+    prompt: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
+    top_logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.prompt) == bool(self.messages):
+            raise SurefootError("A Request has either a prompt or messages, and what it has is not empty.")
+        if self.max_tokens < 1 or not self.temperature >= 0 or (self.top_logprobs or 0) < 0:
+            raise SurefootError(
+                f"A Request has max_tokens = {self.max_tokens}, temperature = {self.temperature}, top_logprobs = "
+                f"{self.top_logprobs}: they must be at least 1, 0 and 0."
+            )
+        if not all(self.stop):
+            raise SurefootError("A stop sequence of a Request is empty: leave it out.")
+
+    def key(self, identity: str) -> str:
+        """The name under which the answer of the model with this identity is kept: 32 hexadecimal digits."""
+        told = json.dumps([identity, asdict(self)], sort_keys=True)
+        return sha256(told.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What a language model answered.
+
+    `text` ends before the first stop sequence, whatever the server did. `finish` is "stop" (the model or a stop
+    sequence ended it), "length" (cut at `max_tokens`) or "error" (`error` says why, and the text is empty: see
+    `ClientOptions.on_error`). Token counts are the server's, or `estimated`. `cached` says that nothing was asked now.
+    `logprob` is the sum over the tokens generated, in nats, where it was asked for and given; `top_logprobs` the
+    alternatives at each place, likeliest first. `thinking` is what a reasoning model thought aloud before the text.
+    `build` is what the server said of itself.
+    """
+
+    text: str
+    finish: Finish = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    cached: bool = False
+    logprob: float | None = None
+    top_logprobs: tuple[tuple[tuple[str, float], ...], ...] = ()
+    thinking: str = ""
+    build: str = ""
+    error: str = ""
+
+
+class LanguageClient(Protocol):
+    """A language model that can be asked. `open_client` gives one; whatever has these three members is one, too."""
+
+    @property
+    def name(self) -> str:
+        """What tables and messages call it."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on beside the request: digest of weights, or URL and model; build and settings."""
+        ...
+
+    def answer(self, requests: Sequence[Request]) -> list[Completion]:
+        """The answers, in the order of the requests. Raises `SurefootError` where the model cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedClient:
+    """A client without a model: `script` is a function of the request, or recorded answers by prompt.
+
+    For tests, and to send recorded transcripts through the path of live models. A prompt is the text of the last
+    message where the request is a chat. Answers are cut at stop sequences, as all clients do; tokens are counted as
+    words. Raises `SurefootError` for a prompt that was not recorded.
+    """
+
+    script: Callable[[Request], str] | Mapping[str, str]
+    name: str = "script"
+
+    @property
+    def identity(self) -> str:
+        """The name: a script has no weights."""
+        return f"script {self.name}"
+
+    def answer(self, requests: Sequence[Request]) -> list[Completion]:
+        """What the script says to each."""
+        return [self._one(request) for request in requests]
+
+    def _one(self, request: Request) -> Completion:
+        prompt = request.prompt or request.messages[-1][1]
+        if callable(self.script):
+            said = self.script(request)
+        elif prompt in self.script:
+            said = self.script[prompt]
+        else:
+            raise SurefootError(f"The script {self.name} has no answer to the prompt that ends '{prompt[-60:]}'.")
+        text, _ = before_stop(said, request.stop)
+        words, said_words = len(prompt.split()), len(text.split())
+        return Completion(text=text, estimated=True, prompt_tokens=words, completion_tokens=said_words)
+
+
+def before_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first stop sequence in it, and whether there was one."""
+    ends = [at for one in stop if (at := text.find(one)) >= 0]
+    return (text[: min(ends)], True) if ends else (text, False)
