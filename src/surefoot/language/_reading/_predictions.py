@@ -1,0 +1,133 @@
+"""What a reader answered: one text a question, and how sure it is that there is no answer."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from glob import escape
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.language._reading._unpacked import json_of, lines_of, list_of, object_of, text_of, unpacked
+
+PREDICTIONS = "predictions.parquet"
+_ANSWER = ("answer", "prediction_text", "prediction")
+_NO_ANSWER = ("no_answer", "no_answer_probability")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers by the id of the question ('' abstains), and for some or none of them a score that there is no answer.
+
+    The larger the score the surer; it may be a probability or a difference of logits.
+    """
+
+    answers: Mapping[str, str]
+    no_answer: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionFile(Step):
+    """Predictions of the user in a form that `read_predictions` knows: `PredictionFile(path="bert.json").pinned()`.
+
+    Files: `predictions.parquet`. Measures `predictions`. Raises `SurefootError` for what cannot be read, and when the
+    file has changed since the digest was taken.
+    """
+
+    path: str = unkeyed("")
+    digest: str = ""
+
+    def pinned(self) -> Self:
+        """With the whole path and the digest of the file as it is now. Raises for what cannot be read."""
+        path = Path(self.path).resolve()
+        return replace(self, path=str(path), digest=digest_of(path))
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read, check, write down in one format."""
+        check_pinned(self)
+        found = read_predictions(self.path)
+        write_predictions(out, found)
+        return [Measurement(metric="predictions", value=len(found.answers), n=len(found.answers))]
+
+
+def read_predictions(path: Path | str) -> Predictions:
+    """The predictions in a file, or in the `predictions.parquet` of the directory that a Step wrote.
+
+    A file holds one JSON object `{id: answer}` as for the official scripts, a JSON list or JSON lines of objects with
+    `id`, `answer` (or `prediction_text`) and perhaps `no_answer` (or `no_answer_probability`), or these columns as
+    Parquet; JSON also as gzip. Raises `SurefootError`, naming file and question, for anything else, for an id that
+    stands twice, and for a score that is no finite number.
+    """
+    file = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path)
+    data = unpacked(file)
+    if data.startswith(b"PAR1"):
+        return _of_rows(_parquet(file), str(path))
+    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"{") and b"\n{" in start.replace(b"\r", b""):
+        return _of_rows([object_of(row, where) for where, row in lines_of(data, str(path))], str(path))
+    told = json_of(data, str(path))
+    if isinstance(told, list):
+        return _of_rows([object_of(row, f"{path}: a prediction") for row in list_of(told, str(path))], str(path))
+    found = object_of(told, str(path))
+    if "id" in found and any(name in found for name in _ANSWER):
+        return _of_rows([found], str(path))
+    return Predictions({text_of(name, str(path)): _answer(answer, name, str(path)) for name, answer in found.items()})
+
+
+def write_predictions(out: Path, predictions: Predictions) -> None:
+    """Write `predictions.parquet` into a directory: the columns id, answer and no_answer (null for none)."""
+    import duckdb
+
+    answers, scores = predictions.answers, predictions.no_answer
+    columns = {
+        "id": np.array(list(answers), dtype=object),
+        "answer": np.array(list(answers.values()), dtype=object),
+        "no_answer": np.array([scores.get(name, np.nan) for name in answers], dtype=np.float64),
+    }
+    target = str(out / PREDICTIONS).replace("'", "''")
+    with duckdb.connect() as connection:
+        connection.register("predictions", columns)
+        told = "SELECT id::VARCHAR AS id, answer::VARCHAR AS answer, nullif(no_answer, 'nan') AS no_answer"
+        connection.execute(f"COPY ({told} FROM predictions) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _parquet(file: Path) -> list[dict[str, object]]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            read = connection.execute("SELECT * FROM read_parquet(?)", [escape(str(file))])
+            names = [column[0] for column in read.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in read.fetchall()]
+    except duckdb.Error as error:
+        raise SurefootError(f"{file} is no Parquet file that can be read: {str(error).splitlines()[0]}.") from error
+
+
+def _of_rows(rows: Iterable[Mapping[str, object]], shown: str) -> Predictions:
+    answers: dict[str, str] = {}
+    scores: dict[str, float] = {}
+    for number, row in enumerate(rows, start=1):
+        name = text_of(row.get("id"), f"{shown}, prediction {number}: 'id'")
+        if name in answers:
+            raise SurefootError(f"{shown}: the question '{name}' is answered twice.")
+        answers[name] = _answer(_first(row, _ANSWER), name, shown)
+        score = _first(row, _NO_ANSWER)
+        if score is not None:
+            scores[name] = _score(score, f"{shown}, question '{name}': 'no_answer'")
+    return Predictions(answers, scores)
+
+
+def _first(row: Mapping[str, object], names: Iterable[str]) -> object:
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _answer(value: object, name: str, shown: str) -> str:
+    return text_of(value, f"{shown}, question '{name}': the answer")
+
+
+def _score(value: object, what: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise SurefootError(f"{what} must be a finite number, not {value!r:.40}.")
+    return float(value)
