@@ -109,4 +109,11 @@ from surefoot.stats._paired import paired_difference as paired_difference
 from surefoot.stats._paired import share_difference as share_difference
 from surefoot.stats._paired import t_p_value as t_p_value
 from surefoot.stats._paired import tied as tied
+from surefoot.stats._sequential import Asked as Asked
+from surefoot.stats._sequential import Enough as Enough
+from surefoot.stats._sequential import Side as Side
+from surefoot.stats._sequential import decided_at as decided_at
+from surefoot.stats._sequential import enough as enough
+from surefoot.stats._sequential import enough_over_line as enough_over_line
+from surefoot.stats._sequential import mean_of_all as mean_of_all
 from surefoot.stats._shuffled import shuffled as shuffled
