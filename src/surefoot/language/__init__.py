@@ -36,6 +36,15 @@ from surefoot.language._reading._questions import QuestionCounts as QuestionCoun
 from surefoot.language._reading._questions import count_questions as count_questions
 from surefoot.language._reading._questions import read_questions as read_questions
 from surefoot.language._reading._questions import write_questions as write_questions
+from surefoot.language._reading._rules import READING_RULES as READING_RULES
+from surefoot.language._reading._rules import RuleName as RuleName
+from surefoot.language._reading._scored import BestThreshold as BestThreshold
+from surefoot.language._reading._scored import QuestionScores as QuestionScores
+from surefoot.language._reading._scored import best_threshold as best_threshold
+from surefoot.language._reading._scored import reading_measurements as reading_measurements
+from surefoot.language._reading._scored import score_questions as score_questions
+from surefoot.language._reading._scores import ReadingScores as ReadingScores
+from surefoot.language._reading._scores import write_reading_examples as write_reading_examples
 from surefoot.language._reading._sets import QuestionFile as QuestionFile
 from surefoot.language._reading._sets import QuestionPart as QuestionPart
 from surefoot.language._reading._sets import QuestionSample as QuestionSample

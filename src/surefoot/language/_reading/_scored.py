@@ -1,0 +1,213 @@
+"""Scores of every question, and what they come to over a set, with intervals over whole articles."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core import Measurement, SurefootError
+from surefoot.language._reading._predictions import Predictions
+from surefoot.language._reading._questions import Question
+from surefoot.language._reading._rules import READING_RULES, Rule, RuleName, golds_of, normalised, scores_of
+from surefoot.stats import clustered_mean, share_interval, t_quantile
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionScores:
+    """Exact match and F1 (0 to 1) of n questions that count, in the order of the set, with the answers scored.
+
+    `missing` are ids without a prediction (wrong or left out, by the rule), `extra` those of predictions without a
+    question, `abstained` those whose answer was a declared phrase of abstention and counts as none. `no_answer` (n,)
+    are the scores that there is no answer; None where not all questions have one.
+    """
+
+    rule: RuleName
+    questions: tuple[Question, ...]
+    answers: tuple[str, ...]
+    exact: Floats
+    f1: Floats
+    no_answer: Floats | None
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    abstained: tuple[str, ...]
+
+    @property
+    def answerable(self) -> NDArray[np.bool_]:
+        """Which of the n have an answer."""
+        return np.array([bool(one.answers) for one in self.questions], dtype=bool)
+
+
+def score_questions(
+    questions: Sequence[Question],
+    predictions: Predictions,
+    rule: RuleName,
+    *,
+    abstain: Iterable[str] = (),
+    no_answer_above: float | None = None,
+) -> QuestionScores:
+    """Score predictions by an official rule.
+
+    `abstain` are phrases that mean "no answer"; an answer that normalises to one counts as the empty answer.
+    `no_answer_above`: where the score of a question is larger, it counts as not answered. Raises `SurefootError` where
+    predictions and questions have no id in common, and for questions without an answer under a rule that knows none.
+    """
+    how, answers = READING_RULES[rule], predictions.answers
+    missing = tuple(one.id for one in questions if one.id not in answers)
+    _check(questions, predictions, rule, missing)
+    counted = tuple(one for one in questions if one.id in answers or how.missing == "wrong")
+    said, silent = _without(abstain, [answers.get(one.id, "") for one in counted], how)
+    exact, f1 = _compared(counted, said, how)
+    given, known = np.array([one.id in answers for one in counted]), {one.id for one in questions}
+    found = QuestionScores(
+        rule=rule,
+        questions=counted,
+        answers=tuple(said),
+        exact=exact * given,
+        f1=f1 * given,
+        no_answer=_no_answer(counted, predictions.no_answer),
+        missing=missing,
+        extra=tuple(name for name in answers if name not in known),
+        abstained=tuple(counted[place].id for place in silent),
+    )
+    return found if no_answer_above is None else _thresholded(found, no_answer_above)
+
+
+def _without(phrases: Iterable[str], answers: Sequence[str], rule: Rule) -> tuple[Sequence[str], list[int]]:
+    """The answers with '' in place of phrases of abstention, and the places of these."""
+    wanted = set(normalised(phrases, rule).values()) - {""}
+    if not wanted:
+        return answers, []
+    normal = normalised(answers, rule)
+    silent = [place for place, text in enumerate(answers) if normal[text] in wanted]
+    return ["" if normal[text] in wanted else text for text in answers], silent
+
+
+def _compared(questions: Sequence[Question], answers: Sequence[str], rule: Rule) -> tuple[Floats, Floats]:
+    """Exact match and F1 of every answer. One that is among the right ones letter by letter needs no more."""
+    normal = normalised(answers, rule)
+    pairs = list(zip(questions, answers, strict=True))
+    clear = [text in one.answers and normal[text] != "" for one, text in pairs]
+    normal |= normalised(
+        (gold for (one, _), done in zip(pairs, clear, strict=True) if not done for gold in one.answers), rule
+    )
+    scores = [
+        (1.0, 1.0) if done else scores_of(normal[text], golds_of(one.answers, normal, rule), rule)
+        for (one, text), done in zip(pairs, clear, strict=True)
+    ]
+    exact, f1 = np.array(scores).T
+    return exact, f1
+
+
+def _check(questions: Sequence[Question], predictions: Predictions, rule: RuleName, missing: Sequence[str]) -> None:
+    if len(missing) == len(questions):
+        raise SurefootError(
+            f"None of the {len(questions)} questions has a prediction ({len(predictions.answers)} are given): "
+            "the predictions are for other data."
+        )
+    empty = [one.id for one in questions if not one.answers]
+    if empty and not READING_RULES[rule].no_answer:
+        raise SurefootError(
+            f"{len(empty)} questions have no answer (the first is '{empty[0]}'), and the rule '{rule}' scores none "
+            "such: score them by 'squad-2.0'."
+        )
+
+
+def _no_answer(questions: Sequence[Question], scores: Mapping[str, float]) -> Floats | None:
+    every = bool(scores) and all(one.id in scores for one in questions)
+    return np.array([scores[one.id] for one in questions], dtype=np.float64) if every else None
+
+
+def _thresholded(found: QuestionScores, most: float) -> QuestionScores:
+    """As the script of SQuAD 2.0 does: past the threshold a question counts as right when it has no answer."""
+    if found.no_answer is None:
+        raise SurefootError("A threshold for 'no answer' needs a score of every question: some or all have none.")
+    silent = found.no_answer > most
+    right = (~found.answerable).astype(np.float64)
+    said = tuple("" if mute else text for text, mute in zip(found.answers, silent, strict=True))
+    exact, f1 = (np.where(silent, right, scores) for scores in (found.exact, found.f1))
+    return replace(found, answers=said, exact=exact, f1=f1)
+
+
+@dataclass(frozen=True)
+class BestThreshold:
+    """The mean score (0 to 1) at the best threshold for "no answer", and that threshold: chosen with answers known."""
+
+    score: float
+    threshold: float
+
+
+def best_threshold(
+    scores: Floats, no_answer: Floats, answerable: NDArray[np.bool_], answers: Sequence[str], *, official: bool = False
+) -> BestThreshold | None:
+    """The threshold that scores best when every question above it counts as not answered; None where none can be told.
+
+    All scores equal tell nothing (such as the zeros of a file without scores). With `official` a threshold may part
+    questions of one score, as the script of SQuAD 2.0 has it by the order of its file: none could be applied so.
+    """
+    order = np.argsort(no_answer, kind="stable")
+    sure = no_answer[order]
+    if sure[0] == sure[-1]:
+        return None
+    spoken = np.array([bool(text) for text in answers])
+    gains = np.where(answerable, scores, -spoken.astype(np.float64))[order]
+    totals = np.concatenate([[0.0], np.cumsum(gains)]) + float((~answerable).sum())
+    if not official:
+        totals[1:-1][sure[1:] == sure[:-1]] = -np.inf
+    best = int(totals.argmax())
+    return BestThreshold(float(totals[best]) / len(scores), float(sure[best - 1]) if best else 0.0)
+
+
+def reading_measurements(found: QuestionScores, *, task: str = "reading", shift: str = "") -> list[Measurement]:
+    """`exact_match` and `f1` (0 to 1) with 95 percent intervals, whole articles being the sample.
+
+    Where questions without an answer are among them, also those of the groups `HasAns` and `NoAns`, and with scores for
+    "no answer" `best_exact_match` and `best_f1` with `best_exact_match_threshold` and `best_f1_threshold`. Counts:
+    `missing`, `extra`, `abstained`.
+    """
+    groups = {"": np.ones(len(found.questions), dtype=bool)}
+    if not found.answerable.all():
+        groups |= {"HasAns": found.answerable, "NoAns": ~found.answerable}
+    articles = np.array([one.article for one in found.questions])
+    metrics = {"exact_match": found.exact, "f1": found.f1}
+    means = [
+        replace(article_mean(metric, scores[rows], articles[rows]), task=task, shift=shift, group=group)
+        for group, rows in groups.items()
+        if rows.any()
+        for metric, scores in metrics.items()
+    ]
+    n = len(found.questions)
+    counts = {"missing": found.missing, "extra": found.extra, "abstained": found.abstained}
+    numbers = _best(found, metrics) | {name: len(ids) for name, ids in counts.items()}
+    return means + [
+        Measurement(metric=name, value=value, n=n, task=task, shift=shift) for name, value in numbers.items()
+    ]
+
+
+def _best(found: QuestionScores, metrics: Mapping[str, Floats]) -> dict[str, float]:
+    if found.no_answer is None or found.answerable.all():
+        return {}
+    numbers: dict[str, float] = {}
+    for metric, scores in metrics.items():
+        best = best_threshold(scores, found.no_answer, found.answerable, found.answers)
+        if best is not None:
+            numbers |= {f"best_{metric}": best.score, f"best_{metric}_threshold": best.threshold}
+    return numbers
+
+
+def article_mean(metric: str, scores: Floats, articles: NDArray[np.str_]) -> Measurement:
+    """The mean of n scores from 0 to 1 whose sample are whole articles; one article gives no interval.
+
+    Wilson's interval at the n that the clustered error stands for, its degrees of freedom counted in (Korn and Graubard
+    1998); where all scores are equal, at the number of articles.
+    """
+    n, value = len(scores), float(scores.mean())
+    if len(np.unique(articles)) < 2:
+        return Measurement(metric=metric, value=value, n=n)
+    mean = clustered_mean(scores, articles)
+    wider = t_quantile(LEVEL, mean.freedom) / t_quantile(LEVEL, np.inf)
+    bounds = share_interval(value, mean.stderr * wider, mean.effective, level=LEVEL)
+    return Measurement(metric=metric, value=value, n=n, stderr=mean.stderr, low=bounds.low, high=bounds.high)
