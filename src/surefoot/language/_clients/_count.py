@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from surefoot.language._clients._protocol import Completion, LanguageClient, Request
-
-CHARACTERS_A_TOKEN = 3.5  # of English under byte-pair encodings it is nearer 4: too many tokens rather than too few
+from surefoot.language._clients._client import Client
+from surefoot.language._clients._protocol import Completion, LanguageClient, Request, estimated_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +23,14 @@ class Prices:
 class RequestCount:
     """A dry run: how many different requests there are, of which `cached` are answered and `asked` would be asked.
 
-    Of those to be asked: `prompt_tokens` (`estimated` from the number of characters where the client has no
-    tokenizer), the largest possible `completion_tokens`, and the largest possible `cost`, None without prices.
+    Of those to be asked: `prompt_tokens` (estimated from their characters), the largest possible `completion_tokens`,
+    and the largest possible `cost`, None without prices.
     """
 
     cached: int
     asked: int
     prompt_tokens: int
     completion_tokens: int
-    estimated: bool
     cost: float | None
 
 
@@ -59,16 +57,14 @@ class Usage:
 def count_requests(client: LanguageClient, requests: Sequence[Request], prices: Prices | None = None) -> RequestCount:
     """What `client.answer(requests)` would ask. Nothing is asked; equal requests count once."""
     different = list(dict.fromkeys(requests))
-    missing = getattr(client, "missing", None)
-    left: list[Request] = missing(different) if missing else different
-    prompts = sum(_prompt_tokens(request) for request in left)
+    left = client.missing(different) if isinstance(client, Client) else different
+    prompts = sum(estimated_tokens(request.text) for request in left)
     longest = sum(request.max_tokens for request in left)
     return RequestCount(
         cached=len(different) - len(left),
         asked=len(left),
         prompt_tokens=prompts,
         completion_tokens=longest,
-        estimated=True,
         cost=prices.cost(prompts, longest) if prices else None,
     )
 
@@ -91,10 +87,5 @@ def usage(completions: Iterable[Completion], prices: Prices | None = None) -> Us
     )
 
 
-def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, where nothing counts them."""
-    return round(len(text) / CHARACTERS_A_TOKEN) + 1 if text else 0
-
-
 def _prompt_tokens(request: Request) -> int:
-    return estimated_tokens(request.prompt or "\n".join(content for _, content in request.messages))
+    return estimated_tokens(request.text)

@@ -1,21 +1,53 @@
 """Open a client by what the user names: a directory, a GGUF file, an endpoint, or the packaged model."""
 
 from pathlib import Path
+from urllib.parse import urldefrag, urlsplit
 
 from surefoot.core import SurefootError
+from surefoot.language._clients._answers import Answers
+from surefoot.language._clients._client import Client, Source
+from surefoot.language._clients._endpoint import Endpoint
+from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._protocol import LanguageClient
+from surefoot.language._clients._pace import Pace
 
 DEFAULT_OPTIONS = ClientOptions()
 
 
-def open_client(
-    model: str | Path, options: ClientOptions = DEFAULT_OPTIONS, *, cache: Path | None = None
-) -> LanguageClient:
-    """A client of the model that is named.
+def open_client(model: str | Path, options: ClientOptions = DEFAULT_OPTIONS, *, cache: Path | None = None) -> Client:
+    """A client of the model that is named; close it, or use it in a `with`.
 
     `model` is a directory in Hugging Face's form (run by torch), a `.gguf` file (run by llama.cpp in this process),
     `http(s)://host/v1#name` (an OpenAI-compatible endpoint and the model's name there), or "smollm2" (the packaged
-    SmolLM2-135M-Instruct). `cache` is the file of all answers, see `answers_file`; without it nothing is kept.
+    SmolLM2-135M-Instruct, run by llama.cpp). `cache` is the file of all answers, see `answers_file`; without it they
+    are kept in memory alone. Raises `SurefootError` for anything else.
     """
-    raise SurefootError(f"The model {model} cannot be opened yet.")
+    return Client(_source(str(model), options), options, Answers(cache), Pace(options.per_minute))
+
+
+def _source(model: str, options: ClientOptions) -> Source:
+    if "://" in model:
+        return _endpoint(model, options)
+    if model == "smollm2" or model.endswith(".gguf"):
+        path = gguf_file(model)
+        return Llama(path, options, llama_build(path, options))
+    raise SurefootError(
+        f"'{model}' is no model: give a directory with config.json, a .gguf file, http(s)://host/v1#name, or smollm2."
+    )
+
+
+def _endpoint(model: str, options: ClientOptions) -> Endpoint:
+    url, name = urldefrag(model)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise SurefootError(f"The URL {url} cannot be read: {error}.") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise SurefootError(f"The URL {url} must begin with http:// or https:// and name a host.")
+    if parts.username or parts.password or parts.query:
+        raise SurefootError(
+            f"The URL of {host} holds a user, a password or a query: give the key in the environment variable "
+            f"{options.key_variable}, so that it is written nowhere."
+        )
+    return Endpoint(url.rstrip("/"), name, options)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from surefoot.core import SurefootError
+from surefoot.language._clients._protocol import THINK_TAGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class ClientOptions:
     `first_wait` seconds, each next after twice as long, or when the server says, if that is within `longest_wait`;
     `deadline` seconds for one call of `answer`; `key_variable` names the environment variable with the API key;
     `largest_response` in bytes; `on_error` "record" gives a refused request a completion with finish "error" in place
-    of an exception after all others. Of the view: `think_tags` enclose what a reasoning model thinks aloud first.
+    of an exception. Of the view: `think_tags` enclose what a reasoning model thinks aloud first.
     """
 
     api: Literal["completions", "chat"] = "completions"
@@ -40,7 +41,7 @@ class ClientOptions:
     key_variable: str = "SUREFOOT_API_KEY"
     largest_response: int = 16 * 2**20
     on_error: Literal["raise", "record"] = "raise"
-    think_tags: tuple[str, str] | None = ("<think>", "</think>")
+    think_tags: tuple[str, str] | None = THINK_TAGS
 
     def __post_init__(self) -> None:
         least = {"context": 16, "threads": 1, "connections": 1, "retries": 0, "largest_response": 1024}

