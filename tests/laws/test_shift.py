@@ -204,6 +204,17 @@ def test_half_widths_become_standard_errors() -> None:
     assert scores.stderr[0] == pytest.approx([0.0195 / 1.96, 0.02 / 1.96], rel=1e-3)
 
 
+def test_half_widths_that_repeat_the_value_are_none_and_said() -> None:
+    table = make_table(
+        {"model": ["a", "a"], "set": ["x", "y"], "v": [50.0, 40.0], "low": [50.0, 40.0], "high": [50.0, 2.0]}
+    )
+    scores = long_accuracies(table, task="set", value="v", half_widths=("low", "high"))
+    assert np.isnan(scores.stderr[0]).tolist() == [True, False]
+    message = next(one.message for one in scores.remarks if one.code == "half-width-repeats-value")
+    assert "1 half widths repeat the value itself" in message
+    assert "(row 1)" in message
+
+
 def test_sizes_for_unknown_sets_are_refused() -> None:
     with pytest.raises(SurefootError, match="'rain', which is no column"):
         wide_accuracies(_table(), n={"rain": 10})
@@ -283,6 +294,19 @@ def test_a_step_fits_what_other_steps_measured(tmp_path: Path) -> None:
     assert gained.low < 10 < gained.high
     folder = Store(tmp_path / "store").path(step)
     assert {f"{section}.tsv" for section in SECTIONS} <= {file.name for file in folder.iterdir()}
+
+
+def test_a_step_draws_whole_families_of_its_results(tmp_path: Path) -> None:
+    results = tuple(Evaluated(accuracy=float(x), gain=0.02 * (i // 4)) for i, x in enumerate(np.linspace(0.5, 0.9, 12)))
+    named = {"models": tuple(map(str, range(12))), "groups": ("one",) * 12, "x": ("digits",), "replicates": 200}
+    families = tuple(f"family {i // 4}" for i in range(12))
+    alone, together = (
+        _made(tmp_path, ShiftFit(results=results, families=families, cluster=cluster, **named))["slope", AVERAGE, ""]
+        for cluster in (False, True)
+    )
+    assert alone.low is not None
+    assert together.low is not None
+    assert together.value - together.low > 2 * (alone.value - alone.low)
 
 
 def test_a_step_names_what_does_not_fit() -> None:

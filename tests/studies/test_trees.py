@@ -24,12 +24,13 @@ from surefoot.core import (
     walk,
 )
 from surefoot.studies import load_study
+from surefoot.studies._hypotheses import Hypothesis, Pooled, claims_of
 from surefoot.studies.trees import sweep
 from surefoot.studies.trees._claims import RIVALS, difference_claims
 from surefoot.studies.trees._figures import more_rows
 from surefoot.studies.trees._paper import PAPER_PEAKS
 from surefoot.studies.trees._plan import SMALL, STUDIED, configurations, epochs_of
-from surefoot.studies.trees._results import Hypothesis, Pooled, by_table, claims_of, over_tables, spread_over
+from surefoot.studies.trees._results import by_table, over_tables, spread_over
 from surefoot.tabular import (
     BEST_ON_TEST,
     BY_ACCURACY,

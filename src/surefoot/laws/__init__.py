@@ -58,3 +58,4 @@ from surefoot.laws._shift._sections import SECTIONS as SECTIONS
 from surefoot.laws._shift._sections import shift_measurements as shift_measurements
 from surefoot.laws._shift._sections import shift_table as shift_table
 from surefoot.laws._shift._step import ShiftFit as ShiftFit
+from surefoot.laws._shift._step import write_shift as write_shift

@@ -108,15 +108,16 @@ def long_accuracies(
     fractions, units = as_fractions(kept, [value], unit=unit)
     tasks, spelling = _one_spelling(table.source, text_of(kept, task))
     columns = {"model": names, "task": tasks, "value": fractions[value]}
+    unknown: tuple[Remark, ...] = ()
     if half_widths:
         scale = 100.0 if np.nanmax(numbers_of(kept, value)) > np.nanmax(fractions[value]) else 1.0
-        half = np.mean([numbers_of(kept, name) for name in half_widths], axis=0)
+        half, unknown = _half_widths(kept, value, half_widths)
         columns["error"] = half / scale / t_quantile(0.95, inf)
     flat = ResultTable(source=table.source, columns=columns, rows=kept.rows)
     models, sets, values, _ = pivot_scores(flat, model="model", task="task", value="value")
     if half_widths:
         stderr = pivot_scores(flat, model="model", task="task", value="error")[2]
-        size, sizes = np.full(len(sets), np.nan), ()
+        size, sizes = np.full(len(sets), np.nan), unknown
     else:
         size, sizes = _sizes(sets, n or {})
         stderr = binomial_stderr(values, size)
@@ -208,6 +209,21 @@ def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Rem
     )
     one = np.array([spelled[name.casefold()] for name in tasks.tolist()])
     return one, (Remark(code="spelling", severity="warning", message=message),)
+
+
+def _half_widths(table: ResultTable, value: str, columns: Sequence[str]) -> tuple[Floats, tuple[Remark, ...]]:
+    """Mean half widths; where each repeats the value itself none was computed: missing, and said with the rows."""
+    each = np.array([numbers_of(table, name) for name in columns])
+    filled = (each == numbers_of(table, value)).all(axis=0) & (each != 0).all(axis=0)
+    if not filled.any():
+        return each.mean(axis=0), ()
+    rows = tuple(table.rows[filled].tolist())
+    message = (
+        f"{table.source}: {len(rows)} half widths repeat the value itself, so that none is known there: these scores "
+        f"count as exact ({rows_text(rows)})."
+    )
+    remark = Remark(code="half-width-repeats-value", severity="warning", message=message, rows=rows)
+    return np.where(filled, np.nan, each.mean(axis=0)), (remark,)
 
 
 def _refuse_clashes(checks: Sequence[Remark]) -> None:

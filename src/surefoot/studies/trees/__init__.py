@@ -21,12 +21,13 @@ Stated before it was run:
 from collections.abc import Callable
 
 from surefoot.core import Figure, Results, Study, SurefootError
+from surefoot.studies._hypotheses import Pooled, claims_of
 from surefoot.studies.trees._beside import papers_table, single_configurations
 from surefoot.studies.trees._claims import RIVALS, difference_claims, paper_claims
 from surefoot.studies.trees._figures import brittleness, cost, differences, equal_budget, more_rows, sensitivity
 from surefoot.studies.trees._groups import by_learner, groups_of_table, in_groups
 from surefoot.studies.trees._plan import CURVE, SMALL, STUDIED, designs, epochs_of, fits, references
-from surefoot.studies.trees._results import Pooled, by_table, claims_of, name_of, over_tables
+from surefoot.studies.trees._results import by_table, name_of, over_tables
 from surefoot.tabular import (
     BEST_ON_TEST,
     BY_ACCURACY,

@@ -7,8 +7,9 @@ from statistics import median
 
 from surefoot.core import Results, SurefootError
 from surefoot.stats import t_quantile
+from surefoot.studies._hypotheses import Hypothesis, Pooled
 from surefoot.studies.trees._beside import reference_of
-from surefoot.studies.trees._results import Hypothesis, Pooled, by_table, over_tables, spread_over
+from surefoot.studies.trees._results import by_table, over_tables, spread_over
 from surefoot.tabular import (
     BEST_ON_TEST,
     BY_ACCURACY,

@@ -6,7 +6,8 @@ from typing import Any
 from surefoot.core import Figure, Results, SurefootError, walk
 from surefoot.figures import heat_table, interval_plot
 from surefoot.stats import LEAST_ROWS, wilson
-from surefoot.studies.trees._results import FAMILIES, Pooled, by_table
+from surefoot.studies._hypotheses import Pooled
+from surefoot.studies.trees._results import FAMILIES, by_table
 from surefoot.tabular import BY_WORST_GROUP, LEARNERS, Design, open_design
 
 _MOST_NOTES = 20

@@ -1,54 +1,21 @@
 """What comparisons say of each table, and over tables: the numbers behind claims and figures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from math import inf
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import variance
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Claim, Observation, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
-from surefoot.stats import holm, t_p_value, t_quantile
+from surefoot.core import Observation, Results, SurefootError
+from surefoot.studies._hypotheses import Pooled, Same
 from surefoot.tabular import FileTable, Table, TableComparison
 
 FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
 """The families of learners in the order of figures."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pooled:
-    """A mean over `n` values of `rows` examples, its standard error (None: not known) and degrees of freedom.
-
-    `bounds` are those of what was measured, where they hold more than the error does; `folds` of a table were tested
-    (0: not said).
-    """
-
-    value: float
-    stderr: float | None
-    n: int
-    rows: int = 0
-    freedom: float = inf
-    bounds: tuple[float, float] | None = None
-    folds: int = 0
-
-    @property
-    def low(self) -> float | None:
-        """The lower end of the 95 percent interval."""
-        return self.bounds[0] if self.bounds else self._end(-1)
-
-    @property
-    def high(self) -> float | None:
-        """The upper end of the 95 percent interval."""
-        return self.bounds[1] if self.bounds else self._end(1)
-
-    def _end(self, side: int) -> float | None:
-        if self.stderr is None or self.freedom < 1:
-            return None
-        return self.value + side * t_quantile(0.95, self.freedom) * self.stderr
 
 
 def name_of(table: Table) -> str:
@@ -81,25 +48,11 @@ def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str,
 
 def observed(results: Results, metric: str, group: str, shift: str, *, curve: bool = False) -> list[Observation]:
     """The observations of all learners' comparisons, or of those of the few learners of a `curve`."""
-    return _indexed(_Same(results)).get((metric, group, shift, curve), [])
-
-
-@final
-class _Same:
-    """Results by identity: what was read of them once is not read again for the next figure."""
-
-    def __init__(self, results: Results) -> None:
-        self.results = results
-
-    def __hash__(self) -> int:
-        return id(self.results)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.results is other.results
+    return _indexed(Same(results)).get((metric, group, shift, curve), [])
 
 
 @lru_cache(maxsize=1)
-def _indexed(same: _Same) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
+def _indexed(same: Same) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
     """By metric, group, shift, and whether a comparison is of a curve: it has fewer fits than another of its table."""
     seen = same.results.select(TableComparison)
     most: dict[str, int] = {}
@@ -173,71 +126,3 @@ def spread_over(values: Sequence[float]) -> Pooled:
     if n < 2:
         raise SurefootError(f"An interval over tables needs at least two of them, and {n} is there.")
     return Pooled(value=sum(values) / n, stderr=(variance(values) / n) ** 0.5, n=n, freedom=n - 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hypothesis:
-    """A claim as a number: its `effect`, with what is said of it, is above (or `below`) the bound."""
-
-    name: str
-    sentence: str
-    source: str
-    effect: Callable[[Results], tuple[Pooled, str]]
-    bound: float = 0.0
-    below: bool = False
-    unit: Unit = "points"
-    needed_width: float | None = None
-
-
-def claims_of(hypotheses: Iterable[Hypothesis]) -> tuple[Claim, ...]:
-    """Claims whose verdicts hold together: each needs p below .05 after Holm's correction over all of them."""
-    family = tuple(hypotheses)
-    return tuple(
-        Claim(
-            name=each.name,
-            sentence=each.sentence,
-            source=each.source,
-            check=partial(_decided, family, place),
-            needed_width=each.needed_width,
-        )
-        for place, each in enumerate(family)
-    )
-
-
-def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Verdict:
-    """The verdict of the interval alone, undecided where it does not hold among all that are tested."""
-    tested = family[place]
-    found, said = tested.effect(results)
-    found = replace(found, bounds=None)
-    if found.freedom < 1:
-        said = f"{said}; one split does not say what another would give: ask for more"
-        numbers = {"effect": found.value, "n": found.n, "bound": tested.bound, "unit": tested.unit}
-        return Verdict(status="undecided", detail=said, **numbers)
-    p_values = _p_values(_Same(results), family)
-    p, adjusted = p_values[place], holm(p_values)[place]
-    counted = int(np.isfinite(p_values).sum())
-    verdict = _judged(tested, found, f"{said}; p {p:.2g}, among {counted} claims {adjusted:.2g} (Holm)")
-    return verdict if adjusted < 0.05 else replace(verdict, status="undecided")
-
-
-def _judged(tested: Hypothesis, found: Pooled, detail: str) -> Verdict:
-    if found.low is None or found.high is None:
-        raise SurefootError("This mean has no interval.")
-    decide = verdict_below if tested.below else verdict_above
-    interval = (found.value, found.low, found.high, found.n)
-    return decide(*interval, bound=tested.bound, detail=detail, unit=tested.unit)
-
-
-@lru_cache(maxsize=4)
-def _p_values(same: _Same, family: tuple[Hypothesis, ...]) -> tuple[float, ...]:
-    """Two-sided p of each hypothesis against its bound; NaN where it has no effect yet."""
-
-    def p_of(tested: Hypothesis) -> float:
-        try:
-            found, _ = tested.effect(same.results)
-        except SurefootError:
-            return float("nan")
-        error = float("nan") if found.stderr is None else found.stderr
-        return t_p_value(found.value - tested.bound, error, found.freedom)
-
-    return tuple(p_of(each) for each in family)

@@ -1,0 +1,152 @@
+"""Claims of a study as hypotheses about one number each, whose verdicts hold together (Holm)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from math import inf
+from typing import final
+
+import numpy as np
+
+from surefoot.core import Claim, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
+from surefoot.stats import holm, t_p_value, t_quantile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """A mean over `n` values of `rows` examples, its standard error (None: not known) and degrees of freedom.
+
+    `bounds` are those of what was measured, where they hold more than the error does; `folds` of a table were tested
+    (0: not said). `doubt` says why no verdict is built on it, whatever its interval.
+    """
+
+    value: float
+    stderr: float | None
+    n: int
+    rows: int = 0
+    freedom: float = inf
+    bounds: tuple[float, float] | None = None
+    folds: int = 0
+    doubt: str = ""
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the 95 percent interval."""
+        return self.bounds[0] if self.bounds else self._end(-1)
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the 95 percent interval."""
+        return self.bounds[1] if self.bounds else self._end(1)
+
+    def _end(self, side: int) -> float | None:
+        if self.stderr is None or self.freedom < 1:
+            return None
+        return self.value + side * t_quantile(0.95, self.freedom) * self.stderr
+
+
+@final
+class Same:
+    """Results by identity: what was read of them once is not read again for the next figure."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def __hash__(self) -> int:
+        return id(self.results)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.results is other.results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """A claim as a number: its `effect`, with what is said of it, is above (or `below`) the bound.
+
+    With `within` it lies between -bound and bound: no difference that matters. The interval is Student's with the error
+    of the effect; with `as_measured` it has the effect's own bounds.
+    """
+
+    name: str
+    sentence: str
+    source: str
+    effect: Callable[[Results], tuple[Pooled, str]]
+    bound: float = 0.0
+    below: bool = False
+    within: bool = False
+    as_measured: bool = False
+    unit: Unit = "points"
+    needed_width: float | None = None
+    counted: str = ""
+    shown: str = ""
+
+
+def claims_of(hypotheses: Iterable[Hypothesis]) -> tuple[Claim, ...]:
+    """Claims whose verdicts hold together: each needs p below .05 after Holm's correction over all of them."""
+    family = tuple(hypotheses)
+    return tuple(
+        Claim(
+            name=each.name,
+            sentence=each.sentence,
+            source=each.source,
+            check=partial(_decided, family, place),
+            needed_width=each.needed_width,
+            effect=each.shown,
+            counted=each.counted,
+        )
+        for place, each in enumerate(family)
+    )
+
+
+def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Verdict:
+    """The verdict of the interval alone, undecided where it does not hold among all that are tested."""
+    tested = family[place]
+    found, said = tested.effect(results)
+    found = found if tested.as_measured else replace(found, bounds=None)
+    if found.freedom < 1:
+        said = f"{said}; one split does not say what another would give: ask for more"
+        numbers = {"effect": found.value, "n": found.n, "bound": tested.bound, "unit": tested.unit}
+        return Verdict(status="undecided", detail=said, **numbers)
+    p_values = _p_values(Same(results), family)
+    p, adjusted = p_values[place], holm(p_values)[place]
+    counted = int(np.isfinite(p_values).sum())
+    verdict = _judged(tested, found, f"{said}; p {p:.2g}, among {counted} claims {adjusted:.2g} (Holm)")
+    if found.doubt:
+        return replace(verdict, status="undecided", detail=f"{found.doubt} {verdict.detail}")
+    return verdict if adjusted < 0.05 else replace(verdict, status="undecided")
+
+
+def _judged(tested: Hypothesis, found: Pooled, detail: str) -> Verdict:
+    if found.low is None or found.high is None:
+        raise SurefootError("This mean has no interval.")
+    side = _side(tested, found)
+    decide = verdict_below if side < 0 else verdict_above
+    interval = (found.value, found.low, found.high, found.n)
+    bound = _bound(tested, found)
+    verdict = decide(*interval, bound=bound, detail=detail, unit=tested.unit)
+    beyond = tested.within and max(-found.low, found.high) >= tested.bound
+    return replace(verdict, status="undecided") if beyond and verdict.status == "supported" else verdict
+
+
+def _side(tested: Hypothesis, found: Pooled) -> int:
+    """1 where the effect must be above its bound, -1 where below: of a band the nearer end decides."""
+    return -1 if tested.below or (tested.within and found.value >= 0) else 1
+
+
+def _bound(tested: Hypothesis, found: Pooled) -> float:
+    return -tested.bound if tested.within and found.value < 0 else tested.bound
+
+
+@lru_cache(maxsize=4)
+def _p_values(same: Same, family: tuple[Hypothesis, ...]) -> tuple[float, ...]:
+    """Two-sided p of each hypothesis against its bound; NaN where it has no effect yet."""
+
+    def p_of(tested: Hypothesis) -> float:
+        try:
+            found, _ = tested.effect(same.results)
+        except SurefootError:
+            return float("nan")
+        error = float("nan") if found.stderr is None else found.stderr
+        return t_p_value(found.value - _bound(tested, found), error, found.freedom)
+
+    return tuple(p_of(each) for each in family)

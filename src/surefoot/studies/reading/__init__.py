@@ -1,0 +1,48 @@
+"""Reading: the landscape of robustness in question answering, the published one and one of our own.
+
+Stated before it was run:
+
+- **Estimand.** Mean effective robustness of each adaptation, F1 over the line of fully fine-tuned readers on logit
+  axes, averaged over shifts. The other axes, the shifts alone, and the line without each family are shown beside it.
+- **No difference** is shown, not concluded from a wide interval: within three points of the line, half of what prompt
+  fine-tuning gives.
+- **Extrapolation.** Where no reader of an adaptation lies inside the range of the baseline no verdict is given.
+- **Chance.** Verdicts hold after Holm's correction over all claims.
+"""
+
+from dataclasses import replace
+
+from surefoot.core import Study
+from surefoot.stats import AXES
+from surefoot.studies._hypotheses import claims_of
+from surefoot.studies.reading._claims import landscape_claims, loses_there
+from surefoot.studies.reading._figures import landscape_figures
+from surefoot.studies.reading._published import ADAPTATIONS as ADAPTATIONS
+from surefoot.studies.reading._published import PublishedLandscape as PublishedLandscape
+from surefoot.studies.reading._published import published_fit as published_fit
+from surefoot.studies.reading._published import published_folder as published_folder
+
+SUMMARY = """Readers of a paragraph, adapted in different ways, in distribution (SQuAD) and under shift. The published
+evaluations (192 of 207 readers, as the paper's own page shows them) and readers trained here go through the same fit: a
+line of fully fine-tuned readers on logit axes, and what every adaptation has over it."""
+
+
+def study(*, published: str = "") -> Study:
+    """The study. `published` is the folder of the published evaluations (default: `SUREFOOT_DATA`/reading)."""
+    main = PublishedLandscape(folder=str(published_folder(published))).pinned()
+    variants = [replace(main, axis=axis) for axis in AXES if axis != main.axis]
+    families = replace(main, cluster=True)
+    return Study(
+        name="reading",
+        title="Who reads as well elsewhere: the landscape of robustness in question answering",
+        summary=SUMMARY,
+        steps=(main, *variants, families),
+        claims=claims_of(
+            [
+                *landscape_claims(PublishedLandscape, ADAPTATIONS),
+                loses_there(PublishedLandscape, "in context", "squadshifts_new_wiki"),
+            ]
+        ),
+        figures=landscape_figures(PublishedLandscape),
+        credits=("Published evaluations: arXiv 2210.12517 (no licence stated; quoted, not redistributed)",),
+    )

@@ -1,0 +1,98 @@
+"""The figures of a landscape: its readers, effective robustness by adaptation and shift, and what the axes change."""
+
+import csv
+from collections.abc import Callable
+
+from surefoot.core import Figure, Results
+from surefoot.figures import heat_table, interval_plot, robustness_scatter
+from surefoot.laws import AVERAGE, ShiftFit
+from surefoot.studies.reading._landscape import MEAN, Landscape, axes_of, found_in
+from surefoot.studies.reading._published import ADAPTATIONS, BASELINE, PublishedLandscape
+
+WORDS = {PublishedLandscape: ("published", "published readers"), ShiftFit: ("own", "the study's own readers")}
+
+
+def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...]:
+    """The three figures of one landscape; two landscapes have the same ones, side by side."""
+    label, readers = WORDS[kind]
+
+    def landscape(results: Results) -> Figure:
+        rows = _models(results, kind)
+        points = [
+            {"x": float(row["x"]), "y": float(row["y"]), "family": row["group"], "label": row["model"]} for row in rows
+        ]
+        line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
+        return robustness_scatter(
+            points,
+            [{"x": x, "y": y} for x, y in line],
+            name=f"{label}-landscape",
+            title=f"Accuracy under shift against accuracy in distribution: {readers}",
+            caption=f"F1 averaged over shifts. The line is that of {BASELINE} readers on logit axes, drawn as far as "
+            "there are readers: beyond theirs it is an extrapolation.",
+            x_title="F1 in distribution",
+            y_title="F1, mean of the shifts",
+            families=_there({row["group"] for row in rows}),
+            family_title="Adaptation",
+        )
+
+    def by_adaptation(results: Results) -> Figure:
+        found = found_in(results, kind)
+        cells = [
+            {"row": group, "column": shift, "value": one.value / 100, "n": one.n} | _bounds(one.low, one.high)
+            for (metric, shift, group), one in found.items()
+            if metric == MEAN and group != BASELINE
+        ]
+        return heat_table(
+            cells,
+            name=f"{label}-effective-robustness",
+            title=f"Effective robustness by adaptation and shift: {readers}",
+            caption=f"Points of F1 over the line of {BASELINE} readers under that shift, mean over readers.",
+            row_title="Adaptation",
+            column_title="Shift",
+            value_title="Effective robustness",
+            unit="points",
+            row_order=_there({str(cell["row"]) for cell in cells}),
+            column_order=sorted({str(cell["column"]) for cell in cells}, key=lambda name: (name != AVERAGE, name)),
+        )
+
+    def scales(results: Results) -> Figure:
+        effects = [
+            {"label": f"{axis} axes", "group": group, "family": axis, "value": one.value / 100, "n": one.n}
+            | _bounds(one.low, one.high)
+            for group in ADAPTATIONS[1:]
+            for axis in axes_of(results, kind)
+            if (one := found_in(results, kind, axis=axis).get((MEAN, AVERAGE, group))) is not None
+        ]
+        return interval_plot(
+            effects,
+            name=f"{label}-scales",
+            title=f"How the finding moves with the scale of the axes: {readers}",
+            caption="Mean effective robustness over all shifts. Where readers lie beyond the range of the baseline the "
+            "line is extrapolated, and the scale decides.",
+            x_title="Effective robustness",
+            families=axes_of(results, kind),
+            family_title="Axes",
+        )
+
+    for function in (landscape, by_adaptation, scales):
+        function.__name__ = f"{label}_{function.__name__}"
+    return landscape, by_adaptation, scales
+
+
+def _bounds(low: float | None, high: float | None) -> dict[str, float]:
+    return {} if low is None or high is None else {"low": low / 100, "high": high / 100}
+
+
+def _there(groups: set[str]) -> list[str]:
+    return [name for name in ADAPTATIONS if name in groups] + sorted(groups - set(ADAPTATIONS))
+
+
+def _models(results: Results, kind: Landscape) -> list[dict[str, str]]:
+    """The rows of models.tsv on the average of shifts that have both accuracies."""
+    found_in(results, kind)
+    steps = (step for step in results.steps if isinstance(step, kind) and results.store.has(step))
+    step = next(step for step in steps if step.axis == "logit" and not step.cluster)
+    rows = csv.DictReader(
+        (results.store.path(step) / "models.tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"
+    )
+    return [row for row in rows if row["shift"] == AVERAGE and row["x"] and row["y"]]

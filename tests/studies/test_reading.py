@@ -1,0 +1,223 @@
+"""The study `reading`: the published findings to the printed digit, and claims that turn with what is planted."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from surefoot.core import Measurement, Results, Step, Store, StoredInputs, SurefootError, Verdict, decide
+from surefoot.laws import AVERAGE
+from surefoot.studies.reading import PublishedLandscape, published_folder, study
+from surefoot.studies.reading._landscape import by_shift, found_in, moved_by, robustness_of
+
+Publish = Callable[[Store, Step, list[Measurement]], Path]
+DATA = os.environ.get("SUREFOOT_DATA")
+GAINS = {
+    "icl": 0.12,
+    "few-shot prompt": 0.10,
+    "prompt finetuned": 0.06,
+    "zeroshot": 0.07,
+    "few-shot span": 0.0,
+    "adapter": 0.0,
+    "robust": 0.0,
+}
+"""What each adaptation has over the line of the fully fine-tuned, as fractions."""
+KINDS = {"few-shot prompt": "fewshot", "few-shot span": "fewshot", "adapter": "finetuned", "robust": "finetuned"}
+
+
+def planted(results: Publish, root: Path, folder: Path) -> Results:
+    """The published part of the study on the evaluations in a folder, made with few replicates."""
+    store, made = Store(root / "store"), study(published=str(folder))
+    steps = tuple(replace(step, replicates=200) for step in made.steps if isinstance(step, PublishedLandscape))
+    for step in steps:
+        place = results(store, step, [])
+        results(store, step, list(step.make(place, StoredInputs(store))))
+    return Results(store, steps)
+
+
+def verdicts(folder: Path, results: Results) -> dict[str, Verdict]:
+    return {claim.name: one for claim, one in decide(study(published=str(folder)).claims, results)}
+
+
+def models(gains: dict[str, float], noise: float, families: int = 6) -> Iterator[tuple[list[object], list[object]]]:
+    """Rows of both published files: a line of fully fine-tuned models, and others with a gain over it."""
+    generator = np.random.default_rng(4)
+
+    def scored(name: str, kind: str, family: str, gain: float) -> Iterator[list[object]]:
+        x = float(generator.uniform(*((0.2, 0.4) if kind == "zeroshot" else (0.6, 0.94))))
+        yield [name, family, "squad", 100 * x, 0.5, 0.5, kind]
+        for place, shift in enumerate(("squadshifts_new_wiki", "drop", "race")):
+            line = expit(0.7 * logit(x) - 0.4 - 0.3 * place)
+            y = float(line) + gain * (1 if place else -0.4) + noise * float(generator.normal())
+            yield [name, family, shift, 100 * min(max(y, 0.02), 0.98), 1.0, 1.0, kind]
+
+    named: list[tuple[str, str, float, str]] = [(f"plain-{i}", "finetuned", 0.0, "") for i in range(30)]
+    for group, gain in gains.items():
+        kind = KINDS.get(group, group)
+        mark = {"few-shot prompt": "-mask-fill", "few-shot span": ""}.get(group, "")
+        named += [(f"{group.replace(' ', '-')}{mark}-{i}", kind, gain, group) for i in range(12)]
+    for place, (name, kind, gain, group) in enumerate(named):
+        for row in scored(name, kind, f"family {place % families}", gain):
+            yield row, [name, group == "adapter", 100, group == "robust"]
+
+
+def write(folder: Path, gains: dict[str, float] = GAINS, noise: float = 0.01) -> Path:
+    rows = list(models(gains, noise))
+    folder.mkdir()
+    heads = ("model_name,model_family,dataset,f1,f1_lower,f1_upper,type", "model_name,is_adapter,model_size,is_robust")
+    notes = {str(note[0]): note for _, note in rows}
+    for name, head, lines in (
+        ("published_evaluations.csv", heads[0], [row for row, _ in rows]),
+        ("published_evaluations_annotations.csv", heads[1], list(notes.values())),
+    ):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(head.split(","))
+            writer.writerows(lines)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    root = tmp_path_factory.mktemp("reading")
+    folder = write(root / "published")
+    return folder, planted(publish, root, folder)
+
+
+def test_what_was_planted_is_what_is_claimed(world: tuple[Path, Results]) -> None:
+    folder, results = world
+    found = verdicts(folder, results)
+    statuses = {name.removeprefix("published: "): one.status for name, one in found.items()}
+    assert statuses == {
+        "in context": "supported",
+        "few-shot prompt": "supported",
+        "prompt fine-tuned": "supported",
+        "zero-shot": "undecided",
+        "few-shot span": "supported",
+        "adapter": "supported",
+        "robust training": "supported",
+        "accuracy decides": "supported",
+        "accuracy decides under every shift": "supported",
+        "in context on squadshifts_new_wiki": "supported",
+    }
+    gained = found["published: in context"]
+    assert gained.effect == pytest.approx(0.12 * (2 - 0.4) / 3, abs=0.01)
+    assert "lie beyond the range of the fully fine-tuned readers" in found["published: zero-shot"].detail
+    assert found["published: zero-shot"].low is not None
+    assert found["published: zero-shot"].low > 0
+
+
+def test_gains_with_the_other_sign_contradict_and_losses_are_differences(publish: Publish, tmp_path: Path) -> None:
+    gains = {group: -gain for group, gain in GAINS.items()} | {"adapter": -0.1, "robust": 0.1}
+    folder = write(tmp_path / "published", gains)
+    found = verdicts(folder, planted(publish, tmp_path, folder))
+    for name in ("in context", "few-shot prompt", "prompt fine-tuned", "adapter", "robust training"):
+        assert found[f"published: {name}"].status == "contradicted", name
+    assert found["published: in context on squadshifts_new_wiki"].status == "contradicted"
+    assert found["published: adapter"].bound == pytest.approx(-0.03)
+    assert found["published: robust training"].bound == pytest.approx(0.03)
+
+
+def test_what_is_too_noisy_to_tell_is_neither_a_gain_nor_none(publish: Publish, tmp_path: Path) -> None:
+    folder = write(tmp_path / "published", dict.fromkeys(GAINS, 0.0), noise=0.12)
+    found = verdicts(folder, planted(publish, tmp_path, folder))
+    assert {found[f"published: {name}"].status for name in ("in context", "few-shot prompt")} == {"undecided"}
+    assert found["published: adapter"].status == "undecided"
+    assert found["published: accuracy decides under every shift"].status != "supported"
+
+
+def test_families_drawn_whole_are_another_interval_and_are_told(world: tuple[Path, Results]) -> None:
+    _, results = world
+    alone = found_in(results, PublishedLandscape)["mean_effective_robustness", AVERAGE, "in context"]
+    whole = found_in(results, PublishedLandscape, cluster=True)["mean_effective_robustness", AVERAGE, "in context"]
+    assert (alone.low, alone.high) != (whole.low, whole.high)
+    assert alone.value == whole.value
+
+
+def test_a_folder_must_be_named_and_what_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUREFOOT_DATA", raising=False)
+    with pytest.raises(SurefootError, match="-o published=DIR"):
+        published_folder()
+    folder = write(tmp_path / "published")
+    step = PublishedLandscape(folder=str(folder)).pinned()
+    with (folder / "published_evaluations.csv").open("a") as file:
+        file.write("more,f,squad,50,1,1,icl\n")
+    with pytest.raises(SurefootError, match="changed"):
+        list(step.make(tmp_path, StoredInputs(Store(tmp_path / "store"))))
+
+
+@pytest.fixture(scope="module")
+def real(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    if not DATA:
+        pytest.skip("SUREFOOT_DATA is not set")
+    return published_folder(), planted(publish, tmp_path_factory.mktemp("real"), published_folder())
+
+
+@pytest.mark.parametrize(
+    ("group", "points", "n", "status"),
+    [
+        ("in context", 13.7, 10, "supported"),
+        ("few-shot prompt", 11.4, 35, "supported"),
+        ("zero-shot", 7.2, 6, "undecided"),
+        ("prompt fine-tuned", 6.3, 31, "supported"),
+        ("few-shot span", 0.0, 52, "supported"),
+        ("adapter", 1.2, 18, "supported"),
+        ("robust training", 0.4, 9, "supported"),
+    ],
+)
+def test_the_published_findings(real: tuple[Path, Results], group: str, points: float, n: int, status: str) -> None:
+    found = verdicts(*real)[f"published: {group}"]
+    assert found.effect is not None
+    assert round(100 * found.effect, 1) == pytest.approx(points, abs=0.05)
+    assert (found.n, found.status) == (n, status)
+
+
+def test_the_published_line_and_what_is_left_out(real: tuple[Path, Results]) -> None:
+    main = found_in(real[1], PublishedLandscape)
+    assert main["slope", AVERAGE, ""].value == pytest.approx(0.602, abs=5e-4)
+    assert main["intercept", AVERAGE, ""].value == pytest.approx(-0.888, abs=5e-4)
+    assert main["r2", AVERAGE, ""].value == pytest.approx(0.932, abs=5e-4)
+    assert main["slope", AVERAGE, ""].n == 31
+    assert main["left_out", "", ""].value == 15
+
+
+def test_each_shift_and_each_scale(real: tuple[Path, Results]) -> None:
+    _, results = real
+    shifts = by_shift(results, PublishedLandscape, "in context")
+    assert (next(iter(shifts)), list(shifts)[-1]) == ("squadshifts_new_wiki", "drop")
+    assert round(shifts["drop"].value, 1) == 32.9
+    assert round(shifts["squadshifts_new_wiki"].value, 1) == -3.3
+    linear = {
+        group: next(one.points for one in moved_by(results, PublishedLandscape, group) if one.to == "linear")
+        for group in ("few-shot span", "zero-shot")
+    }
+    assert linear["few-shot span"] == pytest.approx(17.9, abs=0.15)
+    assert linear["zero-shot"] == pytest.approx(31.5, abs=0.15)
+    r2 = {
+        shift: one.value for (metric, shift, _), one in found_in(results, PublishedLandscape).items() if metric == "r2"
+    }
+    printed = {"squadshifts_new_wiki": 0.994, "squadshifts_nyt": 0.987, "hotpotqa": 0.976, "squadshifts_amazon": 0.958}
+    printed |= {"squadshifts_reddit": 0.947, "bioasq": 0.933, "relationextraction": 0.921, "race": 0.904, "drop": 0.887}
+    printed |= {"naturalquestionsshort": 0.815, "triviaqa-web": 0.705, "searchqa": 0.577, "duorc.paraphraserc": 0.553}
+    printed |= {"newsqa": 0.539, "textbookqa": 0.365}
+    assert {name: round(r2[name], 3) for name in printed} == printed
+
+
+def test_an_error_is_that_of_the_interval(real: tuple[Path, Results]) -> None:
+    found = robustness_of(real[1], PublishedLandscape, "prompt fine-tuned")
+    assert found.low is not None
+    assert found.high is not None
+    assert 0.05 < found.low < 0.063 < found.high < 0.08
+
+
+def test_every_figure_of_the_published_landscape_is_drawn(real: tuple[Path, Results]) -> None:
+    drawn = {figure.name: figure for figure in (draw(real[1]) for draw in study().figures[:3])}
+    assert set(drawn) == {"published-landscape", "published-effective-robustness", "published-scales"}
+    assert sum(row["part"] == "point" for row in drawn["published-landscape"].table()) == 192
+    assert len(drawn["published-effective-robustness"].table()) == 7 * 16
+    assert len([row for row in drawn["published-scales"].table() if "value" in row]) == 7 * 3
