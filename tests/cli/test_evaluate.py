@@ -102,6 +102,9 @@ def test_a_baseline_is_a_gate_on_the_same_pictures(
 def test_other_pictures_and_a_margin_without_a_baseline_are_refused(hub: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=r"--margin is a fall below a baseline"):
         evaluate(model=str(hub), images=photos, margin=0.1)
+    for margin in (1.0, 5.0, float("nan"), float("inf"), -0.1):
+        with pytest.raises(SurefootError, match=r"--margin is .*: a fall of top-1 is from 0 to less than 1"):
+            evaluate(model=str(hub), images=photos, baseline=hub, margin=margin)
     with pytest.raises(SurefootError, match=r"baseline .* does not exist"):
         evaluate(model=str(hub), images=photos, baseline=tmp_path / "no.parquet")
     evaluate(model=str(hub), images=photos, examples=tmp_path / "e", out=tmp_path / "x.tsv")

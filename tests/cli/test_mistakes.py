@@ -132,6 +132,21 @@ def test_a_fault_is_one_line_with_its_place_and_a_code_of_its_own(
     assert (ended.code, "Traceback" in ended.err) == (70, False)
 
 
+WARNS = """import warnings
+        warnings.simplefilter("default")
+        warnings.warn("mind\\x1b the\\ngap")
+        return []"""
+
+
+def test_a_warning_of_a_worker_is_told_as_one_of_the_command(tmp_path: Path) -> None:
+    warned = HOSTILE.replace('raise ValueError(f"look at {self.text}")', WARNS)
+    (tmp_path / "worker_study.py").write_text(warned)
+    ended = process("run", "worker_study.py", "--workers", "1", "--no-open", cwd=tmp_path)
+    assert "surefoot: warning: mind\ufffd the gap\n" in ended.stderr
+    assert "UserWarning" not in ended.stderr
+    assert "warnings.warn(" not in ended.stderr
+
+
 def test_a_warning_is_told_without_a_line_of_source(surefoot: Verb, tmp_path: Path) -> None:
     (tmp_path / "warning_study.py").write_text(HOSTILE + "\n\nimport warnings\nwarnings.warn('mind the [gap]')\n")
     ended = process("plan", "warning_study.py", cwd=tmp_path)

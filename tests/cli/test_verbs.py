@@ -210,6 +210,40 @@ def test_table_speaks_latex_and_json_and_parquet(finished: Verb, tmp_path: Path)
     assert [(shift, value, steps) for shift, value, _, _, steps in rows] == [("by 1", 1.5, 2), ("by 2", 2.5, 2)]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("table",), ("table", STUDY), ("clean",), ("clean", "--yes"), ("clean", "--keep", STUDY, "--yes"), ("stale",),
+     ("verify",), ("export", "all.sqlite"), ("show", "ab"), ("why", STUDY), ("compare", "ab", "cd")],
+)  # fmt: skip
+def test_a_store_that_is_not_there_or_is_none_is_a_mistake(
+    surefoot: Verb, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    ended = surefoot(*arguments, "--store", tmp_path / "misspelt")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"There is no store at {tmp_path / 'misspelt'}" in ended.err
+    (tmp_path / "papers" / "drafts").mkdir(parents=True)
+    (tmp_path / "papers" / "drafts" / "thesis.docx").touch()
+    ended = surefoot(*arguments, "--store", tmp_path / "papers")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"Nothing in {tmp_path / 'papers'} was made by a run" in ended.err
+    assert [path.name for path in (tmp_path / "papers").rglob("*")] == ["drafts", "thesis.docx"]
+
+
+def test_clean_removes_nothing_that_a_run_did_not_leave(finished: Verb, tmp_path: Path) -> None:
+    """Any folder within a folder was taken for a kind, and any name with a dot for a leftover."""
+    (tmp_path / "surefoot-store" / "notes").mkdir()
+    own = [tmp_path / "surefoot-store" / "notes" / name for name in ("thesis.docx", "abc.part", "0123.lease")]
+    for path in own:
+        path.touch()
+    assert "0 leftovers and 0 unused artifacts removed" in finished("clean", "--keep", STUDY, "--yes").out
+    assert all(path.exists() for path in own)
+
+
+def test_a_table_without_a_measurement_says_so(finished: Verb) -> None:
+    ended = finished("table", "--where", "metric = 'topp1'")
+    assert "surefoot: No measurement in " in ended.err
+
+
 def test_table_refuses_to_average_metrics_together(finished: Verb) -> None:
     ended = finished("table", STUDY, "--rows", "shift")
     assert ended.code == 2
@@ -269,7 +303,7 @@ def test_verify_exits_with_1_when_a_file_is_damaged_and_says_which(finished: Ver
     )
     ended = finished("verify", "--store", tmp_path / "none")
     assert ended.code == 2
-    assert "There is nothing to verify" in ended.err
+    assert "There is no store at" in ended.err
 
 
 def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path) -> None:
@@ -345,10 +379,6 @@ def test_clean_beside_a_run_removes_nothing(finished: Verb, tmp_path: Path) -> N
         (("plan", STUDY, "-o", "count=many"), "Option count must be int"),
         (("plan", STUDY, "-o", "count"), "must have the form name=value"),
         (("run", STUDY, "--pool", "moon"), "There is no pool named 'moon'"),
-        (("show", "ffff"), "no artifact"),
-        (("why", "none.json"), "There is no spec file none.json"),
-        (("table", "--where", "nonsense ("), "The query cannot be answered"),
-        (("export", "x.csv"), "suffix must be"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(surefoot: Verb, arguments: tuple[object, ...], message: str) -> None:
@@ -356,6 +386,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(surefoot: Verb, arguments: tuple[
     assert ended.code == 2
     assert message in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_mistake_about_a_store_is_one_line_and_exit_code_2(finished: Verb) -> None:
+    mistakes = {
+        ("show", "ffff"): "no artifact",
+        ("why", "none.json"): "There is no spec file none.json",
+        ("table", "--where", "nonsense ("): "The query cannot be answered",
+        ("export", "x.csv"): "suffix must be",
+    }
+    for arguments, message in mistakes.items():
+        ended = finished(*arguments)
+        assert (ended.code, message in ended.err, "Traceback" in ended.err) == (2, True, False)
 
 
 def test_a_store_that_is_a_file_is_refused(surefoot: Verb, tmp_path: Path) -> None:

@@ -129,6 +129,23 @@ def test_steps_count_once_however_much_each_measured(store: Store) -> None:
     assert (row["low"], row["high"], row["Steps"]) == (pytest.approx(4 / 3 - half), pytest.approx(4 / 3 + half), 3)
 
 
+def test_no_interval_of_shares_leaves_0_and_1_and_other_numbers_do(store: Store) -> None:
+    for place, (right, loss) in enumerate([(97, 0.9), (40, 0.1)]):
+        step = Number(value=float(place))
+        share, known = right / 100, {"n": 100, "low": 0.01, "high": 0.99, "task": "t"}
+        store.path(step).mkdir(parents=True)
+        error = math.sqrt(share * (1 - share) / 100)
+        numbers = {"top1": (share, error), "mean_per_class_recall": (share, 0.2), "loss": (loss, 0.2)}
+        told = [Measurement(metric=name, value=one, stderr=error, **known) for name, (one, error) in numbers.items()]
+        write_record(store.path(step), step, told)
+    rows = {row["metric"]: row for row in pivot(store, rows=("metric",)).records()}
+    half = t.ppf(0.975, 1) * stdev([0.97, 0.4]) / math.sqrt(2)
+    assert half > 1
+    for name in ("top1", "mean_per_class_recall"):
+        assert (rows[name]["value"], rows[name]["low"], rows[name]["high"]) == (pytest.approx(0.685), 0, 1)
+    assert rows["loss"]["low"] < 0 and rows["loss"]["high"] > 1
+
+
 def test_equal_values_have_no_interval_of_width_zero(store: Store, make: Make) -> None:
     make(*(Number(value=0.1, label=label) for label in "abc"))
     table = pivot(store, rows=["metric"])

@@ -171,8 +171,14 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path])
             read_examples({"a": old, "b": other})
     with pytest.raises(SurefootError, match=r"No file has the column 'page' .* has: example, score\."):
         read_examples({"a": old}, cluster="page")
-    with pytest.raises(SurefootError, match=r"margin is -0.1"):
-        compare_examples(read_examples(files), margin=-0.1)
+    for margin in (-0.1, 1.0, 5.0, float("inf"), float("nan")):
+        with pytest.raises(SurefootError, match=f"margin is {margin:g}: .* which go from 0 to 1: at least 0, and less"):
+            compare_examples(read_examples(files), margin=margin)
+    rising = {name: examples(tmp_path / f"r{name}", [name + 2.0 * row for row in range(6)]) for name in (0, 1)}
+    graded = read_examples({str(name): path for name, path in rising.items()})
+    with pytest.raises(SurefootError, match=r"margin is 11: .* which go from 0 to 11"):
+        compare_examples(graded, margin=11)
+    assert compare_examples(graded, margin=5).no_worse == "undecided"  # a difference that never varies: no interval
     with pytest.raises(SurefootError, match="at least one model"):
         compare(str(old), ())
     with pytest.raises(SurefootError, match="a file is named twice"):
@@ -204,6 +210,14 @@ class Answered(Step):
         """Write the examples."""
         write_examples(out, {"example": [f"q{row}" for row in range(60)], "score": np.arange(60) % self.every > 0})
         return []
+
+
+def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(examples(tmp_path / str(fall), [row / 4 - fall for row in range(5)])) for fall in (0.0, 0.5)]
+    assert compare(files[0], (files[1],), margin=0.1) == 2
+    said = capsys.readouterr()
+    assert "-0.5 [every difference is this, which gives no interval]" in said.err
+    assert "nan" not in (said.out + said.err).lower()
 
 
 def test_artifacts_of_a_store_are_compared_by_key_on_the_same_data(

@@ -107,7 +107,9 @@ def test_one_seed_decides_nothing(results: Results) -> None:
 
 
 def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> None:
-    figures = {figure.name: figure for figure in (make(results) for make in study.figures)}
+    figures = {
+        figure.name: figure for figure in (make(results) for make in study.figures[:-1])
+    }  # the last shows pictures
     assert set(figures) == {"negation", "negation-curve", "addition", "analogies", "angles"}
     assert all(figure.spec()["data"]["values"] for figure in figures.values())
     forgotten = next(

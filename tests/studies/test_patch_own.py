@@ -1,8 +1,12 @@
 """The study `patch_own`: an OpenCLIP model and folders of pictures of a user's own, from end to end."""
 
 import json
+import re
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import open_clip
 import pytest
@@ -113,6 +117,28 @@ def test_figures_show_the_choice_and_every_model(study: Study, results: Results)
     curve = [row for row in figures["curve"].table() if row["part"] == "point"]
     assert len(curve) == 2 * 21
     assert all(row["low"] <= row["y"] <= row["high"] for row in curve)
+
+
+def test_from_a_number_to_the_pictures_that_were_named_wrongly(study: Study, results: Results) -> None:
+    tested = {
+        item.measurement.task: item
+        for item in results.select(metric="top1")
+        if type(item.step.model).__name__ == "WeightEdit"
+    }
+    rows = next(figure for figure in (make(results) for make in study.figures) if figure.name == "wrong").table()
+    for task, item in tested.items():
+        read = duckdb.read_parquet(str(results.store.path(item.step) / "examples.parquet"))
+        wrong = read.filter("score = 0").order("probability DESC, example").fetchall()
+        shown = [row for row in rows if row["section"] == f"{task}, patched: {len(wrong)} wrong"]
+        assert len(shown) == min(12, len(wrong))
+        assert all(row["value"] == item.value == 1 - len(wrong) / row["n"] for row in shown)
+        said = [re.fullmatch(r"is: (.+); answered: (.+) \(\d+%\)", row["label"]).groups() for row in shown]
+        assert said == [(label, answer) for _, label, answer, *_ in wrong[:12]]
+        for row, (label, _) in zip(shown, said, strict=True):
+            picture = Image.open(BytesIO(b64decode(row["image"].partition(",")[2]))).convert("RGB")
+            common = max(picture.getcolors(), key=lambda one: (one[1] != (255, 255, 255), one[0]))[1]
+            assert np.abs(np.subtract(common, COLOURS[label.split()[0]])).max() < 40
+    assert {row["section"].partition(",")[0] for row in rows} <= set(tested)
 
 
 def test_no_picture_of_the_test_is_trained_on_or_chosen_by(study: Study) -> None:

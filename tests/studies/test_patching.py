@@ -168,7 +168,9 @@ def test_one_size_is_not_compared(study: Study, results: Results) -> None:
 
 
 def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> None:
-    figures = {figure.name: figure for figure in (make(results) for make in study.figures)}
+    figures = {
+        figure.name: figure for figure in (make(results) for make in study.figures[:-1])
+    }  # the last shows pictures
     assert set(figures) == {"curve", "singles", "several", "transfer", "sizes", "moved", "words", "attacked"}
     assert all(figure.spec()["data"]["values"] for name, figure in figures.items() if name != "attacked")
     at_one = {row["family"]: row["y"] for row in figures["curve"].table() if row["x"] == 1.0}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from making import write
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
@@ -149,6 +150,33 @@ def test_a_type_that_is_written_is_said_in_the_configuration(key: str, tmp_path:
         assert json.loads((tmp_path / out / "config.json").read_text()) == expected
     merge(linear, tmp_path / "same")
     assert json.loads((tmp_path / "same" / "config.json").read_text()) == config
+
+
+@pytest.mark.parametrize(
+    ("types", "written"),
+    [("BF16 F16", "F32"), ("BF16 F32", "F32"), ("F32 BF16", "F32"), ("F16 F64", "F64"), ("BF16 BF16", "BF16")],
+)
+def test_inputs_of_several_types_are_written_in_one_that_holds_all_as_by_mergekit(
+    types: str, written: str, tmp_path: Path
+) -> None:
+    """mergekit 0.1.5 promotes as torch does, and leaves bfloat16 in config.json, so that the loader rounds again."""
+    names = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
+    values = {"w": np.array([1.0, 2.0]), "v": np.array([1.0 + 2**-7, 3.0])}
+    for name, kind in zip("ab", types.split(), strict=True):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "model.safetensors", {key: (kind, one) for key, one in values.items()})
+        (tmp_path / name / "config.json").write_text(json.dumps({"torch_dtype": names[kind]}))
+    models = [{"model": str(tmp_path / name), "parameters": {"weight": 0.5}} for name in "ab"]
+    for method in ("linear", "task_arithmetic"):
+        config = {"merge_method": method, "models": models} | (
+            {"base_model": models[0]["model"]} if "_" in method else {}
+        )
+        merge(config, tmp_path / method)
+        assert {one.dtype for one in open_checkpoint(tmp_path / method).tensors.values()} == {written}
+        told = json.loads((tmp_path / method / "config.json").read_text())["torch_dtype"]
+        assert told == names[written]
+    merge({**config, "dtype": "bfloat16"}, tmp_path / "asked")
+    assert {one.dtype for one in open_checkpoint(tmp_path / "asked").tensors.values()} == {"BF16"}
 
 
 def test_a_stack_opens_in_the_usual_loader_with_its_layers(tmp_path: Path) -> None:

@@ -57,6 +57,19 @@ def open_store(path: Path | None) -> Store:
     return Store(root)
 
 
+def existing_store(path: Path | None) -> Store:
+    """The store that was asked for, by a verb that makes nothing. Raises when it is not there, or is none."""
+    place = open_store(path)
+    if not (place.stamps() or place.leftovers()):
+        what = (
+            f"Nothing in {place.root} was made by a run"
+            if place.root.exists()
+            else f"There is no store at {place.root}"
+        )
+        raise SurefootError(f"{what}: give the place of the store with --store, or run a study first.")
+    return place
+
+
 def open_study(name: str, options: tuple[str, ...]) -> Study:
     """The study with its options, given as 'name=value'."""
     wrong = [option for option in options if "=" not in option]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Exit, StoreOption, open_store
+from surefoot.cli._common import Exit, StoreOption, existing_store
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
 
@@ -45,7 +45,7 @@ def compare(
 
     names = (baseline, *others)
     keys = [name for name in names if not _is_file(name)]
-    stored = stored_examples(open_store(store), keys, across_data=across_data) if keys else {}
+    stored = stored_examples(existing_store(store), keys, across_data=across_data) if keys else {}
     by_key = dict(zip(keys, stored.items(), strict=True))
     files = dict(by_key[name] if name in by_key else (name, Path(name)) for name in names)
     if len(files) < len(names):
@@ -85,6 +85,7 @@ def _sentence(found: "Comparison", one: "Compared") -> str:
         "no": f"is worse than {found.baseline} by more than {found.margin:g}",
         "undecided": f"may be worse than {found.baseline} by more than {found.margin:g}, or not",
     }
-    interval = f"{gap.estimate:+.4g} [{gap.low:.4g}, {gap.high:.4g}]"
+    bounds = "every difference is this, which gives no interval" if isnan(gap.low) else f"{gap.low:.4g}, {gap.high:.4g}"
+    interval = f"{gap.estimate:+.4g} [{bounds}]"
     hint = f" These examples show a difference of {seen:.3g} or more." if one.no_worse == "undecided" else ""
     return f"{one.model} {said[one.no_worse or 'undecided']}: {interval}.{'' if isnan(seen) else hint}"

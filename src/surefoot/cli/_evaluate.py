@@ -93,6 +93,8 @@ def evaluate(
     """
     if margin is not None and baseline is None:
         raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
+    if margin is not None and not 0 <= margin < 1:
+        raise SurefootError(f"--margin is {margin:g}: a fall of top-1 is from 0 to less than 1; 0.01 is a point.")
     options = PixelOptions(mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode)
     given = _Given(
         name=model,

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Options, StoreOption, open_store, open_study
-from surefoot.cli._output import Format, emit
+from surefoot.cli._common import Options, StoreOption, existing_store, open_study
+from surefoot.cli._output import Format, emit, say
 from surefoot.core import (
     Artifact,
     Store,
@@ -34,7 +34,7 @@ _LONG = ("kind", "metric", "task", "shift", "group", "replicate", "value", "low"
 
 def show(key: Annotated[str, Parameter(help="The beginning of a key.")], /, *, store: StoreOption = None) -> None:
     """Print one artifact as JSON: its spec, measurements, provenance and files."""
-    artifact = Artifact(open_store(store).find(key))
+    artifact = Artifact(existing_store(store).find(key))
     shown = {
         "key": artifact.key,
         "path": str(artifact.path),
@@ -71,13 +71,14 @@ def table(
     A cell of several Steps is their mean, with Student's interval over them and their number. Metrics are not mixed.
     """
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
-    place = open_store(store)
+    place = existing_store(store)
     if not rows and columns:
         raise SurefootError("--columns needs --rows: name the fields that make the lines.")
-    if rows:
-        emit(pivot(place, rows=rows, columns=columns, values=values, where=where, steps=keys), format, out)
-    else:
-        emit(pivot(place, rows=_LONG, values=(), where=where, steps=keys), format, out)
+    asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}
+    found = pivot(place, where=where, steps=keys, **asked)
+    emit(found, format, out)
+    if not found.rows:
+        say(f"surefoot: No measurement in {place.root}{' of the study' * bool(study)}{' fits --where' * bool(where)}.")
 
 
 def stale(
@@ -92,7 +93,7 @@ def stale(
     """List artifacts whose code changed after they were made; nothing is recomputed."""
     for name in studies:
         open_study(name, ())
-    found = stale_artifacts(open_store(store))
+    found = stale_artifacts(existing_store(store))
     emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
 
 
@@ -108,7 +109,7 @@ def verify(
     format: Format | None = None,
 ) -> int:
     """Compare every file in the store with the digest that was recorded of it; exits with 1 when one is damaged."""
-    place = open_store(store)
+    place = existing_store(store)
     made = place.made()
     asked = [step.key for step in walk(open_study(study, option).steps)] if study else list(made)
     there = [key for key in asked if key in made]
@@ -133,7 +134,7 @@ def export(
     out: Annotated[Path, Parameter(help="A new file: .sqlite, .db or .parquet.")], /, *, store: StoreOption = None
 ) -> None:
     """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table)."""
-    place = open_store(store)
+    place = existing_store(store)
     if out.exists():
         raise SurefootError(f"{out} is there already: remove it or choose another name.")
     draft = out.with_name(f"{out.name}.part")
@@ -173,7 +174,7 @@ def clean(
     """
     if option and len(keep) != 1:
         raise SurefootError("Options say how to keep one study: give one --keep STUDY with them.")
-    place = open_store(store)
+    place = existing_store(store)
     with nobody_else(place) if yes else nullcontext():
         leftovers = [path for path in place.leftovers() if not holder_is_alive(path)]
         unused, unexplained = _unused(place, keep, option) if keep else ([], [])

@@ -16,6 +16,7 @@ from surefoot.cli._common import (
     StoreOption,
     StudyName,
     WorkersOption,
+    existing_store,
     line_that_makes,
     open_store,
     open_study,
@@ -110,7 +111,7 @@ def why(
 
     STUDY may be a JSON file with the spec of one Step.
     """
-    place = open_store(store)
+    place = existing_store(store)
     steps = _asked_steps(study, option, key)
     made = place.made()
     emit(

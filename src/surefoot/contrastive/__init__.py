@@ -50,6 +50,7 @@ from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri
 from surefoot.contrastive._sheet import sample_pictures as sample_pictures
 from surefoot.contrastive._sheet import style_rows as style_rows
+from surefoot.contrastive._sheet import wrong_sheet as wrong_sheet
 from surefoot.contrastive._tasks._files import NamedPictures as NamedPictures
 from surefoot.contrastive._tasks._files import PromptedModel as PromptedModel
 from surefoot.contrastive._tasks._files import name_pictures as name_pictures

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,19 @@ from surefoot.contrastive._drawn._iconify import Icon
 from surefoot.contrastive._drawn._render import render_png
 from surefoot.contrastive._drawn._split import WIDELY_DRAWN
 from surefoot.contrastive._drawn._styles import style
-from surefoot.contrastive._pictures._directory import count_images, load_images, read_credit, read_items
+from surefoot.contrastive._pictures._directory import (
+    count_images,
+    load_images,
+    read_classes,
+    read_credit,
+    read_items,
+)
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.contrastive._pictures._photos import RefusedPictureError, decode, read_stored, square
-from surefoot.core import SurefootError
+from surefoot.contrastive._tasks._zero_shot import ZeroShot
+from surefoot.core import Figure, Observation, Results, SurefootError
+from surefoot.examples import EXAMPLES
+from surefoot.figures import contact_sheet
 from surefoot.stats import shuffled
 
 if TYPE_CHECKING:
@@ -40,6 +50,43 @@ def sample_pictures(directory: Path, n: int, *, seed: int = 0, size: int = 64) -
     rows = sorted(by_id[name] for name in shuffled(by_id, seed)[:n])
     pictures = load_images(directory, rows)
     return [(items[row]["label"], _png(picture, size)) for row, picture in zip(rows, pictures, strict=True)]
+
+
+def wrong_sheet(results: Results, tests: Mapping[str, Observation], *, n: int = 12, size: int = 64) -> Figure:
+    """The pictures that were named wrongly in tests (`top1` of a `ZeroShot`), by a name for each: what was answered.
+
+    At most `n` of each test are shown, those of which the model was surest. Raises `SurefootError` where none is wrong.
+    """
+    rows = [row for name, test in tests.items() for row in _wrong_rows(results, name, test, n, size)]
+    if not rows:
+        raise SurefootError("No picture was named wrongly.")
+    return contact_sheet(
+        rows,
+        name="wrong",
+        title="What was named wrongly, and what was answered",
+        caption=f"Of each test the {n} wrong answers that were given with the highest probability, the surest first; "
+        f"all of them are in {EXAMPLES} of the test, whose key is beside its number.",
+    )
+
+
+def _wrong_rows(results: Results, name: str, test: Observation, n: int, size: int) -> Iterator[SheetRow]:
+    import duckdb
+
+    if not isinstance(test.step, ZeroShot):
+        raise SurefootError(f"{name}: {test.step.kind} names no pictures: give a measurement of a ZeroShot.")
+    place, one = results.store.path(test.step.data), test.measurement
+    names = dict(zip(read_classes(place).keys, read_classes(place).names, strict=True))
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "SELECT file_row_number, label, prediction, probability, count(*) OVER () FROM read_parquet(?, "
+            "file_row_number = true) WHERE score < 1 ORDER BY probability DESC, example LIMIT ?",
+            [escape(str(results.store.path(test.step) / EXAMPLES)), n],
+        ).fetchall()
+    pictures = load_images(place, [row for row, *_ in found])
+    shown = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
+    for picture, (_, label, answer, probability, wrong) in zip(pictures, found, strict=True):
+        text = f"is: {names[label]}; answered: {names[answer]} ({probability:.0%})"
+        yield {"image": png_uri(_png(picture, size)), "label": text, "section": f"{name}: {wrong:,} wrong", **shown}
 
 
 def png_of(image: "np.ndarray") -> bytes:

@@ -4,8 +4,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -149,7 +151,14 @@ def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     os.environ.update(ONE_THREAD)
+    warnings.showwarning = _say_warning
     threading.Thread(target=_follow_parent, daemon=True, name="follow the runner").start()
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """As the command says its own: a sentence, not a line of source."""
+    text = " ".join(str(message).split())
+    print("surefoot: warning:", "".join(one if one.isprintable() else "\ufffd" for one in text), file=sys.stderr)
 
 
 def _leave(number: int, frame: object) -> None:

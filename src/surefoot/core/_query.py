@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 COMPACT_ABOVE = 2000
 _OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
 _ROUNDING = 1e-12
+_IS_SHARE = (  # a share of examples has the interval of one, and the error that its value and n give
+    "bool_and(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, 'accuracy|recall') OR "
+    "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9))"
+)
 _TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
 _INDEX, _INDEX_FORMAT = ".index", "2"
 _TABLES = {
@@ -93,10 +97,11 @@ def pivot(
 
     A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`). A cell of
     one measurement shows its own numbers. One of several is the mean over its Steps (of the mean within each); `low`
-    and `high` are then Student's 95 percent interval over the Steps, beside their number in the column `Steps`. Without
-    spread between them, or with one Step, there is no interval, and of several there is no `n`. `where` is an SQL
-    condition over the same names in double quotes; it can read nothing but the store. `steps` limits the keys. Raises
-    for a name that no Step has, and for a cell in which several metrics would be averaged.
+    and `high` are then Student's 95 percent interval over the Steps, of shares within 0 and 1, beside
+    their number in the column `Steps`. Without spread between them, or with one Step, there is no interval, and of
+    several there is no `n`. `where` is an SQL condition over the same names in double quotes; it can read nothing but
+    the store. `steps` limits the keys. Raises for a name that no Step has, and for a cell in which several metrics
+    would be averaged.
     """
     names = list(dict.fromkeys([*rows, *columns]))
     asked = [*values, *(name for name in ("low", "high") if "value" in values and name not in values)]
@@ -110,7 +115,7 @@ def pivot(
         group = [f"k{place}" for place in range(len(names))]
         inner = (
             f"SELECT {', '.join([*keyed, *cells])}, count(*) AS size, avg(m.value) AS mean, list(DISTINCT m.metric) AS "
-            f"metrics FROM measurements m JOIN steps s USING (step) WHERE {' AND '.join(limits)} "
+            f"metrics, {_IS_SHARE} AS share FROM measurements m JOIN steps s USING (step) WHERE {' AND '.join(limits)} "
             f"GROUP BY {', '.join([*group, 'm.step'])}"
         )
         shown = [
@@ -118,11 +123,12 @@ def pivot(
             for at, name in enumerate(asked)
         ]
         over = ["avg(mean)", "stddev_samp(mean) / sqrt(count(*))", "count(*)", "list_distinct(flatten(list(metrics)))"]
+        over.append("bool_and(share)")
         sql = (
             f"SELECT {', '.join([*group, *shown, *over])} FROM ({inner}) {'GROUP BY ALL ORDER BY ALL' if names else ''}"
         )
         found = _answer(connection, sql, keys).rows
-    several = "value" in values and any(row[-2] > 1 for row in found)
+    several = "value" in values and any(row[-3] > 1 for row in found)
     shown = [*asked, "Steps"] if several else values
     lines = [(*row[: len(names)], *_told(row, names, asked, shown)) for row in found]
     return _spread(Table((*names, *shown), tuple(lines)), shown, len(rows), len(names))
@@ -132,17 +138,18 @@ def _told(
     row: tuple[Any, ...], names: Sequence[str], asked: Sequence[str], shown: Sequence[str]
 ) -> Iterator[float | None]:
     """What one cell shows: the interval is of one measurement, or over several Steps."""
-    mean, stderr, size, metrics = row[-4:]
+    mean, stderr, size, metrics, share = row[-5:]
     if len(metrics) > 1 and {"value", "low", "high", "stderr"}.intersection(asked):
         where = ", ".join(f"{name} = {value}" for name, value in zip(names, row, strict=False))
         raise SurefootError(
             f"The cell {where} would be a mean over the metrics {', '.join(sorted(metrics))}: add 'metric' to the rows "
             f"or columns, or a condition, such as \"metric\" = '{min(metrics)}'."
         )
-    told = dict(zip(asked, row[len(names) : -4], strict=True)) | {"Steps": size}
+    told = dict(zip(asked, row[len(names) : -5], strict=True)) | {"Steps": size}
     if size > 1 and stderr > _ROUNDING * abs(mean):
         half = _t_quantile(size - 1) * stderr
-        told |= {"low": mean - half, "high": mean + half, "stderr": stderr}
+        low, high = (max(mean - half, 0), min(mean + half, 1)) if share else (mean - half, mean + half)
+        told |= {"low": low, "high": high, "stderr": stderr}
     return (told[name] for name in shown)
 
 

@@ -20,6 +20,7 @@ RECORD, EXAMPLES = "record.json", "examples.parquet"
 RUNS = ".runs"  # what the Steps of the runs going on are, in one file a run
 _FORMAT = 2
 _IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}").fullmatch
+_IS_LEFT = re.compile(rf"([0-9a-f]{{{KEY_LENGTH}}}|[0-9a-f]{{12}})\.").match  # beside an artifact, or of a run
 
 
 class DamagedError(SurefootError):
@@ -102,7 +103,7 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """Unfinished work, checkpoints, leases and failure records: everything that is not an artifact."""
-        return [path for path in self._entries() if "." in path.name and not path.name.startswith(".")]
+        return [path for path in self._entries() if _IS_LEFT(path.name)]
 
     def measurements(self, step: Step) -> tuple[Measurement, ...]:
         """What a Step measured. Raises when it was not made."""

@@ -77,8 +77,8 @@ class Results:
     @cached_property
     def missing(self) -> tuple[Step, ...]:
         """The Steps that are not in the store."""
-        made = self.store.made()
-        return tuple(step for step in self.steps if step.key not in made)
+        held = self.store.held(self.steps)
+        return tuple(step for step in self.steps if step.key not in held)
 
     @cached_property
     def observations(self) -> tuple[Observation, ...]:

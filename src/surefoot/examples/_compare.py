@@ -104,8 +104,8 @@ def compare_examples(
     """
     if len(scores.names) < 2:
         raise SurefootError("Name at least one model to compare with the baseline.")
-    if margin is not None and not margin >= 0:
-        raise SurefootError(f"margin is {margin}: it is the largest fall to bear, 0 or more, in the unit of the score.")
+    if margin is not None:
+        _check_margin(margin, scores)
     left_out = _left_out(scores)
     if left_out and unmatched == "refuse":
         raise SurefootError(f"{' '.join(left_out)} To drop them, add --unmatched drop, or measure all on the same.")
@@ -127,6 +127,17 @@ def compare_examples(
         margin=margin,
         left_out=left_out,
     )
+
+
+def _check_margin(margin: float, scores: ExampleScores) -> None:
+    low, high = float(scores.scores.min()), float(scores.scores.max())
+    if np.isin(scores.scores, (0.0, 1.0)).all():
+        low, high = 0.0, 1.0
+    if not 0 <= margin < (high - low or float("inf")):
+        raise SurefootError(
+            f"margin is {margin:g}: it is the largest fall to bear, in the unit of the scores, which go from {low:g} "
+            f"to {high:g}: at least 0, and less than from one end to the other."
+        )
 
 
 def stored_examples(store: Store, keys: Sequence[str], *, across_data: bool = False) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from surefoot.contrastive import (
     openclip_config,
 )
 from surefoot.contrastive._models._pixels import normalized, preparer_of
-from surefoot.contrastive._models._preparation import prepare
+from surefoot.contrastive._models._preparation import _hash_in, prepare
 from surefoot.core import SurefootError
 
 PAIRS = open_clip.list_pretrained()
@@ -227,6 +228,38 @@ def test_the_preparation_is_found_beside_the_weights_by_their_name_or_in_what_al
     unsure = prepare("ViT-B-32", openclip_config("ViT-B-32"), tmp_path / "my.pt")
     assert "openai, laion400m_e31" in unsure.notes[0]
     assert not unsure.config.get("quick_gelu")
+
+
+@pytest.mark.parametrize("form", ["https://openaipublic.example/{whole}/ViT-L-14.pt", "https://a.example/b-{short}.pt"])
+def test_weights_of_any_name_are_known_by_the_hash_in_their_published_address(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, told = tmp_path / "renamed.pt", open_clip.get_pretrained_cfg
+    file.write_bytes(b"the published weights")
+    digest = sha256(file.read_bytes()).hexdigest()
+    address = form.format(whole=digest, short=digest[:8])
+
+    def get(name: str, tag: str) -> dict[str, Any]:
+        return told(name, tag) | ({"url": address} if tag == "laion2b_s32b_b82k" else {})
+
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", get)
+    found = prepare("ViT-L-14", openclip_config("ViT-L-14"), file)
+    assert found.source == "OpenCLIP's ViT-L-14 laion2b_s32b_b82k"
+    assert found.pixels.mean == (0.5, 0.5, 0.5)
+    file.write_bytes(b"the published weights, changed")
+    with pytest.raises(SurefootError, match="It is unclear how pictures are prepared"):
+        prepare("ViT-L-14", openclip_config("ViT-L-14"), file)
+
+
+def test_hashes_are_read_from_addresses_as_openclip_reads_them() -> None:
+    read = 0
+    for name, tag in PAIRS:
+        url = str(open_clip.get_pretrained_cfg(name, tag).get("url") or "")
+        if "openaipublic" in url or "mlfoundations" in url:  # the two kinds that OpenCLIP compares downloads with
+            expected = url.split("/")[-2] if "openaipublic" in url else Path(url).stem.split("-")[-1]
+            assert _hash_in(url) == expected
+            read += 1
+    assert read > 20
 
 
 def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> None:

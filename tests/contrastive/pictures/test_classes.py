@@ -88,6 +88,10 @@ def test_a_label_of_a_shard_that_is_a_name_and_a_number_stops(tmp_path: Path) ->
         ("cat", "cat, house cat\ndog\n", r"Several names of a class are written 'a \| b'; 'cat, house cat' is one"),
         ("cat", "dog\n\ncat\n", "line 2 is empty"),
         ("crane", "crane\nowl\ncrane\n", r"'crane' is the name of 2 classes \(crane \[line 1\], crane \[line 3\]\)"),
+        ("01 1", "dog\ncat\n", "the labels 01 and 1 are both line 1: rename one"),
+        ("0 00 1", "dog\ncat\n", "the labels 0 and 00 are both line 0"),
+        ("cat", "cat|\n", r"line 1: 'cat\|' has a bar without a name beside it"),
+        ("a", "a\tcat || dog\n", "line 1: .* a bar without a name beside it"),
         ("cat", "cat\tlion\ncat\tpuma\n", "'cat' is 'lion' in line 1 and 'puma' in line 2"),
         ("a b", "a\tcrane\nb\tcrane\na/x.png\tcrane\n", "name of 2 folders, so that it is unclear"),
     ],
@@ -102,8 +106,16 @@ def test_where_readings_of_a_class_disagree_it_says_so_and_stops(
 def test_a_comma_is_part_of_a_name_and_a_bar_parts_several_names(tmp_path: Path) -> None:
     found = labelled(tmp_path / "x", ["0", "1"], "cat, house cat\ndog, hound\n")
     assert list(found.names.values()) == ["cat, house cat", "dog, hound"]
+    assert (
+        "2 names are read whole; several names of a class are written 'a | b': cat, house cat, dog, hound."
+        in found.notes
+    )
     found = labelled(tmp_path / "y", ["house_cat", "dog"], "cat | house cat\ndog\n")
     assert [found.names[key] for key in found.keys] == ["dog", "cat | house cat"]
+    found = labelled(tmp_path / "tight", ["house_cat", "dog"], "cat|house cat\ndog |hound\n")
+    assert [found.names[key] for key in found.keys] == ["dog | hound", "cat | house cat"]
+    found = labelled(tmp_path / "rows", ["a", "b"], "a\tcat|house cat\nb\tdog\n", "rows.tsv")
+    assert [found.names[key] for key in found.keys] == ["cat | house cat", "dog"]
     found = labelled(tmp_path / "z", ["cat", "dog"], 'cat,"cat, house cat"\ndog,dog\n', "classes.csv")
     assert [found.names[key] for key in found.keys] == ["cat, house cat", "dog"]
     found = labelled(tmp_path / "h", ["cat"], "folder,label\ncat,lion\n")
@@ -117,6 +129,17 @@ def test_two_classes_of_one_name_are_kept_apart_and_said(tmp_path: Path, made: M
     out = made(ImageFolder(path=str(tmp_path / "x"), classes=str(tmp_path / "classes.tsv")).pinned())
     assert rows(out, "classes") == ["crane", "owl", "crane"]
     assert np.load(out / "labels.npy").tolist() == [0, 1, 2]
+
+
+def test_two_folders_that_are_one_class_or_of_one_name_are_said(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "x", ["cat", "house_cat", "dog"], "cat | house cat\ndog\n")
+    assert "The folders cat and house_cat are one class." in found.notes
+    assert len(set(found.keys)) == 2
+    for one in ("hot_dog", "hot dog"):
+        (tmp_path / "y" / one).mkdir(parents=True)
+        (tmp_path / "y" / one / "x.png").write_bytes(plain("red"))
+    alone = read_labelled(tmp_path / "y", None)[1]
+    assert "1 names are those of several classes, which are kept apart: hot dog." in alone.notes
 
 
 def test_samples_with_dots_in_their_names_are_read(tmp_path: Path) -> None:

@@ -8,12 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from open_clip.loss import ClipLoss
+from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import log_softmax
 
-from surefoot.contrastive import Drawings, DrawnTask, Finetune, Pretrain, classify, load_model, normalized
-from surefoot.contrastive._training._finetune import _batch, classification_loss, read_labelled
+from surefoot.contrastive import (
+    CaptionedPictures,
+    Drawings,
+    DrawnTask,
+    Finetune,
+    Pretrain,
+    classify,
+    load_model,
+    normalized,
+    read_captions,
+    read_pairs,
+)
+from surefoot.contrastive._training._finetune import _batch, finetuning_loss, read_labelled
 from surefoot.core import Measurement, Step, SurefootError
+from surefoot.training import generator_for
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
 WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
@@ -60,12 +74,56 @@ def test_the_loss_is_the_cross_entropy_against_the_frozen_head(made: Made, warm:
     data = read_labelled(made(WARM)[0], loaded, plain.templates)
     rows = _batch(len(data.labels), plain, 0, 3)
     with torch.no_grad():
-        loss = float(classification_loss(plain, loaded, [data])(3))
+        loss = float(finetuning_loss(plain, loaded, [data])(3))
         images = loaded.model.encode_image(normalized(data.images[rows], loaded.pixels), normalize=True)
         scale = float(loaded.model.logit_scale.exp())
     logits = scale * images.double().numpy() @ data.head.double().numpy().T
     expected = -log_softmax(logits, axis=1)[np.arange(len(rows)), data.labels[rows].numpy()].mean()
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def captioned(made: Made, start: Pretrain, tmp_path_factory: pytest.TempPathFactory) -> Finetune:
+    """The warm pictures as a user's folder, with two captions beside each."""
+    place, folder = made(WARM)[0], tmp_path_factory.mktemp("captioned")
+    names, labels = json.loads((place / "classes.json").read_text()), np.load(place / "labels.npy")
+    for row, (picture, label) in enumerate(zip(np.load(place / "images.npy"), labels, strict=True)):
+        colour, shape = names[label].split()
+        Image.fromarray(picture).save(folder / f"{row}.png")
+        (folder / f"{row}.txt").write_text(f"{names[label]}\na {shape} that is {colour}\n")
+    pairs = CaptionedPictures(path=str(folder), size=32).pinned()
+    return Finetune(model=start, data=(pairs,), samples=1600, batch=16, learning_rate=2e-3)
+
+
+def test_it_learns_from_captions_of_the_user(made: Made, start: Pretrain, captioned: Finetune) -> None:
+    assert accuracy(made, captioned, WARM) > accuracy(made, start, WARM) + 0.1
+    before, after = (load_file(made(step)[0] / "model.safetensors") for step in (start, captioned))
+    assert {name for name in before if before[name].tobytes() != after[name].tobytes()} <= {
+        name for name in before if name.startswith("visual.")
+    }
+
+
+def test_classes_and_captions_are_learned_together(made: Made, start: Pretrain, captioned: Finetune) -> None:
+    joint = replace(captioned, data=(COLD, *captioned.data))
+    assert accuracy(made, joint, COLD) > accuracy(made, start, COLD)
+    assert accuracy(made, joint, WARM) > accuracy(made, start, WARM)
+
+
+def test_the_loss_on_captions_is_clips_with_the_models_temperature(made: Made, captioned: Finetune) -> None:
+    plain, loaded = replace(captioned, augmentation="none", trained=("*",)), load_model(made(captioned.model)[0])
+    place = made(captioned.data[0])[0]
+    pairs = read_pairs(place, read_captions(place), loaded.tokenizer, loaded.pixels)
+    rows = _batch(len(pairs.images), plain, 0, 5)
+    loss = finetuning_loss(plain, loaded, [pairs])(5)
+    with torch.no_grad():
+        images = loaded.model.encode_image(normalized(pairs.images[rows], loaded.pixels), normalize=True)
+        texts = loaded.model.encode_text(pairs.drawn(rows, generator_for("captions", 0, 0, 5)), normalize=True)
+    theirs = ClipLoss()(images, texts, loaded.model.logit_scale.detach().exp())
+    assert loss.item() == pytest.approx(float(theirs), rel=1e-5)
+    loss.backward()
+    gradients = {name: one.grad for name, one in loaded.model.named_parameters()}
+    assert gradients["token_embedding.weight"] is not None
+    assert gradients["logit_scale"] is None
 
 
 def test_the_same_step_gives_the_same_bits(made: Made, warm: Finetune, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from surefoot.contrastive import Drawings, DrawnTask, Finetune, Pretrain, load_model, read_description
-from surefoot.contrastive._training._finetune import classification_loss, read_labelled
+from surefoot.contrastive._training._finetune import finetuning_loss, read_labelled
 from surefoot.core import Measurement, Step, SurefootError
 from surefoot.training import Average, OuterStep
 from surefoot.weights import EditRules, mean, open_checkpoint, state
@@ -131,7 +131,7 @@ def test_the_mean_of_the_workers_gradients_is_that_of_one_large_batch(made: Made
 
     def gradient(step: Finetune, at: int) -> np.ndarray:
         loaded.model.zero_grad()
-        classification_loss(step, loaded, data)(at).backward()
+        finetuning_loss(step, loaded, data)(at).backward()
         parts = [one.grad for name, one in loaded.model.named_parameters() if name.startswith("visual.")]
         return np.concatenate([one.double().numpy().ravel() for one in parts if one is not None])
 

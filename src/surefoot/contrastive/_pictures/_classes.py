@@ -1,8 +1,9 @@
 """Which class a picture has: a file of classes, and how folders and labels are read by it."""
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from surefoot.contrastive._pictures._photos import SUFFIXES
 from surefoot.core import SurefootError
 
 OTHER_NAMES = " | "
-"""Stands between several names of one class, `cat | house cat`: the mean of their prompts is the class."""
+"""Stands between several names of one class, `cat | house cat`: the mean of their prompts is the class. In a file of
+classes the spaces may be left out."""
 
 _HEADS = {"name", "file", "filename", "image", "picture", "path", "folder", "id", "key", "wnid", "synset", "index"}
 _CLASS_HEADS = {"class", "classes", "label", "category", "classname", "class_name", "class name", "target"}
@@ -59,8 +61,17 @@ def read_class_file(path: Path) -> ClassFile:
         raise SurefootError(f"{path}:{where} every row must be NAME<tab>CLASS (or a comma), or one class name a line.")
     if width == 1 and (empty := next((at for at, (line, _) in enumerate(filled, 1) if at != line), None)):
         raise SurefootError(f"{path}: line {empty} is empty, so that it is unclear which number the next class has.")
-    rows = tuple((number, row[0] if width == 2 else None, row[-1]) for number, row in filled)
+    rows = tuple((number, row[0] if width == 2 else None, _names(path, number, row[-1])) for number, row in filled)
     return _without_clashes(ClassFile(path=path, rows=rows[1:] if _is_heading(filled[0][1]) and rows[1:] else rows))
+
+
+def _names(path: Path, line: int, text: str) -> str:
+    names = [one.strip() for one in text.split("|")]
+    if not all(names):
+        raise SurefootError(
+            f"{path}: line {line}: '{text}' has a bar without a name beside it: write 'cat | house cat'."
+        )
+    return OTHER_NAMES.join(names)
 
 
 def _cells(path: Path, lines: Sequence[str]) -> list[list[str]]:
@@ -90,14 +101,17 @@ def _without_clashes(found: ClassFile) -> ClassFile:
 def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -> Labels:
     """The class of every picture. Raises `SurefootError` for one without, and where two readings disagree."""
     if classes is None:
-        return _by_folder(pictures, path)
-    found = _by_table(pictures, classes, path) if classes.is_table else _by_list(pictures, classes, path)
+        found = _by_folder(pictures, path)
+    else:
+        found = _by_table(pictures, classes, path) if classes.is_table else _by_list(pictures, classes, path)
     used = set(found.keys)
     unused = [name for key, name in found.names.items() if key not in used]
     notes = [f"{len(unused)} classes have no picture, and can be answered all the same: {_few(unused)}."]
     twice = [name for name, count in Counter(found.names.values()).items() if count > 1]
     same = [f"{len(twice)} names are those of several classes, which are kept apart: {_few(twice)}."]
-    told = (*found.notes, *(notes if unused else ()), *(same if twice else ()))
+    lists = [name for name in found.names.values() if classes and re.search("[,;/]", name)]
+    whole = [f"{len(lists)} names are read whole; several names of a class are written 'a | b': {_few(lists)}."]
+    told = (*found.notes, *(notes if unused else ()), *(same if twice else ()), *(whole if lists else ()))
     return Labels(keys=found.keys, names=found.names, notes=told)
 
 
@@ -158,7 +172,7 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
     names = dict(zip(keys, (name for _, _, name in classes.rows), strict=True))
     labels = {item.label: item for item in pictures}
     by_name = _name_reading(names, labels, classes.path)
-    by_number = {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
+    by_number = _number_reading(keys, labels)
     complete = [reading for reading in (by_name, by_number) if len(reading) == len(labels)]
     if not complete:
         _refuse(labels, by_name, by_number, classes, path)
@@ -174,7 +188,27 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
             names=names,
             notes=(f"Folders are classes by name: the folder {item.label} would be {text}.",),
         )
-    return Labels(keys=tuple(complete[0][item.label] for item in pictures), names=names)
+    return Labels(
+        keys=tuple(complete[0][item.label] for item in pictures), names=names, notes=_joined(complete[0], classes.path)
+    )
+
+
+def _number_reading(keys: Sequence[str], labels: Iterable[str]) -> dict[str, str]:
+    return {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
+
+
+def _joined(reading: Mapping[str, str], path: Path) -> tuple[str, ...]:
+    """What is to be said where several folders are one class by name. Raises where they are numbers of one line."""
+    of: dict[str, list[str]] = {}
+    for folder, key in reading.items():
+        of.setdefault(key, []).append(folder)
+    joined = [folders for folders in of.values() if len(folders) > 1]
+    for folders in joined:
+        if all(one.isdecimal() for one in folders):
+            raise SurefootError(
+                f"{path}: the labels {' and '.join(folders)} are both line {int(folders[0])}: rename one."
+            )
+    return tuple(f"The folders {' and '.join(folders)} are one class." for folders in joined)
 
 
 def _apart(names: Sequence[str]) -> list[str]:

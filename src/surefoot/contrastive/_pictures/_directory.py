@@ -141,10 +141,15 @@ def read_classes(directory: Path) -> Classes:
     return Classes(names=names, keys=keys, ids=ids, labels=np.load(directory / _LABELS))
 
 
+def has_captions(directory: Path) -> bool:
+    """Whether it is a set of image-text pairs."""
+    return (directory / _CAPTIONS).exists()
+
+
 def read_captions(directory: Path) -> list[list[str]]:
     """The captions in the directory of a Step that gives image-text pairs. Raises `SurefootError` if one is missing."""
     path = directory / _CAPTIONS
-    if not path.exists():
+    if not has_captions(directory):
         raise SurefootError(f"{directory} has no captions: give a Step of image-text pairs.")
     captions: list[list[str]] = read_json(path)
     empty = next((row for row, texts in enumerate(captions) if not texts), None)

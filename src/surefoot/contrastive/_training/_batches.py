@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from surefoot.contrastive._models._build import Tokenizer
 from surefoot.contrastive._models._pixels import Pixels, resized
-from surefoot.contrastive._models._tokenizer import RestrictedTokenizer
 from surefoot.contrastive._pictures._directory import open_images
 from surefoot.core import SurefootError
 from surefoot.training import generator_for, rows_of_batch
@@ -29,6 +29,13 @@ class TokenizedPairs:
     first: "torch.Tensor"
     count: "torch.Tensor"
 
+    def drawn(self, rows: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
+        """Token ids (rows, context) of one caption of each of these pictures, drawn at random."""
+        import torch
+
+        place = torch.rand(len(rows), generator=generator, dtype=torch.float64) * self.count[rows]
+        return self.tokens[self.first[rows] + place.long()]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
@@ -44,16 +51,12 @@ class Batches:
 
     def at(self, step: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """Pictures (size, 3, height, width) uint8 and token ids (size, context) of a step."""
-        import torch
-
         rows = self.indices(step)
-        drawn = torch.rand(self.size, generator=generator_for("captions", self.seed, step), dtype=torch.float64)
-        captions = self.pairs.first[rows] + (drawn * self.pairs.count[rows]).long()
-        return self.pairs.images[rows], self.pairs.tokens[captions]
+        return self.pairs.images[rows], self.pairs.drawn(rows, generator_for("captions", self.seed, step))
 
 
 def read_pairs(
-    directory: Path, captions: Sequence[Sequence[str]], tokenizer: RestrictedTokenizer, pixels: Pixels
+    directory: Path, captions: Sequence[Sequence[str]], tokenizer: Tokenizer, pixels: Pixels
 ) -> TokenizedPairs:
     """Pictures and tokenized captions of a Step's directory: `images.npy` (n, height, width, 3) uint8.
 

@@ -1,4 +1,4 @@
-"""Finetune: onwards from a contrastive model, with the text tower as a frozen classification head."""
+"""Finetune: onwards from a contrastive model, with the text tower as it is: on classes or on captions."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
 from surefoot.contrastive._models._embed import embed_classes
 from surefoot.contrastive._models._pixels import normalized, resized
-from surefoot.contrastive._pictures._directory import open_images, read_classes
+from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
+from surefoot.contrastive._training._batches import TokenizedPairs, read_pairs
 from surefoot.contrastive._training._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training import (
@@ -34,15 +35,17 @@ MOMENTS = "moments.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Step):
-    """A contrastive model, trained onwards to name the classes of one or more classification sets.
+    """A contrastive model, trained onwards on one or more classification sets or sets of image-text pairs.
 
     `model` is a Step that gives a model artifact; each Step of `data` gives a directory with `images.npy` (n, height,
-    width, 3) uint8, `labels.npy` (n) and `classes.json`. The text tower turns the names of the classes (through
-    `templates`) into a head that stays as it is, so the model keeps its words and gets no new parameters (Ilharco et
-    al. 2022, 2212.04089, appendix B). With several sets each is seen `samples` times in turn: joint training. Only
-    parameters that fit one of the patterns `trained` change; the statistics of batch normalisation stay the model's,
-    so that differences of weights are all there is to an edit, unless `statistics` lets them follow the data: for a
-    model that edits will start from.
+    width, 3) uint8, and `labels.npy` (n) with `classes.json`, or `captions.json` as `CaptionedPictures` have. The text
+    tower turns the names of the classes (through `templates`) into a head that stays as it is, so the model keeps its
+    words and gets no new parameters (Ilharco et al. 2022, 2212.04089, appendix B). Pictures with captions are told
+    from the others of their batch by CLIP's symmetric cross-entropy at the model's own temperature, which stays; each
+    time one of a picture's captions is drawn. With several sets each is seen `samples` times in turn: joint training.
+    Only parameters that fit one of the patterns `trained` change; the statistics of batch normalisation stay the
+    model's, so that differences of weights are all there is to an edit, unless `statistics` lets them follow the data:
+    for a model that edits will start from.
 
     `samples` are the pictures seen of each set, rounded up to whole batches; `ascent` goes up the loss instead of down
     (the control called gradient ascent). `shard` (i, n) sees the i-th of n interleaved parts of every set. The rate
@@ -97,6 +100,9 @@ class LabelledPictures:
     head: "torch.Tensor"
 
 
+Pictures = LabelledPictures | TokenizedPairs
+
+
 def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> LabelledPictures:
     """Read a classification set for a model: pictures are resized once, class names are embedded once.
 
@@ -113,12 +119,18 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     )
 
 
+def _read_pictures(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> Pictures:
+    if has_captions(directory):
+        return read_pairs(directory, read_captions(directory), loaded.tokenizer, loaded.pixels)
+    return read_labelled(directory, loaded, templates)
+
+
 def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     import torch
 
     loaded = load_model(inputs[step.model])
     model: torch.nn.Module = loaded.model.to(memory_format=torch.channels_last)
-    sets = [read_labelled(inputs[one], loaded, step.templates) for one in step.data]
+    sets = [_read_pictures(inputs[one], loaded, step.templates) for one in step.data]
     _choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)
     schedule = Schedule(
@@ -132,7 +144,7 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
     if step.moments:
         set_moments(optimizer, _read_moments(inputs[step.moments]))
-    loss_at, sign = classification_loss(step, loaded, sets), -1 if step.ascent else 1
+    loss_at, sign = finetuning_loss(step, loaded, sets), -1 if step.ascent else 1
     losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
     description = loaded.description
     if description is None:
@@ -169,12 +181,9 @@ def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> Non
         raise SurefootError(f"No parameter of the model fits trained={patterns}; its vision tower is 'visual.*'.")
 
 
-def classification_loss(
-    step: Finetune, loaded: LoadedModel, sets: Sequence[LabelledPictures]
-) -> "Callable[[int], torch.Tensor]":
-    """The loss of any step: cross-entropy of one set's batch against its frozen head, the sets in turn."""
+def finetuning_loss(step: Finetune, loaded: LoadedModel, sets: Sequence[Pictures]) -> "Callable[[int], torch.Tensor]":
+    """The loss of any step: cross-entropy of one set's batch against its frozen head or its captions, sets in turn."""
     import torch
-    import torch.nn.functional as F
 
     scale = loaded.model.logit_scale.detach().exp()
     norms = [part for part in loaded.model.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
@@ -184,14 +193,26 @@ def classification_loss(
             part.train(step.statistics)
         which, turn = number % len(sets), number // len(sets)
         one = sets[which]
-        rows = _batch(len(one.labels), step, which, turn)
+        rows = _batch(len(one.images), step, which, turn)
         changed = augmented(one.images[rows], step.augmentation, generator_for("augment", step.seed, which, turn))
         prepared = normalized(changed, loaded.pixels).contiguous(memory_format=torch.channels_last)
-        images = loaded.model.encode_image(prepared, normalize=True)
-        loss = F.cross_entropy(scale * images @ one.head.T, one.labels[rows])
+        images = scale * loaded.model.encode_image(prepared, normalize=True)
+        if isinstance(one, LabelledPictures):
+            loss = torch.nn.functional.cross_entropy(images @ one.head.T, one.labels[rows])
+        else:
+            tokens = one.drawn(rows, generator_for("captions", step.seed, which, turn))
+            loss = _symmetric(images @ loaded.model.encode_text(tokens, normalize=True).T)
         return -loss if step.ascent else loss
 
     return at
+
+
+def _symmetric(logits: "torch.Tensor") -> "torch.Tensor":
+    """Cross-entropy of naming the own caption of each picture and the own picture of each caption, in equal parts."""
+    import torch
+
+    loss, own = torch.nn.functional.cross_entropy, torch.arange(len(logits))
+    return (loss(logits, own) + loss(logits.T, own)) / 2
 
 
 def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from surefoot.contrastive import DirectionAngles
+from surefoot.contrastive import DirectionAngles, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
 from surefoot.studies._drawn import SHORT, TaskAccuracies, over_seeds, search_scores, seeds_row
@@ -16,8 +16,19 @@ Row = dict[str, Any]
 
 def figures(trials: Sequence[ArithmeticSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_negation, _negation_curve, _addition, _analogies, _angles)
+    makers = (_negation, _negation_curve, _addition, _analogies, _angles, _wrong)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
+
+
+def _wrong(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
+    """What the sum of the most vectors still names wrongly."""
+    found, first = TaskAccuracies(results), trials[0]
+    groups = max(first.added, key=len)
+    model = first.added[groups]
+    return wrong_sheet(
+        results,
+        {f"sum of {len(groups)}, {SHORT[group]}": found.observation(model, first.tests[group]) for group in groups},
+    )
 
 
 def _negation(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from surefoot.contrastive import wrong_sheet
 from surefoot.core import Figure, Results, Step, SurefootError
 from surefoot.figures import heat_table, interval_plot, scaling_curve
 from surefoot.studies._drawn import TaskAccuracies, seeds_row
 from surefoot.studies.local._claims import accuracy_row, bytes_moved, mean_accuracy, seconds_of_run, sent_once
-from surefoot.studies.local._steps import COUNTS, MAIN, LocalSeed, LocalSettings
+from surefoot.studies.local._steps import COUNTS, KNOWN, MAIN, SHIFTS, LocalSeed, LocalSettings
 
 Row = dict[str, Any]
 LINKS = (1, 10, 100, 1000)
@@ -18,7 +19,7 @@ PLACES = {False: "styles tuned on", True: "other styles (shift)"}
 
 def figures(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_methods, _workers, _bytes, _seconds)
+    makers = (_methods, _workers, _bytes, _seconds, _wrong)
     return tuple(lambda results, make=make: make(trials, settings, results) for make in makers)
 
 
@@ -41,6 +42,14 @@ def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
         unit="share",
         reference=None,
         families=names,
+    )
+
+
+def _wrong(trials: Sequence[LocalSeed], _: LocalSettings, results: Results) -> Figure:
+    found, first = TaskAccuracies(results), trials[0]
+    sets = {KNOWN: first.known, **dict(zip(SHIFTS, first.shifted, strict=True))}
+    return wrong_sheet(
+        results, {f"lo-fi, {name}": found.observation(first.lofi[MAIN], test) for name, test in sets.items()}
     )
 
 

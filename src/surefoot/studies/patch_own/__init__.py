@@ -15,6 +15,7 @@ from surefoot.contrastive import (
     WeightEdit,
     ZeroShot,
     openclip_config,
+    wrong_sheet,
 )
 from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
 from surefoot.figures import coefficient_curve, interval_plot
@@ -115,7 +116,7 @@ def study(
         summary=SUMMARY,
         steps=tuple(patch.measured()),
         claims=_claims(patch, margin),
-        figures=(lambda results: _curve(patch, results), lambda results: _accuracies(patch, results)),
+        figures=tuple(lambda results, draw=draw: draw(patch, results) for draw in (_curve, _accuracies, _wrong)),
     )
 
 
@@ -184,6 +185,13 @@ def _curve(patch: OwnPatch, results: Results) -> Figure:
         y_title="Top-1 accuracy",
         chosen=next((float(row["coefficients"]) for row in table if row["chosen"]), None),
         families=list(names.values()),
+    )
+
+
+def _wrong(patch: OwnPatch, results: Results) -> Figure:
+    found = TaskAccuracies(results)
+    return wrong_sheet(
+        results, {f"{name}, patched": found.observation(patch.edit, test) for name, test in patch.tests.items()}
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from surefoot.contrastive import png_of, png_uri
+from surefoot.contrastive import png_of, png_uri, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
@@ -31,8 +31,15 @@ _MODELS: Mapping[str, Callable[[PatchingSeed, PatchedTask], Step]] = {
 
 def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _words, _sheet)
+    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _words, _sheet, _wrong)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
+
+
+def _wrong(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found, patches = TaskAccuracies(results), trials[0].middle.patches
+    return wrong_sheet(
+        results, {f"{one.task.name}, patched": found.observation(one.edit, one.task.test) for one in patches}
+    )
 
 
 def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.contrastive import STYLES, Pretrain, ZeroShot, png_uri, sample_pictures
+from surefoot.contrastive import STYLES, Pretrain, ZeroShot, png_uri, sample_pictures, wrong_sheet
 from surefoot.core import Figure, Results
 from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter, scaling_curve
 from surefoot.laws import AVERAGE, ScalingFit
@@ -193,4 +193,14 @@ def _sheet(results: Results) -> Figure:
     )
 
 
-FIGURES = (_scaling, _robustness, _effects, _cells, _sheet)
+def _wrong(results: Results) -> Figure:
+    model = _best_models(results)["noto + fluent flat"]
+    of_one = (
+        item
+        for item in results.select(ZeroShot, metric="top1")
+        if isinstance(item.step, ZeroShot) and item.step.model.key == model.key
+    )
+    return wrong_sheet(results, {STYLES[item.measurement.shift].title: item for item in of_one})
+
+
+FIGURES = (_scaling, _robustness, _effects, _cells, _sheet, _wrong)

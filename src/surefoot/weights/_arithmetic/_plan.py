@@ -70,6 +70,12 @@ class MergePlan:
             raise SurefootError(f"A coefficient must be a finite number, not {wrong[0]}.")
 
     @property
+    def written_as(self) -> str | None:
+        """The type that is asked for, or the widest that inputs of several types made; None where types stay."""
+        wider = {one.dtype for one in self.assignments if one.method and one.dtype != one.sources[0].dtype}
+        return self.rules.dtype or max(wider, key=BYTES.__getitem__, default=None)
+
+    @property
     def read_bytes(self) -> int:
         """Bytes of the inputs; a method that needs statistics reads them more than once."""
         return sum(source.nbytes for one in self.assignments for source in one.sources)

@@ -1,5 +1,6 @@
 """Types of tensors by their names in safetensors: their widths, their bytes as numbers, and their one rounding."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -40,6 +41,11 @@ def check_name(label: str, name: Any) -> None:
         name.encode("utf-8")
     except UnicodeEncodeError:
         raise SurefootError(f"{said}, which holds half a character; rename it where it was made.") from None
+
+
+def promoted(types: Sequence[str]) -> str:
+    """The type of floats that holds all of these: of two different types 32 bits, or 64 where one of them has 64."""
+    return types[0] if len(set(types)) == 1 else "F64" if "F64" in types else "F32"
 
 
 def decode(raw: Bytes, dtype: str, out: Floats) -> Floats:

@@ -14,8 +14,9 @@ from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._methods import METHODS, parameters
 from surefoot.weights._arithmetic._plan import Assignment, LayerOrder, MergePlan
 from surefoot.weights._arithmetic._rules import EditRules
-from surefoot.weights._files._checkpoint import Checkpoint, StoredTensor
+from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor
 from surefoot.weights._files._opening import moved_to, open_checkpoint
+from surefoot.weights._files._types import promoted
 from surefoot.weights._mergekit._layers import first_names, numbered, tower_of, towers
 from surefoot.weights._mergekit._settings import (
     OWN,
@@ -324,9 +325,8 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
         count = 1 if rules.integers == "base" else len(sources)
         return Assignment(name=target.name, dtype=sources[0].dtype, sources=sources[:count], labels=labels[:count])
     bound = partial(method, **_bound(method, target, [one for one, _ in kept], content))
-    return Assignment(
-        name=target.name, dtype=rules.dtype or sources[0].dtype, sources=sources, labels=labels, method=bound
-    )
+    dtype = rules.dtype or promoted([one.dtype for one in sources if one is sources[0] or not isinstance(one, LowRank)])
+    return Assignment(name=target.name, dtype=dtype, sources=sources, labels=labels, method=bound)
 
 
 def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None:

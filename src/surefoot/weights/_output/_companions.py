@@ -43,7 +43,7 @@ def companions_of(folder: Path | None, plan: MergePlan) -> tuple[dict[str, bytes
     for file in (one for pattern in _PATTERNS for one in sorted(folder.glob(pattern))) if folder else ():
         if not file.name.endswith((".index.json", ".recipe.json")):
             files[file.name] = file.read_bytes()
-            if file.name in _CONFIGURATIONS and (plan.rules.dtype or plan.layers):
+            if file.name in _CONFIGURATIONS and (plan.written_as or plan.layers):
                 config = _read(file)
                 warnings += _rectify(file, config, plan)
                 files[file.name] = (json.dumps(config, indent=2) + "\n").encode()
@@ -62,10 +62,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _rectify(file: Path, config: dict[str, Any], plan: MergePlan) -> list[str]:
     names = {safe: name for name, safe in FLOAT_NAMES.items()}
-    if plan.rules.dtype and file.name == "config.json":
-        _retype(config, names[plan.rules.dtype])
+    if plan.written_as and file.name == "config.json":
+        _retype(config, names[plan.written_as])
         if not {"torch_dtype", "dtype"} & set(config):
-            config["torch_dtype"] = names[plan.rules.dtype]
+            config["torch_dtype"] = names[plan.written_as]
     return _relayer(file, config, plan.layers) if plan.layers else []
 
 
