@@ -22,6 +22,7 @@ _EXTRA_OF_MODULE = {
     "dask": "dask",
     "ray": "ray",
     "submitit": "slurm",
+    "bm25s": "language",
     "gguf": "language",
     "tokenizers": "language",
 }

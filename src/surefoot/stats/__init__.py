@@ -4,6 +4,7 @@ Begin with `wilson` (a share), `mean_t` (a mean over seeds), `mean_crossed` (see
 `share_difference` (two models), `fit_law` and `fit_lines`.
 """
 
+from surefoot.stats._agreement import cohen_kappa as cohen_kappa
 from surefoot.stats._auc import GroupAuc as GroupAuc
 from surefoot.stats._auc import group_auc as group_auc
 from surefoot.stats._clusters import ClusteredMean as ClusteredMean

@@ -1,0 +1,185 @@
+"""Search engines behind one protocol: documents of the user, an engine over HTTP, and what was recorded of either."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from surefoot.core import SurefootError, digest_of, missing_module
+from surefoot.language._multihop._http import HttpSearch, SearchResult, searxng
+from surefoot.language._multihop._questions import Document, document_of, read_multihop
+from surefoot.language._reading._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
+
+if TYPE_CHECKING:
+    from surefoot.language._multihop._trace import Query
+
+AT_ONCE = 4
+_TEXTS = (".txt", ".md")
+
+
+class SearchEngine(Protocol):
+    """Whatever can be searched; `identity` says what its results depend on beside the query."""
+
+    @property
+    def identity(self) -> str:
+        """The engine, and the digest of its documents or the address that it asks."""
+        ...
+
+    def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
+        """At most `k` results, the best first. Raises `SurefootError` where the engine cannot be asked."""
+        ...
+
+
+def search_all(engine: SearchEngine, queries: "Sequence[Query]") -> list[tuple[SearchResult, ...]]:
+    """The results of each query; a few are asked at once, equal ones only once."""
+    different = list(dict.fromkeys(queries))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(different, pool.map(lambda one: engine.search(one.text, one.k), different), strict=True))
+    return [found[query] for query in queries]
+
+
+class LocalSearch:
+    """BM25 over documents (Lucene's variant, k1 1.5, b 0.75; English stop words). Ties go to the earlier document."""
+
+    def __init__(self, documents: Sequence[Document], *, name: str = "documents") -> None:
+        try:
+            import bm25s
+        except ImportError as error:
+            raise missing_module("bm25s") from error
+        if not documents:
+            raise SurefootError(f"{name} holds no documents to search.")
+        self.identity = f"bm25 {name}, {len(documents)} documents"
+        self._documents = documents
+        texts = [f"{one.title}\n{one.text}" for one in documents]
+        self._index = bm25s.BM25()
+        self._index.index(_tokens(texts), show_progress=False)
+
+    def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
+        """The `k` documents of the highest scores; those that share no word with the query are none."""
+        import numpy as np
+
+        words = [word for word in dict.fromkeys(_tokens([query])[0]) if word in self._index.vocab_dict]
+        if not words:
+            return ()
+        scores = self._index.get_scores(words)
+        best = [int(at) for at in np.argsort(-scores, kind="stable")[:k] if scores[at] > 0]
+        found = [self._documents[at] for at in best]
+        return tuple(SearchResult(title=one.title, snippet=one.text, source=one.id) for one in found)
+
+
+def _tokens(texts: list[str]) -> list[list[str]]:
+    import bm25s
+
+    return cast(list[list[str]], bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False))
+
+
+def read_documents(path: Path) -> list[Document]:
+    """The documents of a folder (each .txt and .md file is one), of JSON lines (`text` or `contents`, `id`, `title`),
+    or those that a file of questions gives: a fixed corpus. Raises `SurefootError` for what holds none."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _TEXTS and file.is_file())
+        texts = [(file, unpacked(file).decode("utf-8", "replace").strip()) for file in files if file.stat().st_size]
+        found = [Document(id=file.relative_to(path).as_posix(), title=file.stem, text=text) for file, text in texts]
+    else:
+        found = _documents_of_file(path)
+    if not found:
+        raise SurefootError(f"{path} holds no documents: expected .txt or .md files, or JSON lines with 'text'.")
+    return found
+
+
+def _documents_of_file(path: Path) -> list[Document]:
+    data = unpacked(path)
+    first = data.lstrip().split(b"\n", 1)[0]
+    if path.suffix.lower() in _TEXTS:
+        return [Document(id=path.name, title=path.stem, text=data.decode("utf-8", "replace"))]
+    if first.startswith(b"{") and b'"question"' not in first and b'"Question"' not in first:
+        return [document_of(object_of(row, where), where) for where, row in lines_of(data, str(path))]
+    given = [one for question in read_multihop(path).questions for one in question.documents]
+    return list({one.id: one for one in given}.values())
+
+
+class RecordedSearch:
+    """What an engine found: nothing is asked twice, and without an engine only what is known is answered.
+
+    With a `file` each answer is a line of it as soon as it comes, so that a run that was killed goes on; one file may
+    hold several engines and numbers of results.
+    """
+
+    def __init__(
+        self,
+        engine: SearchEngine | None = None,
+        *,
+        file: Path | None = None,
+        known: "Mapping[Query, tuple[SearchResult, ...]] | None" = None,
+        identity: str = "",
+    ) -> None:
+        self.identity = engine.identity if engine else identity
+        self._engine, self._file = engine, file
+        self._known = {(self.identity, one.text, one.k): found for one, found in (known or {}).items()}
+        if file and file.exists():
+            _drop_torn_line(file)
+            if file.stat().st_size:
+                self._known |= dict(read_search(row, where) for where, row in lines_of(unpacked(file), str(file)))
+
+    def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
+        """What is known, else what the engine says. Raises `SurefootError` where neither knows."""
+        key = (self.identity, query, k)
+        if key not in self._known:
+            if self._engine is None:
+                raise SurefootError(f"No results of {self.identity} for '{query[:80]}' were recorded.")
+            self._known[key] = self._engine.search(query, k)
+            if self._file:
+                with self._file.open("a", encoding="utf-8") as stream:
+                    stream.write(search_line(*key, self._known[key]))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+        return self._known[key]
+
+
+def search_line(engine: str, query: str, k: int, found: Sequence[SearchResult]) -> str:
+    """A query and its results as a line of JSON."""
+    told = {"engine": engine, "query": query, "k": k, "results": [asdict(one) for one in found]}
+    return json.dumps(told, ensure_ascii=False) + "\n"
+
+
+def read_search(row: object, where: str) -> tuple[tuple[str, str, int], tuple[SearchResult, ...]]:
+    """What `search_line` wrote: (engine, query, k), and the results."""
+    told = object_of(row, where)
+    results = [object_of(one, where) for one in list_of(told.get("results"), f"{where}: 'results'")]
+    key = (text_of(told.get("engine"), where), text_of(told.get("query"), where), whole_of(told.get("k"), where))
+    return key, tuple(_result_of(one, where) for one in results)
+
+
+def _result_of(row: Mapping[str, object], where: str) -> SearchResult:
+    texts = {name: text_of(row.get(name, ""), f"{where}: '{name}'") for name in ("title", "snippet", "url", "source")}
+    return SearchResult(**texts)
+
+
+def _drop_torn_line(file: Path) -> None:
+    """A kill in the middle of writing leaves half a line at the end: it is cut off, and asked again."""
+    data = file.read_bytes()
+    if not data.endswith(b"\n"):
+        with file.open("r+b") as stream:
+            stream.truncate(data.rfind(b"\n") + 1)
+
+
+def open_search(named: str, *, private: bool = False, fields: Mapping[str, str] | None = None) -> SearchEngine:
+    """The engine that a user names.
+
+    A folder or a file of documents (see `read_documents`), "searxng:" and the address of an instance, or a URL with
+    {query} of an engine that answers with JSON, whose `fields` are those of `HttpSearch`.
+    """
+    if named.startswith("searxng:"):
+        return searxng(named.removeprefix("searxng:"), private=private)
+    if named.startswith(("http://", "https://")):
+        known = ("results", "title", "snippet", "link", "source", "answers")
+        wrong = [name for name in fields or {} if name not in known]
+        if wrong or "{query}" not in named:
+            said = f"'{wrong[0]}' is no field of it: there is {', '.join(known)}" if wrong else "it needs {query}"
+            raise SurefootError(f"The search engine {named}: {said}.")
+        return replace(HttpSearch(url=named, private=private), **(fields or {}))
+    path = Path(named)
+    return LocalSearch(read_documents(path), name=f"{path.name} {digest_of(path)[:12]}")
