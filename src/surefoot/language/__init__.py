@@ -91,12 +91,14 @@ from surefoot.language._multihop._trace import Trace as Trace
 from surefoot.language._multihop._trace import TracedAnswer as TracedAnswer
 from surefoot.language._reading._predictions import PredictionFile as PredictionFile
 from surefoot.language._reading._predictions import Predictions as Predictions
+from surefoot.language._reading._predictions import read_no_answer as read_no_answer
 from surefoot.language._reading._predictions import read_predictions as read_predictions
 from surefoot.language._reading._predictions import write_predictions as write_predictions
 from surefoot.language._reading._questions import NOWHERE as NOWHERE
 from surefoot.language._reading._questions import Question as Question
 from surefoot.language._reading._questions import QuestionCounts as QuestionCounts
 from surefoot.language._reading._questions import count_questions as count_questions
+from surefoot.language._reading._questions import read_question_file as read_question_file
 from surefoot.language._reading._questions import read_questions as read_questions
 from surefoot.language._reading._questions import write_questions as write_questions
 from surefoot.language._reading._rules import READING_RULES as READING_RULES
@@ -104,6 +106,7 @@ from surefoot.language._reading._rules import RuleName as RuleName
 from surefoot.language._reading._scored import BestThreshold as BestThreshold
 from surefoot.language._reading._scored import QuestionScores as QuestionScores
 from surefoot.language._reading._scored import best_threshold as best_threshold
+from surefoot.language._reading._scored import official_report as official_report
 from surefoot.language._reading._scored import reading_measurements as reading_measurements
 from surefoot.language._reading._scored import score_questions as score_questions
 from surefoot.language._reading._scores import ReadingScores as ReadingScores

@@ -76,6 +76,12 @@ def read_predictions(path: Path | str) -> Predictions:
     return Predictions({text_of(name, str(path)): _answer(answer, name, str(path)) for name, answer in found.items()})
 
 
+def read_no_answer(path: Path | str) -> dict[str, float]:
+    """Scores that there is no answer, by the id of the question, from a JSON object. Raises for anything else."""
+    told = object_of(json_of(unpacked(Path(path)), str(path)), str(path))
+    return {name: _score(score, f"{path}, question '{name}': the score") for name, score in told.items()}
+
+
 def write_predictions(out: Path, predictions: Predictions) -> None:
     """Write `predictions.parquet` into a directory: the columns id, answer and no_answer (null for none)."""
     import duckdb

@@ -1,6 +1,6 @@
 """Scores of every question, and what they come to over a set, with intervals over whole articles."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,8 @@ class QuestionScores:
 
     `missing` are ids without a prediction (wrong or left out, by the rule), `extra` those of predictions without a
     question, `abstained` those whose answer was a declared phrase of abstention and counts as none. `no_answer` (n,)
-    are the scores that there is no answer; None where not all questions have one.
+    are the scores that there is no answer, None where not all questions have one; `best` the best thresholds over them
+    by metric, where there are questions without an answer and the scores differ.
     """
 
     rule: RuleName
@@ -31,6 +32,7 @@ class QuestionScores:
     exact: Floats
     f1: Floats
     no_answer: Floats | None
+    best: Mapping[str, "BestThreshold"]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     abstained: tuple[str, ...]
@@ -56,23 +58,26 @@ def score_questions(
     predictions and questions have no id in common, and for questions without an answer under a rule that knows none.
     """
     how, answers = READING_RULES[rule], predictions.answers
-    missing = tuple(one.id for one in questions if one.id not in answers)
+    ids = [one.id for one in questions]
+    missing = dict.fromkeys(name for name in ids if name not in answers)
     _check(questions, predictions, rule, missing)
-    counted = tuple(one for one in questions if one.id in answers or how.missing == "wrong")
+    counted = [one for one in questions if one.id not in missing] if how.missing == "left out" else questions
     said, silent = _without(abstain, [answers.get(one.id, "") for one in counted], how)
     exact, f1 = _compared(counted, said, how)
-    given, known = np.array([one.id in answers for one in counted]), {one.id for one in questions}
+    given, known = np.array([one.id not in missing for one in counted]), set(ids)
     found = QuestionScores(
         rule=rule,
-        questions=counted,
+        questions=tuple(counted),
         answers=tuple(said),
         exact=exact * given,
         f1=f1 * given,
         no_answer=_no_answer(counted, predictions.no_answer),
-        missing=missing,
+        best={},
+        missing=tuple(missing),
         extra=tuple(name for name in answers if name not in known),
         abstained=tuple(counted[place].id for place in silent),
     )
+    found = replace(found, best=_best(found))
     return found if no_answer_above is None else _thresholded(found, no_answer_above)
 
 
@@ -102,7 +107,7 @@ def _compared(questions: Sequence[Question], answers: Sequence[str], rule: Rule)
     return exact, f1
 
 
-def _check(questions: Sequence[Question], predictions: Predictions, rule: RuleName, missing: Sequence[str]) -> None:
+def _check(questions: Sequence[Question], predictions: Predictions, rule: RuleName, missing: Collection[str]) -> None:
     if len(missing) == len(questions):
         raise SurefootError(
             f"None of the {len(questions)} questions has a prediction ({len(predictions.answers)} are given): "
@@ -172,30 +177,34 @@ def reading_measurements(found: QuestionScores, *, task: str = "reading", shift:
     if not found.answerable.all():
         groups |= {"HasAns": found.answerable, "NoAns": ~found.answerable}
     articles = np.array([one.article for one in found.questions])
-    metrics = {"exact_match": found.exact, "f1": found.f1}
     means = [
         replace(article_mean(metric, scores[rows], articles[rows]), task=task, shift=shift, group=group)
         for group, rows in groups.items()
         if rows.any()
-        for metric, scores in metrics.items()
+        for metric, scores in _metrics(found).items()
     ]
     n = len(found.questions)
     counts = {"missing": found.missing, "extra": found.extra, "abstained": found.abstained}
-    numbers = _best(found, metrics) | {name: len(ids) for name, ids in counts.items()}
+    best = {f"best_{metric}": one.score for metric, one in found.best.items()}
+    best |= {f"best_{metric}_threshold": one.threshold for metric, one in found.best.items()}
+    numbers = best | {name: len(ids) for name, ids in counts.items()}
     return means + [
         Measurement(metric=name, value=value, n=n, task=task, shift=shift) for name, value in numbers.items()
     ]
 
 
-def _best(found: QuestionScores, metrics: Mapping[str, Floats]) -> dict[str, float]:
+def _best(found: QuestionScores) -> dict[str, BestThreshold]:
     if found.no_answer is None or found.answerable.all():
         return {}
-    numbers: dict[str, float] = {}
-    for metric, scores in metrics.items():
-        best = best_threshold(scores, found.no_answer, found.answerable, found.answers)
-        if best is not None:
-            numbers |= {f"best_{metric}": best.score, f"best_{metric}_threshold": best.threshold}
-    return numbers
+    told = {
+        metric: best_threshold(scores, found.no_answer, found.answerable, found.answers)
+        for metric, scores in _metrics(found).items()
+    }
+    return {metric: best for metric, best in told.items() if best is not None}
+
+
+def _metrics(found: QuestionScores) -> dict[str, Floats]:
+    return {"exact_match": found.exact, "f1": found.f1}
 
 
 def article_mean(metric: str, scores: Floats, articles: NDArray[np.str_]) -> Measurement:
@@ -211,3 +220,36 @@ def article_mean(metric: str, scores: Floats, articles: NDArray[np.str_]) -> Mea
     wider = t_quantile(LEVEL, mean.freedom) / t_quantile(LEVEL, np.inf)
     bounds = share_interval(value, mean.stderr * wider, mean.effective, level=LEVEL)
     return Measurement(metric=metric, value=value, n=n, stderr=mean.stderr, low=bounds.low, high=bounds.high)
+
+
+def official_report(found: QuestionScores, no_answer: Mapping[str, float]) -> dict[str, float]:
+    """What the official script of the rule prints, by its keys and in percent; `no_answer` in the order of its file.
+
+    The scripts of SQuAD 1.1 and MRQA print `exact_match` and `f1`; that of SQuAD 2.0 `exact`, `f1` and `total`, also of
+    `HasAns` and `NoAns`, and with scores for "no answer" the best of any threshold.
+    """
+    if not READING_RULES[found.rule].no_answer:
+        return {name: 100 * float(scores.mean()) for name, scores in _metrics(found).items()}
+    told: dict[str, float] = {}
+    groups = {"": np.ones(len(found.exact), dtype=bool), "HasAns_": found.answerable, "NoAns_": ~found.answerable}
+    for name, rows in groups.items():
+        if rows.any():
+            means = {"exact": float(found.exact[rows].mean()), "f1": float(found.f1[rows].mean())}
+            told |= {f"{name}{metric}": 100 * mean for metric, mean in means.items()} | {
+                f"{name}total": int(rows.sum())
+            }
+    return told | _official_best(found, no_answer)
+
+
+def _official_best(found: QuestionScores, no_answer: Mapping[str, float]) -> dict[str, float]:
+    place = {one.id: at for at, one in enumerate(found.questions)}
+    rows = [place[name] for name in no_answer if name in place]
+    told: dict[str, float] = {}
+    for name, metric in (("exact", "exact_match"), ("f1", "f1")):
+        if metric not in found.best or found.no_answer is None:
+            continue
+        answers = [found.answers[row] for row in rows]
+        scores = _metrics(found)[metric][rows]
+        best = best_threshold(scores, found.no_answer[rows], found.answerable[rows], answers, official=True)
+        told |= {f"best_{name}": 100 * best.score, f"best_{name}_thresh": best.threshold} if best else {}
+    return told

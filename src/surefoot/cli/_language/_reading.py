@@ -1,0 +1,160 @@
+"""`surefoot reading score` and `reading data`: answers against question files."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from surefoot.cli._output import Format, emit, say
+from surefoot.core import Measurement, SurefootError, Table
+
+if TYPE_CHECKING:
+    from surefoot.language import Predictions, Question, QuestionScores
+
+RuleOption = Literal["squad-1.1", "squad-2.0", "mrqa", "natural-questions"]
+_COUNTS = ("missing", "extra", "abstained")
+_BY_FORMAT: dict[str, RuleOption] = {"mrqa": "mrqa", "gold-paragraph": "natural-questions"}
+
+
+def score(
+    predictions: Annotated[
+        Path, Parameter(help="Answers by id: a JSON object, JSON lines or Parquet (id, answer, no_answer).")
+    ],
+    data: Annotated[Path, Parameter(help="A question file: SQuAD, SquadShifts, XQuAD, MRQA, Natural Questions.")],
+    /,
+    *,
+    rule: Annotated[RuleOption | None, Parameter(help="The rule. Default: by the data.")] = None,
+    abstain: Annotated[
+        tuple[str, ...],
+        Parameter(help="A phrase that counts as the empty answer; may be given again.", negative=()),
+    ] = (),
+    no_answer: Annotated[Path | None, Parameter(help="A JSON object: for each id a score of no answer.")] = None,
+    no_answer_above: Annotated[
+        float | None, Parameter(help="Count a question as not answered where that score is larger.")
+    ] = None,
+    official: Annotated[
+        bool, Parameter(help="Print the JSON of the official script, nothing else.", negative=())
+    ] = False,
+    examples: Annotated[Path | None, Parameter(help="A Parquet file to write, a row a question: for compare.")] = None,
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+) -> None:
+    """Exact match and F1 of predictions, with HasAns and NoAns, in percent, with 95 percent intervals by article."""
+    from surefoot.language import official_report, read_predictions, read_question_file, score_questions
+
+    if official and (format or out):
+        raise SurefootError("--official prints JSON to the output: leave out --format and --out.")
+    form, questions = read_question_file(data)
+    answers = read_predictions(predictions)
+    if no_answer:
+        answers = replace(answers, no_answer=_scores_in(no_answer))
+    chosen = rule or _rule_of(form, questions)
+    found = score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
+    for sentence in _remarks(found, questions, answers, told=rule is None and not official):
+        say(sentence)
+    if examples:
+        _write_examples(found, examples)
+    if official:
+        indent = 2 if chosen == "squad-2.0" else None
+        print(json.dumps(official_report(found, answers.no_answer), indent=indent))
+    else:
+        emit(_table(found), format, out)
+
+
+def data(
+    files: Annotated[tuple[Path, ...], Parameter(help="Question files, or directories that Steps wrote.")],
+    /,
+    *,
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+) -> None:
+    """What question files hold, a line a file; `nowhere` counts answers that do not stand where the file says."""
+    from surefoot.language import count_questions, read_question_file
+
+    rows: list[dict[str, object]] = []
+    for file in files:
+        form, questions = read_question_file(file)
+        counts = count_questions(questions)
+        if counts.nowhere:
+            say(
+                f"{file}: {counts.nowhere} of {counts.answers} answers do not stand in their paragraph where the file "
+                f"says: they count as right answers, and no span is trained on them ({counts.untrainable} questions "
+                "have no other)."
+            )
+        rows.append({"file": str(file), "format": form, **asdict(counts)})
+    if not rows:
+        raise SurefootError("Name at least one question file.")
+    emit(Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows)), format, out)
+
+
+def _rule_of(form: str, questions: "list[Question]") -> RuleOption:
+    if any(not one.answers for one in questions):
+        return "squad-2.0"
+    return _BY_FORMAT.get(form, "squad-1.1")
+
+
+def _scores_in(path: Path) -> dict[str, float]:
+    from surefoot.language import read_no_answer
+
+    return read_no_answer(path)
+
+
+def _remarks(
+    found: "QuestionScores", questions: "list[Question]", answers: "Predictions", *, told: bool
+) -> Iterator[str]:
+    """What was chosen, and what was not scored as it came."""
+    if told:
+        yield f"The rule is {found.rule}, by the data; --rule chooses another."
+    if found.missing:
+        how = "left out" if found.rule == "squad-2.0" else "counted as wrong"
+        yield f"{_some(found.missing, len(questions), 'questions')} have no prediction and are {how}."
+    if found.extra:
+        yield f"{_some(found.extra, len(answers.answers), 'predictions')} are for no question of the data."
+    if found.abstained:
+        yield f"{_some(found.abstained, len(found.questions), 'answers')} are phrases of abstention: they count as ''."
+    if len({one.article for one in found.questions}) < 2:
+        yield "All questions are of one article: there is no interval."
+    if answers.no_answer and not found.best:
+        yield "The scores of 'no answer' choose no threshold: all alike, some missing, or every question has an answer."
+
+
+def _some(ids: tuple[str, ...], size: int, noun: str) -> str:
+    shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    return f"{len(ids)} of {size} {noun} ({shown})"
+
+
+def _table(found: "QuestionScores") -> Table:
+    """A line a number: scores in percent with their bounds, thresholds, counts of questions."""
+    from surefoot.language import reading_measurements
+
+    told = reading_measurements(found)
+    rows = [_row(one) for one in told if one.metric not in _COUNTS]
+    has = int(found.answerable.sum())
+    totals = {"total": len(found.questions), "HasAns_total": has, "NoAns_total": len(found.questions) - has}
+    totals |= {one.metric: int(one.value) for one in told if one.metric in _COUNTS}
+    rows += [(name, count, None, None, "questions", None) for name, count in totals.items()]
+    return Table(("metric", "value", "low", "high", "unit", "n"), tuple(rows))
+
+
+def _row(one: Measurement) -> tuple[object, ...]:
+    name = f"{one.group}_{one.metric}" if one.group else one.metric
+    if name.endswith("threshold"):
+        return (name, one.value, None, None, "score", one.n)
+    bounds = (None if bound is None else 100 * bound for bound in (one.low, one.high))
+    return (name, 100 * one.value, *bounds, "percent", one.n)
+
+
+def _write_examples(found: "QuestionScores", path: Path) -> None:
+    from surefoot.language import write_reading_examples
+
+    if path.suffix != ".parquet":
+        raise SurefootError(f"{path} must end in .parquet: that is what compare reads.")
+    with TemporaryDirectory() as folder:
+        write_reading_examples(Path(folder), found)
+        path.write_bytes(next(Path(folder).iterdir()).read_bytes())
+    print(f"Examples: {path}", file=sys.stderr)
