@@ -205,6 +205,8 @@ def test_what_the_tutorial_prints_is_what_is_printed_today(
         (["sweep", "adult", "--learners", "oak"], "no learner named 'oak'"),
         (["sweep", "adult", "--budget", "0"], "option budget must be at least 1, got 0"),
         (["sweep", "adult", "--rows=-5"], "option rows must be at least 0, got -5"),
+        (["sweep", "adult", "--budget", "4", "--halving", "8"], "--halving 8 would stop nothing of a --budget of 4"),
+        (["sweep", "adult", "--budget", "999", "--halving", "300"], "a Step has at most 256 configurations"),
         (["sweep", "adult", "--splits", "0"], "option splits must be at least 1"),
         (["audit", "none.csv", "--label", "y", "--score", "p", "--sensitive", "g"], "There is no file 'none.csv'"),
     ],

@@ -214,3 +214,37 @@ def test_options_out_of_range_are_named() -> None:
             y="val",
             points=PointFlags(where=("x",)),
         )
+
+
+def test_what_is_fixed_against_the_points_is_doubted() -> None:
+    wrong = fitted(simulated(noise=0.02, n=12), fixed=("exponent=0.5",)).fits[0].verdict
+    assert "WRONG: the points contradict exponent=0.5 (p = " in wrong and "left free: exponent 0.2" in wrong
+    floored = fitted(simulated(floor=1.2, noise=0.02), form="power+floor", fixed=("floor=5",)).fits[0].verdict
+    assert "WRONG: the points contradict floor=5" in floored
+    for fixed in ("exponent=0.25",), ("floor=1.2",):
+        form = "power+floor" if fixed[0][0] == "f" else "power"
+        right = fitted(simulated(floor=1.2 * (form != "power"), noise=0.02), form=form, fixed=fixed).fits[0].verdict
+        assert "contradict" not in right
+    generator = np.random.default_rng(0)
+    n, d = (np.exp(generator.uniform(low, low + 7, 40)) for low in (17, 20))
+    loss = (1.8 + 400 * n**-0.5 + 400 * d**-0.25) * np.exp(generator.normal(0, 0.002, 40))
+    tied = {"x": ("n", "d"), "form": "two-variable", "tied": ("alpha=beta",)}
+    assert "WRONG: the points contradict alpha=beta" in fitted({"n": n, "d": d, "y": loss}, **tied).fits[0].verdict
+
+
+def test_exact_points_are_said_to_have_no_noise_everywhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    laws = fitted(simulated(noise=0.0))
+    assert "with exponent 0.25 (n = 30); the points lie on the law exactly" in laws.fits[0].verdict
+    assert np.isnan(laws.fits[0].curve_low).all()
+    record = law_record(laws.fits[0])
+    assert record["parameters"]["exponent"]["low"] is None and json.dumps(record, allow_nan=False)
+    both = {name: np.tile(column, 2) for name, column in simulated(noise=0.0).items()}
+    compared = fitted(both | {"f": ["a"] * 30 + ["b"] * 30}, family="f").comparisons["a against b"]
+    assert "no noise" in compared.words and np.isnan(compared.p)
+    file = tmp_path / "exact.csv"
+    x = np.geomspace(1e8, 1e10, 5)
+    rows = [f"{n},{d},{float(1.8 + 400 * n**-0.34 + 400 * d**-0.28)!r}" for n in x for d in 20 * x]
+    file.write_text("N,D,loss\n" + "\n".join(rows), encoding="utf-8")
+    scaling(file, x=("N", "D"), y="loss", form="two-variable", optimal=("1e22",), output=LawOutput(format="json"))
+    (plan,) = json.loads(capsys.readouterr().out)
+    assert plan["N"] > 0 and plan["N_low"] is None and plan["value_high"] is None

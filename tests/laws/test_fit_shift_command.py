@@ -62,7 +62,10 @@ def test_several_sections_are_one_json_object(table: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (("--x", "clear"), "no accuracies on 'clear'"),
-        (("--x", "clean", "--n", "clean"), "SET=NUMBER"),
+        (
+            ("--x", "clean", "--n", "clean"),
+            "SET=NUMBER, for example val=50000; a column of examples is of a long table",
+        ),
         (("--x", "clean", "--task", "how"), "both --task and --value"),
         (("--x", "clean", "--show", "lines", "groups", "--format", "tsv"), "name one with --show"),
         (("--x", "clean", "--level", "95"), "level of intervals"),
@@ -72,3 +75,51 @@ def test_mistakes_are_one_line(table: Path, arguments: tuple[str, ...], message:
     with pytest.raises(SurefootError, match=message) as error:
         _run(table, *arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """Sixteen models of two families on two sets, the second with fewer examples for some."""
+    generator = np.random.default_rng(0)
+    rows = [
+        f"m{i},f{i // 8},{name},{0.5 + 0.02 * i - drop + generator.normal(0, 0.01):.4f},{n - 900 * (i % 2)}"
+        for i in range(16)
+        for name, drop, n in (("clean", 0, 5000), ("fog", 0.1, 1000))
+    ]
+    file = tmp_path / "long.csv"
+    file.write_text("model,family,dataset,accuracy,n\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return file
+
+
+def test_a_long_table_is_recognised_and_its_column_of_examples_read(
+    long: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SurefootError, match=r"the table is long: --task dataset --value accuracy\.$"):
+        _run(long, "--x", "clean")
+    capsys.readouterr()
+    _run(long, "--x", "clean", "--task", "dataset", "--value", "accuracy", "--n", "n", "--format", "json")
+    models = json.loads(capsys.readouterr().out)
+    width = {one["model"]: one["high"] - one["low"] for one in models}
+    # A hundred examples in place of a thousand.
+    assert 2.5 < width["m9"] / width["m8"] < 4
+    long.write_text(long.read_text().replace(",4100\n", ",0\n", 1))
+    with pytest.raises(SurefootError, match=r"column 'n' must hold the examples .*; row 3 do"):
+        _run(long, "--x", "clean", "--task", "dataset", "--value", "accuracy", "--n", "n")
+
+
+def test_two_families_are_said_and_give_groups_no_interval(long: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read = ("--x", "clean", "--task", "dataset", "--value", "accuracy", "--family", "family", "--cluster")
+    _run(long, *read, "--show", "groups", "lines", "--format", "json")
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert "The smallest baseline holds 2 families" in err
+    assert found["groups"][0]["low"] is None and found["groups"][0]["points"] is not None
+    # Student's t of one degree of freedom on half the difference of the two families' own slopes (the jackknife).
+    rows = [line.split(",") for line in long.read_text().splitlines()[1:]]
+    x, y = (np.array([float(row[3]) for row in rows if row[2] == name]) for name in ("clean", "fog"))
+    slopes = [
+        np.polyfit(*(np.log(one[part] / (1 - one[part])) for one in (x, y)), 1)[0] for part in (slice(8), slice(8, 16))
+    ]
+    line = found["lines"][0]
+    error = (sum((slope - line["slope"]) ** 2 for slope in slopes) / 2) ** 0.5
+    assert line["slope_high"] - line["slope"] == pytest.approx(12.706 * error, rel=1e-3)

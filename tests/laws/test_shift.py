@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -257,7 +257,9 @@ def test_the_same_seed_gives_the_same_intervals_and_families_can_be_drawn_whole(
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
     once, again = (fit_shift(data, replicates=50, seed=3) for _ in range(2))
     assert (once.groups.low == again.groups.low).all()
-    assert np.isfinite(fit_shift(data, replicates=50, cluster=True).groups.low).all()
+    six = replace(data, families=tuple(f"f{i % 6}" for i in range(24)))
+    assert np.isfinite(fit_shift(six, replicates=50, cluster=True).groups.low).all()
+    assert np.isnan(fit_shift(data, replicates=50, cluster=True).groups.low).all()
 
 
 @dataclass(frozen=True, kw_only=True)

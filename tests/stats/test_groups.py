@@ -14,13 +14,16 @@ from surefoot.stats import (
     compared,
     disparities,
     disparity_bounds,
+    disparity_difference,
     group_auc,
     group_metrics,
     ratio_bounds,
     resample_calibration,
     resample_disparities,
+    share_difference,
     tail_mean,
     worst_group,
+    worst_group_difference,
     worst_loss,
 )
 
@@ -362,3 +365,42 @@ def test_the_interval_of_an_area_covers_it(apart: float, positives: int, negativ
     assert np.mean(inside) >= 0.935
     perfect = group_auc(labels, labels, np.zeros(len(labels), int))
     assert perfect.low[0] < perfect.value[0] == perfect.high[0] == 1
+
+
+def test_bounds_of_a_difference_of_worst_groups_cover_it_whichever_groups_are_the_worst() -> None:
+    generator, codes = np.random.default_rng(0), np.repeat(np.arange(6), 60)
+    for first, second in (
+        ([0.8] * 6, [0.8] * 6),
+        ([0.6] + [0.8] * 5, [0.8] * 6),
+        ([0.6] + [0.8] * 5, [0.8] * 5 + [0.65]),
+        ([0.6] + [0.9] * 5, [0.7] + [0.9] * 5),
+    ):
+        held = np.zeros(2)
+        for _ in range(60):
+            chance = generator.random(360)
+            own = np.where(generator.random(360) < 0.6, chance, generator.random(360))
+            answers = chance < np.array(first)[codes], own < np.array(second)[codes]
+            pairs = (
+                (worst_group_difference, min(first) - min(second)),
+                (disparity_difference, np.ptp(first) - np.ptp(second)),
+            )
+            for place, (function, truth) in enumerate(pairs):
+                found = function(*answers, codes)
+                held[place] += found.low <= truth <= found.high
+        assert (held >= 56).all(), (first, second, held)
+
+
+def test_differences_of_worst_groups_are_those_of_pairs_in_one_group_and_turn_with_their_models() -> None:
+    generator = np.random.default_rng(1)
+    first, second = generator.random((2, 300)) < np.array([[0.8], [0.7]])
+    one = worst_group_difference(first, second, np.zeros(300, int))
+    pair = share_difference(int((first & ~second).sum()), int((second & ~first).sum()), 300)
+    assert_allclose((one.estimate, one.low, one.high), (pair.estimate, pair.low, pair.high))
+    codes, weights = np.arange(300) % 3, generator.uniform(0.5, 4, 300)
+    for function in (worst_group_difference, disparity_difference):
+        found, turned = function(first, second, codes), function(second, first, codes)
+        assert_allclose((found.estimate, found.low, found.high), (-turned.estimate, -turned.high, -turned.low))
+        even = function(first, second, codes, weights=np.full(300, 2.5))
+        assert_allclose((found.low, found.high), (even.low, even.high))
+        heavy = function(first, second, codes, weights=weights)
+        assert heavy.high - heavy.low > found.high - found.low

@@ -163,6 +163,13 @@ def test_two_models_are_compared_on_the_same_rows(tmp_path: Path) -> None:
         assert line["accuracy_difference_low"] < line["accuracy_difference"] < line["accuracy_difference_high"]
         assert 0 <= line["p_holm"] <= 1
     assert named(audit, "q")["all rows"]["accuracy"] == right["q"].mean()
+    rates = {name: [right[name][data["race"] == race].mean() for race in range(3)] for name in "pq"}
+    extremes = {line["group"]: line for line in audit.differences if line["division"] == "race"}
+    assert_allclose(extremes["worst group"]["accuracy_difference"], min(rates["p"]) - min(rates["q"]))
+    assert_allclose(extremes["between groups"]["accuracy_difference"], np.ptp(rates["p"]) - np.ptp(rates["q"]))
+    for line in (extremes["worst group"], extremes["between groups"]):
+        assert line["accuracy_difference_low"] < line["accuracy_difference"] < line["accuracy_difference_high"]
+        assert line["rows"] == len(data["y"]) and line["p_holm"] is None
     same = audit_predictions(write(path, {**data, "q": data["p"]}), replace(COLUMNS, other="q", sensitive=("sex",)))
     assert {line["accuracy_difference"] for line in same.differences} == {0.0}
     assert all(line["accuracy_difference_low"] < 0 < line["accuracy_difference_high"] for line in same.differences)

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Measurement, Step, Store, StoredInputs, SurefootError, open_pool, run
-from surefoot.stats import disparities, group_metrics, worst_group
+from surefoot.stats import disparities, group_metrics, t_quantile, worst_group, worst_group_difference
 from surefoot.tabular import (
     BEST_ON_TEST,
     BY_ACCURACY,
@@ -219,6 +219,38 @@ def test_the_error_is_that_of_all_rows_or_of_the_spread_of_the_folds(folded: tup
     (gap,) = measured(folded, metric="difference in accuracy", group="lightgbm - logistic")
     assert_allclose(gap.value, gaps.mean(), atol=1e-3)
     assert gap.stderr is not None and gap.stderr >= gaps.std(ddof=1) / 2 - 1e-12
+
+
+def test_differences_of_worst_groups_hold_whichever_they_are_and_follow_the_folds(
+    folded: tuple[Store, TableComparison],
+) -> None:
+    store, comparison = folded
+    right: dict[str, list[np.ndarray]] = {"lightgbm": [], "logistic": []}
+    for fit in comparison.fits:
+        row = int(read(store.path(fit) / "configurations.parquet")["validation_worst_group_accuracy"].argmax())
+        said = np.load(store.path(fit) / "scores.npz")["test"][row] >= 0.5
+        right[fit.learner].append(said == (open_design(store.path(fit.design)).test.y == 1))
+    codes = [open_design(store.path(fit.design)).test.g for fit in comparison.fits[::2]]
+    both = [np.concatenate(right[learner]) for learner in ("lightgbm", "logistic")]
+    expected = worst_group_difference(*both, np.concatenate(codes))
+    sizes = np.bincount(np.concatenate(codes))
+    worst = [int(np.argmin(np.bincount(np.concatenate(codes), each) / sizes)) for each in both]
+    gaps = [
+        first[code == worst[0]].mean() - second[code == worst[1]].mean()
+        for first, second, code in zip(*right.values(), codes, strict=True)
+    ]
+    half = t_quantile(0.95, 3) * np.std(gaps, ddof=1) / 2
+    make(store, replace(comparison, simultaneous=True))
+    (found,) = measured(
+        (store, replace(comparison, simultaneous=True)),
+        metric="difference in worst_group_accuracy",
+        group="lightgbm - logistic",
+    )
+    assert_allclose(found.value, expected.estimate)
+    assert_allclose(found.low, min(expected.low, found.value - half))
+    assert_allclose(found.high, max(expected.high, found.value + half))
+    (drawn,) = measured(folded, metric="difference in worst_group_accuracy", group="lightgbm - logistic")
+    assert drawn.value == found.value and drawn.low > found.low
 
 
 def test_only_configurations_that_learned_are_near_the_best() -> None:

@@ -55,6 +55,8 @@ def sweep(
     from surefoot.studies.trees import sweep as sweep_study
 
     chosen = _learners(learners)
+    if halving > max(budget, 1):
+        raise SurefootError(f"--halving {halving} would stop nothing of a --budget of {budget}: take a smaller factor.")
     options = (positive, _names(drop), _names(categorical))
     table = _published(data, raw) if raw else _table(data, label, _names(sensitive), *options)
     place = open_store(store)

@@ -18,9 +18,11 @@ from surefoot.stats._disparities import WorstGroup as WorstGroup
 from surefoot.stats._disparities import compared as compared
 from surefoot.stats._disparities import disparities as disparities
 from surefoot.stats._disparities import disparity_bounds as disparity_bounds
+from surefoot.stats._disparities import disparity_difference as disparity_difference
 from surefoot.stats._disparities import rate_bounds as rate_bounds
 from surefoot.stats._disparities import ratio_bounds as ratio_bounds
 from surefoot.stats._disparities import worst_group as worst_group
+from surefoot.stats._disparities import worst_group_difference as worst_group_difference
 from surefoot.stats._disparities import worst_loss as worst_loss
 from surefoot.stats._groups import LEAST_ROWS as LEAST_ROWS
 from surefoot.stats._groups import LOSSES as LOSSES
@@ -60,6 +62,7 @@ from surefoot.stats._laws._law import fit_law as fit_law
 from surefoot.stats._laws._law import log_error_variance as log_error_variance
 from surefoot.stats._laws._law import predict as predict
 from surefoot.stats._laws._law import residuals as residuals
+from surefoot.stats._laws._law import restriction_p as restriction_p
 from surefoot.stats._laws._optimal import ComputeOptimal as ComputeOptimal
 from surefoot.stats._laws._optimal import compute_optimal as compute_optimal
 from surefoot.stats._laws._optimal import exponent_difference as exponent_difference

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from surefoot.stats._groups import GroupMetrics
-from surefoot.stats._intervals import clopper_pearson_bounds
+from surefoot.stats._intervals import Interval, clopper_pearson_bounds
+from surefoot.stats._paired import share_difference
 
 Floats = NDArray[np.float64]
 Combine = Callable[[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]], tuple[Floats, Floats]]
@@ -143,6 +144,51 @@ def ratio_bounds(metrics: GroupMetrics, title: str, *, level: float = 0.95) -> D
     value = np.minimum.reduce(values)
     low, high = (np.minimum.reduce([part[place] for part in parts]) for place in (0, 1))
     return Disparity(value=value, low=np.minimum(low, value), high=np.maximum(high, value))
+
+
+def worst_group_difference(
+    first: ArrayLike, second: ArrayLike, codes: ArrayLike, *, weights: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Lowest share over the groups of one classifier minus that of another on the same rows.
+
+    `first` and `second` (n,) say which rows each gets right, `codes` (n,) the groups, all of which count. The bounds
+    hold whichever groups are the worst. The difference is the lowest over groups g of the first, of the highest over
+    groups h of the second, of p_g - q_h; so its bounds are those of the pairs (g, h), each at 1 - (1 - level) / G
+    (Bonferroni): Tango's within a group, where rows are paired, and those of `disparity_bounds` between groups. With
+    `weights` (n,) rows count as the effective ones of their group.
+    """
+    right = np.stack([np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)])
+    heavy = np.ones(right.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
+    code = np.unique(np.asarray(codes), return_inverse=True)[1].ravel()
+    total, squares = np.bincount(code, heavy), np.bincount(code, heavy**2)
+    n = total**2 / squares
+    each = 1 - (1 - level) / len(n)
+    share = np.clip([np.bincount(code, heavy * row) / total for row in right], 0, 1)
+    low, high = clopper_pearson_bounds(share * n, np.broadcast_to(n, share.shape), level=each)
+    (p, under, over), (q, below, above) = ((share[place], low[place], high[place]) for place in (0, 1))
+    lows, highs = _difference((p[:, None], under[:, None], over[:, None]), (q, below, above))
+    only = [np.bincount(code, heavy * (right[place] & ~right[1 - place])) / total * n for place in (0, 1)]
+    for group, counts in enumerate(zip(*only, n, strict=True)):
+        paired = share_difference(*counts, level=each)
+        lows[group, group], highs[group, group] = paired.low, paired.high
+    value = float(share[0].min() - share[1].min())
+    return Interval(value, float(lows.max(axis=1).min()), float(highs.min(axis=0).max()), level=level)
+
+
+def disparity_difference(
+    first: ArrayLike, second: ArrayLike, codes: ArrayLike, *, weights: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """How far groups are apart (highest minus lowest share) under one classifier minus another; see above.
+
+    The difference of the highest shares minus that of the lowest, each with `worst_group_difference`'s bounds.
+    """
+    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    lowest = worst_group_difference(one, other, codes, weights=weights, level=level)
+    highest = worst_group_difference(~other, ~one, codes, weights=weights, level=level)
+    value = highest.estimate - lowest.estimate
+    below = np.hypot(highest.estimate - highest.low, lowest.high - lowest.estimate)
+    above = np.hypot(highest.high - highest.estimate, lowest.estimate - lowest.low)
+    return Interval(value, max(float(value - below), -1.0), min(float(value + above), 1.0), level=level)
 
 
 def _spread(metrics: GroupMetrics, name: str) -> Floats:

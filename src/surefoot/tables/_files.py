@@ -21,6 +21,8 @@ from surefoot.tables._excel import excel_rows
 
 LARGEST_BYTES = 16 << 30
 """The most bytes that a table may hold, unpacked, unless the caller says otherwise."""
+_PANDAS = ({"columns", "index", "data"}, {"schema", "data"})
+"""The keys of pandas' orientations "split" and "table"; "columns" and "index" are objects of objects."""
 Kind = Literal["csv", "json", "parquet", "arrow"]
 FileKind = Literal["csv", "json", "parquet", "arrow", "text", "excel"]
 _MARKS: tuple[tuple[bytes, FileKind], ...] = (
@@ -150,7 +152,11 @@ def _records(file: Path, folder: Path, shown: str) -> Path:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
         return file
-    if not isinstance(content, dict) or not content or not all(isinstance(cells, list) for cells in content.values()):
+    if not isinstance(content, dict) or not content:
+        return file
+    if content.keys() in _PANDAS or all(isinstance(cells, dict) for cells in content.values()):
+        raise SurefootError(f"{shown} is as pandas' to_json() writes it: save it with to_json(orient='records').")
+    if not all(isinstance(cells, list) for cells in content.values()):
         return file
     lengths = {name: len(cells) for name, cells in content.items()}
     if len(set(lengths.values())) > 1:

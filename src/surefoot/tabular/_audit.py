@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from surefoot.stats import (
     Interval,
     compared,
     disparity_bounds,
+    disparity_difference,
     group_auc,
     group_metrics,
     holm,
@@ -27,6 +28,7 @@ from surefoot.stats import (
     ratio_bounds,
     share_difference,
     worst_group,
+    worst_group_difference,
 )
 from surefoot.tabular._tables._groups import Division
 from surefoot.tabular._tables._predictions import PredictionColumns, Predictions, read_predictions
@@ -35,6 +37,7 @@ Line = Mapping[str, Any]
 ALL_ROWS, BETWEEN = "all rows", "between groups"
 FOUR_FIFTHS = 0.8
 _LOSSES = ("cross_entropy", "cvar", "calibration_error")
+_EXTREMES = {"worst group": worst_group_difference, BETWEEN: disparity_difference}
 _RATIOS = ("demographic_parity", "equalised_odds")
 
 
@@ -44,7 +47,8 @@ class Audit:
 
     `groups`: a line for all rows and each group, with rows, positives and every metric, its bounds as NAME_low and
     NAME_high; None where it is undefined. `between`: for each division the worst group and the disparities, with bounds
-    that hold whichever groups are the extremes. `differences`: of two models, by group, the first minus the second.
+    that hold whichever groups are the extremes. `differences`: of two models, the first minus the second, by group and,
+    with such bounds, between groups.
     `notes` say what was read, left out or not compared.
     """
 
@@ -84,7 +88,7 @@ def audit_predictions(
             notes += _not_compared(found, read.labels is not None)
         if np.isin(scores, (0, 1)).all():
             notes.append(f"All values of {model} are 0 or 1: they are taken as decisions, without area or calibration.")
-    apart = tuple(_differences(read, models, threshold)) if len(models) > 1 else ()
+    apart = tuple(_differences(read, models, threshold, least)) if len(models) > 1 else ()
     return Audit(groups=tuple(groups), between=tuple(between), differences=apart, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -171,7 +175,7 @@ def _not_compared(found: GroupMetrics, labelled: bool) -> Iterator[str]:
 
 
 def _differences(
-    read: Predictions, models: Mapping[str, NDArray[np.float64]], threshold: float
+    read: Predictions, models: Mapping[str, NDArray[np.float64]], threshold: float, least: int
 ) -> Iterator[dict[str, Any]]:
     """By group: the first model's accuracy (without labels: selection rate) minus the second's, on the same rows."""
     said = [scores >= threshold for scores in models.values()]
@@ -188,6 +192,27 @@ def _differences(
             line = {"model": " - ".join(models), "division": division.name, "group": name, "rows": len(part)}
             bounds = {f"{metric}_low": interval.low, f"{metric}_high": interval.high, "p_holm": p}
             yield line | {metric: interval.estimate} | bounds
+        yield from _of_extremes(counted, division, (weights, least), {"model": " - ".join(models), "metric": metric})
+
+
+def _of_extremes(
+    counted: Sequence[NDArray[np.bool_]],
+    division: Division,
+    limits: tuple[NDArray[np.float64], int],
+    said: Mapping[str, str],
+) -> Iterator[dict[str, Any]]:
+    """What the worst group and the gap between groups differ by, over groups that have enough rows."""
+    weights, least = limits
+    large = (np.bincount(division.codes) >= least)[division.codes]
+    if len(np.unique(division.codes[large])) < 2:
+        return
+    (first, second), codes = (each[large] for each in counted), division.codes[large]
+    for name, function in _EXTREMES.items():
+        if name == BETWEEN or said["metric"] == "accuracy_difference":
+            found = function(first, second, codes, weights=weights[large])
+            line = {"model": said["model"], "division": division.name, "group": name, "rows": int(large.sum())}
+            bounds = {f"{said['metric']}_low": found.low, f"{said['metric']}_high": found.high, "p_holm": None}
+            yield line | {said["metric"]: found.estimate} | bounds
 
 
 def _pair(first: NDArray[np.bool_], second: NDArray[np.bool_], weights: NDArray[np.float64]) -> tuple[Interval, float]:

@@ -32,7 +32,7 @@ class TableOptions:
     task: Annotated[str | None, Parameter(help="In a long table, the column that names the set.")] = None
     value: Annotated[str | None, Parameter(help="In a long table, the column of accuracies.")] = None
     half_width: Annotated[tuple[str, ...], _names("In a long table, half widths of 95 percent intervals.")] = ()
-    n: Annotated[tuple[str, ...], _names("Examples in a set, as SET=NUMBER.")] = ()
+    n: Annotated[tuple[str, ...], _names("Examples in a set, as SET=NUMBER; in a long table a column too.")] = ()
     unit: Annotated[Literal["auto", "fraction", "percent"], Parameter(help="The unit of the accuracies.")] = "auto"
 
 
@@ -96,7 +96,8 @@ def shift(
 def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuracies":
     from surefoot.laws import keep_where, long_accuracies, read_table, wide_accuracies
 
-    results, sizes = keep_where(read_table(table), read.where), dict(map(_size, read.n))
+    results = keep_where(read_table(table), read.where)
+    sizes = read.n[0] if read.task and len(read.n) == 1 and "=" not in read.n[0] else dict(map(_size, read.n))
     if read.task and read.value:
         return long_accuracies(
             results,
@@ -107,7 +108,7 @@ def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuraci
             unit=read.unit,
             n=sizes,
         )
-    if read.task or read.value or read.half_width:
+    if read.task or read.value or read.half_width or isinstance(sizes, str):
         raise SurefootError("A long table needs both --task and --value.")
     return wide_accuracies(results, model=read.model, sets=tuple(dict.fromkeys(sets)), unit=read.unit, n=sizes)
 
@@ -115,7 +116,10 @@ def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuraci
 def _size(text: str) -> tuple[str, int]:
     name, _, number = text.rpartition("=")
     if not name or not number.isdecimal() or int(number) < 1:
-        raise SurefootError(f"'{text}' must have the form SET=NUMBER, for example val=50000.")
+        raise SurefootError(
+            f"'{text}' must have the form SET=NUMBER, for example val=50000; a column of examples is "
+            "of a long table (--task, --value)."
+        )
     return name, int(number)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from surefoot.stats import (
     ExponentComparison,
     Form,
     HeldOut,
+    Law,
     SensitivityRow,
     binned_envelope,
     choose_form,
@@ -106,12 +107,12 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     tried = set(choice.weights) if choice and options.form == "auto" else set()
     noise = None if points.tests is None else log_error_variance(used_y, points.tests[used])
     clusters = None if points.runs is None or options.selection != "all" else points.runs[used]
+
+    def fit_one(form: Form) -> Law:
+        return fit_law(used_x, used_y, form, huber=options.huber, noise=noise, clusters=clusters)
+
     try:
-        laws = {
-            form.name: fit_law(used_x, used_y, form, huber=options.huber, noise=noise, clusters=clusters)
-            for form in forms
-            if form.name in {chosen, *tried}
-        }
+        laws = {form.name: fit_one(form) for form in forms if form.name in {chosen, *tried}}
     except SurefootError as error:
         raise SurefootError(f"{points_name(points)}: {error}") from None
     law = laws[chosen]
@@ -135,10 +136,21 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
         curve_high=curve[2],
         choice=choice,
         floored=next((one for one in held if one.form == floor), None),
+        free=_unrestricted(fit_one, options),
         laws=MappingProxyType(laws),
         verdict="",
     )
     return replace(fit, verdict=f"{points_name(points)}: {verdict_of(fit)}")
+
+
+def _unrestricted(fit_one: Callable[[Form], Law], options: LawOptions) -> Law | None:
+    """The law of the form with nothing fixed or tied, where something is and the points allow it."""
+    if not options.fixed and not options.tied:
+        return None
+    try:
+        return fit_one(form_of(options.form))
+    except SurefootError:
+        return None
 
 
 def _selected(points: ScalingPoints, options: LawOptions) -> tuple[NDArray[np.intp], Floats, Floats]:

@@ -48,7 +48,8 @@ class FamilyLaw:
     the values it saw (an envelope moves x to the centre of the bin). `residuals` (m,) are logs of observed over
     fitted. `curve_x`, `curve_y`, `curve_low`, `curve_high` (60,) are the prediction and the band of a new run, to ten
     times the largest x (empty for several variables). `choice` is what held-out error says, or None where nothing
-    could be held out; `floored` what it says of the same form with a floor. `laws` are all the fits that an average of
+    could be held out; `floored` what it says of the same form with a floor. `free` is the law with
+    nothing fixed or tied, where something is. `laws` are all the fits that an average of
     forms needs. `verdict` is a sentence.
     """
 
@@ -66,6 +67,7 @@ class FamilyLaw:
     curve_high: Floats
     choice: Choice | None
     floored: HeldOut | None
+    free: Law | None
     laws: Mapping[str, Law]
     verdict: str
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from surefoot.laws._scaling._types import FamilyLaw
+from surefoot.stats import restriction_p
 
 _LIKELY, _SEEN, _SURE = 0.1, 0.05, 0.01
 _MARGIN = 1.25
@@ -18,10 +19,32 @@ def verdict_of(fit: FamilyLaw) -> str:
     else:
         first = next(iter(found.by_name))
         name = "exponent" if "exponent" in found.by_name else first
-        body = f"y = {law.problem.form.formula} with {name} {found.by_name[name]} ({found.method}, n = {law.n})"
+        value = f"{law.parameters[name]:.4g} (n = {law.n})"
+        value = value if law.exact else f"{found.by_name[name]} ({found.method}, n = {law.n})"
+        body = f"y = {law.problem.form.formula} with {name} {value}"
     return "; ".join(
-        [body, *_shape(fit), *_noise(fit), *law.notes, *([found.note] if found.note else []), *_choice(fit)]
+        [
+            body,
+            *_restrictions(fit),
+            *_shape(fit),
+            *_noise(fit),
+            *law.notes,
+            *([found.note] if found.note else []),
+            *_choice(fit),
+        ]
     )
+
+
+def _restrictions(fit: FamilyLaw) -> Iterator[str]:
+    """Do the points contradict what was fixed or tied?"""
+    if fit.free is None:
+        return
+    p, held = restriction_p(fit.law, fit.free), ", ".join((*fit.options.fixed, *fit.options.tied))
+    if p < _SEEN:
+        freed = ", ".join(f"{name} {value:.4g}" for name, value in fit.free.parameters.items())
+        yield f"{'WRONG: ' if p < _SURE else ''}the points contradict {held} (p = {p:.2g}; left free: {freed})"
+    elif fit.free.exact and not fit.law.exact:
+        yield f"WRONG: the points contradict {held}: they lie on the law without it exactly"
 
 
 def _shape(fit: FamilyLaw) -> Iterator[str]:

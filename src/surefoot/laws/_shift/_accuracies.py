@@ -64,7 +64,7 @@ def wide_accuracies(
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, keys)
-    _refuse_clashes(checks)
+    _refuse_clashes(checks, table, keys)
     kept = keep_rows(table, drop_repeated(table))
     names, left_out = (_with_matched(sets, list(table.columns)), ()) if sets else _score_columns(kept, keys)
     written = number_remarks(kept, names)
@@ -93,13 +93,13 @@ def long_accuracies(
     value: str,
     model: Sequence[str] = (),
     unit: ShareUnit = "auto",
-    n: Mapping[str, int] | None = None,
+    n: Mapping[str, int] | str | None = None,
     half_widths: Sequence[str] = (),
 ) -> Accuracies:
     """Accuracies of a table with one row a model and evaluation set.
 
-    `half_widths` are the columns (one, or lower and upper) with the half width of a 95 percent interval, in the unit
-    of `value`; they take the place of `n`. Otherwise as `wide_accuracies`.
+    `n` may also name the column of examples. `half_widths` are the columns (one, or lower and upper) with the half
+    width of a 95 percent interval, in the unit of `value`; they take the place of `n`. Otherwise as `wide_accuracies`.
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, (*keys, task))
@@ -113,11 +113,16 @@ def long_accuracies(
         scale = 100.0 if np.nanmax(numbers_of(kept, value)) > np.nanmax(fractions[value]) else 1.0
         half, unknown = _half_widths(kept, value, half_widths)
         columns["error"] = half / scale / t_quantile(0.95, inf)
+    if isinstance(n, str):
+        columns["n"] = _examples(kept, n)
     flat = ResultTable(source=table.source, columns=columns, rows=kept.rows)
     models, sets, values, _ = pivot_scores(flat, model="model", task="task", value="value")
     if half_widths:
         stderr = pivot_scores(flat, model="model", task="task", value="error")[2]
         size, sizes = np.full(len(sets), np.nan), unknown
+    elif isinstance(n, str):
+        size, sizes = pivot_scores(flat, model="model", task="task", value="n")[2], ()
+        stderr = binomial_stderr(values, size)
     else:
         size, sizes = _sizes(sets, n or {})
         stderr = binomial_stderr(values, size)
@@ -226,10 +231,25 @@ def _half_widths(table: ResultTable, value: str, columns: Sequence[str]) -> tupl
     return np.where(filled, np.nan, each.mean(axis=0)), (remark,)
 
 
-def _refuse_clashes(checks: Sequence[Remark]) -> None:
+def _refuse_clashes(checks: Sequence[Remark], table: ResultTable, keys: Sequence[str]) -> None:
     for remark in checks:
         if remark.code == "not-a-key":
-            raise SurefootError(f"{remark.message} Name all the columns that make up a model.")
+            task = _task_column(table, keys)
+            shares = [name for name, cells in table.columns.items() if is_numeric(cells) and not _outside(cells).any()]
+            value = shares[0] if len(shares) == 1 else "COLUMN"
+            long = f" If '{task}' names the evaluation sets, the table is long: --task {task} --value {value}."
+            raise SurefootError(f"{remark.message} Name all the columns that make up a model.{long if task else ''}")
+
+
+def _task_column(table: ResultTable, keys: Sequence[str]) -> str:
+    """The column of text that tells the rows of a model apart and has the same values for several models, or ''."""
+    models = _joined(table, keys)
+    for name, cells in table.columns.items():
+        if name not in keys and not is_numeric(cells):
+            pairs = set(zip(models, cells.tolist(), strict=True))
+            if len(pairs) == len(table) and len(set(cells.tolist())) <= len(table) / 2:
+                return name
+    return ""
 
 
 def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], tuple[Remark, ...]]:
@@ -298,6 +318,18 @@ def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tupl
         )
         remarks.append(Remark(code="unknown-size", severity="warning", message=message))
     return size, tuple(remarks)
+
+
+def _examples(table: ResultTable, name: str) -> Floats:
+    """The column of examples behind each accuracy, all of which must be there."""
+    size = numbers_of(table, name)
+    bad = ~(size >= 1)
+    if bad.any():
+        raise SurefootError(
+            f"{table.source}: column '{name}' must hold the examples behind each accuracy, 1 or more; "
+            f"{rows_text(table.rows[bad].tolist())} do not."
+        )
+    return size
 
 
 def _joined(table: ResultTable, keys: Sequence[str]) -> tuple[str, ...]:

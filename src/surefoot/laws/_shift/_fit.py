@@ -37,6 +37,7 @@ from surefoot.tables import Remark, rows_text
 
 MOST_GROUPS_NAMED = 10
 ATTENUATION_SAID = 0.05
+_FEW_FAMILIES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,12 @@ def fit_shift(
         rank_agreement=rank_agreement(effective.points),
         spread=_spread(data, effective.points),
         relative=_relative(data, level),
-        remarks=(*data.remarks, *_edge_remarks(data, points), *_fit_remarks(data, points, lines, effective)),
+        remarks=(
+            *data.remarks,
+            *_edge_remarks(data, points),
+            *_fit_remarks(data, points, lines, effective),
+            *_few_families(lines, cluster),
+        ),
     )
 
 
@@ -305,6 +311,17 @@ def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effe
     if few < 10:
         message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
         yield Remark(code="few-baseline-models", severity="warning", message=message)
+
+
+def _few_families(lines: Lines, cluster: bool) -> Iterator[Remark]:
+    """With whole families drawn, how few the smallest baseline has."""
+    few = int(lines.freedom[lines.n > 0].min(initial=_FEW_FAMILIES)) + 1 if cluster else _FEW_FAMILIES
+    if few < _FEW_FAMILIES:
+        groups = "" if few > 2 else ", and means of groups have no interval"
+        message = (
+            f"The smallest baseline holds {few} families: its line has as many degrees of freedom less one{groups}."
+        )
+        yield Remark(code="few-families", severity="warning", message=message)
 
 
 def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Remark]:

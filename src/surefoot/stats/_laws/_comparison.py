@@ -76,6 +76,8 @@ def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) 
 def _exponent(law: Law, parameter: str) -> tuple[float, float]:
     if parameter not in law.problem.form.exponents:
         raise SurefootError(f"The form '{law.form}' has no exponent '{parameter}'.")
+    if law.exact:
+        return law.parameters[parameter], float("nan")
     j = law.names.index(parameter)
     matrix, _ = user_map(law.problem)
     return law.parameters[parameter], float(matrix[j] @ law.covariance @ matrix[j])
@@ -102,7 +104,7 @@ def _comparison(
 def _words(found: ExponentComparison, p_holm: float, level: float, tests: int = 1) -> str:
     points = f"{found.n_first} and {found.n_second} points"
     if not np.isfinite(found.p):
-        return f"untestable: {points} leave no degree of freedom in one of the laws; add runs"
+        return f"untestable: {points} leave no degree of freedom, or no noise, in one of the laws; add runs"
     corrected = f", {p_holm:.2g} by Holm over {tests} comparisons" if tests > 1 else ""
     size = f"exponents differ by {found.difference} (p = {found.p:.2g}{corrected}; {points})"
     if p_holm < 1 - level:

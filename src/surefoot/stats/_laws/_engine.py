@@ -32,35 +32,31 @@ _MANY = 50_000
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Scaled data of one fit: centred logs `z` (n, variables), centred `log_y` (n,), and `group` (n,) of each row.
-
-    Groups share the exponents and have coefficients of their own. `centre` and `scale` undo the centring.
-    """
+    """Scaled data of one fit: centred logs `z` (n, variables) and `log_y` (n,); `centre`, `scale` undo the centring."""
 
     form: Form
     z: Floats
     log_y: Floats
-    group: NDArray[np.intp]
     centre: Floats
     scale: float
 
     @property
-    def groups(self) -> int:
-        """Number of groups."""
-        return int(self.group.max()) + 1
-
-    @property
     def straight(self) -> bool:
-        """Whether it is a line in logarithms: a power law with its exponent free and one group."""
-        return self.form.name == "power" and len(self.form.exponents) == 1 and self.groups == 1
+        """Whether it is a line in logarithms: a power law with its exponent free."""
+        return self.form.name == "power" and len(self.form.exponents) == 1
 
     @property
     def size(self) -> int:
-        """Number of parameters: exponents, then the log coefficients of each group."""
-        return len(self.form.exponents) + self.groups * len(self.form.coefficients)
+        """Number of parameters: exponents, then the logs of coefficients."""
+        return len(self.form.parameters)
+
+    @property
+    def log_floor(self) -> float:
+        """Log of the floor that was fixed, centred; minus infinity without one."""
+        return float(np.log(self.form.floor)) - self.scale if self.form.floor else -np.inf
 
 
-def pose(form: Form, x: ArrayLike, y: ArrayLike, group: ArrayLike | None = None) -> Problem:
+def pose(form: Form, x: ArrayLike, y: ArrayLike) -> Problem:
     """The problem of fitting `form` to positive `x` (n,) or (n, variables) and positive `y` (n,).
 
     Raises SurefootError for values that have no logarithm, naming the first row.
@@ -77,9 +73,8 @@ def pose(form: Form, x: ArrayLike, y: ArrayLike, group: ArrayLike | None = None)
     logs, log_y = np.log(inputs), np.log(target)
     units = np.array(form.units)
     centre = np.array([logs[:, units == unit].mean() for unit in units])
-    labels = np.zeros(len(target), dtype=np.intp) if group is None else _codes(group)
     scale = float(log_y.mean())
-    return Problem(form=form, z=logs - centre, log_y=log_y - scale, group=labels, centre=centre, scale=scale)
+    return Problem(form=form, z=logs - centre, log_y=log_y - scale, centre=centre, scale=scale)
 
 
 def _check_positive(name: str, values: Floats) -> None:
@@ -91,10 +86,6 @@ def _check_positive(name: str, values: Floats) -> None:
         )
 
 
-def _codes(labels: ArrayLike) -> NDArray[np.intp]:
-    return np.unique(np.asarray(labels), return_inverse=True)[1].ravel().astype(np.intp)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Solution:
     """Fitted parameters (B, p) and the cost (B,), the sum over rows of weight times loss of the log residual."""
@@ -103,41 +94,32 @@ class Solution:
     cost: Floats
 
 
-def log_curve(problem: Problem, params: Floats, z: Floats | None = None, group: int = 0) -> Floats:
+def log_curve(problem: Problem, params: Floats, z: Floats | None = None) -> Floats:
     """Log of the law (B, m), centred, at the rows of the problem or at other inputs `z` (m, variables)."""
     q = len(problem.form.exponents)
-    at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
-    log_phi, _ = problem.form.basis(at, params[:, :q])
-    return _log_sum(log_phi + _log_coefficients(problem, params)[:, labels], problem.form.signs)[0]
+    log_phi, _ = problem.form.basis(problem.z if z is None else z, params[:, :q])
+    return _log_sum(log_phi + params[:, None, q:], problem)[0]
 
 
-def jacobian(problem: Problem, params: Floats, z: Floats | None = None, group: int = 0) -> tuple[Floats, Floats]:
+def jacobian(problem: Problem, params: Floats, z: Floats | None = None) -> tuple[Floats, Floats]:
     """Log of the law (B, m) and its derivatives in the parameters (B, m, p)."""
-    form = problem.form
-    q, k = len(form.exponents), len(form.coefficients)
-    at, labels = (problem.z, problem.group) if z is None else (z, np.full(len(z), group))
-    log_phi, slope = form.basis(at, params[:, :q])
-    log_e, share = _log_sum(log_phi + _log_coefficients(problem, params)[:, labels], form.signs)
-    out = np.zeros((*log_e.shape, problem.size))
+    q = len(problem.form.exponents)
+    log_phi, slope = problem.form.basis(problem.z if z is None else z, params[:, :q])
+    log_e, share = _log_sum(log_phi + params[:, None, q:], problem)
+    out = np.empty((*log_e.shape, problem.size))
     out[..., :q] = (share[..., None] * slope).sum(axis=2)
-    for g in range(problem.groups):
-        rows = labels == g
-        out[:, rows, q + g * k : q + (g + 1) * k] = share[:, rows]
+    out[..., q:] = share
     return log_e, out
 
 
-def _log_coefficients(problem: Problem, params: Floats) -> Floats:
-    q, k = len(problem.form.exponents), len(problem.form.coefficients)
-    return params[:, q:].reshape(len(params), problem.groups, k)
-
-
-def _log_sum(terms: Floats, signs: tuple[int, ...]) -> tuple[Floats, Floats]:
-    peak = terms.max(axis=-1, keepdims=True)
+def _log_sum(terms: Floats, problem: Problem) -> tuple[Floats, Floats]:
+    """Log of the sum of the terms and of a fixed floor (B, m), and the share of each term in it (B, m, k)."""
+    peak = np.maximum(terms.max(axis=-1, keepdims=True), problem.log_floor)
     share = np.exp(terms - peak)
-    if signs:
-        share = share * np.array(signs)
+    if problem.form.signs:
+        share = share * np.array(problem.form.signs)
     # With a negative term the law can fall to 0, which no step may reach.
-    total = np.maximum(share.sum(axis=-1, keepdims=True), 1e-12)
+    total = np.maximum(share.sum(axis=-1, keepdims=True) + np.exp(problem.log_floor - peak), 1e-12)
     return (peak + np.log(total))[..., 0], share / total
 
 
@@ -307,34 +289,28 @@ def grid_starts(problem: Problem, target: Floats, weight: Floats, *, keep: int) 
     chosen = order[:, ranks]
     batch = np.arange(len(target))[:, None]
     logs = np.log(np.maximum(coefficients[batch, chosen], 1e-3))
-    flat = logs.reshape(*chosen.shape, -1)
-    return np.concatenate([grid[chosen], flat], axis=2)
+    return np.concatenate([grid[chosen], logs], axis=2)
 
 
 def _project(
     problem: Problem, grid: Floats, target: Floats, weight: Floats, rows: NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
-    """Best coefficients (B, G, groups, k) of relative errors at each grid point, and their cost (B, G)."""
+    """Best coefficients (B, G, k) of relative errors at each grid point, and their cost (B, G)."""
     log_phi, _ = problem.form.basis(problem.z[rows], grid)
     phi = np.exp(np.minimum(log_phi, 200.0)) * np.array(problem.form.signs or 1.0)
     points, _, k = phi.shape
     pairs = [(i, j) for i in range(k) for j in range(i, k)]
     products = np.stack([phi[..., i] * phi[..., j] for i, j in pairs], axis=-1)
-    coefficients = np.zeros((len(target), points, problem.groups, k))
-    cost = np.zeros((len(target), points))
-    for g in range(problem.groups):
-        members = np.flatnonzero(problem.group[rows] == g)
-        inverse = np.exp(-target[:, members])
-        mass = weight[:, members]
-        moments = _moments(mass * inverse**2, products[:, members])
-        right = _moments(mass * inverse, phi[:, members])
-        gram = np.empty((len(target), points, k, k))
-        for column, (i, j) in enumerate(pairs):
-            gram[..., i, j] = gram[..., j, i] = moments[..., column]
-        best, value = nonnegative(gram.reshape(-1, k, k), right.reshape(-1, k))
-        coefficients[:, :, g] = best.reshape(len(target), points, k)
-        cost += mass.sum(axis=1, keepdims=True) + value.reshape(len(target), points)
-    return coefficients, cost
+    inverse = np.exp(-target)
+    # What a fixed floor leaves of each target, relative to it.
+    left = 1 - np.exp(problem.log_floor) * inverse
+    moments, right = _moments(weight * inverse**2, products), _moments(weight * inverse * left, phi)
+    gram = np.empty((len(target), points, k, k))
+    for column, (i, j) in enumerate(pairs):
+        gram[..., i, j] = gram[..., j, i] = moments[..., column]
+    best, value = nonnegative(gram.reshape(-1, k, k), right.reshape(-1, k))
+    cost = (weight * left**2).sum(axis=1, keepdims=True) + value.reshape(len(target), points)
+    return best.reshape(len(target), points, k), cost
 
 
 def _moments(mass: Floats, columns: Floats) -> Floats:
@@ -371,17 +347,15 @@ def user_map(problem: Problem) -> tuple[Floats, Floats]:
     Centring moves the log of a place by the centre, and that of a coefficient by degree times centre.
     """
     form = problem.form
-    q, k = len(form.exponents), len(form.coefficients)
+    q = len(form.exponents)
     matrix, offset = np.eye(problem.size), np.zeros(problem.size)
     for entry, variable in form.locations:
         offset[entry] = problem.centre[variable]
     # Degrees are linear in the exponents, but for those that are fixed.
     base = form.degrees(np.zeros((1, q)))[0] @ problem.centre
     degree = form.degrees(np.eye(q)) @ problem.centre - base
-    for g in range(problem.groups):
-        rows = slice(q + g * k, q + (g + 1) * k)
-        offset[rows] = problem.scale + base
-        matrix[rows, :q] = degree.T
+    offset[q:] = problem.scale + base
+    matrix[q:, :q] = degree.T
     return matrix, offset
 
 
@@ -407,6 +381,6 @@ def natural(problem: Problem, params: Floats) -> Floats:
     log = is_log(problem)
     values[:, log] = np.exp(np.minimum(values[:, log], 700.0))
     if problem.form.signs:
-        values[:, len(problem.form.exponents) :] *= np.tile(problem.form.signs, problem.groups)
+        values[:, len(problem.form.exponents) :] *= problem.form.signs
     values[vanished(problem, params)] = 0.0
     return values

@@ -32,6 +32,7 @@ class Form:
     theta that is the log of a place on an axis with its variable; variables of one `units` entry share a centre.
     `bounds` are (low, high) of each entry of theta; `logs` names entries that are logs of what is reported. `signs` are
     those of the coefficients (all 1 if empty); with `either_sign` the first may have any, and a fit tries both.
+    `floor` is added to the columns: a floor that was fixed.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Form:
     logs: tuple[int, ...] = ()
     signs: tuple[int, ...] = ()
     either_sign: bool = False
+    floor: float = 0.0
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -359,13 +361,13 @@ def form_of(form: str | Form) -> Form:
 def restricted(form: Form, *, tied: Sequence[tuple[str, str]] = (), fixed: Mapping[str, float] | None = None) -> Form:
     """A form whose exponents are tied to each other (pairs of names: the second equals the first) or fixed to a value.
 
-    A floor can be fixed to 0. The form keeps its name; what is tied or fixed is no parameter any more and stands in its
-    formula. Raises SurefootError for names that are no exponents of the form.
+    A floor can be fixed to 0 or above. The form keeps its name; what is tied or fixed is no parameter any more and
+    stands in its formula. Raises SurefootError for names that are no exponents of the form.
     """
     values = dict(fixed or {})
-    without_floor = values.pop("floor", None)
-    if without_floor not in (None, 0) or (without_floor == 0 and "floor" not in form.coefficients):
-        raise SurefootError(f"A floor can be fixed to 0 alone, and the form '{form.name}' must have one.")
+    floor = values.pop("floor", None)
+    if floor is not None and not (0 <= floor < np.inf and "floor" in form.coefficients):
+        raise SurefootError(f"A floor can be fixed to 0 or above, and the form '{form.name}' must have one.")
     for name in (*values, *(name for pair in tied for name in pair)):
         if name not in form.exponents or form.exponents.index(name) in form.logs:
             free = ", ".join(one for place, one in enumerate(form.exponents) if place not in form.logs)
@@ -382,12 +384,14 @@ def restricted(form: Form, *, tied: Sequence[tuple[str, str]] = (), fixed: Mappi
         else:
             raise SurefootError(f"'{source}' is tied itself: tie every exponent to one that stays.")
     said = [f"{second} = {first}" for first, second in tied] + [f"{name} = {value:g}" for name, value in values.items()]
-    said += ["floor = 0"] if without_floor == 0 else []
-    return _reduced(form, kept, spread, offset, drop_floor=without_floor == 0, said=said)
+    said += [f"floor = {floor:g}"] if floor is not None else []
+    return _reduced(form, kept, spread, offset, floor=floor, said=said)
 
 
-def _reduced(form: Form, kept: list[str], spread: Floats, offset: Floats, *, drop_floor: bool, said: list[str]) -> Form:
-    columns = [j for j, name in enumerate(form.coefficients) if not (drop_floor and name == "floor")]
+def _reduced(
+    form: Form, kept: list[str], spread: Floats, offset: Floats, *, floor: float | None, said: list[str]
+) -> Form:
+    columns = [j for j, name in enumerate(form.coefficients) if floor is None or name != "floor"]
     places = [form.exponents.index(name) for name in kept]
 
     def full(theta: Floats) -> Floats:
@@ -408,4 +412,5 @@ def _reduced(form: Form, kept: list[str], spread: Floats, offset: Floats, *, dro
         bounds=tuple(form.bounds[place] for place in places),
         locations=tuple((places.index(entry), variable) for entry, variable in form.locations if entry in places),
         logs=tuple(places.index(entry) for entry in form.logs if entry in places),
+        floor=floor or 0.0,
     )

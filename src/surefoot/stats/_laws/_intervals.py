@@ -79,6 +79,8 @@ def intervals(
     if chosen == "profile" and (law.huber is not None or law.degrees_of_freedom < 1):
         note, chosen = "a profile needs least squares and a degree of freedom; the t interval is given instead", "t"
     draws = np.empty((0, len(law.params)))
+    if law.exact:
+        note, chosen = "the points lie on the law exactly: there is no noise to estimate an interval from", "t"
     if chosen in ("wild", "pairs"):
         bounds, draws = _bootstrap(law, chosen, level, replicates, seed)
     else:
@@ -115,7 +117,7 @@ def _refusal(law: Law, runs: int) -> str:
 def _t_bounds(law: Law, level: float) -> tuple[Floats, Floats]:
     matrix, offset = user_map(law.problem)
     centre = law.params @ matrix.T + offset
-    if law.degrees_of_freedom < 1:
+    if law.degrees_of_freedom < 1 or law.exact:
         return np.full(len(centre), np.nan), np.full(len(centre), np.nan)
     variance = np.einsum("ij,jk,ik->i", matrix, law.covariance, matrix)
     half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))

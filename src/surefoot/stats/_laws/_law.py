@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from surefoot.stats._lines._axes import inside_shares
 from surefoot.stats._paired import t_p_value
 
 Floats = NDArray[np.float64]
+_EXACT = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,14 @@ class Law:
         return len(self.problem.log_y)
 
     @property
+    def exact(self) -> bool:
+        """Whether the points lie on the law to nine digits, so that they hold no noise to estimate an error from."""
+        return self.degrees_of_freedom > 0 and float(np.abs(residuals(self)).max()) < _EXACT
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parameters, with the number of the group behind a coefficient where there are several."""
-        form, groups = self.problem.form, self.problem.groups
-        tags = [""] if groups == 1 else [f"[{g}]" for g in range(groups)]
-        return form.exponents + tuple(name + tag for tag in tags for name in form.coefficients)
+        """Names of the parameters."""
+        return self.problem.form.parameters
 
     @property
     def parameters(self) -> Mapping[str, float]:
@@ -82,7 +86,6 @@ def fit_law(
     huber: float | None = None,
     noise: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
-    group: ArrayLike | None = None,
 ) -> Law:
     """Fit y = law(x) on log residuals; the global optimum of the form, whatever the data.
 
@@ -91,16 +94,16 @@ def fit_law(
     Huber's loss in natural-log units (1e-3 for losses, about 1e-2 for error rates); None is least squares.
     `noise` (n,) is the sampling variance of log y (see `log_error_variance`): points are then weighted by it and
     by the run-to-run variance, estimated as Paule and Mandel (1982). `clusters` (n,) label runs whose points
-    belong together. `group` (n,) labels tasks that share exponents; their costs are added.
+    belong together.
     Where the noise grows or falls with x (`noise_p` below .05) the covariance is heteroscedasticity-consistent (HC3).
     Raises SurefootError for values without a logarithm, for fewer points than parameters, and for too few different x.
     """
     chosen = form_of(form)
     if chosen.either_sign:
         both = [replace(chosen, signs=(sign, 1), either_sign=False) for sign in (1, -1)]
-        fits = [fit_law(x, y, one, huber=huber, noise=noise, clusters=clusters, group=group) for one in both]
+        fits = [fit_law(x, y, one, huber=huber, noise=noise, clusters=clusters) for one in both]
         return min(fits, key=lambda law: law.cost)
-    problem = pose(chosen, x, y, group)
+    problem = pose(chosen, x, y)
     n = len(problem.log_y)
     if n < problem.size:
         raise SurefootError(f"The form '{chosen.name}' has {problem.size} parameters and there are only {n} points.")
@@ -129,9 +132,9 @@ def log_error_variance(error: ArrayLike, n_test: ArrayLike) -> Floats:
     return (1 - rate) / (rate * size)
 
 
-def predict(law: Law, x: ArrayLike, *, group: int = 0) -> Floats:
+def predict(law: Law, x: ArrayLike) -> Floats:
     """The law at new inputs (m,) or (m, variables): array (m,) in the unit of y."""
-    return np.exp(log_curve(law.problem, law.params[None, :], centred(law.problem, x), group)[0] + law.problem.scale)
+    return np.exp(log_curve(law.problem, law.params[None, :], centred(law.problem, x))[0] + law.problem.scale)
 
 
 def residuals(law: Law) -> Floats:
@@ -139,29 +142,25 @@ def residuals(law: Law) -> Floats:
     return law.problem.log_y - log_curve(law.problem, law.params[None, :])[0]
 
 
-def band(
-    law: Law,
-    x: ArrayLike,
-    *,
-    level: float = 0.95,
-    new_run: bool = True,
-    n_test: ArrayLike | None = None,
-    group: int = 0,
-) -> tuple[Floats, Floats]:
+def band(law: Law, x: ArrayLike, *, level: float = 0.95, new_run: bool = True) -> tuple[Floats, Floats]:
     """Bounds (m,), (m,) for a new run at `x`, or (new_run=False) for the law itself, by the delta method and t.
 
-    `n_test` adds the binomial noise of a test of that many examples; leave it out if the law was fitted without
-    `noise`, for its spread then holds that noise already. Infinite without degrees of freedom.
+    Of a law whose points came with `noise`, a new run is measured on as many examples as they were (harmonic mean).
+    Infinite without degrees of freedom; NaN where the points lie on the law exactly.
     """
-    log_e, slopes = jacobian(law.problem, law.params[None, :], centred(law.problem, x), group)
+    log_e, slopes = jacobian(law.problem, law.params[None, :], centred(law.problem, x))
     variance = np.einsum("mi,ij,mj->m", slopes[0], law.covariance, slopes[0])
     centre = log_e[0] + law.problem.scale
     if new_run:
         variance = variance + law.spread**2 * law.checks.noise_at(centred(law.problem, x).mean(axis=1))
-        if n_test is not None:
-            variance = variance + log_error_variance(np.exp(np.minimum(centre, -1e-9)), n_test)
+        if law.noise.any():
+            seen = np.exp(law.problem.log_y + law.problem.scale)
+            examples = 1 / np.mean(seen * law.noise / (1 - np.minimum(seen, 1 - 1e-9)))
+            variance = variance + log_error_variance(np.exp(np.minimum(centre, -1e-9)), examples)
     if law.degrees_of_freedom < 1:
         return np.zeros(len(centre)), np.full(len(centre), np.inf)
+    if law.exact:
+        return np.full(len(centre), np.nan), np.full(len(centre), np.nan)
     half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))
     return np.exp(centre - half), np.exp(centre + half)
 
@@ -173,7 +172,7 @@ def centred(problem: Problem, x: ArrayLike) -> Floats:
 
 
 def _check_spread(problem: Problem) -> None:
-    """Raise for a variable with one value, and for fewer different points than parameters of a group."""
+    """Raise for a variable with one value, and for fewer different points than parameters."""
     for name, column in zip(problem.form.variables, problem.z.T, strict=True):
         if np.ptp(column) <= 1e-12 * max(1.0, float(np.abs(column).max())):
             raise SurefootError(f"All points have the same {name}: a law of {name} needs several values of it.")
@@ -263,7 +262,7 @@ def _described(
     )
 
 
-def _means(columns: tuple[Floats, Floats, Floats, Floats], runs: NDArray[np.intp]) -> list[Floats]:
+def _means(columns: Sequence[Floats], runs: NDArray[np.intp]) -> list[Floats]:
     """The mean of each column over the points of each run: points of one run are no independent evidence."""
     size = np.bincount(runs)
     order = np.argsort(runs, kind="stable")
@@ -312,16 +311,31 @@ def _variance(gap: Floats, weights: Floats, freedom: int, huber: float | None) -
 
 
 def p_against_constant(problem: Problem, gap: Floats, weights: Floats, parameters: int) -> float:
-    """p of the F test of the law against one constant for each group; NaN without degrees of freedom."""
-    freedom, extra = len(gap) - parameters, parameters - problem.groups
-    if freedom < 1 or extra < 1:
-        return float("nan") if freedom < 1 else 1.0
-    level = np.bincount(problem.group, weights * problem.log_y) / np.bincount(problem.group, weights)
-    flat = float((weights * (problem.log_y - level[problem.group]) ** 2).sum())
+    """p of the F test of the law against a constant; NaN without degrees of freedom."""
+    freedom, extra = len(gap) - parameters, parameters - 1
+    if freedom < 1 or not problem.form.exponents:
+        return float("nan")
+    if extra < 1:
+        return 1.0
+    flat = float((weights * (problem.log_y - np.average(problem.log_y, weights=weights)) ** 2).sum())
     left = float((weights * gap**2).sum())
     if left <= 0:
         return 0.0 if flat > 0 else 1.0
     return float(fdtrc(extra, freedom, max(flat - left, 0.0) / extra / (left / freedom)))
+
+
+def restriction_p(law: Law, free: Law) -> float:
+    """p of the F test of what is fixed or tied in `law` against `free`, the whole form fitted to the same points.
+
+    With clusters the test is of their means. NaN where the free form leaves no degree of freedom or no noise.
+    """
+    extra, runs = len(free.params) - len(law.params), int(law.clusters.max()) + 1
+    freedom = runs - len(free.params)
+    if extra < 1 or freedom < 1 or free.exact:
+        return float("nan")
+    gaps = [_means((residuals(one), free.weights), law.clusters) for one in (law, free)]
+    more, left = (float((weights * gap**2).sum()) for gap, weights in gaps)
+    return float(fdtrc(extra, freedom, max(more - left, 0.0) / extra / (left / freedom)))
 
 
 def _r2(problem: Problem, gap: Floats, weights: Floats) -> float:

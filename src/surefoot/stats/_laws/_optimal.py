@@ -117,7 +117,9 @@ def _plan(law: Law, values: Floats, logs: Floats) -> Floats:
         share = beta / (alpha + beta)
         size = np.log(alpha * of["A"] / (beta * of["B"])) / (alpha + beta) + share * logs
         data = logs - size
-        value = of.get("floor", 0.0) + of["A"] * np.exp(-alpha * size) + of["B"] * np.exp(-beta * data)
+        value = (
+            of.get("floor", law.problem.form.floor) + of["A"] * np.exp(-alpha * size) + of["B"] * np.exp(-beta * data)
+        )
         return np.concatenate([share, size, data, np.log(value)], axis=1)
 
 
@@ -137,5 +139,9 @@ def _delta_bounds(law: Law, centre: Floats, of_params: Function, level: float) -
     steps = _STEP * np.eye(len(law.params))
     slopes = (of_params(law.params + steps) - of_params(law.params - steps)) / (2 * _STEP)
     error = np.sqrt(np.maximum(np.einsum("pm,pq,qm->m", slopes, law.covariance, slopes), 0))
-    half = t_quantile(level, law.degrees_of_freedom) * error if law.degrees_of_freedom > 0 else np.nan * error
+    half = (
+        t_quantile(level, law.degrees_of_freedom) * error
+        if law.degrees_of_freedom > 0 and not law.exact
+        else np.nan * error
+    )
     return centre - half, centre + half, float(error[0])

@@ -156,7 +156,8 @@ def group_robustness(
     `counts` (B, models) must be the very counts that `lines` were bootstrapped with, so that a model drawn twice
     weighs twice both in its group and in the line. Percentiles are stretched about the mean by
     sqrt(n / (n - 1)) t(n - 1) / z, as small groups need (Hesterberg 2015); a group of one model has no interval (NaN).
-    With `clusters` (models,), the families that `counts` drew whole, n counts the families of a group.
+    With `clusters` (models,), the families that `counts` drew whole, n counts the families of a group; a line of fewer
+    than three families cannot be drawn anew, and its groups have no interval.
     """
     weights = np.asarray(counts, dtype=np.float64)
     if len(weights) != len(lines.draws):
@@ -176,6 +177,7 @@ def group_robustness(
         drawn = _group_draws(line, place, seen, weights=weights, one_hot=one_hot, axis=axis)
         bounds.append(column_quantiles(drawn, tails))
     units = size if clusters is None else _families_in(np.asarray(clusters), one_hot, known)
+    units = units if clusters is None else np.where(lines.freedom >= 2, units, 0.0)
     low, high = mean + (np.stack(bounds, axis=2) - mean) * _stretch(units, lines.level)
     return GroupMeans(
         level=lines.level,

@@ -128,7 +128,8 @@ def sweep(
             for fold in range(count)
         ]
         found = [fits(design, learners, budget, epochs, halving) for design in parts]
-        return TableComparison(fits=tuple(fit for part in found for fit in part), metric=metric)
+        fitted = tuple(fit for part in found for fit in part)
+        return TableComparison(fits=fitted, metric=metric, simultaneous=True)
 
     counts = [min(_FOLDS, splits - begin) for begin in range(0, splits, _FOLDS)]
     return Study(

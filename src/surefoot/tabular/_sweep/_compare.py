@@ -17,6 +17,7 @@ from surefoot.stats import (
     LEAST_ROWS,
     GroupMetrics,
     disparity_bounds,
+    disparity_difference,
     group_metrics,
     rate_bounds,
     resample_accuracies,
@@ -24,6 +25,7 @@ from surefoot.stats import (
     resample_disparities,
     t_quantile,
     worst_group,
+    worst_group_difference,
 )
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
@@ -55,6 +57,9 @@ PAIRS = {
 }
 _OVER_ALL = ("accuracy", "balanced_accuracy", "selection_rate")
 _COMPARED = {BY_ACCURACY: ("accuracy",), BY_WORST_GROUP: ("worst_group_accuracy", "accuracy_disparity")}
+_OF_GROUPS = {"worst_group_accuracy": worst_group_difference, "accuracy_disparity": disparity_difference}
+"""Differences of what is an extreme of groups, with bounds that hold whichever groups are the extremes."""
+_SIGNS = np.array([1.0, -1.0])
 NEAR = 0.02
 
 
@@ -72,7 +77,9 @@ class TableComparison(Step):
     five folds), 85 to 88 where twice. `pairs` are learners to compare with each other, beside trees with each other
     family. Configurations are chosen by `metric`, one of `METRICS`, over all rows and in the worst group. The intervals
     of worst groups and disparities hold whichever groups are the extremes. The party `MAJORITY` gives everybody the
-    more frequent answer. Raises `SurefootError` for fits of other tables or splits, or another metric.
+    more frequent answer. With `simultaneous` those of differences between parties hold so, too (without it they are the
+    bootstrap's, which covered 77 to 100 percent). Raises `SurefootError` for fits of other tables or splits, or another
+    metric.
     """
 
     version: ClassVar[int] = 4
@@ -81,6 +88,7 @@ class TableComparison(Step):
     replicates: int = 1000
     pairs: tuple[tuple[str, str], ...] = ()
     metric: str = "accuracy"
+    simultaneous: bool = False
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare; every configuration that was fitted in full takes part."""
@@ -100,7 +108,7 @@ class TableComparison(Step):
             *_reached(full, board),
             *_majority(parts),
             *_in_groups(full, board),
-            *_differences(full, board, self.pairs),
+            *_differences(full, board, self),
             *_cvar_costs(full, board),
         ]
         return [*found, *_correlations(full), *_sensitivity(full, parts), *_costs(table)]
@@ -111,7 +119,8 @@ class _Board:
     """Metrics of the picks on the test rows of all folds together, and their bootstrap draws (replicates, picks).
 
     `bounds` hold whichever groups are the extremes.
-    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last.
+    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last;
+    `correct` (picks, n) says which rows each pick gets right, `codes` (n,) their groups.
     """
 
     place: Mapping[Pick, int]
@@ -121,6 +130,8 @@ class _Board:
     groups: Mapping[str, Floats]
     folds: Floats
     sizes: NDArray[np.intp]
+    correct: NDArray[np.bool_]
+    codes: NDArray[Any]
 
     @staticmethod
     def of(full: Columns, scores: Sequence[Path], parts: Sequence[OpenedDesign], replicates: int) -> _Board:
@@ -156,6 +167,8 @@ class _Board:
             groups={names[place]: by_group[:, :, place] for place in np.flatnonzero(large)},
             folds=_by_fold(correct, codes, [len(part.test.y) for part in parts], len(sizes)),
             sizes=sizes,
+            correct=correct,
+            codes=codes,
         )
 
     @property
@@ -166,7 +179,7 @@ class _Board:
     def measured(self, metric: str, picks: Sequence[Pick | None], named: Mapping[str, Any]) -> Iterator[Measurement]:
         """A metric of a pick, or of two their difference on the same rows; nothing where one is not known."""
         places = [self.place[pick] for pick in picks if pick is not None]
-        signs = np.array([1.0, -1.0])[: len(places)]
+        signs = _SIGNS[: len(places)]
         if metric not in self.draws or len(places) < len(picks):
             return
         value = float(self.values[metric][places] @ signs)
@@ -183,6 +196,17 @@ class _Board:
         half = t_quantile(0.95, len(self.folds) - 1) * spread if spread > 0 else 0.0
         bounds = {"low": max(min(low, drawn.value - half), 0.0), "high": min(max(high, drawn.value + half), 1.0)}
         return replace(drawn, **bounds)
+
+    def apart(self, drawn: Measurement, metric: str, picks: Sequence[Pick | None]) -> Measurement:
+        """A difference of two picks with bounds that hold whichever groups are the extremes, or as it is."""
+        places = [self.place[pick] for pick in picks if pick is not None]
+        if metric not in _OF_GROUPS:
+            return drawn
+        rows = self.sizes[self.codes] >= LEAST_ROWS
+        first, second = self.correct[places][:, rows]
+        found = _OF_GROUPS[metric](first, second, self.codes[rows])
+        half = t_quantile(0.95, len(self.folds) - 1) * spread if (spread := self._spread(metric, places, _SIGNS)) else 0
+        return replace(drawn, low=min(found.low, drawn.value - half), high=max(found.high, drawn.value + half))
 
     def bounded(self, metric: str, pick: Pick | None, named: Mapping[str, Any]) -> Iterator[Measurement]:
         """A metric of a pick that has bounds and no draws."""
@@ -336,19 +360,20 @@ def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
     return {name.removeprefix(prefix): rows for name, rows in _parties(full).items() if name.startswith(prefix)}
 
 
-def _differences(full: Columns, board: _Board, rivals: Sequence[tuple[str, str]]) -> Iterator[Measurement]:
+def _differences(full: Columns, board: _Board, step: TableComparison) -> Iterator[Measurement]:
     """Trees minus each other family, and the pairs asked for, each by its best on validation, on the same rows."""
     parties, families = _parties(full), _families(full)
     pairs = {
         pair_of("trees", other): (family_party("trees"), family_party(other)) for other in families if other != "trees"
     }
-    pairs |= {pair_of(first, second): (first, second) for first, second in rivals}
+    pairs |= {pair_of(first, second): (first, second) for first, second in step.pairs}
     for pair, both in pairs.items():
         for rule, metrics in _COMPARED.items() if set(both) <= parties.keys() else ():
             picks = [_by_rule(full, parties[party], rule) for party in both]
             for metric in metrics:
                 named = {"metric": difference_in(metric), "group": pair, "shift": rule}
-                yield from board.measured(metric, picks, named)
+                for drawn in board.measured(metric, picks, named):
+                    yield board.apart(drawn, metric, picks) if step.simultaneous else drawn
 
 
 def _cvar_costs(full: Columns, board: _Board) -> Iterator[Measurement]:

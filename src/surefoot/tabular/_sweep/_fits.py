@@ -94,8 +94,14 @@ def table_fits(
 ) -> tuple[TableFits, ...]:
     """The Steps of a learner on one design, each of at most 256 configurations and of whole ensembles.
 
-    So a cluster shares a full grid, and what is stopped loses minutes. Each halves its own configurations.
+    So a cluster shares a full grid, and what is stopped loses minutes. Each halves its own configurations. Raises
+    `SurefootError` for a `halving` that no Step has configurations for.
     """
+    if halving > MOST_CONFIGURATIONS:
+        raise SurefootError(
+            f"Halving by {halving} would stop nothing: a Step has at most {MOST_CONFIGURATIONS} configurations. "
+            f"Take a factor of 2 to {MOST_CONFIGURATIONS}."
+        )
     ensembles: dict[Configuration, list[Configuration]] = {}
     for each in configurations:
         shared = tuple(pair for pair in each if pair[0] != "n_estimators")
