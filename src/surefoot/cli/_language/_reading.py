@@ -49,8 +49,8 @@ def score(
 
     if official and (format or out):
         raise SurefootError("--official prints JSON to the output: leave out --format and --out.")
-    form, questions = read_question_file(data)
     answers = read_predictions(predictions)
+    form, questions = read_question_file(data)
     if no_answer:
         answers = replace(answers, no_answer=_scores_in(no_answer))
     chosen = rule or _rule_of(form, questions)

@@ -71,6 +71,8 @@ def read_predictions(path: Path | str) -> Predictions:
     if isinstance(told, list):
         return _of_rows([object_of(row, f"{path}: a prediction") for row in list_of(told, str(path))], str(path))
     found = object_of(told, str(path))
+    if isinstance(found.get("data"), list):
+        raise SurefootError(f"{path} holds questions, where predictions should be: these come first.")
     if "id" in found and any(name in found for name in _ANSWER):
         return _of_rows([found], str(path))
     return Predictions({text_of(name, str(path)): _answer(answer, name, str(path)) for name, answer in found.items()})

@@ -163,7 +163,8 @@ def best_threshold(
     if not official:
         totals[1:-1][sure[1:] == sure[:-1]] = -np.inf
     best = int(totals.argmax())
-    return BestThreshold(float(totals[best]) / len(scores), float(sure[best - 1]) if best else 0.0)
+    below_all = 0.0 if official else float(np.nextafter(sure[0], -np.inf))
+    return BestThreshold(float(totals[best]) / len(scores), float(sure[best - 1]) if best else below_all)
 
 
 def reading_measurements(found: QuestionScores, *, task: str = "reading", shift: str = "") -> list[Measurement]:
