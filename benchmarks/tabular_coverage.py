@@ -8,11 +8,25 @@ Run: python benchmarks/tabular_coverage.py [tables]
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.stats import disparity_bounds, group_auc, group_metrics, ratio_bounds, worst_group
+from surefoot.core import Measurement, Store, open_pool, run
+from surefoot.stats import (
+    disparity_bounds,
+    disparity_difference,
+    group_auc,
+    group_metrics,
+    rate_bounds,
+    ratio_bounds,
+    worst_group,
+    worst_group_difference,
+)
+from surefoot.studies.trees import sweep
+from surefoot.tabular import BY_WORST_GROUP, FileTable, family_party
 
 Floats = NDArray[np.float64]
 GROUPS = (2, 6, 20)
@@ -93,6 +107,106 @@ def areas(tables: int) -> Iterator[tuple[str, float, float]]:
         yield f"{positives} and {negatives}, area {ndtr(apart / 2**0.5):.2f}", *covered(low, high, ndtr(apart / 2**0.5))
 
 
+def weighted(tables: int) -> Iterator[tuple[str, dict[str, tuple[float, float]]]]:
+    """An audit with weights: of six groups, one worse; weights even, ragged, and heavier where answers are wrong."""
+    generator = np.random.default_rng(0)
+    codes = np.repeat(np.arange(6), 200)
+    labels = np.arange(len(codes)) % 2
+    right = np.where(codes == 0, 0.7, 0.85)
+    for shown, spread, pull in (("0.5 to 4", 0.6, 0.0), ("1 to 50", 1.2, 0.0), ("1 to 50, informative", 1.2, 0.8)):
+        weights = np.exp(generator.normal(0, spread, len(codes)))
+        # Where weights say who is judged badly, the truth is the weighted share.
+        rate = np.clip(right - pull * 0.1 * np.log(weights), 0.02, 0.98)
+        truth = np.bincount(codes, weights * rate) / np.bincount(codes, weights)
+        bounds: dict[str, list[tuple[float, float]]] = {"one group": [], "worst group": [], "accuracy disparity": []}
+        for _ in range(tables // 4):
+            called = np.where(generator.random(len(codes)) < rate, labels, 1 - labels).astype(float)
+            found = group_metrics(labels, called, codes, probabilities=False, weights=weights)
+            low, high = rate_bounds(found, "accuracy")
+            worst, gap = worst_group(found), disparity_bounds(found, "accuracy_disparity")
+            bounds["one group"].append((low[0, 1], high[0, 1]))
+            bounds["worst group"].append((worst.low[0], worst.high[0]))
+            bounds["accuracy disparity"].append((gap.low[0], gap.high[0]))
+        truths_of = {"one group": truth[1], "worst group": truth.min(), "accuracy disparity": np.ptp(truth)}
+        yield shown, {name: covered(*np.array(bounds[name]).T, truths_of[name]) for name in bounds}
+
+
+def differences(tables: int) -> Iterator[tuple[str, dict[str, tuple[float, float]]]]:
+    """Two models on the same rows, whose answers agree in three of five: six groups of 60."""
+    generator, codes = np.random.default_rng(0), np.repeat(np.arange(6), 60)
+    for shown, first, second in (
+        ("alike", [0.8] * 6, [0.8] * 6),
+        ("one group worse under one", [0.6] + [0.8] * 5, [0.8] * 6),
+        ("the same group worse", [0.6] + [0.9] * 5, [0.7] + [0.9] * 5),
+        ("another group worse", [0.6] + [0.8] * 5, [0.8] * 5 + [0.65]),
+    ):
+        bounds: dict[str, list[tuple[float, float]]] = {"worst group": [], "accuracy disparity": []}
+        for _ in range(tables // 4):
+            chance = generator.random(len(codes))
+            own = np.where(generator.random(len(codes)) < 0.6, chance, generator.random(len(codes)))
+            answers = chance < np.array(first)[codes], own < np.array(second)[codes]
+            for name, function in (
+                ("worst group", worst_group_difference),
+                ("accuracy disparity", disparity_difference),
+            ):
+                found = function(*answers, codes)
+                bounds[name].append((found.low, found.high))
+        truth = {"worst group": min(first) - min(second), "accuracy disparity": np.ptp(first) - np.ptp(second)}
+        yield shown, {name: covered(*np.array(bounds[name]).T, truth[name]) for name in bounds}
+
+
+def swept(tables: int) -> Iterator[tuple[str, float, float, int]]:
+    """A whole sweep of 600 people: five folds, one of two configurations chosen in each, and what is measured of it.
+
+    The truth is of such sweeps: the mean over tables of each group's accuracy, and the extremes of these means.
+    """
+    found = [each for table in range(tables) for each in _one_sweep(np.random.default_rng(table))]
+    by_name: dict[tuple[str, str], list[Measurement]] = {}
+    for each in found:
+        by_name.setdefault((each.group, each.metric), []).append(each)
+
+    def mean(group: str, metric: str) -> float:
+        return float(np.mean([each.value for each in by_name[group, metric]]))
+
+    def rates(group: str) -> Floats:
+        return np.array([mean(*key) for key in by_name if key[0] == group and key[1].startswith("accuracy in ")])
+
+    for (group, metric), measured in by_name.items():
+        if "accuracy in " in metric and "difference" not in metric:
+            continue
+        sides = [family_party(name) for name in group.split(" - ")] if " - " in group else [group]
+        first, *other = (_EXTREMES[metric.removeprefix("difference in ")](rates(side)) for side in sides)
+        truth = first - sum(other)
+        low, high = np.array([(each.low, each.high) for each in measured], dtype=float).T
+        yield f"{group}: {metric}", *covered(low, high, truth), len(low)
+
+
+_EXTREMES = {"worst_group_accuracy": np.min, "accuracy_disparity": np.ptp}
+
+
+def _one_sweep(generator: np.random.Generator) -> Iterator[Measurement]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "people.csv"
+        np.savetxt(path, people(generator, 600), fmt="%.5f", delimiter=",", header="a,b,c,d,g,y", comments="")
+        table = FileTable(path=str(path), label="y", sensitive=("g",), drop=("g",), categorical=("g",)).pinned()
+        (step,) = sweep(table, learners=("logistic", "lightgbm"), budget=2, splits=5).steps
+        store = Store(Path(folder) / "store")
+        with open_pool("here") as pool:
+            list(run([step], store, pool))
+        for each in store.measurements(step):
+            name = each.metric.removeprefix("difference in ")
+            if each.shift == BY_WORST_GROUP and (name in _EXTREMES or name.startswith("accuracy in ")):
+                yield each
+
+
+def people(generator: np.random.Generator, rows: int) -> Floats:
+    """Four numbers, one of four groups, and a label that is harder to tell in one of them."""
+    x, group = generator.normal(size=(rows, 4)), generator.integers(0, 4, rows)
+    logit = 2.5 * x[:, 0] + np.where(group == 0, -1.5, 1.0) * x[:, 1] + x[:, 2] ** 2 - 1
+    label = generator.random(rows) < 1 / (1 + np.exp(-logit))
+    return np.column_stack([x, group, label])
+
+
 def main(tables: int) -> None:
     """Print both tables as Markdown."""
     names = ("worst group", "accuracy disparity", "equalised odds", "selection ratio")
@@ -101,6 +215,14 @@ def main(tables: int) -> None:
     for groups, shown, truth, cells in results(tables):
         values = [f"{100 * cells[name][0]:.1f} ({cells[name][1]:.2f})" for name in names]
         print(f"| {groups} | {shown} | {truth} | " + " | ".join(values) + " |", flush=True)
+    for shown, each in (("weights", weighted(tables)), ("two models", differences(tables))):
+        for place, (truth, cells) in enumerate(each):
+            if not place:
+                print(f"\n| {shown} | {' | '.join(cells)} |\n|---|" + "---|" * len(cells))
+            print(f"| {truth} | {' | '.join(f'{100 * a:.1f} ({b:.2f})' for a, b in cells.values())} |", flush=True)
+    print("\n| a sweep | held | tables |\n|---|---|---|")
+    for shown, share, width, count in swept(tables // 20):
+        print(f"| {shown} | {100 * share:.1f} ({width:.2f}) | {count} |", flush=True)
     print("\n| positives and negatives | area under ROC |\n|---|---|")
     for shown, share, width in areas(tables):
         print(f"| {shown} | {100 * share:.1f} ({width:.2f}) |", flush=True)

@@ -106,6 +106,14 @@ def test_an_error_of_zero_is_moved_where_n_is_known_and_left_out_where_not() -> 
     assert "no-logarithm" in {remark.code for remark in dropped.remarks}
 
 
+def test_a_number_of_examples_is_read_as_people_write_it() -> None:
+    table = {"x": np.geomspace(1, 1e4, 8), "y": np.geomspace(0.4, 0.1, 8)}
+    plain, *written = (fitted(table, n_test=text).fits[0].law.noise for text in ("2000", "2e3", "2k", "2,000"))
+    assert all((each == plain).all() for each in written)
+    with pytest.raises(SurefootError, match="no column '-5'"):
+        fitted(table, n_test="-5")
+
+
 def test_a_gap_in_the_number_of_examples_leaves_that_row_out() -> None:
     table = simulated(n=8) | {"n": [1000, None, 1000, 0, 1000, 1000, 1000, 1000]}
     table["y"] = table["y"] / 40

@@ -396,6 +396,12 @@ def test_differences_of_worst_groups_are_those_of_pairs_in_one_group_and_turn_wi
     one = worst_group_difference(first, second, np.zeros(300, int))
     pair = share_difference(int((first & ~second).sum()), int((second & ~first).sum()), 300)
     assert_allclose((one.estimate, one.low, one.high), (pair.estimate, pair.low, pair.high))
+    far = np.r_[np.zeros(300, int), np.ones(900, int)]
+    both = [np.r_[answers, np.ones(900, bool)] for answers in (first & second, second)]
+    found = worst_group_difference(*both, far)
+    pair = share_difference(0, int((second & ~first).sum()), 300, level=0.975)
+    # One group is the worst whatever chance does: its own pairs, at half of five percent, for two groups.
+    assert_allclose((found.estimate, found.low, found.high), (pair.estimate, pair.low, pair.high))
     codes, weights = np.arange(300) % 3, generator.uniform(0.5, 4, 300)
     for function in (worst_group_difference, disparity_difference):
         found, turned = function(first, second, codes), function(second, first, codes)

@@ -208,6 +208,20 @@ def test_the_answer_that_counts_is_taken_by_name(tmp_path: Path) -> None:
             audit_predictions(path, replace(COLUMNS, **changed), threshold=threshold)
 
 
+def test_scores_in_percent_are_shares_where_all_say_so(tmp_path: Path) -> None:
+    data = people()
+    columns = replace(COLUMNS, sensitive=("sex",))
+    expected = audit_predictions(write(tmp_path / "p.csv", data), columns)
+    percents = [f"{100 * score:.4f}%" for score in data["p"]]
+    found = audit_predictions(write(tmp_path / "p.csv", {**data, "p": percents}), columns)
+    for line, same in zip(found.groups, expected.groups, strict=True):
+        assert_allclose([line["auc"], line["cross_entropy"]], [same["auc"], same["cross_entropy"]])
+        assert line["selection_rate"] == same["selection_rate"]
+    mixed = ["0.5%", *(str(score) for score in data["p"][1:])]
+    with pytest.raises(SurefootError, match="column 'p' has a percent sign in row 1 and none in others"):
+        audit_predictions(write(tmp_path / "p.csv", {**data, "p": mixed}), columns)
+
+
 def test_decisions_have_no_calibration(tmp_path: Path) -> None:
     data = {"y": np.arange(90) % 2, "p": np.arange(90) % 2, "g": np.arange(90) % 3}
     audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)

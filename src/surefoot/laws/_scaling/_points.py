@@ -22,7 +22,7 @@ from surefoot.laws._results._table import (
     text_of,
 )
 from surefoot.stats import inside_shares
-from surefoot.tables import Remark, rows_text
+from surefoot.tables import Remark, parse_numbers, rows_text
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 Bools = NDArray[np.bool_]
@@ -166,4 +166,5 @@ def _usable(
 
 
 def _tests(table: ResultTable, n_test: str) -> Floats:
-    return np.full(len(table), float(n_test)) if n_test.isdecimal() else numbers_of(table, n_test)
+    number = parse_numbers([n_test], magnitudes=True).values[0]
+    return numbers_of(table, n_test) if n_test in table.columns or not number >= 1 else np.full(len(table), number)

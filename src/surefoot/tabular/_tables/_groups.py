@@ -97,7 +97,7 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
         f"SELECT count(DISTINCT {quoted}), count(*) - count({quoted}) FROM features"
     ).fetchall()[0]
     if missing:
-        notes.append(f"{missing} rows have no {label}: they are a side of their own.")
+        notes.append(f"{missing} row{'s have' if missing > 1 else ' has'} no {label}: they are a side of their own.")
     if distinct > _FEW and any(mark in kind for mark in _NUMBERS):
         ((middle,),) = connection.execute(f"SELECT median({quoted}) FROM features").fetchall()
         notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:g}.")

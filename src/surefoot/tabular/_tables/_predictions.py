@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tables import check_column, database, load_table, quote, type_columns
+from surefoot.tables import Remark, check_column, database, load_table, quote, rows_text, type_columns
 from surefoot.tabular._tables._columns import plain
 from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved
 
@@ -70,7 +71,10 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         scores = [columns.score, *([columns.other] if columns.other else [])]
         for name in scores:
             _read_words(connection, name)
-        notes += [remark.message for remark in type_columns(connection, loaded, keep=kept)]
+        remarks = type_columns(connection, loaded, keep=kept)
+        notes += [remark.message for remark in remarks]
+        for name in scores:
+            _read_percents(connection, name, remarks, loaded.source)
         _select(connection, columns, loaded.rows, notes)
         read = {role: plain(connection, f"{role}__") for role in columns.named()}
         rows = plain(connection, "row__")
@@ -105,6 +109,21 @@ def _read_words(connection: DuckDBPyConnection, name: str) -> None:
     connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
     for words, number in ((_YES, "1"), (_NO, "0")):
         connection.execute(f"UPDATE raw SET {quote(name)} = ? WHERE list_contains(?, {text})", [number, words])
+
+
+def _read_percents(connection: DuckDBPyConnection, name: str, remarks: Sequence[Remark], source: str) -> None:
+    """Scores that all have a percent sign become shares."""
+    signed = {
+        row for remark in remarks if remark.code == "percent-sign" and name in remark.columns for row in remark.rows
+    }
+    if signed:
+        ((filled,),) = connection.execute(f"SELECT count({quote(name)}) FROM raw").fetchall()
+        if len(signed) < filled:
+            raise SurefootError(
+                f"{source}: column '{name}' has a percent sign in {rows_text(sorted(signed))} and none in others: "
+                "write all scores one way."
+            )
+        connection.execute(f"UPDATE raw SET {quote(name)} = {quote(name)} / 100")
 
 
 def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: int, notes: list[str]) -> None:
