@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tiny_language import tiny
 
 from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
 from surefoot.language import (
     FinetuneLanguage,
-    LanguageModel,
-    LlamaConfig,
     SmolLM2,
     TextSet,
-    build_llama,
     load_language,
     save_language,
     token_losses,
@@ -26,15 +23,6 @@ from surefoot.language import (
 from surefoot.language._training import _finetune as _finetune_language
 from surefoot.training import Average, OuterStep, _loop
 
-CONFIG = LlamaConfig(
-    vocab_size=257,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    tie_word_embeddings=True,
-)
 TEXTS = ["the cat sat on the mat", "the dog sat on the log", "the hen sat on the pen", "a cat, a dog, and a hen"]
 BASE, DATA = SmolLM2(), TextSet(style="novel", part="train")  # their places in a store; what lies there is ours
 STEP = FinetuneLanguage(model=BASE, data=DATA, steps=30, batch=3, length=16, learning_rate=3e-3)
@@ -48,13 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         kept.path(step).mkdir(parents=True)
         write_record(kept.path(step), step, ())
     (kept.path(DATA) / "texts.json").write_text(json.dumps(TEXTS))
-    vocabulary = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(vocabulary)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens([AddedToken(vocabulary[0], special=True)])
-    torch.manual_seed(0)
-    loaded = LanguageModel(model=build_llama(CONFIG), config=CONFIG, tokenizer=tokenizer, name="tiny")
-    save_language(loaded, kept.path(BASE))
+    save_language(tiny(layers=3, deviation=0.02, window=2048), kept.path(BASE))
     return kept
 
 

@@ -8,49 +8,24 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tiny_language import tiny
 
 from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
 from surefoot.language import (
-    LanguageModel,
-    LlamaConfig,
     Perplexity,
     SmolLM2,
     TextLosses,
     TextSet,
-    build_llama,
     language_measurements,
-    llama_logits,
     load_language,
     perplexity,
     save_language,
     text_losses,
 )
 
-CONFIG = LlamaConfig(
-    vocab_size=257,
-    hidden_size=16,
-    intermediate_size=24,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    tie_word_embeddings=True,
-)
 TEXTS = ["a first text", "another one, a little longer", "short", "and a last one that is the longest of them all"]
 BASE, DATA = SmolLM2(), TextSet(style="novel", part="test")  # their places in a store; what lies there is ours
 STEP = Perplexity(model=BASE, data=DATA, length=16, shift="novel")
-
-
-def tiny(deviation: float = 0.3) -> LanguageModel:
-    vocabulary = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(vocabulary)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens([AddedToken(vocabulary[0], special=True)])
-    torch.manual_seed(0)
-    model = build_llama(CONFIG).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=deviation)
-    return LanguageModel(model=model, config=CONFIG, tokenizer=tokenizer, name="tiny")
 
 
 @pytest.fixture
@@ -61,7 +36,7 @@ def store(tmp_path: Path) -> Store:
         write_record(kept.path(step), step, ())
     rows = [{"id": f"{at}:0", "document": str(at), "text": text} for at, text in enumerate(TEXTS)]
     (kept.path(DATA) / "texts.json").write_text(json.dumps(rows))
-    save_language(tiny(), kept.path(BASE))
+    save_language(tiny(window=512), kept.path(BASE))
     return kept
 
 
@@ -72,16 +47,16 @@ def measured(step: Perplexity, store: Store, directory: Path) -> tuple[Path, dic
 
 
 def test_a_model_that_knows_nothing_has_the_size_of_its_vocabulary_as_perplexity() -> None:
-    assert perplexity(tiny(deviation=0.0), TEXTS) == pytest.approx(257, rel=1e-6)
+    assert perplexity(tiny(deviation=0.0, window=512), TEXTS) == pytest.approx(258, rel=1e-6)
 
 
 def test_a_text_is_read_in_windows_that_begin_anew() -> None:
-    loaded = tiny()
+    loaded = tiny(window=512)
     by_hand = 0.0
     for piece in (b"0123456789", b"0123456789", b"01234"):
-        ids = [loaded.tokenizer.token_to_id("<|endoftext|>"), *loaded.tokenizer.encode(piece.decode()).ids]
+        ids = [loaded.start, *loaded.encoded([piece.decode()])[0]]
         with torch.no_grad():
-            logs = llama_logits(loaded.model, CONFIG, torch.tensor([ids[:-1]]))[0].double().log_softmax(dim=-1)
+            logs = loaded.model(torch.tensor([ids[:-1]])).logits[0].double().log_softmax(dim=-1)
         by_hand -= sum(logs[at, token].item() for at, token in enumerate(ids[1:]))
     found = text_losses(loaded, ["0123456789012345678901234"], length=10)
     assert found.tokens.tolist() == [25]
@@ -90,7 +65,7 @@ def test_a_text_is_read_in_windows_that_begin_anew() -> None:
 
 
 def test_what_a_text_scores_does_not_depend_on_the_others() -> None:
-    loaded = tiny()
+    loaded = tiny(window=512)
     together = text_losses(loaded, TEXTS, length=8)
     alone = [text_losses(loaded, [text], length=8) for text in TEXTS]
     np.testing.assert_allclose(together.losses, [one.losses[0] for one in alone], rtol=1e-5)
@@ -152,7 +127,7 @@ def test_nothing_to_read_is_said(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_perplexity_that_no_number_holds_is_refused(store: Store, tmp_path: Path) -> None:
-    save_language(tiny(deviation=1e3), store.path(BASE))
+    save_language(tiny(deviation=1e3, window=512), store.path(BASE))
     assert perplexity(load_language(store.path(BASE)), TEXTS) == math.inf
     with pytest.raises(SurefootError, match="'perplexity' has value = inf: it must be finite"):
         measured(STEP, store, tmp_path)

@@ -22,9 +22,13 @@ _EXTRA_OF_MODULE = {
     "dask": "dask",
     "ray": "ray",
     "submitit": "slurm",
+    "accelerate": "language",
     "bm25s": "language",
     "gguf": "language",
-    "tokenizers": "language",
+    "httpx": "language",
+    "peft": "language",
+    "transformers": "language",
+    "xllamacpp": "language",
 }
 
 

@@ -24,14 +24,10 @@ from surefoot.language._clients._protocol import ScriptedClient as ScriptedClien
 from surefoot.language._models._language import LanguageModel as LanguageModel
 from surefoot.language._models._language import SmolLM2 as SmolLM2
 from surefoot.language._models._language import Windows as Windows
-from surefoot.language._models._language import continued as continued
 from surefoot.language._models._language import load_language as load_language
 from surefoot.language._models._language import save_language as save_language
 from surefoot.language._models._language import token_losses as token_losses
 from surefoot.language._models._language import windows_of as windows_of
-from surefoot.language._models._llama import LlamaConfig as LlamaConfig
-from surefoot.language._models._llama import build_llama as build_llama
-from surefoot.language._models._llama import llama_logits as llama_logits
 from surefoot.language._multihop._ask import STRATEGIES as STRATEGIES
 from surefoot.language._multihop._ask import MultiHopRun as MultiHopRun
 from surefoot.language._multihop._ask import ask_multihop as ask_multihop

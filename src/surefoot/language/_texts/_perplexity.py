@@ -39,7 +39,8 @@ class Perplexity(Step):
     task: str = "perplexity"
     shift: str = ""
     threads: int = 1
-    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers")
+    version: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "transformers")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read every text once."""

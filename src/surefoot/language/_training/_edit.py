@@ -39,7 +39,8 @@ class LanguageEdit(Step):
     grid: tuple[float, ...] = LANGUAGE_GRID
     length: int = 128
     threads: int = 1
-    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers")
+    version: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "transformers")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Search, and write the model that was chosen."""

@@ -50,7 +50,8 @@ class FinetuneLanguage(Step):
     ascent: bool = False
     seed: int = 0
     threads: int = 1
-    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "tokenizers")
+    version: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "transformers")
     cost_fields: ClassVar[tuple[str, ...]] = ("steps", "batch", "length")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
@@ -97,6 +98,7 @@ def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "C
 
     def at(number: int) -> "torch.Tensor":
         rows = _rows(step, len(windows.tokens), number)
+        loaded.model.eval()  # no dropout: its draws would not be the same after a kill
         return sign * token_losses(loaded, windows.tokens[rows])[windows.counted[rows]].mean()
 
     return at
