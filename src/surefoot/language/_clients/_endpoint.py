@@ -4,10 +4,9 @@ import os
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from surefoot.core import SurefootError, missing_module
@@ -46,6 +45,8 @@ class Endpoint:
     url: str
     model: str
     options: ClientOptions
+    key: str = field(repr=False)
+    http: "httpx.Client"
 
     @property
     def name(self) -> str:
@@ -63,25 +64,9 @@ class Endpoint:
         """How many requests are out at once."""
         return self.options.connections
 
-    @cached_property
-    def _key(self) -> str:
-        return os.environ.get(self.options.key_variable, "").strip()
-
-    @cached_property
-    def _http(self) -> "httpx.Client":
-        try:
-            import httpx
-        except ImportError as error:
-            raise missing_module("httpx") from error
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        local = httpx.URL(self.url).host in _LOOPBACK
-        limits = httpx.Limits(max_connections=self.connections, max_keepalive_connections=self.connections)
-        return httpx.Client(headers=headers, limits=limits, trust_env=not local, follow_redirects=False)
-
     def close(self) -> None:
-        """Close the connections, if any were opened."""
-        if "_http" in vars(self):
-            self._http.close()
+        """Close the connections."""
+        self.http.close()
 
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer, after as many tries as the options allow."""
@@ -97,29 +82,27 @@ class Endpoint:
     def _patiently(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
         import httpx
 
-        wait, trouble = self.options.first_wait, ""
-        for _ in range(self.options.retries + 1):
+        wait, trouble = 0.0, ""
+        for tried in range(self.options.retries + 1):
+            call.sleep(wait)
             call.turn()
-            asked_for = None
+            wait = min(self.options.first_wait * 2**tried, self.options.longest_wait) * random.uniform(0.75, 1.25)
             try:
                 reply = self._once(path, body, call)
             except (httpx.TransportError, TimeoutError) as error:
                 if "CERTIFICATE" in str(error):
                     raise self._error(f"has no certificate that is trusted here: {error}.") from error
                 trouble = f"{type(error).__name__}: {error}"
-            else:
-                if not _may_pass(reply):
-                    return reply
-                trouble = f"status {reply.status}: {reply.told[0]}"
-                asked_for = _retry_after(reply.headers)
-                if asked_for is not None and asked_for > self.options.longest_wait:
+                continue
+            if not _may_pass(reply):
+                return reply
+            trouble = f"status {reply.status}: {reply.told[0]}"
+            asked_for = _retry_after(reply.headers)
+            if asked_for is not None:
+                if asked_for > self.options.longest_wait:
                     raise self._error(f"wants a wait of {asked_for:.0f} seconds ({trouble}): ask again later.")
-                if reply.status in (429, 503):
-                    call.pace.pause(asked_for or 0)
-            call.sleep(
-                min(wait, self.options.longest_wait) * random.uniform(0.75, 1.25) if asked_for is None else asked_for
-            )
-            wait *= 2
+                call.pace.pause(asked_for)
+                wait = asked_for
         raise self._error(f"failed {self.options.retries + 1} times ({trouble}).", GivenUpError)
 
     def _once(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
@@ -129,7 +112,7 @@ class Endpoint:
         seconds = max(0.01, call.left(self.options.timeout))
         ends, content = time.monotonic() + seconds, bytearray()
         try:
-            with self._http.stream("POST", self.url + path, json=body, timeout=seconds) as response:
+            with self.http.stream("POST", self.url + path, json=body, timeout=seconds) as response:
                 for chunk in response.iter_bytes():
                     content += chunk
                     if len(content) > self.options.largest_response:
@@ -152,7 +135,7 @@ class Endpoint:
             where = reply.headers.get("location", "elsewhere")
             return self._error(f"redirects to {where} (redirects are not followed): give the URL itself.")
         if reply.status in (401, 403):
-            has = "is refused" if self._key else "is not set"
+            has = "is refused" if self.key else "is not set"
             return self._error(
                 f"refused access ({said}). The key is read from {self.options.key_variable}, which {has}."
             )
@@ -166,7 +149,21 @@ class Endpoint:
     def _error(self, what: str, kind: type[SurefootError] = SurefootError) -> SurefootError:
         """A sentence that begins with the endpoint; a key that a server repeats is not repeated."""
         said = f"The endpoint {self.url} {what}"
-        return kind(said.replace(self._key, "[key]") if self._key else said)
+        return kind(said.replace(self.key, "[key]") if self.key else said)
+
+
+def open_endpoint(url: str, model: str, options: ClientOptions) -> Endpoint:
+    """An endpoint with its connections and the key of the environment."""
+    try:
+        import httpx
+    except ImportError as error:
+        raise missing_module("httpx") from error
+    key = os.environ.get(options.key_variable, "").strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
+    local = httpx.URL(url).host in _LOOPBACK  # never through a proxy
+    http = httpx.Client(headers=headers, limits=limits, trust_env=not local, follow_redirects=False)
+    return Endpoint(url, model, options, key, http)
 
 
 def _may_pass(reply: _Reply) -> bool:

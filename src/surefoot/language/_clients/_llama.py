@@ -3,9 +3,10 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ class Llama:
     options: ClientOptions
     build: str
     connections: int = 1
+    _lock: Lock = field(default_factory=Lock, compare=False)
 
     @property
     def name(self) -> str:
@@ -47,7 +49,8 @@ class Llama:
         call.turn()
         body = body_of(request, self.options, "")
         chat = api_of(request, self.options) == "chat"
-        told = self._server.handle_chat_completions(body) if chat else self._server.handle_completions(body)
+        with self._lock:
+            told = self._server.handle_chat_completions(body) if chat else self._server.handle_completions(body)
         if "error" in told:
             message, _ = error_of(told)
             raise RefusedError(f"{self.name} refused a request ({message}).")

@@ -6,7 +6,7 @@ from urllib.parse import urldefrag, urlsplit
 from surefoot.core import SurefootError
 from surefoot.language._clients._answers import Answers
 from surefoot.language._clients._client import Client, Source
-from surefoot.language._clients._endpoint import Endpoint
+from surefoot.language._clients._endpoint import Endpoint, open_endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._options import ClientOptions
 from surefoot.language._clients._pace import Pace
@@ -54,4 +54,4 @@ def _endpoint(model: str, options: ClientOptions) -> Endpoint:
             f"The URL of {host} holds a user, a password or a query: give the key in the environment variable "
             f"{options.key_variable}, so that it is written nowhere."
         )
-    return Endpoint(url.rstrip("/"), name, options)
+    return open_endpoint(url.rstrip("/"), name, options)

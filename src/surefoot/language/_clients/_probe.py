@@ -55,8 +55,6 @@ def _ability(
         works, seen = judge(asked.ask(request, Call(Pace(None))))
     except SurefootError as error:
         works, seen = False, str(error)
-    finally:
-        asked.close()
     return Ability(name=name, works=works, seen=seen)
 
 

@@ -1,9 +1,10 @@
 """A causal model of transformers on disk, asked in this process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from surefoot.language._clients._client import RefusedError
@@ -25,6 +26,7 @@ class Torch:
     options: ClientOptions
     digest: str
     connections: int = 1
+    _lock: Lock = field(default_factory=Lock, compare=False)
 
     @property
     def name(self) -> str:
@@ -43,24 +45,28 @@ class Torch:
 
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer: the likeliest token each time, or drawn by the seed where there is a temperature."""
-        import torch
-
-        from surefoot.training import reproducible
-
         call.turn()
-        prompt = self._prompt(request)
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]), reproducible(self.options.threads):
-            torch.manual_seed(request.seed)
-            found = self._loaded.model.generate(
-                torch.tensor([prompt]),
-                generation_config=self._settings(request),
-                stopping_criteria=[_Stop(self._loaded, len(prompt), request.stop)],
-            )
+        with self._lock:
+            prompt = self._prompt(request)
+            found = self._generated(request, prompt)
         return self._completion(request, found, prompt)
 
     def close(self) -> None:
         """Free the model."""
         vars(self).pop("_loaded", None)
+
+    def _generated(self, request: Request, prompt: list[int]) -> Any:
+        import torch
+
+        from surefoot.training import reproducible
+
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]), reproducible(self.options.threads):
+            torch.manual_seed(request.seed)
+            return self._loaded.model.generate(
+                torch.tensor([prompt]),
+                generation_config=self._settings(request),
+                stopping_criteria=[_Stop(self._loaded, len(prompt), request.stop)],
+            )
 
     def _prompt(self, request: Request) -> list[int]:
         tokenizer, window = self._loaded.tokenizer, self._loaded.window
