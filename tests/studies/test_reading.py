@@ -11,8 +11,18 @@ import pytest
 from scipy.special import expit, logit
 
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, SurefootError, Verdict, decide
-from surefoot.laws import AVERAGE
-from surefoot.studies.reading import PublishedLandscape, published_folder, study
+from surefoot.language import Predictions, Question, QuestionScores, score_questions
+from surefoot.laws import AVERAGE, RobustnessFit
+from surefoot.report import write_card
+from surefoot.studies.reading import (
+    PublishedLandscape,
+    ReaderCard,
+    card_words,
+    published_fit,
+    published_folder,
+    reader_card,
+    study,
+)
 from surefoot.studies.reading._landscape import by_shift, found_in, moved_by, robustness_of
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
@@ -221,3 +231,103 @@ def test_every_figure_of_the_published_landscape_is_drawn(real: tuple[Path, Resu
     assert sum(row["part"] == "point" for row in drawn["published-landscape"].table()) == 192
     assert len(drawn["published-effective-robustness"].table()) == 7 * 16
     assert len([row for row in drawn["published-scales"].table() if "value" in row]) == 7 * 3
+
+
+def answered(name: str, share: float, n: int = 3000, articles: int = 60) -> QuestionScores:
+    """A reader that has this share of a set right; articles differ a little."""
+    generator = np.random.default_rng([ord(letter) for letter in name])
+    right = np.sort(generator.permutation(n)[: round(share * n)])
+    asked = [
+        Question(
+            id=f"{name}-{place}",
+            question=f"What is <b>{place}</b>?",
+            context=f"It is answer {place}, as <script>alert({place})</script> says.",
+            answers=(f"answer {place}",),
+            starts=(6,),
+            article=f"article {place % articles}",
+            paragraph=f"{place:04x}",
+        )
+        for place in range(n)
+    ]
+    said = {one.id: "nothing" for one in asked} | {asked[place].id: f"answer {place}" for place in right}
+    return score_questions(asked, Predictions(said), "squad-1.1")
+
+
+SHIFTS = ("squadshifts_new_wiki", "drop", "race")
+
+
+@pytest.fixture(scope="module")
+def line(world: tuple[Path, Results]) -> RobustnessFit:
+    return published_fit(world[0], SHIFTS)
+
+
+def placed(line: RobustnessFit, gain: float, n: int = 3000, margin: float = 2.0) -> ReaderCard:
+    """The card of a reader of F1 .8 with a gain over the planted line under every shift."""
+    scored = {"squad": answered("squad", 0.8, n)}
+    for place, shift in enumerate(SHIFTS):
+        scored[shift] = answered(shift, float(expit(0.7 * logit(0.8) - 0.4 - 0.3 * place)) + gain, n)
+    return reader_card(line, scored, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("gain", "margin", "place"),
+    [(0.1, 2.0, "above"), (-0.1, 2.0, "below"), (0.0, 5.0, "on the line"), (0.02, 2.0, "open")],
+)
+def test_a_card_says_on_which_side_of_the_line_a_reader_is(
+    line: RobustnessFit, gain: float, margin: float, place: str
+) -> None:
+    card = placed(line, gain, margin=margin)
+    assert [one.shift for one in card.sets] == [AVERAGE, *SHIFTS]
+    assert {one.place for one in card.sets} == {place}
+    for one in card.sets:
+        assert one.points == pytest.approx(100 * gain, abs=1.5)
+        assert one.low < 100 * gain < one.high
+        assert not one.extrapolated
+    assert card.in_distribution[1] < 0.8 < card.in_distribution[2]
+
+
+def test_the_interval_of_a_card_holds_questions_in_articles_and_the_line(line: RobustnessFit) -> None:
+    """More questions narrow it, down to what the line leaves; questions that fall together by article do not count."""
+    few, many = (placed(line, 0.0, n).sets[1] for n in (500, 8000))
+    assert few.high - few.low > 2 * (many.high - many.low)
+    scored = {name: answered(name, 0.7) for name in ("squad", *SHIFTS)}
+    alone = reader_card(line, scored).sets[1]
+    half = np.arange(3000) % 60 < 42
+    of_articles = replace(scored[SHIFTS[0]], f1=half.astype(float))
+    together = reader_card(line, scored | {SHIFTS[0]: of_articles}).sets[1]
+    assert together.f1 == pytest.approx(alone.f1)
+    assert together.high - together.low > 3 * (alone.high - alone.low)
+
+
+def test_a_card_says_how_many_questions_would_decide_what_is_open(line: RobustnessFit) -> None:
+    card = placed(line, 0.06, 400)
+    (average, first, *_) = card.sets
+    assert first.place == "open"
+    assert first.needed is not None
+    assert placed(line, 0.06, int(1.3 * first.needed)).sets[1].place == "above"
+    assert placed(line, 0.06, first.needed // 3).sets[1].place == "open"
+    assert average.questions == 1200
+    near = placed(line, 0.02, 3000).sets[1]
+    assert "would" in card_words(card)[2]
+    assert near.place == "open"
+
+
+def test_lost_questions_are_shown_and_nothing_of_theirs_runs(line: RobustnessFit, tmp_path: Path) -> None:
+    card = placed(line, -0.1)
+    assert len(card.lost) == 20
+    assert {one.answer for one in card.lost} == {"nothing"}
+    page = write_card(card, tmp_path / "card.html", source="my <reader>").read_text(encoding="utf-8")
+    assert "Less robust than a fully fine-tuned reader" in page
+    assert "Robustness card of my &lt;reader&gt;" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(" in page
+    assert all(one.question.context.split(",")[0] in page for one in card.lost)
+    assert "3,000 questions here and 7,938 where it was published" in page
+
+
+def test_a_card_needs_answers_in_distribution_and_more_than_one_article(line: RobustnessFit) -> None:
+    scored = {name: answered(name, 0.7, 50) for name in SHIFTS}
+    with pytest.raises(SurefootError, match="answers on 'squad'"):
+        reader_card(line, scored)
+    with pytest.raises(SurefootError, match="of one article"):
+        reader_card(line, scored | {"squad": answered("squad", 0.7, 50, articles=1)})

@@ -1,10 +1,11 @@
 """The report of a study: one HTML file that opens from disk and loads nothing.
 
-Begin with `write_report` and `write_audit`.
+Begin with `write_report`, `write_audit` and `write_card`.
 """
 
 from surefoot.report._audit import write_audit as write_audit
 from surefoot.report._browser import open_in_browser as open_in_browser
+from surefoot.report._card import write_card as write_card
 from surefoot.report._findings import Finding as Finding
 from surefoot.report._notes import METHOD_NOTES as METHOD_NOTES
 from surefoot.report._numbers import effect_text as effect_text

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
-from surefoot import __version__
-from surefoot.core import SurefootError, write_text
 from surefoot.figures import interval_plot
-from surefoot.report._page import asset, slug, still, templates
+from surefoot.report._page import slug, still
+from surefoot.report._sheet import Section, write_sheet
 
 if TYPE_CHECKING:
     from surefoot.tabular import Audit
@@ -50,18 +46,6 @@ _METHOD = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Section:
-    """One division of one model: sentences, a drawing, and the table of its groups."""
-
-    title: str
-    anchor: str
-    sentences: tuple[str, ...]
-    still: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def write_audit(audit: Audit, path: Path, *, source: str) -> Path:
     """Write an audit as one HTML file that opens from disk and loads nothing; returns its path.
 
@@ -69,27 +53,17 @@ def write_audit(audit: Audit, path: Path, *, source: str) -> Path:
     """
     first = audit.between[0]
     whole = audit.groups[0]
-    page = (
-        templates()
-        .get_template("audit.html.j2")
-        .render(
-            source=source,
-            opening=_opening(first),
-            leads=tuple(_leads(audit, first, whole)),
-            facts=[f"{whole['rows']:,} rows", *([f"{whole['positives']:,} positives"] if "positives" in whole else [])],
-            sections=[*(_section(audit, line) for line in audit.between), *_difference_sections(audit)],
-            notes=audit.notes,
-            method=_METHOD,
-            version=__version__,
-            style=Markup(asset("report.css")),
-        )
+    return write_sheet(
+        path,
+        kind="audit",
+        source=source,
+        opening=_opening(first),
+        leads=tuple(_leads(audit, first, whole)),
+        facts=(f"{whole['rows']:,} rows", *((f"{whole['positives']:,} positives",) if "positives" in whole else ())),
+        sections=(*(_section(audit, line) for line in audit.between), *_difference_sections(audit)),
+        notes=tuple(audit.notes),
+        method=_METHOD,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, page)
-    except OSError as error:
-        raise SurefootError(f"The report {path} cannot be written: {error.strerror}.") from error
-    return path
 
 
 def _opening(line: Line) -> str:
@@ -115,7 +89,7 @@ def _leads(audit: Audit, line: Line, whole: Line) -> Iterator[str]:
     )
 
 
-def _section(audit: Audit, line: Line) -> _Section:
+def _section(audit: Audit, line: Line) -> Section:
     groups = [each for each in audit.groups if _same(each, line)]
     names = [name for name in _SHOWN if name in groups[0]]
     title = f"{line['model']} by {line['division']}"
@@ -128,7 +102,7 @@ def _section(audit: Audit, line: Line) -> _Section:
         )
         for each in groups
     )
-    return _Section(
+    return Section(
         title=title,
         anchor=slug(title),
         sentences=tuple(_sentences(line)),
@@ -151,7 +125,7 @@ def _sentences(line: Line) -> Iterator[str]:
         yield f"The lowest selection rate is {ratio} of the highest: the four-fifths rule is {line['four_fifths']}."
 
 
-def _difference_sections(audit: Audit) -> Iterator[_Section]:
+def _difference_sections(audit: Audit) -> Iterator[Section]:
     if not audit.differences:
         return
     (metric,) = (name for name in audit.differences[0] if name.endswith("_difference"))
@@ -167,7 +141,7 @@ def _difference_sections(audit: Audit) -> Iterator[_Section]:
     )
     columns = ("group", "rows", "difference", "p (McNemar, Holm)")
     said = ("The first model minus the second, on the same rows.",)
-    yield _Section(title=title, anchor=slug(title), sentences=said, still="", columns=columns, rows=rows)
+    yield Section(title=title, anchor=slug(title), sentences=said, still="", columns=columns, rows=rows)
 
 
 def _drawn(groups: list[Line], title: str, metric: str) -> str:

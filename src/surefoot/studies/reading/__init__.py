@@ -15,6 +15,11 @@ from dataclasses import replace
 from surefoot.core import Study
 from surefoot.stats import AXES
 from surefoot.studies._hypotheses import claims_of
+from surefoot.studies.reading._card import LostQuestion as LostQuestion
+from surefoot.studies.reading._card import PlacedSet as PlacedSet
+from surefoot.studies.reading._card import ReaderCard as ReaderCard
+from surefoot.studies.reading._card import card_words as card_words
+from surefoot.studies.reading._card import reader_card as reader_card
 from surefoot.studies.reading._claims import landscape_claims, loses_there
 from surefoot.studies.reading._figures import landscape_figures
 from surefoot.studies.reading._published import ADAPTATIONS as ADAPTATIONS

@@ -60,7 +60,7 @@ class PublishedLandscape(Step):
         """Read, sort by adaptation, fit, and write the tables."""
         check_pinned(self)
         whole, kept = published_evaluations(Path(self.folder))
-        fit = _fitted(kept, self.axis, self.cluster, self.replicates, self.seed)
+        fit = _fitted(self, kept)
         for measured in write_shift(out, fit):
             if measured.metric != "effective_robustness":
                 yield measured
@@ -93,9 +93,9 @@ def published_evaluations(folder: Path) -> tuple[ResultTable, ResultTable]:
     return table, keep_rows(whole, np.array(found) != "")
 
 
-def published_fit(folder: Path) -> RobustnessFit:
-    """The published landscape on logit axes: the line that a reader of one's own is placed against."""
-    return _fitted(published_evaluations(folder)[1], "logit", False, 1000, 0)
+def published_fit(folder: Path, shifts: tuple[str, ...] = ()) -> RobustnessFit:
+    """The published landscape on logit axes under some shifts (default: all), to place one more reader against."""
+    return _fitted(PublishedLandscape(replicates=200), published_evaluations(folder)[1], shifts)
 
 
 def _adaptation(name: str, kind: str, adapter: bool, robust: bool) -> str:
@@ -109,12 +109,9 @@ def _adaptation(name: str, kind: str, adapter: bool, robust: bool) -> str:
     return fine_tuned if kind == "finetuned" else _TYPES.get(kind, kind)
 
 
-def _fitted(
-    table: ResultTable, axis: Literal["logit", "probit", "linear"], cluster: bool, replicates: int, seed: int
-) -> RobustnessFit:
-    scores = long_accuracies(
-        table, task="dataset", value="f1", model=("model_name",), half_widths=("f1_lower", "f1_upper")
-    )
-    baseline = (f"adaptation={BASELINE}",)
-    data = shift_data(scores, x=IN_DISTRIBUTION, baseline=baseline, group="adaptation", family="model_family")
-    return fit_shift(data, axis=axis, cluster=cluster, replicates=replicates, seed=seed)
+def _fitted(step: PublishedLandscape, table: ResultTable, shifts: tuple[str, ...] = ()) -> RobustnessFit:
+    widths = ("f1_lower", "f1_upper")
+    scores = long_accuracies(table, task="dataset", value="f1", model=("model_name",), half_widths=widths)
+    named = {"baseline": (f"adaptation={BASELINE}",), "group": "adaptation", "family": "model_family"}
+    data = shift_data(scores, x=IN_DISTRIBUTION, shifts=shifts, **named)
+    return fit_shift(data, axis=step.axis, cluster=step.cluster, replicates=step.replicates, seed=step.seed)

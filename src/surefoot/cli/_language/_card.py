@@ -1,0 +1,125 @@
+"""`surefoot reading enough` and `reading card`: whether the answers so far decide, and where a reader stands."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from surefoot.cli._common import Exit
+from surefoot.cli._output import Format, emit, say
+from surefoot.core import SurefootError, Table
+
+if TYPE_CHECKING:
+    from surefoot.language import QuestionScores
+
+_AGAIN: dict[str, Any] = {"negative": (), "consume_multiple": True}
+
+
+def enough(
+    examples: Annotated[Path, Parameter(help="A reader's file of examples, as `reading score --examples` writes it.")],
+    other: Annotated[
+        Path | None, Parameter(help="Another reader's, on the same questions: the difference is asked.")
+    ] = None,
+    /,
+    *,
+    of: Annotated[int, Parameter(help="Questions in the full set, of which these were drawn at random.")],
+    bound: Annotated[float, Parameter(help="What the mean score or difference is compared with, a fraction.")] = 0.0,
+    margin: Annotated[float, Parameter(help="How far beside the bound makes no difference; a fraction.")] = 0.0,
+    seed: Annotated[int, Parameter(help="The seed that the questions were drawn with.")] = 0,
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+) -> Exit:
+    """Say whether the answers so far decide what the full set will say, and about how many would.
+
+    The interval of the full set holds at every look together, so that one may stop at any. Exits with 0 when the full
+    set is known to lie above, below or within the margin of the bound, with 2 while that is open.
+    """
+    from surefoot.examples import read_examples
+    from surefoot.stats import Asked, clustered_mean, shuffled, t_quantile
+    from surefoot.stats import enough as decided
+
+    files = {str(path): path for path in (examples, other) if path}
+    found = read_examples(files, cluster="article")
+    row = {name: place for place, name in enumerate(found.examples)}
+    order = [row[name] for name in shuffled(row, seed)]
+    scores = found.scores[0, order] - (found.scores[1, order] if other else 0.0)
+    try:
+        told = decided(Asked(scores=scores, of=of, least=-1.0 if other else 0.0), bound=bound, margin=margin)
+    except ValueError as error:
+        raise SurefootError(f"{examples} cannot be judged: {error}.") from error
+    articles = found.clusters or ()
+    values: dict[str, object] = {"effect": told.effect.estimate, "low": told.effect.low, "high": told.effect.high}
+    values |= {"side": told.side, "asked": told.asked, "of": told.of, "needed": told.needed}
+    if len(set(articles)) > 1:
+        mean = clustered_mean(scores, [articles[place] for place in order])
+        half = t_quantile(0.95, mean.freedom) * mean.stderr
+        values |= {"other_articles_low": mean.estimate - half, "other_articles_high": mean.estimate + half}
+    emit(Table(tuple(values), (tuple(values.values()),)), format, out)
+    return Exit.UNJUDGED if told.side == "not yet" else Exit.HOLDS
+
+
+def card(
+    *,
+    predictions: Annotated[tuple[str, ...], Parameter(help="The reader's answers as SET=FILE.", **_AGAIN)] = (),
+    data: Annotated[
+        tuple[str, ...], Parameter(help="Question files as SET=FILE. Default: $SUREFOOT_DATA/reading.", **_AGAIN)
+    ] = (),
+    published: Annotated[
+        str, Parameter(help="The folder of the published evaluations. Default: $SUREFOOT_DATA/reading.")
+    ] = "",
+    margin: Annotated[float, Parameter(help="Points beside the line that make no difference.")] = 2.0,
+    shown: Annotated[int, Parameter(help="Lost questions to show of each set.")] = 5,
+    report: Annotated[Path | None, Parameter(help="The card as an HTML file, which opens without a network.")] = None,
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+) -> None:
+    """Say how far above or below the line of published readers yours is under each shift, and what it loses.
+
+    SET is `squad` and the published name of a shift, such as squadshifts_new_wiki. JSON holds the lost questions too.
+    """
+    from surefoot.studies.reading import card_words, published_fit, published_folder, reader_card
+
+    answers, given = _pairs(predictions), _pairs(data)
+    shifts = tuple(name for name in answers if name != "squad")
+    if "squad" not in answers or not shifts:
+        raise SurefootError("Give answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE.")
+    folder = published_folder(published)
+    fit = published_fit(folder, shifts)
+    scored = {name: _scored(given.get(name) or _at_hand(folder, name), file) for name, file in answers.items()}
+    found = reader_card(fit, scored, margin=margin, shown=shown)
+    for sentence in card_words(found):
+        say(sentence)
+    if format == "json":
+        print(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+    else:
+        rows = [asdict(one) for one in found.sets]
+        emit(Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows)), format)
+    if report:
+        from surefoot.report import write_card
+
+        say(f"Card: {write_card(found, report, source=str(answers['squad']))}")
+
+
+_AT_HAND = {"squad": "squad_v1.1_dev.json.gz", "squadshifts_new_wiki": "squadshifts_new_wiki_v1.0.json.gz"}
+_AT_HAND |= {"squadshifts_amazon": "squadshifts_amazon_reviews_v1.0.json.gz"}
+_AT_HAND |= {"squadshifts_reddit": "squadshifts_reddit_v1.0.json.gz"}
+
+
+def _at_hand(folder: Path, name: str) -> Path:
+    if name not in _AT_HAND or not (folder / _AT_HAND[name]).is_file():
+        raise SurefootError(f"There is no question file for '{name}' at hand: name it with --data {name}=FILE.")
+    return folder / _AT_HAND[name]
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, Path]:
+    wrong = [one for one in given if not all(one.partition("=")[::2])]
+    if wrong:
+        raise SurefootError(f"'{wrong[0]}' must have the form SET=FILE, for example squad=dev-v1.1.json.")
+    return {name: Path(file) for name, file in (one.split("=", 1) for one in given)}
+
+
+def _scored(data: Path, predictions: Path) -> "QuestionScores":
+    from surefoot.language import read_predictions, read_questions, score_questions
+
+    return score_questions(read_questions(data), read_predictions(predictions), "squad-1.1")

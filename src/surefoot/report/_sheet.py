@@ -1,0 +1,52 @@
+"""A page without a script: an opening sentence, sections of sentences, a drawing and a table, and the method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from surefoot import __version__
+from surefoot.core import SurefootError, write_text
+from surefoot.report._page import asset, templates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Sentences, a drawing ('' for none), and a table, whose cells are numbers but the first, or all text."""
+
+    title: str
+    anchor: str
+    sentences: tuple[str, ...]
+    still: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: bool = False
+
+
+def write_sheet(
+    path: Path,
+    *,
+    kind: str,
+    source: str,
+    opening: str,
+    leads: Sequence[str],
+    facts: Sequence[str],
+    sections: Sequence[Section],
+    notes: Sequence[str],
+    method: Sequence[str],
+) -> Path:
+    """Write the page as one HTML file that opens from disk and loads nothing; returns its path.
+
+    All text is escaped. `kind` names what it is ("audit"), `source` what it is of. Raises `SurefootError` when the file
+    cannot be written.
+    """
+    shown = {"kind": kind, "source": source, "opening": opening, "leads": leads, "facts": facts, "sections": sections}
+    shown |= {"notes": notes, "method": method, "version": __version__, "style": Markup(asset("report.css"))}
+    page = templates().get_template("sheet.html.j2").render(shown)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, page)
+    except OSError as error:
+        raise SurefootError(f"The report {path} cannot be written: {error.strerror}.") from error
+    return path
