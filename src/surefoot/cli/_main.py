@@ -114,7 +114,11 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         ),
         "fit": ("_fit:fit", "Fit laws to a table: scaling, learning curves, robustness under shift.", ""),
         "weights": ("_weights:weights", "Checkpoint arithmetic: merge, patch, average, compare, verify.", ""),
-        "reading": ("_language:reading", "Reading comprehension: score predictions, look at question files.", ""),
+        "reading": (
+            "_language:reading",
+            "Reading comprehension: scores, how many questions are enough, robustness cards.",
+            "",
+        ),
         "tabular": ("_tabular:tabular", "Subgroups in tables: sweep learners, audit predictions.", ""),
         "data": ("_data:data", "Data that ship in package registries: list, get, show.", ""),
     },

@@ -1,4 +1,4 @@
-"""Language from the command line: `surefoot reading score | data`."""
+"""Language from the command line: `surefoot reading score | data | enough | card`."""
 
 from cyclopts import App
 
@@ -15,4 +15,20 @@ reading.command(
     name="data",
     help="Say what question files hold: format, questions, articles, answers that are not where they should be.\n\n"
     "Example: surefoot reading data dev-v1.1.json",
+)
+reading.command(
+    "surefoot.cli._language._card:enough",
+    name="enough",
+    help="Say whether the answers so far decide what the full set will say, and about how many would.\n\n"
+    "The interval of the full set holds at every look together: one may stop at any. Exits with 0 when the full set is "
+    "known to lie above, below or within the margin of the bound, with 2 while that is open.\n\n"
+    "Example: surefoot reading enough bert.parquet other.parquet --of 10570 --margin 0.02",
+)
+reading.command(
+    "surefoot.cli._language._card:card",
+    name="card",
+    help="Say how far above or below the line of published readers yours is under each shift, and what it loses.\n\n"
+    "SET is squad or the published name of a shift (squadshifts_new_wiki). JSON holds the lost questions too.\n\n"
+    "Example: surefoot reading card --predictions squad=dev.json --predictions squadshifts_new_wiki=wiki.json "
+    "--report card.html",
 )

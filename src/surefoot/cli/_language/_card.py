@@ -24,7 +24,7 @@ def enough(
     ] = None,
     /,
     *,
-    of: Annotated[int, Parameter(help="Questions in the full set, of which these were drawn at random.")],
+    of: Annotated[int | None, Parameter(help="Questions in the full set. Default: those in the file.")] = None,
     bound: Annotated[float, Parameter(help="What the mean score or difference is compared with, a fraction.")] = 0.0,
     margin: Annotated[float, Parameter(help="How far beside the bound makes no difference; a fraction.")] = 0.0,
     seed: Annotated[int, Parameter(help="The seed that the questions were drawn with.")] = 0,
@@ -33,8 +33,7 @@ def enough(
 ) -> Exit:
     """Say whether the answers so far decide what the full set will say, and about how many would.
 
-    The interval of the full set holds at every look together, so that one may stop at any. Exits with 0 when the full
-    set is known to lie above, below or within the margin of the bound, with 2 while that is open.
+    The questions must have been drawn at random; those that `missing` marks count as not asked yet.
     """
     from surefoot.examples import read_examples
     from surefoot.stats import Asked, clustered_mean, shuffled, t_quantile
@@ -42,11 +41,15 @@ def enough(
 
     files = {str(path): path for path in (examples, other) if path}
     found = read_examples(files, cluster="article")
-    row = {name: place for place, name in enumerate(found.examples)}
+    waiting = {name for path in files.values() for name in _not_asked(path)}
+    row = {name: place for place, name in enumerate(found.examples) if name not in waiting}
+    whole = of or len(found.examples)
+    if waiting:
+        say(f"{len(waiting)} of {len(found.examples)} questions have no answer: they count as not asked yet.")
     order = [row[name] for name in shuffled(row, seed)]
     scores = found.scores[0, order] - (found.scores[1, order] if other else 0.0)
     try:
-        told = decided(Asked(scores=scores, of=of, least=-1.0 if other else 0.0), bound=bound, margin=margin)
+        told = decided(Asked(scores=scores, of=whole, least=-1.0 if other else 0.0), bound=bound, margin=margin)
     except ValueError as error:
         raise SurefootError(f"{examples} cannot be judged: {error}.") from error
     articles = found.clusters or ()
@@ -99,6 +102,17 @@ def card(
         from surefoot.report import write_card
 
         say(f"Card: {write_card(found, report, source=str(answers['squad']))}")
+
+
+def _not_asked(path: Path) -> list[str]:
+    """The examples that a file marks as missing."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+        names = [column[0] for column in rows.description or ()]
+        told = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+    return [str(row["example"]) for row in told if row.get("missing")]
 
 
 _AT_HAND = {"squad": "squad_v1.1_dev.json.gz", "squadshifts_new_wiki": "squadshifts_new_wiki_v1.0.json.gz"}

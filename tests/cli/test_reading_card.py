@@ -1,0 +1,100 @@
+"""`surefoot reading enough` and `reading card` as their user sees them."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surefoot.examples import write_examples
+
+DATA = os.environ.get("SUREFOOT_DATA")
+
+
+def examples(folder: Path, share: float, asked: int, of: int = 4000, seed: int = 0) -> Path:
+    """A reader's examples: so many of a full set were asked, the rest is missing."""
+    folder.mkdir()
+    generator = np.random.default_rng(seed)
+    waiting = np.ones(of, dtype=bool)
+    waiting[generator.permutation(of)[:asked]] = False
+    right = (generator.random(of) < share) & ~waiting
+    ids = [f"q{place}" for place in range(of)]
+    articles = [f"article {place % 40}" for place in range(of)]
+    columns = {"example": ids, "score": right.astype(float), "missing": waiting, "article": articles}
+    write_examples(folder, columns)
+    return folder / "examples.parquet"
+
+
+def test_answers_decide_or_say_how_many_would(surefoot: Callable[..., object], tmp_path: Path) -> None:
+    file = examples(tmp_path / "a", 0.7, 300)
+    far = surefoot("reading", "enough", file, "--bound", 0.5, "--format", "json")
+    (told,) = json.loads(far.out)
+    assert (far.code, told["side"], told["asked"], told["of"]) == (0, "above", 300, 4000)
+    assert told["low"] > 0.5
+    assert "3700 of 4000 questions have no answer: they count as not asked yet." in far.err
+    assert told["other_articles_low"] < told["effect"] < told["other_articles_high"]
+    near = surefoot("reading", "enough", file, "--bound", 0.68, "--format", "json")
+    (told,) = json.loads(near.out)
+    assert (near.code, told["side"]) == (2, "not yet")
+    assert told["needed"] is None or told["needed"] > 300
+
+
+def test_the_same_answers_are_decided_alike_in_any_order_of_the_file(
+    surefoot: Callable[..., object], tmp_path: Path
+) -> None:
+    """Rows come in the order of the data; what decides is the random order of the ids."""
+    folder = tmp_path / "sorted"
+    folder.mkdir()
+    score = np.sort(np.random.default_rng(1).random(200) < 0.5).astype(float)
+    write_examples(folder, {"example": [f"q{i}" for i in range(200)], "score": score, "article": ["a", "b"] * 100})
+    told = surefoot("reading", "enough", folder / "examples.parquet", "--of", 2000, "--bound", 0.5)
+    assert told.code == 2
+
+
+def test_two_readers_are_compared_on_the_questions_that_both_answered(
+    surefoot: Callable[..., object], tmp_path: Path
+) -> None:
+    files = examples(tmp_path / "a", 0.8, 500), examples(tmp_path / "b", 0.5, 500)
+    told = surefoot("reading", "enough", *files, "--margin", 0.02, "--format", "json")
+    (row,) = json.loads(told.out)
+    assert (told.code, row["side"], row["asked"]) == (0, "above", 500)
+    assert row["effect"] > 0.2
+
+
+def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_path: Path) -> None:
+    file = examples(tmp_path / "a", 0.8, 500)
+    for arguments, message in (
+        (("reading", "enough", file, "--of", 100), "a set of 100"),
+        (("reading", "card", "--predictions", "squad"), "must have the form SET=FILE"),
+        (("reading", "card", "--predictions", "squad=a.json"), "Give answers to SQuAD and to a shift"),
+    ):
+        told = surefoot(*arguments)
+        assert told.code == 2
+        assert message in told.err
+        assert "Traceback" not in told.err
+
+
+@pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
+def test_a_card_of_a_published_system(surefoot: Callable[..., object], tmp_path: Path) -> None:
+    """BERT's real answers on SQuAD; on New Wiki a reader that copies the first words of the paragraph."""
+    from surefoot.language import read_questions
+
+    folder = Path(DATA or "") / "reading"
+    asked = read_questions(folder / "squadshifts_new_wiki_v1.0.json.gz")
+    answers = tmp_path / "wiki.json"
+    answers.write_text(json.dumps({one.id: " ".join(one.context.split()[:3]) for one in asked}))
+    squad = folder / "predictions" / "bert_ensemble_v1.1.json.gz"
+    told = surefoot(
+        "reading", "card", "--predictions", f"squad={squad}", "--predictions", f"squadshifts_new_wiki={answers}",
+        "--report", "card.html", "--format", "json",
+    )  # fmt: skip
+    assert told.code == 0
+    card = json.loads(told.out)
+    assert card["in_distribution"][0] == pytest.approx(0.921956, abs=1e-6)
+    assert [(one["shift"], one["place"]) for one in card["sets"]] == [("squadshifts_new_wiki", "below")]
+    assert card["sets"][0]["points"] < -60
+    assert len(card["lost"]) == 10
+    assert "Card: card.html" in told.err
+    assert "Less robust" in Path("card.html").read_text(encoding="utf-8")
