@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from surefoot.language import Asking, Completion, ScriptedClient, SearchResult, parse_completion, self_ask
 
 MARKS = [
-    "Follow up:", "Follow-up 1:", "**Follow up:**", "Subquestion 2:", "Intermediate answer:", "Answer 1:", "\n", " ", "x",
-    "So the final answer is:", "Final answer:", "the final answer (a name) is", "Question:", "Main question:", "<think>",
-    "</think>", "10:30", "Are follow up questions needed here: Yes.", "\\boxed{7}", "”", "'", "`", "*", "_", ".", "é", "\x00",
-]  # fmt: skip
+    *("Follow up:", "Follow-up 1:", "**Follow up:**", "Subquestion 2:", "Intermediate answer:", "Answer 1:", "\n", " "),
+    *("So the final answer is:", "Final answer:", "the final answer (a name) is", "Question:", "Main question:", "x"),
+    *("<think>", "</think>", "10:30", "Are follow up questions needed here: Yes.", "\\boxed{7}", "”", "'", "`", "*"),
+    *("_", ".", "é", "\x00"),
+]
 WRITTEN = st.lists(st.sampled_from(MARKS) | st.text(max_size=6), max_size=30).map("".join)
 
 
@@ -42,13 +43,14 @@ def test_the_final_answer_is_found_in_every_spelling(written: str, answer: str |
 @pytest.mark.parametrize(
     "written",
     [
-        "Follow up: Who founded it?\nIntermediate answer: Ann: of Kent.\nFollow up: When did Ann die?\nIntermediate answer: "
-        "In 1812.\nSo the final answer is: 1812.",
+        "Follow up: Who founded it?\nIntermediate answer: Ann: of Kent.\nFollow up: When did Ann die?\n"
+        "Intermediate answer: In 1812.\nSo the final answer is: 1812.",
         "Are follow-up questions needed: Yes\n\nFollow-up 1: Who founded it?\nIntermediate answer 1: Ann: of Kent\n\n"
         "Follow-up 2: When did Ann die?\nIntermediate answer 2: In 1812\n\nFinal answer: 1812",
-        "Subquestion 1: Who founded it? \nAnswer 1: Ann: of Kent\nSubquestion 2: When did Ann die? \nAnswer 2: In\n1812",
-        "- **Follow up:** Who founded it?\n- **Intermediate answer:** Ann: of Kent\n- **Follow up question 2:** When did Ann "
-        "die?\n- **Intermediate answer:** In 1812.",
+        "Subquestion 1: Who founded it? \nAnswer 1: Ann: of Kent\nSubquestion 2: When did Ann die? \nAnswer 2: "
+        "In\n1812",
+        "- **Follow up:** Who founded it?\n- **Intermediate answer:** Ann: of Kent\n- **Follow up question 2:** When "
+        "did Ann die?\n- **Intermediate answer:** In 1812.",
     ],
 )
 def test_follow_ups_and_their_answers_are_paired_in_every_spelling(written: str) -> None:

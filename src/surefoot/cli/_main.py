@@ -120,6 +120,11 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "",
         ),
         "tabular": ("_tabular:tabular", "Subgroups in tables: sweep learners, audit predictions.", ""),
+        "multihop": (
+            "_language:multihop",
+            "Questions of several hops: the compositionality gap, self-ask, search, replay.",
+            "",
+        ),
         "data": ("_data:data", "Data that ship in package registries: list, get, show.", ""),
     },
 }

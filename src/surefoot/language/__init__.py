@@ -54,6 +54,7 @@ from surefoot.language._multihop._gap import gap_table as gap_table
 from surefoot.language._multihop._gap import mark_run as mark_run
 from surefoot.language._multihop._gap import pairs_table as pairs_table
 from surefoot.language._multihop._gap import retrieval_recall as retrieval_recall
+from surefoot.language._multihop._gap import rules_of as rules_of
 from surefoot.language._multihop._gap import run_notes as run_notes
 from surefoot.language._multihop._gap import write_run_examples as write_run_examples
 from surefoot.language._multihop._http import HttpSearch as HttpSearch
@@ -80,13 +81,13 @@ from surefoot.language._multihop._search import SearchEngine as SearchEngine
 from surefoot.language._multihop._search import open_search as open_search
 from surefoot.language._multihop._search import read_documents as read_documents
 from surefoot.language._multihop._strategies import Asking as Asking
+from surefoot.language._multihop._strategies import Call as Call
+from surefoot.language._multihop._strategies import FollowUp as FollowUp
+from surefoot.language._multihop._strategies import Trace as Trace
+from surefoot.language._multihop._strategies import TracedAnswer as TracedAnswer
 from surefoot.language._multihop._strategies import chain_of_thought as chain_of_thought
 from surefoot.language._multihop._strategies import direct as direct
 from surefoot.language._multihop._strategies import self_ask as self_ask
-from surefoot.language._multihop._trace import Call as Call
-from surefoot.language._multihop._trace import FollowUp as FollowUp
-from surefoot.language._multihop._trace import Trace as Trace
-from surefoot.language._multihop._trace import TracedAnswer as TracedAnswer
 from surefoot.language._reading._predictions import PredictionFile as PredictionFile
 from surefoot.language._reading._predictions import Predictions as Predictions
 from surefoot.language._reading._predictions import read_no_answer as read_no_answer

@@ -1,4 +1,4 @@
-"""Language from the command line: `surefoot reading score | data | enough | card`."""
+"""Language from the command line: `surefoot reading score | data | enough | card`, `surefoot multihop gap | replay`."""
 
 from cyclopts import App
 
@@ -31,4 +31,19 @@ reading.command(
     "SET is squad or the published name of a shift (squadshifts_new_wiki). JSON holds the lost questions too.\n\n"
     "Example: surefoot reading card --predictions squad=dev.json --predictions squadshifts_new_wiki=wiki.json "
     "--report card.html",
+)
+
+multihop = App(name="multihop", help="Questions of several hops: the compositionality gap and self-ask.")
+multihop.command(
+    "surefoot.cli._language._multihop:gap",
+    name="gap",
+    help="Ask each question and its sub-questions, and measure the gap: all hops known, the whole wrong.\n\n"
+    "Answers are kept beside the store as they come: a run that was stopped goes on, and nothing is asked twice.\n\n"
+    "Example: surefoot multihop gap --model http://localhost:8000/v1#llama --questions bamboogle.json",
+)
+multihop.command(
+    "surefoot.cli._language._multihop:replay",
+    name="replay",
+    help="Make the tables of a run again from its file, without a model, a search engine or a network.\n\n"
+    "Example: surefoot multihop replay multihop-run.jsonl.gz --figure causes.svg",
 )

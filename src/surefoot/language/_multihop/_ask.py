@@ -11,13 +11,14 @@ from surefoot.language._multihop._search import SearchEngine
 from surefoot.language._multihop._strategies import (
     ASKING,
     Asking,
+    Strategy,
+    TracedAnswer,
     answer_all,
     asked_once,
     asking_itself,
     reasoned,
     searching,
 )
-from surefoot.language._multihop._trace import Strategy, TracedAnswer
 
 _MAKERS: Mapping[str, Callable[[Prompts, MultiHopQuestion, Asking], Strategy[TracedAnswer]]] = {
     "direct": lambda prompts, one, asking: asked_once("direct", prompts.direct(one.question, one.category), asking),

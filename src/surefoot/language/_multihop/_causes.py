@@ -9,7 +9,7 @@ from surefoot.language._multihop._ask import MultiHopRun
 from surefoot.language._multihop._gap import RuleMarks, mark_run, rules_of
 from surefoot.language._multihop._questions import MultiHopQuestion
 from surefoot.language._multihop._rules import is_recognisable, is_right
-from surefoot.language._multihop._trace import TracedAnswer
+from surefoot.language._multihop._strategies import TracedAnswer
 from surefoot.stats import wilson
 
 Cause = Literal["bridge not found", "second hop not applied", "not recognised", "no answer", "not known"]
@@ -98,7 +98,7 @@ def causes_figure(table: Table, rule: str = "cover_answer") -> Figure:
         caption=f"Share of the questions whose hops are all known, by the rule {rule}, with 95 percent intervals. The "
         "shares of a strategy add up to its compositionality gap.",
         x_title="Share of questions with known hops",
-        unit="points",
+        unit="share",
         reference=0.0,
         families=[cause for cause in CAUSES if any(row["cause"] == cause for row in rows)],
         family_title="cause",

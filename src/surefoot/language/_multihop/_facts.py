@@ -1,4 +1,4 @@
-"""Facts to test with: countries from a package, people's birthplaces from questions, and questions that join the two."""
+"""Facts to test with: countries from a package, birthplaces from questions, and questions that join the two."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -121,8 +121,8 @@ def compose(
 ) -> Compositions:
     """Join facts whose object is the subject of another, but for capitals, into questions of two hops.
 
-    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), of the subjects of the first facts with
-    all their questions, or of the relations of the second. Raises `SurefootError` where no two facts meet.
+    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), of the subjects of the first facts
+    with all their questions, or of the relations of the second. Raises `SurefootError` where no two facts meet.
     """
     if not 0 <= held_out <= 1:
         raise SurefootError(f"held_out is {held_out}: it is a share, 0 to 1.")

@@ -13,7 +13,7 @@ from surefoot.examples import write_examples
 from surefoot.language._multihop._ask import MultiHopRun
 from surefoot.language._multihop._questions import MultiHopQuestion
 from surefoot.language._multihop._rules import RULES, is_right
-from surefoot.language._multihop._trace import TracedAnswer
+from surefoot.language._multihop._strategies import TracedAnswer
 from surefoot.stats import Interval, cohen_kappa, holm, paired_difference, wilson
 
 FEWEST = 30
@@ -114,7 +114,7 @@ def _gap_row(run: MultiHopRun, marks: RuleMarks, strategy: str) -> tuple[object,
         *_numbers(found.gap),
         int((hops & ~known & whole).sum()),
         float(np.mean(recalls)) if recalls else None,
-        len(recalls),
+        len(recalls) or None,
         _note(run, found, strategy, measured=bool(recalls)),
     )
 

@@ -24,6 +24,14 @@ class SearchResult:
     source: str = ""
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a strategy wants to know from the search engine, and how many results it can use."""
+
+    text: str
+    k: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpSearch:
     """A search engine over HTTP that answers with JSON.

@@ -11,12 +11,11 @@ from surefoot import __version__
 from surefoot.core import SurefootError, write_text
 from surefoot.language._clients._protocol import Completion, Request
 from surefoot.language._multihop._ask import MultiHopRun, ask_multihop
-from surefoot.language._multihop._http import SearchResult
+from surefoot.language._multihop._http import Query, SearchResult
 from surefoot.language._multihop._prompts import Prompts
 from surefoot.language._multihop._questions import question_of
 from surefoot.language._multihop._search import RecordedSearch, read_search, search_line
-from surefoot.language._multihop._strategies import Asking
-from surefoot.language._multihop._trace import Query, TracedAnswer
+from surefoot.language._multihop._strategies import Asking, TracedAnswer
 from surefoot.language._reading._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
 
 FORMAT = "surefoot multihop 1"

@@ -9,6 +9,7 @@ from surefoot.language._reading._rules import READING_RULES, normalised, scores_
 F1_RIGHT = 0.5
 """The least F1 of an answer that counts as right by the rule `f1`."""
 _NUMBER = re.compile(r"(?<![\w.])[-−+]?\d[\d,]*(?:\.\d+)?")
+_WORD = re.compile(r"\w+")
 _SQUAD = READING_RULES["squad-1.1"]
 
 
@@ -74,6 +75,9 @@ def is_right(rule: str, answer: str, text: str, golds: Sequence[str]) -> bool:
 
 
 def is_recognisable(answer: str, golds: Sequence[str]) -> bool:
-    """Whether a person would see a gold answer in the answer, although a rule may not: other spacing, more words."""
-    spelt = [gold for gold in golds if _number(gold) is None and len(_normal(gold)) > 3]
-    return is_right("cover_answer", answer, "", golds) or is_right("cover", "", answer, spelt)
+    """Whether a person would see a gold answer in the answer, whatever marks stand between the words."""
+    parted = tuple(" ".join(_WORD.findall(gold)) for gold in golds if _number(gold) is None)
+    shown = " ".join(_WORD.findall(answer))
+    return is_right("cover_answer", answer, "", golds) or is_right(
+        "cover_answer", shown, "", tuple(filter(None, parted))
+    )

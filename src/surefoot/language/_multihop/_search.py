@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from surefoot.core import SurefootError, digest_of, missing_module
-from surefoot.language._multihop._http import HttpSearch, SearchResult, searxng
+from surefoot.language._multihop._http import HttpSearch, Query, SearchResult, searxng
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
 from surefoot.language._reading._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
-
-if TYPE_CHECKING:
-    from surefoot.language._multihop._trace import Query
 
 AT_ONCE = 4
 _TEXTS = (".txt", ".md")
@@ -33,7 +30,7 @@ class SearchEngine(Protocol):
         ...
 
 
-def search_all(engine: SearchEngine, queries: "Sequence[Query]") -> list[tuple[SearchResult, ...]]:
+def search_all(engine: SearchEngine, queries: Sequence[Query]) -> list[tuple[SearchResult, ...]]:
     """The results of each query; a few are asked at once, equal ones only once."""
     different = list(dict.fromkeys(queries))
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -113,7 +110,7 @@ class RecordedSearch:
         engine: SearchEngine | None = None,
         *,
         file: Path | None = None,
-        known: "Mapping[Query, tuple[SearchResult, ...]] | None" = None,
+        known: Mapping[Query, tuple[SearchResult, ...]] | None = None,
         identity: str = "",
     ) -> None:
         self.identity = engine.identity if engine else identity

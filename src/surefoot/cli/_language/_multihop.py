@@ -1,0 +1,213 @@
+"""Questions of several hops: the compositionality gap of a model, and tables of a recorded run."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from surefoot.cli._common import StoreOption, open_store
+from surefoot.cli._output import Format, emit, say
+from surefoot.core import SurefootError, Table
+
+if TYPE_CHECKING:
+    from surefoot.language import Asking, LanguageClient, MultiHopQuestion, MultiHopRun, Prompts
+
+Shown = Literal["all", "gap", "pairs", "causes", "agreement"]
+ShowOption = Annotated[Shown, Parameter(help="Which table. Text shows all of them, other formats the gap.")]
+FigureOption = Annotated[
+    Path | None, Parameter(help="A file for the figure of the gap taken apart: .svg, .png, .pdf, .json or .csv.")
+]
+RuleOption = Annotated[
+    str, Parameter(help="The matching rule of the figure, of --examples, and of pairs and causes among all.")
+]
+ExamplesOption = Annotated[
+    Path | None, Parameter(help="A folder for the answers of each strategy, which surefoot compare takes.")
+]
+
+
+def gap(
+    *,
+    model: Annotated[str, Parameter(help="http(s)://host/v1#name, a .gguf file, a model directory, or smollm2.")],
+    questions: Annotated[Path, Parameter(help="JSON or JSON lines: our own form or a benchmark's official file.")],
+    strategies: Annotated[
+        str, Parameter(help="Separated by commas: direct, chain_of_thought, self_ask, self_ask_search.")
+    ] = "direct,chain_of_thought,self_ask",
+    search: Annotated[
+        str, Parameter(help="A folder or file of documents, searxng:ADDRESS, or a URL with {query}.")
+    ] = "",
+    search_fields: Annotated[
+        str, Parameter(help="Of a URL: names in its JSON, as results=web.results,snippet=text,answers=answer_box.")
+    ] = "",
+    private: Annotated[bool, Parameter(help="Ask a search engine in a private network.", negative=())] = False,
+    results: Annotated[int, Parameter(help="Results of a search; of more than one the model reads the answer.")] = 1,
+    hops: Annotated[int, Parameter(help="The most follow-up questions.")] = 4,
+    force: Annotated[bool, Parameter(help="Ask for a final answer where a text has none.")] = True,
+    prompts: Annotated[
+        Path | None, Parameter(help="A JSON file of prompts. Default: four examples of our own.")
+    ] = None,
+    judge: Annotated[str, Parameter(help="A model that says whether answers are right, beside the rules.")] = "",
+    api: Annotated[Literal["completions", "chat"], Parameter(help="How an endpoint is asked.")] = "completions",
+    max_tokens: Annotated[int, Parameter(help="The most tokens of one completion.")] = 256,
+    sample: Annotated[int | None, Parameter(help="Ask only so many of the questions, drawn by --seed.")] = None,
+    seed: Annotated[int, Parameter(help="Which sample is drawn.")] = 0,
+    out: Annotated[Path, Parameter(help="The file of the run; .jsonl, or .jsonl.gz.")] = Path("multihop-run.jsonl.gz"),
+    dry_run: Annotated[bool, Parameter(help="Say what would be asked, and ask nothing.", negative=())] = False,
+    show: ShowOption = "all",
+    rule: RuleOption = "cover_answer",
+    figure: FigureOption = None,
+    examples: ExamplesOption = None,
+    store: StoreOption = None,
+    format: Format | None = None,
+) -> None:
+    """Ask each question and its sub-questions in every strategy, and give the tables."""
+    from surefoot.language import (
+        Asking,
+        ClientOptions,
+        RecordedSearch,
+        answers_file,
+        ask_multihop,
+        open_client,
+        open_search,
+        our_prompts,
+        read_multihop,
+        read_prompts,
+        write_run,
+    )
+
+    read = read_multihop(questions)
+    say(f"{questions}: {len(read.questions)} questions ({read.format}). {read.left_out}".rstrip())
+    chosen = _sampled(read.questions, sample, seed)
+    names = _names(strategies) + ("self_ask_search",) * (bool(search) and "self_ask_search" not in strategies)
+    asking = Asking(force=force, hops=hops, results=results, max_tokens=max_tokens)
+    told = read_prompts(prompts) if prompts else our_prompts()
+    place = answers_file(open_store(store).root)
+    engine = open_search(search, private=private, fields=_fields(search_fields)) if search else None
+    options = ClientOptions(api=api, on_error="record")
+    with ExitStack() as opened:
+        client = opened.enter_context(open_client(model, options, cache=place))
+        if dry_run:
+            _say_plan(client, chosen, names, (told, asking), format)
+            return
+        _check_out(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        run = ask_multihop(
+            client,
+            chosen,
+            names,
+            of=len(read.questions),
+            prompts=told,
+            asking=asking,
+            search=RecordedSearch(engine, file=place.with_name("searches.jsonl")) if engine else None,
+            judge=opened.enter_context(open_client(judge, options, cache=place)) if judge else None,
+        )
+    write_run(run, out)
+    say(f"Run: {out}. The tables again, without a network: surefoot multihop replay {out}")
+    _give(run, (show, rule, figure, examples), format)
+
+
+def replay(
+    run: Annotated[Path, Parameter(help="The file of a run, as gap wrote it.")],
+    /,
+    *,
+    show: ShowOption = "all",
+    rule: RuleOption = "cover_answer",
+    figure: FigureOption = None,
+    examples: ExamplesOption = None,
+    format: Format | None = None,
+) -> None:
+    """Make the tables of a run again."""
+    from surefoot.language import read_run
+
+    _give(read_run(run), (show, rule, figure, examples), format)
+
+
+def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None], form: Format | None) -> None:
+    from surefoot.language import (
+        agreement_table,
+        causes_figure,
+        causes_table,
+        gap_table,
+        pairs_table,
+        rules_of,
+        run_notes,
+        write_run_examples,
+    )
+
+    show, rule, figure, examples = wanted
+    makers = {"gap": gap_table, "pairs": pairs_table, "causes": causes_table, "agreement": agreement_table}
+    text = (form or ("text" if sys.stdout.isatty() else "tsv")) == "text"
+    names = [show] if show != "all" else list(makers) if text else ["gap"]
+    for note in run_notes(run):
+        say(note)
+    if rule not in rules_of(run):
+        raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(rules_of(run))}.")
+    for name in names:
+        table = makers[name](run)
+        if show == "all" and name in ("pairs", "causes"):
+            table = Table(table.columns, tuple(row for row in table.rows if row[0] == rule))
+        if table.rows or len(names) == 1:
+            emit(_short(table) if text else table, form)
+            print(end="\n" * (text and name != names[-1]))
+    if examples:
+        for path in write_run_examples(run, examples, rule):
+            say(f"Examples: {path}")
+    if figure:
+        from surefoot.figures import write_figure
+
+        say(f"Figure: {write_figure(causes_figure(causes_table(run), rule), figure)}")
+
+
+def _short(table: Table) -> Table:
+    """For people: three significant digits, and no columns that are empty."""
+    used = [at for at in range(len(table.columns)) if any(row[at] not in (None, "") for row in table.rows)]
+    rows = [tuple(float(f"{cell:.3g}") if isinstance(cell, float) else cell for cell in row) for row in table.rows]
+    return Table(tuple(table.columns[at] for at in used), tuple(tuple(row[at] for at in used) for row in rows))
+
+
+def _sampled(questions: "Sequence[MultiHopQuestion]", sample: int | None, seed: int) -> "Sequence[MultiHopQuestion]":
+    from surefoot.stats import shuffled
+
+    if sample is None:
+        return questions
+    if not 1 <= sample <= len(questions):
+        raise SurefootError(f"--sample is {sample}: it is 1 to {len(questions)}, the number of questions.")
+    drawn = set(shuffled((one.id for one in questions), seed)[:sample])
+    return [one for one in questions if one.id in drawn]
+
+
+def _say_plan(
+    client: "LanguageClient",
+    questions: "Sequence[MultiHopQuestion]",
+    names: tuple[str, ...],
+    how: "tuple[Prompts, Asking]",
+    form: Format | None,
+) -> None:
+    from surefoot.language import count_requests, first_requests, most_requests
+
+    prompts, asking = how
+    first = first_requests(questions, names, prompts, asking)
+    counted = count_requests(client, first)
+    most = most_requests(names, asking, len(first), len(questions))
+    columns = ("questions", "requests at first", "answered already", "prompt tokens at first", "requests at most")
+    emit(Table(columns, ((len(questions), len(first), counted.cached, counted.prompt_tokens, most),)), form)
+
+
+def _check_out(out: Path) -> None:
+    """Before anything is asked: hours of answers must have a place."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise SurefootError(f"The run cannot be written to {out}: name a file in a folder that is there.")
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in given.split(",") if (name := part.strip().replace("-", "_"))))
+
+
+def _fields(given: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in given.split(",") if part.strip()]
+    wrong = next((name for name, mark, _ in pairs if not mark), None)
+    if wrong:
+        raise SurefootError(f"--search-fields: '{wrong}' must have the form name=place.")
+    return {name.strip(): place.strip() for name, _, place in pairs}

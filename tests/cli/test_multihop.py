@@ -1,0 +1,180 @@
+"""`surefoot multihop`: a run that is killed goes on, and its file makes the same tables without a network."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUESTIONS = 200
+FIRST = 2 + 4  # two sub-questions, and the question direct, with its bridge given, reasoned and asking itself
+
+
+class Model:
+    """A server on loopback that knows all facts, answers directly for each third person, and counts its prompts."""
+
+    def __init__(self) -> None:
+        self.answered: Counter[str] = Counter()
+        self.slow = 0.0
+        model = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                time.sleep(model.slow)
+                body = json.dumps({"model": "m", "choices": [{"text": said(asked["prompt"]), "finish_reason": "stop"}]})
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+                model.answered[asked["prompt"]] += 1
+
+            def log_message(self, *_: object) -> None:
+                """Tests print nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1#m"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def said(prompt: str) -> str:
+    mine = prompt.rsplit("Question: ", 1)[1]
+    found = re.search(r"(?:Person|Land)(\d+)", mine)
+    at = found[1] if found else "0"
+    if "Are follow up" in mine:
+        steps = f"Follow up: Where was Person{at} born?\nIntermediate answer: Land{at}.\n"
+        return f"{steps}So the final answer is: City{at}.\n\nQuestion: Who?"
+    if "birthplace" in mine:
+        return f"City{at}" if int(at) % 3 == 0 else "No idea"
+    return f"Land{at}" if "born" in mine else f"City{at}"
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    made = Model()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(_question(at)) + "\n" for at in range(QUESTIONS)))
+    return path
+
+
+def _question(at: int) -> dict[str, Any]:
+    hops = [(f"Where was Person{at} born?", f"Land{at}"), (f"What is the capital of Land{at}?", f"City{at}")]
+    return {
+        "id": str(at),
+        "question": f"What is the capital of the birthplace of Person{at}?",
+        "answers": [f"City{at}"],
+        "hops": [{"question": question, "answers": [answer]} for question, answer in hops],
+    }
+
+
+def _started(tmp_path: Path, *arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "from surefoot.cli import main; main()", "multihop", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+
+
+def _ran(tmp_path: Path, *arguments: object) -> tuple[int, str, str]:
+    process = _started(tmp_path, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_a_killed_run_goes_on_and_its_file_gives_the_same_tables(model: Model, questions: Path, tmp_path: Path) -> None:
+    options = ("--model", model.url, "--questions", questions, "--store", tmp_path / "store", "--format", "json")
+    model.slow = 0.02
+    process = _started(tmp_path, "gap", *options)
+    while model.answered.total() < 200:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    on_the_way = 8  # as many connections: these may have been answered and not kept
+    model.slow = 0.0
+    code, out, err = _ran(tmp_path, "gap", *options)
+    assert code == 0, err
+    assert len(model.answered) == QUESTIONS * FIRST + sum(at % 3 != 0 for at in range(0)) + _forced(model)
+    assert sum(count - 1 for count in model.answered.values()) <= on_the_way
+    rows = {row["strategy"]: row for row in json.loads(out) if row["rule"] == "exact"}
+    known, lost = QUESTIONS, sum(at % 3 != 0 for at in range(QUESTIONS))
+    assert (rows["direct"]["hops known"], rows["direct"]["whole wrong"]) == (known, lost)
+    assert rows["self_ask"]["gap"] == 0
+
+    before = model.answered.total()
+    assert _ran(tmp_path, "gap", *options)[1] == out
+    assert model.answered.total() == before  # nothing is asked twice
+    model.server.shutdown()
+    assert _ran(tmp_path, "replay", "multihop-run.jsonl.gz", "--format", "json")[:2] == (0, out)
+
+
+def _forced(model: Model) -> int:
+    """Requests for the final answer of a chain of thought that had none."""
+    return sum("\nSo the final answer is:" in prompt.rsplit("Question: ", 1)[1] for prompt in model.answered)
+
+
+def test_search_by_documents_and_a_figure_and_examples(model: Model, questions: Path, tmp_path: Path) -> None:
+    docs = tmp_path / "docs.jsonl"
+    docs.write_text("".join(f'{{"id": "d{at}", "text": "Person{at} was born in Land{at}."}}\n' for at in range(9)))
+    code, out, err = _ran(
+        tmp_path, "gap", "--model", model.url, "--questions", questions, "--sample", 9, "--search", docs,
+        "--strategies", "direct", "--format", "text", "--figure", "causes.svg", "--examples", "answers",
+        "--out", "run.jsonl",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "self_ask_search" in out
+    assert "a sample of 200: not to be compared with all" in out
+    assert "<svg" in (tmp_path / "causes.svg").read_text()
+    assert (tmp_path / "answers" / "direct" / "examples.parquet").is_file()
+    assert "bm25 docs.jsonl" in (tmp_path / "run.jsonl").read_text()
+
+
+def test_a_dry_run_asks_nothing(model: Model, questions: Path, tmp_path: Path) -> None:
+    code, out, _ = _ran(tmp_path, "gap", "--model", model.url, "--questions", questions, "--dry-run", "--format", "json")
+    (told,) = json.loads(out)
+    assert code == 0
+    assert told["requests at first"] == QUESTIONS * FIRST
+    assert told["requests at most"] == QUESTIONS * (FIRST + 2)
+    assert not model.answered
+    assert not (tmp_path / "multihop-run.jsonl.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--strategies", "guess"), "There is no strategy 'guess'"),
+        (("--strategies", "self_ask_search"), "needs a search engine"),
+        (("--sample", "900"), "--sample is 900: it is 1 to 200"),
+        (("--hops", "0"), "hops is 0: it must be at least 1"),
+        (("--search", "nothing"), "There is no file 'nothing'"),
+        (("--search", "http://a/{query}", "--search-fields", "x"), "'x' must have the form name=place"),
+        (("--out", "no/where.jsonl"), "cannot be written to no/where.jsonl"),
+        (("--rule", "guess"), "There is no rule 'guess'"),
+        (("--prompts", "questions.jsonl"), "is not JSON that can be read"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_is_asked(
+    model: Model, questions: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = _ran(tmp_path, "gap", "--model", model.url, "--questions", questions, *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not model.answered
