@@ -99,6 +99,25 @@ def test_a_baseline_is_a_gate_on_the_same_pictures(
     assert "model is no worse than baseline by more than 0.3" in capsys.readouterr().err
 
 
+def test_where_nothing_can_be_written_is_said_before_any_work(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    wrong: dict[str, dict[str, Any]] = {
+        "No format for .*t.xyz": {"out": tmp_path / "t.xyz"},
+        "it is a folder": {"out": tmp_path, "format": "csv"},
+        "its folder is not there": {"out": tmp_path / "gone" / "t.csv"},
+        "--examples names a folder, and .*taken is a file": {"examples": tmp_path / "taken"},
+    }
+    for message, options in wrong.items():  # before the model is looked for, which is not there
+        with pytest.raises(SurefootError, match=message):
+            evaluate(model="nowhere", images=photos, **options)
+
+
+def test_a_preparation_that_no_picture_survives_is_refused(hub: Path, photos: Path) -> None:
+    for wrong in ({"std": (0.0, 0.0, 0.0)}, {"std": (-1.0, 1.0, 1.0)}, {"mean": (float("nan"), 0.0, 0.0)}):
+        with pytest.raises(SurefootError, match="A mean is finite, a deviation above 0"):
+            evaluate(model=str(hub), images=photos, **wrong)
+
+
 def test_other_pictures_and_a_margin_without_a_baseline_are_refused(hub: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=r"--margin is a fall below a baseline"):
         evaluate(model=str(hub), images=photos, margin=0.1)

@@ -239,6 +239,12 @@ def test_clean_removes_nothing_that_a_run_did_not_leave(finished: Verb, tmp_path
     assert all(path.exists() for path in own)
 
 
+def test_a_field_that_is_named_twice_is_one_column(finished: Verb) -> None:
+    arguments = ("--where", "\"metric\" = 'total'", "--format", "tsv")
+    once = finished("table", STUDY, "--rows", "shift", *arguments).out
+    assert finished("table", STUDY, "--rows", "shift", "--rows", "shift", *arguments).out == once
+
+
 def test_a_table_without_a_measurement_says_so(finished: Verb) -> None:
     ended = finished("table", "--where", "metric = 'topp1'")
     assert "surefoot: No measurement in " in ended.err
@@ -394,6 +400,7 @@ def test_a_mistake_about_a_store_is_one_line_and_exit_code_2(finished: Verb) -> 
         ("why", "none.json"): "There is no spec file none.json",
         ("table", "--where", "nonsense ("): "The query cannot be answered",
         ("export", "x.csv"): "suffix must be",
+        ("export", "nowhere/x.sqlite"): "its folder is not there",
     }
     for arguments, message in mistakes.items():
         ended = finished(*arguments)

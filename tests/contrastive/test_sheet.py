@@ -1,7 +1,6 @@
 """Contact sheets and the verbs of data: what is shown, with its makers and licences."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,31 +9,22 @@ from PIL import Image
 from surefoot.cli._data import data
 from surefoot.contrastive import (
     STYLES,
-    Drawings,
-    credits_of,
-    sample_pictures,
     style_rows,
 )
-from surefoot.core import Step, SurefootError
+from surefoot.core import SurefootError
 
 
 def run(*words: str) -> None:
     data([*words], result_action="return_value")
 
 
-def test_a_sheet_credits_every_style(made: Callable[[Step], Path], drawn: dict[str, Drawings]) -> None:
+def test_a_sheet_credits_every_style() -> None:
     rows = style_rows(["emojione", "emojione-monotone"], 14)
     labels = [[row["label"] for row in rows[:14]], [row["label"] for row in rows[14:]]]
     assert labels[0] == labels[1]
     assert all(row["image"].startswith("data:image/png;base64,") for row in rows)
     assert all("CC-BY-4.0" in row["section"] for row in rows)
-    assert credits_of(made(drawn["emojione"])) == [rows[0]["section"]]
-
-
-def test_pictures_of_a_directory_that_is_no_step_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "items.json").write_text('[{"name": "a", "label": "a"}]')
-    with pytest.raises(SurefootError, match=r"neither images\.npy nor files\.json"):
-        sample_pictures(tmp_path, 3)
+    assert {row["section"].partition(":")[0] for row in rows} == {"EmojiOne 2", "EmojiOne 2, line drawings"}
 
 
 def test_list_names_every_style_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:

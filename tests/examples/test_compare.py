@@ -71,7 +71,7 @@ def test_rows_in_another_order_are_the_same_examples(tmp_path: Path, files: dict
 
 def test_examples_that_not_all_have_are_refused_counted_named_and_dropped_when_asked(tmp_path: Path) -> None:
     files = {"a": examples(tmp_path / "a", BASE), "b": examples(tmp_path / "b", BASE[:-3], first=3)}
-    with pytest.raises(SurefootError, match=r"a has 3 of 400 .*\(q0, q1, q2\)\. To drop them, add --unmatched"):
+    with pytest.raises(SurefootError, match=r"a has 3 of 400 .*\(q0, q1, q2\)\. Measure all .* --unmatched drop"):
         compare_examples(read_examples(files))
     found = compare_examples(read_examples(files), unmatched="drop")
     assert found.models[0].paired.n == N - 3
@@ -210,6 +210,26 @@ class Answered(Step):
         """Write the examples."""
         write_examples(out, {"example": [f"q{row}" for row in range(60)], "score": np.arange(60) % self.every > 0})
         return []
+
+
+def test_a_file_may_be_named_by_its_folder_and_is_known_by_any_of_its_names(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(str(files["old"].parent), (str(files["new"]),), format="json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["examples"] == N
+    (files["new"].parent / "again").symlink_to(files["old"])
+    for name in (files["old"], files["old"].parent, files["new"].parent / ".." / "old" / "examples.parquet"):
+        with pytest.raises(SurefootError, match="a file is named twice"):
+            compare(str(files["old"]), (str(name),))
+    with pytest.raises(SurefootError, match="a file is named twice"):
+        compare(str(files["old"]), (str(files["new"].parent / "again"),))
+
+
+def test_an_example_without_a_cluster_is_no_cluster_named_none(tmp_path: Path) -> None:
+    part = [None, "x", *("y" for _ in BASE[2:])]
+    one, other = (examples(tmp_path / name, BASE, page=part) for name in "ab")
+    with pytest.raises(SurefootError, match="1 examples have no value in the column 'page'"):
+        read_examples({"a": one, "b": other}, cluster="page")
 
 
 def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,23 @@ def test_a_wrong_value_in_a_configuration_is_named_before_anything_is_written(
     assert files and not list(Path().glob("out*"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("merge_method: linear\nmerge_method: slerp\n", "line 2: the key 'merge_method' stands there twice"),
+        ("models:\n- model: a\n  parameters: {weight: 1, density: 1, weight: 2}\n", "line 3: the key 'weight' stands"),
+        ("a: &a [1]\nb: {c: *a, d: *a, c: 1}\n", "line 2: the key 'c' stands there twice"),
+        ("[" * 20_000, "too deep within each other"),
+        ("merge_method: linear\n---\nmerge_method: slerp\n", "Not YAML: expected a single document"),
+        ("!!python/object/apply:os.system [ls]", "Not YAML: could not determine a constructor"),
+    ],
+)
+def test_a_file_that_says_two_things_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "merge.yml").write_text(text)
+    with pytest.raises(SurefootError, match=message):
+        merge(tmp_path / "merge.yml", tmp_path / "out.safetensors")
+
+
 def test_switches_that_are_off_and_shared_settings_are_understood(files: list[Path]) -> None:
     merge(ties(), "plain.safetensors")
     merge(ties(**settings(rescale=False, int8_mask=True, normalize=1)), "said.safetensors")

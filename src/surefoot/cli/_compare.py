@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from surefoot.cli._common import Exit, StoreOption, existing_store
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError, Table
+from surefoot.examples import EXAMPLES, compare_examples, read_examples, stored_examples
 
 if TYPE_CHECKING:
     from surefoot.examples import Compared, Comparison
@@ -41,14 +42,12 @@ def compare(
     With --margin it exits with 0 when every model is shown to be no worse than the baseline by more than that, with 1
     when one is shown to be worse, with 2 when the examples cannot tell.
     """
-    from surefoot.examples import compare_examples, read_examples, stored_examples
-
     names = (baseline, *others)
-    keys = [name for name in names if not _is_file(name)]
+    keys = [name for name in names if _file(name) is None]
     stored = stored_examples(existing_store(store), keys, across_data=across_data) if keys else {}
     by_key = dict(zip(keys, stored.items(), strict=True))
-    files = dict(by_key[name] if name in by_key else (name, Path(name)) for name in names)
-    if len(files) < len(names):
+    files = dict(by_key[name] if name in by_key else (name, _file(name) or Path(name)) for name in names)
+    if len({path.resolve() for path in files.values()}) < len(names):
         raise SurefootError(f"{' and '.join(names)}: a file is named twice, and cannot be compared with itself.")
     found = compare_examples(
         read_examples(files, cluster=cluster, across_data=across_data), margin=margin, unmatched=unmatched
@@ -74,8 +73,10 @@ def judge(found: "Comparison") -> Exit:
     return {None: Exit.HOLDS, "yes": Exit.HOLDS, "no": Exit.CONTRADICTED, "undecided": Exit.UNJUDGED}[found.no_worse]
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".parquet") or Path(name).is_file()
+def _file(name: str) -> Path | None:
+    """The file of examples that is meant, also by the folder it lies in; None: a key."""
+    inside = Path(name) / EXAMPLES
+    return inside if inside.is_file() else Path(name) if name.endswith(".parquet") or Path(name).is_file() else None
 
 
 def _sentence(found: "Comparison", one: "Compared") -> str:

@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 
 from surefoot.cli._common import Exit
 from surefoot.cli._compare import judge
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, check_place, emit, say
 from surefoot.contrastive import InferencePrecision, PixelOptions, PromptedModel, classification_measurements
 from surefoot.core import SurefootError, Table, missing_module, write_text
 from surefoot.examples import EXAMPLES, Comparison, compare_examples, read_examples, write_examples
@@ -95,6 +95,9 @@ def evaluate(
         raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
     if margin is not None and not 0 <= margin < 1:
         raise SurefootError(f"--margin is {margin:g}: a fall of top-1 is from 0 to less than 1; 0.01 is a point.")
+    check_place(out, format)
+    if examples is not None and examples.exists() and not examples.is_dir():
+        raise SurefootError(f"--examples names a folder, and {examples} is a file.")
     options = PixelOptions(mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode)
     given = _Given(
         name=model,

@@ -39,6 +39,16 @@ def say(text: str, console: "Console | None" = None) -> None:
             print(clean, file=sys.stderr, flush=True)
 
 
+def check_place(out: Path | None, form: Format | None = None) -> None:
+    """Raise before long work for a file that cannot be written after it."""
+    if out is not None and form is None:
+        _format_of(out)
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise SurefootError(
+            f"{out} cannot be written: {'it is a folder' if out.is_dir() else 'its folder is not there'}."
+        )
+
+
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
     """Print a table or write it to `out`. Without `form`: by the suffix of `out`, text on a terminal, TSV in a pipe."""
     chosen = form or _format_of(out)

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from surefoot.cli._common import Options, StoreOption, existing_store, open_study
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, check_place, emit, say
 from surefoot.core import (
     Artifact,
     Store,
@@ -115,7 +115,7 @@ def verify(
     there = [key for key in asked if key in made]
     if not there:
         raise SurefootError(
-            f"There is nothing to verify: {place.root} holds {'none of the study' if study else 'no'} Steps."
+            f"There is nothing to verify: {place.root} holds {'none of its Steps' if study else 'no Steps'}."
         )
     found = list(damages(place, there))
     rows = tuple((artifact.kind, artifact.key, file, what) for artifact, file, what in found)
@@ -135,6 +135,7 @@ def export(
 ) -> None:
     """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table)."""
     place = existing_store(store)
+    check_place(out, "parquet")
     if out.exists():
         raise SurefootError(f"{out} is there already: remove it or choose another name.")
     draft = out.with_name(f"{out.name}.part")

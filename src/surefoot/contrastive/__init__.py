@@ -38,17 +38,14 @@ from surefoot.contrastive._models._pixels import resized as resized
 from surefoot.contrastive._models._preparation import PixelOptions as PixelOptions
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as RestrictedTokenizer
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
-from surefoot.contrastive._pictures._directory import count_images as count_images
 from surefoot.contrastive._pictures._directory import load_images as load_images
 from surefoot.contrastive._pictures._directory import read_captions as read_captions
 from surefoot.contrastive._pictures._directory import read_classes as read_classes
 from surefoot.contrastive._pictures._folder import ImageFolder as ImageFolder
 from surefoot.contrastive._pictures._pairs import CaptionedPictures as CaptionedPictures
-from surefoot.contrastive._sheet import credits_of as credits_of
 from surefoot.contrastive._sheet import folder_rows as folder_rows
 from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri
-from surefoot.contrastive._sheet import sample_pictures as sample_pictures
 from surefoot.contrastive._sheet import style_rows as style_rows
 from surefoot.contrastive._sheet import wrong_sheet as wrong_sheet
 from surefoot.contrastive._tasks._files import NamedPictures as NamedPictures

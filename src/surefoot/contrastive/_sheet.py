@@ -13,13 +13,7 @@ from surefoot.contrastive._drawn._iconify import Icon
 from surefoot.contrastive._drawn._render import render_png
 from surefoot.contrastive._drawn._split import WIDELY_DRAWN
 from surefoot.contrastive._drawn._styles import style
-from surefoot.contrastive._pictures._directory import (
-    count_images,
-    load_images,
-    read_classes,
-    read_credit,
-    read_items,
-)
+from surefoot.contrastive._pictures._directory import load_images, read_classes
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.contrastive._pictures._photos import RefusedPictureError, decode, read_stored, square
 from surefoot.contrastive._tasks._zero_shot import ZeroShot
@@ -35,21 +29,6 @@ if TYPE_CHECKING:
 LabelledPicture = tuple[str, bytes]
 SheetRow = dict[str, Any]
 """A picture of a contact sheet (`surefoot.figures.contact_sheet`): `image`, `label`, `section`."""
-
-
-def sample_pictures(directory: Path, n: int, *, seed: int = 0, size: int = 64) -> list[LabelledPicture]:
-    """`n` pictures (or all, if fewer) of a made Step of this room: (label, PNG bytes).
-
-    They are chosen at random by `seed`, concepts that two styles share in both, and come in the Step's order. Photos
-    are cut to squares of `size` pixels. Raises `SurefootError` when the directory holds no pictures.
-    """
-    items = read_items(directory)
-    by_id = {item.get("hexcode") or item["name"]: row for row, item in enumerate(items) if not item.get("variant")}
-    if count_images(directory) != len(items):
-        raise SurefootError(f"{directory} is damaged: it does not hold as many pictures as it describes.")
-    rows = sorted(by_id[name] for name in shuffled(by_id, seed)[:n])
-    pictures = load_images(directory, rows)
-    return [(items[row]["label"], _png(picture, size)) for row, picture in zip(rows, pictures, strict=True)]
 
 
 def wrong_sheet(results: Results, tests: Mapping[str, Observation], *, n: int = 12, size: int = 64) -> Figure:
@@ -99,11 +78,6 @@ def png_of(image: "np.ndarray") -> bytes:
 def png_uri(png: bytes) -> str:
     """A PNG as a data URI, for pages that load nothing."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def credits_of(directory: Path) -> list[str]:
-    """The lines that must stand beside the pictures of a made Step."""
-    return [_credit_line(row) for row in read_credit(directory)]
 
 
 def style_rows(names: Sequence[str], n: int, *, seed: int = 0, size: int = 64) -> list[SheetRow]:

@@ -103,6 +103,7 @@ def pivot(
     the store. `steps` limits the keys. Raises for a name that no Step has, and for a cell in which several metrics
     would be averaged.
     """
+    rows = list(dict.fromkeys(rows))
     names = list(dict.fromkeys([*rows, *columns]))
     asked = [*values, *(name for name in ("low", "high") if "value" in values and name not in values)]
     with connect(store) as connection:

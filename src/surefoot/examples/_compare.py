@@ -108,7 +108,7 @@ def compare_examples(
         _check_margin(margin, scores)
     left_out = _left_out(scores)
     if left_out and unmatched == "refuse":
-        raise SurefootError(f"{' '.join(left_out)} To drop them, add --unmatched drop, or measure all on the same.")
+        raise SurefootError(f"{' '.join(left_out)} Measure all on the same, or drop them (compare --unmatched drop).")
     try:
         pairs = {pair: _difference(scores, *pair) for pair in combinations(range(len(scores.names)), 2)}
     except ValueError as error:

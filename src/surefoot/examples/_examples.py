@@ -113,6 +113,10 @@ def _read(connection: "DuckDBPyConnection", path: Path, wanted: Sequence[str]) -
     nameless = int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum())
     if nameless:
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
+    for name in set(wanted) - set(SAME):
+        without = int(np.ma.getmaskarray(np.ma.asarray(found[name])).sum()) if name in found else 0
+        if without:
+            raise SurefootError(f"{path}: {without} examples have no value in the column '{name}', to cluster by.")
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:
             raise SurefootError(

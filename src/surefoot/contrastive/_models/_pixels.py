@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from surefoot.contrastive._pictures._photos import RefusedPictureError
+from surefoot.core import SurefootError
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,10 @@ class Pixels:
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
     fill_color: int = 0
+
+    def __post_init__(self) -> None:
+        if not (all(map(isfinite, self.mean)) and all(isfinite(one) and one > 0 for one in self.std)):
+            raise SurefootError(f"Pictures cannot be prepared: {self.said}. A mean is finite, a deviation above 0.")
 
     @property
     def shape(self) -> tuple[int, int]:

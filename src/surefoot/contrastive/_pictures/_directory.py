@@ -193,11 +193,6 @@ def load_images(directory: Path, indices: Iterable[int] | None = None) -> "list[
     return [_open(stored[index]) for index in _rows(indices, len(stored))]
 
 
-def count_images(directory: Path) -> int:
-    """The number of pictures in such a directory."""
-    return len(open_images(directory) if has_array(directory) else read_files(directory))
-
-
 def _rows(indices: Iterable[int] | None, count: int) -> Sequence[int]:
     return range(count) if indices is None else list(indices)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.contrastive import STYLES, Pretrain, ZeroShot, png_uri, sample_pictures, wrong_sheet
+from surefoot.contrastive import STYLES, Pretrain, ZeroShot, wrong_sheet
 from surefoot.core import Figure, Results
-from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter, scaling_curve
+from surefoot.figures import heat_table, interval_plot, robustness_scatter, scaling_curve
 from surefoot.laws import AVERAGE, ScalingFit
 from surefoot.stats import fit_lines, from_axis, mean_crossed, predict_lines, share_interval, t_quantile, to_axis
 from surefoot.studies.quickstart._steps import (
@@ -23,7 +23,6 @@ from surefoot.studies.quickstart._steps import (
     scores_by_thing,
     source_of,
     styles,
-    test_set,
 )
 
 _LINE_POINTS = 40
@@ -174,25 +173,6 @@ def _best_models(results: Results) -> dict[str, Pretrain]:
     return {source: found[source][1] for source in SOURCES if source in found}
 
 
-def _sheet(results: Results) -> Figure:
-    model = _best_models(results)["noto + fluent flat"]
-    scores = {one.shift: one for of, one in _measurements(results) if of.key == model.key}
-    rows = []
-    for style, one in scores.items():
-        directory = results.store.path(test_set(style))
-        for thing, picture in sample_pictures(directory, 12, seed=1):
-            score = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}
-            rows.append({"image": png_uri(picture), "label": thing, "section": STYLES[style].title, **score})
-    mean = fmean(one.value for one in scores.values())
-    return contact_sheet(
-        rows,
-        name="styles",
-        title="The styles, and how well one model names what they show",
-        caption=f"Held-out things, twelve of each style, with the top-1 accuracy of one model: {label(model)} "
-        f"({mean:.0%} on average).",
-    )
-
-
 def _wrong(results: Results) -> Figure:
     model = _best_models(results)["noto + fluent flat"]
     of_one = (
@@ -203,4 +183,4 @@ def _wrong(results: Results) -> Figure:
     return wrong_sheet(results, {STYLES[item.measurement.shift].title: item for item in of_one})
 
 
-FIGURES = (_scaling, _robustness, _effects, _cells, _sheet, _wrong)
+FIGURES = (_scaling, _robustness, _effects, _cells, _wrong)

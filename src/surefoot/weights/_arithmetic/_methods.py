@@ -7,6 +7,7 @@ may stream statistics of the whole tensor first; its kernel then works on chunks
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -17,16 +18,7 @@ from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
 from surefoot.weights._arithmetic._kernel import Edit
 from surefoot.weights._arithmetic._merging import ChunkMerge, Method, PerModel, as_computed, stepped, times
 from surefoot.weights._arithmetic._selection import nth_values
-from surefoot.weights._arithmetic._sparse import (
-    breadcrumbs,
-    breadcrumbs_ties,
-    dare_linear,
-    dare_ties,
-    della,
-    della_linear,
-    sce,
-    ties,
-)
+from surefoot.weights._arithmetic._sparse import breadcrumbs, dare, della, della_linear, sce, ties
 from surefoot.weights._files._types import Floats
 
 
@@ -283,15 +275,16 @@ def task_arithmetic(
 
 
 METHODS: Mapping[str, Method] = {
-    method.__name__: method
-    for method in (
-        linear, slerp, nuslerp, multislerp, karcher, task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs,
-        breadcrumbs_ties, della, della_linear, sce, model_stock, nearswap, arcee_fusion, passthrough,
-    )
+    "linear": linear, "slerp": slerp, "nuslerp": nuslerp, "multislerp": multislerp, "karcher": karcher,
+    "task_arithmetic": task_arithmetic, "ties": ties, "dare_linear": partial(dare, elect=False),
+    "dare_ties": partial(dare, elect=True), "breadcrumbs": partial(breadcrumbs, elect=False),
+    "breadcrumbs_ties": partial(breadcrumbs, elect=True), "della": della, "della_linear": della_linear, "sce": sce,
+    "model_stock": model_stock, "nearswap": nearswap, "arcee_fusion": arcee_fusion, "passthrough": passthrough,
 }  # fmt: skip
 
 
 def parameters(method: Method) -> Mapping[str, tuple[bool, Any]]:
     """What a method needs, from its signature: name -> (one value for each model?, default or `Parameter.empty`)."""
     found = list(inspect.signature(method).parameters.values())[1:]
-    return {one.name: (one.annotation is PerModel, one.default) for one in found}
+    bound = getattr(method, "keywords", {})
+    return {one.name: (one.annotation is PerModel, one.default) for one in found if one.name not in bound}

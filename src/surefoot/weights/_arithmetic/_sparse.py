@@ -89,13 +89,10 @@ def ties(
     return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
 
 
-def _dropped(density: PerModel, seed: int, rescale: bool) -> list[Thinning]:
-    return [Thinning(share=share, divisor=share if rescale and 0 < share < 1 else 1.0, seed=seed) for share in density]
-
-
-def dare_linear(
+def dare(
     inputs: ChunkReader,
     *,
+    elect: bool,
     weight: PerModel,
     density: PerModel,
     scale: float = 1.0,
@@ -103,24 +100,12 @@ def dare_linear(
     rescale: bool = True,
     seed: int = 0,
 ) -> ChunkMerge:
-    """DARE (arXiv 2311.03099): drop entries of each task vector at random, divide the rest by the density, and add."""
-    how = _dropped(density, seed, rescale)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
+    """DARE (arXiv 2311.03099): drop entries of each task vector at random, divide the rest by the density, and add.
 
-
-def dare_ties(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    scale: float = 1.0,
-    normalize: bool = False,
-    rescale: bool = True,
-    seed: int = 0,
-) -> ChunkMerge:
-    """DARE (arXiv 2311.03099) with the sign election of TIES."""
-    how = _dropped(density, seed, rescale)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
+    With `elect` the signs are elected as in TIES.
+    """
+    how = [Thinning(share=share, divisor=share if rescale and 0 < share < 1 else 1.0, seed=seed) for share in density]
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=elect)
 
 
 def _band(inputs: ChunkReader, density: PerModel, gamma: PerModel) -> list[Thinning]:
@@ -140,29 +125,19 @@ def _band(inputs: ChunkReader, density: PerModel, gamma: PerModel) -> list[Thinn
 def breadcrumbs(
     inputs: ChunkReader,
     *,
+    elect: bool,
     weight: PerModel,
     density: PerModel,
     gamma: PerModel,
     scale: float = 1.0,
     normalize: bool = False,
 ) -> ChunkMerge:
-    """Model breadcrumbs (arXiv 2312.06795): drop the `gamma` largest entries and, down to `density`, the smallest."""
-    how = _band(inputs, density, gamma)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=False)
+    """Model breadcrumbs (arXiv 2312.06795): drop the `gamma` largest entries and, down to `density`, the smallest.
 
-
-def breadcrumbs_ties(
-    inputs: ChunkReader,
-    *,
-    weight: PerModel,
-    density: PerModel,
-    gamma: PerModel,
-    scale: float = 1.0,
-    normalize: bool = False,
-) -> ChunkMerge:
-    """Model breadcrumbs (arXiv 2312.06795) with the sign election of TIES."""
+    With `elect` the signs are elected as in TIES.
+    """
     how = _band(inputs, density, gamma)
-    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=True)
+    return _combine(inputs, how, weight=weight, scale=scale, normalize=normalize, elect=elect)
 
 
 def _ranked(density: PerModel, epsilon: PerModel, rescale: bool, seed: int) -> Thin:

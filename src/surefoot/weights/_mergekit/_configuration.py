@@ -105,7 +105,11 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     except ImportError:
         raise missing_module("yaml") from None
     try:
-        content = yaml.safe_load(Path(source).read_text("utf-8"))
+        text = Path(source).read_text("utf-8")
+        content = yaml.safe_load(text)
+        _refuse_twice([yaml.compose(text, yaml.SafeLoader)], str(source))
+    except RecursionError:
+        raise SurefootError(f"{source}: Its lists or mappings lie too deep within each other.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SurefootError(f"{source}: Cannot be read: {error}.") from None
     except yaml.YAMLError as error:
@@ -113,6 +117,21 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     if not isinstance(content, dict):
         raise SurefootError(f"{source}: A merge configuration is a mapping with merge_method and models or slices.")
     return content
+
+
+def _refuse_twice(nodes: list[Any], source: str) -> None:
+    """YAML readers take the last of two equal keys without a word."""
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))
+        pairs = [one for one in node.value if isinstance(one, tuple)]
+        keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
+        for key in [key for key, _ in pairs if keys.count(key.value) > 1][1:]:
+            raise SurefootError(f"{source}: line {key.start_mark.line + 1}: the key {key.value!r} stands there twice.")
+        nodes += [value for _, value in pairs] or node.value
 
 
 def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = None) -> tuple[MergePlan, Checkpoint]:
@@ -348,7 +367,7 @@ def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None
 
 def _bound(method: Method, target: _Target, models: list[_Model], content: Mapping[str, Any]) -> dict[str, Any]:
     needed = parameters(method)
-    _refuse_unknown(method, needed, models, target.part)
+    _refuse_unknown(str(content["merge_method"]), needed, models, target.part)
     bound: dict[str, Any] = {}
     tuned = models if "has_base" in needed and not target.part.has_base else models[1:]
     for name, (per_model, default) in needed.items():
@@ -379,7 +398,7 @@ def _shared(name: str, default: Any, needed: Mapping[str, Any], first: _Model, t
     return switch(value, said) if isinstance(default, bool) else number(value, said, target.name)
 
 
-def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Model], part: _Slice) -> None:
+def _refuse_unknown(method: str, needed: Mapping[str, Any], models: list[_Model], part: _Slice) -> None:
     scaled = {key for key, to in _NAMES.items() if to in needed and "weight" in needed}
     known = {*needed, *scaled, *_ACCEPTED}
     for settings in (*part.settings, *(one.settings for one in models)):
@@ -393,9 +412,7 @@ def _refuse_unknown(method: Method, needed: Mapping[str, Any], models: list[_Mod
                 offered = sorted(
                     {*needed, *scaled} - {"has_base", "base_weight", "seed"} - ({"scale"} if scaled else set())
                 )
-                raise SurefootError(
-                    f"The method {method.__name__} has no parameter {name!r}; it has {', '.join(offered)}."
-                )
+                raise SurefootError(f"The method {method} has no parameter {name!r}; it has {', '.join(offered)}.")
 
 
 def _setting(name: str, model: _Model, target: _Target) -> Any:
