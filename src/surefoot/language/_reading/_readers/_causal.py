@@ -1,0 +1,208 @@
+"""Readers out of causal models: prompts, with or without examples in context, and training on prompts."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.language._clients._answers import answers_file
+from surefoot.language._clients._count import estimated_tokens
+from surefoot.language._clients._open import open_client
+from surefoot.language._clients._options import ClientOptions
+from surefoot.language._clients._protocol import Request
+from surefoot.language._reading._questions import Question, read_questions
+from surefoot.language._reading._readers._answers import Answer, Answering, Reader
+from surefoot.language._reading._readers._encoder import load_causal, save_encoder, with_adapters
+from surefoot.stats import shuffled
+from surefoot.training import Schedule, adamw, last_tenth, reproducible, rows_of_batch, train
+
+if TYPE_CHECKING:
+    import torch
+
+Template = Literal["completion", "chat"]
+INSTRUCTION = (
+    "Answer the question with the shortest part of the passage that answers it. Give that part and nothing else."
+)
+_LABEL = re.compile(r"^(?:answer|a)\s*:\s*", re.IGNORECASE)
+_QUOTES = "\"'`“”‘’«»*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalReader(Reader):
+    """A causal language model that is asked: nothing of it is trained.
+
+    The model is one of: `model`, a Step whose directory `open_client` takes; `endpoint`, a name that it takes
+    (`http(s)://host/v1#name`, "smollm2"); or `path`, a directory or .gguf file of the user, known by its content after
+    `.pinned()`. `template` "completion" sends passage, question and "Answer:" as a text to go on with, "chat" an
+    instruction and turns. `shots` examples, drawn by `seed` from those of `examples` that have an answer, stand before
+    the question: as many of them as fit into `context` tokens (estimated from characters) with `max_tokens` of answer;
+    a passage that does not fit alone is cut at its end. Both are counted in `cut` of the answers.
+
+    The answer is the first line that is not empty, without "Answer:", quotes around it, and a full stop at its end. It
+    is asked at temperature 0 through the cache of the store: nothing is asked twice. Leaves `shots` as a measurement.
+    """
+
+    model: Step | None = None
+    endpoint: str = ""
+    digest: str = ""
+    template: Template = "completion"
+    shots: int = 0
+    examples: Step | None = None
+    seed: int = 0
+    max_tokens: int = 32
+    context: int = 2048
+    body: tuple[tuple[str, str | float | bool | None], ...] = ()
+    path: str = unkeyed("")
+    connections: int = unkeyed(8)
+    per_minute: float | None = unkeyed(None)
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Check what is asked; the shots are drawn when they are needed."""
+        if sum(map(bool, (self.model, self.endpoint, self.digest))) != 1:
+            raise SurefootError("CausalReader takes one of model, endpoint and path (then write .pinned()).")
+        return [Measurement(metric="shots", value=len(self.drawn(inputs)), n=1)]
+
+    def pinned(self) -> Self:
+        """With the whole path of the model and the digest of its files."""
+        place = Path(self.path).absolute()
+        return replace(self, path=str(place), digest=digest_of(place))
+
+    def drawn(self, inputs: Inputs) -> list[Question]:
+        """The examples in context, in their order. Raises `SurefootError` where there are too few."""
+        if not self.shots:
+            return []
+        known = [one for one in (read_questions(inputs[self.examples]) if self.examples else []) if one.answers]
+        if len(known) < self.shots:
+            raise SurefootError(f"shots is {self.shots}: examples has {len(known)} questions with an answer.")
+        by_id = {one.id: one for one in known}
+        return [by_id[id] for id in shuffled(by_id, self.seed)[: self.shots]]
+
+    def answering(self, inputs: Inputs, out: Path) -> Answering:
+        """See `Reader`."""
+        if self.digest:
+            check_pinned(self)
+        shots = self.drawn(inputs)
+        named = str(inputs[self.model]) if self.model else self.path if self.digest else self.endpoint
+        options = ClientOptions(
+            api="chat" if self.template == "chat" else "completions", body=self.body, context=self.context,
+            connections=self.connections, per_minute=self.per_minute,
+        )  # fmt: skip
+
+        def answer(questions: Sequence[Question]) -> list[Answer]:
+            asked = self.requests(questions, shots)
+            with open_client(named, options, cache=answers_file(out)) as client:
+                told = client.answer([request for request, _ in asked])
+            return [Answer(clean_answer(one.text), cut=cut) for one, (_, cut) in zip(told, asked, strict=True)]
+
+        return answer
+
+    def requests(self, questions: Sequence[Question], shots: Sequence[Question]) -> list[tuple[Request, bool]]:
+        """What is asked for each question, and whether something was left out to fit it into the window."""
+        return [self._fitting(one, list(shots)) for one in questions]
+
+    def _fitting(self, question: Question, shots: list[Question]) -> tuple[Request, bool]:
+        room, wanted = self.context - self.max_tokens - 16, len(shots)
+        while shots and sum(estimated_tokens(text) for _, text in _turns(question, shots)) > room:
+            shots = shots[:-1]
+        over = sum(estimated_tokens(text) for _, text in _turns(question, shots)) - room
+        if over > 0:
+            question = replace(question, context=question.context[: max(1, len(question.context) - 4 * over)])
+        turns = _turns(question, shots)
+        stop = ("\n",) if self.template == "completion" else ()
+        if self.template == "chat":
+            return Request(messages=turns, max_tokens=self.max_tokens, stop=stop), over > 0 or len(shots) < wanted
+        prompt = completion_prompt(question, shots)
+        return Request(prompt=prompt, max_tokens=self.max_tokens, stop=stop), over > 0 or len(shots) < wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptReader(Step):
+    """A causal model trained on prompts of questions with their answers; `CausalReader(model=...)` then asks it.
+
+    `model` is a Step whose directory is a causal model of transformers. The prompt is that of `CausalReader` without
+    shots, as "completion"; the loss is on the tokens of the first answer and the line's end alone. What is longer than
+    `max_tokens` loses the beginning of its passage. `method` "full" trains all weights, "lora" low-rank updates of all
+    linear layers (`rank`, alpha twice that), merged when done. On one machine the same Step gives the same bits, also
+    after a kill. Measures `loss` (nats a token of the answers), and `parameters` trained.
+    """
+
+    model: Step
+    questions: Step
+    steps: int
+    batch: int = 4
+    method: Literal["full", "lora"] = "lora"
+    learning_rate: float = 1e-4
+    warmup: float = 0.1
+    rank: int = 8
+    max_tokens: int = 384
+    seed: int = 0
+    threads: int = 1
+    requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "transformers", "peft")
+    cost_fields: ClassVar[tuple[str, ...]] = ("steps", "batch")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Train, and write the model."""
+        questions = [one for one in read_questions(inputs[self.questions]) if one.answers]
+        if not questions or min(self.steps, self.batch, self.rank) < 1:
+            raise SurefootError("PromptReader needs questions with answers, and steps, batch and rank of at least 1.")
+        with reproducible(self.threads):
+            model, tokenizer = load_causal(inputs[self.model])
+            trained = with_adapters(model, self.rank, self.seed) if self.method == "lora" else model
+            schedule = Schedule(
+                steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup
+            )
+            loss = _loss(self, trained, tokenizer, questions)
+            losses = train(trained, adamw(trained, self.learning_rate, 0.0), loss, schedule, out)
+        count = sum(one.numel() for one in trained.parameters() if one.requires_grad)
+        save_encoder(trained.merge_and_unload() if self.method == "lora" else model, tokenizer, out)
+        return [last_tenth(losses), Measurement(metric="parameters", value=count, n=1)]
+
+
+def clean_answer(text: str) -> str:
+    """A model's words as an answer: see `CausalReader`."""
+    line = next((one.strip() for one in text.splitlines() if one.strip()), "")
+    return _LABEL.sub("", line).strip(_QUOTES + " ").removesuffix(".").strip(_QUOTES + " ")
+
+
+def completion_prompt(question: Question, shots: Sequence[Question] = ()) -> str:
+    """Passage, question and "Answer:" of each shot with its answer, and of the question without."""
+    parts = [f"{_asked(one)} {one.answers[0]}" for one in shots]
+    return "\n\n".join([*parts, _asked(question)])
+
+
+def _asked(one: Question) -> str:
+    return f"{one.context.strip()}\nQuestion: {one.question.strip()}\nAnswer:"
+
+
+def _turns(question: Question, shots: Sequence[Question]) -> tuple[tuple[str, str], ...]:
+    """A chat: the instruction, each shot with its answer, the question."""
+    told: list[tuple[str, str]] = [("system", INSTRUCTION)]
+    for one in shots:
+        told += [("user", _asked(one)), ("assistant", one.answers[0])]
+    return (*told, ("user", _asked(question)))
+
+
+def _loss(
+    step: PromptReader, model: "torch.nn.Module", tokenizer: Any, questions: Sequence[Question]
+) -> "Callable[[int], torch.Tensor]":
+    import torch
+    from torch.nn.functional import cross_entropy
+    from torch.nn.utils.rnn import pad_sequence
+
+    prompts = tokenizer([completion_prompt(one) for one in questions], add_special_tokens=False)["input_ids"]
+    ends = tokenizer([f" {one.answers[0]}\n" for one in questions], add_special_tokens=False)["input_ids"]
+    kept = [prompt[-max(1, step.max_tokens - len(end)) :] for prompt, end in zip(prompts, ends, strict=True)]
+    rows = [torch.tensor([*prompt, *end]) for prompt, end in zip(kept, ends, strict=True)]
+    goals = [torch.tensor([*[-100] * len(prompt), *end]) for prompt, end in zip(kept, ends, strict=True)]
+
+    def at(number: int) -> "torch.Tensor":
+        chosen = rows_of_batch(len(rows), step.batch, number, "prompts", step.seed).tolist()
+        ids = pad_sequence([rows[row] for row in chosen], batch_first=True)
+        goal = pad_sequence([goals[row] for row in chosen], batch_first=True, padding_value=-100)
+        real = (torch.arange(ids.shape[1]) < torch.tensor([[len(rows[row])] for row in chosen])).long()
+        logits = model(input_ids=ids, attention_mask=real).logits
+        return cross_entropy(logits[:, :-1].flatten(0, 1), goal[:, 1:].flatten(), ignore_index=-100)
+
+    return at
