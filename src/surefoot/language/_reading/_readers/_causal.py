@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.language._clients._answers import answers_file
+from surefoot.language._clients._client import Client
 from surefoot.language._clients._count import estimated_tokens
 from surefoot.language._clients._open import open_client
 from surefoot.language._clients._options import ClientOptions
@@ -71,28 +72,30 @@ class CausalReader(Reader):
 
     def drawn(self, inputs: Inputs) -> list[Question]:
         """The examples in context, in their order. Raises `SurefootError` where there are too few."""
-        if not self.shots:
-            return []
-        known = [one for one in (read_questions(inputs[self.examples]) if self.examples else []) if one.answers]
-        if len(known) < self.shots:
-            raise SurefootError(f"shots is {self.shots}: examples has {len(known)} questions with an answer.")
-        by_id = {one.id: one for one in known}
+        known = read_questions(inputs[self.examples]) if self.shots and self.examples else []
+        by_id = {one.id: one for one in known if one.answers}
+        if len(by_id) < self.shots:
+            raise SurefootError(f"shots is {self.shots}: there are {len(by_id)} examples with an answer to draw from.")
         return [by_id[id] for id in shuffled(by_id, self.seed)[: self.shots]]
 
-    def answering(self, inputs: Inputs, out: Path) -> Answering:
-        """See `Reader`."""
+    def client(self, inputs: Inputs, cache: Path) -> Client:
+        """The model, opened; answers are kept in the file `cache`. Close it."""
         if self.digest:
             check_pinned(self)
-        shots = self.drawn(inputs)
         named = str(inputs[self.model]) if self.model else self.path if self.digest else self.endpoint
         options = ClientOptions(
             api="chat" if self.template == "chat" else "completions", body=self.body, context=self.context,
             connections=self.connections, per_minute=self.per_minute,
         )  # fmt: skip
+        return open_client(named, options, cache=cache)
+
+    def answering(self, inputs: Inputs, out: Path) -> Answering:
+        """See `Reader`."""
+        shots = self.drawn(inputs)
 
         def answer(questions: Sequence[Question]) -> list[Answer]:
             asked = self.requests(questions, shots)
-            with open_client(named, options, cache=answers_file(out)) as client:
+            with self.client(inputs, answers_file(out)) as client:
                 told = client.answer([request for request, _ in asked])
             return [Answer(clean_answer(one.text), cut=cut) for one, (_, cut) in zip(told, asked, strict=True)]
 
@@ -109,12 +112,10 @@ class CausalReader(Reader):
         over = sum(estimated_tokens(text) for _, text in _turns(question, shots)) - room
         if over > 0:
             question = replace(question, context=question.context[: max(1, len(question.context) - 4 * over)])
-        turns = _turns(question, shots)
-        stop = ("\n",) if self.template == "completion" else ()
+        cut = over > 0 or len(shots) < wanted
         if self.template == "chat":
-            return Request(messages=turns, max_tokens=self.max_tokens, stop=stop), over > 0 or len(shots) < wanted
-        prompt = completion_prompt(question, shots)
-        return Request(prompt=prompt, max_tokens=self.max_tokens, stop=stop), over > 0 or len(shots) < wanted
+            return Request(messages=_turns(question, shots), max_tokens=self.max_tokens), cut
+        return Request(prompt=completion_prompt(question, shots), max_tokens=self.max_tokens, stop=("\n",)), cut
 
 
 @dataclass(frozen=True, kw_only=True)
