@@ -1,8 +1,9 @@
 """Questions a second of a span model: `span_answers` against the plain loop over transformers, in CPU seconds.
 
 Run: python benchmarks/reading_speed.py SQUAD.json [QUESTIONS] [ROUNDS]. One process, one thread, MiniLM with a head at
-random. The plain loop is what the guides show: batches of 16 windows in the order of the file, padded to 384 tokens, the
-20 best starts with the 20 best ends of each window tried in Python. Both see the same windows; answers are compared.
+random. The plain loop is what the guides show: batches of 16 windows in the order of the file, padded to 384 tokens,
+the 20 best starts with the 20 best ends of each window tried in Python. Both see the same windows; answers are
+compared.
 """
 
 import sys

@@ -370,6 +370,81 @@ def test_a_model_of_the_user_is_known_by_its_content(store: Store, tmp_path: Pat
         made(step, store, tmp_path / "again")
 
 
+def test_only_windows_that_hold_the_whole_answer_are_trained_on(store: Store) -> None:
+    encoder, context = load_encoder(store.path(ENCODER)), LONG.context
+    answers = ["It was cold \U0001f976", "there. The thing is in Göteborg now.", "cold \U0001f976 there. It"]
+    starts = [context.find(one) if at != 1 else context.rindex(one) for at, one in enumerate(answers)]
+    asked = [
+        replace(LONG, id=f"{at}", answers=(answer, "none such"), starts=(start, -1))
+        for at, (answer, start) in enumerate(zip(answers, starts, strict=True))
+    ]
+    asked += [replace(LONG, id="second", answers=("none such", "Göteborg"), starts=(-1, context.index("Göteborg")))]
+    asked += [replace(LONG, id="nowhere", answers=("none such",), starts=(-1,))]
+    found = _span_reader._training_windows(replace(STEP, stride=30), encoder, asked)
+    owners = found.windows.question[found.rows]
+    for at, one in enumerate(asked[:4]):
+        text, start = next(pair for pair in zip(one.answers, one.starts, strict=True) if pair[1] >= 0)
+        spans = [found.windows.offsets[row][mask] for row, mask in enumerate(found.windows.context)]
+        holding = [
+            row
+            for row in np.flatnonzero(found.windows.question == at)
+            if spans[row][0, 0] <= start and spans[row][-1, 1] >= start + len(text)
+        ]
+        assert found.rows[owners == at].tolist() == holding
+        for row, first, last in zip(found.rows, found.first, found.last, strict=True):
+            if found.windows.question[row] == at:
+                offsets = found.windows.offsets[row]
+                assert context[offsets[first, 0] : offsets[last, 1]] == text
+    assert 4 not in owners
+
+
+@pytest.mark.parametrize("windows", [5, 8, 50])
+def test_no_batch_has_a_window_twice_and_all_are_seen(windows: int) -> None:
+    lengths = np.arange(windows)[::-1] % 7
+    step = replace(STEP, batch=4)
+    batches = [_span_reader._rows(step, lengths, number).tolist() for number in range(windows)]
+    assert all(len(set(batch)) == 4 for batch in batches[: windows // 4])  # the first pass over them
+    assert {row for batch in batches for row in batch} == set(range(windows))
+    assert batches == [_span_reader._rows(step, lengths, number).tolist() for number in range(windows)]
+
+
+def steepness(change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores that a change of the embeddings (2, 3, 4) moves."""
+    return (change * torch.arange(1.0, 5)).sum(-1), (change**2).sum(-1)
+
+
+def test_the_adversary_of_freelb_raises_the_loss_within_its_radius() -> None:
+    seen: list[torch.Tensor] = []
+
+    def read(change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(change.detach().clone())
+        return steepness(change)
+
+    def loss(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+        return (start.sum() + end.sum()).requires_grad_(True)
+
+    mask = {"attention_mask": torch.ones(2, 3, dtype=torch.long)}
+    told = _span_reader._freelb(read, loss, (2, 3, 4), mask, torch.Generator().manual_seed(0))
+    values = [loss(*steepness(change)).item() for change in seen]
+    assert values[1] > values[0]
+    assert told.item() == pytest.approx(sum(values) / 2, rel=1e-5)
+    assert all(change.norm(dim=(1, 2)).max() <= _span_reader.FREELB_RADIUS * 1.001 for change in seen)
+
+
+def test_r3f_adds_the_divergence_of_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_span_reader, "NOISE", 0.3)
+    given = ((2, 3, 4), {}, torch.Generator().manual_seed(1))
+    told = _span_reader._r3f(
+        lambda change: steepness(change.expand(2, 3, 4)), lambda start, end: start.sum() * 0 + 2.0, *given
+    )
+    noise = 0.3 * torch.randn((2, 3, 4), generator=torch.Generator().manual_seed(1))
+    both = 0.0
+    for plain, noisy in zip(steepness(torch.zeros(2, 3, 4)), steepness(noise), strict=True):
+        p, q = plain.softmax(-1), noisy.softmax(-1)
+        both += ((p * (p / q).log()).sum(-1) + (q * (q / p).log()).sum(-1)).mean().item() / 2
+    assert told.item() == pytest.approx(2.0 + both, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
