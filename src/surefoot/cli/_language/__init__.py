@@ -33,6 +33,20 @@ reading.command(
     "--report card.html",
 )
 
+reading.command(
+    "surefoot.cli._language._evaluate:evaluate",
+    name="evaluate",
+    help="Ask a reader the questions of files and score its answers: span models, causal models, endpoints, files.\n\n"
+    "All goes through the store: what is answered is never asked again, also after a kill.\n\n"
+    "Example: surefoot reading evaluate --model ./bert-squad --data dev-v1.1.json --sample 500",
+)
+reading.command(
+    "surefoot.cli._language._evaluate:train",
+    name="train",
+    help="Train the packaged MiniLM, or an encoder of yours, into a span reader in Hugging Face's form.\n\n"
+    "Example: surefoot reading train --questions train.json --out my-reader --layers 3",
+)
+
 multihop = App(name="multihop", help="Questions of several hops: the compositionality gap and self-ask.")
 multihop.command(
     "surefoot.cli._language._multihop:gap",
@@ -46,15 +60,4 @@ multihop.command(
     name="replay",
     help="Make the tables of a run again from its file, without a model, a search engine or a network.\n\n"
     "Example: surefoot multihop replay multihop-run.jsonl.gz --figure causes.svg",
-    "surefoot.cli._language._evaluate:evaluate",
-    name="evaluate",
-    help="Ask a reader the questions of files and score its answers: span models, causal models, endpoints, files.\n\n"
-    "All goes through the store: what is answered is never asked again, also after a kill.\n\n"
-    "Example: surefoot reading evaluate --model ./bert-squad --data dev-v1.1.json --sample 500",
-)
-reading.command(
-    "surefoot.cli._language._evaluate:train",
-    name="train",
-    help="Train the packaged MiniLM, or an encoder of yours, into a span reader in Hugging Face's form.\n\n"
-    "Example: surefoot reading train --questions train.json --out my-reader --layers 3",
 )
