@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from surefoot.cli._data import data
+from surefoot.cli import app
 from surefoot.contrastive import (
     STYLES,
     style_rows,
@@ -15,7 +15,7 @@ from surefoot.core import SurefootError
 
 
 def run(*words: str) -> None:
-    data([*words], result_action="return_value")
+    app(["data", *words], result_action="return_value")
 
 
 def test_a_sheet_credits_every_style() -> None:

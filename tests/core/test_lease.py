@@ -291,24 +291,17 @@ def test_a_run_ends_with_one_message_when_the_guard_does_not_come_free(
         assert [event.kind for event in ended(run([step], store, pool))] == ["made"]
 
 
-def no_locks(*told: object) -> None:
-    raise OSError(errno.ENOLCK, "No locks available")
+def test_a_file_system_without_locks_is_refused_in_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*told: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
 
-
-def test_without_flock_still_one_of_many_gets_the_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    test_one_of_many_who_ask_at_once_gets_the_lease(path)
-
-
-def test_without_flock_a_guard_that_a_dead_process_left_is_taken_after_a_while(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    monkeypatch.setattr(leases, "EXPIRY_SECONDS", 0.2)
-    (path.parent / ".guard.held").mkdir()
-    with lease(path):
-        assert holder_state(path) == "alive"
-    assert sorted(item.name for item in path.parent.iterdir()) == [".guard"]
+    with (
+        pytest.raises(SurefootError, match=r"has no locks \(flock\).*: put the store on another file system"),
+        lease(path),
+    ):
+        pass
+    assert [item.name for item in path.parent.iterdir()] == [".guard"]
 
 
 def test_one_thread_beats_for_all_leases_of_a_process_and_ends_after_them(path: Path, quick: None) -> None:

@@ -253,6 +253,7 @@ def test_what_one_worker_compared_no_other_worker_of_the_run_compares(store: Sto
     make(old)
     time.sleep(0.01)
     (tmp_path / "run.specs").touch()
+    (tmp_path / "run.checked").mkdir()  # as a run that goes on has it
     inputs = StoredInputs(store, tmp_path / "run.specs")
     assert inputs[old] == store.path(old)
     flip(store.path(old) / "number.txt")

@@ -12,6 +12,7 @@ from surefoot.core import SurefootError
 from surefoot.laws import (
     LawOptions,
     PointOptions,
+    RobustnessFit,
     effect_figure,
     fit_scaling,
     fit_shift,
@@ -23,7 +24,6 @@ from surefoot.laws import (
     shift_data,
     wide_accuracies,
 )
-from surefoot.laws._shift._fit import RobustnessFit
 from surefoot.stats import from_axis, to_axis
 
 SIZES = np.geomspace(1e9, 1e12, 9)

@@ -10,7 +10,7 @@ from surefoot.contrastive import ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import mean_crossed, mean_t
-from surefoot.studies._drawn import OverSeeds, TaskAccuracies, crossed_verdict, drawn_task, start_model
+from surefoot.studies._drawn import TaskAccuracies, crossed_interval, drawn_task, start_model
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS, THINGS = range(5), 240
@@ -20,11 +20,11 @@ def models(seed: int) -> tuple[Step, Step]:
     return start_model(seed), start_model(seed, size="rn-4")
 
 
-def gap(found: TaskAccuracies) -> OverSeeds:
+def gap(found: TaskAccuracies) -> list[float]:
     """How much better the first model is, by seed, each on its own drawings of the things."""
     tests = {seed: drawn_task("food-drink", "test", seed) for seed in SEEDS}
-    values = [[found.measurement(model, tests[seed]).value for model in models(seed)] for seed in SEEDS]
-    return OverSeeds([one - other for one, other in values], detail="a gap")
+    values = [[found.value(model, tests[seed]) for model in models(seed)] for seed in SEEDS]
+    return [one - other for one, other in values]
 
 
 def planted(publish: Publish, place: Path, *, of_thing: float) -> tuple[Results, np.ndarray]:
@@ -48,10 +48,9 @@ def planted(publish: Publish, place: Path, *, of_thing: float) -> tuple[Results,
 @pytest.mark.parametrize("of_thing", [0.0, 0.8])
 def test_the_interval_is_that_of_seeds_crossed_with_things(publish: Publish, tmp_path: Path, of_thing: float) -> None:
     results, gaps = planted(publish, tmp_path, of_thing=of_thing)
-    found, crossed = crossed_verdict(gap, results), mean_crossed(gaps)
-    assert found.effect == pytest.approx(gaps.mean())
-    assert found.low is not None
-    assert found.high is not None
+    found, crossed = crossed_interval(gap, results), mean_crossed(gaps)
+    assert found.estimate == pytest.approx(gaps.mean())
+    assert (found.low + found.high) / 2 == pytest.approx(found.estimate)
     assert found.high - found.low == pytest.approx(crossed.high - crossed.low, rel=0.35)
     alone = mean_t(gaps.mean(axis=1))
     assert (found.high - found.low > 1.3 * (alone.high - alone.low)) == (of_thing > 0)
@@ -60,6 +59,6 @@ def test_the_interval_is_that_of_seeds_crossed_with_things(publish: Publish, tmp
 def test_one_seed_and_equal_numbers_decide_nothing(publish: Publish, tmp_path: Path) -> None:
     results, _ = planted(publish, tmp_path, of_thing=0.0)
     with pytest.raises(SurefootError, match="One seed gives no interval"):
-        crossed_verdict(lambda found: OverSeeds(gap(found).values[:1]), results)
+        crossed_interval(lambda found: gap(found)[:1], results)
     with pytest.raises(SurefootError, match=r"All 3 seeds gave 0\.5: equal values give no interval"):
-        crossed_verdict(lambda _: OverSeeds([0.5, 0.5, 0.5]), results)
+        crossed_interval(lambda _: [0.5, 0.5, 0.5], results)

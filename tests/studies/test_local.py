@@ -118,7 +118,6 @@ def test_under_shift_the_interval_is_over_things_as_well(study: Study, results: 
     changed = 0.05 * THINGS  # a twentieth of the things is right for one model and wrong for the other
     of_things = (changed / THINGS * (1 - changed / THINGS) / THINGS) ** 0.5
     assert (gap.high - gap.low) / 2 > of_things / len(SEEDS) ** 0.5
-    assert "over 500 things" in gap.detail
 
 
 def test_without_a_gain_there_is_no_share_of_it(study: Study, publish: Publish, tmp_path: Path) -> None:

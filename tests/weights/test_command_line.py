@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from making import data, model, write
 
-from surefoot.cli._weights import weights
+from surefoot.cli import app
 from surefoot.core import SurefootError
 
 
 def run(*words: str | Path) -> int | None:
-    return weights([str(word) for word in words], result_action="return_value")
+    return app(["weights", *map(str, words)], result_action="return_value")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from making import data, model, write
 
 from surefoot.core import SurefootError
-from surefoot.weights import EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint, state
-from surefoot.weights._files._checkpoint import Array, Checkpoint
+from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint, state
+from surefoot.weights._files._checkpoint import Array
 from surefoot.weights._files._types import encode
 
 HALVES = {"BF16": (0x7FC1, 0xFFA5, 0x7F80, 0xFF80, 0x8000, 0x0001), "F16": (0x7E01, 0xFC33, 0x7C00, 0xFC00, 0x8000, 1)}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from surefoot.cli._weights import weights
+from surefoot.cli import app
 from surefoot.weights import (
     CoefficientSearch,
     EditScore,
@@ -126,7 +126,7 @@ def test_every_block_of_the_guide_to_patching_runs(
             continue
         for words in map(shlex.split, code.splitlines()):
             if words[0] == "surefoot":
-                assert weights(words[2:], result_action="return_value") in (None, 0), words
+                assert app(words[1:], result_action="return_value") in (None, 0), words
     found = known["found"]
     assert isinstance(found, CoefficientSearch) and found.chosen is not None and len(found.table) == 21
     assert "every bit came out again" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Protocol, Self
@@ -61,9 +61,10 @@ def publish(made: Path, final: Path, *, lasting: bool) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a directory with all that is in it; nothing happens when it is gone already."""
+    """Delete a file, or a directory with all that is in it or put into it meanwhile; it may be gone already."""
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(path)
     else:
         path.unlink(missing_ok=True)
 

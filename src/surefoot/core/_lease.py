@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,7 +119,8 @@ def _holder(path: Path) -> dict[str, Any]:
 def guard(path: Path) -> Iterator[None]:
     """Only one process at a time decides about leases of one kind of Step; the kernel frees it at a death.
 
-    Raises `StoreError` when another process, which was stopped, holds it for `GUARD_SECONDS`.
+    Raises `StoreError` when another process, which was stopped, holds it for `GUARD_SECONDS`, and on a file system
+    that has no locks.
     """
     place = path.parent / ".guard"
     descriptor = os.open(place, os.O_CREAT | os.O_RDWR, 0o666)
@@ -133,40 +134,13 @@ def guard(path: Path) -> Iterator[None]:
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-                os.close(descriptor)
-                descriptor = None
-                break
-        with nullcontext() if descriptor is not None else _guard_without_locks(place.with_suffix(".held")):
-            yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-@contextmanager
-def _guard_without_locks(place: Path) -> Iterator[None]:
-    """For file systems that have no `flock`: a directory that only one can create.
-
-    One that a dead process left is removed when it was seen unchanged for `EXPIRY_SECONDS`.
-    """
-    seen = None
-    for waited in _patience():
-        try:
-            place.mkdir()
-            break
-        except FileExistsError:
-            _say_or_give_up(place, waited)
-        with suppress(OSError):
-            stamp = place.stat().st_mtime_ns
-            if seen is None or seen[0] != stamp:
-                seen = stamp, waited
-            elif waited - seen[1] > EXPIRY_SECONDS:
-                place.rmdir()
-    try:
+                raise StoreError(
+                    f"The file system of {place.parent} has no locks (flock), which keep two runners from making one "
+                    "Step twice: put the store on another file system, or mount this one with locks."
+                ) from error
         yield
     finally:
-        with suppress(FileNotFoundError):
-            place.rmdir()
+        os.close(descriptor)
 
 
 def _patience() -> Iterator[float]:

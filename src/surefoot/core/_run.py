@@ -74,8 +74,10 @@ def _described(store: Store, steps: Iterable[Step]) -> Iterator[Path]:
                     remove(left)
             specs = place / f"{uuid4().hex[:12]}.specs"
             stack.enter_context(lease(specs.with_suffix(".lease")))
-            for suffix in (".specs", ".checked"):
-                stack.callback(remove, specs.with_suffix(suffix))
+            checked = specs.with_suffix(".checked")  # made here alone: a worker that outlives the run makes none
+            for path in (specs, checked):
+                stack.callback(remove, path)
+            checked.mkdir()
             write_specs(specs, walk(steps))
         yield specs
 

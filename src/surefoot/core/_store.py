@@ -276,6 +276,5 @@ def _check_once(path: Path, stamp: int, run: Path) -> None:
             return
     for file, what in _damages_of(Artifact(path)):
         raise DamagedError(f"{path / file} {what}. Remove it with surefoot verify --remove, then run again.")
-    with suppress(OSError):  # it only saves time
-        mark.parent.mkdir(exist_ok=True)
+    with suppress(OSError):  # it only saves time, and there is no place for it when the run has ended
         mark.touch()

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from statistics import fmean
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from surefoot.contrastive import STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
 from surefoot.core import (
     Claim,
-    Measurement,
     Observation,
     Results,
     Step,
@@ -26,7 +25,10 @@ from surefoot.core import (
 )
 from surefoot.stats import Interval, mean_crossed, mean_t
 
-T = TypeVar("T")
+Trial = TypeVar("Trial")
+Model = TypeVar("Model")
+Value = TypeVar("Value")
+Row = dict[str, Any]
 SEEN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat")
 """The styles that the start is pre-trained on."""
 
@@ -46,17 +48,22 @@ SHORT = {
 """Short names of the groups of things."""
 
 
+def drawings(styles: Iterable[str]) -> tuple[Drawings, ...]:
+    """The drawings of these styles."""
+    return tuple(Drawings(style=style) for style in styles)
+
+
 def start_model(seed: int, *, size: str = "rn-8", samples: int = 36_000) -> Pretrain:
     """A contrastive model of all things, in the styles of pre-training only."""
-    drawings = tuple(Drawings(style=style) for style in SEEN_STYLES)
-    pairs = TrainingPairs(drawings=drawings, variants=False, held_out=0)
+    pairs = TrainingPairs(drawings=drawings(SEEN_STYLES), variants=False, held_out=0)
     return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
 
 
-def drawn_task(group: str, part: Literal["train", "validation", "test"], seed: int, **more: Any) -> DrawnTask:
-    """Kinds of things of one group, in the styles of tasks, split anew by each seed."""
-    drawings = tuple(Drawings(style=style) for style in TASK_STYLES)
-    return DrawnTask(drawings=drawings, groups=(group,), part=part, split_seed=seed, **more)
+def drawn_task(
+    group: str, part: Literal["train", "validation", "test"], seed: int, *, half: Literal[0, 1] | None = None
+) -> DrawnTask:
+    """Kinds of things of one group, in the styles of tasks, split anew by each seed; with `half`, of half of them."""
+    return DrawnTask(drawings=drawings(TASK_STYLES), groups=(group,), part=part, half=half, split_seed=seed)
 
 
 def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
@@ -64,7 +71,6 @@ def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{STYLES[name].title}: {STYLES[name].package.credit}" for name in styles)
 
 
-ONE_SEED = "One seed gives no interval: run the study with several."
 BLOCKS = 20
 """Into how many blocks things are put, so that leaving one out after the other tells how far a number hangs on them."""
 
@@ -75,6 +81,7 @@ class TaskAccuracies:
     def __init__(self, results: Results, without: int | None = None, shared: "TaskAccuracies | None" = None) -> None:
         self.results = results
         self._without, self._shared = without, shared or self
+        self._read: dict[str, Any] = {}
 
     def without(self, block: int) -> "TaskAccuracies":
         """The same accuracies without the pictures of one block of things."""
@@ -113,26 +120,30 @@ class TaskAccuracies:
             raise SurefootError(f"The accuracy of {type(model).__name__} {model.key[:10]} was not measured yet.")
         return found
 
-    def measurement(self, model: Step, data: Step) -> Measurement:
-        """The accuracy with its interval (that of all things). Raises `SurefootError` when it was not measured."""
+    def value(self, model: Step, data: Step) -> float:
+        """The accuracy. Raises `SurefootError` when it was not measured."""
         found = self.observation(model, data)
-        if self._without is None:
-            return found.measurement
-        change = self._shared._changes[found.step.key][self._without]
-        return replace(found.measurement, value=found.value + change)
+        change = 0.0 if self._without is None else self._shared._changes[found.step.key][self._without]
+        return found.value + change
 
-    def examples(self, model: Step, data: Step, columns: str, groups: str = "") -> list[tuple[Any, ...]]:
-        """These columns (SQL) of the scores of every test picture, in the order of the data, or by groups."""
+    def once(self, name: str, read: Callable[[], Value]) -> Value:
+        """What `read` gives, the same without any block of things: read once under this name."""
+        if name not in self._shared._read:
+            self._shared._read[name] = read()
+        return self._shared._read[name]
+
+    def examples(self, model: Step, data: Step, columns: str) -> list[tuple[Any, ...]]:
+        """These columns (SQL) of the scores of every test picture, in the order of the data."""
         import duckdb
 
-        examples = str(self.results.store.path(self.observation(model, data).step) / "examples.parquet")
+        step = self.observation(model, data).step
+        examples = str(self.results.store.path(step) / "examples.parquet")
         with duckdb.connect() as connection:
-            read = connection.read_parquet(examples)
-            return (read.aggregate(columns, groups) if groups else read.project(columns)).fetchall()
+            return connection.read_parquet(examples).project(columns).fetchall()
 
     def mean(self, model: Step, sets: Iterable[Step]) -> float:
         """The mean accuracy over several test sets, each counted once."""
-        return fmean(self.measurement(model, one).value for one in sets)
+        return fmean(self.value(model, data) for data in sets)
 
 
 def _changes_of(right: NDArray[np.float64], pictures: NDArray[np.float64]) -> Sequence[float]:
@@ -141,56 +152,48 @@ def _changes_of(right: NDArray[np.float64], pictures: NDArray[np.float64]) -> Se
     return np.where(left > 0, without - right.sum() / pictures.sum(), 0.0).tolist()
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    """The mean over seeds with Student's interval. Raises `SurefootError` for a single seed and for equal values."""
-    if len(values) < 2:
-        raise SurefootError(ONE_SEED)
-    return _known(mean_t(values), len(values))
+def accuracies_of(results: Results) -> TaskAccuracies:
+    """The accuracies in these results: one for all claims and figures, so that the examples are read once."""
+    return vars(results).setdefault("task_accuracies", TaskAccuracies(results))
 
 
-def _known(found: Interval, seeds: int) -> Interval:
-    if isnan(found.low):
-        raise SurefootError(f"All {seeds} seeds gave {found.estimate:.4g}: equal values give no interval.")
-    return found
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """The number of every seed, for the claim that their mean is above (or `below`) a bound."""
-
-    values: Sequence[float]
-    bound: float = field(default=0.0, kw_only=True)
-    below: bool = field(default=False, kw_only=True)
-    detail: str = field(default="", kw_only=True)
-    unit: Unit = field(default="points", kw_only=True)
-
-
-def crossed_verdict(check: Callable[[TaskAccuracies], OverSeeds], results: Results) -> Verdict:
-    """The verdict on a mean over seeds, with a 95 percent interval over seeds and over things.
+def crossed_interval(number: Callable[[TaskAccuracies], Sequence[float]], results: Results) -> Interval:
+    """The mean of the numbers of all seeds with its 95 percent interval over seeds and over things.
 
     Every seed is tested on the same things, if in other drawings: more seeds alone must not narrow it to nothing. Each
     seed's number without one block of things after the other gives its pseudo-values (Tukey 1958), a table of
     seeds by blocks that `mean_crossed` takes. Raises `SurefootError` for one seed, and where nothing differs.
     """
-    # One for all claims on the same results, so that the examples are read once.
-    found = vars(results).setdefault("task_accuracies", TaskAccuracies(results))
-    whole = check(found)
-    if len(whole.values) < 2:
-        raise SurefootError(ONE_SEED)
-    without = np.array([check(found.without(block)).values for block in range(BLOCKS)]).T
-    crossed = mean_crossed(BLOCKS * np.array(whole.values)[:, None] - (BLOCKS - 1) * without)
-    mean, half = fmean(whole.values), (_known(crossed, len(whole.values)).high - crossed.low) / 2
-    decide = verdict_below if whole.below else verdict_above
-    return decide(
-        mean, mean - half, mean + half, len(whole.values), bound=whole.bound, detail=whole.detail, unit=whole.unit
-    )
+    accuracies = accuracies_of(results)
+    whole = number(accuracies)
+    if len(whole) < 2:
+        raise SurefootError("One seed gives no interval: run the study with several.")
+    without = np.array([number(accuracies.without(block)) for block in range(BLOCKS)]).T
+    crossed = mean_crossed(BLOCKS * np.array(whole)[:, None] - (BLOCKS - 1) * without)
+    if isnan(crossed.low):
+        raise SurefootError(f"All {len(whole)} seeds gave {crossed.estimate:.4g}: equal values give no interval.")
+    mean, half = fmean(whole), (crossed.high - crossed.low) / 2
+    return Interval(mean, mean - half, mean + half, level=crossed.level)
 
 
-def seeds_row(values: Sequence[float], *, mean: str = "value", **named: Any) -> dict[str, Any]:
+def seeds_row(values: Sequence[float], *, mean: str = "value", **named: float | str) -> Row:
     """A row of a figure: what is `named`, then the mean over seeds under `mean`, Student's interval, and the count."""
-    found = mean_t(values)
-    low, high = (None if isnan(bound) else bound for bound in (found.low, found.high))
-    return {**named, mean: found.estimate, "low": low, "high": high, "n": len(values)}
+    student = mean_t(values)
+    low, high = (None if isnan(bound) else bound for bound in (student.low, student.high))
+    return {**named, mean: student.estimate, "low": low, "high": high, "n": len(values)}
+
+
+def compared_rows(
+    trials: Sequence[Trial],
+    models: Mapping[str, Callable[[Trial], Model]],
+    measures: Mapping[str, Callable[[Trial, Model], float]],
+) -> list[Row]:
+    """The rows of a figure that compares models, each of them measured in some ways: `seeds_row` of each."""
+    return [
+        seeds_row([value(trial, model(trial)) for trial in trials], label=name, group=group, family=name)
+        for group, value in measures.items()
+        for name, model in models.items()
+    ]
 
 
 def search_rows(results: Results, edit: Step) -> list[dict[str, Any]]:
@@ -209,18 +212,35 @@ def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]
     return dict(sorted(found.items()))
 
 
-def claims_of(
-    trials: Sequence[T], paper: str
-) -> Callable[[str, str, Callable[[Sequence[T], TaskAccuracies], OverSeeds], str], Claim]:
-    """What makes claims of a paper over trials: of a name, a sentence, a check, and the place in the paper."""
+@dataclass(frozen=True)
+class SeedClaims(Generic[Trial]):
+    """What makes claims over the trials of a study, one trial a seed."""
 
-    def claim(name: str, sentence: str, check: Callable[[Sequence[T], TaskAccuracies], OverSeeds], where: str) -> Claim:
-        return Claim(
-            name=name,
-            sentence=sentence,
-            check=lambda results: crossed_verdict(lambda found: check(trials, found), results),
-            source=f"{paper}, {where}",
-            counted="seeds",
-        )
+    trials: Sequence[Trial]
 
-    return claim
+    def __call__(
+        self,
+        name: str,
+        sentence: str,
+        number: Callable[[TaskAccuracies, Trial], tuple[float, ...]],
+        detail: str,
+        source: str,
+        *,
+        bound: float = 0.0,
+        below: bool = False,
+        unit: Unit = "points",
+    ) -> Claim:
+        """The claim that the mean over seeds of a number is above (or `below`) the bound.
+
+        `number` gives that of one seed first, then others whose means over seeds stand in the `detail` as {0}, {1}...
+        """
+
+        def check(results: Results) -> Verdict:
+            decide = verdict_below if below else verdict_above
+            mean = crossed_interval(lambda found: [number(found, trial)[0] for trial in self.trials], results)
+            shown = zip(*(number(accuracies_of(results), trial)[1:] for trial in self.trials), strict=True)
+            said = detail.format(*map(fmean, shown))
+            count = len(self.trials)
+            return decide(mean.estimate, mean.low, mean.high, count, bound=bound, detail=said, unit=unit)
+
+        return Claim(name=name, sentence=sentence, check=check, source=source, counted="seeds")

@@ -24,9 +24,10 @@ from surefoot.contrastive import (
     load_model,
     load_openclip,
     name_pictures,
+    normalized,
     openclip_config,
 )
-from surefoot.contrastive._models._pixels import normalized, preparer_of
+from surefoot.contrastive._models._pixels import preparer_of
 from surefoot.contrastive._models._preparation import _hash_in, prepare
 from surefoot.core import SurefootError
 

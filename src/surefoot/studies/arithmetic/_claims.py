@@ -1,67 +1,136 @@
 """What the paper on task vectors says, as checks over the measurements. Every mean is first taken within a seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Step, SurefootError
-from surefoot.studies._drawn import OverSeeds, TaskAccuracies, claims_of
-from surefoot.studies.arithmetic._steps import ArithmeticSeed
+from surefoot.studies._drawn import SeedClaims, TaskAccuracies
+from surefoot.studies.arithmetic._steps import Analogy, ArithmeticSeed
 
 PAPER = "2212.04089"
 KEPT = 0.95
 LARGEST_COSINE = 0.2
 
+Numbers = tuple[float, ...]
+
 
 def claims(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
+    return (*_of_negation(trials), *_of_addition(trials), *_of_analogies(trials))
 
-    claim = claims_of(trials, PAPER)
+
+def _of_negation(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+    claim = SeedClaims(trials)
     return (
-        claim("negation-forgets", "Subtracting a task vector lowers accuracy on its task.", _forgets, "section 3"),
-        claim("negation-keeps", "The control task keeps at least 95 percent of its accuracy.", _keeps, "section 3"),
+        claim(
+            "negation-forgets",
+            "Subtracting a task vector lowers accuracy on its task.",
+            _forgets,
+            "Accuracy of the start less that of the edited model, on the task that was to be forgotten, mean over "
+            f"{len(trials[0].tuned)} tasks; the start has {{0:.1%}}.",
+            f"{PAPER}, section 3",
+        ),
+        claim(
+            "negation-keeps",
+            "The control task keeps at least 95 percent of its accuracy.",
+            _keeps,
+            "Mean accuracy on the other seven groups, edited by start, on test data; chosen at 95 percent or more.",
+            f"{PAPER}, section 3",
+            bound=KEPT,
+            unit="share",
+        ),
         claim(
             "negation-beats-random",
             "A random direction of the same length in every tensor, chosen by the same rule, forgets less.",
-            _beats_random,
-            "table 1",
-        ),
-        claim("ascent-destroys", "Going up the loss instead destroys the control task.", _ascent_destroys, "table 1"),
-        claim("addition-helps", "The sum of two task vectors improves both tasks at once.", _pairs_help, "section 4"),
-        claim("addition-thins", "With six vectors each task keeps less than with two.", _more_costs, "section 4"),
-        claim("joint-above", "Training on all tasks jointly is above adding six vectors.", _joint_above, "section 4"),
-        claim(
-            "analogy-beats-base",
-            "The analogy improves on a combination of task and style that no model saw.",
-            _analogy_beats_base,
-            "section 5",
+            lambda found, trial: (own(found, trial, trial.random) - own(found, trial, trial.negated),),
+            "Accuracy left by the random direction less that by negation.",
+            f"{PAPER}, table 1",
         ),
         claim(
-            "analogy-beats-alone",
-            "The analogy is above the vector of the task in the known style alone.",
-            _analogy_beats_alone,
-            "section 5",
+            "ascent-destroys",
+            "Going up the loss instead destroys the control task.",
+            lambda found, trial: (control(found, trial, trial.negated) - control(found, trial, trial.ascended),),
+            "Control accuracy after negation less that after gradient ascent at the rate of fine-tuning.",
+            f"{PAPER}, table 1",
         ),
         claim(
             "near-orthogonal",
             f"Vectors of different tasks are nearly orthogonal: mean cosine below {LARGEST_COSINE}.",
-            _orthogonal,
-            "figure 5",
+            _cosine,
+            "Mean cosine over the pairs of tasks; the largest one of a seed is {0:.2f}, mean over seeds.",
+            f"{PAPER}, figure 5",
+            bound=LARGEST_COSINE,
+            below=True,
+            unit="number",
         ),
     )
 
 
-def target_and_control(found: TaskAccuracies, trial: ArithmeticSeed, group: str, model: Step) -> tuple[float, float]:
-    """Accuracy of a model on a group, and its mean accuracy on all other groups."""
-    return found.measurement(model, trial.tests[group]).value, found.mean(model, trial.others(group))
+def _of_addition(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+    claim, largest = SeedClaims(trials), max(by_size(trials[0]))
+    return (
+        claim(
+            "addition-helps",
+            "The sum of two task vectors improves both tasks at once.",
+            _pairs_help,
+            "Normalised accuracy of the sums of two vectors less that of the start.",
+            f"{PAPER}, section 4",
+        ),
+        claim(
+            "addition-thins",
+            "With six vectors each task keeps less than with two.",
+            lambda found, trial: (added_normalised(found, trial, 2) - added_normalised(found, trial, largest),),
+            f"Normalised accuracy with two vectors less that with {largest}.",
+            f"{PAPER}, section 4",
+        ),
+        claim(
+            "joint-above",
+            "Training on all tasks jointly is above adding six vectors.",
+            lambda found, trial: (
+                normalised(found, trial, trial.joint, tuple(trial.tuned)) - added_normalised(found, trial, largest),
+            ),
+            "Normalised accuracy of joint training less that of the sum of all vectors.",
+            f"{PAPER}, section 4",
+        ),
+    )
+
+
+def _of_analogies(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+    claim = SeedClaims(trials)
+    detail = f"Accuracy of the analogy less that of {{}}, mean over {len(trials[0].analogies)} analogies a seed."
+    return (
+        claim(
+            "analogy-beats-base",
+            "The analogy improves on a combination of task and style that no model saw.",
+            lambda found, trial: _analogy_gain(found, trial, lambda _: trial.base),
+            detail.format("the start"),
+            f"{PAPER}, section 5",
+        ),
+        claim(
+            "analogy-beats-alone",
+            "The analogy is above the vector of the task in the known style alone.",
+            lambda found, trial: _analogy_gain(found, trial, lambda analogy: analogy.alone),
+            detail.format("the known task alone"),
+            f"{PAPER}, section 5",
+        ),
+    )
+
+
+def own(found: TaskAccuracies, trial: ArithmeticSeed, models: Mapping[str, Step]) -> float:
+    """Accuracy of each task's model on the task itself, mean over tasks."""
+    return fmean(found.value(models[group], trial.tests[group]) for group in trial.tuned)
+
+
+def control(found: TaskAccuracies, trial: ArithmeticSeed, models: Mapping[str, Step]) -> float:
+    """Accuracy of each task's model on all other groups, mean over tasks."""
+    return fmean(found.mean(models[group], trial.others(group)) for group in trial.tuned)
 
 
 def normalised(found: TaskAccuracies, trial: ArithmeticSeed, model: Step, groups: Sequence[str]) -> float:
     """Mean over tasks of the accuracy divided by that of the task's own model."""
     return fmean(
-        found.measurement(model, trial.tests[group]).value
-        / found.measurement(trial.tuned[group], trial.tests[group]).value
-        for group in groups
+        found.value(model, trial.tests[group]) / found.value(trial.tuned[group], trial.tests[group]) for group in groups
     )
 
 
@@ -76,107 +145,36 @@ def added_normalised(found: TaskAccuracies, trial: ArithmeticSeed, size: int) ->
     return fmean(normalised(found, trial, trial.added[groups], groups) for groups in by_size(trial)[size])
 
 
-def _per_task(trials: Sequence[ArithmeticSeed], value: Callable[[ArithmeticSeed, str], float]) -> list[float]:
-    return [fmean(value(trial, group) for group in trial.tuned) for trial in trials]
+def _forgets(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:
+    start = own(found, trial, trial.start)
+    return start - own(found, trial, trial.negated), start
 
 
-def _forgets(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-
-    def drop(trial: ArithmeticSeed, group: str) -> float:
-        before, after = (target_and_control(found, trial, group, one)[0] for one in (trial.base, trial.negated[group]))
-        return before - after
-
-    before = fmean(_per_task(trials, lambda trial, group: found.measurement(trial.base, trial.tests[group]).value))
-    detail = (
-        f"Accuracy of the start less that of the edited model, on the task that was to be forgotten, mean over "
-        f"{len(trials[0].tuned)} tasks; the start has {before:.1%}."
+def _keeps(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:
+    shares = (
+        found.mean(model, trial.others(group)) / found.mean(trial.base, trial.others(group))
+        for group, model in trial.negated.items()
     )
-    return OverSeeds(_per_task(trials, drop), detail=detail)
+    return (fmean(shares),)
 
 
-def _keeps(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-
-    def share(trial: ArithmeticSeed, group: str) -> float:
-        before, after = (target_and_control(found, trial, group, one)[1] for one in (trial.base, trial.negated[group]))
-        return after / before
-
-    detail = "Mean accuracy on the other seven groups, edited by start, on test data; chosen at 95 percent or more."
-    return OverSeeds(_per_task(trials, share), bound=KEPT, detail=detail, unit="share")
+def _pairs_help(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:
+    start = fmean(normalised(found, trial, trial.base, pair) for pair in by_size(trial)[2])
+    return (added_normalised(found, trial, 2) - start,)
 
 
-def _beats_random(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-
-    def gain(trial: ArithmeticSeed, group: str) -> float:
-        test = trial.tests[group]
-        return found.measurement(trial.random[group], test).value - found.measurement(trial.negated[group], test).value
-
-    return OverSeeds(_per_task(trials, gain), detail="Accuracy left by the random direction less that by negation.")
+def _analogy_gain(found: TaskAccuracies, trial: ArithmeticSeed, other: Callable[[Analogy], Step]) -> Numbers:
+    gains = (found.value(each.edit, each.test) - found.value(other(each), each.test) for each in trial.analogies)
+    return (fmean(gains),)
 
 
-def _ascent_destroys(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-
-    def lost(trial: ArithmeticSeed, group: str) -> float:
-        return found.mean(trial.negated[group], trial.others(group)) - found.mean(
-            trial.ascended[group], trial.others(group)
-        )
-
-    detail = "Control accuracy after negation less that after gradient ascent at the rate of fine-tuning."
-    return OverSeeds(_per_task(trials, lost), detail=detail)
-
-
-def _pairs_help(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    gains = []
-    for trial in trials:
-        pairs = by_size(trial)[2]
-        start = fmean(normalised(found, trial, trial.base, pair) for pair in pairs)
-        gains.append(added_normalised(found, trial, 2) - start)
-    return OverSeeds(gains, detail="Normalised accuracy of the sums of two vectors less that of the start.")
-
-
-def _more_costs(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    largest = max(by_size(trials[0]))
-    costs = [added_normalised(found, trial, 2) - added_normalised(found, trial, largest) for trial in trials]
-    return OverSeeds(costs, detail=f"Normalised accuracy with two vectors less that with {largest}.")
-
-
-def _joint_above(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    gains = [
-        normalised(found, trial, trial.joint, tuple(trial.tuned)) - added_normalised(found, trial, max(by_size(trial)))
-        for trial in trials
-    ]
-    return OverSeeds(gains, detail="Normalised accuracy of joint training less that of the sum of all vectors.")
-
-
-def _analogy_beats_base(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    return _analogy_gain(trials, found, lambda trial, _: trial.base, "the start")
-
-
-def _analogy_beats_alone(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    return _analogy_gain(trials, found, lambda trial, index: trial.analogies[index].alone, "the known task alone")
-
-
-def _analogy_gain(
-    trials: Sequence[ArithmeticSeed], found: TaskAccuracies, other: Callable[[ArithmeticSeed, int], Step], name: str
-) -> OverSeeds:
-    gains = [
-        fmean(
-            found.measurement(one.edit, one.test).value - found.measurement(other(trial, index), one.test).value
-            for index, one in enumerate(trial.analogies)
-        )
-        for trial in trials
-    ]
-    detail = f"Accuracy of the analogy less that of {name}, mean over {len(trials[0].analogies)} analogies a seed."
-    return OverSeeds(gains, detail=detail)
-
-
-def _orthogonal(trials: Sequence[ArithmeticSeed], found: TaskAccuracies) -> OverSeeds:
-    wanted = {trial.angles.key for trial in trials}
-    by_seed: dict[str, list[float]] = {}
-    for item in found.results.select(DirectionAngles, metric="cosine"):
-        if item.step.key in wanted:
-            by_seed.setdefault(item.step.key, []).append(item.value)
-    if not by_seed:
+def _cosine(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:
+    angles = found.once(trial.angles.key, lambda: _angles(found, trial))
+    if not angles:
         raise SurefootError("The angles between the vectors were not measured.")
-    cosines = [fmean(values) for values in by_seed.values()]
-    detail = f"Mean cosine over the pairs of tasks; the largest single one is {max(map(max, by_seed.values())):.2f}."
-    return OverSeeds(cosines, bound=LARGEST_COSINE, below=True, detail=detail, unit="number")
+    return fmean(angles), max(angles)
+
+
+def _angles(found: TaskAccuracies, trial: ArithmeticSeed) -> list[float]:
+    measured = found.results.select(DirectionAngles, metric="cosine")
+    return [item.value for item in measured if item.step.key == trial.angles.key]

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from surefoot.contrastive import DirectionAngles, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
-from surefoot.studies._drawn import SHORT, TaskAccuracies, over_seeds, search_scores, seeds_row
-from surefoot.studies.arithmetic._claims import added_normalised, by_size, normalised, target_and_control
-from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, ArithmeticSeed
-
-Row = dict[str, Any]
+from surefoot.studies._drawn import SHORT, accuracies_of, compared_rows, search_scores, seeds_row
+from surefoot.studies.arithmetic._claims import added_normalised, by_size, control, normalised, own
+from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, Analogy, ArithmeticSeed
 
 
 def figures(trials: Sequence[ArithmeticSeed]) -> tuple[Callable[[Results], Figure], ...]:
@@ -32,22 +29,19 @@ def _wrong(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
 
 
 def _negation(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
-    methods: Mapping[str, Callable[[ArithmeticSeed, str], Step]] = {
-        "start": lambda trial, _: trial.base,
-        "fine-tuned": lambda trial, group: trial.tuned[group],
-        "gradient ascent": lambda trial, group: trial.ascended[group],
-        "random direction": lambda trial, group: trial.random[group],
-        "negation": lambda trial, group: trial.negated[group],
+    found = accuracies_of(results)
+    methods: Mapping[str, Callable[[ArithmeticSeed], Mapping[str, Step]]] = {
+        "start": lambda trial: trial.start,
+        "fine-tuned": lambda trial: trial.tuned,
+        "gradient ascent": lambda trial: trial.ascended,
+        "random direction": lambda trial: trial.random,
+        "negation": lambda trial: trial.negated,
     }
-    rows: list[Row] = []
-    for place, kind in enumerate(("task to be forgotten", "control: all other groups")):
-        for name, model in methods.items():
-            values = [
-                fmean(target_and_control(found, trial, group, model(trial, group))[place] for group in trial.tuned)
-                for trial in trials
-            ]
-            rows.append(seeds_row(values, label=name, group=kind, family=name))
+    measures = {
+        "task to be forgotten": lambda trial, models: own(found, trial, models),
+        "control: all other groups": lambda trial, models: control(found, trial, models),
+    }
+    rows = compared_rows(trials, methods, measures)
     return interval_plot(
         rows,
         name="negation",
@@ -89,16 +83,17 @@ def _negation_curve(trials: Sequence[ArithmeticSeed], results: Results) -> Figur
 
 
 def _addition(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     everything = tuple(trials[0].tuned)
-    rows = [
-        seeds_row([normalised(found, trial, trial.base, everything) for trial in trials], label="start", family="start")
+    bars: list[tuple[str, str, Callable[[ArithmeticSeed], float]]] = [
+        ("start", "start", lambda trial: normalised(found, trial, trial.base, everything)),
+        *(
+            (f"{size} vectors added", "addition", lambda trial, size=size: added_normalised(found, trial, size))
+            for size in by_size(trials[0])
+        ),
+        ("trained jointly", "joint training", lambda trial: normalised(found, trial, trial.joint, everything)),
     ]
-    for size in by_size(trials[0]):
-        values = [added_normalised(found, trial, size) for trial in trials]
-        rows.append(seeds_row(values, label=f"{size} vectors added", family="addition"))
-    joint = [normalised(found, trial, trial.joint, everything) for trial in trials]
-    rows.append(seeds_row(joint, label="trained jointly", family="joint training"))
+    rows = [seeds_row([value(trial) for trial in trials], label=name, family=family) for name, family, value in bars]
     return interval_plot(
         rows,
         name="addition",
@@ -113,26 +108,23 @@ def _addition(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
 
 
 def _analogies(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
-    methods: Mapping[str, Callable[[ArithmeticSeed, int], Step]] = {
+    found = accuracies_of(results)
+    methods: Mapping[str, Callable[[ArithmeticSeed, Analogy], Step]] = {
         "start": lambda trial, _: trial.base,
-        ALONE: lambda trial, index: trial.analogies[index].alone,
-        ANALOGY: lambda trial, index: trial.analogies[index].edit,
-        "tuned on the target itself": lambda trial, index: trial.analogies[index].supervised,
+        ALONE: lambda _, analogy: analogy.alone,
+        ANALOGY: lambda _, analogy: analogy.edit,
+        "tuned on the target itself": lambda _, analogy: analogy.supervised,
     }
-    groups = list(dict.fromkeys(one.group for one in trials[0].analogies))
-    rows = []
-    for group in groups:
-        for name, model in methods.items():
-            values = [
-                fmean(
-                    found.measurement(model(trial, index), one.test).value
-                    for index, one in enumerate(trial.analogies)
-                    if one.group == group
-                )
-                for trial in trials
-            ]
-            rows.append(seeds_row(values, label=name, group=f"{SHORT[group]} as silhouettes", family=name))
+
+    def mean(trial: ArithmeticSeed, model: Callable[[ArithmeticSeed, Analogy], Step], group: str) -> float:
+        inside = [analogy for analogy in trial.analogies if analogy.group == group]
+        return fmean(found.value(model(trial, analogy), analogy.test) for analogy in inside)
+
+    measures = {
+        f"{SHORT[group]} as silhouettes": lambda trial, model, group=group: mean(trial, model, group)
+        for group in dict.fromkeys(analogy.group for analogy in trials[0].analogies)
+    }
+    rows = compared_rows(trials, {name: lambda _, model=model: model for name, model in methods.items()}, measures)
     return interval_plot(
         rows,
         name="analogies",
@@ -151,15 +143,11 @@ def _angles(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
     values: dict[tuple[str, str], list[float]] = {}
     for item in results.select(DirectionAngles, metric="cosine"):
         if item.step.key in wanted:
-            one = item.measurement
-            for pair in ((one.task, one.group), (one.group, one.task)):
-                values.setdefault(pair, []).append(one.value)
+            pair = (item.measurement.task, item.measurement.group)
+            for row, column in (pair, pair[::-1]):
+                values.setdefault((row, column), []).append(item.value)
     names = [SHORT[group] for group in TASKS]
-    cells: list[Row] = []
-    for (row, column), cosines in values.items():
-        found = over_seeds(cosines) if len(cosines) > 1 else None
-        bounds = {"low": found.low, "high": found.high} if found else {}
-        cells.append({"row": row, "column": column, "value": fmean(cosines), "n": len(cosines), **bounds})
+    cells = [seeds_row(cosines, row=row, column=column) for (row, column), cosines in values.items()]
     return heat_table(
         cells,
         name="angles",

@@ -17,7 +17,7 @@ from surefoot.contrastive import (
     ZeroShot,
 )
 from surefoot.core import Step
-from surefoot.studies._drawn import SHORT, drawn_task, start_model
+from surefoot.studies._drawn import SHORT, drawings, drawn_task, start_model
 
 TASKS = ("food-drink", "animals-nature", "travel-places", "smileys-emotion", "people-body", "activities")
 """The groups that models are tuned on; all eight groups are measured."""
@@ -67,6 +67,11 @@ class ArithmeticSeed:
     joint: Finetune
     analogies: tuple[Analogy, ...]
     angles: DirectionAngles
+
+    @property
+    def start(self) -> Mapping[str, Pretrain]:
+        """The start, as the model of every task."""
+        return dict.fromkeys(self.tuned, self.base)
 
     def others(self, group: str) -> list[DrawnTask]:
         """The test sets of all other groups: the control."""
@@ -143,7 +148,7 @@ def _analogies(base: Pretrain, seed: int, settings: ArithmeticSettings) -> Itera
     The coefficient is chosen on half of the target's things and tested on the other; the supervised model is tuned on
     the first half.
     """
-    known, new = (Drawings(style=style) for style in ANALOGY_STYLES)
+    known, new = drawings(ANALOGY_STYLES)
 
     def whole(group: str, style: Drawings, half: Literal[0, 1] | None = None) -> DrawnTask:
         return DrawnTask(

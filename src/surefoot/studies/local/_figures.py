@@ -1,20 +1,19 @@
 """The figures of the study of workers that do not communicate."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from surefoot.contrastive import wrong_sheet
 from surefoot.core import Figure, Results, Step, SurefootError
 from surefoot.figures import heat_table, interval_plot, scaling_curve
-from surefoot.studies._drawn import TaskAccuracies, seeds_row
-from surefoot.studies.local._claims import accuracy_row, bytes_moved, mean_accuracy, seconds_of_run, sent_once
+from surefoot.studies._drawn import Row, accuracies_of, compared_rows, crossed_interval, seeds_row
+from surefoot.studies.local._claims import Models, bytes_moved, mean_accuracy, seconds_of_run, sent_once
 from surefoot.studies.local._steps import COUNTS, KNOWN, MAIN, SHIFTS, LocalSeed, LocalSettings
 
-Row = dict[str, Any]
 LINKS = (1, 10, 100, 1000)
-PLACES = {False: "styles tuned on", True: "other styles (shift)"}
+OTHER = "other styles (shift)"
+PLACES = {False: "styles tuned on", True: OTHER}
 
 
 def figures(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Callable[[Results], Figure], ...]:
@@ -24,13 +23,9 @@ def figures(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Calla
 
 
 def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
-    found = TaskAccuracies(results)
     names = list(trials[0].methods())
-    rows: list[Row] = []
-    for shifted, place in PLACES.items():
-        for name in names:
-            named = {"label": name, "group": place, "family": name}
-            rows.append(accuracy_row(trials, found, lambda trial, name=name: trial.methods()[name], shifted, **named))
+    methods: dict[str, Models] = {name: lambda trial, name=name: trial.methods()[name] for name in names}
+    rows = _accuracy_rows(trials, results, methods)
     return interval_plot(
         rows,
         name="methods",
@@ -46,7 +41,7 @@ def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
 
 
 def _wrong(trials: Sequence[LocalSeed], _: LocalSettings, results: Results) -> Figure:
-    found, first = TaskAccuracies(results), trials[0]
+    found, first = accuracies_of(results), trials[0]
     sets = {KNOWN: first.known, **dict(zip(SHIFTS, first.shifted, strict=True))}
     return wrong_sheet(
         results, {f"lo-fi, {name}": found.observation(first.lofi[MAIN], test) for name, test in sets.items()}
@@ -54,18 +49,16 @@ def _wrong(trials: Sequence[LocalSeed], _: LocalSettings, results: Results) -> F
 
 
 def _workers(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
-    found = TaskAccuracies(results)
     kinds: dict[str, Callable[[LocalSeed, int], Step]] = {
         "lo-fi": lambda trial, count: trial.lofi[count],
         "together at each step": lambda trial, count: trial.together[count],
     }
-    rows: list[Row] = []
-    for shifted, place in PLACES.items():
-        for count in COUNTS:
-            for name, model in kinds.items():
-                named = {"label": f"{count} workers, {name}", "group": place, "family": name}
-                models = lambda trial, model=model, count=count: (model(trial, count),)  # noqa: E731
-                rows.append(accuracy_row(trials, found, models, shifted, **named))
+    models: dict[str, Models] = {
+        f"{count} workers, {name}": lambda trial, model=model, count=count: (model(trial, count),)
+        for count in COUNTS
+        for name, model in kinds.items()
+    }
+    rows = [row | {"family": row["label"].split(", ")[1]} for row in _accuracy_rows(trials, results, models)]
     return interval_plot(
         rows,
         name="workers",
@@ -79,8 +72,28 @@ def _workers(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
     )
 
 
+def _accuracy_rows(trials: Sequence[LocalSeed], results: Results, models: Mapping[str, Models]) -> list[Row]:
+    """The mean accuracy over seeds, by place and model; under shift the interval is over things as well."""
+    found = accuracies_of(results)
+    measures = {
+        place: lambda trial, each, shifted=shifted: mean_accuracy(found, trial, each, shifted=shifted)
+        for shifted, place in PLACES.items()
+    }
+    rows = compared_rows(trials, models, measures)
+    return [row | _over_things(trials, results, models[row["label"]]) if row["group"] == OTHER else row for row in rows]
+
+
+def _over_things(trials: Sequence[LocalSeed], results: Results, models: Models) -> Row:
+    if len(trials) < 2:
+        return {}
+    crossed = crossed_interval(
+        lambda found: [mean_accuracy(found, trial, models(trial), shifted=True) for trial in trials], results
+    )
+    return {"low": crossed.low, "high": crossed.high}
+
+
 def _bytes(trials: Sequence[LocalSeed], settings: LocalSettings, results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     rows: list[Row] = []
     for name, moved in bytes_moved(sent_once(trials, results), settings).items():
         values = [mean_accuracy(found, trial, trial.methods()[name], shifted=False) for trial in trials]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from surefoot.contrastive import Drawings, DrawnTask, Finetune, Pretrain, ZeroShot
+from surefoot.contrastive import DrawnTask, Finetune, Pretrain, ZeroShot
 from surefoot.core import Step
-from surefoot.studies._drawn import start_model
+from surefoot.studies._drawn import drawings, start_model
 from surefoot.training import Average, OuterStep
 
 TUNED_STYLES = ("twemoji", "openmoji", "noto-v1")
@@ -98,8 +98,8 @@ class LocalSeed:
 def trial(seed: int, settings: LocalSettings) -> LocalSeed:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
     base = start_model(seed, size=settings.size, samples=settings.pretrain_samples)
-    drawings = tuple(Drawings(style=style) for style in TUNED_STYLES)
-    train, test = (DrawnTask(drawings=drawings, part=part, least=3, split_seed=seed) for part in ("rest", "test"))
+    tuned_on = drawings(TUNED_STYLES)
+    train, test = (DrawnTask(drawings=tuned_on, part=part, least=3, split_seed=seed) for part in ("rest", "test"))
     whole = Finetune(
         model=base,
         data=(train,),
@@ -114,7 +114,7 @@ def trial(seed: int, settings: LocalSettings) -> LocalSeed:
         seed=seed,
         base=base,
         known=test,
-        shifted=tuple(_all_of(styles) for styles in SHIFTS.values()),
+        shifted=tuple(DrawnTask(drawings=drawings(styles), part="all", least=1) for styles in SHIFTS.values()),
         alone=alone,
         lofi={count: Average(models=models, base=base) for count, models in alone.items()},
         together={count: _together(whole, count) for count in COUNTS},
@@ -130,10 +130,6 @@ def _from_weaker(whole: Finetune, settings: LocalSettings) -> Start:
     base = start_model(whole.seed, size=settings.size, samples=settings.weaker_samples)
     own = replace(whole, model=base)
     return Start(base=base, lofi=Average(models=_workers(own, MAIN), base=base), together=_together(own, MAIN))
-
-
-def _all_of(styles: tuple[str, ...]) -> DrawnTask:
-    return DrawnTask(drawings=tuple(Drawings(style=style) for style in styles), part="all", least=1)
 
 
 def _workers(whole: Finetune, count: int) -> tuple[Finetune, ...]:

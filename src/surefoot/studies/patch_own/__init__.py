@@ -20,7 +20,7 @@ from surefoot.contrastive import (
 from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
 from surefoot.figures import coefficient_curve, interval_plot
 from surefoot.stats import mean_share_difference
-from surefoot.studies._drawn import TaskAccuracies, search_rows
+from surefoot.studies._drawn import TaskAccuracies, accuracies_of, search_rows
 
 PAPER = "the protocol of 2208.05592"
 CLASSES = "classes.txt"
@@ -140,13 +140,13 @@ def _claims(patch: OwnPatch, margin: float) -> tuple[Claim, ...]:
         Claim(
             name="patch-gains",
             sentence=f"The patch raises accuracy on {own}.",
-            check=lambda results: _verdict(patch, TaskAccuracies(results), [test], 0.0),
+            check=lambda results: _verdict(patch, accuracies_of(results), [test], 0.0),
             source=PAPER,
         ),
         Claim(
             name="patch-keeps",
             sentence=f"Accuracy on {', '.join(name for name, _ in kept)} falls by less than {points}.",
-            check=lambda results: _verdict(patch, TaskAccuracies(results), [one for _, one in kept], -margin),
+            check=lambda results: _verdict(patch, accuracies_of(results), [one for _, one in kept], -margin),
             source=PAPER,
         ),
     )
@@ -196,9 +196,9 @@ def _wrong(patch: OwnPatch, results: Results) -> Figure:
 
 
 def _accuracies(patch: OwnPatch, results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     measured = {
-        (group, name): found.measurement(model, test)
+        (group, name): found.observation(model, test).measurement
         for group, test in patch.tests.items()
         for name, model in patch.models.items()
     }

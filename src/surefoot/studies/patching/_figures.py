@@ -1,17 +1,17 @@
 """The figures of the study of patching."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from statistics import fmean
 
 from surefoot.contrastive import png_of, png_uri, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
-from surefoot.studies._drawn import TaskAccuracies, search_scores, seeds_row
+from surefoot.studies._drawn import Row, accuracies_of, compared_rows, search_scores, seeds_row
 from surefoot.studies.patching._claims import lost, moved, patched, said, supported, words_said, words_written
 from surefoot.studies.patching._steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
-Row = dict[str, Any]
 SHOWN = 12
 _BOTH = "mean of both"
 _OUTCOMES: Mapping[str, Callable[[str, str, str], bool]] = {
@@ -27,6 +27,11 @@ _MODELS: Mapping[str, Callable[[PatchingSeed, PatchedTask], Step]] = {
     "patched, guarded": lambda _, patch: patch.guarded,
     "fine-tuned": lambda _, patch: patch.tuned,
 }
+
+
+def _models(patch: Callable[[PatchingSeed], PatchedTask]) -> dict[str, Callable[[PatchingSeed], Step]]:
+    """The models to be compared on one patch of every seed."""
+    return {name: lambda trial, model=model: model(trial, patch(trial)) for name, model in _MODELS.items()}
 
 
 def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure], ...]:
@@ -76,15 +81,16 @@ def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]]) -> dict[fl
 
 
 def _singles(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     rows: list[Row] = []
     for index, example in enumerate(trials[0].middle.patches):
-        pairs = [(trial, trial.middle.patches[index]) for trial in trials]
-        for name, model in _MODELS.items():
-            own = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
-            kept = [supported(found, trial, model(trial, patch)) for trial, patch in pairs]
-            rows.append(seeds_row(own, label=name, group=f"{example.task.name}: patched task", family=name))
-            rows.append(seeds_row(kept, label=name, group=f"{example.task.name}: supported tasks", family=name))
+
+        def own(trial: PatchingSeed, model: Step, index: int = index) -> float:
+            return found.value(model, trial.middle.patches[index].task.test)
+
+        measures = {"patched task": own, "supported tasks": partial(supported, found)}
+        of_task = {f"{example.task.name}: {kind}": value for kind, value in measures.items()}
+        rows += compared_rows(trials, _models(lambda trial, index=index: trial.middle.patches[index]), of_task)
     return interval_plot(
         rows,
         name="singles",
@@ -100,23 +106,17 @@ def _singles(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _several(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     models: Mapping[str, Callable[[PatchingSeed], Step]] = {"start": lambda trial: trial.middle.base} | {
         name: lambda trial, name=name: trial.several[name] for name in (PARALLEL, SEQUENTIAL, JOINT)
     }
-    rows: list[Row] = []
-    for group, accuracy in (
-        ("mean over the patched tasks", lambda trial, model: patched(found, trial.middle, model)),
-        ("mean over the supported tasks", lambda trial, model: supported(found, trial, model)),
-    ):
-        for name, model in models.items():
-            values = [accuracy(trial, model(trial)) for trial in trials]
-            rows.append(seeds_row(values, label=name, group=group, family=name))
-    specialists = [
-        sum(found.measurement(patch.tuned, patch.task.test).value for patch in trial.middle.patches)
-        / len(trial.middle.patches)
-        for trial in trials
-    ]
+    measures: Mapping[str, Callable[[PatchingSeed, Step], float]] = {
+        "mean over the patched tasks": lambda trial, model: patched(found, trial.middle, model),
+        "mean over the supported tasks": partial(supported, found),
+    }
+    rows = compared_rows(trials, models, measures)
+    patches = [trial.middle.patches for trial in trials]
+    specialists = [fmean(found.value(patch.tuned, patch.task.test) for patch in each) for each in patches]
     name = "each task's own tuned model"
     rows.append(seeds_row(specialists, label=name, group="mean over the patched tasks", family=name))
     return interval_plot(
@@ -133,13 +133,15 @@ def _several(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _transfer(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     rows: list[Row] = []
     for index, example in enumerate(trials[0].transfers):
-        for name, model in _MODELS.items():
-            pairs = [(trial, trial.transfers[index]) for trial in trials]
-            values = [found.measurement(model(trial, patch), patch.task.test).value for trial, patch in pairs]
-            rows.append(seeds_row(values, label=name, group=example.task.name, family=name))
+
+        def unseen(trial: PatchingSeed, model: Step, index: int = index) -> float:
+            return found.value(model, trial.transfers[index].task.test)
+
+        models = _models(lambda trial, index=index: trial.transfers[index])
+        rows += compared_rows(trials, models, {example.task.name: unseen})
     return interval_plot(
         rows,
         name="transfer",
@@ -154,18 +156,14 @@ def _transfer(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _sizes(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     kinds: Mapping[str, Callable[[PatchedTask], Step]] = {
         "patched": lambda patch: patch.edit,
         "fine-tuned": lambda patch: patch.tuned,
     }
-    rows = [
-        seeds_row(
-            [lost(found, trial, trial.rungs[size], model) for trial in trials], label=size, group=name, family=name
-        )
-        for name, model in kinds.items()
-        for size in trials[0].rungs
-    ]
+    measures = {name: lambda trial, rung, model=model: lost(found, trial, rung, model) for name, model in kinds.items()}
+    rows = compared_rows(trials, _rungs(trials), measures)
+    rows = [row | {"family": row["group"]} for row in rows]
     return interval_plot(
         rows,
         name="sizes",
@@ -177,11 +175,15 @@ def _sizes(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     )
 
 
-def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    def values(rung: Callable[[PatchingSeed], Rung]) -> list[float]:
-        return [moved(results, rung(trial)) for trial in trials]
+def _rungs(trials: Sequence[PatchingSeed]) -> dict[str, Callable[[PatchingSeed], Rung]]:
+    return {size: lambda trial, size=size: trial.rungs[size] for size in trials[0].rungs}
 
-    rows = [seeds_row(values(lambda trial, size=size: trial.rungs[size]), label=size) for size in trials[0].rungs]
+
+def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    rows = [
+        seeds_row([moved(results, rung(trial)) for trial in trials], label=size)
+        for size, rung in _rungs(trials).items()
+    ]
     return interval_plot(
         rows,
         name="moved",
@@ -196,15 +198,19 @@ def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     names = list(trials[0].reading.models())
-    rows: list[Row] = []
-    for place, attack in (
-        ("patched", lambda trial: trial.reading.own),
-        ("unseen", lambda trial: trial.reading.unseen),
-    ):
-        for measure, value in _measures(results).items():
-            for name in names:
-                values = [value(attack(trial), trial.reading.models()[name]) for trial in trials]
-                rows.append(seeds_row(values, label=name, group=f"{place}: {measure}", family=name))
+    attacks: Mapping[str, Callable[[PatchingSeed], Attack]] = {
+        "patched": lambda trial: trial.reading.own,
+        "unseen": lambda trial: trial.reading.unseen,
+    }
+    rows = compared_rows(
+        trials,
+        {name: lambda trial, name=name: trial.reading.models()[name] for name in names},
+        {
+            f"{place}: {measure}": lambda trial, model, attack=attack, value=value: value(attack(trial), model)
+            for place, attack in attacks.items()
+            for measure, value in _measures(results).items()
+        },
+    )
     return interval_plot(
         rows,
         name="words",
@@ -221,10 +227,10 @@ def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]:
-    found = TaskAccuracies(results)
+    found = accuracies_of(results)
     return {
-        "no words": lambda attack, model: found.measurement(model, attack.clean).value,
-        "wrong words": lambda attack, model: found.measurement(model, attack.attacked).value,
+        "no words": lambda attack, model: found.value(model, attack.clean),
+        "wrong words": lambda attack, model: found.value(model, attack.attacked),
         "word believed": lambda attack, model: words_said(found, attack, model),
     }
 
@@ -242,7 +248,7 @@ def _sheet(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 def _pictures(trial: PatchingSeed, results: Results) -> Iterator[Row]:
     import numpy as np
 
-    attack, found = trial.reading.own, TaskAccuracies(results)
+    attack, found = trial.reading.own, accuracies_of(results)
     pictures = np.load(results.store.path(attack.attacked) / "images.npy")
     written = words_written(results, attack)
     for name, model in (("before", trial.reading.base), ("patched", trial.reading.repaired.edit)):

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
-from surefoot.contrastive import DirectionAngles, Drawings, DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
+from surefoot.contrastive import DirectionAngles, DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
 from surefoot.core import Step
-from surefoot.studies._drawn import SEEN_STYLES, SHORT, TASK_STYLES, drawn_task, start_model
+from surefoot.studies._drawn import SEEN_STYLES, SHORT, TASK_STYLES, drawings, drawn_task, start_model
 
 LINES = "line drawings"
 LINE_GROUPS = ("food-drink", "animals-nature", "travel-places")
@@ -68,7 +69,7 @@ class PatchedTask:
     tuned: Finetune
     edit: WeightEdit
 
-    @property
+    @cached_property
     def guarded(self) -> WeightEdit:
         """The point that validation data chose among those that lose next to nothing of the supported tasks."""
         return replace(self.edit, guard=GUARD)
@@ -197,10 +198,8 @@ def _line_task(seed: int, halved: bool) -> Task:
 
 
 def _lines(styles: tuple[str, ...], seed: int, half: Half, halved: Literal["classes", "things"]) -> DrawnTask:
-    drawings = tuple(Drawings(style=style) for style in styles)
-    return DrawnTask(
-        drawings=drawings, groups=LINE_GROUPS, part="all", least=1, half=half, halved=halved, split_seed=seed
-    )
+    shown = drawings(styles)
+    return DrawnTask(drawings=shown, groups=LINE_GROUPS, part="all", least=1, half=half, halved=halved, split_seed=seed)
 
 
 def _tuned(model: Step, data: tuple[Step, ...], seed: int, settings: PatchingSettings) -> Finetune:
@@ -286,9 +285,8 @@ def _read(
     half: Half | None = None,
     seed: int = 0,
 ) -> DrawnTask:
-    drawings = tuple(Drawings(style=style) for style in styles)
-    least = 1 if part == "all" else 4
-    return DrawnTask(drawings=drawings, groups=READ_GROUPS, part=part, half=half, least=least, split_seed=seed)
+    shown, least = drawings(styles), 1 if part == "all" else 4
+    return DrawnTask(drawings=shown, groups=READ_GROUPS, part=part, half=half, least=least, split_seed=seed)
 
 
 def _attack(clean: DrawnTask) -> Attack:
