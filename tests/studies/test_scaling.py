@@ -9,8 +9,7 @@ import pytest
 from surefoot.core import Results, Store, SurefootError, Verdict, decide, open_pool, run, walk
 from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import load_study
-from surefoot.studies.scaling import ZERO_SHOT
-from surefoot.studies.scaling._figures import MATCHED, OPENAI, PUBLISHED
+from surefoot.studies.scaling import MATCHED, OPENAI, PUBLISHED, ZERO_SHOT
 
 needs_tables = pytest.mark.skipif(
     "SUREFOOT_DATA" not in os.environ, reason="SUREFOOT_DATA does not name the folder of published tables"

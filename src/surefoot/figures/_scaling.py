@@ -54,12 +54,7 @@ def scaling_curve(
     x = _log_channel("x", x_low, x_high, log_axis(x_low, x_high, x_title, "number") | {"title": wrapped(x_title)})
     y = _log_channel("y", y_low, y_high, log_axis(y_low, y_high, y_title, unit) | above_the_axis(y_title))
     low = {**y, "field": "low_drawn"}
-    tooltip = [
-        *named_fields(seen, "label", "family"),
-        {"field": "x", "title": x_title, "type": "quantitative", "format": ".4~g"},
-        {"field": "shown", "title": y_title, "type": "nominal"},
-        *named_fields(seen, "n", "held_out"),
-    ]
+    tooltip = _tooltip(seen, x_title, y_title)
     layers = [
         *band(rows, x, low, "high", names),
         *curve(rows, x, y, names),
@@ -103,12 +98,7 @@ def residual_plot(
         x_low, x_high = log_bounds(columns_of(rows, "x"), "x values")
         x = _log_channel("x", x_low, x_high, log_axis(x_low, x_high, x_title, "number") | {"title": wrapped(x_title)})
     y = {"field": "y", "type": "quantitative", "axis": unit_axis(unit, y_title) | above_the_axis(y_title)}
-    tooltip = [
-        *named_fields(rows, "label", "family"),
-        {"field": "x", "title": x_title, "type": "quantitative", "format": ".4~g"},
-        {"field": "shown", "title": y_title, "type": "nominal"},
-        *named_fields(rows, "n", "held_out"),
-    ]
+    tooltip = _tooltip(rows, x_title, y_title)
     layers = [
         {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"y": y}},
         *whisker(rows, "low", ("y", {**y, "field": "low"}, "high"), x, names),
@@ -147,12 +137,7 @@ def coefficient_curve(
     }
     axis = unit_axis(unit, y_title) | above_the_axis(y_title)
     y = {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": axis}
-    tooltip = [
-        *named_fields(rows, "label", "family"),
-        {"field": "x", "title": x_title, "type": "quantitative", "format": "~g"},
-        {"field": "shown", "title": y_title, "type": "nominal"},
-        *named_fields(rows, "n"),
-    ]
+    tooltip = _tooltip(rows, x_title, y_title)
     layers = [
         *band(rows, x, {**y, "field": "low"}, "high", names, part="point"),
         *curve(rows, x, y, names, part="point"),
@@ -162,6 +147,15 @@ def coefficient_curve(
     transform = [{"calculate": interval_text("y", "low", "high", unit), "as": "shown"}]
     spec = drawing(HEIGHT, transform, layers)
     return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=spec)
+
+
+def _tooltip(rows: Sequence[Row], x_title: str, y_title: str) -> list[dict[str, Any]]:
+    return [
+        *named_fields(rows, "label", "family"),
+        {"field": "x", "title": x_title, "type": "quantitative", "format": ".4~g"},
+        {"field": "shown", "title": y_title, "type": "nominal"},
+        *named_fields(rows, "n", "held_out"),
+    ]
 
 
 def _chosen_rule(chosen: float | None, x: dict[str, Any]) -> list[dict[str, Any]]:

@@ -98,6 +98,11 @@ def write_report(
     """
     known = plan or plan_of(study.steps, results.store)
     page = render_report(study, results, known, findings=tuple(findings), made_at=made_at, row_limit=row_limit)
+    return write_page(path, page)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page, with the folders above it; its path. Raises `SurefootError` when it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page)

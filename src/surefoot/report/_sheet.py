@@ -7,8 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from surefoot import __version__
-from surefoot.core import SurefootError, write_text
-from surefoot.report._page import asset, templates
+from surefoot.report._page import asset, templates, write_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +43,4 @@ def write_sheet(
     shown = {"kind": kind, "source": source, "opening": opening, "leads": leads, "facts": facts, "sections": sections}
     shown |= {"notes": notes, "method": method, "version": __version__, "style": Markup(asset("report.css"))}
     page = templates().get_template("sheet.html.j2").render(shown)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, page)
-    except OSError as error:
-        raise SurefootError(f"The report {path} cannot be written: {error.strerror}.") from error
-    return path
+    return write_page(path, page)

@@ -5,7 +5,11 @@ from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of
 from surefoot.studies.arithmetic._claims import claims
 from surefoot.studies.arithmetic._figures import figures
 from surefoot.studies.arithmetic._language import language, language_claims, language_figure
-from surefoot.studies.arithmetic._steps import ANALOGY_STYLES, ArithmeticSettings, trial
+from surefoot.studies.arithmetic._steps import ANALOGY_STYLES
+from surefoot.studies.arithmetic._steps import TASKS as TASKS
+from surefoot.studies.arithmetic._steps import ArithmeticSeed as ArithmeticSeed
+from surefoot.studies.arithmetic._steps import ArithmeticSettings as ArithmeticSettings
+from surefoot.studies.arithmetic._steps import trial as trial
 
 SUMMARY = """A small contrastive model is fine-tuned on six tasks, each a group of things to be named in drawing styles
 that pre-training never showed; its text tower stays frozen as the head. What fine-tuning changed is a vector in weight

@@ -19,7 +19,7 @@ def figures(trials: Sequence[ArithmeticSeed]) -> tuple[Callable[[Results], Figur
 
 def _wrong(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
     """What the sum of the most vectors still names wrongly."""
-    found, first = TaskAccuracies(results), trials[0]
+    found, first = accuracies_of(results), trials[0]
     groups = max(first.added, key=len)
     model = first.added[groups]
     return wrong_sheet(

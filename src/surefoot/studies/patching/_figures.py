@@ -41,7 +41,7 @@ def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure]
 
 
 def _wrong(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    found, patches = TaskAccuracies(results), trials[0].middle.patches
+    found, patches = accuracies_of(results), trials[0].middle.patches
     return wrong_sheet(
         results, {f"{one.task.name}, patched": found.observation(one.edit, one.task.test) for one in patches}
     )
