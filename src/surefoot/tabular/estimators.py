@@ -6,6 +6,7 @@ scikit-learn's, LightGBM's, XGBoost's and fairlearn's own estimators.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal, final
 
 import numpy as np
@@ -20,14 +21,32 @@ from surefoot.tabular._learners._representation import fit_representation, trans
 NetworkObjective = Literal["mlp", "group-dro", "chi-square-dro", "cvar-dro", "chi-square-doro", "cvar-doro", "mwld"]
 
 
+class _Classifier(ClassifierMixin, BaseEstimator, ABC):
+    """Two classes, each row in the more probable one."""
+
+    classes_: NDArray[Any]
+
+    @abstractmethod
+    def _positive(self, X: ArrayLike) -> NDArray[Any]:
+        """The probability (n,) of the second class."""
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
+        positive = self._positive(X).astype(np.float64)
+        return np.column_stack([1 - positive, positive])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable class of each row."""
+        called = self._positive(X) >= 0.5
+        return self.classes_[called.astype(int)]
+
+
 @final
-class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):
+class RobustNetworkClassifier(_Classifier):
     """A small network under a robust objective; `step`, `alpha`, `size`, `outliers`, `penalty` belong to some of them.
 
     The epoch with the lowest cross-entropy on `validation` (a share of the rows, drawn by `seed`) is kept.
     """
-
-    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -82,26 +101,18 @@ class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):
         self.weights_, self.epoch_ = found.weights, found.epochs[0]
         return self
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
-        return _network_probabilities(self, X)
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The more probable class of each row."""
-        called = self.predict_proba(X)[:, 1] >= 0.5
-        return self.classes_[called.astype(int)]
+    def _positive(self, X: ArrayLike) -> NDArray[Any]:
+        return _network_scores(self, X)
 
 
 @final
-class MarginalDroClassifier(ClassifierMixin, BaseEstimator):
+class MarginalDroClassifier(_Classifier):
     """A network that is robust to shifts of the covariates (Duchi, Hashimoto and Namkoong 2020, arXiv 2007.13982).
 
     `least_share` is the smallest share of the rows that counts as a population, `radius` the Lipschitz constant of the
     loss. At most 2,000 rows are used. The step with the lowest cross-entropy on `validation` (a share of the rows,
     drawn by `seed`) is kept.
     """
-
-    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -131,24 +142,16 @@ class MarginalDroClassifier(ClassifierMixin, BaseEstimator):
         self.weights_ = train_marginal(rows, watched, self.get_params(), seed=self.seed, epochs=self.epochs)
         return self
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
-        return _network_probabilities(self, X)
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The more probable class of each row."""
-        called = self.predict_proba(X)[:, 1] >= 0.5
-        return self.classes_[called.astype(int)]
+    def _positive(self, X: ArrayLike) -> NDArray[Any]:
+        return _network_scores(self, X)
 
 
 @final
-class RobustBoostingClassifier(ClassifierMixin, BaseEstimator):
+class RobustBoostingClassifier(_Classifier):
     """LightGBM or XGBoost under Group DRO or a constraint on the groups' losses ("loss", "equalised_odds").
 
     `step` is how fast weights or multipliers of groups grow, `allowed` the violation that is tolerated.
     """
-
-    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -185,16 +188,8 @@ class RobustBoostingClassifier(ClassifierMixin, BaseEstimator):
         )
         return self
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities (n, 2) of the two classes, in the order of `classes_`."""
-        x = _rows(self, X, "model_")
-        positive = self.model_(x).astype(np.float64)
-        return np.column_stack([1 - positive, positive])
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The more probable class of each row."""
-        called = self.predict_proba(X)[:, 1] >= 0.5
-        return self.classes_[called.astype(int)]
+    def _positive(self, X: ArrayLike) -> NDArray[Any]:
+        return self.model_(_rows(self, X, "model_"))
 
 
 @final
@@ -254,14 +249,13 @@ def _held_out(rows: int, share: float, seed: int) -> tuple[NDArray[np.bool_], ND
     return ~held, held if held.any() else ~held
 
 
-def _network_probabilities(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+def _network_scores(estimator: Any, X: ArrayLike) -> NDArray[Any]:
     import torch
 
     from surefoot.tabular._learners._networks import score
 
     x = _rows(estimator, X, "weights_")
-    positive = np.asarray(score(estimator.weights_, torch.from_numpy(x)))[0].astype(np.float64)
-    return np.column_stack([1 - positive, positive])
+    return np.asarray(score(estimator.weights_, torch.from_numpy(x)))[0]
 
 
 def _rows(estimator: Any, X: ArrayLike, fitted: str) -> NDArray[np.float32]:
