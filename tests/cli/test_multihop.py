@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+Surefoot = Callable[..., Any]
 QUESTIONS = 200
 FIRST = 2 + 4  # two sub-questions, and the question direct, with its bridge given, reasoned and asking itself
 
@@ -86,43 +87,43 @@ def _question(at: int) -> dict[str, Any]:
     }
 
 
-def _started(tmp_path: Path, *arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", "from surefoot.cli import main; main()", "multihop", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
-
-
-def _ran(tmp_path: Path, *arguments: object) -> tuple[int, str, str]:
-    process = _started(tmp_path, *arguments)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def test_a_killed_run_goes_on_and_its_file_gives_the_same_tables(model: Model, questions: Path, tmp_path: Path) -> None:
-    options = ("--model", model.url, "--questions", questions, "--store", tmp_path / "store", "--format", "json")
+def test_a_killed_run_goes_on_and_its_file_gives_the_same_tables(
+    surefoot: Surefoot, model: Model, questions: Path, tmp_path: Path
+) -> None:
+    options = (
+        "--model",
+        model.url,
+        "--questions",
+        str(questions),
+        "--store",
+        str(tmp_path / "store"),
+        "--format",
+        "json",
+    )
     model.slow = 0.02
-    process = _started(tmp_path, "gap", *options)
-    while model.answered.total() < 200:
+    command = [sys.executable, "-c", "from surefoot.cli import main; main()", "multihop", "gap", *options]
+    process = subprocess.Popen(command, cwd=tmp_path)
+    while model.answered.total() < 100:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     on_the_way = 8  # as many connections: these may have been answered and not kept
     model.slow = 0.0
-    code, out, err = _ran(tmp_path, "gap", *options)
-    assert code == 0, err
-    assert len(model.answered) == QUESTIONS * FIRST + sum(at % 3 != 0 for at in range(0)) + _forced(model)
+    first = surefoot("multihop", "gap", *options)
+    assert first.code == 0, first.err
+    assert len(model.answered) == QUESTIONS * FIRST + _forced(model)
     assert sum(count - 1 for count in model.answered.values()) <= on_the_way
-    rows = {row["strategy"]: row for row in json.loads(out) if row["rule"] == "exact"}
-    known, lost = QUESTIONS, sum(at % 3 != 0 for at in range(QUESTIONS))
-    assert (rows["direct"]["hops known"], rows["direct"]["whole wrong"]) == (known, lost)
+    rows = {row["strategy"]: row for row in json.loads(first.out) if row["rule"] == "exact"}
+    lost = sum(at % 3 != 0 for at in range(QUESTIONS))
+    assert (rows["direct"]["hops known"], rows["direct"]["whole wrong"]) == (QUESTIONS, lost)
     assert rows["self_ask"]["gap"] == 0
 
     before = model.answered.total()
-    assert _ran(tmp_path, "gap", *options)[1] == out
+    assert surefoot("multihop", "gap", *options).out == first.out
     assert model.answered.total() == before  # nothing is asked twice
     model.server.shutdown()
-    assert _ran(tmp_path, "replay", "multihop-run.jsonl.gz", "--format", "json")[:2] == (0, out)
+    assert surefoot("multihop", "replay", "multihop-run.jsonl.gz", "--format", "json")[:2] == (0, first.out)
 
 
 def _forced(model: Model) -> int:
@@ -130,11 +131,13 @@ def _forced(model: Model) -> int:
     return sum("\nSo the final answer is:" in prompt.rsplit("Question: ", 1)[1] for prompt in model.answered)
 
 
-def test_search_by_documents_and_a_figure_and_examples(model: Model, questions: Path, tmp_path: Path) -> None:
+def test_search_by_documents_and_a_figure_and_examples(
+    surefoot: Surefoot, model: Model, questions: Path, tmp_path: Path
+) -> None:
     docs = tmp_path / "docs.jsonl"
     docs.write_text("".join(f'{{"id": "d{at}", "text": "Person{at} was born in Land{at}."}}\n' for at in range(9)))
-    code, out, err = _ran(
-        tmp_path, "gap", "--model", model.url, "--questions", questions, "--sample", 9, "--search", docs,
+    code, out, err = surefoot(
+        "multihop", "gap", "--model", model.url, "--questions", questions, "--sample", 9, "--search", docs,
         "--strategies", "direct", "--format", "text", "--figure", "causes.svg", "--examples", "answers",
         "--out", "run.jsonl",
     )  # fmt: skip
@@ -147,7 +150,9 @@ def test_search_by_documents_and_a_figure_and_examples(model: Model, questions: 
 
 
 def test_a_dry_run_asks_nothing(model: Model, questions: Path, tmp_path: Path) -> None:
-    code, out, _ = _ran(tmp_path, "gap", "--model", model.url, "--questions", questions, "--dry-run", "--format", "json")
+    code, out, _ = _ran(
+        tmp_path, "gap", "--model", model.url, "--questions", questions, "--dry-run", "--format", "json"
+    )
     (told,) = json.loads(out)
     assert code == 0
     assert told["requests at first"] == QUESTIONS * FIRST
@@ -171,9 +176,9 @@ def test_a_dry_run_asks_nothing(model: Model, questions: Path, tmp_path: Path) -
     ],
 )
 def test_mistakes_are_one_sentence_before_anything_is_asked(
-    model: Model, questions: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+    surefoot: Surefoot, model: Model, questions: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    code, _, err = _ran(tmp_path, "gap", "--model", model.url, "--questions", questions, *arguments)
+    code, _, err = surefoot("multihop", "gap", "--model", model.url, "--questions", questions, *arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in err

@@ -64,6 +64,7 @@ def gap(
 ) -> None:
     """Ask each question and its sub-questions in every strategy, and give the tables."""
     from surefoot.language import (
+        RULES,
         Asking,
         ClientOptions,
         RecordedSearch,
@@ -77,6 +78,7 @@ def gap(
         write_run,
     )
 
+    _check_rule(rule, (*RULES, *("judge",) * bool(judge)))
     read = read_multihop(questions)
     say(f"{questions}: {len(read.questions)} questions ({read.format}). {read.left_out}".rstrip())
     chosen = _sampled(read.questions, sample, seed)
@@ -142,8 +144,7 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
     names = [show] if show != "all" else list(makers) if text else ["gap"]
     for note in run_notes(run):
         say(note)
-    if rule not in rules_of(run):
-        raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(rules_of(run))}.")
+    _check_rule(rule, rules_of(run))
     for name in names:
         table = makers[name](run)
         if show == "all" and name in ("pairs", "causes"):
@@ -193,6 +194,11 @@ def _say_plan(
     most = most_requests(names, asking, len(first), len(questions))
     columns = ("questions", "requests at first", "answered already", "prompt tokens at first", "requests at most")
     emit(Table(columns, ((len(questions), len(first), counted.cached, counted.prompt_tokens, most),)), form)
+
+
+def _check_rule(rule: str, known: Sequence[str]) -> None:
+    if rule not in known:
+        raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(known)}.")
 
 
 def _check_out(out: Path) -> None:
