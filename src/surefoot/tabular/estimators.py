@@ -189,7 +189,8 @@ class RobustBoostingClassifier(_Classifier):
         return self
 
     def _positive(self, X: ArrayLike) -> NDArray[Any]:
-        return self.model_(_rows(self, X, "model_"))
+        x = _rows(self, X, "model_")
+        return self.model_(x)
 
 
 @final
