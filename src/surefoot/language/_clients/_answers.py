@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -63,8 +63,8 @@ class Answers:
         with self._connected() as database:
 
             def keep(request: Request, answer: Completion) -> None:
-                told = {name: value for name, value in asdict(answer).items() if value and name not in _UNKEPT}
-                asked = json.dumps(asdict(request), sort_keys=True)
+                told = {name: value for name, value in vars(answer).items() if value and name not in _UNKEPT}
+                asked = json.dumps(vars(request), sort_keys=True)
                 with lock, self._faults_are_said(), database:
                     database.execute(_ADD, (request.key(identity), identity, asked, json.dumps(told)))
 

@@ -162,7 +162,13 @@ def open_endpoint(url: str, model: str, options: ClientOptions) -> Endpoint:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
     local = httpx.URL(url).host in _LOOPBACK  # never through a proxy
-    http = httpx.Client(headers=headers, limits=limits, trust_env=not local, follow_redirects=False)
+    http = httpx.Client(
+        headers=headers,
+        limits=limits,
+        trust_env=not local,
+        follow_redirects=False,
+        verify=not url.startswith("http:"),  # plain HTTP needs no certificates, and reading them takes long
+    )
     return Endpoint(url, model, options, key, http)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import accumulate
 from typing import Literal, Protocol
@@ -51,7 +51,7 @@ class Request:
 
     def key(self, identity: str) -> str:
         """The name under which the answer of the model with this identity is kept: 32 hexadecimal digits."""
-        told = json.dumps([identity, asdict(self)], sort_keys=True)
+        told = json.dumps([identity, vars(self)], sort_keys=True)
         return sha256(told.encode()).hexdigest()[:32]
 
 
