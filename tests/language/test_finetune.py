@@ -13,6 +13,7 @@ from tiny_language import tiny
 from surefoot.core import Measurement, Store, StoredInputs, SurefootError, write_record
 from surefoot.language import (
     FinetuneLanguage,
+    LanguageEdit,
     SmolLM2,
     TextSet,
     load_language,
@@ -157,3 +158,26 @@ def test_workers_that_trained_alone_are_averaged_into_a_language_model(store: St
     assert loss_of(tmp_path / average.key) < loss_of(store.path(BASE)) - 0.5
     assert loss_of(tmp_path / average.key) < max(alone) + 0.5
     assert loss_of(tmp_path / outer.key) < loss_of(store.path(BASE)) - 0.2
+
+
+def test_a_style_is_subtracted_as_far_as_the_control_allows(store: Store, tmp_path: Path) -> None:
+    tuned_on, control = replace(STEP, seed=7), TextSet(style="code", part="test")
+    for step in (tuned_on, control):
+        store.path(step).mkdir(parents=True)
+    (store.path(control) / "texts.json").write_text(json.dumps(["0123456789", "9876543210"]))
+    for step, made in ((tuned_on, tuned_on.make(store.path(tuned_on), StoredInputs(store))), (control, ())):
+        write_record(store.path(step), step, list(made))
+    edit = LanguageEdit(
+        base=BASE, minus=(tuned_on,), objective="forget", target=(DATA,), control=(control,), grid=(0.0, 0.1), length=16
+    )
+    for most, coefficient in ((1e9, 0.1), (0.5, 0.0)):
+        out = tmp_path / str(most) / "part"
+        out.mkdir(parents=True)
+        values = {one.metric: one.value for one in replace(edit, most=most).make(out, StoredInputs(store))}
+        assert values["coefficient"] == coefficient
+    base, one, found = (
+        load_file(place / "model.safetensors")
+        for place in (store.path(BASE), store.path(tuned_on), tmp_path / "1000000000.0" / "part")
+    )
+    for name, value in found.items():
+        torch.testing.assert_close(value, base[name] - 0.1 * (one[name] - base[name]))
