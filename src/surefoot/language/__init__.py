@@ -88,13 +88,13 @@ from surefoot.language._multihop._strategies import TracedAnswer as TracedAnswer
 from surefoot.language._multihop._strategies import chain_of_thought as chain_of_thought
 from surefoot.language._multihop._strategies import direct as direct
 from surefoot.language._multihop._strategies import self_ask as self_ask
+from surefoot.language._reading._formats import NOWHERE as NOWHERE
+from surefoot.language._reading._formats import Question as Question
 from surefoot.language._reading._predictions import PredictionFile as PredictionFile
 from surefoot.language._reading._predictions import Predictions as Predictions
 from surefoot.language._reading._predictions import read_no_answer as read_no_answer
 from surefoot.language._reading._predictions import read_predictions as read_predictions
 from surefoot.language._reading._predictions import write_predictions as write_predictions
-from surefoot.language._reading._questions import NOWHERE as NOWHERE
-from surefoot.language._reading._questions import Question as Question
 from surefoot.language._reading._questions import QuestionCounts as QuestionCounts
 from surefoot.language._reading._questions import count_questions as count_questions
 from surefoot.language._reading._questions import read_question_file as read_question_file

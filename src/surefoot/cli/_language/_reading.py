@@ -45,14 +45,14 @@ def score(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> None:
     """Exact match and F1 of predictions, with HasAns and NoAns, in percent, with 95 percent intervals by article."""
-    from surefoot.language import official_report, read_predictions, read_question_file, score_questions
+    from surefoot.language import official_report, read_no_answer, read_predictions, read_question_file, score_questions
 
     if official and (format or out):
         raise SurefootError("--official prints JSON to the output: leave out --format and --out.")
     answers = read_predictions(predictions)
     form, questions = read_question_file(data)
     if no_answer:
-        answers = replace(answers, no_answer=_scores_in(no_answer))
+        answers = replace(answers, no_answer=read_no_answer(no_answer))
     chosen = rule or _rule_of(form, questions)
     found = score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
     for sentence in _remarks(found, questions, answers, told=rule is None and not official):
@@ -96,12 +96,6 @@ def _rule_of(form: str, questions: "list[Question]") -> RuleOption:
     if any(not one.answers for one in questions):
         return "squad-2.0"
     return _BY_FORMAT.get(form, "squad-1.1")
-
-
-def _scores_in(path: Path) -> dict[str, float]:
-    from surefoot.language import read_no_answer
-
-    return read_no_answer(path)
 
 
 def _remarks(

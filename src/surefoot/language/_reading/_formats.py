@@ -1,18 +1,26 @@
 """The formats of reading comprehension as rows of one kind; the content says which format it is."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from surefoot.core import SurefootError
 from surefoot.language._reading._unpacked import json_of, lines_of, list_of, object_of, text_of, whole_of
 
-Format = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
+QuestionFormat = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
+NOWHERE = -1
+"""The start of an answer that does not stand in its paragraph where the file says: right, but no span to train on."""
 _KNOWN = "SQuAD (an object with 'data'), MRQA (lines with 'context' and 'qas') or lines with 'question' and 'ctxs'"
 
 
-class Raw(NamedTuple):
-    """A question as its file has it: starts are not checked, an article may be ''."""
+@dataclass(frozen=True)
+class Question:
+    """A question on a paragraph and its right answers; none means that the paragraph does not answer it.
+
+    `starts` has for each answer the place of its first character in `context`, or `NOWHERE`. `article` is what the
+    paragraph was taken from (a title), `paragraph` a short digest of the context: questions of one are not independent.
+    """
 
     id: str
     question: str
@@ -23,8 +31,8 @@ class Raw(NamedTuple):
     paragraph: str
 
 
-def parse(data: bytes, shown: str) -> tuple[Format, list[Raw]]:
-    """The format and the questions of a file's bytes. Raises `SurefootError` that says where."""
+def parse(data: bytes, shown: str) -> tuple[QuestionFormat, list[Question]]:
+    """The format and the questions of a file's bytes; an article may be ''. Raises `SurefootError` that says where."""
     first = data.lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0]
     start = _object_or_none(first)
     if start is not None and "data" not in start:
@@ -32,7 +40,7 @@ def parse(data: bytes, shown: str) -> tuple[Format, list[Raw]]:
     told = object_of(json_of(data, shown), shown)
     if "data" not in told:
         raise SurefootError(f"{shown} is in no format that I know: expected {_KNOWN}.")
-    form: Format = "surefoot" if told.get("written_by") == "surefoot" else "squad"
+    form: QuestionFormat = "surefoot" if told.get("written_by") == "surefoot" else "squad"
     return form, list(_squad(told, shown))
 
 
@@ -50,7 +58,7 @@ def _object_or_none(line: bytes) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def _lines(data: bytes, start: dict[str, object], shown: str) -> tuple[Format, list[Raw]]:
+def _lines(data: bytes, start: dict[str, object], shown: str) -> tuple[QuestionFormat, list[Question]]:
     rows = [(where, object_of(value, where)) for where, value in lines_of(data, shown)]
     if "header" in start or {"context", "qas"} <= start.keys():
         kept = [row for row in rows if "header" not in row[1]]
@@ -60,7 +68,7 @@ def _lines(data: bytes, start: dict[str, object], shown: str) -> tuple[Format, l
     raise SurefootError(f"{shown} is in no format that I know: expected {_KNOWN}.")
 
 
-def _squad(told: dict[str, object], shown: str) -> Iterator[Raw]:
+def _squad(told: dict[str, object], shown: str) -> Iterator[Question]:
     for at, article in enumerate(list_of(told["data"], f"{shown}: 'data'"), start=1):
         where = f"{shown}, article {at}"
         one = object_of(article, where)
@@ -70,24 +78,26 @@ def _squad(told: dict[str, object], shown: str) -> Iterator[Raw]:
             yield from _squad_paragraph(object_of(paragraph, where), title, f"{where}, paragraph {place}")
 
 
-def _squad_paragraph(one: dict[str, object], title: str, where: str) -> Iterator[Raw]:
+def _squad_paragraph(one: dict[str, object], title: str, where: str) -> Iterator[Question]:
     context = text_of(one.get("context"), f"{where}: 'context'")
     digest = digest_of_paragraph(context)
     for asked in list_of(one.get("qas"), f"{where}: 'qas'"):
         row = object_of(asked, f"{where}: a question")
         name = text_of(row.get("id"), f"{where}: the id of a question")
         at = f"{where}, question '{name}'"
-        texts, starts = _squad_answers(row.get("answers"), at)
-        yield Raw(name, text_of(row.get("question"), f"{at}: 'question'"), context, texts, starts, title, digest)
+        texts, starts = _squad_answers(row.get("answers"), context, at)
+        yield Question(name, text_of(row.get("question"), f"{at}: 'question'"), context, texts, starts, title, digest)
 
 
-def _squad_answers(value: object, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _squad_answers(value: object, context: str, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     answers = [object_of(one, f"{where}: an answer") for one in list_of(value, f"{where}: 'answers'")]
     texts = tuple(text_of(one.get("text"), f"{where}: the text of an answer") for one in answers)
-    return texts, tuple(whole_of(one.get("answer_start"), f"{where}: 'answer_start'") for one in answers)
+    told = (whole_of(one.get("answer_start"), f"{where}: 'answer_start'") for one in answers)
+    pairs = zip(texts, told, strict=True)
+    return texts, tuple(at if text and at >= 0 and context.startswith(text, at) else NOWHERE for text, at in pairs)
 
 
-def _mrqa(row: dict[str, object], where: str) -> Iterator[Raw]:
+def _mrqa(row: dict[str, object], where: str) -> Iterator[Question]:
     context = text_of(row.get("context"), f"{where}: 'context'")
     digest = digest_of_paragraph(context)
     for asked in list_of(row.get("qas"), f"{where}: 'qas'"):
@@ -97,7 +107,7 @@ def _mrqa(row: dict[str, object], where: str) -> Iterator[Raw]:
         spans = _detected(one.get("detected_answers", []), context, at)
         found = [_placed(gold, spans) for gold in _texts(one.get("answers"), at)]
         answers, starts = tuple(text for text, _ in found), tuple(start for _, start in found)
-        yield Raw(name, text_of(one.get("question"), f"{at}: 'question'"), context, answers, starts, "", digest)
+        yield Question(name, text_of(one.get("question"), f"{at}: 'question'"), context, answers, starts, "", digest)
 
 
 def _texts(value: object, where: str) -> list[str]:
@@ -122,10 +132,10 @@ def _placed(gold: str, spans: dict[str, int]) -> tuple[str, int]:
     for text, start in spans.items():
         if text.lower() == gold.lower():
             return text, start
-    return gold, -1
+    return gold, NOWHERE
 
 
-def _gold_paragraph(row: dict[str, object], where: str) -> Raw:
+def _gold_paragraph(row: dict[str, object], where: str) -> Question:
     """The first passage is the one that answers; an answer that is not literally in it has no place."""
     passages = list_of(row.get("ctxs"), f"{where}: 'ctxs'")
     if not passages:
@@ -137,4 +147,4 @@ def _gold_paragraph(row: dict[str, object], where: str) -> Raw:
     own = sha256(f"{question}\0{context}".encode()).hexdigest()[:20]
     name = text_of(row.get("id", own), f"{where}: 'id'")
     title = text_of(first.get("title", ""), f"{where}: the title of the first passage")
-    return Raw(name, question, context, answers, tuple(map(context.find, answers)), title, digest)
+    return Question(name, question, context, answers, tuple(map(context.find, answers)), title, digest)

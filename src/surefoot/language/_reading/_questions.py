@@ -2,36 +2,15 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 from surefoot.core import SurefootError, write_text
-from surefoot.language._reading._formats import Raw, parse
+from surefoot.language._reading._formats import NOWHERE, Question, QuestionFormat, parse
 from surefoot.language._reading._unpacked import unpacked
 
 QUESTIONS = "questions.json"
-QuestionFormat = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
-NOWHERE = -1
-"""The start of an answer that does not stand in its paragraph where the file says: right, but no span to train on."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question on a paragraph and its right answers; none means that the paragraph does not answer it.
-
-    `starts` has for each answer the place of its first character in `context`, or `NOWHERE`. `article` is what the
-    paragraph was taken from (a title), `paragraph` a short digest of the context: questions of one are not independent.
-    """
-
-    id: str
-    question: str
-    context: str
-    answers: tuple[str, ...]
-    starts: tuple[int, ...]
-    article: str
-    paragraph: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +45,7 @@ def read_question_file(path: Path | str) -> tuple[QuestionFormat, list[Question]
     """The name of the format as well."""
     file = Path(path) / QUESTIONS if Path(path).is_dir() else Path(path)
     form, rows = parse(unpacked(file), str(path))
-    questions = [_question(row) for row in _articles(rows, whole=form == "surefoot")]
+    questions = _articles(rows, whole=form == "surefoot")
     if not questions:
         raise SurefootError(f"{path} holds no questions.")
     _refuse_twins(questions, str(path))
@@ -107,19 +86,11 @@ def _asked(one: Question) -> dict[str, object]:
     return {"id": one.id, "question": one.question, "answers": answers, "is_impossible": not answers}
 
 
-def _articles(rows: list[Raw], *, whole: bool) -> list[Raw]:
-    """The rows with an article each: where a file has one title for all, that says nothing of what belongs together."""
+def _articles(rows: list[Question], *, whole: bool) -> list[Question]:
+    """With an article each: one title for all paragraphs of a file says nothing of what belongs together."""
     if whole or len({row.article for row in rows}) > 1 or len({row.paragraph for row in rows}) == 1:
-        return [row if row.article else row._replace(article=row.paragraph) for row in rows]
-    return [row._replace(article=f"{row.article}/{row.paragraph}".lstrip("/")) for row in rows]
-
-
-def _question(row: Raw) -> Question:
-    starts = tuple(
-        start if text and start >= 0 and row.context.startswith(text, start) else NOWHERE
-        for text, start in zip(row.answers, row.starts, strict=True)
-    )
-    return Question(row.id, row.question, row.context, row.answers, starts, row.article, row.paragraph)
+        return [row if row.article else replace(row, article=row.paragraph) for row in rows]
+    return [replace(row, article=f"{row.article}/{row.paragraph}".lstrip("/")) for row in rows]
 
 
 def _refuse_twins(questions: Sequence[Question], shown: str) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Measurement, SurefootError
+from surefoot.language._reading._formats import Question
 from surefoot.language._reading._predictions import Predictions
-from surefoot.language._reading._questions import Question
 from surefoot.language._reading._rules import READING_RULES, Rule, RuleName, golds_of, normalised, scores_of
 from surefoot.stats import clustered_mean, share_interval, t_quantile
 

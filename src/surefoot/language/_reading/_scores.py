@@ -7,8 +7,9 @@ from pathlib import Path
 
 from surefoot.core import Inputs, Measurement, Step
 from surefoot.examples import write_examples
+from surefoot.language._reading._formats import Question
 from surefoot.language._reading._predictions import read_predictions
-from surefoot.language._reading._questions import Question, read_questions
+from surefoot.language._reading._questions import read_questions
 from surefoot.language._reading._rules import RuleName
 from surefoot.language._reading._scored import QuestionScores, reading_measurements, score_questions
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language._reading._questions import Question, count_questions, read_questions, write_questions
+from surefoot.language._reading._formats import Question
+from surefoot.language._reading._questions import count_questions, read_questions, write_questions
 from surefoot.stats import shuffled
 
 QuestionPart = Literal["all", "train", "held-out"]
