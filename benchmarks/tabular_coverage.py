@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Measurement, Store, open_pool, run
+from surefoot.core import Measurement
 from surefoot.stats import (
     disparity_bounds,
     disparity_difference,
@@ -25,8 +26,8 @@ from surefoot.stats import (
     worst_group,
     worst_group_difference,
 )
-from surefoot.studies.trees import sweep
-from surefoot.tabular import BY_WORST_GROUP, FileTable, family_party
+from surefoot.tabular import BY_WORST_GROUP
+from surefoot.tabular._sweep._compare import _Board, _differences, _reached
 
 Floats = NDArray[np.float64]
 GROUPS = (2, 6, 20)
@@ -155,56 +156,56 @@ def differences(tables: int) -> Iterator[tuple[str, dict[str, tuple[float, float
         yield shown, {name: covered(*np.array(bounds[name]).T, truth[name]) for name in bounds}
 
 
-def swept(tables: int) -> Iterator[tuple[str, float, float, int]]:
-    """A whole sweep of 600 people: five folds, one of two configurations chosen in each, and what is measured of it.
+def swept(tables: int) -> Iterator[tuple[str, float, dict[str, tuple[float, float]]]]:
+    """Two learners of a sweep in five folds of 120 test rows and four groups, whose trainings move a fold by chance.
 
-    The truth is of such sweeps: the mean over tables of each group's accuracy, and the extremes of these means.
+    The training rows move a fold's accuracy by nothing, by half as much as its test rows do, and by as much.
     """
-    found = [each for table in range(tables) for each in _one_sweep(np.random.default_rng(table))]
-    by_name: dict[tuple[str, str], list[Measurement]] = {}
-    for each in found:
-        by_name.setdefault((each.group, each.metric), []).append(each)
-
-    def mean(group: str, metric: str) -> float:
-        return float(np.mean([each.value for each in by_name[group, metric]]))
-
-    def rates(group: str) -> Floats:
-        return np.array([mean(*key) for key in by_name if key[0] == group and key[1].startswith("accuracy in ")])
-
-    for (group, metric), measured in by_name.items():
-        if "accuracy in " in metric and "difference" not in metric:
-            continue
-        sides = [family_party(name) for name in group.split(" - ")] if " - " in group else [group]
-        first, *other = (_EXTREMES[metric.removeprefix("difference in ")](rates(side)) for side in sides)
-        truth = first - sum(other)
-        low, high = np.array([(each.low, each.high) for each in measured], dtype=float).T
-        yield f"{group}: {metric}", *covered(low, high, truth), len(low)
+    generator = np.random.default_rng(0)
+    for shown, first, second in (
+        ("alike", [0.8] * 4, [0.8] * 4),
+        ("one worse", [0.65, 0.8, 0.8, 0.8], [0.8] + [0.85] * 3),
+    ):
+        for moved in (0.0, 0.018, 0.037):
+            held: dict[str, list[tuple[float, float, float]]] = {}
+            for _ in range(tables):
+                for each in _one_sweep(generator, (first, second), moved):
+                    rates = {"lightgbm": [first], "logistic": [second]}.get(each.group, [first, second])
+                    extreme = _EXTREMES[each.metric.removeprefix("difference in ")]
+                    truth = extreme(rates[0]) - sum(map(extreme, rates[1:]))
+                    held.setdefault(each.metric, []).append((each.low, each.high, truth))
+            bounds = {name: np.array(found, dtype=float).T for name, found in held.items()}
+            yield shown, moved, {name: covered(low, high, truth) for name, (low, high, truth) in bounds.items()}
 
 
-_EXTREMES = {"worst_group_accuracy": np.min, "accuracy_disparity": np.ptp}
+_EXTREMES = {"accuracy": np.mean, "worst_group_accuracy": np.min, "accuracy_disparity": np.ptp}
 
 
-def _one_sweep(generator: np.random.Generator) -> Iterator[Measurement]:
+def _one_sweep(generator: np.random.Generator, rates: tuple[list[float], ...], moved: float) -> Iterator[Measurement]:
+    """What a comparison says of one configuration of each learner, from answers that are drawn."""
+    full: dict[str, list[object]] = {"learner": [], "fit": [], "place": [], "fold": []}
+    folds = [(generator.integers(0, 4, 120), generator.integers(0, 2, 120)) for _ in range(5)]
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "people.csv"
-        np.savetxt(path, people(generator, 600), fmt="%.5f", delimiter=",", header="a,b,c,d,g,y", comments="")
-        table = FileTable(path=str(path), label="y", sensitive=("g",), drop=("g",), categorical=("g",)).pinned()
-        (step,) = sweep(table, learners=("logistic", "lightgbm"), budget=2, splits=5).steps
-        store = Store(Path(folder) / "store")
-        with open_pool("here") as pool:
-            list(run([step], store, pool))
-        for each in store.measurements(step):
-            name = each.metric.removeprefix("difference in ")
-            if each.shift == BY_WORST_GROUP and (name in _EXTREMES or name.startswith("accuracy in ")):
+        paths = []
+        for learner, rate in zip(("lightgbm", "logistic"), rates, strict=True):
+            for fold, (group, label) in enumerate(folds):
+                share = np.clip(np.array(rate)[group] + generator.normal(0, moved), 0, 1)
+                said = np.where(generator.random(120) < share, label, 1 - label)
+                for name, value in zip(full, (learner, len(paths), 0, fold), strict=True):
+                    full[name].append(value)
+                paths.append(Path(folder) / f"{len(paths)}.npz")
+                np.savez(paths[-1], test=said.astype(np.float16)[None])
+        table = {name: np.array(values, object if name == "learner" else None) for name, values in full.items()}
+        table |= {f"{part}_{name}": np.zeros(10) for part in ("goal", "test") for name in list(_EXTREMES)[:2]}
+        parts = [SimpleNamespace(test=SimpleNamespace(y=y, g=g), groups=tuple("abcd")) for g, y in folds]
+        board = _Board.of(table, paths, parts, 100)
+        for each in (
+            *_reached(table, board),
+            *_differences(table, board, SimpleNamespace(pairs=(), simultaneous=True)),
+        ):
+            named = each.metric.removeprefix("difference in ") in _EXTREMES
+            if each.shift == BY_WORST_GROUP and named and not each.group.startswith("family"):
                 yield each
-
-
-def people(generator: np.random.Generator, rows: int) -> Floats:
-    """Four numbers, one of four groups, and a label that is harder to tell in one of them."""
-    x, group = generator.normal(size=(rows, 4)), generator.integers(0, 4, rows)
-    logit = 2.5 * x[:, 0] + np.where(group == 0, -1.5, 1.0) * x[:, 1] + x[:, 2] ** 2 - 1
-    label = generator.random(rows) < 1 / (1 + np.exp(-logit))
-    return np.column_stack([x, group, label])
 
 
 def main(tables: int) -> None:
@@ -220,9 +221,11 @@ def main(tables: int) -> None:
             if not place:
                 print(f"\n| {shown} | {' | '.join(cells)} |\n|---|" + "---|" * len(cells))
             print(f"| {truth} | {' | '.join(f'{100 * a:.1f} ({b:.2f})' for a, b in cells.values())} |", flush=True)
-    print("\n| a sweep | held | tables |\n|---|---|---|")
-    for shown, share, width, count in swept(tables // 20):
-        print(f"| {shown} | {100 * share:.1f} ({width:.2f}) | {count} |", flush=True)
+    for place, (shown, moved, cells) in enumerate(swept(tables // 20)):
+        if not place:
+            print(f"\n| a sweep | moved | {' | '.join(cells)} |\n|---|---|" + "---|" * len(cells))
+        values = [f"{100 * share:.1f} ({width:.2f})" for share, width in cells.values()]
+        print(f"| {shown} | {moved} | {' | '.join(values)} |", flush=True)
     print("\n| positives and negatives | area under ROC |\n|---|---|")
     for shown, share, width in areas(tables):
         print(f"| {shown} | {100 * share:.1f} ({width:.2f}) |", flush=True)

@@ -17,6 +17,7 @@ from surefoot.stats import (
     disparity_difference,
     group_auc,
     group_metrics,
+    rate_bounds,
     ratio_bounds,
     resample_calibration,
     resample_disparities,
@@ -410,3 +411,23 @@ def test_differences_of_worst_groups_are_those_of_pairs_in_one_group_and_turn_wi
         assert_allclose((found.low, found.high), (even.low, even.high))
         heavy = function(first, second, codes, weights=weights)
         assert heavy.high - heavy.low > found.high - found.low
+
+
+def test_weighted_bounds_cover_the_weighted_share_also_where_weights_say_who_is_judged_badly() -> None:
+    generator, codes = np.random.default_rng(0), np.repeat(np.arange(6), 200)
+    labels, weights = np.arange(1200) % 2, np.exp(generator.normal(0, 1, 1200))
+    rate = np.clip(np.where(codes == 0, 0.7, 0.85) - 0.08 * np.log(weights), 0.02, 0.98)
+    truth = np.bincount(codes, weights * rate) / np.bincount(codes, weights)
+    held = np.zeros(3)
+    for _ in range(80):
+        called = np.where(generator.random(1200) < rate, labels, 1 - labels)
+        found = group_metrics(labels, called, codes, probabilities=False, weights=weights)
+        (low, high), worst, gap = (
+            rate_bounds(found, "accuracy"),
+            worst_group(found),
+            disparity_bounds(found, "accuracy_disparity"),
+        )
+        held[0] += low[0, 1] <= truth[1] <= high[0, 1]
+        held[1] += worst.low[0] <= truth.min() <= worst.high[0]
+        held[2] += gap.low[0] <= np.ptp(truth) <= gap.high[0]
+    assert (held >= 72).all(), held
