@@ -149,9 +149,9 @@ def test_search_by_documents_and_a_figure_and_examples(
     assert "bm25 docs.jsonl" in (tmp_path / "run.jsonl").read_text()
 
 
-def test_a_dry_run_asks_nothing(model: Model, questions: Path, tmp_path: Path) -> None:
-    code, out, _ = _ran(
-        tmp_path, "gap", "--model", model.url, "--questions", questions, "--dry-run", "--format", "json"
+def test_a_dry_run_asks_nothing(surefoot: Surefoot, model: Model, questions: Path, tmp_path: Path) -> None:
+    code, out, _ = surefoot(
+        "multihop", "gap", "--model", model.url, "--questions", questions, "--dry-run", "--format", "json"
     )
     (told,) = json.loads(out)
     assert code == 0

@@ -114,7 +114,7 @@ def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
     ("told", "message"),
     [
         ([], "holds no questions"),
-        ({"data": {}}, "no format that I know"),
+        ({"data": {}}, "'data' must be a list"),
         ([1], "question 1 must be an object, not a number"),
         ([{"a": 1}], r"no format that I know .*has the names a"),
         ([OWN, OWN], "the id 'x' stands there 2 times"),

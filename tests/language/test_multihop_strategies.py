@@ -105,6 +105,22 @@ def test_a_model_that_loops_is_stopped_at_the_hop_limit_and_made_to_answer() -> 
     assert answer.trace.calls[1].request.prompt.count("Follow up: Where?") == 3
 
 
+def test_a_search_goes_no_further_than_the_hop_limit() -> None:
+    queries: list[str] = []
+
+    class Counted:
+        identity = "counted"
+
+        def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
+            queries.append(query)
+            return (SearchResult(title="", snippet=f"Answer {len(queries)}."),)
+
+    said = _scripted("Follow up: A?", "Follow up: B?", "Follow up: C?", " Dakar.")
+    answer = self_ask(said, QUESTION, search=Counted(), hops=2)
+    assert (answer.text, answer.trace.ended, queries) == ("Dakar", "hop limit", ["A?", "B?"])
+    assert answer.trace.calls[-1].request.prompt.endswith("Intermediate answer: Answer 2.\nSo the final answer is:")
+
+
 def test_a_file_of_questions_is_asked_in_rounds() -> None:
     class Counting:
         name = identity = "counting"

@@ -110,9 +110,10 @@ def _plans(
     questions: tuple[MultiHopQuestion, ...], strategies: Sequence[str], prompts: Prompts, asking: Asking
 ) -> dict[tuple[str, int, int], Strategy[TracedAnswer]]:
     """What is to be asked, by strategy (also "hop" and "bridge"), question and hop."""
-    for name in strategies:
-        if name not in _MAKERS:
-            raise SurefootError(f"There is no strategy '{name}': there is {', '.join(_MAKERS)}.")
+    wrong = next((name for name in strategies if name not in _MAKERS), None)
+    if wrong is not None or not strategies:
+        said = f"There is no strategy '{wrong}'" if strategies else "No strategy is named"
+        raise SurefootError(f"{said}: there is {', '.join(_MAKERS)}.")
     plans = {
         (name, at, 0): _MAKERS[name](prompts, one, asking) for name in strategies for at, one in enumerate(questions)
     }

@@ -1,5 +1,6 @@
 """The compositionality gap of a run, by strategy and matching rule, with intervals and paired tests."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -187,12 +188,12 @@ def agreement_table(run: MultiHopRun) -> Table:
 
 def run_notes(run: MultiHopRun) -> list[str]:
     """What a reader of the tables must know, in sentences."""
-    endings: dict[str, int] = {}
-    for given in run.answers.values():
-        for answer in given:
-            endings[answer.trace.ended] = endings.get(answer.trace.ended, 0) + 1
+    every = [answer for given in (*run.answers.values(), *run.hop_answers) for answer in given]
+    endings = Counter(answer.trace.ended for answer in every)
+    cut = sum(call.completion.finish == "length" for answer in every for call in answer.trace.calls)
     told = {"hop limit": "ran into the limit of follow-up questions", "refused": "were refused by the server"}
     notes = [f"{endings[name]} answers {said}." for name, said in told.items() if name in endings]
+    notes += [f"{cut} completions were cut at {run.asking.max_tokens} tokens."] * bool(cut)
     unread = sum(verdict is None for verdict in run.verdicts.values())
     without = sum(not one.hops for one in run.questions)
     notes += [f"The judge said neither yes nor no to {unread} answers; they count as wrong."] * bool(unread)

@@ -105,17 +105,13 @@ def write_multihop(path: Path, questions: Sequence[MultiHopQuestion]) -> None:
 
 def _rows(data: bytes, shown: str) -> list[_Row]:
     """Where each question stands, and its object: of a list, of an object with `data`, or of lines."""
-    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    first = data.strip().split(b"\n", 1)[0].rstrip()
-    if start == b"[" or not first.endswith(b"}"):
-        told = json_of(data, shown)
-        told = told.get("data") if isinstance(told, dict) else told
-        rows = [(f"{shown}, question {at}", one) for at, one in enumerate(list_of(told, f"{shown}: 'data'"), start=1)]
-    else:
+    first, *more = data.strip().split(b"\n", 1)
+    if first.lstrip(b"\xef\xbb\xbf").startswith(b"{") and first.rstrip().endswith(b"}") and more:
         rows = lines_of(data, shown)
-        if len(rows) == 1 and isinstance(rows[0][1], dict) and isinstance(rows[0][1].get("data"), list):
-            told = list_of(rows[0][1]["data"], shown)
-            rows = [(f"{shown}, question {at}", one) for at, one in enumerate(told, start=1)]
+    else:
+        told = json_of(data, shown)
+        listed = told.get("data", [told]) if isinstance(told, dict) else told
+        rows = [(f"{shown}, question {at}", one) for at, one in enumerate(list_of(listed, f"{shown}: 'data'"), start=1)]
     if not rows:
         raise SurefootError(f"{shown} holds no questions.")
     return [(where, object_of(one, where)) for where, one in rows]

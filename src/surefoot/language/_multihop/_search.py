@@ -129,9 +129,9 @@ class RecordedSearch:
                 raise SurefootError(f"No results of {self.identity} for '{query[:80]}' were recorded.")
             self._known[key] = self._engine.search(query, k)
             if self._file:
-                with self._file.open("a", encoding="utf-8") as stream:
-                    stream.write(search_line(*key, self._known[key]))
-                    stream.flush()
+                line = search_line(*key, self._known[key]).encode()
+                with self._file.open("ab", buffering=0) as stream:  # one write a line: others may append, too
+                    stream.write(line)
                     os.fsync(stream.fileno())
         return self._known[key]
 
