@@ -38,7 +38,7 @@ from surefoot.language import (
     write_questions,
 )
 from surefoot.language._reading._readers import _answers, _span_reader
-from surefoot.language._reading._readers._windows import by_length, token_windows
+from surefoot.language._reading._readers._windows import TokenWindows, best_spans, by_length, token_windows
 from surefoot.training import _loop
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -177,6 +177,27 @@ def test_answers_are_those_of_a_plain_loop_over_start_and_end_scores(name: str, 
     assert [answer.text for answer in answers] == [text for text, _ in expected]
     assert [answer.no_answer for answer in answers] == pytest.approx([score for _, score in expected], abs=1e-3)
     assert len({answer.text for answer in answers}) > 3
+
+
+@pytest.mark.parametrize("longest", [1, 3, 40])
+def test_the_best_span_is_that_of_all_pairs_within_the_context(longest: int) -> None:
+    generator = torch.Generator().manual_seed(longest)
+    start, end = (torch.randint(0, 9, (60, 12), generator=generator).float() for _ in "ab")  # with ties
+    sizes, first = [12 - row % 5 for row in range(60)], [2 + row % 4 for row in range(60)]
+    masks = [np.arange(size) >= at for size, at in zip(sizes, first, strict=True)]
+    masks = [mask & (np.arange(len(mask)) < len(mask) - 1) for mask in masks]
+    windows = TokenWindows(
+        ids=[np.zeros(size, np.int64) for size in sizes], types=None, offsets=[], context=masks,
+        question=np.arange(60), no_answer=np.zeros(60, np.int64), cut=frozenset(),
+    )  # fmt: skip
+    found = best_spans(start, end, windows, list(range(60)), longest)
+    for row, mask in enumerate(masks):
+        inside = np.flatnonzero(mask).tolist()
+        pairs = [(a, b) for a in inside for b in inside if a <= b < a + longest]
+        best = max(pairs, key=lambda pair: (start[row, pair[0]] + end[row, pair[1]]).item())
+        assert (found.first[row], found.last[row]) == best
+        assert found.score[row] == (start[row, best[0]] + end[row, best[1]]).item()
+    assert found.no_answer.tolist() == (start[:, 0] + end[:, 0]).tolist()
 
 
 def test_windows_cover_a_long_context_and_a_long_question_is_cut(tmp_path: Path) -> None:

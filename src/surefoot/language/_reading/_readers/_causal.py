@@ -26,7 +26,9 @@ Template = Literal["completion", "chat"]
 INSTRUCTION = (
     "Answer the question with the shortest part of the passage that answers it. Give that part and nothing else."
 )
-_LABEL = re.compile(r"^(?:answer|a)\s*:\s*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^(?:(?:the )?(?:correct )?answer(?: to (?:this|the) question)? is\b\s*:?|(?:answer|a)\s*:)\s*", re.IGNORECASE
+)
 _QUOTES = "\"'`“”‘’«»*"
 
 
@@ -41,8 +43,9 @@ class CausalReader(Reader):
     the question: as many of them as fit into `context` tokens (estimated from characters) with `max_tokens` of answer;
     a passage that does not fit alone is cut at its end. Both are counted in `cut` of the answers.
 
-    The answer is the first line that is not empty, without "Answer:", quotes around it, and a full stop at its end. It
-    is asked at temperature 0 through the cache of the store: nothing is asked twice. Leaves `shots` as a measurement.
+    The answer is the first line that is not empty, without "Answer:" or "The answer is" before it, quotes around it,
+    and a full stop at its end. It is asked at temperature 0 through the cache of the store: nothing is asked twice.
+    Measures `shots`.
     """
 
     model: Step | None = None
