@@ -39,7 +39,7 @@ class SmolLM2(Step):
     `parameters`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "accelerate", "gguf")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
@@ -50,6 +50,7 @@ class SmolLM2(Step):
             with redirect_stderr(StringIO()):  # a progress bar that nothing else turns off
                 loaded = _read(Path(directory), gguf_file=path.name)
         del loaded.model.config.quantization_config  # of the file, no longer of the weights
+        _split_digits(loaded.tokenizer)
         save_language(loaded, out)
         write_json(out / CREDIT, [SMOLLM2.credit_row(GGUF)])
         return [Measurement(metric="parameters", value=loaded.model.num_parameters(), n=1)]
@@ -175,6 +176,14 @@ def token_losses(loaded: LanguageModel, tokens: "torch.Tensor") -> "torch.Tensor
 
     logits = loaded.model(input_ids=tokens[:, :-1], use_cache=False).logits
     return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(len(tokens), -1)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    """What the GGUF file calls "smollm", and transformers does not read: every digit is apart from all around it."""
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+
+    split = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    tokenizer.backend_tokenizer.pre_tokenizer = split
 
 
 def _read(directory: Path, gguf_file: str | None = None) -> LanguageModel:
