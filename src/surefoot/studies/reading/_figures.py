@@ -1,10 +1,17 @@
 """The figures of a landscape: its readers, effective robustness by adaptation and shift, and what the axes change."""
 
 import csv
+from base64 import b64encode
 from collections.abc import Callable
+from html import escape
+from textwrap import wrap
+
+import duckdb
 
 from surefoot.core import Figure, Results
-from surefoot.figures import heat_table, interval_plot, robustness_scatter
+from surefoot.examples import EXAMPLES
+from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter
+from surefoot.language import ReadingScores, read_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.studies.reading._landscape import MEAN, Landscape, axes_of, found_in
 from surefoot.studies.reading._published import ADAPTATIONS, BASELINE, PublishedLandscape
@@ -77,6 +84,41 @@ def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...
     for function in (landscape, by_adaptation, scales):
         function.__name__ = f"{label}_{function.__name__}"
     return landscape, by_adaptation, scales
+
+
+def lost_answers(results: Results) -> Figure:
+    """Wrong answers of one reader of each adaptation under each shift, with the paragraph around the right one."""
+    found_in(results, ShiftFit)
+    step = next(one for one in results.steps if isinstance(one, ShiftFit))
+    shown: dict[tuple[str, str], tuple[str, ReadingScores]] = {}
+    for model, group, result in zip(step.models, step.groups, step.results, strict=True):
+        if isinstance(result, ReadingScores):
+            shown[group, result.task] = model, result  # the last of a group is its best trained
+    pictures = []
+    for (group, task), (model, result) in shown.items():
+        asked = {one.id: one for one in read_questions(results.store.path(result.questions))}
+        query = "SELECT example, answer FROM read_parquet(?) WHERE score = 0 ORDER BY hash(example) LIMIT 2"
+        for name, answer in duckdb.execute(query, [str(results.store.path(result) / EXAMPLES)]).fetchall():
+            one = asked[name]
+            label = f"{one.question} Answered: {answer or '(none)'}. Right: {one.answers[0]}."
+            around = one.context[max(0, one.starts[0] - 150) :][:400]
+            pictures.append({"image": _written(around), "label": label, "section": f"{group}, {task} ({model})"})
+    return contact_sheet(
+        pictures,
+        name="wrong-answers",
+        title="Wrong answers, with the paragraph around the right one",
+        caption="Two questions with an F1 of 0 of the last reader of each adaptation, under each shift.",
+    )
+
+
+def _written(text: str) -> str:
+    """Text as a picture: what users wrote cannot become markup."""
+    lines = "".join(
+        f'<text x="8" y="{20 + 17 * place}">{escape(line)}</text>' for place, line in enumerate(wrap(text, 52)[:8])
+    )
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg" width="380" height="160" font-family="sans-serif" font-size="13">'
+    svg = f'{drawn}<rect width="100%" height="100%" fill="#fff"/>{lines}</svg>'
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def _bounds(low: float | None, high: float | None) -> dict[str, float]:

@@ -4,11 +4,13 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import hypot, inf
 
 from surefoot.core import Measurement, Results, Step, SurefootError
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.stats import AXES, Axis, t_quantile
 from surefoot.studies._hypotheses import Pooled, Same
+from surefoot.studies.reading._noise import question_errors
 from surefoot.studies.reading._published import BASELINE, PublishedLandscape
 
 Landscape = type[PublishedLandscape] | type[ShiftFit]
@@ -42,19 +44,31 @@ def robustness_of(results: Results, kind: Landscape, group: str, shift: str = AV
     measured = main.get((MEAN, shift, group))
     if measured is None or measured.low is None or measured.high is None or measured.n < 2:
         raise SurefootError(f"The landscape has too few readers that were '{group}' for an interval.")
-    error = (measured.high - measured.low) / 2 / t_quantile(0.95, measured.n - 1)
+    low, high = _with_questions(results, kind, measured)
+    error = (high - low) / 2 / t_quantile(0.95, measured.n - 1)
     beyond = main[OUTSIDE, shift, group].value == 1.0
     return Pooled(
         value=measured.value / 100,
         stderr=error / 100,
         n=measured.n,
         freedom=measured.n - 1,
-        bounds=(measured.low / 100, measured.high / 100),
+        bounds=(low / 100, high / 100),
         doubt=f"All {measured.n} lie beyond the range of the {BASELINE} readers, where the line is extrapolated and "
         "not measured."
         if beyond
         else "",
     )
+
+
+def _with_questions(results: Results, kind: Landscape, measured: Measurement) -> tuple[float, float]:
+    """The bounds, over readers and line, widened by what the questions leave open where their answers are known."""
+    low, high = (measured.value if end is None else end for end in (measured.low, measured.high))
+    main = next((one for one in results.steps if isinstance(one, ShiftFit) and _choice(one) == ("logit", False)), None)
+    if kind is PublishedLandscape or main is None:
+        return low, high
+    error = question_errors(results, main).get((measured.group, measured.shift), 0.0)
+    half = 100 * error * t_quantile(0.95, inf)
+    return measured.value - hypot(measured.value - low, half), measured.value + hypot(high - measured.value, half)
 
 
 def inside_of(results: Results, kind: Landscape, group: str) -> tuple[int, int]:

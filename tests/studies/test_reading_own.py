@@ -1,0 +1,117 @@
+"""The study's own landscape on planted answers: what is claimed, and what the questions leave open."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, decide, walk
+from surefoot.examples import write_examples
+from surefoot.language import Question, QuestionSample, ReadingScores, write_questions
+from surefoot.laws import AVERAGE, ShiftFit
+from surefoot.studies.reading import study
+from surefoot.studies.reading._landscape import found_in, robustness_of
+from surefoot.studies.reading._noise import question_errors
+
+Publish = Callable[[Store, Step, list[Measurement]], Path]
+DATA = os.environ.get("SUREFOOT_DATA")
+pytestmark = pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
+ARTICLES, OF_EACH = 30, 20
+
+
+def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: float = 0.0) -> tuple[Study, Results]:
+    """Answers of the small grid: a line, gains of some adaptations, and how much an article moves all readers."""
+    made, store = study(), Store(root / "store")
+    fit = next(step for step in made.steps if isinstance(step, ShiftFit))
+    names = list(dict.fromkeys(fit.models))
+    skills = np.random.default_rng(0).permutation(np.linspace(0.2, 0.75, len(names)))
+    skill = dict(zip(names, skills.tolist(), strict=True))
+    for name, group, result in zip(fit.models, fit.groups, fit.results, strict=True):
+        assert isinstance(result, ReadingScores)
+        generator = np.random.default_rng([ord(letter) for letter in name + result.task])
+        of_set = np.random.default_rng([ord(letter) for letter in result.task])
+        shared = by_article * of_set.normal(size=ARTICLES).repeat(OF_EACH)
+        line = skill[name] if result.task == "squad" else expit(0.9 * logit(skill[name]) - 0.5) + gains.get(group, 0.0)
+        score = generator.random(ARTICLES * OF_EACH) < expit(logit(np.clip(line, 0.02, 0.98)) + shared)
+        measured = [Measurement(metric="f1", value=score.mean(), n=score.size, stderr=0.02, task=result.task)]
+        place = publish(store, result, measured)
+        ids = [f"q{row}" for row in range(score.size)]
+        articles = [f"a{row // OF_EACH}" for row in range(score.size)]
+        answers = ["nothing"] * score.size
+        write_examples(place, {"example": ids, "score": score.astype(float), "article": articles, "answer": answers})
+    asked = [
+        Question(f"q{row}", f"What is {row}?", f"It is <b>{row}</b>.", (str(row),), (9,), f"a{row // OF_EACH}", "p")
+        for row in range(ARTICLES * OF_EACH)
+    ]
+    for step in walk(made.steps):
+        if isinstance(step, QuestionSample):
+            write_questions(publish(store, step, []), asked)
+    fits = [step for step in made.steps if isinstance(step, ShiftFit)]
+    for step in fits:
+        publish(store, step, list(step.make(publish(store, step, []), StoredInputs(store))))
+    return made, Results(store, tuple(walk(made.steps)))
+
+
+@pytest.fixture(scope="module")
+def world(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
+    return plant(
+        publish, tmp_path_factory.mktemp("own"), {"in context": 0.2, "zero-shot": 0.2, "robust training": -0.1}
+    )
+
+
+def test_what_was_planted_is_what_is_claimed_of_our_own_readers(world: tuple[Study, Results]) -> None:
+    made, results = world
+    found = {claim.name: one for claim, one in decide(made.claims, results) if claim.name.startswith("own: ")}
+    assert found["own: robust training"].status == "contradicted"
+    assert found["own: adapter"].status in ("supported", "undecided")
+    assert found["own: in context"].effect == pytest.approx(0.2, abs=0.06)
+    assert found["own: accuracy decides"].effect is not None
+    assert {name.removeprefix("own: ") for name in found} >= {"zero-shot", "few-shot span", "adapter"}
+
+
+def test_the_grid_has_forty_readers_or_more_and_trains_on_no_tested_article(world: tuple[Study, Results]) -> None:
+    made, _ = world
+    fit = next(step for step in made.steps if isinstance(step, ShiftFit))
+    assert len(set(fit.models)) >= 40
+    parts = {step.part for step in walk(made.steps) if isinstance(step, QuestionSample) and _trains(made, step)}
+    assert parts == {"train"}
+    of_squad = [one for one in fit.results if isinstance(one, ReadingScores) and one.task == "squad"]
+    assert {one.questions.part for one in of_squad if isinstance(one.questions, QuestionSample)} == {"held-out"}
+    assert "points would be seen nine times of ten" in made.summary
+
+
+def _trains(made: Study, sample: QuestionSample) -> bool:
+    tested = {one.questions for one in walk(made.steps) if isinstance(one, ReadingScores)}
+    return sample not in tested
+
+
+def test_intervals_hold_the_questions_by_article_too(
+    world: tuple[Study, Results], publish: Publish, tmp_path: Path
+) -> None:
+    _, results = world
+    alone = found_in(results, ShiftFit)["mean_effective_robustness", AVERAGE, "adapter"]
+    joined = robustness_of(results, ShiftFit, "adapter")
+    assert alone.low is not None
+    assert joined.low is not None
+    assert joined.low < alone.low / 100
+    fit = next(step for step in results.steps if isinstance(step, ShiftFit))
+    even = question_errors(results, fit)["adapter", "squadshifts_amazon"]
+    # A few readers of 600 questions each: about what independent questions would give.
+    assert 0.3 < even / (0.48 / (6 * ARTICLES * OF_EACH) ** 0.5) < 3
+    _, moved = plant(publish, tmp_path, {}, by_article=1.0)
+    together = question_errors(moved, next(step for step in moved.steps if isinstance(step, ShiftFit)))
+    # What is hard for all readers moves the line with them.
+    assert together["adapter", "squadshifts_amazon"] < 2.5 * even
+
+
+def test_our_own_figures_are_drawn_and_wrong_answers_shown(world: tuple[Study, Results]) -> None:
+    made, results = world
+    drawn = {figure.name: figure for figure in (draw(results) for draw in made.figures[3:])}
+    assert set(drawn) == {"own-landscape", "own-effective-robustness", "own-scales", "wrong-answers"}
+    rows = drawn["wrong-answers"].table()
+    assert rows
+    assert all(row["image"].startswith("data:image/svg+xml;base64,") for row in rows)
+    assert "Answered: nothing. Right: " in rows[0]["label"]
