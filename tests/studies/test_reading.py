@@ -203,7 +203,7 @@ def test_each_shift_and_each_scale(real: tuple[Path, Results]) -> None:
     assert round(shifts["drop"].value, 1) == 32.9
     assert round(shifts["squadshifts_new_wiki"].value, 1) == -3.3
     linear = {
-        group: next(one.points for one in moved_by(results, PublishedLandscape, group) if one.to == "linear")
+        group: moved_by(results, PublishedLandscape, group)["axis"]["linear"]
         for group in ("few-shot span", "zero-shot")
     }
     assert linear["few-shot span"] == pytest.approx(17.9, abs=0.15)
@@ -310,6 +310,13 @@ def test_a_card_says_how_many_questions_would_decide_what_is_open(line: Robustne
     near = placed(line, 0.02, 3000).sets[1]
     assert "would" in card_words(card)[2]
     assert near.place == "open"
+
+
+def test_a_reader_weaker_than_every_fully_fine_tuned_one_gets_no_verdict(line: RobustnessFit) -> None:
+    scored = {"squad": answered("squad", 0.2)} | {shift: answered(shift, 0.6) for shift in SHIFTS}
+    card = reader_card(line, scored)
+    assert {(one.place, one.needed, one.extrapolated) for one in card.sets} == {("open", None, True)}
+    assert "no verdict" in card_words(card)[1]
 
 
 def test_lost_questions_are_shown_and_nothing_of_theirs_runs(line: RobustnessFit, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
 ARTICLES, OF_EACH = 30, 20
 
 
-def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: float = 0.0) -> tuple[Study, Results]:
-    """Answers of the small grid: a line, gains of some adaptations, and how much an article moves all readers."""
+def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: str = "") -> tuple[Study, Results]:
+    """Answers of the small grid: a line, gains of some adaptations; articles move the readers of one of them."""
     made, store = study(), Store(root / "store")
     fit = next(step for step in made.steps if isinstance(step, ShiftFit))
     names = list(dict.fromkeys(fit.models))
@@ -33,7 +33,7 @@ def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: 
         assert isinstance(result, ReadingScores)
         generator = np.random.default_rng([ord(letter) for letter in name + result.task])
         of_set = np.random.default_rng([ord(letter) for letter in result.task])
-        shared = by_article * of_set.normal(size=ARTICLES).repeat(OF_EACH)
+        shared = (group == by_article) * 1.5 * of_set.normal(size=ARTICLES).repeat(OF_EACH)
         line = skill[name] if result.task == "squad" else expit(0.9 * logit(skill[name]) - 0.5) + gains.get(group, 0.0)
         score = generator.random(ARTICLES * OF_EACH) < expit(logit(np.clip(line, 0.02, 0.98)) + shared)
         measured = [Measurement(metric="f1", value=score.mean(), n=score.size, stderr=0.02, task=result.task)]
@@ -101,10 +101,10 @@ def test_intervals_hold_the_questions_by_article_too(
     even = question_errors(results, fit)["adapter", "squadshifts_amazon"]
     # A few readers of 600 questions each: about what independent questions would give.
     assert 0.3 < even / (0.48 / (6 * ARTICLES * OF_EACH) ** 0.5) < 3
-    _, moved = plant(publish, tmp_path, {}, by_article=1.0)
+    _, moved = plant(publish, tmp_path, {}, by_article="adapter")
     together = question_errors(moved, next(step for step in moved.steps if isinstance(step, ShiftFit)))
-    # What is hard for all readers moves the line with them.
-    assert together["adapter", "squadshifts_amazon"] < 2.5 * even
+    assert together["adapter", "squadshifts_amazon"] > 2 * even
+    assert together["few-shot span", "squadshifts_amazon"] < 2 * even
 
 
 def test_our_own_figures_are_drawn_and_wrong_answers_shown(world: tuple[Study, Results]) -> None:

@@ -34,7 +34,7 @@ def write_card(card: ReaderCard, path: Path, *, source: str) -> Path:
         "above": "More robust than a fully fine-tuned reader of its accuracy",
         "below": "Less robust than a fully fine-tuned reader of its accuracy",
         "on the line": "As robust as a fully fine-tuned reader of its accuracy",
-        "open": "Not decided yet: beside the line of fully fine-tuned readers",
+        "open": "Not decided: beside the line of fully fine-tuned readers",
     }[first.place]
     return write_sheet(
         path,

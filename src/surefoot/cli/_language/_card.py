@@ -115,15 +115,12 @@ def _not_asked(path: Path) -> list[str]:
     return [str(row["example"]) for row in told if row.get("missing")]
 
 
-_AT_HAND = {"squad": "squad_v1.1_dev.json.gz", "squadshifts_new_wiki": "squadshifts_new_wiki_v1.0.json.gz"}
-_AT_HAND |= {"squadshifts_amazon": "squadshifts_amazon_reviews_v1.0.json.gz"}
-_AT_HAND |= {"squadshifts_reddit": "squadshifts_reddit_v1.0.json.gz"}
-
-
 def _at_hand(folder: Path, name: str) -> Path:
-    if name not in _AT_HAND or not (folder / _AT_HAND[name]).is_file():
+    from surefoot.studies.reading import SETS
+
+    if name not in SETS or not (folder / SETS[name]).is_file():
         raise SurefootError(f"There is no question file for '{name}' at hand: name it with --data {name}=FILE.")
-    return folder / _AT_HAND[name]
+    return folder / SETS[name]
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, Path]:

@@ -24,6 +24,7 @@ from surefoot.studies.reading._card import reader_card as reader_card
 from surefoot.studies.reading._claims import landscape_claims, loses_there
 from surefoot.studies.reading._figures import landscape_figures, lost_answers
 from surefoot.studies.reading._own import BUDGETS, BudgetName, own_landscape, seen_beforehand
+from surefoot.studies.reading._own import SETS as SETS
 from surefoot.studies.reading._published import ADAPTATIONS as ADAPTATIONS
 from surefoot.studies.reading._published import PublishedLandscape as PublishedLandscape
 from surefoot.studies.reading._published import published_fit as published_fit

@@ -34,8 +34,8 @@ class PlacedSet:
 
     `place` is where the 95 percent interval of effective robustness lies beside the margin. `needed` is about how many
     questions in all would decide what is open: None where no number of them would, since the line is not known better,
-    or where nothing is. `extrapolated`: no fully fine-tuned reader is as weak or as strong. `unusual`: outside the band
-    that would hold a new fully fine-tuned reader.
+    or where nothing is open. `extrapolated`: no fully fine-tuned reader is as weak or as strong, so that nothing is
+    decided. `unusual`: outside the band that would hold a new fully fine-tuned reader.
     """
 
     shift: str
@@ -107,7 +107,7 @@ def reader_card(
             points=float(placed.points[0, s]),
             low=float(placed.low[0, s]),
             high=float(placed.high[0, s]),
-            place=_place(float(placed.low[0, s]), float(placed.high[0, s]), margin),
+            place=_place(placed, s, margin),
             needed=_needed(placed, of_line, s, n, margin),
             extrapolated=bool(placed.outside[0, s]),
             unusual=bool(placed.unusual[0, s]),
@@ -141,7 +141,10 @@ def _mean(name: str, found: QuestionScores) -> tuple[float, float]:
     return measured.value, (measured.high - measured.low) / 2 / t_quantile(0.95, inf)
 
 
-def _place(low: float, high: float, margin: float) -> Place:
+def _place(placed: Effective, s: int, margin: float) -> Place:
+    low, high = float(placed.low[0, s]), float(placed.high[0, s])
+    if placed.outside[0, s]:
+        return "open"
     if low > margin or high < -margin:
         return "above" if low > margin else "below"
     return "on the line" if -margin <= low and high <= margin else "open"
@@ -150,10 +153,9 @@ def _place(low: float, high: float, margin: float) -> Place:
 def _needed(placed: Effective, of_line: Effective, s: int, n: int, margin: float) -> int | None:
     """About how many questions in all leave the interval on one side of the nearest edge of what is open."""
     half, known = (float(one.high[0, s] - one.low[0, s]) / 2 for one in (placed, of_line))
-    if _place(float(placed.low[0, s]), float(placed.high[0, s]), margin) != "open":
-        return None
     bearable = (abs(float(placed.points[0, s])) - margin) ** 2 - known**2
-    return ceil(n * (half**2 - known**2) / bearable) if bearable > 0 else None
+    decided = _place(placed, s, margin) != "open" or placed.outside[0, s]
+    return None if decided or bearable <= 0 else ceil(n * (half**2 - known**2) / bearable)
 
 
 def _lost(name: str, found: QuestionScores, shown: int, seed: int) -> list[LostQuestion]:
@@ -178,12 +180,10 @@ def card_words(card: ReaderCard) -> tuple[str, ...]:
     told = [f"F1 in distribution {f1:.1f} [{low:.1f}, {high:.1f}]."]
     for one in card.sets:
         said = one.place if one.place == "on the line" else f"{one.place} the line"
-        if one.place == "open":
-            more = (
-                f"about {one.needed:,} questions in all" if one.needed else "no number of questions (the line is not "
-            )
-            more += "" if one.needed else "known better)"
-            said = f"not decided at a margin of {card.margin:g} points, {more} would decide it"
-        beyond = " Beyond the range of the fully fine-tuned readers: an extrapolation." if one.extrapolated else ""
-        told.append(f"{one.shift}: {one.points:+.1f} points [{one.low:+.1f}, {one.high:+.1f}], {said}.{beyond}")
+        if one.extrapolated:
+            said = "no verdict: no fully fine-tuned reader is as weak or as strong, the line is an extrapolation"
+        elif one.place == "open":
+            would = f"about {one.needed:,} questions in all" if one.needed else "for this line no number of questions"
+            said = f"not decided at a margin of {card.margin:g} points ({would} would decide it)"
+        told.append(f"{one.shift}: {one.points:+.1f} points [{one.low:+.1f}, {one.high:+.1f}], {said}.")
     return (*told, *card.remarks)

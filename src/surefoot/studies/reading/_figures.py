@@ -1,6 +1,5 @@
 """The figures of a landscape: its readers, effective robustness by adaptation and shift, and what the axes change."""
 
-import csv
 from base64 import b64encode
 from collections.abc import Callable
 from html import escape
@@ -13,7 +12,8 @@ from surefoot.examples import EXAMPLES
 from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter
 from surefoot.language import ReadingScores, read_questions
 from surefoot.laws import AVERAGE, ShiftFit
-from surefoot.studies.reading._landscape import MEAN, Landscape, axes_of, found_in
+from surefoot.stats import AXES
+from surefoot.studies.reading._landscape import MEAN, Landscape, found_in, read_section
 from surefoot.studies.reading._published import ADAPTATIONS, BASELINE, PublishedLandscape
 
 WORDS = {PublishedLandscape: ("published", "published readers"), ShiftFit: ("own", "the study's own readers")}
@@ -67,7 +67,7 @@ def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...
             {"label": f"{axis} axes", "group": group, "family": axis, "value": one.value / 100, "n": one.n}
             | _bounds(one.low, one.high)
             for group in ADAPTATIONS[1:]
-            for axis in axes_of(results, kind)
+            for axis in AXES
             if (one := found_in(results, kind, axis=axis).get((MEAN, AVERAGE, group))) is not None
         ]
         return interval_plot(
@@ -77,7 +77,7 @@ def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...
             caption="Mean effective robustness over all shifts. Where readers lie beyond the range of the baseline the "
             "line is extrapolated, and the scale decides.",
             x_title="Effective robustness",
-            families=axes_of(results, kind),
+            families=AXES,
             family_title="Axes",
         )
 
@@ -132,9 +132,7 @@ def _there(groups: set[str]) -> list[str]:
 def _models(results: Results, kind: Landscape) -> list[dict[str, str]]:
     """The rows of models.tsv on the average of shifts that have both accuracies."""
     found_in(results, kind)
-    steps = (step for step in results.steps if isinstance(step, kind) and results.store.has(step))
-    step = next(step for step in steps if step.axis == "logit" and not step.cluster)
-    rows = csv.DictReader(
-        (results.store.path(step) / "models.tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"
-    )
+    steps = (step for step in results.steps if isinstance(step, kind))
+    main = next(step for step in steps if step.axis == "logit" and not step.cluster)
+    rows = read_section(results, main, "models")
     return [row for row in rows if row["shift"] == AVERAGE and row["x"] and row["y"]]

@@ -1,14 +1,13 @@
 """A landscape as claims and figures read it: the fit on logit axes, and what moves it."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from math import hypot, inf
 
 from surefoot.core import Measurement, Results, Step, SurefootError
 from surefoot.laws import AVERAGE, ShiftFit
-from surefoot.stats import AXES, Axis, t_quantile
+from surefoot.stats import Axis, t_quantile
 from surefoot.studies._hypotheses import Pooled, Same
 from surefoot.studies.reading._noise import question_errors
 from surefoot.studies.reading._published import BASELINE, PublishedLandscape
@@ -16,15 +15,6 @@ from surefoot.studies.reading._published import BASELINE, PublishedLandscape
 Landscape = type[PublishedLandscape] | type[ShiftFit]
 MEAN, R2, OUTSIDE = "mean_effective_robustness", "r2", "extrapolated_share"
 Found = Mapping[tuple[str, str, str], Measurement]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moved:
-    """Mean effective robustness of one adaptation when one choice is changed, in points."""
-
-    changed: str
-    to: str
-    points: float
 
 
 def found_in(results: Results, kind: Landscape, *, axis: Axis = "logit", cluster: bool = False) -> Found:
@@ -83,9 +73,20 @@ def by_shift(results: Results, kind: Landscape, group: str) -> dict[str, Measure
     return dict(sorted(((name, one) for name, one in found.items() if name != AVERAGE), key=lambda item: item[1].value))
 
 
-def moved_by(results: Results, kind: Landscape, group: str) -> list[Moved]:
-    """What other axes, and the baseline without one of its families, make of the average of an adaptation."""
-    return [one for name, one in _sensitivity(Same(results), kind) if name == group]
+def moved_by(results: Results, kind: Landscape, group: str) -> dict[str, dict[str, float]]:
+    """The average of an adaptation in points: under "axis" by the other axes, under "without-family" by families."""
+    main = next(step for step in results.steps if isinstance(step, kind) and _choice(step) == ("logit", False))
+    found: dict[str, dict[str, float]] = {"axis": {}, "without-family": {}}
+    for row in read_section(results, main, "sensitivity"):
+        if (row["shift"], row["group"]) == (AVERAGE, group) and row["changed"] in found and row["points"]:
+            found[row["changed"]][row["to"]] = float(row["points"])
+    return found
+
+
+def read_section(results: Results, step: Step, section: str) -> Iterator[dict[str, str]]:
+    """The rows of one of the tables that a fit wrote."""
+    text = (results.store.path(step) / f"{section}.tsv").read_text(encoding="utf-8")
+    return csv.DictReader(text.splitlines(), delimiter="\t")
 
 
 def what_moves_it(results: Results, kind: Landscape, group: str) -> str:
@@ -96,9 +97,8 @@ def what_moves_it(results: Results, kind: Landscape, group: str) -> str:
     if families is not None and families.low is not None and families.high is not None:
         told.append(f"with whole families drawn [{families.low:+.1f}, {families.high:+.1f}]")
     moved = moved_by(results, kind, group)
-    told += [f"{one.to} axes {one.points:+.1f}" for one in moved if one.changed == "axis"]
-    without = [one.points for one in moved if one.changed == "without-family"]
-    if without:
+    told += [f"{axis} axes {points:+.1f}" for axis, points in moved["axis"].items()]
+    if without := moved["without-family"].values():
         told.append(f"the line without one of its families {min(without):+.1f} to {max(without):+.1f}")
     shifts = list(by_shift(results, kind, group).items())
     if shifts:
@@ -120,25 +120,3 @@ def _choice(step: Step) -> tuple[Axis, bool]:
     if not isinstance(step, (PublishedLandscape, ShiftFit)):
         raise SurefootError(f"{type(step).__name__} is no landscape.")
     return step.axis, step.cluster
-
-
-@lru_cache(maxsize=4)
-def _sensitivity(same: Same, kind: Landscape) -> list[tuple[str, Moved]]:
-    results = same.results
-    steps = [step for step in results.steps if isinstance(step, kind) and _choice(step) == ("logit", False)]
-    made = [step for step in steps if results.store.has(step)]
-    if not made:
-        return []
-    text = (results.store.path(made[0]) / "sensitivity.tsv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines(), delimiter="\t")
-    return [
-        (row["group"], Moved(changed=row["changed"], to=row["to"], points=float(row["points"])))
-        for row in rows
-        if row["shift"] == AVERAGE and row["changed"] != "as fitted" and row["points"]
-    ]
-
-
-def axes_of(results: Results, kind: Landscape) -> list[Axis]:
-    """The axes on which a landscape was fitted, the logit first."""
-    known = {axis for axis, cluster in _by_choice(Same(results), kind) if not cluster}
-    return [axis for axis in AXES if axis in known]
