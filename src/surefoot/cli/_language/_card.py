@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Exit
+from surefoot.cli._common import Exit, StoreOption, open_store
+from surefoot.cli._language._evaluate import make_here, reader_of
 from surefoot.cli._output import Format, emit, say
-from surefoot.core import SurefootError, Table
+from surefoot.core import Step, Store, SurefootError, Table
 
 if TYPE_CHECKING:
     from surefoot.language import QuestionScores
@@ -65,31 +66,49 @@ def enough(
 
 def card(
     *,
-    predictions: Annotated[tuple[str, ...], Parameter(help="The reader's answers as SET=FILE.", **_AGAIN)] = (),
+    model: Annotated[str, Parameter(help="A reader, as `reading evaluate` takes it.")] = "",
+    predictions: Annotated[
+        tuple[str, ...], Parameter(help="Or a reader's answers as SET=FILE.", **_AGAIN)
+    ] = (),
     data: Annotated[
         tuple[str, ...], Parameter(help="Question files as SET=FILE. Default: $SUREFOOT_DATA/reading.", **_AGAIN)
     ] = (),
     published: Annotated[
         str, Parameter(help="The folder of the published evaluations. Default: $SUREFOOT_DATA/reading.")
     ] = "",
+    sample: Annotated[int | None, Parameter(help="Ask the model so many questions of each set.")] = None,
     margin: Annotated[float, Parameter(help="Points beside the line that make no difference.")] = 2.0,
     shown: Annotated[int, Parameter(help="Lost questions to show of each set.")] = 5,
     report: Annotated[Path | None, Parameter(help="The card as an HTML file, which opens without a network.")] = None,
+    store: StoreOption = None,
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
 ) -> None:
     """Say how far above or below the line of published readers yours is under each shift, and what it loses.
 
     SET is `squad` and the published name of a shift, such as squadshifts_new_wiki. JSON holds the lost questions too.
     """
-    from surefoot.studies.reading import card_words, published_fit, published_folder, reader_card
+    from surefoot.studies.reading import (
+        PUBLISHED_SIZES,
+        SETS,
+        card_words,
+        published_fit,
+        published_folder,
+        reader_card,
+    )
 
-    answers, given = _pairs(predictions), _pairs(data)
-    shifts = tuple(name for name in answers if name != "squad")
-    if "squad" not in answers or not shifts:
-        raise SurefootError("Give answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE.")
-    folder = published_folder(published)
-    fit = published_fit(folder, shifts)
-    scored = {name: _scored(given.get(name) or _at_hand(folder, name), file) for name, file in answers.items()}
+    folder, answers, given = published_folder(published), _pairs(predictions), _pairs(data)
+    at_hand = [name for name, file in SETS.items() if name in PUBLISHED_SIZES and (folder / file).is_file()]
+    names = tuple((given or at_hand) if model else answers)
+    if "squad" not in names or len(names) < 2 or bool(model) == bool(answers):
+        raise SurefootError(
+            "Give --model, or the answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE."
+        )
+    fit = published_fit(folder, tuple(name for name in names if name != "squad"))
+    files = {name: given.get(name) or _at_hand(folder, name) for name in names}
+    if model:
+        scored = _asked(model, files, sample, open_store(store))
+    else:
+        scored = {name: _scored(file, answers[name]) for name, file in files.items()}
     found = reader_card(fit, scored, margin=margin, shown=shown)
     for sentence in card_words(found):
         say(sentence)
@@ -101,7 +120,7 @@ def card(
     if report:
         from surefoot.report import write_card
 
-        say(f"Card: {write_card(found, report, source=str(answers['squad']))}")
+        say(f"Card: {write_card(found, report, source=model or str(answers['squad']))}")
 
 
 def _not_asked(path: Path) -> list[str]:
@@ -128,6 +147,20 @@ def _pairs(given: tuple[str, ...]) -> dict[str, Path]:
     if wrong:
         raise SurefootError(f"'{wrong[0]}' must have the form SET=FILE, for example squad=dev-v1.1.json.")
     return {name: Path(file) for name, file in (one.split("=", 1) for one in given)}
+
+
+def _asked(model: str, files: dict[str, Path], sample: int | None, place: Store) -> "dict[str, QuestionScores]":
+    """Ask a reader through the store: what is answered is not asked again."""
+    from surefoot.language import QuestionFile, QuestionSample, ReaderAnswers
+
+    reader, asked = reader_of(model), dict[str, ReaderAnswers]()
+    for name, file in files.items():
+        questions: Step = QuestionFile(path=str(file)).pinned()
+        questions = QuestionSample(questions=questions, n=sample) if sample else questions
+        asked[name] = ReaderAnswers(reader=reader, questions=questions)
+    if make_here(tuple(asked.values()), place):
+        raise SurefootError(f"{model} did not answer all questions; the reason is above. Run it again to go on.")
+    return {name: _scored(place.path(one.questions), place.path(one)) for name, one in asked.items()}
 
 
 def _scored(data: Path, predictions: Path) -> "QuestionScores":

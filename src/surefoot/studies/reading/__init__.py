@@ -16,6 +16,7 @@ from surefoot.core import Study
 from surefoot.laws import ShiftFit
 from surefoot.stats import AXES
 from surefoot.studies._hypotheses import claims_of
+from surefoot.studies.reading._card import PUBLISHED_SIZES as PUBLISHED_SIZES
 from surefoot.studies.reading._card import LostQuestion as LostQuestion
 from surefoot.studies.reading._card import PlacedSet as PlacedSet
 from surefoot.studies.reading._card import ReaderCard as ReaderCard

@@ -56,7 +56,7 @@ class Budget:
 
 BUDGETS: dict[BudgetName, Budget] = {
     "small": Budget(
-        questions=150, asked=30, layers=(2, 4, 6), steps=(40, 120), few=(16, 64, 256), few_layers=(2, 6), few_steps=30,
+        questions=150, asked=20, layers=(2, 4, 6), steps=(40, 120), few=(16, 64, 256), few_layers=(2, 6), few_steps=30,
         robust_layers=(2, 4), seeds=2, shots=(1,), prompted=(),
     ),
     "full": Budget(
