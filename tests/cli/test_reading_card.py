@@ -68,12 +68,24 @@ def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_
     for arguments, message in (
         (("reading", "enough", file, "--of", 100), "a set of 100"),
         (("reading", "card", "--predictions", "squad"), "must have the form SET=FILE"),
-        (("reading", "card", "--predictions", "squad=a.json"), "Give answers to SQuAD and to a shift"),
+        (("reading", "card", "--predictions", "squad=a.json"), "Give --model, or the answers to SQuAD and to a shift"),
     ):
         told = surefoot(*arguments)
         assert told.code == 2
         assert message in told.err
         assert "Traceback" not in told.err
+
+
+@pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
+def test_a_card_asks_a_model_through_the_store(surefoot: Callable[..., object]) -> None:
+    told = surefoot("reading", "card", "--model", "sliding-window", "--sample", 60, "--format", "json", "--shown", 1)
+    assert told.code == 0
+    card = json.loads(told.out)
+    names = ["squadshifts_new_wiki", "squadshifts_amazon", "squadshifts_reddit"]
+    assert [one["shift"] for one in card["sets"]] == ["average", *names]
+    assert all(one["place"] == "open" and one["extrapolated"] for one in card["sets"])
+    assert "no verdict" in told.err
+    assert [one["shift"] for one in card["lost"]] == ["squad", *names]
 
 
 @pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")

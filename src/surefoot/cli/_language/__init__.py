@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-reading = App(name="reading", help="Reading comprehension: score predictions, look at question files.")
+reading = App(name="reading", help="Reading comprehension: readers, their scores, robustness cards.")
 reading.command(
     "surefoot.cli._language._reading:score",
     name="score",
@@ -29,10 +29,8 @@ reading.command(
     name="card",
     help="Say how far above or below the line of published readers yours is under each shift, and what it loses.\n\n"
     "SET is squad or the published name of a shift (squadshifts_new_wiki). JSON holds the lost questions too.\n\n"
-    "Example: surefoot reading card --predictions squad=dev.json --predictions squadshifts_new_wiki=wiki.json "
-    "--report card.html",
+    "Example: surefoot reading card --model ./bert-squad --sample 1000 --report card.html",
 )
-
 reading.command(
     "surefoot.cli._language._evaluate:evaluate",
     name="evaluate",

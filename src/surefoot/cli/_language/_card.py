@@ -1,9 +1,9 @@
 """`surefoot reading enough` and `reading card`: whether the answers so far decide, and where a reader stands."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -67,9 +67,7 @@ def enough(
 def card(
     *,
     model: Annotated[str, Parameter(help="A reader, as `reading evaluate` takes it.")] = "",
-    predictions: Annotated[
-        tuple[str, ...], Parameter(help="Or a reader's answers as SET=FILE.", **_AGAIN)
-    ] = (),
+    predictions: Annotated[tuple[str, ...], Parameter(help="Or a reader's answers as SET=FILE.", **_AGAIN)] = (),
     data: Annotated[
         tuple[str, ...], Parameter(help="Question files as SET=FILE. Default: $SUREFOOT_DATA/reading.", **_AGAIN)
     ] = (),
@@ -77,6 +75,7 @@ def card(
         str, Parameter(help="The folder of the published evaluations. Default: $SUREFOOT_DATA/reading.")
     ] = "",
     sample: Annotated[int | None, Parameter(help="Ask the model so many questions of each set.")] = None,
+    template: Annotated[Literal["completion", "chat"], Parameter(help="How a causal model is asked.")] = "completion",
     margin: Annotated[float, Parameter(help="Points beside the line that make no difference.")] = 2.0,
     shown: Annotated[int, Parameter(help="Lost questions to show of each set.")] = 5,
     report: Annotated[Path | None, Parameter(help="The card as an HTML file, which opens without a network.")] = None,
@@ -106,7 +105,7 @@ def card(
     fit = published_fit(folder, tuple(name for name in names if name != "squad"))
     files = {name: given.get(name) or _at_hand(folder, name) for name in names}
     if model:
-        scored = _asked(model, files, sample, open_store(store))
+        scored = _asked(_told(model, template), files, sample, open_store(store))
     else:
         scored = {name: _scored(file, answers[name]) for name, file in files.items()}
     found = reader_card(fit, scored, margin=margin, shown=shown)
@@ -149,17 +148,24 @@ def _pairs(given: tuple[str, ...]) -> dict[str, Path]:
     return {name: Path(file) for name, file in (one.split("=", 1) for one in given)}
 
 
-def _asked(model: str, files: dict[str, Path], sample: int | None, place: Store) -> "dict[str, QuestionScores]":
+def _told(model: str, template: Literal["completion", "chat"]) -> Step:
+    from surefoot.language import CausalReader
+
+    reader = reader_of(model)
+    return replace(reader, template=template) if isinstance(reader, CausalReader) else reader
+
+
+def _asked(reader: Step, files: dict[str, Path], sample: int | None, place: Store) -> "dict[str, QuestionScores]":
     """Ask a reader through the store: what is answered is not asked again."""
     from surefoot.language import QuestionFile, QuestionSample, ReaderAnswers
 
-    reader, asked = reader_of(model), dict[str, ReaderAnswers]()
+    asked: dict[str, ReaderAnswers] = {}
     for name, file in files.items():
         questions: Step = QuestionFile(path=str(file)).pinned()
         questions = QuestionSample(questions=questions, n=sample) if sample else questions
         asked[name] = ReaderAnswers(reader=reader, questions=questions)
     if make_here(tuple(asked.values()), place):
-        raise SurefootError(f"{model} did not answer all questions; the reason is above. Run it again to go on.")
+        raise SurefootError("The reader did not answer all questions; the reason is above. Run it again to go on.")
     return {name: _scored(place.path(one.questions), place.path(one)) for name, one in asked.items()}
 
 

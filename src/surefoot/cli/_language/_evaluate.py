@@ -68,7 +68,7 @@ def evaluate(
         read_question_file,
     )
 
-    place, reader = open_store(store), _reader(model)
+    place, reader = open_store(store), reader_of(model)
     if isinstance(reader, CausalReader):
         drawn = QuestionFile(path=str(shots_from)).pinned() if shots_from else None
         reader = replace(
@@ -88,7 +88,7 @@ def evaluate(
     if dry_run and isinstance(reader, CausalReader):
         _count(reader, asked, place, price=price, format=format, out=out)
         return Exit.HOLDS
-    failed = _make(tuple(asked.values()), place)
+    failed = make_here(tuple(asked.values()), place)
     made = {name: step for name, step in asked.items() if place.has(step)}
     emit(Table(_COLUMNS, tuple(_row(name, step, place) for name, step in made.items())), format, out)
     if examples:
@@ -133,7 +133,7 @@ def train(
         learning_rate=rate, max_tokens=max_tokens, stride=stride, seed=seed, threads=threads,
     )  # fmt: skip
     place = open_store(store)
-    if _make((step,), place):
+    if make_here((step,), place):
         return Exit.CONTRADICTED
     shutil.copytree(place.path(step), out, ignore=shutil.ignore_patterns("record.json"))
     loss = next(one for one in place.measurements(step) if one.metric == "loss")
@@ -141,7 +141,8 @@ def train(
     return Exit.HOLDS
 
 
-def _make(steps: tuple[Step, ...], place: Store) -> int:
+def make_here(steps: tuple[Step, ...], place: Store) -> int:
+    """Make what is missing of the Steps, one after another in this process; how many failed."""
     return make_missing(Study(name="reading", title="", summary="", steps=steps), place, ("here", 1), retry=True)
 
 
@@ -155,7 +156,7 @@ def _row(name: str, step: "ReadingScores", place: Store) -> tuple[object, ...]:
     return (name, "f1", 100 * one.value, *bounds, one.n, step.key)
 
 
-def _reader(model: str) -> Step:
+def reader_of(model: str) -> Step:
     """The Step that a model's name means."""
     from surefoot.language import CausalReader, PredictionFile, SlidingWindow, SpanModel
 
@@ -199,7 +200,7 @@ def _count(
     from surefoot.language import Prices, answers_file, count_requests, read_questions
 
     sets = [step.questions for step in asked.values()]
-    _make((*sets, *([reader.examples] if reader.examples else [])), place)
+    make_here((*sets, *([reader.examples] if reader.examples else [])), place)
     inputs = StoredInputs(place)
     shots, prices, rows = reader.drawn(inputs), Prices(prompt=price[0], completion=price[1]) if price else None, []
     with reader.client(inputs, answers_file(place.root)) as client:
