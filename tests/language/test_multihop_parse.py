@@ -32,6 +32,8 @@ WRITTEN = st.lists(st.sampled_from(MARKS) | st.text(max_size=6), max_size=30).ma
         ("<think>So the final answer is: 3.", None),
         ("Follow up: What is it?\nIntermediate answer: The final word.", None),
         ("So the final answer is:", None),
+        ("Follow up: Where?\nIntermediate answer: Senegal.\n**Answer:** Dakar.", "Dakar"),
+        ("Follow up: Where?\nAnswer: Senegal.", None),
         ("", None),
         ("Question: Who was it?\nSo the final answer is: She.", "She"),
     ],

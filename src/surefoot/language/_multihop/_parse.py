@@ -8,6 +8,7 @@ _HEAD = r"^[ \t>*_#\-•]{0,8}"
 _TAIL = r"[ \t]{0,3}\d{0,3}[ \t*_]{0,4}:[ \t*_]{0,4}"
 _FOLLOW = re.compile(rf"{_HEAD}(?:follow[ \-]?up|sub[ \-]?question)(?: question)?{_TAIL}", re.I | re.M)
 _MIDDLE = re.compile(rf"{_HEAD}(?:intermediate answer|answer){_TAIL}", re.I)
+_PLAIN = re.compile(rf"{_HEAD}answer[ \t*_]{{0,4}}:[ \t*_]{{0,4}}", re.I)
 _NEEDED = re.compile(rf"{_HEAD}are follow[ \-]?up questions needed", re.I)
 _FINAL = re.compile(
     r"\bfinal answer[ \t*_]{0,4}(?:\([^()\n]{0,200}\))?[ \t]{0,3}(?:is\b)?[ \t*_]{0,4}(:?)[ \t*_]{0,4}", re.I
@@ -36,10 +37,13 @@ def parse_completion(text: str) -> Parsed:
     own = own_part(text)
     follow_ups: list[tuple[list[str], list[str]]] = []
     into: list[str] | None = None
+    last: str | None = None
     for line in own.split("\n"):
         if found := _FOLLOW.match(line):
             follow_ups.append(([line[found.end() :]], []))
             into = follow_ups[-1][0]
+        elif (found := _PLAIN.match(line)) and follow_ups and follow_ups[-1][1]:
+            into, last = None, tidy(line[found.end() :])  # all follow-ups are answered: this is the final answer
         elif (found := _MIDDLE.match(line)) and follow_ups:
             into = follow_ups[-1][1]
             into.append(line[found.end() :])
@@ -48,7 +52,9 @@ def parse_completion(text: str) -> Parsed:
         elif into is not None:
             into.append(line)
     told = tuple((_joined(asked), _joined(answered)) for asked, answered in follow_ups)
-    return Parsed(follow_ups=tuple(pair for pair in told if pair[0]), answer=_final(own), text=own)
+    final = _final(own)
+    answer = last or None if final is None else final
+    return Parsed(follow_ups=tuple(pair for pair in told if pair[0]), answer=answer, text=own)
 
 
 def short_answer(text: str) -> str:
