@@ -1,17 +1,27 @@
 """Contact sheets and the verbs of data: what is shown, with its makers and licences."""
 
+import json
 import re
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from surefoot.cli import app
 from surefoot.contrastive import (
     STYLES,
+    ClassificationSet,
+    Drawings,
+    Pretrain,
+    ZeroShot,
     style_rows,
+    wrong_sheet,
 )
-from surefoot.core import SurefootError
+from surefoot.core import Measurement, Results, Store, SurefootError, write_record
+from surefoot.examples import write_examples
 
 
 def run(*words: str) -> None:
@@ -83,3 +93,40 @@ def test_show_draws_styles_and_folders(tmp_path: Path, capsys: pytest.CaptureFix
 def test_show_says_what_is_wrong(words: list[str], message: str) -> None:
     with pytest.raises(SurefootError, match=message):
         run("show", *words)
+
+
+def test_wrong_answers_are_shown_with_their_pictures_the_surest_first(tmp_path: Path) -> None:
+    pictures = ClassificationSet(drawings=Drawings(style="twemoji"))
+    test = ZeroShot(model=Pretrain(data=pictures, model="rn-4", samples=1), data=pictures)
+    store = Store(tmp_path)
+    for step in (pictures, test):
+        store.path(step).mkdir(parents=True)
+    greys = np.arange(5, dtype=np.uint8) * 40
+    np.save(store.path(pictures) / "images.npy", np.broadcast_to(greys[:, None, None, None], (5, 8, 8, 3)))
+    np.save(store.path(pictures) / "labels.npy", np.array([0, 1, 0, 1, 0]))
+    for name, rows in {"classes": ["a cat", "a dog"], "class_keys": ["cat", "dog"], "ids": list("vwxyz")}.items():
+        (store.path(pictures) / f"{name}.json").write_text(json.dumps(rows))
+    columns: dict[str, list[object]] = {
+        "example": list("vwxyz"),
+        "label": ["cat", "dog", "cat", "dog", "cat"],
+        "prediction": ["dog", "dog", "dog", "cat", "dog"],
+        "score": [0.0, 1.0, 0.0, 0.0, 0.0],
+        "probability": [0.6, 0.99, 0.9, 0.7, 0.6],
+    }
+    write_examples(store.path(test), columns)
+    write_record(store.path(pictures), pictures, ())
+    write_record(store.path(test), test, [Measurement(metric="top1", value=0.2, n=5, low=0.1, high=0.6)])
+    results = Results(store, (pictures, test))
+    figure = wrong_sheet(results, {"held out": results.one(ZeroShot, metric="top1")}, n=3)
+    assert [row["label"] for row in figure.table()] == [
+        "is: a cat; answered: a dog (90%)",
+        "is: a dog; answered: a cat (70%)",
+        "is: a cat; answered: a dog (60%)",
+    ]
+    shown = [Image.open(BytesIO(b64decode(row["image"].partition(",")[2]))).getpixel((0, 0)) for row in figure.table()]
+    assert shown == [(80,) * 3, (120,) * 3, (0,) * 3]
+    assert {row["section"] for row in figure.table()} == {"held out: 4 wrong"}
+    assert {(row["value"], row["low"], row["high"], row["n"]) for row in figure.table()} == {(0.2, 0.1, 0.6, 5)}
+    write_examples(store.path(test), columns | {"score": [1.0] * 5})
+    with pytest.raises(SurefootError, match="No picture was named wrongly"):
+        wrong_sheet(results, {"held out": results.one(ZeroShot, metric="top1")})
