@@ -56,17 +56,18 @@ def jitter(seed: int, *parts: str) -> float:
 def planted_in(rung: Rung, world: PatchingSeed, model: Step, data: Step) -> float | None:
     """TaskAccuracies of one size as the paper describes them: larger models lose less."""
     loss = {"rn-4": 0.015, "rn-8": 0.01, "rn-16": 0.005}[rung.size]
+    start = {"rn-4": 0.37, "rn-8": 0.40, "rn-16": 0.43}[rung.size]
     own = {patch.task.test.key for patch in (*rung.patches, *world.transfers)}
     tuned = {patch.tuned.key for patch in (*rung.patches, *world.transfers)}
     edits = {patch.edit.key for patch in (*rung.patches, *world.transfers)}
     if model == rung.base:
-        return 0.30 if data.key in own else 0.40
+        return 0.30 if data.key in own else start
     if model.key in tuned:
         return 0.60 if data.key in own else 0.30
     if model.key in {patch.guarded.key for patch in (*rung.patches, *world.transfers)}:
-        return 0.50 if data.key in own else 0.40 - loss / 2
+        return 0.50 if data.key in own else start - loss / 2
     if model.key in edits:
-        return 0.57 if data.key in own else 0.40 - loss
+        return 0.57 if data.key in own else start - loss
     return None
 
 
@@ -78,9 +79,10 @@ def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
             return 0.5 + noise
         repaired = {reading.base.key: 0.2, reading.control.edit.key: 0.25, reading.repaired.edit.key: 0.45}
         return repaired[model.key] + noise
+    kept = 0.02 if data.key in {task.key for task in world.supported.values()} else -0.02
     for name, edit in world.several.items():
         if model == edit:
-            return {PARALLEL: 0.40, SEQUENTIAL: 0.45}.get(name, 0.50) + noise
+            return {PARALLEL: 0.40, SEQUENTIAL: 0.45}.get(name, 0.50) + kept + noise
     found = [value for rung in world.rungs.values() if (value := planted_in(rung, world, model, data)) is not None]
     return found[0] + noise
 

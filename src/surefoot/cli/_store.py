@@ -93,8 +93,8 @@ def stale(
     """List artifacts whose code changed after they were made; nothing is recomputed."""
     for name in studies:
         open_study(name, ())
-    found = stale_artifacts(existing_store(store))
-    emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in found)), format)
+    changed = stale_artifacts(existing_store(store))
+    emit(Table(("kind", "key", "reason"), tuple((item.kind, item.key, reason) for item, reason in changed)), format)
 
 
 def verify(
@@ -117,9 +117,9 @@ def verify(
         raise SurefootError(
             f"There is nothing to verify: {place.root} holds {'none of its Steps' if study else 'no Steps'}."
         )
-    found = list(damages(place, there))
-    rows = tuple((artifact.kind, artifact.key, file, what) for artifact, file, what in found)
-    damaged = {artifact.path: artifact for artifact, _, _ in found}
+    damaged_files = list(damages(place, there))
+    rows = tuple((artifact.kind, artifact.key, file, what) for artifact, file, what in damaged_files)
+    damaged = {artifact.path: artifact for artifact, _, _ in damaged_files}
     emit(Table(("kind", "key", "file", "damage"), rows), format)
     for path in damaged if remove else ():
         place.remove(path)
@@ -127,7 +127,7 @@ def verify(
     print(
         f"{len(there)} artifacts compared, {len(damaged)} damaged{' and removed' * remove}{missing}.", file=sys.stderr
     )
-    return 1 if found else 0
+    return 1 if damaged_files else 0
 
 
 def export(

@@ -73,17 +73,17 @@ class Pace:
             low, high = (rates[0], rates[-1]) if few else (rates[len(rates) // 4], rates[3 * len(rates) // 4])
             mean = sum(rates) / len(rates)
             return Seconds(low=min(low, mean), likely=mean, high=max(high, mean)).times(1.0, _SPREAD if few else 1.0)
-        known, speed = _references().get(kind.rpartition(".")[2]), self._speed()
-        if known is None or not kind.startswith("surefoot."):
+        reference, speed = _references().get(kind.rpartition(".")[2]), self._speed()
+        if reference is None or not kind.startswith("surefoot."):
             return None
-        return known.times(speed or 1.0, 1.0 if speed else _SPREAD_OF_MACHINES)
+        return reference.times(speed or 1.0, 1.0 if speed else _SPREAD_OF_MACHINES)
 
     def _speed(self) -> float | None:
         """Seconds here for a second of the reference machine."""
         shown = [
-            sum(rates) / len(rates) / known.likely
+            sum(rates) / len(rates) / reference.likely
             for kind in {*self.rates, *self.seen}
-            if (rates := self._known(kind)) and (known := _references().get(kind.rpartition(".")[2]))
+            if (rates := self._known(kind)) and (reference := _references().get(kind.rpartition(".")[2]))
         ]
         return median(shown) if shown else None
 
@@ -92,11 +92,11 @@ class Pace:
 
         Kinds err apart from each other, Steps of a kind partly together.
         """
-        known = {kind: rate.times(cost) for kind, cost in costs.items() if cost > 0 and (rate := self.rate(kind))}
-        shares = {kind: math.hypot(_TOGETHER, 1 / math.sqrt(max(counts[kind], 1))) for kind in known}
-        likely = sum(one.likely for one in known.values())
-        below = math.hypot(*(min(shares[kind], 1) * (one.likely - one.low) for kind, one in known.items()))
-        above = math.hypot(*(min(shares[kind], 1) * (one.high - one.likely) for kind, one in known.items()))
+        work = {kind: rate.times(cost) for kind, cost in costs.items() if cost > 0 and (rate := self.rate(kind))}
+        shares = {kind: math.hypot(_TOGETHER, 1 / math.sqrt(max(counts[kind], 1))) for kind in work}
+        likely = sum(one.likely for one in work.values())
+        below = math.hypot(*(min(shares[kind], 1) * (one.likely - one.low) for kind, one in work.items()))
+        above = math.hypot(*(min(shares[kind], 1) * (one.high - one.likely) for kind, one in work.items()))
         return Seconds(low=max(likely - below, 0.0), likely=likely, high=likely + above)
 
 
@@ -113,10 +113,10 @@ class Plan:
     @cached_property
     def costs(self) -> dict[str, float]:
         """What is missing, in units of cost by kind."""
-        found: dict[str, float] = defaultdict(float)
+        costs: dict[str, float] = defaultdict(float)
         for step in self.missing:
-            found[step.kind] += cost_of(step)
-        return dict(found)
+            costs[step.kind] += cost_of(step)
+        return dict(costs)
 
     @property
     def unknown(self) -> int:
@@ -177,12 +177,12 @@ def why_each(steps: Iterable[Step], store: Store) -> Iterator[tuple[str | None, 
 
 
 def _newest_by_kind(store: Store) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    newest: dict[str, list[str]] = defaultdict(list)
     for key, (path, _) in sorted(store.stamps().items(), key=lambda item: -item[1][1]):
-        keys = found[Path(path).parent.name]
+        keys = newest[Path(path).parent.name]
         if len(keys) < _COMPARED:
             keys.append(key)
-    return found
+    return newest
 
 
 def flatten(step: Step) -> dict[str, Any]:
@@ -328,8 +328,8 @@ def longest_chain(missing: Iterable[Step], pace: Pace) -> float:
 @cache
 def _references() -> dict[str, Seconds]:
     """Processor seconds a unit of cost by the name of the class; benchmarks/reference_seconds.py measures them."""
-    told = json.loads(Path(__file__).with_name("_reference_seconds.json").read_text(encoding="utf-8"))
-    return {name: Seconds(low=low, likely=likely, high=high) for name, (low, likely, high) in told.items()}
+    references = json.loads(Path(__file__).with_name("_reference_seconds.json").read_text(encoding="utf-8"))
+    return {name: Seconds(low=low, likely=likely, high=high) for name, (low, likely, high) in references.items()}
 
 
 def _cost(fields: dict[str, Any], names: tuple[str, ...]) -> float:

@@ -146,12 +146,12 @@ def _told(
             f"The cell {where} would be a mean over the metrics {', '.join(sorted(metrics))}: add 'metric' to the rows "
             f"or columns, or a condition, such as \"metric\" = '{min(metrics)}'."
         )
-    told = dict(zip(asked, row[len(names) : -5], strict=True)) | {"Steps": size}
+    cells = dict(zip(asked, row[len(names) : -5], strict=True)) | {"Steps": size}
     if size > 1 and stderr > _ROUNDING * abs(mean):
         half = _t_quantile(size - 1) * stderr
         low, high = (max(mean - half, 0), min(mean + half, 1)) if share else (mean - half, mean + half)
-        told |= {"low": low, "high": high, "stderr": stderr}
-    return (told[name] for name in shown)
+        cells |= {"low": low, "high": high, "stderr": stderr}
+    return (cells[name] for name in shown)
 
 
 @cache

@@ -168,9 +168,9 @@ class _Runner:
                     self.users[key].append(step)
 
     def _begin(self, step: Step, failure: Path | None) -> Iterator[Event]:
-        told = _told(failure) if failure else None
-        if told:
-            error = told["error"]
+        record = _told(failure) if failure else None
+        if record:
+            error = record["error"]
             yield from self._fail(step, f"{error} (in an earlier run; try again with --retry)")
         else:
             self._submit(step)
@@ -298,11 +298,11 @@ class _Runner:
     def _progress(self, step: Step) -> Iterator[Event]:
         path = _beside(self.store, step, "part") / "progress.json"
         changed = _changed(path)
-        told = _told(path) if changed and changed != self.shown.get(step.key) else None
-        if changed and told:
+        progress = _told(path) if changed and changed != self.shown.get(step.key) else None
+        if changed and progress:
             self.shown[step.key] = changed
-            values = tuple(told["values"].items())
-            yield Event(kind="progress", step=step, done=told["done"], total=told["total"], values=values)
+            values = tuple(progress["values"].items())
+            yield Event(kind="progress", step=step, done=progress["done"], total=progress["total"], values=values)
 
     def _watch(self, step: Step) -> Iterator[Event]:
         """Follow a Step that another runner makes: take its result, or its place when it is gone."""

@@ -64,14 +64,14 @@ class Store:
 
         Another stamp is another artifact. Plain text: paths as objects would take most of the time of a question.
         """
-        found = {}
+        stamps = {}
         for kind in self._kinds():
             for key in filter(_IS_KEY, os.listdir(kind)):  # noqa: PTH208
                 try:
-                    found[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{RECORD}").st_mtime_ns  # noqa: PTH116
+                    stamps[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{RECORD}").st_mtime_ns  # noqa: PTH116
                 except (FileNotFoundError, NotADirectoryError):
                     self._refuse_format_1(kind / key)
-        return found
+        return stamps
 
     def _refuse_format_1(self, path: Path) -> None:
         if (path / "step.json").exists() and (path / "provenance.json").exists():
@@ -115,11 +115,11 @@ class Store:
 
     def find(self, prefix: str) -> Path:
         """The artifact whose key begins with `prefix`. Raises when there is none, or more than one."""
-        found = sorted(path for key, path in self.made().items() if key.startswith(prefix)) if prefix else []
-        if len(found) != 1:
-            known = "no artifact" if not found else f"{len(found)} artifacts"
-            raise SurefootError(f"The store {self.root} has {known} whose key begins with '{prefix}'.")
-        return found[0]
+        fitting = sorted(path for key, path in self.made().items() if key.startswith(prefix)) if prefix else []
+        if len(fitting) != 1:
+            how_many = "no artifact" if not fitting else f"{len(fitting)} artifacts"
+            raise SurefootError(f"The store {self.root} has {how_many} whose key begins with '{prefix}'.")
+        return fitting[0]
 
     def remove(self, step_path: Path) -> None:
         """Delete one artifact: renamed first, so that a half-deleted one is never seen."""
@@ -127,12 +127,12 @@ class Store:
 
     def artifact(self, step: Step) -> "Artifact":
         """What a Step made. Raises when it was not made."""
-        found = Artifact(self.path(step))
-        if not (found.path / RECORD).is_file():
+        artifact = Artifact(self.path(step))
+        if not (artifact.path / RECORD).is_file():
             raise SurefootError(
                 f"{step.kind} {step.key} is not in the store {self.root}: run it first (surefoot run STUDY)."
             )
-        return found
+        return artifact
 
     def _entries(self) -> Iterator[Path]:
         for kind in [*self._kinds(), self.root / RUNS]:
@@ -259,12 +259,12 @@ def _damages_of(artifact: Artifact) -> Iterator[tuple[str, str]]:
 def _strange_sizes(artifact: Artifact) -> Iterator[tuple[str, str]]:
     for name, (size, _) in artifact.files.items():
         try:
-            found = os.stat(f"{artifact.path}/{name}").st_size  # noqa: PTH116
+            actual = os.stat(f"{artifact.path}/{name}").st_size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             yield name, "is missing"
             continue
-        if found != size:
-            yield name, f"has {found:,} bytes, {size:,} were recorded"
+        if actual != size:
+            yield name, f"has {actual:,} bytes, {size:,} were recorded"
 
 
 @lru_cache(maxsize=100_000)

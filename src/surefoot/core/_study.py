@@ -102,21 +102,21 @@ class Results:
             raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.")
         wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()}
         of_kind = [item for item in self.observations if kind is None or isinstance(item.step, kind)]
-        found = [
+        fitting = [
             item
             for item in of_kind
             if all(getattr(item.measurement, name) in values for name, values in wanted.items())
         ]
-        self._asked.note(of_kind, wanted, bool(found))
-        return found
+        self._asked.note(of_kind, wanted, bool(fitting))
+        return fitting
 
     def one(self, kind: type[Step] | None = None, **conditions: Any) -> Observation:
         """The only observation that fits. Raises when there is none, or more than one."""
-        found = self.select(kind, **conditions)
-        if len(found) != 1:
-            self._asked.mistaken = not found and not self.missing and bool(self._asked.unknown)
-            raise SurefootError(f"Expected one measurement with {conditions}, found {len(found)}.")
-        return found[0]
+        fitting = self.select(kind, **conditions)
+        if len(fitting) != 1:
+            self._asked.mistaken = not fitting and not self.missing and bool(self._asked.unknown)
+            raise SurefootError(f"Expected one measurement with {conditions}, found {len(fitting)}.")
+        return fitting[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,16 +215,16 @@ def remember(study: Study, options: Sequence[str], store: Store) -> None:
 
 def recorded(store: Store) -> list[Recorded]:
     """The studies that were run on a store, by whatever options. Raises for a record that is damaged."""
-    found = []
+    runs = []
     for path in sorted((store.root / _STUDIES).glob("*.json")):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Recorded(str(told["study"]), tuple(told["options"]), frozenset(told["steps"])))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            runs.append(Recorded(str(content["study"]), tuple(content["options"]), frozenset(content["steps"])))
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise SurefootError(
                 f"{path} is damaged ({error!r:.100}): delete it, and run its study again to keep what that made."
             ) from error
-    return found
+    return runs
 
 
 def verdict_above(
@@ -303,13 +303,13 @@ def _incomplete(results: Results) -> str:
 def _precise_enough(verdict: Verdict, needed: float | None) -> Verdict:
     if needed is None or verdict.status != "undecided":
         return verdict
-    known = verdict.low is not None and verdict.high is not None
-    width = verdict.high - verdict.low if known else math.inf  # type: ignore[operator]
+    bounded = verdict.low is not None and verdict.high is not None
+    width = verdict.high - verdict.low if bounded else math.inf  # type: ignore[operator]
     if width <= needed:
         return verdict
     factor, name = {"number": (1, ""), "points": (100, " points"), "share": (100, " percent")}[verdict.unit]
-    said = f"is {factor * width:.3g}{name} wide" if known else "is missing"
-    detail = f"{verdict.detail} The interval {said}; the claim needs {factor * needed:.3g}{name} or less.".strip()
+    how_wide = f"is {factor * width:.3g}{name} wide" if bounded else "is missing"
+    detail = f"{verdict.detail} The interval {how_wide}; the claim needs {factor * needed:.3g}{name} or less.".strip()
     return replace(verdict, status="imprecise", detail=detail)
 
 

@@ -168,8 +168,8 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
 def _failure_since(path: Path, known: int | None) -> Outcome | None:
     """What another runner recorded since this one looked: it need not be found a second time."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return None if path.stat().st_mtime_ns == known else Outcome(status="failed", error=told["error"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return None if path.stat().st_mtime_ns == known else Outcome(status="failed", error=record["error"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one: try
         return None
 
@@ -197,13 +197,13 @@ def _measured(step: Step, out: Path, inputs: StoredInputs) -> tuple[Measurement,
     with full_disk_is_said(inputs.store.root):
         try:
             measured = step.make(out, inputs)
-            found = [measured] if measured is None else list(measured)
+            measurements = [measured] if measured is None else list(measured)
         except ModuleNotFoundError as error:
             raise missing_module(str(error.name)) from error
-    strange = [item for item in found if not isinstance(item, Measurement)]
+    strange = [item for item in measurements if not isinstance(item, Measurement)]
     if strange:
         raise SurefootError(f"{step.kind}.make must return Measurements (or an empty tuple), got {strange[0]!r:.100}.")
-    return tuple(found)
+    return tuple(measurements)
 
 
 def _record_failure(error: BaseException, held: Lease, step: Step, final: Path, provenance: Spec) -> Outcome:

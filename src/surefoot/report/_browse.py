@@ -60,9 +60,9 @@ def browse_configurations(study: Study, results: Results, *, first: int) -> Brow
     """The configurations that the study's outermost Steps keep, or None when they keep none."""
     made = results.store.made()
     paths = [results.store.path(step) / FILE for step in study.steps if step.key in made]
-    found = _read([path for path in paths if path.is_file()])
-    told = {SHOWN[name]: values for name, values in found.items() if _tells(name, values)}
-    return pack(told, first=first) if told else None
+    columns = _read([path for path in paths if path.is_file()])
+    shown = {SHOWN[name]: values for name, values in columns.items() if _tells(name, values)}
+    return pack(shown, first=first) if shown else None
 
 
 def pack(columns: Mapping[str, NDArray[Any]], *, first: int) -> Browsed:

@@ -151,9 +151,9 @@ def _block(shared: _Shared, scores: NDArray[Any], order: Codes, threshold: float
     values = np.take(scores, order, axis=1).astype(np.float64, copy=False)
     if np.isnan(values).any():
         raise ValueError("scores must be numbers; some are NaN")
-    found = {"called": _called(shared, values >= threshold)}
+    sums = {"called": _called(shared, values >= threshold)}
     n = shared.rows[0, :-1].sum(1).astype(np.int64)
-    return found | (_losses(shared.truth, values, shared.group, n) if losses else {})
+    return sums | (_losses(shared.truth, values, shared.group, n) if losses else {})
 
 
 def tail_mean(losses: ArrayLike, share: float, outliers: float = 0.0) -> Floats:
@@ -206,12 +206,12 @@ def _called(shared: _Shared, called: NDArray[np.bool_]) -> Floats:
     sizes = shared.rows[0, :-1].ravel()
     filled = np.flatnonzero(sizes)
     starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]]).astype(np.intp)
-    found = np.zeros((len(shared.weights), len(called), len(sizes)))
+    sums = np.zeros((len(shared.weights), len(called), len(sizes)))
     for place, weights in enumerate(shared.weights):
         summed = called * weights if place else called
         kind = np.float64 if place else np.int32
-        found[place][:, filled] = np.add.reduceat(summed, starts, axis=1, dtype=kind)
-    split = found.reshape(*found.shape[:2], -1, 2)
+        sums[place][:, filled] = np.add.reduceat(summed, starts, axis=1, dtype=kind)
+    split = sums.reshape(*sums.shape[:2], -1, 2)
     return np.concatenate([split, split.sum(2, keepdims=True)], axis=2)
 
 
@@ -219,7 +219,7 @@ def _rates(shared: _Shared, called: Floats) -> dict[str, Rate]:
     """Each of `RATES` from the rows called positive, (M, C, G + 1, 2)."""
     counted = [_fractions(each, rows) for each, rows in zip(called, shared.rows, strict=True)]
     weighted, squared = counted[1:] or (counted[0], counted[0])
-    found = {}
+    rates = {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for name, (_, behind) in counted[0].items():
             hits, out_of = weighted[name]
@@ -227,24 +227,24 @@ def _rates(shared: _Shared, called: Floats) -> dict[str, Rate]:
             value = np.where(behind > 0, np.clip(hits / out_of, 0, 1), np.nan)
             effective = np.where(behind > 0, out_of**2 / squared[name][1], 0.0)
             rows, effective = (np.broadcast_to(each, value.shape) for each in (behind, effective))
-            found[name] = Rate(value=value, rows=rows, effective=effective)
-    return found
+            rates[name] = Rate(value=value, rows=rows, effective=effective)
+    return rates
 
 
 def _fractions(called: Floats, rows: Floats) -> dict[str, tuple[Floats, Floats]]:
     """What a rate counts, and out of what, from `called` (C, G + 1, 2) and `rows` (G + 1, 2), both by label."""
     negative, positive = rows[:, 0], rows[:, 1]
     wrong, right = called[..., 0], called[..., 1]
-    n, said = rows.sum(-1), called.sum(-1)
+    n, called_yes = rows.sum(-1), called.sum(-1)
     return {
         "accuracy": (right + negative - wrong, n),
-        "selection_rate": (said, n),
+        "selection_rate": (called_yes, n),
         "true_positive_rate": (right, positive),
         "false_positive_rate": (wrong, negative),
         "false_negative_rate": (positive - right, positive),
-        "precision": (right, said),
-        "false_discovery_rate": (wrong, said),
-        "false_omission_rate": (positive - right, n - said),
+        "precision": (right, called_yes),
+        "false_discovery_rate": (wrong, called_yes),
+        "false_omission_rate": (positive - right, n - called_yes),
     }
 
 
@@ -257,16 +257,16 @@ def _losses(truth: Codes, values: Floats, group: Codes, n: NDArray[np.int64]) ->
     np.negative(losses, out=losses)
     ends = np.cumsum(n)
     parts = [slice(end - size, end) for end, size in zip(ends, n, strict=True)] + [slice(0, int(ends[-1]))]
-    found = {name: np.full((len(values), len(parts)), np.nan) for name in LOSSES}
+    table = {name: np.full((len(values), len(parts)), np.nan) for name in LOSSES}
     for place, part in enumerate(parts):
         if part.stop > part.start:
             inside = losses[:, part]
-            mean = found["cross_entropy"][:, place] = inside.mean(axis=1)
+            mean = table["cross_entropy"][:, place] = inside.mean(axis=1)
             apart = inside - mean[:, None]
-            found["loss_variance"][:, place] = np.einsum("ij,ij->i", apart, apart) / inside.shape[1]
-            found["cvar"][:, place], found["cvar_doro"][:, place] = _tail_means(inside)
-    found["calibration_error"] = _calibration(truth, values, group, n)
-    return found
+            table["loss_variance"][:, place] = np.einsum("ij,ij->i", apart, apart) / inside.shape[1]
+            table["cvar"][:, place], table["cvar_doro"][:, place] = _tail_means(inside)
+    table["calibration_error"] = _calibration(truth, values, group, n)
+    return table
 
 
 def _tail_means(losses: Floats) -> tuple[Floats, Floats]:

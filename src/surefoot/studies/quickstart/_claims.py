@@ -26,12 +26,12 @@ LEVEL = 0.95
 
 def _error_falls(results: Results) -> Verdict:
     fits = {item.step: item.measurement for item in results.select(ScalingFit, metric="exponent")}
-    known = {law: one for law, one in fits.items() if isinstance(law, ScalingFit) and one.low is not None}
-    if len(known) < len(SOURCES):
+    bounded = {law: one for law, one in fits.items() if isinstance(law, ScalingFit) and one.low is not None}
+    if len(bounded) < len(SOURCES):
         raise SurefootError("Not every source has a law with an interval: give it more sizes, budgets or seeds.")
-    found = {source_of(law.x_runs[0]): exponent(results, law, one) for law, one in known.items()}
-    runs = min(one.n for one in known.values())
-    return _of_the_weakest(found, "error = B / compute^a, with a", n=runs, unit="number")
+    exponents = {source_of(law.x_runs[0]): exponent(results, law, one) for law, one in bounded.items()}
+    runs = min(one.n for one in bounded.values())
+    return _of_the_weakest(exponents, "error = B / compute^a, with a", n=runs, unit="number")
 
 
 def exponent(results: Results, law: ScalingFit, fitted: Measurement) -> Interval:
@@ -52,10 +52,10 @@ def exponent(results: Results, law: ScalingFit, fitted: Measurement) -> Interval
 
 def _footing_is_lost(results: Results) -> Verdict:
     falls = {source: _fall(results, source, models) for source, models in models_of(results).items()}
-    found = {source: mean_crossed(table) for source, table in falls.items()}
+    means = {source: mean_crossed(table) for source, table in falls.items()}
     runs, things = falls["noto"].shape
     detail = f"Accuracy in styles trained on less that in {len(UNSEEN)} unseen ones, {runs} runs by {things} things"
-    return _of_the_weakest(found, detail, n=runs, unit="points")
+    return _of_the_weakest(means, detail, n=runs, unit="points")
 
 
 def _fall(results: Results, source: str, models: list[Pretrain]) -> Floats:
@@ -74,8 +74,8 @@ def _sources_differ(results: Results) -> Verdict:
     pairs = list(combinations(by_source, 2))
     level = 1 - (1 - LEVEL) / len(pairs)
     gaps = {(a, b): _enough(by_source[a] - by_source[b]) for a, b in pairs}
-    found = {pair: mean_crossed(gap, level=level) for pair, gap in gaps.items()}
-    (a, b), surest = max(found.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
+    means = {pair: mean_crossed(gap, level=level) for pair, gap in gaps.items()}
+    (a, b), surest = max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
     differs = surest.low > 0 or surest.high < 0
     runs, things = gaps[a, b].shape
     detail = (
@@ -95,10 +95,10 @@ def _sources_differ(results: Results) -> Verdict:
     )
 
 
-def _what_would_tell(gap: Floats, found: Interval, pairs_a_seed: float) -> str:
+def _what_would_tell(gap: Floats, mean: Interval, pairs_a_seed: float) -> str:
     """What an undecided difference would take to be seen."""
-    seen = f"A difference of {100 * seen_with(found):.1f} points would be seen nine times of ten"
-    needed = runs_to_see(gap, found.estimate, level=found.level)
+    seen = f"A difference of {100 * seen_with(mean):.1f} points would be seen nine times of ten"
+    needed = runs_to_see(gap, mean.estimate, level=mean.level)
     if needed is None:
         return f"{seen}; one as small as this with no number of seeds on these things."
     return f"{seen}; one as small as this with about {int(np.ceil(needed / pairs_a_seed))} seeds."
@@ -110,13 +110,13 @@ def _enough(table: Floats) -> Floats:
     return table
 
 
-def _of_the_weakest(found: Mapping[str, Interval], detail: str, *, n: int, unit: Unit) -> Verdict:
+def _of_the_weakest(by_source: Mapping[str, Interval], detail: str, *, n: int, unit: Unit) -> Verdict:
     """A claim about every source: what its lowest bound says, without a correction, since all must hold."""
-    source, weakest = min(found.items(), key=lambda item: item[1].low)
+    source, weakest = min(by_source.items(), key=lambda item: item[1].low)
     scale = 100 if unit == "points" else 1
-    numbers = {name: [scale * x for x in (one.estimate, one.low, one.high)] for name, one in found.items()}
-    told = "; ".join(f"{name} {x:.3g} [{low:.3g}, {high:.3g}]" for name, (x, low, high) in numbers.items())
-    detail = f"{detail}: {told}. The verdict is that of the weakest, {source}."
+    numbers = {name: [scale * x for x in (one.estimate, one.low, one.high)] for name, one in by_source.items()}
+    listed = "; ".join(f"{name} {x:.3g} [{low:.3g}, {high:.3g}]" for name, (x, low, high) in numbers.items())
+    detail = f"{detail}: {listed}. The verdict is that of the weakest, {source}."
     return verdict_above(weakest.estimate, weakest.low, weakest.high, n, detail=detail, unit=unit)
 
 

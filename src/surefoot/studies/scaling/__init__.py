@@ -191,15 +191,15 @@ def _falls(tasks: tuple[str, ...], family: str) -> Callable[[Results], Verdict]:
     return check
 
 
-def _weakest(found: Sequence[Measurement], what: str) -> Measurement:
-    if not found or any(one.low is None for one in found):
+def _weakest(exponents: Sequence[Measurement], what: str) -> Measurement:
+    if not exponents or any(one.low is None for one in exponents):
         raise SurefootError(f"{what} were not fitted, or have too few points for an interval.")
-    return min(found, key=lambda one: -1.0 if one.low is None else one.low)
+    return min(exponents, key=lambda one: -1.0 if one.low is None else one.low)
 
 
-def _above(found: Measurement, detail: str) -> Verdict:
-    low, high = (float("nan") if bound is None else bound for bound in (found.low, found.high))
-    return verdict_above(found.value, low, high, found.n, detail=detail)
+def _above(exponent: Measurement, detail: str) -> Verdict:
+    low, high = (float("nan") if bound is None else bound for bound in (exponent.low, exponent.high))
+    return verdict_above(exponent.value, low, high, exponent.n, detail=detail)
 
 
 def _source_claims() -> tuple[Claim, ...]:
@@ -251,21 +251,23 @@ def _probes_differ(results: Results) -> Verdict:
     return _surest([row.measurement for row in rows], "The exponents of probes were not compared.")
 
 
-def _surest(found: Sequence[Measurement], otherwise: str) -> Verdict:
+def _surest(differences: Sequence[Measurement], otherwise: str) -> Verdict:
     """The verdict of the comparison that is the furthest from zero in units of its interval."""
-    known = [one for one in found if one.low is not None and one.high is not None]
-    if not known:
+    bounded = [one for one in differences if one.low is not None and one.high is not None]
+    if not bounded:
         raise SurefootError(otherwise)
-    first = max(known, key=lambda one: abs(one.value) / ((one.high or 0) - (one.low or 0)))
-    told = ", ".join(f"{one.task} {one.value:+.3f}" for one in known)
-    return _two_sided(first, f"{told}. The verdict is that of the surest, {first.task}. {_JOINT.format(len(known))}")
+    first = max(bounded, key=lambda one: abs(one.value) / ((one.high or 0) - (one.low or 0)))
+    listed = ", ".join(f"{one.task} {one.value:+.3f}" for one in bounded)
+    return _two_sided(
+        first, f"{listed}. The verdict is that of the surest, {first.task}. {_JOINT.format(len(bounded))}"
+    )
 
 
-def _two_sided(found: Measurement, detail: str) -> Verdict:
-    if found.low is None or found.high is None:
+def _two_sided(gap: Measurement, detail: str) -> Verdict:
+    if gap.low is None or gap.high is None:
         raise SurefootError("A comparison of exponents has no interval.")
-    status = "supported" if found.low > 0 or found.high < 0 else "undecided"
-    return Verdict(status=status, effect=found.value, low=found.low, high=found.high, n=found.n, detail=detail)
+    status = "supported" if gap.low > 0 or gap.high < 0 else "undecided"
+    return Verdict(status=status, effect=gap.value, low=gap.low, high=gap.high, n=gap.n, detail=detail)
 
 
 def _own_claims() -> tuple[Claim, ...]:
@@ -292,8 +294,8 @@ def _own_claims() -> tuple[Claim, ...]:
 def _own_falls(results: Results) -> Verdict:
     rows = results.select(ScalingFit, metric="exponent")
     weakest = _weakest([row.measurement for row in rows], "The laws of our own models")
-    told = ", ".join(f"{own_source(row.step)} {row.value:.3f}" for row in rows)
-    return _above(weakest, f"Exponents, each in the style of the training: {told}. The verdict is that of the weakest.")
+    each = ", ".join(f"{own_source(row.step)} {row.value:.3f}" for row in rows)
+    return _above(weakest, f"Exponents, each in the style of the training: {each}. The verdict is that of the weakest.")
 
 
 def _own_differs(results: Results) -> Verdict:
