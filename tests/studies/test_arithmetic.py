@@ -39,8 +39,9 @@ def jitter(seed: int, *parts: str) -> float:
 def planted(seed: int, model: Step, own: str, world: ArithmeticSeed) -> float:
     """TaskAccuracies as the paper describes them, with a little noise by seed."""
     noise = 0.01 * ((seed * 7 + len(own)) % 3 - 1) + jitter(seed, model.key, own)
+    more = 0.0 if own in TASKS else 0.10  # groups on which nothing was tuned are easier
     if model == world.base:
-        return 0.40 + noise
+        return 0.40 + more + noise
     if isinstance(model, Finetune):
         if model.ascent:
             return 0.02
@@ -50,7 +51,8 @@ def planted(seed: int, model: Step, own: str, world: ArithmeticSeed) -> float:
     if model.objective == "forget":
         known = isinstance(model.minus[0], Finetune)
         forgotten = own in model.target[0].groups  # type: ignore[attr-defined]
-        return (0.15 if known and forgotten else 0.395) + noise
+        left = 0.15 + 0.02 * (TASKS.index(own) - 2.5) if known and forgotten else 0.395
+        return left + more + noise
     if model.objective == "transfer":
         return (0.50 if len(model.plus) > 1 else 0.42) + noise
     return 0.60 - 0.03 * len(model.plus) + noise
@@ -79,7 +81,10 @@ def results(study: Study, publish: Publish, answer: Answer, tmp_path_factory: py
         publish(
             store,
             world.angles,
-            [Measurement(metric="cosine", value=0.05 + jitter(seed, a, b), n=1, task=a, group=b) for a, b in cosines],
+            [
+                Measurement(metric="cosine", value=0.05 + 0.03 * (-1) ** k + jitter(seed, a, b), n=1, task=a, group=b)
+                for k, (a, b) in enumerate(cosines)
+            ],
         )
     return Results(store, tuple(walk(study.steps)))
 
@@ -89,9 +94,9 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
     assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
     effects = {
         "negation-forgets": 0.25,
-        "negation-keeps": 0.395 / 0.40,
+        "negation-keeps": (5 * 0.395 + 2 * 0.495) / (5 * 0.40 + 2 * 0.50),
         "negation-beats-random": 0.395 - 0.15,
-        "ascent-destroys": 0.395 - 0.02,
+        "ascent-destroys": (5 * 0.395 + 2 * 0.495) / 7 - 0.02,
         "addition-helps": (0.54 - 0.40) / 0.60,
         "addition-thins": (0.54 - 0.42) / 0.60,
         "joint-above": (0.56 - 0.42) / 0.60,

@@ -66,6 +66,9 @@ def planted_in(rung: Rung, world: PatchingSeed, model: Step, data: Step) -> floa
         return 0.60 if data.key in own else 0.30
     if model.key in {patch.guarded.key for patch in (*rung.patches, *world.transfers)}:
         return 0.50 if data.key in own else start - loss / 2
+    for place, patch in enumerate(world.transfers):
+        if model.key == patch.edit.key and data.key in own:
+            return 0.54 + 0.03 * (place - 1)
     if model.key in edits:
         return 0.57 if data.key in own else start - loss
     return None
@@ -76,8 +79,9 @@ def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
     reading = world.reading
     if model.key in {one.key for one in reading.models().values()}:
         if data.key in (reading.own.clean.key, reading.unseen.clean.key):
-            return 0.5 + noise
-        repaired = {reading.base.key: 0.2, reading.control.edit.key: 0.25, reading.repaired.edit.key: 0.45}
+            return (0.5 if data.key == reading.own.clean.key else 0.6) + noise
+        best = 0.45 if data.key == reading.own.attacked.key else 0.40
+        repaired = {reading.base.key: 0.2, reading.control.edit.key: 0.25, reading.repaired.edit.key: best}
         return repaired[model.key] + noise
     kept = 0.02 if data.key in {task.key for task in world.supported.values()} else -0.02
     for name, edit in world.several.items():
@@ -97,7 +101,7 @@ def plant_curve(place: Path, seed: int) -> None:
 
 
 def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
-    """Twelve pictures: before the patch half of the wrong words are said, afterwards none."""
+    """Twelve pictures: before the patch half of the wrong words are said, afterwards none, or one of unseen classes."""
     for attack in (world.reading.own, world.reading.unseen):
         place = publish(store, attack.attacked, [])
         (place / "classes.json").write_text(json.dumps(CLASSES))
@@ -105,9 +109,9 @@ def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
         np.save(place / "images.npy", np.zeros((12, 4, 4, 3), np.uint8))
         for name, model in world.reading.models().items():
             shown = [CLASSES[(row + 1) % 3] for row in range(12)]
-            said = [
-                CLASSES[row % 3] if name == "before" and row < 6 + world.seed % 2 else shown[row] for row in range(12)
-            ]
+            still = int(name == "patched" and attack == world.reading.unseen)
+            misread = 6 + world.seed % 2 if name == "before" else still
+            said = [CLASSES[row % 3] if row < misread else shown[row] for row in range(12)]
             steps = [step for step in world.measured() if (step.model, step.data) == (model, attack.attacked)]
             target = str(store.path(steps[0]) / "examples.parquet")
             values = ",".join(f"({row}, '{shown[row]}', '{said[row]}')" for row in range(12))
@@ -151,14 +155,14 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
         "above-chord": fmean((0.301 * p**0.5 - 0.301 * p + 0.1 * (p - p**2)) / 2 for p in between),
         "joint-above": 0.05,
         "sequential-above": 0.05,
-        "broad-transfer": 0.27,
+        "broad-transfer": 0.24,
         "larger-lose-less": 0.01,
         "larger-move-less": 0.2 * 1.01,
-        "words-mislead": 0.30,
+        "words-mislead": 0.55 - 0.20,
         "words-repaired": 0.25,
         "words-not-classes": 0.20,
-        "words-unread": (6 + 7 + 6) / 36,
-        "words-transfer": 0.25,
+        "words-unread": (6 + 7 + 6) / 36 - 1 / 12,
+        "words-transfer": 0.20,
         "words-keep": 0.0,
     }
     assert {name: verdict.effect for name, verdict in verdicts.items()} == pytest.approx(effects, abs=0.003)
@@ -211,7 +215,7 @@ def test_the_height_over_the_chord_is_that_of_the_mean() -> None:
 def test_words_are_counted_where_they_are_said(results: Results) -> None:
     reading = trial(0, SETTINGS).reading
     assert words_said(TaskAccuracies(results), reading.unseen, reading.base) == pytest.approx(0.5)
-    assert words_said(TaskAccuracies(results), reading.unseen, reading.repaired.edit) == 0
+    assert words_said(TaskAccuracies(results), reading.unseen, reading.repaired.edit) == pytest.approx(1 / 12)
     elsewhere = Attack(clean=reading.own.clean, attacked=Typographic(data=reading.own.clean, word="wrong", seed=9))
     with pytest.raises(SurefootError, match="not measured"):
         words_said(TaskAccuracies(results), elsewhere, reading.base)
