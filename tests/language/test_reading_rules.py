@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from surefoot.core import SurefootError
@@ -81,6 +81,7 @@ TEXTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.none() | TEXTS, st.lists(TEXTS, max_size=4)), min_size=1, max_size=6),
     rule=st.sampled_from(list(READING_RULES)),
@@ -206,6 +207,8 @@ def threshold_by_hand(scores: Sequence[float], sure: Sequence[float], has: Seque
     return float(max(means))
 
 
+@settings(deadline=None)
+@example([(True, True, 0.1), (True, True, 0.7), (False, False, 0.7)])  # no threshold parts questions of one score
 @given(
     st.lists(
         st.tuples(st.booleans(), st.booleans(), st.sampled_from([0.0, 0.1, 0.2, 0.7, 1.0])), min_size=2, max_size=12
