@@ -143,7 +143,11 @@ def test_a_judge_stands_beside_the_rules_and_its_agreement_is_shown(run: MultiHo
         asked.append(request.prompt)
         told = dict(line.split(": ", 1) for line in request.prompt.split("\n\n")[1].split("\n")[:3])
         return (
-            "I cannot say" if "Nobody" in told["Answer"] else "Yes." if told["Right answer"] in told["Answer"] else "no"
+            "I cannot say"
+            if "Nobody" in told["Answer"]
+            else "\n\nYes."
+            if told["Right answer"] in told["Answer"]
+            else "no"
         )
 
     client, judge = ScriptedClient(script=_model), ScriptedClient(script=judging, name="strict")

@@ -58,7 +58,7 @@ def test_direct_takes_the_first_line_and_says_what_was_asked() -> None:
 
 
 def test_a_chain_without_a_final_answer_is_asked_for_it() -> None:
-    answer = chain_of_thought(_scripted("Akon is from Senegal. Its capital is Dakar.", " Dakar."), QUESTION)
+    answer = chain_of_thought(_scripted("Akon is from Senegal. Its capital is Dakar.", "\n\n Dakar."), QUESTION)
     assert (answer.text, answer.trace.ended) == ("Dakar", "asked")
     assert answer.trace.calls[1].request.prompt.endswith("Its capital is Dakar.\nSo the final answer is:")
     alone = chain_of_thought(_scripted("It is Senegal.\nDakar."), QUESTION, asking=Asking(force=False))

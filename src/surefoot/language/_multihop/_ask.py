@@ -144,7 +144,7 @@ def _judged(run: MultiHopRun, judge: LanguageClient) -> MultiHopRun:
         answers += [(hop.question, hop.answers, answer) for hop, answer in zip(one.hops, given, strict=True)]
         answers += [(one.question, one.answers, bridge)] if bridge else []
     shown = list(dict.fromkeys((question, golds, answer.text) for question, golds, answer in answers if answer.text))
-    said = judge.answer([Request(prompt=_judging(*one), max_tokens=8, stop=("\n\n",)) for one in shown])
+    said = judge.answer([Request(prompt=_judging(*one), max_tokens=8) for one in shown])
     return replace(run, verdicts={one: _verdict(answer.text) for one, answer in zip(shown, said, strict=True)})
 
 

@@ -227,7 +227,7 @@ class _Log:
     def force(self, prompt: str, text: str, ended: Ended) -> Strategy[TracedAnswer]:
         """Ask for the final answer alone, unless the server refuses what is asked."""
         asked = f"{prompt}{'' if prompt[-1:].isspace() else ' '}{text}{_FINAL}"
-        said = Completion(text="") if self.refused else (yield from self.ask(asked, "\n\n"))
+        said = Completion(text="") if self.refused else (yield from self.ask(asked))
         answer = short_answer(said.text)
         return self.end(answer, f"{text}{_FINAL} {answer}", ended if answer or ended == "hop limit" else "no answer")
 
