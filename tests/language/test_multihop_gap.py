@@ -251,6 +251,10 @@ def test_without_steps_the_bridge_is_given_to_tell_causes_apart(run: MultiHopRun
     row = _row(causes_table(run), rule="cover_answer", strategy="direct", cause="bridge not found")
     assert row["from"] == "bridge given"
     assert row["questions"] == sum(bool(at % 10 and at % 3) for at in range(N))  # with the bridge given it is right
+    given = run.bridge_given[7]
+    assert given
+    told = given.trace.calls[0].request.prompt.rsplit("Question: ", 1)[1]
+    assert told == f"Where was Person7 born? Land7. {QUESTIONS[7].question}\nAnswer:"  # and not the second hop
     answer = _traced("No idea", "answered", strategy="direct")
     assert cause_of_loss(_question(1), answer) == "not known"
     assert cause_of_loss(_question(1), answer, with_bridge=False) == "second hop not applied"
