@@ -103,6 +103,8 @@ def test_a_prompt_shows_its_examples_and_ends_where_the_answer_begins(store: Sto
     assert len({one.id for one in shots}) == 2
     assert all(one.answers for one in shots)
     assert shots == replace(reader, shots=1).drawn(StoredInputs(store)) + shots[1:]
+    drawn = {tuple(one.id for one in replace(reader, seed=seed).drawn(StoredInputs(store))) for seed in range(9)}
+    assert len(drawn) > 2
     (request, cut), *_ = reader.requests(ASKED, shots)
     first, second, asked = request.prompt.split("\n\n")
     assert (first, second) == tuple(f"{completion_prompt(one)} {one.answers[0]}" for one in shots)

@@ -37,7 +37,7 @@ from surefoot.language import (
     span_answers,
     write_questions,
 )
-from surefoot.language._reading._readers import _answers, _span_reader
+from surefoot.language._reading._readers import _answers, _baselines, _span_reader
 from surefoot.language._reading._readers._windows import TokenWindows, best_spans, by_length, token_windows
 from surefoot.training import _loop
 
@@ -331,6 +331,8 @@ def test_answers_that_broke_off_are_not_asked_again(
         again, _ = made(step, store, tmp_path / "broken")
     assert asked == ["6", "7"]
     assert read_predictions(again) == read_predictions(whole)
+    kept = (tmp_path / "broken" / "resume" / "answers.jsonl").read_text().splitlines()
+    assert sum(len(json.loads(line)) for line in kept) == len(FACTS)
 
 
 def bare(directory: Path) -> None:
@@ -495,3 +497,12 @@ def test_readers_without_a_model_answer_from_the_words_of_the_question(store: St
     answers = regression.answering(StoredInputs(store), tmp_path)([*FACTS, *asked])
     assert [one.text for one in answers[: len(FACTS)]] == CITIES
     assert answers[-2].text in context
+
+
+def test_the_regression_ends_where_the_slope_of_its_penalised_likelihood_is_zero(tmp_path: Path) -> None:
+    features = [(np.array([[0], [1]]), np.ones((2, 1)))] * 3
+    (tmp_path / "part").mkdir()
+    weights, loss = _baselines._fitted(features, [0, 0, 0], 0.2, tmp_path / "part")
+    assert weights[0] == pytest.approx(-weights[1], abs=1e-4)
+    assert 0.2 * weights[0] == pytest.approx(1 / (1 + np.exp(2 * weights[0])), abs=1e-4)
+    assert loss == pytest.approx(np.log1p(np.exp(-2 * weights[0])), abs=1e-4)
