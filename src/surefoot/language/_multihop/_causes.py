@@ -47,14 +47,16 @@ def causes_table(run: MultiHopRun) -> Table:
 
     `from` is what it was told by: the trace, or asking with the bridge given.
     """
-    rows = [row for rule in rules_of(run) for name in run.answers for row in _rows(run, mark_run(run, rule), name)]
+    nothing = {name: (False,) * len(run.questions) for name in run.answers}
+    judged = mark_run(run, "judge").whole if run.judge else nothing
+    marked = [mark_run(run, rule) for rule in rules_of(run)]
+    rows = [row for marks in marked for name in run.answers for row in _rows(run, marks, name, judged[name])]
     return Table(_COLUMNS, tuple(rows))
 
 
-def _rows(run: MultiHopRun, marks: RuleMarks, strategy: str) -> list[tuple[object, ...]]:
-    judge = mark_run(run, "judge").whole[strategy] if run.judge else (False,) * len(run.questions)
+def _rows(run: MultiHopRun, marks: RuleMarks, strategy: str, judged: Sequence[bool]) -> list[tuple[object, ...]]:
     causes = [
-        cause_of_loss(one, answer, judged=judge[at], with_bridge=marks.bridge[at])
+        cause_of_loss(one, answer, judged=judged[at], with_bridge=marks.bridge[at])
         for at, (one, answer) in enumerate(zip(run.questions, run.answers[strategy], strict=True))
         if marks.known[at] and not marks.whole[strategy][at]
     ]
