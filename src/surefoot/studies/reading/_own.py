@@ -38,10 +38,14 @@ FREE = "no fine-tuning of an encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How many questions a set a span reader and a causal model are asked, and what is trained for how long."""
+    """How many questions a set a span reader and a causal model are asked; what is trained, on how many, for how long.
+
+    `pool` questions are all that "fully fine-tuned" means here; None takes every one that is not held out.
+    """
 
     questions: int
     asked: int
+    pool: int | None
     layers: tuple[int, ...]
     steps: tuple[int, ...]
     few: tuple[int, ...]
@@ -56,11 +60,11 @@ class Budget:
 
 BUDGETS: dict[BudgetName, Budget] = {
     "small": Budget(
-        questions=150, asked=20, layers=(2, 4, 6), steps=(40, 120), few=(16, 64, 256), few_layers=(2, 6), few_steps=30,
-        robust_layers=(2, 4), seeds=2, shots=(1,), prompted=(),
+        questions=150, asked=20, pool=2048, layers=(2, 4, 6), steps=(40, 120), few=(16, 64, 256),
+        few_layers=(2, 6), few_steps=30, robust_layers=(2, 4), seeds=2, shots=(1,), prompted=(),
     ),
     "full": Budget(
-        questions=1000, asked=200, layers=(1, 2, 3, 4, 6), steps=(60, 250, 1000), few=(16, 64, 256, 1024),
+        questions=1000, asked=200, pool=None, layers=(1, 2, 3, 4, 6), steps=(60, 250, 1000), few=(16, 64, 256, 1024),
         few_layers=(2, 4, 6), few_steps=60, robust_layers=(2, 4, 6), seeds=3, shots=(1, 4),
         prompted=((64, 32), (8192, 300)),
     ),
@@ -84,7 +88,7 @@ def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
     def few(n: int, seed: int = 0) -> QuestionSample:
         return QuestionSample(questions=training, part="train", n=n, seed=seed)
 
-    every = QuestionSample(questions=training, part="train")
+    every = QuestionSample(questions=training, part="train", n=budget.pool)
     seeds, longest = range(budget.seeds), max(budget.steps)
 
     def span(name: str, adaptation: str, **options: object) -> OwnReader:
