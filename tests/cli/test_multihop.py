@@ -143,10 +143,24 @@ def test_search_by_documents_and_a_figure_and_examples(
     )  # fmt: skip
     assert code == 0, err
     assert "self_ask_search" in out
+    assert "undefined" not in out
     assert "a sample of 200: not to be compared with all" in out
     assert "<svg" in (tmp_path / "causes.svg").read_text()
     assert (tmp_path / "answers" / "direct" / "examples.parquet").is_file()
     assert "bm25 docs.jsonl" in (tmp_path / "run.jsonl").read_text()
+
+
+def test_a_gap_without_known_questions_is_undefined_in_words_and_null_in_json(
+    surefoot: Surefoot, model: Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.jsonl"
+    path.write_text(json.dumps(_question(1) | {"hops": [{"question": "Where was Person1 born?", "answers": ["x"]}]}))
+    asked = ("--model", model.url, "--questions", path, "--strategies", "direct")
+    text = surefoot("multihop", "gap", *asked, "--format", "text").out
+    assert [line.split().count("undefined") for line in text.split("\n\n")[0].splitlines()[1:]] == [1] * 4
+    assert "gap undefined: no question has all its sub-questions right" in text
+    for row in json.loads(surefoot("multihop", "gap", *asked, "--format", "json").out):
+        assert (row["gap"], row["gap low"], row["hops known"]) == (None, None, 0)
 
 
 def test_a_dry_run_asks_nothing(surefoot: Surefoot, model: Model, questions: Path, tmp_path: Path) -> None:

@@ -162,9 +162,15 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
 
 
 def _short(table: Table) -> Table:
-    """For people: three significant digits, and no columns that are empty."""
-    used = [at for at in range(len(table.columns)) if any(row[at] not in (None, "") for row in table.rows)]
-    rows = [tuple(float(f"{cell:.3g}") if isinstance(cell, float) else cell for cell in row) for row in table.rows]
+    """For people: three significant digits, a gap that is undefined as a word, and no columns that are empty."""
+
+    def shown(name: str, cell: object) -> object:
+        if cell is None and name == "gap":
+            return "undefined"
+        return float(f"{cell:.3g}") if isinstance(cell, float) else cell
+
+    rows = [tuple(map(shown, table.columns, row)) for row in table.rows]
+    used = [at for at in range(len(table.columns)) if any(row[at] not in (None, "") for row in rows)]
     return Table(tuple(table.columns[at] for at in used), tuple(tuple(row[at] for at in used) for row in rows))
 
 
