@@ -52,6 +52,7 @@ class Budget:
     few_layers: tuple[int, ...]
     few_steps: int
     robust_layers: tuple[int, ...]
+    robust_steps: int
     seeds: int
     shots: tuple[int, ...]
     prompted: tuple[tuple[int, int], ...]
@@ -60,12 +61,12 @@ class Budget:
 
 BUDGETS: dict[BudgetName, Budget] = {
     "small": Budget(
-        questions=150, asked=20, pool=2048, layers=(2, 4, 6), steps=(40, 120), few=(16, 64, 256),
-        few_layers=(2, 6), few_steps=30, robust_layers=(2, 4), seeds=2, shots=(1,), prompted=(),
+        questions=150, asked=20, pool=2048, layers=(4, 6), steps=(15, 40, 100), few=(16, 64, 256),
+        few_layers=(4, 6), few_steps=20, robust_layers=(4,), robust_steps=40, seeds=2, shots=(1,), prompted=(),
     ),
     "full": Budget(
         questions=1000, asked=200, pool=None, layers=(1, 2, 3, 4, 6), steps=(60, 250, 1000), few=(16, 64, 256, 1024),
-        few_layers=(2, 4, 6), few_steps=60, robust_layers=(2, 4, 6), seeds=3, shots=(1, 4),
+        few_layers=(2, 4, 6), few_steps=60, robust_layers=(2, 4, 6), robust_steps=250, seeds=3, shots=(1, 4),
         prompted=((64, 32), (8192, 300)),
     ),
 }  # fmt: skip
@@ -107,14 +108,25 @@ def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
     for n in (512, 2000):
         yield other(f"logistic regression, {n}", FREE, SpanRegression(questions=few(n)), budget.questions)
     for seed in seeds:
-        yield span("head alone", FREE, method="head", layers=6, steps=longest, seed=seed, learning_rate=1e-2)
+        yield span(
+            "head alone",
+            FREE,
+            method="head",
+            questions=few(1024, seed),
+            layers=6,
+            steps=300,
+            seed=seed,
+            learning_rate=1e-2,
+        )
         for layers in budget.layers:
             for steps in budget.steps:
                 yield span(f"{steps} steps", BASELINE, layers=layers, steps=steps, seed=seed)
             yield span("LoRA", "adapter", method="lora", layers=layers, steps=longest, seed=seed, learning_rate=1e-3)
         for layers in budget.robust_layers:
             for robust in ("freelb", "r3f"):
-                yield span(robust, "robust training", robust=robust, layers=layers, steps=budget.steps[0], seed=seed)
+                yield span(
+                    robust, "robust training", robust=robust, layers=layers, steps=budget.robust_steps, seed=seed
+                )
         for layers in budget.few_layers:
             for n in budget.few:
                 chosen = {"questions": few(n, seed), "steps": budget.few_steps, "layers": layers, "seed": seed}
