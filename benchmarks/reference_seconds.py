@@ -2,8 +2,7 @@
 
 Run studies on a quiet machine with one worker, then: python benchmarks/reference_seconds.py STORE... The shipped table
 is partly from a busy machine and set by hand to agree with the times that the tutorials tell; edits are from single
-points of
-their search times the points of the studies: it waits for such a run.
+points of their search times the points of the studies: it waits for such a run.
 The likely value is the mean, the range is from the tenth to the ninetieth percentile of what was made.
 """
 

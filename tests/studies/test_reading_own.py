@@ -58,7 +58,7 @@ def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: 
 @pytest.fixture(scope="module")
 def world(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Results]:
     return plant(
-        publish, tmp_path_factory.mktemp("own"), {"in context": 0.2, "zero-shot": 0.2, "robust training": -0.1}
+        publish, tmp_path_factory.mktemp("own"), {"in context": 0.2, "zero-shot": 0.2, "robust training": -0.2}
     )
 
 
