@@ -12,13 +12,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from surefoot.cli._common import Exit
-from surefoot.cli._evaluate import evaluate
+from surefoot.cli import app
 from surefoot.core import SurefootError
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 CONFIG = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": {"mean": 0.25}}
+
+
+def evaluate(model: object, images: Path, *words: object) -> int:
+    """How `surefoot evaluate --model MODEL --images IMAGES WORDS` ends, in this process; a mistake is raised."""
+    told = ["evaluate", "--model", str(model), "--images", str(images), *map(str, words)]
+    return app(told, result_action="return_value", exit_on_error=False)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +57,9 @@ def rows(text: str) -> dict[str, Any]:
 def test_what_was_used_is_said_and_kept(
     hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = evaluate(model=str(hub), images=photos, examples=tmp_path / "e", resize_mode="squash", format="json")
+    told = evaluate(hub, photos, "--examples", tmp_path / "e", "--resize-mode", "squash", "--format", "json")
     printed = capsys.readouterr()
-    assert told == Exit.HOLDS
+    assert told == 0
     assert rows(printed.out)["/top1"]["n"] == 24
     assert "32 x 32 pixels, squash, bicubic, mean 0.25 0.25 0.25" in printed.err
     assert "1 of 25 pictures cannot be decoded and are left out (cat/broken.jpg: it is not a picture" in printed.err
@@ -62,7 +67,16 @@ def test_what_was_used_is_said_and_kept(
     assert kept["pixels"]["resize_mode"] == "squash"
     assert kept["refused"][0]["name"] == "cat/broken.jpg"
     evaluate(
-        model=str(hub), images=photos, unreadable="wrong", examples=tmp_path / "w", resize_mode="squash", format="json"
+        hub,
+        photos,
+        "--unreadable",
+        "wrong",
+        "--examples",
+        tmp_path / "w",
+        "--resize-mode",
+        "squash",
+        "--format",
+        "json",
     )
     counted = rows(capsys.readouterr().out)
     assert counted["/top1"]["n"] == 25
@@ -74,71 +88,71 @@ def test_what_was_used_is_said_and_kept(
 def test_precision_batch_and_workers_change_no_answer(
     hub: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(model=str(hub), images=photos, format="json")
+    evaluate(hub, photos, "--format", "json")
     first = json.loads(capsys.readouterr().out)
-    evaluate(model=str(hub), images=photos, batch_size=5, workers=3, format="json")
+    evaluate(hub, photos, "--batch-size", 5, "--workers", 3, "--format", "json")
     assert json.loads(capsys.readouterr().out) == first
-    evaluate(model=str(hub), images=photos, precision="bfloat16", format="json")
+    evaluate(hub, photos, "--precision", "bfloat16", "--format", "json")
     assert json.loads(capsys.readouterr().out)[0]["n"] == 24
     with pytest.raises(SurefootError, match=r"There is no device 'cuda:7' here"):
-        evaluate(model=str(hub), images=photos, device="cuda:7")
+        evaluate(hub, photos, "--device", "cuda:7")
 
 
 def test_a_baseline_is_a_gate_on_the_same_pictures(
     hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate(model=str(hub), images=photos, baseline=hub, margin=0.3, format="json") == Exit.HOLDS
+    assert evaluate(hub, photos, "--baseline", hub, "--margin", 0.3, "--format", "json") == 0
     same = rows(capsys.readouterr().out)
     assert same["baseline/top1"]["value"] == same["model/top1"]["value"]
     assert same["model less baseline/top1"]["value"] == 0
-    narrow = evaluate(model=str(hub), images=photos, baseline=hub / "other.safetensors", margin=0.0)
-    assert narrow in (Exit.UNJUDGED, Exit.CONTRADICTED)
-    evaluate(model=str(hub), images=photos, examples=tmp_path / "e")
+    narrow = evaluate(hub, photos, "--baseline", hub / "other.safetensors", "--margin", 0.0)
+    assert narrow in (1, 2)
+    evaluate(hub, photos, "--examples", tmp_path / "e")
     capsys.readouterr()
-    assert evaluate(model=str(hub), images=photos, baseline=tmp_path / "e", margin=0.3, format="json") == Exit.HOLDS
+    assert evaluate(hub, photos, "--baseline", tmp_path / "e", "--margin", 0.3, "--format", "json") == 0
     assert "model is no worse than baseline by more than 0.3" in capsys.readouterr().err
 
 
 def test_where_nothing_can_be_written_is_said_before_any_work(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    wrong: dict[str, dict[str, Any]] = {
-        "No format for .*t.xyz": {"out": tmp_path / "t.xyz"},
-        "it is a folder": {"out": tmp_path, "format": "csv"},
-        "its folder is not there": {"out": tmp_path / "gone" / "t.csv"},
-        "--examples names a folder, and .*taken is a file": {"examples": tmp_path / "taken"},
+    wrong = {
+        "No format for .*t.xyz": ("--out", tmp_path / "t.xyz"),
+        "it is a folder": ("--out", tmp_path, "--format", "csv"),
+        "its folder is not there": ("--out", tmp_path / "gone" / "t.csv"),
+        "--examples names a folder, and .*taken is a file": ("--examples", tmp_path / "taken"),
     }
     for message, options in wrong.items():  # before the model is looked for, which is not there
         with pytest.raises(SurefootError, match=message):
-            evaluate(model="nowhere", images=photos, **options)
+            evaluate("nowhere", photos, *options)
 
 
 def test_a_preparation_that_no_picture_survives_is_refused(hub: Path, photos: Path) -> None:
-    for wrong in ({"std": (0.0, 0.0, 0.0)}, {"std": (-1.0, 1.0, 1.0)}, {"mean": (float("nan"), 0.0, 0.0)}):
+    for wrong in (("--std", 0, 0, 0), ("--std", -1.0, 1, 1), ("--mean", "nan", 0, 0)):
         with pytest.raises(SurefootError, match="A mean is finite, a deviation above 0"):
-            evaluate(model=str(hub), images=photos, **wrong)
+            evaluate(hub, photos, *wrong)
 
 
 def test_other_pictures_and_a_margin_without_a_baseline_are_refused(hub: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=r"--margin is a fall below a baseline"):
-        evaluate(model=str(hub), images=photos, margin=0.1)
+        evaluate(hub, photos, "--margin", 0.1)
     for margin in (1.0, 5.0, float("nan"), float("inf"), -0.1):
         with pytest.raises(SurefootError, match=r"--margin is .*: a fall of top-1 is from 0 to less than 1"):
-            evaluate(model=str(hub), images=photos, baseline=hub, margin=margin)
+            evaluate(hub, photos, "--baseline", hub, f"--margin={margin}")
     with pytest.raises(SurefootError, match=r"baseline .* does not exist"):
-        evaluate(model=str(hub), images=photos, baseline=tmp_path / "no.parquet")
-    evaluate(model=str(hub), images=photos, examples=tmp_path / "e", out=tmp_path / "x.tsv")
+        evaluate(hub, photos, "--baseline", tmp_path / "no.parquet")
+    evaluate(hub, photos, "--examples", tmp_path / "e", "--out", tmp_path / "x.tsv")
     columns = duckdb.read_parquet(str(tmp_path / "e" / "examples.parquet"))
     columns.project("* REPLACE ('0' AS content)").write_parquet(str(tmp_path / "other.parquet"))
     with pytest.raises(SurefootError, match=r"The picture cat/.* is not the one that .* was measured on"):
-        evaluate(model=str(hub), images=photos, baseline=tmp_path / "other.parquet")
+        evaluate(hub, photos, "--baseline", tmp_path / "other.parquet")
     columns.filter("example <> 'cat/0.png'").write_parquet(str(tmp_path / "fewer.parquet"))
     with pytest.raises(SurefootError, match=r"model has 1 of 24 examples"):
-        evaluate(model=str(hub), images=photos, baseline=tmp_path / "fewer.parquet")
+        evaluate(hub, photos, "--baseline", tmp_path / "fewer.parquet")
 
 
 def test_classes_that_the_model_cannot_tell_apart_are_named(
     hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "classes.tsv").write_text("cat\tcrane\ndog\tdog\nowl\tcrane\n")
-    evaluate(model=str(hub), images=photos, classes=tmp_path / "classes.tsv")
+    evaluate(hub, photos, "--classes", tmp_path / "classes.tsv")
     assert "none of their pictures counts as right: crane [cat], crane [owl]" in capsys.readouterr().err

@@ -13,12 +13,17 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from surefoot.cli._compare import compare
+from surefoot.cli import app
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
 from surefoot.examples import compare_examples, read_examples, write_examples
 from surefoot.stats import clustered_mean, t_quantile
 
 N = 400
+
+
+def compare(*words: object) -> int:
+    """How `surefoot compare WORDS` ends, in this process; a mistake is raised."""
+    return app(["compare", *map(str, words)], result_action="return_value", exit_on_error=False)
 
 
 def examples(place: Path, scores: Sequence[float], *, first: int = 0, **columns: Sequence[Any]) -> Path:
@@ -133,7 +138,7 @@ def test_scores_that_are_no_answers_have_students_interval_also_in_clusters(tmp_
 def test_a_margin_is_a_gate_that_opens_on_what_is_shown(
     files: dict[str, Path], model: str, margin: float, verdict: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare(str(files["old"]), (str(files[model]),), margin=margin, format="json") == verdict
+    assert compare(files["old"], files[model], "--margin", margin, "--format", "json") == verdict
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)
     assert row["no worse"] == ("yes", "no", "undecided")[verdict]
@@ -180,9 +185,9 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path])
         compare_examples(graded, margin=11)
     assert compare_examples(graded, margin=5).no_worse == "undecided"  # a difference that never varies: no interval
     with pytest.raises(SurefootError, match="at least one model"):
-        compare(str(old), ())
+        compare_examples(read_examples({"old": old}))
     with pytest.raises(SurefootError, match="a file is named twice"):
-        compare(str(old), (str(old),))
+        compare(old, old)
     one = {name: examples(tmp_path / f"one {name}", BASE, article=["x"] * N) for name in "ab"}
     with pytest.raises(SurefootError, match="needs two clusters"):
         compare_examples(read_examples(one, cluster="article"))
@@ -215,14 +220,14 @@ class Answered(Step):
 def test_a_file_may_be_named_by_its_folder_and_is_known_by_any_of_its_names(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare(str(files["old"].parent), (str(files["new"]),), format="json") == 0
+    assert compare(files["old"].parent, files["new"], "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)[0]["examples"] == N
     (files["new"].parent / "again").symlink_to(files["old"])
     for name in (files["old"], files["old"].parent, files["new"].parent / ".." / "old" / "examples.parquet"):
         with pytest.raises(SurefootError, match="a file is named twice"):
-            compare(str(files["old"]), (str(name),))
+            compare(files["old"], name)
     with pytest.raises(SurefootError, match="a file is named twice"):
-        compare(str(files["old"]), (str(files["new"].parent / "again"),))
+        compare(files["old"], files["new"].parent / "again")
 
 
 def test_an_example_without_a_cluster_is_no_cluster_named_none(tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def test_an_example_without_a_cluster_is_no_cluster_named_none(tmp_path: Path) -
 
 def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(examples(tmp_path / str(fall), [row / 4 - fall for row in range(5)])) for fall in (0.0, 0.5)]
-    assert compare(files[0], (files[1],), margin=0.1) == 2
+    assert compare(files[0], files[1], "--margin", 0.1) == 2
     said = capsys.readouterr()
     assert "-0.5 [every difference is this, which gives no interval]" in said.err
     assert "nan" not in (said.out + said.err).lower()
@@ -249,25 +254,25 @@ def test_artifacts_of_a_store_are_compared_by_key_on_the_same_data(
     with ThreadPoolExecutor(1) as pool:
         assert all(event.kind != "failed" for event in run(steps, store, pool))
     first, second, elsewhere = (step.key[:12] for step in steps)
-    assert compare(first, (second,), store=store.root, format="json") == 0
+    assert compare(first, second, "--store", store.root, "--format", "json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["baseline"], row["model"], row["difference"]) == (steps[0].key, steps[1].key, pytest.approx(1 / 6))
     with pytest.raises(SurefootError, match=r"different data: data\.style is flat and round\. .* add --across-data"):
-        compare(first, (elsewhere,), store=store.root)
-    assert compare(first, (elsewhere,), store=store.root, across_data=True, format="json") == 0
+        compare(first, elsewhere, "--store", store.root)
+    assert compare(first, elsewhere, "--store", store.root, "--across-data", "--format", "json") == 0
     with pytest.raises(SurefootError, match="name an artifact twice"):
-        compare(first, (steps[0].key,), store=store.root)
+        compare(first, steps[0].key, "--store", store.root)
     file = str(examples(tmp_path / "file", [1.0] * 60))
-    assert compare(first, (file,), store=store.root, margin=0.0, format="json") == 0  # a key beside a file
+    assert compare(first, file, "--store", store.root, "--margin", 0.0, "--format", "json") == 0  # a key beside a file
 
 
 def test_text_is_a_line_a_number_and_what_is_not_known_is_null(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(examples(tmp_path / name, [0.5] * 9)) for name in "ab"]
-    compare(files[0], (files[1],), format="text")
+    compare(files[0], files[1], "--format", "text")
     assert any(line.startswith("smallest seen") for line in capsys.readouterr().out.splitlines())
-    compare(files[0], (files[1],), format="json")
+    compare(files[0], files[1], "--format", "json")
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["difference"], row["low"], row["smallest seen"], row["p"]) == (0.0, None, None, 1.0)
 

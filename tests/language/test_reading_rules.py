@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from surefoot.core import SurefootError
 from surefoot.examples import compare_examples, read_examples
@@ -240,7 +241,8 @@ def test_thresholds_of_the_script_come_in_the_order_of_its_file() -> None:
     assert (measured["best_f1", ""], measured["best_f1_threshold", ""]) == (1.0, 0.2)
     applied = score_questions(questions, answers, "squad-2.0", no_answer_above=0.2)
     assert (applied.exact.mean(), applied.answers) == (1.0, ("cat", "", "dog", ""))
-    assert applied.best == found.best  # chosen before any threshold is applied
+    for above in (0.05, 0.2, 0.4):  # the best are chosen before any threshold is applied
+        assert score_questions(questions, answers, "squad-2.0", no_answer_above=above).best == found.best
     tied = Predictions(answers.answers, dict.fromkeys("abcd", 0.0))
     assert score_questions(questions, tied, "squad-2.0").best == {}
     with pytest.raises(SurefootError, match="needs a score of every question"):
@@ -266,6 +268,18 @@ def test_intervals_stand_on_articles_and_one_article_has_none() -> None:
         score_questions(questions, Predictions(dict.fromkeys((q.id for q in questions), "cat")), "squad-1.1")
     )[0]
     assert (perfect.value, perfect.high, round(perfect.low or 0, 3)) == (1.0, 1.0, 0.912)  # Wilson's at 40 articles
+
+
+def test_few_articles_widen_the_interval_by_their_degrees_of_freedom() -> None:
+    """Wilson's interval at the n that the error stands for, times the square of z over t (Korn and Graubard 1998)."""
+    right = {0: 5, 1: 2, 2: 4, 3: 1}  # of six questions an article
+    questions = [asked(f"{article}-{n}", "cat", article=f"A{article}") for article in right for n in range(6)]
+    answers = {f"{article}-{n}": "cat" if n < least else "dog" for article, least in right.items() for n in range(6)}
+    exact = reading_measurements(score_questions(questions, Predictions(answers), "squad-1.1"))[0]
+    error = np.std([n / 6 for n in right.values()], ddof=1) / 2
+    size = 0.25 / error**2 * (1.959964 / 3.182446) ** 2
+    assert exact.stderr == pytest.approx(error)
+    assert (exact.low, exact.high) == pytest.approx(proportion_confint(0.5 * size, size, method="wilson"), rel=1e-5)
 
 
 def test_measurements_are_json_and_name_their_groups() -> None:

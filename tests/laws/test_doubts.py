@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
+from surefoot.cli import app
 from surefoot.core import SurefootError
 from surefoot.laws import (
     LawOptions,
@@ -21,6 +21,11 @@ from surefoot.laws import (
     read_table,
 )
 from surefoot.stats import fit_law
+
+
+def fit_command(command: str, *words: object) -> None:
+    """`surefoot fit COMMAND WORDS` in this process; a mistake is raised."""
+    app(["fit", command, *map(str, words)], result_action="return_value", exit_on_error=False)
 
 
 def fitted(table: object, **given: object) -> ScalingLaws:
@@ -75,14 +80,8 @@ def test_one_band_is_shown_everywhere(tmp_path: Path, capsys: pytest.CaptureFixt
     at = fit.curve_x[-1]
     expected = [band[0] for band in predict_band(fit, [at])]
     assert [fit.curve_y[-1], fit.curve_low[-1], fit.curve_high[-1]] == pytest.approx(expected)
-    for verb in (scaling, curve):
-        verb(
-            file,
-            x=("x",) if verb is scaling else "x",
-            y="y",
-            form="power",
-            output=LawOutput(at=(str(at),), format="json"),
-        )  # type: ignore[arg-type]
+    for command in ("scaling", "curve"):
+        fit_command(command, file, "--x", "x", "--y", "y", "--form", "power", "--at", at, "--format", "json")
         (row,) = json.loads(capsys.readouterr().out)
         assert [row["prediction"], row["low"], row["high"]] == pytest.approx(expected)
     truth = 1 + 20 * at**-0.25
@@ -188,7 +187,7 @@ def test_json_holds_no_nan_and_no_warning_reaches_the_user(tmp_path: Path, capsy
     for section in ("laws", "points", "band", "held-out", "sensitivity", "comparisons"):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            scaling(file, x=("x",), y="y", output=LawOutput(show=section, format="json"))  # type: ignore[arg-type]
+            fit_command("scaling", file, "--x", "x", "--y", "y", "--show", section, "--format", "json")
         json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
 
 
@@ -216,11 +215,15 @@ def test_options_out_of_range_are_named() -> None:
         with pytest.raises(SurefootError, match=message):
             fitted(simulated(n=6), **options)
     with pytest.raises(SurefootError, match="Rows are chosen by"):
-        scaling(
+        fit_command(
+            "scaling",
             Path(__file__).parents[1] / "tables" / "data" / "results.xlsx",
-            x=("val",),
-            y="val",
-            points=PointFlags(where=("x",)),
+            "--x",
+            "val",
+            "--y",
+            "val",
+            "--where",
+            "x",
         )
 
 
@@ -253,6 +256,20 @@ def test_exact_points_are_said_to_have_no_noise_everywhere(capsys: pytest.Captur
     x = np.geomspace(1e8, 1e10, 5)
     rows = [f"{n},{d},{float(1.8 + 400 * n**-0.34 + 400 * d**-0.28)!r}" for n in x for d in 20 * x]
     file.write_text("N,D,loss\n" + "\n".join(rows), encoding="utf-8")
-    scaling(file, x=("N", "D"), y="loss", form="two-variable", optimal=("1e22",), output=LawOutput(format="json"))
+    fit_command(
+        "scaling",
+        file,
+        "--x",
+        "N",
+        "D",
+        "--y",
+        "loss",
+        "--form",
+        "two-variable",
+        "--optimal",
+        "1e22",
+        "--format",
+        "json",
+    )
     (plan,) = json.loads(capsys.readouterr().out)
     assert plan["N"] > 0 and plan["N_low"] is None and plan["value_high"] is None

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit._scaling import LawOutput, curve, scaling
-from surefoot.cli._fit._shift import BaselineOptions, shift
+from surefoot.cli import app
 from surefoot.core import SurefootError
 from surefoot.laws import (
     LawOptions,
@@ -28,6 +27,11 @@ from surefoot.stats import from_axis, to_axis
 
 SIZES = np.geomspace(1e9, 1e12, 9)
 POINTS = PointOptions(x=("gmacs",), y="error")
+
+
+def fit_command(command: str, *words: object) -> None:
+    """`surefoot fit COMMAND WORDS` in this process; a mistake is raised."""
+    app(["fit", command, *map(str, words)], result_action="return_value", exit_on_error=False)
 
 
 def errors() -> dict[str, list[object]]:
@@ -122,10 +126,20 @@ def test_the_commands_write_two_figures_each(tmp_path: Path, capsys: pytest.Capt
     results, scores = tmp_path / "results.json", tmp_path / "scores.json"
     results.write_text(json.dumps(errors()))
     scores.write_text(json.dumps(accuracies()))
-    scaling(results, x=("gmacs",), y="error", output=LawOutput(figure=tmp_path / "law.svg"))
-    curve(results, x="gmacs", y="error", form="power", output=LawOutput(figure=tmp_path / "curve.csv"))
-    choose = BaselineOptions(baseline=("kind=plain",), group="kind")
-    shift(scores, x=("val",), choose=choose, figure=tmp_path / "shift.json")
+    fit_command("scaling", results, "--x", "gmacs", "--y", "error", "--figure", tmp_path / "law.svg")
+    fit_command("curve", results, "--x", "gmacs", "--y", "error", "--form", "power", "--figure", tmp_path / "curve.csv")
+    fit_command(
+        "shift",
+        scores,
+        "--x",
+        "val",
+        "--baseline",
+        "kind=plain",
+        "--group",
+        "kind",
+        "--figure",
+        tmp_path / "shift.json",
+    )
     written = {path.name for path in tmp_path.iterdir()} - {"results.json", "scores.json"}
     assert written == {
         "law.svg",

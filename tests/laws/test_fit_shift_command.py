@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cyclopts import App
 
-from surefoot.cli._fit._shift import shift
+from surefoot.cli import app
 from surefoot.core import SurefootError
 
 
@@ -25,9 +24,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def _run(*arguments: object) -> None:
-    app = App(result_action="return_value")
-    app.command(shift)
-    app(["shift", *map(str, arguments)], exit_on_error=False)
+    app(["fit", "shift", *map(str, arguments)], result_action="return_value", exit_on_error=False)
 
 
 def test_a_pipe_gets_every_model_and_the_remarks_go_to_the_error_stream(

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.cli._fit._scaling import LawOutput, PointFlags, curve, scaling
+from surefoot.cli import app
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
 from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, law_sensitivity, predict_band
 from surefoot.stats import fit_law, intervals
 
 X = np.geomspace(1e9, 1e13, 12)
+
+
+def fit_command(command: str, *words: object) -> None:
+    """`surefoot fit COMMAND WORDS` in this process; a mistake is raised."""
+    app(["fit", command, *map(str, words)], result_action="return_value", exit_on_error=False)
 
 
 def fitted(table: object, *, x: str | tuple[str, ...], y: str, **given: object) -> ScalingLaws:
@@ -151,23 +156,30 @@ def test_a_scaling_fit_is_a_step_over_the_measurements_of_runs(tmp_path: Path) -
 def test_the_commands_print_numbers_and_say_what_they_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(table(percent=True)))
-    reading = PointFlags(score=True, where=("source=A",))
-    scaling(path, x=("gmacs",), y="accuracy", points=reading, output=LawOutput(format="json"))
+    reading = ("--score", "--where", "source=A")
+    fit_command("scaling", path, "--x", "gmacs", "--y", "accuracy", *reading, "--format", "json")
     shown = capsys.readouterr()
     rows = {row["parameter"]: row for row in json.loads(shown.out)}
     assert rows["exponent"]["value"] == pytest.approx(0.15, abs=0.01)
     assert "with exponent 0.15" in shown.err
     for section in ("points", "band", "held-out", "sensitivity", "comparisons"):
-        scaling(
+        fit_command(
+            "scaling",
             path,
-            x=("gmacs",),
-            y="accuracy",
-            family="source",
-            points=PointFlags(score=True),
-            output=LawOutput(show=section, format="tsv"),  # type: ignore[arg-type]
+            "--x",
+            "gmacs",
+            "--y",
+            "accuracy",
+            "--family",
+            "source",
+            "--score",
+            "--show",
+            section,
+            "--format",
+            "tsv",
         )
         assert capsys.readouterr().out.count("\n") >= 2
-    curve(path, x="gmacs", y="accuracy", points=reading, output=LawOutput(at=("100T",), format="tsv"))
+    fit_command("curve", path, "--x", "gmacs", "--y", "accuracy", *reading, "--at", "100T", "--format", "tsv")
     assert capsys.readouterr().out.startswith("family\tgmacs\tprediction\tlow\thigh\n\t100000000000000.0\t")
     with pytest.raises(SurefootError, match="Rows are chosen by 'column=pattern'"):
-        scaling(path, x=("gmacs",), y="accuracy", points=PointFlags(where=("source",)))
+        fit_command("scaling", path, "--x", "gmacs", "--y", "accuracy", "--where", "source")

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
 
-from surefoot.cli._evaluate import evaluate
+from surefoot.cli import app
 from surefoot.contrastive import (
     ClassificationSet,
     Classified,
@@ -43,6 +43,12 @@ MODEL = TrainingPairs(drawings=(DRAWINGS,))  # its place in the store; what lies
 STEP = ZeroShot(model=MODEL, data=ClassificationSet(drawings=DRAWINGS), templates=("{}", "a {}"), shift="nowhere")
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(21, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(21) % 7
+
+
+def evaluate(model: object, images: Path, *words: object) -> int:
+    """How `surefoot evaluate --model MODEL --images IMAGES WORDS` ends, in this process; a mistake is raised."""
+    told = ["evaluate", "--model", str(model), "--images", str(images), *map(str, words)]
+    return app(told, result_action="return_value", exit_on_error=False)
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +176,14 @@ def test_evaluate_gives_the_numbers_of_the_step(
 ) -> None:
     (tmp_path / "templates.txt").write_text("{}\na {}\n")
     evaluate(
-        model=str(store.path(MODEL)),
-        images=folder,
-        templates=tmp_path / "templates.txt",
-        examples=tmp_path / "examples",
-        format="json",
+        store.path(MODEL),
+        folder,
+        "--templates",
+        tmp_path / "templates.txt",
+        "--examples",
+        tmp_path / "examples",
+        "--format",
+        "json",
     )
     (tmp_path / "step").mkdir()
     expected = {one.metric: one.value for one in STEP.make(tmp_path / "step", StoredInputs(store))}
@@ -187,24 +196,24 @@ def test_evaluate_says_what_is_wrong(store: Store, folder: Path, tmp_path: Path)
     (tmp_path / "classes.tsv").write_text("name\tclass\nred square\tred square\n")
     own = str(store.path(MODEL))
     with pytest.raises(SurefootError, match="nothing is downloaded"):
-        evaluate(model="RN50", images=folder)
+        evaluate("RN50", folder)
     with pytest.raises(SurefootError, match="There is no checkpoint"):
-        evaluate(model="RN50", images=folder, pretrained=tmp_path / "no.pt")
+        evaluate("RN50", folder, "--pretrained", tmp_path / "no.pt")
     with pytest.raises(SurefootError, match="has its own weights: leave out --pretrained"):
-        evaluate(model=own, images=folder, pretrained=tmp_path / "no.pt")
+        evaluate(own, folder, "--pretrained", tmp_path / "no.pt")
     with pytest.raises(SurefootError, match="is not a model"):
-        evaluate(model=str(folder), images=folder)
+        evaluate(folder, folder)
     with pytest.raises(SurefootError, match="does not exist"):
-        evaluate(model=own, images=tmp_path / "nowhere")
+        evaluate(own, tmp_path / "nowhere")
     with pytest.raises(SurefootError, match="has no row for"):
-        evaluate(model=own, images=folder, classes=tmp_path / "classes.tsv")
+        evaluate(own, folder, "--classes", tmp_path / "classes.tsv")
     with pytest.raises(SurefootError, match=r"templates .*no\.txt cannot be read"):
-        evaluate(model=own, images=folder, templates=tmp_path / "no.txt")
+        evaluate(own, folder, "--templates", tmp_path / "no.txt")
 
 
 def test_at_the_command_line_a_mistake_is_one_line_without_a_traceback(folder: Path) -> None:
     command = [sys.executable, "-c", "from surefoot.cli import main; main()", "evaluate", "--model", "RN50"]
-    done = subprocess.run([*command, "--images", str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "surefoot: Give the checkpoint of RN50 with --pretrained: nothing is downloaded."
