@@ -31,7 +31,6 @@ from surefoot.language import (
     count_requests,
     local_server,
     open_client,
-    probe_endpoint,
     usage,
 )
 
@@ -429,24 +428,6 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
         assert [child.wait() for child in children] == [0, 0]
         with open_client(f"{asked.url}#m", cache=cache) as client:
             assert not client.missing([Request(prompt=f"p{at}") for at in range(100)])
-
-
-def test_a_probe_says_what_a_server_cannot_do() -> None:
-    def reply(body: dict[str, Any], number: int) -> Reply:
-        if body.get("n"):
-            return Reply({"error": {"message": "n must be 1"}}, status=400)
-        if "messages" in body:
-            return Reply({}, status=404)
-        return Reply(said("and so on", usage={"prompt_tokens": 3, "completion_tokens": 3}))
-
-    with server(reply) as asked:
-        found = {one.name: one for one in probe_endpoint(f"{asked.url}#model", QUICK)}
-        assert len(asked.bodies) == 8
-    assert [name for name, one in found.items() if one.works] == ["completions", "max_tokens", "usage"]
-    assert "status 400: n must be 1" in found["n"].seen
-    assert found["stop sequences"].seen.startswith("'and so on'")
-    with pytest.raises(SurefootError, match="no model"):
-        probe_endpoint("nothing/here")
 
 
 def test_a_dry_run_counts_and_asks_nothing() -> None:

@@ -253,13 +253,21 @@ def test_each_method_lowers_the_loss_and_changes_its_own_weights_alone(
 def test_features_of_the_head_are_those_that_the_whole_model_computes(store: Store, tmp_path: Path) -> None:
     found = []
     for method in ("head", "full"):
-        encoder = load_encoder(store.path(ENCODER), dropout=False)
+        encoder = load_encoder(store.path(ENCODER))
         step = replace(STEP, method=method)
         windows = _span_reader._training_windows(step, encoder, FACTS)
         make = _span_reader._head_loss(step, encoder, windows) if method == "head" else None
         loss = make or _span_reader._loss(step, encoder.model, encoder, windows)
         found.append([loss(number).item() for number in range(3)])
     assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
+def test_nothing_is_dropped_in_training(store: Store, tmp_path: Path) -> None:
+    step, encoder = replace(STEP, steps=1, learning_rate=1e-12), load_encoder(store.path(ENCODER))
+    assert encoder.model.config.hidden_dropout_prob == 0.1
+    loss = _span_reader._loss(step, encoder.model, encoder, _span_reader._training_windows(step, encoder, FACTS))
+    out, _ = made(step, store, tmp_path)
+    assert json.loads((out / "history.json").read_text())["rows"][0]["loss"] == pytest.approx(loss(0).item(), rel=1e-5)
 
 
 def test_the_same_step_gives_the_same_bits_also_after_a_kill(

@@ -16,9 +16,7 @@ from surefoot.language._clients._llama import LocalServer as LocalServer
 from surefoot.language._clients._llama import gguf_file as gguf_file
 from surefoot.language._clients._llama import local_server as local_server
 from surefoot.language._clients._open import open_client as open_client
-from surefoot.language._clients._options import ClientOptions as ClientOptions
-from surefoot.language._clients._probe import Ability as Ability
-from surefoot.language._clients._probe import probe_endpoint as probe_endpoint
+from surefoot.language._clients._protocol import ClientOptions as ClientOptions
 from surefoot.language._clients._protocol import Completion as Completion
 from surefoot.language._clients._protocol import LanguageClient as LanguageClient
 from surefoot.language._clients._protocol import Request as Request

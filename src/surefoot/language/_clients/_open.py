@@ -5,13 +5,12 @@ from urllib.parse import urldefrag, urlsplit
 
 from surefoot.core import SurefootError
 from surefoot.language._clients._answers import Answers
-from surefoot.language._clients._client import Client, Source
+from surefoot.language._clients._client import Client, Pace, Source
 from surefoot.language._clients._endpoint import Endpoint, open_endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._pace import Pace
+from surefoot.language._clients._protocol import ClientOptions
 from surefoot.language._clients._torch import Torch
-from surefoot.language._models._language import model_digest
+from surefoot.language._models._pretrained import model_digest
 
 DEFAULT_OPTIONS = ClientOptions()
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from surefoot.language._clients._client import RefusedError
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._pace import Call
-from surefoot.language._clients._protocol import Completion, Request, TokenLogprob
+from surefoot.language._clients._client import Call, RefusedError
+from surefoot.language._clients._protocol import ClientOptions, Completion, Request, TokenLogprob
 from surefoot.language._clients._wire import api_of
 from surefoot.language._models._language import LanguageModel, load_language
 

@@ -3,19 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._protocol import (
-    Completion,
-    Request,
-    TokenLogprob,
-    estimated_tokens,
-)
+from surefoot.language._clients._protocol import Api, ClientOptions, Completion, Request, TokenLogprob, estimated_tokens
 
 Body = dict[str, Any]
-Api = Literal["completions", "chat"]
 _MOST_STOPS = 4  # more are refused by some servers; the client cuts at all of them anyway
 _CUT = ("length", "max_tokens")
 

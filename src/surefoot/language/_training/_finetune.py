@@ -28,8 +28,8 @@ class FinetuneLanguage(Step):
 
     `model` is a Step whose directory `load_language` reads; `data` one with a `texts.json` (see `TextSet`). Windows are
     drawn without repeats until all were seen, then anew. AdamW, warm-up over a fraction of the steps, then a cosine to
-    zero. `trained` are patterns of names (`model.layers.2?.*`) of the weights that change; all others keep their bits.
-    With `ascent` the loss is maximised instead: the baseline of forgetting by gradient ascent.
+    zero, no dropout. `trained` are patterns of names (`model.layers.2?.*`) of the weights that change; all others keep
+    their bits. With `ascent` the loss is maximised instead: the baseline of forgetting by gradient ascent.
 
     On one machine the same Step gives the same bits, also after a kill; `threads` is a field because the number of
     threads changes sums. The directory is a language model and `history.json` (its loss is negative with `ascent`).
@@ -98,7 +98,6 @@ def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "C
 
     def at(number: int) -> "torch.Tensor":
         rows = _rows(step, len(windows.tokens), number)
-        loaded.model.eval()  # no dropout: its draws would not be the same after a kill
         return sign * token_losses(loaded, windows.tokens[rows])[windows.counted[rows]].mean()
 
     return at

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.language._clients._answers import answers_file
 from surefoot.language._clients._client import Client
-from surefoot.language._clients._count import estimated_tokens
 from surefoot.language._clients._open import open_client
-from surefoot.language._clients._options import ClientOptions
-from surefoot.language._clients._protocol import Request
+from surefoot.language._clients._protocol import ClientOptions, Request, estimated_tokens
+from surefoot.language._models._language import load_language, save_language
 from surefoot.language._reading._questions import Question, read_questions
 from surefoot.language._reading._readers._answers import Answer, Answering, Reader
-from surefoot.language._reading._readers._encoder import load_causal, save_encoder, with_adapters
+from surefoot.language._reading._readers._encoder import with_adapters
 from surefoot.stats import shuffled
 from surefoot.training import Schedule, adamw, last_tenth, reproducible, rows_of_batch, train
 
@@ -152,15 +151,16 @@ class PromptReader(Step):
         if not questions or min(self.steps, self.batch, self.rank) < 1:
             raise SurefootError("PromptReader needs questions with answers, and steps, batch and rank of at least 1.")
         with reproducible(self.threads):
-            model, tokenizer = load_causal(inputs[self.model])
-            trained = with_adapters(model, self.rank, self.seed) if self.method == "lora" else model
+            loaded = load_language(inputs[self.model])
+            trained = with_adapters(loaded.model, self.rank, self.seed) if self.method == "lora" else loaded.model
             schedule = Schedule(
                 steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup
             )
-            loss = _loss(self, trained, tokenizer, questions)
+            loss = _loss(self, trained, loaded.tokenizer, questions)
             losses = train(trained, adamw(trained, self.learning_rate, 0.0), loss, schedule, out)
         count = sum(one.numel() for one in trained.parameters() if one.requires_grad)
-        save_encoder(trained.merge_and_unload() if self.method == "lora" else model, tokenizer, out)
+        model = trained.merge_and_unload() if self.method == "lora" else trained
+        save_language(replace(loaded, model=model), out)
         return [last_tenth(losses), Measurement(metric="parameters", value=count, n=1)]
 
 

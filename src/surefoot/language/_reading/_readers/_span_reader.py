@@ -69,7 +69,7 @@ class SpanReader(Step):
         """Train, and write the model."""
         _check(self)
         with reproducible(self.threads):
-            encoder = load_encoder(inputs[self.encoder], layers=self.layers, dropout=False, seed=self.seed)
+            encoder = load_encoder(inputs[self.encoder], layers=self.layers, seed=self.seed)
             found = _training_windows(self, encoder, read_questions(inputs[self.questions]))
             model, parameters = _trained_parts(self, encoder)
             loss = _head_loss(self, encoder, found) if self.method == "head" else _loss(self, model, encoder, found)
