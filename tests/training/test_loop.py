@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from surefoot.training import Schedule, adamw, train
+from surefoot.training import Schedule, adamw, reproducible, train
 from surefoot.training import _loop as loop
 
 SCHEDULE = Schedule(steps=8, batch=2, learning_rate=1e-2, warmup=0.0)
@@ -63,3 +63,13 @@ def test_a_model_in_evaluation_mode_is_trained_without_dropout(tmp_path: Path) -
     expected = model(ROWS).square().mean().item()
     losses = train(model, adamw(model, 1e-2, 0.0), lambda _: model(ROWS).square().mean(), SCHEDULE, tmp_path)
     assert losses[0] == pytest.approx(expected)
+
+
+def test_the_generator_of_the_caller_goes_on_as_if_nothing_had_been_drawn() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    with reproducible(1):
+        torch.manual_seed(2)
+        torch.rand(5)
+    assert torch.equal(torch.rand(3), expected)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def reproducible(threads: int) -> Iterator[None]:
     """Compute with this number of threads, with deterministic algorithms only, and denormal numbers as zero.
 
-    Denormal numbers make a processor up to a hundred times slower and carry nothing. What was set before is set again.
+    Denormal numbers make a processor up to a hundred times slower and carry nothing. What was set before is set again,
+    torch's own generator as well.
     """
     import torch
 
@@ -22,7 +23,8 @@ def reproducible(threads: int) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         torch.set_flush_denormal(False)
         torch.use_deterministic_algorithms(before[1])

@@ -58,7 +58,7 @@ class Torch:
 
         from surefoot.training import reproducible
 
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]), reproducible(self.options.threads):
+        with torch.inference_mode(), reproducible(self.options.threads):
             torch.manual_seed(request.seed)
             return self._loaded.model.generate(
                 torch.tensor([prompt]),
