@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,17 @@ def test_one_title_for_all_paragraphs_says_nothing_of_what_belongs_together(tmp_
     assert read_questions(tmp_path) == [second, third]
 
 
+def test_one_article_of_a_file_keeps_its_title_when_it_is_written_alone(tmp_path: Path) -> None:
+    """What we wrote is known by its mark: one title there is one article, unlike in a stranger's file."""
+    told = squad(qa("q1"), title="Cats")
+    told["data"][0]["paragraphs"].append({"context": "Another.", "qas": [qa("q2")]})
+    told["data"] += squad(qa("q3"), title="Dogs", context="A dog.")["data"]
+    cats = [one for one in read_questions(written(tmp_path, told)) if one.article == "Cats"]
+    assert len({one.paragraph for one in cats}) == 2
+    write_questions(tmp_path, cats)
+    assert read_questions(tmp_path) == cats
+
+
 @pytest.mark.skipif(not ROOT, reason="SUREFOOT_DATA is not set")
 @pytest.mark.parametrize(
     ("name", "counts"),
@@ -158,6 +170,18 @@ def test_files_are_limited_before_and_after_unpacking(tmp_path: Path, monkeypatc
         read_questions(bomb)
     with pytest.raises(SurefootError, match="There is no file"):
         read_questions(tmp_path / "nothing.json")
+
+
+def test_a_bomb_is_never_unpacked_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LARGEST_UNPACKED", 1 << 16)
+    bomb = tmp_path / "bomb.gz"
+    bomb.write_bytes(gzip.compress(bytes(32 << 20), compresslevel=1))
+    tracemalloc.start()
+    with pytest.raises(SurefootError, match="unpacks to more than the limit"):
+        read_questions(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 @settings(max_examples=8, deadline=None)

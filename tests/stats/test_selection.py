@@ -15,7 +15,6 @@ from surefoot.stats import (
     rolling_hold_out,
     sensitivity,
 )
-from surefoot.stats._laws._selection import default_cuts
 
 X = np.geomspace(10, 1e5, 40)
 
@@ -80,9 +79,14 @@ def test_an_average_of_forms_is_the_weighted_geometric_mean() -> None:
 
 
 def test_cuts_are_where_the_issue_of_extrapolation_is_and_never_part_equal_x() -> None:
-    assert default_cuts(np.geomspace(1, 100, 40))[-1] < 40
-    assert default_cuts(np.array([1.0, 2, 2, 3, 3, 3])) == ()
-    assert default_cuts(np.arange(1.0, 6)) == (4,)
+    def cuts(x: np.ndarray) -> list[int]:
+        (held,) = rolling_hold_out(x, noisy(5 * x**-0.5), ["power"])
+        return sorted(set(held.fitted.tolist()))
+
+    assert cuts(np.geomspace(1, 100, 40))[-1] < 40
+    assert cuts(np.arange(1.0, 6)) == [4]
+    with pytest.raises(SurefootError, match="too few to hold any out"):
+        cuts(np.array([1.0, 2, 2, 3, 3, 3]))
 
 
 def test_too_few_points_to_hold_any_out_are_refused() -> None:

@@ -1,6 +1,7 @@
 """Verdicts over seeds that are tested on the same things."""
 
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_the_interval_is_that_of_seeds_crossed_with_things(publish: Publish, tmp
     assert found.high - found.low == pytest.approx(crossed.high - crossed.low, rel=0.35)
     alone = mean_t(gaps.mean(axis=1))
     assert (found.high - found.low > 1.3 * (alone.high - alone.low)) == (of_thing > 0)
+
+
+def test_things_are_left_out_block_by_block(publish: Publish, tmp_path: Path) -> None:
+    """The interval is that of pseudo-values (Tukey 1958) reckoned from the answers, for any order of the pictures."""
+    results, gaps = planted(publish, tmp_path, of_thing=0.8)
+    block = np.array([int(md5(f"{thing:04X}".encode()).hexdigest()[:7], 16) % 20 for thing in range(THINGS)])
+    without = np.array([gaps[:, block != left].mean(axis=1) for left in range(20)]).T
+    crossed = mean_crossed(20 * gaps.mean(axis=1)[:, None] - 19 * without)
+    found = crossed_interval(gap, results)
+    assert found.high - found.low == pytest.approx(crossed.high - crossed.low, rel=1e-9)
 
 
 def test_one_seed_and_equal_numbers_decide_nothing(publish: Publish, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import sem, t
 
 from surefoot.contrastive import Finetune, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
@@ -166,6 +167,19 @@ def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> 
     assert alone == [pytest.approx(0.50, abs=0.005), pytest.approx(0.40, abs=0.005)]
     under_shift = [row for row in figures["methods"].table() if row["group"] != "styles tuned on"]
     assert all(row["low"] < row["value"] < row["high"] for row in under_shift)
+    worlds = [trial(seed, SETTINGS) for seed in SEEDS]
+    lofi = {row["group"]: row for row in figures["workers"].table() if row["label"] == f"{MAIN} workers, lo-fi"}
+    over_seeds, over_things = lofi["styles tuned on"], lofi["other styles (shift)"]
+    values = [
+        round(planted(step, world) * THINGS) / THINGS
+        for world in worlds
+        for step in world.measured()
+        if (step.model, step.data) == (world.lofi[MAIN], world.known)
+    ]
+    bounds = t.interval(0.95, len(SEEDS) - 1, loc=np.mean(values), scale=sem(values))
+    assert (over_seeds["low"], over_seeds["high"]) == pytest.approx(bounds)
+    of_things = (0.45 * 0.55 / THINGS / len(SEEDS)) ** 0.5
+    assert over_things["high"] - over_things["low"] > 2 * 1.96 * 0.9 * of_things
     seconds = {(row["row"], row["column"]): row["value"] for row in figures["seconds"].table()}
     assert seconds["lo-fi", "1 Mbit/s"] == pytest.approx(72 * 4 / 101 + SENT / 125_000)
     assert len(figures["workers"].table()) == 2 * 2 * len(COUNTS)

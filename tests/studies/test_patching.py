@@ -136,7 +136,8 @@ def results(study: Study, publish: Publish, answer: Answer, tmp_path_factory: py
         for patch in world.middle.patches:
             plant_curve(publish(store, patch.edit, []), seed)
         for rung, length in zip(world.rungs.values(), (0.3, 0.2, 0.1), strict=True):
-            moved = [Measurement(metric="relative_norm", value=length * (1 + 0.01 * seed), n=1)]
+            of_tasks = [length * (1 + 0.01 * seed) * share for share in (0.5, 1.0, 1.5)]
+            moved = [Measurement(metric="relative_norm", value=value, n=1) for value in of_tasks]
             publish(store, rung.moved, moved)
         plant_answers(store, world, publish)
     return Results(store, tuple(walk(study.steps)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from scipy.stats import t
 
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, SurefootError, Verdict, decide
 from surefoot.language import Predictions, Question, QuestionScores, score_questions
@@ -120,6 +121,28 @@ def test_what_was_planted_is_what_is_claimed(world: tuple[Path, Results]) -> Non
     assert "lie beyond the range of the fully fine-tuned readers" in found["published: zero-shot"].detail
     assert found["published: zero-shot"].low is not None
     assert found["published: zero-shot"].low > 0
+
+
+def test_bounds_are_those_of_the_landscape_and_shares_have_fishers(world: tuple[Path, Results]) -> None:
+    folder, results = world
+    found, main = verdicts(folder, results), found_in(results, PublishedLandscape)
+    gained, measured = (
+        robustness_of(results, PublishedLandscape, "in context"),
+        main["mean_effective_robustness", AVERAGE, "in context"],
+    )
+    assert measured.low is not None and measured.high is not None
+    bounds = (measured.low / 100, measured.high / 100)
+    claim = found["published: in context"]
+    assert (gained.low, gained.high) == (claim.low, claim.high) == pytest.approx(bounds)
+    assert gained.freedom == measured.n - 1 == 11
+    assert gained.stderr == pytest.approx((bounds[1] - bounds[0]) / 2 / t.ppf(0.975, 11))
+    # Of all three shifts together: the least was chosen by its value.
+    for name, shifts in (("accuracy decides", 1), ("accuracy decides under every shift", 3)):
+        share = found[f"published: {name}"]
+        assert share.effect is not None and share.n == 30
+        half = t.ppf(1 - 0.025 / shifts, 27) / 27**0.5
+        bounds = tuple(np.tanh(np.arctanh(share.effect**0.5) + np.array([-half, half])) ** 2)
+        assert (share.low, share.high) == pytest.approx(bounds)
 
 
 def test_gains_with_the_other_sign_contradict_and_losses_are_differences(publish: Publish, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -88,6 +89,31 @@ def _trains(made: Study, sample: QuestionSample) -> bool:
     return sample not in tested
 
 
+def jackknifed(results: Results, fit: ShiftFit, group: str, shift: str) -> float:
+    """The error of mean effective robustness when each article of each of both sets is left out in turn."""
+    scores = {
+        (name, one.task): duckdb.read_parquet(str(results.store.path(one) / "examples.parquet"))
+        .project("score")
+        .fetchnumpy()["score"]
+        .reshape(ARTICLES, OF_EACH)
+        .mean(axis=1)
+        for name, one in zip(fit.models, fit.results, strict=True)
+        if isinstance(one, ReadingScores) and one.task in ("squad", shift)
+    }
+    names = list(dict.fromkeys(fit.models))
+    plain = np.isin(names, fit.baseline)
+    members = np.array([dict(zip(fit.models, fit.groups, strict=True))[name] == group for name in names])
+
+    def over(x: np.ndarray, y: np.ndarray) -> float:
+        line = np.polyfit(logit(x[plain]), logit(y[plain]), 1)
+        return float((y - expit(np.polyval(line, logit(x))))[members].mean())
+
+    x, y = (np.array([scores[name, task] for name in names]) for task in ("squad", shift))
+    without = [[np.delete(one, at, axis=1).mean(axis=1) for at in range(ARTICLES)] for one in (x, y)]
+    moved = [[over(part, y.mean(axis=1)) for part in without[0]], [over(x.mean(axis=1), part) for part in without[1]]]
+    return float(((ARTICLES - 1) ** 2 / ARTICLES * np.var(moved, axis=1, ddof=1)).sum() ** 0.5)
+
+
 def test_intervals_hold_the_questions_by_article_too(
     world: tuple[Study, Results], publish: Publish, tmp_path: Path
 ) -> None:
@@ -101,6 +127,9 @@ def test_intervals_hold_the_questions_by_article_too(
     even = question_errors(results, fit)["adapter", "squadshifts_amazon"]
     # A few readers of 600 questions each: about what independent questions would give.
     assert 0.3 < even / (0.48 / (6 * ARTICLES * OF_EACH) ** 0.5) < 3
+    of_questions = 1.959964 * 100 * question_errors(results, fit)["adapter", AVERAGE]
+    assert joined.low == pytest.approx((alone.value - np.hypot(alone.value - alone.low, of_questions)) / 100)
+    assert even == pytest.approx(jackknifed(results, fit, "adapter", "squadshifts_amazon"), rel=0.2)
     _, moved = plant(publish, tmp_path, {}, by_article="adapter")
     together = question_errors(moved, next(step for step in moved.steps if isinstance(step, ShiftFit)))
     assert together["adapter", "squadshifts_amazon"] > 2 * even

@@ -11,7 +11,6 @@ from making import data, model, write
 
 from surefoot.core import SurefootError
 from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, rewrite, verify
-from surefoot.weights._files._safetensors import header_bytes, read_header
 
 OUT, BESIDE = Path("out.safetensors"), Path("out.safetensors.recipe.json")
 
@@ -33,11 +32,13 @@ def flip(path: Path, position: int, bits: int = 1) -> None:
 
 def say(change: Callable[[dict[str, Any]], object]) -> None:
     """Rewrite the metadata of the output, with the same tensors."""
-    header, body = read_header(OUT), data(OUT)
-    said = json.loads(header.metadata["surefoot"])
+    content, body = OUT.read_bytes(), data(OUT)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    said = json.loads(header["__metadata__"]["surefoot"])
     change(said)
-    layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
-    OUT.write_bytes(header_bytes(layout, {**header.metadata, "surefoot": json.dumps(said)}) + body)
+    header["__metadata__"]["surefoot"] = json.dumps(said)
+    text = json.dumps(header).encode()
+    OUT.write_bytes(len(text).to_bytes(8, "little") + text + body)
 
 
 def test_a_byte_of_the_output_or_of_an_input_is_found(files: list[Path]) -> None:
