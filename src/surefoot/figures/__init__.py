@@ -5,6 +5,7 @@ Begin with `interval_plot`, `scaling_curve`, `robustness_scatter`, `heat_table` 
 
 from surefoot.figures._cells import contact_sheet as contact_sheet
 from surefoot.figures._cells import heat_table as heat_table
+from surefoot.figures._cells import text_picture as text_picture
 from surefoot.figures._intervals import interval_plot as interval_plot
 from surefoot.figures._layers import Row as Row
 from surefoot.figures._palette import COLOURS as COLOURS

@@ -1,6 +1,9 @@
 """Tables as figures: a grid of accuracies, and a sheet of pictures."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from html import escape
+from textwrap import wrap
 from typing import Any
 
 from surefoot.core import Figure, SurefootError, Unit
@@ -57,6 +60,16 @@ def contact_sheet(pictures: Iterable[Row], *, name: str, title: str, caption: st
         if not str(row["image"]).startswith("data:image/"):
             raise SurefootError(f"The picture '{row['label']}' of figure '{name}' is not a data URI (data:image/...).")
     return Figure(name=name, title=title, caption=caption, rows=tuple(rows), vega_lite=None)
+
+
+def text_picture(text: str, lines: int = 8) -> str:
+    """The first lines of a text as a picture for a contact sheet: what users wrote cannot become markup."""
+    shown = [part for line in text.splitlines() for part in wrap(line, 52)][:lines]
+    rows = "".join(f'<text x="8" y="{20 + 17 * place}">{escape(line)}</text>' for place, line in enumerate(shown))
+    size = f'width="380" height="{24 + 17 * lines}"'
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
+    svg = f'{drawn}<rect width="100%" height="100%" fill="#fff"/>{rows}</svg>'
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def _short(unit: Unit) -> str:

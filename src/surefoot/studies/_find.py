@@ -23,6 +23,7 @@ STUDIES: Mapping[str, str] = {
     "local": "workers that fine-tune alone and are averaged once, beside those that communicate, on drawings",
     "trees": "subgroup robustness: tree ensembles against robust and fair learners, on seven public tables",
     "reading": "robustness in question answering: the published readers and our own, by adaptation and shift",
+    "multihop": "the compositionality gap: small models that learn facts, by size and step; published transcripts",
 }
 
 

@@ -21,7 +21,7 @@ WORLD_COUNTRIES = Package(
     url="https://github.com/mledoze/countries",
 )
 BIRTHPLACE = "birthplace"
-HeldOutBy = Literal["pair", "subject", "relation"]
+HeldOutBy = Literal["pair", "subject", "relation", "bridge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +121,9 @@ def compose(
 ) -> Compositions:
     """Join facts whose object is the subject of another, but for capitals, into questions of two hops.
 
-    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), of the subjects of the first facts
-    with all their questions, or of the relations of the second. Raises `SurefootError` where no two facts meet.
+    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), or with all their questions of the
+    subjects of the first facts, of the relations of the second, or of what joins them ("bridge"). Raises
+    `SurefootError` where no two facts meet.
     """
     if not 0 <= held_out <= 1:
         raise SurefootError(f"held_out is {held_out}: it is a share, 0 to 1.")
@@ -145,7 +146,12 @@ def compose(
 
 def _held_by(pair: tuple[Fact, Fact], by: HeldOutBy) -> str:
     one, two = pair
-    return {"pair": f"{_id(one)} / {_id(two)}", "subject": one.subject, "relation": two.relation}[by]
+    return {
+        "pair": f"{_id(one)} / {_id(two)}",
+        "subject": one.subject,
+        "relation": two.relation,
+        "bridge": two.subject,
+    }[by]
 
 
 def _composed(one: Fact, two: Fact) -> MultiHopQuestion:

@@ -1,15 +1,12 @@
 """The figures of a landscape: its readers, effective robustness by adaptation and shift, and what the axes change."""
 
-from base64 import b64encode
 from collections.abc import Callable
-from html import escape
-from textwrap import wrap
 
 import duckdb
 
 from surefoot.core import Figure, Results
 from surefoot.examples import EXAMPLES
-from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter
+from surefoot.figures import contact_sheet, heat_table, interval_plot, robustness_scatter, text_picture
 from surefoot.language import ReadingScores, read_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.stats import AXES
@@ -102,23 +99,13 @@ def lost_answers(results: Results) -> Figure:
             one = asked[name]
             label = f"{one.question} Answered: {answer or '(none)'}. Right: {one.answers[0]}."
             around = one.context[max(0, one.starts[0] - 150) :][:400]
-            pictures.append({"image": _written(around), "label": label, "section": f"{group}, {task} ({model})"})
+            pictures.append({"image": text_picture(around), "label": label, "section": f"{group}, {task} ({model})"})
     return contact_sheet(
         pictures,
         name="wrong-answers",
         title="Wrong answers, with the paragraph around the right one",
         caption="Two questions with an F1 of 0 of the last reader of each adaptation, under each shift.",
     )
-
-
-def _written(text: str) -> str:
-    """Text as a picture: what users wrote cannot become markup."""
-    lines = "".join(
-        f'<text x="8" y="{20 + 17 * place}">{escape(line)}</text>' for place, line in enumerate(wrap(text, 52)[:8])
-    )
-    drawn = '<svg xmlns="http://www.w3.org/2000/svg" width="380" height="160" font-family="sans-serif" font-size="13">'
-    svg = f'{drawn}<rect width="100%" height="100%" fill="#fff"/>{lines}</svg>'
-    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def _bounds(low: float | None, high: float | None) -> dict[str, float]:
