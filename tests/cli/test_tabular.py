@@ -1,7 +1,6 @@
 """`surefoot tabular` as its user sees it: a sweep over a CSV, an audit, and mistakes in one line."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,33 +8,15 @@ import duckdb
 import numpy as np
 import pytest
 
-from surefoot.cli._tabular import say_what_was_read, tabular
-from surefoot.core import Store, SurefootError, open_pool, run
-from surefoot.tabular import Design, FileTable, open_design
-
 pytest.importorskip("lightgbm")
 
 Answer = tuple[int, str, str]
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Answer]:
+def command(surefoot: Callable[..., Answer]) -> Callable[..., Answer]:
     """Run `surefoot tabular ARGUMENTS` in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SUREFOOT_STORE", raising=False)
-
-    def call(*arguments: str) -> Answer:
-        try:
-            code = tabular(list(arguments), result_action="return_value")
-        except SurefootError as error:
-            print(f"surefoot: {error}", file=sys.stderr)
-            code = 2
-        captured = capsys.readouterr()
-        return int(code or 0), captured.out, captured.err
-
-    return call
+    return lambda *arguments: surefoot("tabular", *arguments)
 
 
 def people(path: Path) -> None:
@@ -177,9 +158,7 @@ def test_the_report_of_an_audit_opens_with_the_worst_group(
     assert "four-fifths" in page
 
 
-def test_what_the_tutorial_prints_is_what_is_printed_today(
-    command: Callable[..., Answer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_tutorial_prints_is_what_is_printed_today(command: Callable[..., Answer]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "tutorial" / "subgroups.md").read_text(encoding="utf-8")
     for block in page.split("```python\n")[1:]:
         exec(block.partition("```")[0], {})
@@ -187,14 +166,9 @@ def test_what_the_tutorial_prints_is_what_is_printed_today(
     asked = next(line for line in page.splitlines() if line.startswith("$ surefoot tabular audit")).split()[3:]
     _, out, _ = command(*asked, "--format", "text")
     assert [line.rstrip() for line in out.splitlines()] == audited.splitlines()
-    table = FileTable(path="people.csv", label="hired", sensitive=("sex", "race")).pinned()
-    store = Store(tmp_path / "store")
-    design = Design(table=table, validation=0.2, test=0.2)
-    with open_pool("here") as pool:
-        list(run([design], store, pool))
-    capsys.readouterr()
-    say_what_was_read(open_design(store.path(design)))
-    assert capsys.readouterr().err == read
+    swept = next(line for line in page.splitlines() if line.startswith("$ surefoot tabular sweep people")).split()[3:-1]
+    _, _, err = command(*swept, "1", "--learners", "logistic", "--splits", "1", "--workers", "1")
+    assert read in err
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,30 @@
 """The quickstart's claims on planted answers: what they decide, by how much, and over whom their intervals run."""
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import expit
+import statsmodels.api as sm
+from scipy.special import expit, logit
+from scipy.stats import t
 
 from surefoot.contrastive import Pretrain, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, Verdict, decide, walk
 from surefoot.examples import write_examples
 from surefoot.laws import ScalingFit, ShiftFit
-from surefoot.stats import mean_t, wilson
+from surefoot.stats import mean_crossed, mean_t, wilson
 from surefoot.studies.quickstart import study as quickstart
-from surefoot.studies.quickstart._steps import SHIFTS, SOURCES, UNSEEN, measured, models_of, source_of
+from surefoot.studies.quickstart._steps import (
+    SHIFTS,
+    SOURCES,
+    UNSEEN,
+    measured,
+    models_of,
+    robustness_by_thing,
+    source_of,
+)
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 THINGS = 120
@@ -111,6 +122,51 @@ def test_the_exponent_is_that_of_the_runs_and_its_interval_wider(results: Result
     assert found.low is not None
     assert fitted.measurement.low is not None
     assert found.low < fitted.measurement.low - 0.002
+
+
+def test_the_things_widen_the_exponents_interval_by_what_drawing_them_again_says(results: Results) -> None:
+    found = verdicts(STUDY, results)["error-falls"]
+    assert found.effect is not None and found.low is not None
+    fitted = min(results.select(ScalingFit, metric="exponent"), key=lambda item: abs(item.value - (found.effect or 0)))
+    assert isinstance(fitted.step, ScalingFit) and fitted.measurement.low is not None
+    wrong = np.array([1 - scores(run, 1.0, 0.0) for run in fitted.step.runs if isinstance(run, ZeroShot)])
+    gmacs = [COMPUTE[run.model] * run.samples for run in fitted.step.x_runs if isinstance(run, Pretrain)]
+    generator = np.random.default_rng(0)
+    drawn = [wrong[:, generator.integers(0, THINGS, THINGS)].mean(axis=1) for _ in range(400)]
+    of_things = t.ppf(0.975, THINGS - 1) * np.polyfit(np.log(gmacs), np.log(drawn).T, 1)[0].std(ddof=1)
+    expected = np.hypot(fitted.measurement.value - fitted.measurement.low, of_things)
+    assert found.effect - found.low == pytest.approx(expected, rel=0.1)
+
+
+def test_the_difference_of_sources_is_the_surest_of_all_pairs_at_bonferronis_level(results: Results) -> None:
+    found, by_source = verdicts(STUDY, results)["sources-differ"], robustness_by_thing(results)
+    pairs = {(a, b): by_source[a] - by_source[b] for a, b in combinations(SOURCES, 2)}
+    means = {pair: mean_crossed(gap, level=1 - 0.05 / 3) for pair, gap in pairs.items()}
+    (a, b), surest = max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
+    assert f"Effective robustness of {a} less that of {b}, over" in found.detail
+    assert (found.effect, found.low, found.high) == pytest.approx((surest.estimate, surest.low, surest.high))
+
+
+def test_the_figures_draw_the_intervals_of_their_numbers(results: Results) -> None:
+    """The band is by statsmodels' HC3, a point's bar by the spread of its things, effects are over runs by things."""
+    drawn = {figure.name: figure.table() for figure in (draw(results) for draw in STUDY.figures[:4])}
+    points, line = ([row for row in drawn["robustness"] if row["part"] == part] for part in ("point", "fit"))
+    x, y = (logit([row[axis] for row in points]) for axis in "xy")
+    least_squares = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC3")
+    told = least_squares.get_prediction(sm.add_constant(logit([row["x"] for row in line])))
+    half = t.ppf(0.975, len(points) - 2) * told.se_mean
+    for side, bound in ((-1, "low"), (1, "high")):
+        assert logit([row[bound] for row in line]) == pytest.approx(told.predicted_mean + side * half, rel=1e-6)
+    shown = {row["y"]: row["y_high"] - row["y_low"] for row in points}
+    for models in models_of(results).values():
+        by_thing = by_run(models[:1], SHIFTS)[0]
+        width = 2 * 1.96 * by_thing.std(ddof=1) / THINGS**0.5
+        assert shown[min(shown, key=lambda value: abs(value - by_thing.mean()))] == pytest.approx(width, rel=0.1)
+    effects = {row["label"]: row for row in drawn["effective-robustness"] if row["group"] == "mean of the shifts"}
+    for source, table in robustness_by_thing(results).items():
+        crossed = mean_crossed(table)
+        row = effects[source]
+        assert (row["value"], row["low"], row["high"]) == pytest.approx((crossed.estimate, crossed.low, crossed.high))
 
 
 def test_what_is_undecided_says_what_would_have_been_seen(results: Results) -> None:

@@ -255,6 +255,16 @@ def test_a_column_that_alone_tells_the_label_is_named(kind: str, tmp_path: Path)
     assert "Column noise alone" not in notes
 
 
+def test_a_value_of_one_row_does_not_tell_that_rows_label(tmp_path: Path) -> None:
+    """Eighty numbers, each of one row: what a value says of the label is said by its other rows, and there are none."""
+    noise = np.random.default_rng(0).normal(size=80)
+    path = tmp_path / "t.csv"
+    lines = [f"{row // 2 % 2},{row % 2},{value:.6f}" for row, value in enumerate(noise)]
+    path.write_text("y,g,noise\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    features, notes = read(path, label="y", sensitive=("g",))
+    assert "noise" in features and "alone tells" not in notes
+
+
 def test_many_rare_levels_do_not_tell_the_label_by_chance(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     path = tmp_path / "t.csv"
@@ -444,6 +454,9 @@ def test_each_sensitive_column_is_a_division_of_its_own(tmp_path: Path) -> None:
     assert found.divisions[1].groups == ("sex F", "sex M")
     assert_array_equal(found.divisions[2].codes, np.arange(60) // 2 % 3)
     assert found.weights is not None and found.weights[:4].tolist() == [1, 2, 3, 4]
+    path.write_text("y,p,sex,race\n" + "\n".join(line[:-4] + ",a" for line in lines) + "\n", encoding="utf-8")
+    found = read_predictions(path, replace(PREDICTED, sensitive=("sex", "race")))
+    assert [division.name for division in found.divisions] == ["sex x race", "sex"]  # of one group: no division
     with pytest.raises(SurefootError, match="is named twice"):
         read_predictions(path, replace(PREDICTED, sensitive=("p",)))
 

@@ -1,8 +1,10 @@
 """Any configuration of a merge is done right, or refused with one sentence: never a traceback, never another number."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from surefoot.cli._main import _run
+from surefoot.cli import main
 from surefoot.weights import verify
 
 SHAPES = {"embed.w": (5,), "layers.0.w": (3, 4), "layers.1.w": (3, 4)}
@@ -45,7 +47,10 @@ def merged(config: Any, folder: Path) -> int:
         left.unlink()
     text = yaml.safe_dump(config, allow_unicode=True).replace("@", f"{folder}/")
     (folder / "merge.yml").write_text(text, encoding="utf-8")
-    return _run(["weights", "merge", str(folder / "merge.yml"), str(out)])
+    words = ["surefoot", "weights", "merge", str(folder / "merge.yml"), str(out)]
+    with patch.object(sys, "argv", words), pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
 def entry(name: str, **parameters: Any) -> dict[str, Any]:

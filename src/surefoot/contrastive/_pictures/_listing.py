@@ -50,11 +50,9 @@ def list_pictures(path: Path) -> Listing:
     In a shard the label is what `.cls`, `.json` or `.txt` say, else the folder in the shard. Raises `SurefootError`
     when there is nothing to read, and for a folder whose subfolders are splits instead of classes.
     """
-    if path.is_file():
-        return _shards([path], ())
-    if not path.is_dir():
+    if not (path.is_file() or path.is_dir()):
         raise SurefootError(f"{path} does not exist: give a folder of pictures or a .tar file.")
-    shards = sorted(path.glob("*.tar"))
+    shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     files = sorted(file for file in path.rglob("*") if _is_shown(file.relative_to(path)) and file.is_file())
     unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
     names = tuple(file.relative_to(path).as_posix() for file in unread)
