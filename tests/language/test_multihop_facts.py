@@ -45,6 +45,15 @@ def test_what_is_held_out_is_never_seen_and_depends_on_the_seed_alone(by: str) -
     assert not keys[0] & keys[1]
 
 
+def test_a_bridge_is_held_out_with_every_question_through_it() -> None:
+    made = compose(BORN, OWN, held_out=0.5, by="bridge", seed=1)
+    seen, held = ({one.hops[0].answers[0].casefold() for one in part} for part in (made.seen, made.held_out))
+    assert seen
+    assert held
+    assert not seen & held
+    assert len(made.seen) + len(made.held_out) == 40
+
+
 def test_a_composed_question_has_its_hops_and_a_corpus_that_answers_them() -> None:
     made = compose(BORN, OWN, seed=0)
     one = made.held_out[0]

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from surefoot.core import Results, SurefootError
+from surefoot.core import Measurement, Results, SurefootError
 from surefoot.stats import t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled, Same
 from surefoot.studies.multihop._gaps import HELD_OUT, FactGaps
@@ -18,16 +18,18 @@ PAPER = "arXiv 2210.03350"
 FALLS = -0.05
 """A gap that falls by five points or more a tenfold of parameters falls with size."""
 WORDS = {"seen": "compositions seen", "pair": "pairs held out", "bridge": "bridges held out"}
+FEWEST = 30
+"""With fewer questions whose hops are known no verdict is built on a gap."""
 Where = tuple[str, str, str]
 """Metric, part of the world, group."""
 Within = Callable[[Results, Sequence[FactModel]], float]
 
 
 @lru_cache(maxsize=4)
-def _found(same: Same) -> Mapping[tuple[str, int, Where], float]:
+def _found(same: Same) -> Mapping[tuple[str, int, Where], Measurement]:
     told = [(one.step, one.measurement) for one in same.results.select(FactGaps)]
     return {
-        (step.model.key, int(one.task.split()[1]), (one.metric, one.shift, one.group)): one.value
+        (step.model.key, int(one.task.split()[1]), (one.metric, one.shift, one.group)): one
         for step, one in told
         if isinstance(step, FactGaps)
     }
@@ -35,7 +37,8 @@ def _found(same: Same) -> Mapping[tuple[str, int, Where], float]:
 
 def value_of(results: Results, model: FactModel, step: int, where: Where) -> float | None:
     """What a model of the study has at a step; None where that is not measured, or undefined."""
-    return _found(Same(results)).get((model.key, step, where))
+    found = _found(Same(results)).get((model.key, step, where))
+    return None if found is None else found.value
 
 
 def size_of(model: FactModel) -> str:
@@ -54,12 +57,14 @@ def parameters_of(results: Results, model: FactModel) -> float:
 def own_claims(models: Sequence[FactModel]) -> Iterator[Hypothesis]:
     """What the paper says of sizes and of self-ask, asked of the study's own models: seeds are the sample."""
 
-    def claim(name: str, sentence: str, within: Within, shown: str, bound: float = 0.0) -> Hypothesis:
+    def claim(
+        name: str, sentence: str, within: Within, shown: str, *, part: str = "", bound: float = 0.0
+    ) -> Hypothesis:
         return Hypothesis(
             name=f"own: {name}",
             sentence=sentence,
             source=f"{PAPER}, sections 2 and 3",
-            effect=partial(_over_seeds, models, within),
+            effect=partial(_over_seeds, models, within, part),
             bound=bound,
             counted="seeds",
             shown=shown,
@@ -71,7 +76,8 @@ def own_claims(models: Sequence[FactModel]) -> Iterator[Hypothesis]:
             f"The gap of direct answers ({WORDS[part]}) does not fall by {-100 * FALLS:g} points a tenfold of size.",
             partial(_slope, partial(_last, ("gap", part, "direct"))),
             "slope of the gap, a tenfold of parameters",
-            FALLS,
+            part=part,
+            bound=FALLS,
         )
     yield claim(
         "faster with size",
@@ -92,16 +98,22 @@ def own_claims(models: Sequence[FactModel]) -> Iterator[Hypothesis]:
                 f"Self-ask narrows the gap of a model of {size} ({WORDS[part]}).",
                 partial(_narrowed, part, size),
                 "gap of direct answers less that of self-ask, same questions",
+                part=part,
             )
 
 
-def _over_seeds(models: Sequence[FactModel], within: Within, results: Results) -> tuple[Pooled, str]:
-    """The mean over seeds of what is first taken within a seed, with Student's error."""
+def _over_seeds(models: Sequence[FactModel], within: Within, part: str, results: Results) -> tuple[Pooled, str]:
+    """The mean over seeds of what is first taken within a seed, with Student's error; of a gap in a `part` of the world
+    there is doubt where a model knows the hops of few questions."""
     seeds = dict.fromkeys(one.seed for one in models)
     values = [within(results, [one for one in models if one.seed == seed]) for seed in seeds]
     error = stdev(values) / sqrt(len(values)) if len(set(values)) > 1 else None
     said = "points by seed: " + ", ".join(f"{100 * one:+.1f}" for one in values)
-    return Pooled(value=fmean(values), stderr=error, n=len(values), freedom=len(values) - 1 if error else 0), said
+    gaps = [_found(Same(results)).get((one.key, one.steps, ("gap", part, "direct"))) for one in models] if part else []
+    few = sum(one is None or one.n < FEWEST for one in gaps)
+    doubt = f"In {few} of {len(gaps)} models the hops of fewer than {FEWEST} questions are known." if few else ""
+    freedom = len(values) - 1 if error else 0
+    return Pooled(value=fmean(values), stderr=error, n=len(values), freedom=freedom, doubt=doubt), said
 
 
 def _needed(results: Results, model: FactModel, step: int, where: Where) -> float:
