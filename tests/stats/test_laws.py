@@ -257,6 +257,16 @@ def test_what_is_fixed_or_tied_is_tested_against_the_points(n: int) -> None:
     assert np.mean(doubted) <= 0.11
 
 
+def test_what_is_fixed_is_tested_on_the_means_of_clusters() -> None:
+    """Three noisy points at each size test no more than their mean does: the same p as of the means alone."""
+    x = np.geomspace(1, 1e4, 8)
+    noisy = np.repeat(20 * x**-0.25, 3) * np.exp(np.random.default_rng(2).normal(0, 0.1, 24))
+    forms = (restricted(FORMS["power"], fixed={"exponent": 0.26}), FORMS["power"])
+    clustered = [fit_law(np.repeat(x, 3), noisy, form, clusters=np.arange(24) // 3) for form in forms]
+    means = [fit_law(x, np.exp(np.log(noisy).reshape(8, 3).mean(axis=1)), form) for form in forms]
+    assert restriction_p(*clustered) == pytest.approx(restriction_p(*means), rel=1e-3)
+
+
 def test_no_law_is_said_in_words() -> None:
     generator = np.random.default_rng(9)
     x = np.geomspace(1, 1e4, 20)
