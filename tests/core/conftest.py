@@ -30,7 +30,9 @@ def make(store: Store, threads: Executor) -> Callable[..., list[Event]]:
     """Run Steps to the end in threads of this process and give the events, without progress."""
 
     def made(*steps: Step, retry: bool = False) -> list[Event]:
-        return ended(run(steps, store, threads, retry=retry))
+        events = ended(run(steps, store, threads, retry=retry))
+        print(*(event for event in events if event.kind != "made"), sep="\n")  # shown where a test fails
+        return events
 
     return made
 
