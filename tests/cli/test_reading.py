@@ -70,7 +70,7 @@ def test_official_prints_the_keys_of_the_script_alone(
 
 def test_examples_are_compared_by_article(surefoot: Verb, data: Path, answers: Path, tmp_path: Path) -> None:
     worse = tmp_path / "worse.json"
-    worse.write_text(json.dumps({"0a": "dog", "0b": "", "1a": "dog", "1b": "", "2a": "cat"}))
+    worse.write_text(json.dumps({"0a": "dog", "0b": "", "1a": "dog", "1b": "", "2a": "cat dog"}))
     for path in (answers, worse):
         assert surefoot("reading", "score", path, data, "--examples", path.with_suffix(".parquet")).code == 0
     ended = surefoot(
@@ -78,8 +78,14 @@ def test_examples_are_compared_by_article(surefoot: Verb, data: Path, answers: P
         "--format", "json",
     )  # fmt: skip
     (row,) = json.loads(ended.out)
-    assert (row["examples"], row["clusters"], row["difference"]) == (5, 3, 0)
+    assert (row["examples"], row["clusters"], round(row["difference"], 4)) == (5, 3, -0.0667)
     assert row["smallest seen"] > 0
+    exact = surefoot(
+        "compare", answers.with_suffix(".parquet"), worse.with_suffix(".parquet"), "--score", "exact_match",
+        "--format", "json",
+    )  # fmt: skip
+    (row,) = json.loads(exact.out)
+    assert (row["baseline score"], row["model score"], row["only baseline right"]) == (0.6, 0.4, 2)
 
 
 def test_data_says_what_files_hold(surefoot: Verb, data: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def examples(folder: Path, share: float, asked: int, of: int = 4000, seed: int =
 
 
 def test_answers_decide_or_say_how_many_would(surefoot: Callable[..., object], tmp_path: Path) -> None:
-    file = examples(tmp_path / "a", 0.7, 300)
+    file = examples(tmp_path / "a[1]", 0.7, 300)
     far = surefoot("reading", "enough", file, "--bound", 0.5, "--format", "json")
     (told,) = json.loads(far.out)
     assert (far.code, told["side"], told["asked"], told["of"]) == (0, "above", 300, 4000)
@@ -64,8 +64,14 @@ def test_two_readers_are_compared_on_the_questions_that_both_answered(
 
 
 def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_path: Path) -> None:
-    file = examples(tmp_path / "a", 0.8, 500)
+    file, one, none = (examples(tmp_path / name, 0.8, asked) for name, asked in (("a", 500), ("b", 1), ("c", 0)))
+    assert surefoot("reading", "enough", one).code == 2  # of one article: no interval of others
     for arguments, message in (
+        (("reading", "enough", none), "0 answers of a set of 4000"),
+        (("reading", "enough", file, "--of", 0), "500 answers of a set of 0"),
+        (("reading", "enough", file, file), "is named twice"),
+        (("reading", "enough", file, "--bound", "nan"), "must be finite"),
+        (("reading", "enough", file, "--margin", -1), "the margin at least 0"),
         (("reading", "enough", file, "--of", 100), "a set of 100"),
         (("reading", "card", "--predictions", "squad"), "must have the form SET=FILE"),
         (("reading", "card", "--predictions", "squad=a.json"), "Give --model, or the answers to SQuAD and to a shift"),

@@ -146,11 +146,21 @@ def test_what_will_not_pass_is_one_sentence_and_asked_once(
         assert asked.headers[0]["Authorization"] == "Bearer k3y"
 
 
-def test_an_endpoint_that_is_down_is_tried_and_named() -> None:
+def test_an_endpoint_that_never_answered_and_is_down_is_named_at_once() -> None:
     with server(echo) as asked:
         pass
-    with client_of(asked.url) as client, pytest.raises(SurefootError, match=r"failed 4 times \(ConnectError"):
+    for on_error in ("raise", "record"):  # at once: a name that was mistyped is no server that is busy
+        options = ClientOptions(first_wait=0.001, retries=10**6, on_error=on_error)
+        with client_of(asked.url, options) as client, pytest.raises(SurefootError, match="cannot be reached: nothing"):
+            client.answer([Request(prompt=f"p{at}") for at in range(20)])
+
+
+def test_a_server_that_has_answered_and_is_down_is_tried_again() -> None:
+    with server(lambda *_: Reply(said("yes"), headers={"Connection": "close"})) as asked:
+        client = client_of(asked.url)
         client.answer([ONE])
+    with client, pytest.raises(SurefootError, match=r"failed 4 times \(ConnectError"):
+        client.answer([Request(prompt="two")])
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:

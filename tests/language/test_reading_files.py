@@ -6,6 +6,7 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -141,6 +142,7 @@ HOSTILE = [
     (squad(qa("q1", (None, 0))), "question 'q1': the text of an answer must be text, not missing"),
     (squad(qa("q1", ("cat", "4"))), "question 'q1': 'answer_start' must be a whole number, not text"),
     (squad(qa("q1", ("cat", True))), "must be a whole number, not true or false"),
+    (squad(qa("q1", ("cat", 4.5))), "must be a whole number, not 4.5"),
     (squad(qa("q1", ("cat", 1e400)) | {}), "it holds Infinity"),
     (squad({"id": "q1", "question": "?"}), "question 'q1': 'answers' must be a list, not missing"),
     (squad(qa("q1"), context="\ud800"), "half of a surrogate pair"),
@@ -203,6 +205,19 @@ def test_predictions_are_read_from_every_form_that_is_common(tmp_path: Path) -> 
     table = "(VALUES ('a', 'cat', NULL), ('b', '', 0.5)) t(id, answer, no_answer)"
     duckdb.sql(f"COPY (SELECT id, answer, no_answer::DOUBLE AS no_answer FROM {table}) TO '{tmp_path}/p[1].parquet'")
     assert read_predictions(tmp_path / "p[1].parquet") == wanted
+    duckdb.sql(
+        f"COPY (SELECT id, answer, no_answer::DECIMAL(3, 1) AS no_answer FROM {table}) TO '{tmp_path}/d.parquet'"
+    )
+    assert read_predictions(tmp_path / "d.parquet") == wanted
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(gzip.compress(b'{"a": "cat"}'),))
+    writer.start()
+    assert read_predictions(pipe) == Predictions({"a": "cat"})
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -212,6 +227,8 @@ def test_predictions_are_read_from_every_form_that_is_common(tmp_path: Path) -> 
         ('{"a": "x", "a": "y"}', "the name 'a' twice"),
         ([{"id": "a", "answer": "x"}, {"id": "a", "answer": "y"}], "the question 'a' is answered twice"),
         ([{"id": "a", "answer": "x", "no_answer": "high"}], "'no_answer' must be a finite number"),
+        ([{"id": "a", "answer": "x", "no_answer": 10**400}], "'no_answer' must be a finite number"),
+        ('{"data": [\n{"title": ""}]}', "holds questions, where predictions should be"),
         ([{"answer": "x"}], "prediction 1: 'id' must be text, not missing"),
         ("PAR1 but no more", "is no Parquet file that can be read"),
     ],

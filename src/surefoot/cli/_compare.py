@@ -24,6 +24,9 @@ def compare(
     margin: Annotated[
         float | None, Parameter(help="The largest fall to bear, in the unit of the score: 0.01 is a point of accuracy.")
     ] = None,
+    score: Annotated[
+        str, Parameter(help="The column of the examples that is compared: exact_match of a reader, whose score is F1.")
+    ] = "score",
     cluster: Annotated[
         str | None, Parameter(help="A column of the examples: those of one label belong together (document, article).")
     ] = None,
@@ -50,7 +53,7 @@ def compare(
     if len({path.resolve() for path in files.values()}) < len(names):
         raise SurefootError(f"{' and '.join(names)}: a file is named twice, and cannot be compared with itself.")
     found = compare_examples(
-        read_examples(files, cluster=cluster, across_data=across_data), margin=margin, unmatched=unmatched
+        read_examples(files, score=score, cluster=cluster, across_data=across_data), margin=margin, unmatched=unmatched
     )
     return tell(found, format, out)
 

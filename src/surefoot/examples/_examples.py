@@ -60,8 +60,12 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
         connection.close()
 
 
-def read_examples(files: Mapping[str, Path], *, cluster: str | None = None, across_data: bool = False) -> ExampleScores:
+def read_examples(
+    files: Mapping[str, Path], *, score: str = "score", cluster: str | None = None, across_data: bool = False
+) -> ExampleScores:
     """The scores in several files of examples, by the name of each model; `cluster` is a column of labels.
+
+    `score` names the column of what is averaged, such as `exact_match` where `score` is F1.
 
     With `across_data` what was shown may differ under one id: the same things in another style.
 
@@ -74,7 +78,7 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None, acro
     wanted = [name for name in (*(SAME[:1] if across_data else SAME), cluster) if name]
     first = next(iter(files))
     with duckdb.connect() as connection:
-        tables = {name: _read(connection, path, wanted) for name, path in files.items()}
+        tables = {name: _read(connection, path, score, wanted) for name, path in files.items()}
         if cluster and not any(cluster in one for one in tables.values()):
             has = ", ".join(_named(connection, files[first]))
             raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
@@ -99,13 +103,13 @@ def read_examples(files: Mapping[str, Path], *, cluster: str | None = None, acro
     )
 
 
-def _read(connection: "DuckDBPyConnection", path: Path, wanted: Sequence[str]) -> "Columns":
+def _read(connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str]) -> "Columns":
     """The columns example, score, and those of the wanted that are there."""
     columns = _named(connection, path)
-    if not {"example", "score"} <= set(columns):
-        raise SurefootError(f"{path} has no column 'example' or no 'score': it has {', '.join(columns)}.")
-    chosen = ["CAST(example AS VARCHAR) AS example", "TRY_CAST(score AS DOUBLE) AS score"]
-    chosen += [f'"{name}"' for name in wanted if name in columns]
+    if not {"example", score} <= set(columns):
+        raise SurefootError(f"{path} has no column 'example' or no '{score}': it has {', '.join(columns)}.")
+    chosen = ["CAST(example AS VARCHAR) AS example", f"TRY_CAST({_quoted(score)} AS DOUBLE) AS score"]
+    chosen += [_quoted(name) for name in wanted if name in columns]
     query = f"SELECT {', '.join(chosen)} FROM read_parquet(?)"
     found = connection.execute(query, [escape(str(path))]).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
@@ -126,6 +130,10 @@ def _read(connection: "DuckDBPyConnection", path: Path, wanted: Sequence[str]) -
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise SurefootError(f"{path}: example '{plain['example'][row]}' has no score that is a finite number.")
     return plain | {"score": scores}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:

@@ -118,6 +118,5 @@ from surefoot.stats._sequential import Enough as Enough
 from surefoot.stats._sequential import Side as Side
 from surefoot.stats._sequential import decided_at as decided_at
 from surefoot.stats._sequential import enough as enough
-from surefoot.stats._sequential import enough_over_line as enough_over_line
 from surefoot.stats._sequential import mean_of_all as mean_of_all
 from surefoot.stats._shuffled import shuffled as shuffled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, hypot, inf, log
+from math import ceil, hypot, inf, isfinite, log
 from typing import Literal
 
 import numpy as np
@@ -38,7 +38,9 @@ class Asked:
         scores = np.asarray(self.scores, dtype=np.float64)
         inside = bool(np.all((scores >= self.least) & (scores <= self.most)))
         if scores.ndim != 1 or not 1 <= len(scores) <= self.of or not inside:
-            raise ValueError(f"scores of shape {scores.shape} of a set of {self.of}, from {self.least} to {self.most}")
+            raise ValueError(
+                f"scores of shape {scores.shape} of a set of {self.of} must lie from {self.least:g} to {self.most:g}"
+            )
         object.__setattr__(self, "scores", scores)
 
 
@@ -92,33 +94,12 @@ def decided_at(asked: Asked, *, bound: float = 0.0, margin: float = 0.0, level: 
 
 def enough(asked: Asked, *, bound: float = 0.0, margin: float = 0.0, level: float = 0.95) -> Enough:
     """Whether what was asked decides on which side of the band `bound` +- `margin` the full set lies."""
+    if not (isfinite(bound) and 0 <= margin < inf):
+        raise ValueError(f"the bound {bound} and the margin {margin} must be finite, and the margin at least 0")
     effect, (side, _) = mean_of_all(asked, level=level), decided_at(asked, bound=bound, margin=margin, level=level)
     gap = min(abs(effect.estimate - bound - sign * margin) for sign in (-1, 1))
     needed = len(asked.scores) if side != "not yet" else _needed(asked, gap, level)
     return Enough(effect=effect, side=side, asked=len(asked.scores), of=asked.of, needed=needed)
-
-
-def enough_over_line(
-    y: Asked, x: Asked, line: Callable[[float], float], *, margin: float = 0.0, level: float = 0.95
-) -> Enough:
-    """Whether what was asked under shift (`y`) and in distribution (`x`) decides on which side of a line a model lies.
-
-    The effect is effective robustness against the given, rising `line` of fractions. The intervals of both accuracies
-    are independent and are joined by the method of variance estimates recovery (Zou and Donner 2008).
-    """
-    up, across = mean_of_all(y, level=level), mean_of_all(x, level=level)
-    found = up.estimate - line(across.estimate)
-    below = hypot(up.estimate - up.low, line(across.high) - line(across.estimate))
-    above = hypot(up.high - up.estimate, line(across.estimate) - line(across.low))
-    effect = Interval(found, found - below, found + above, level=level)
-    side: Side = "within" if -margin <= effect.low and effect.high <= margin else "not yet"
-    side = "above" if effect.low > margin else "below" if effect.high < -margin else side
-    asked, of = len(y.scores) + len(x.scores), y.of + x.of
-    gap = min(abs(effect.estimate - sign * margin) for sign in (-1, 1)) / 2**0.5
-    steep = (line(across.high) - line(across.low)) / max(across.high - across.low, 1e-9)
-    parts = [_needed(y, gap, level), _needed(x, gap / max(steep, 1e-9), level)]
-    needed = asked if side != "not yet" else None if None in parts else sum(part or 0 for part in parts)
-    return Enough(effect=effect, side=side, asked=asked, of=of, needed=needed)
 
 
 def _unit(asked: Asked) -> Floats:

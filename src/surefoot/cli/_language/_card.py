@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,9 @@ from surefoot.cli._output import Format, emit, say
 from surefoot.core import Step, Store, SurefootError, Table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from surefoot.language import QuestionScores
 
 _AGAIN: dict[str, Any] = {"negative": (), "consume_multiple": True}
@@ -26,6 +30,7 @@ def enough(
     /,
     *,
     of: Annotated[int | None, Parameter(help="Questions in the full set. Default: those in the file.")] = None,
+    score: Annotated[str, Parameter(help="The column that is judged: score (F1) or exact_match.")] = "score",
     bound: Annotated[float, Parameter(help="What the mean score or difference is compared with, a fraction.")] = 0.0,
     margin: Annotated[float, Parameter(help="How far beside the bound makes no difference; a fraction.")] = 0.0,
     seed: Annotated[int, Parameter(help="The seed that the questions were drawn with.")] = 0,
@@ -36,32 +41,57 @@ def enough(
 
     The questions must have been drawn at random; those that `missing` marks count as not asked yet.
     """
-    from surefoot.examples import read_examples
-    from surefoot.stats import Asked, clustered_mean, shuffled, t_quantile
+    from surefoot.stats import Asked
     from surefoot.stats import enough as decided
 
-    files = {str(path): path for path in (examples, other) if path}
-    found = read_examples(files, cluster="article")
-    waiting = {name for path in files.values() for name in _not_asked(path)}
-    row = {name: place for place, name in enumerate(found.examples) if name not in waiting}
-    whole = of or len(found.examples)
-    if waiting:
-        say(f"{len(waiting)} of {len(found.examples)} questions have no answer: they count as not asked yet.")
-    order = [row[name] for name in shuffled(row, seed)]
-    scores = found.scores[0, order] - (found.scores[1, order] if other else 0.0)
+    scores, articles, size = _answered(examples, other, score, seed)
+    whole, least = size if of is None else of, -1.0 if other else 0.0
+    if not 1 <= len(scores) <= whole:
+        raise SurefootError(f"{len(scores)} answers of a set of {whole}: there must be one, and no more than it holds.")
     try:
-        told = decided(Asked(scores=scores, of=whole, least=-1.0 if other else 0.0), bound=bound, margin=margin)
+        told = decided(Asked(scores=scores, of=whole, least=least), bound=bound, margin=margin)
     except ValueError as error:
         raise SurefootError(f"{examples} cannot be judged: {error}.") from error
-    articles = found.clusters or ()
     values: dict[str, object] = {"effect": told.effect.estimate, "low": told.effect.low, "high": told.effect.high}
     values |= {"side": told.side, "asked": told.asked, "of": told.of, "needed": told.needed}
-    if len(set(articles)) > 1:
-        mean = clustered_mean(scores, [articles[place] for place in order])
-        half = t_quantile(0.95, mean.freedom) * mean.stderr
-        values |= {"other_articles_low": mean.estimate - half, "other_articles_high": mean.estimate + half}
+    values |= _other_articles(scores, articles, least)
     emit(Table(tuple(values), (tuple(values.values()),)), format, out)
     return Exit.UNJUDGED if told.side == "not yet" else Exit.HOLDS
+
+
+def _answered(
+    examples: Path, other: Path | None, score: str, seed: int
+) -> "tuple[NDArray[np.float64], list[str], int]":
+    """The scores (n,) of the answered questions, or their differences, in random order; their articles; of how many."""
+    from surefoot.examples import read_examples
+    from surefoot.stats import shuffled
+
+    if other and examples.resolve() == other.resolve():
+        raise SurefootError(f"{examples} is named twice, and cannot be compared with itself.")
+    files = {str(path): path for path in (examples, other) if path}
+    found = read_examples(files, score=score, cluster="article")
+    for name, ids in found.unmatched.items():
+        if ids:
+            say(f"{len(ids)} questions of {name} are not in the other file: they are left out.")
+    waiting = {name for path in files.values() for name in _not_asked(path)} & set(found.examples)
+    if waiting:
+        say(f"{len(waiting)} of {len(found.examples)} questions have no answer: they count as not asked yet.")
+    row = {name: place for place, name in enumerate(found.examples) if name not in waiting}
+    order = [row[name] for name in shuffled(row, seed)]
+    scores = found.scores[0, order] - (found.scores[1, order] if other else 0.0)
+    return scores, [found.clusters[place] for place in order] if found.clusters else [], len(found.examples)
+
+
+def _other_articles(scores: "NDArray[np.float64]", articles: list[str], least: float) -> dict[str, float]:
+    """What other articles would say, as far as a mean from `least` to 1 can go; nothing of one article."""
+    from surefoot.stats import clustered_mean, t_quantile
+
+    if len(set(articles)) < 2:
+        return {}
+    mean = clustered_mean(scores, articles)
+    half = t_quantile(0.95, mean.freedom) * mean.stderr
+    low, high = max(least, mean.estimate - half), min(1.0, mean.estimate + half)
+    return {"other_articles_low": low, "other_articles_high": high}
 
 
 def card(
@@ -127,10 +157,10 @@ def _not_asked(path: Path) -> list[str]:
     import duckdb
 
     with duckdb.connect() as connection:
-        rows = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
-        names = [column[0] for column in rows.description or ()]
-        told = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
-    return [str(row["example"]) for row in told if row.get("missing")]
+        rows = connection.read_parquet(escape(str(path)))
+        if "missing" not in rows.columns:
+            return []
+        return [name for (name,) in rows.filter("TRY_CAST(missing AS BOOLEAN)").project("example::VARCHAR").fetchall()]
 
 
 def _at_hand(folder: Path, name: str) -> Path:
@@ -162,7 +192,7 @@ def _asked(reader: Step, files: dict[str, Path], sample: int | None, place: Stor
     asked: dict[str, ReaderAnswers] = {}
     for name, file in files.items():
         questions: Step = QuestionFile(path=str(file)).pinned()
-        questions = QuestionSample(questions=questions, n=sample) if sample else questions
+        questions = questions if sample is None else QuestionSample(questions=questions, n=sample)
         asked[name] = ReaderAnswers(reader=reader, questions=questions)
     if make_here(tuple(asked.values()), place):
         raise SurefootError("The reader did not answer all questions; the reason is above. Run it again to go on.")

@@ -68,22 +68,25 @@ def evaluate(
         read_question_file,
     )
 
+    _check_names(data, examples)
     place, reader = open_store(store), reader_of(model)
     if isinstance(reader, CausalReader):
         drawn = QuestionFile(path=str(shots_from)).pinned() if shots_from else None
         reader = replace(
             reader, shots=shots, examples=drawn, seed=seed, template=template, max_tokens=max_tokens, context=context
         )
+        if shots_from and not shots:
+            raise SurefootError("--shots-from needs --shots: how many examples stand in the prompt.")
     elif shots or shots_from or dry_run:
         raise SurefootError("--shots, --shots-from and --dry-run are for causal models.")
     asked: dict[str, ReadingScores] = {}
     for file in data:
         questions: Step = QuestionFile(path=str(file)).pinned()
-        questions = QuestionSample(questions=questions, n=sample, seed=seed) if sample else questions
+        questions = questions if sample is None else QuestionSample(questions=questions, n=sample, seed=seed)
         answers = reader if isinstance(reader, PredictionFile) else ReaderAnswers(reader=reader, questions=questions)
         asked[str(file)] = ReadingScores(
             predictions=answers, questions=questions, rule=rule or _rule_of(*read_question_file(file)),
-            abstain=abstain, no_answer_above=no_answer_above, shift=file.name.split(".")[0],
+            abstain=abstain, no_answer_above=no_answer_above, shift=_stem(file),
         )  # fmt: skip
     if dry_run and isinstance(reader, CausalReader):
         _count(reader, asked, place, price=price, format=format, out=out)
@@ -94,11 +97,21 @@ def evaluate(
     if examples:
         examples.mkdir(parents=True, exist_ok=True)
         for name, step in made.items():
-            shutil.copyfile(
-                place.path(step) / "examples.parquet", examples / f"{Path(name).name.split('.')[0]}.parquet"
-            )
+            shutil.copyfile(place.path(step) / "examples.parquet", examples / f"{_stem(Path(name))}.parquet")
         say(f"Examples: {examples}")
     return Exit.CONTRADICTED if failed else Exit.HOLDS
+
+
+def _stem(file: Path) -> str:
+    return file.name.split(".")[0]
+
+
+def _check_names(data: tuple[Path, ...], examples: Path | None) -> None:
+    """Two files of one name would be one file of examples."""
+    stems = [_stem(file) for file in dict.fromkeys(data)]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if examples and twice is not None:
+        raise SurefootError(f"Two data sets would be written to {examples / twice}.parquet: give them different names.")
 
 
 def train(
@@ -125,11 +138,12 @@ def train(
     if out.exists():
         raise SurefootError(f"{out} is there already: name a new directory.")
     data: Step = QuestionFile(path=str(questions)).pinned()
-    count = examples or len(read_questions(questions))
-    data = QuestionSample(questions=data, n=examples, seed=seed) if examples else data
+    count = len(read_questions(questions)) if examples is None else examples
+    data = data if examples is None else QuestionSample(questions=data, n=examples, seed=seed)
     step = SpanReader(
         encoder=MiniLM() if encoder == "minilm" else SpanModel(path=encoder).pinned(), questions=data,
-        steps=steps or ceil(2 * count / batch), batch=batch, method=method, robust=robust, layers=layers,
+        steps=ceil(2 * count / max(1, batch)) if steps is None else steps,
+        batch=batch, method=method, robust=robust, layers=layers,
         learning_rate=rate, max_tokens=max_tokens, stride=stride, seed=seed, threads=threads,
     )  # fmt: skip
     place = open_store(store)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
+from surefoot.core import SurefootError
 from surefoot.language._clients._client import Client
 from surefoot.language._clients._protocol import Completion, LanguageClient, Request, estimated_tokens
 
@@ -13,6 +15,10 @@ class Prices:
 
     prompt: float
     completion: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.prompt < inf and 0 <= self.completion < inf):
+            raise SurefootError(f"The prices {self.prompt:g} and {self.completion:g} must be finite, and at least 0.")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost."""

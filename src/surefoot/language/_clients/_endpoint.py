@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from surefoot.core import SurefootError, missing_module
@@ -45,6 +46,7 @@ class Endpoint:
     options: ClientOptions
     key: str = field(repr=False)
     http: "httpx.Client"
+    answered: Event = field(default_factory=Event, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -90,6 +92,10 @@ class Endpoint:
             except (httpx.TransportError, TimeoutError) as error:
                 if "CERTIFICATE" in str(error):
                     raise self._error(f"has no certificate that is trusted here: {error}.") from error
+                new = not self.answered.is_set()
+                if new and isinstance(error, httpx.ConnectError) and tried >= min(1, self.options.retries):
+                    why = "nothing listens there" if "refused" in str(error) else "no connection"
+                    raise self._error(f"cannot be reached: {why} ({error}).") from error
                 trouble = f"{type(error).__name__}: {error}"
                 continue
             if not _may_pass(reply):
@@ -117,6 +123,7 @@ class Endpoint:
                         raise self._error(f"sent more than {self.options.largest_response} bytes (largest_response).")
                     if time.monotonic() > ends:
                         raise TimeoutError(f"no whole answer in {seconds:.0f} seconds")
+                self.answered.set()
                 return _Reply(response.status_code, response.headers, bytes(content))
         except httpx.DecodingError as error:
             raise self._error(f"sent bytes that are not what their encoding says: {error}.") from error
@@ -141,7 +148,8 @@ class Endpoint:
             return self._error(f"will not answer before it is paid ({said}).")
         if reply.status in (404, 405, 501):
             other = "chat" if path == _PATHS["completions"] else "completions"
-            return self._error(f"has no {path}, or no model '{self.model}' ({said}). Check both, or try api='{other}'.")
+            hint = f"Check both, or try api='{other}' (--template {other.removesuffix('s')})"
+            return self._error(f"has no {path}, or no model '{self.model}' ({said}). {hint}.")
         return self._error(f"refused a request ({said}).", RefusedError)
 
     def _error(self, what: str, kind: type[SurefootError] = SurefootError) -> SurefootError:

@@ -6,7 +6,7 @@ from urllib.parse import urldefrag, urlsplit
 from surefoot.core import SurefootError
 from surefoot.language._clients._answers import Answers
 from surefoot.language._clients._client import Client, Pace, Source
-from surefoot.language._clients._endpoint import Endpoint, open_endpoint
+from surefoot.language._clients._endpoint import open_endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._protocol import ClientOptions
 from surefoot.language._clients._torch import Torch
@@ -28,7 +28,7 @@ def open_client(model: str | Path, options: ClientOptions = DEFAULT_OPTIONS, *, 
 
 def _source(model: str, options: ClientOptions) -> Source:
     if "://" in model:
-        return _endpoint(model, options)
+        return open_endpoint(*endpoint_of(model, options.key_variable), options)
     if model == "smollm2" or model.endswith(".gguf"):
         path = gguf_file(model)
         return Llama(path, options, llama_build(path, options))
@@ -39,7 +39,8 @@ def _source(model: str, options: ClientOptions) -> Source:
     )
 
 
-def _endpoint(model: str, options: ClientOptions) -> Endpoint:
+def endpoint_of(model: str, key_variable: str = DEFAULT_OPTIONS.key_variable) -> tuple[str, str]:
+    """The base URL and the model's name in `http(s)://host/v1#name`. Raises for what is none, and for a secret in it."""
     url, name = urldefrag(model)
     try:
         parts = urlsplit(url)
@@ -51,6 +52,6 @@ def _endpoint(model: str, options: ClientOptions) -> Endpoint:
     if parts.username or parts.password or parts.query:
         raise SurefootError(
             f"The URL of {host} holds a user, a password or a query: give the key in the environment variable "
-            f"{options.key_variable}, so that it is written nowhere."
+            f"{key_variable}, so that it is written nowhere."
         )
-    return open_endpoint(url.rstrip("/"), name, options)
+    return url.rstrip("/"), name

@@ -6,7 +6,15 @@ from hashlib import sha256
 from typing import Literal
 
 from surefoot.core import SurefootError
-from surefoot.language._reading._unpacked import json_of, lines_of, list_of, object_of, text_of, whole_of
+from surefoot.language._reading._unpacked import (
+    json_of,
+    lines_of,
+    list_of,
+    object_of,
+    object_or_none,
+    text_of,
+    whole_of,
+)
 
 QuestionFormat = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
 NOWHERE = -1
@@ -34,7 +42,7 @@ class Question:
 def parse(data: bytes, shown: str) -> tuple[QuestionFormat, list[Question]]:
     """The format and the questions of a file's bytes; an article may be ''. Raises `SurefootError` that says where."""
     first = data.lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0]
-    start = _object_or_none(first)
+    start = object_or_none(first)
     if start is not None and "data" not in start:
         return _lines(data, start, shown)
     told = object_of(json_of(data, shown), shown)
@@ -47,15 +55,6 @@ def parse(data: bytes, shown: str) -> tuple[QuestionFormat, list[Question]]:
 def digest_of_paragraph(context: str) -> str:
     """Sixteen hexadecimal digits of the SHA-256 of a paragraph."""
     return sha256(context.encode()).hexdigest()[:16]
-
-
-def _object_or_none(line: bytes) -> dict[str, object] | None:
-    """The object that the first line is by itself: lines begin so, a file that is one object over many does not."""
-    try:
-        found = json_of(line, "")
-    except SurefootError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _lines(data: bytes, start: dict[str, object], shown: str) -> tuple[QuestionFormat, list[Question]]:

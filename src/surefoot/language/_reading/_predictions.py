@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from glob import escape
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,15 @@ from typing import Self
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language._reading._unpacked import json_of, lines_of, list_of, object_of, text_of, unpacked
+from surefoot.language._reading._unpacked import (
+    json_of,
+    lines_of,
+    list_of,
+    object_of,
+    object_or_none,
+    text_of,
+    unpacked,
+)
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
@@ -65,7 +74,7 @@ def read_predictions(path: Path | str) -> Predictions:
     if data.startswith(b"PAR1"):
         return _of_rows(_parquet(file), str(path))
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"{") and b"\n{" in start.replace(b"\r", b""):
+    if b"\n{" in start and object_or_none(start.split(b"\n", 1)[0]) is not None:
         return _of_rows([object_of(row, where) for where, row in lines_of(data, str(path))], str(path))
     told = json_of(data, str(path))
     if isinstance(told, list):
@@ -136,6 +145,10 @@ def _answer(value: object, name: str, shown: str) -> str:
 
 
 def _score(value: object, what: str) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        score = float(value) if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number beyond all floats
+        score = math.inf
+    if not math.isfinite(score):
         raise SurefootError(f"{what} must be a finite number, not {value!r:.40}.")
-    return float(value)
+    return score

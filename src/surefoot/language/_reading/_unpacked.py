@@ -4,6 +4,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from io import BytesIO
+from numbers import Number
 from pathlib import Path
 
 from surefoot.core import SurefootError
@@ -14,17 +16,19 @@ LARGEST_UNPACKED = 1 << 30
 
 def unpacked(path: Path) -> bytes:
     """The bytes of a file, unpacked where they are gzip. Raises for what is missing, no file, empty or too large."""
-    if not path.is_file():
+    if not path.exists():
         raise SurefootError(f"There is no file '{path}'.")
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        with path.open("rb") as whole:  # also a pipe, which is read once
+            data = whole.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
             raise SurefootError(f"{path} is larger than the limit of {LARGEST_FILE >> 20} MiB; cut it down first.")
-        data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as stream:
+            with gzip.open(BytesIO(data)) as stream:
                 data = stream.read(LARGEST_UNPACKED + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise SurefootError(f"{path} cannot be read: {error}.") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SurefootError(f"{path} cannot be read: {said}.") from error
     if len(data) > LARGEST_UNPACKED:
         raise SurefootError(f"{path} unpacks to more than the limit of {LARGEST_UNPACKED >> 20} MiB.")
     if not data.strip():
@@ -39,6 +43,15 @@ def json_of(data: bytes, where: str) -> object:
     except (ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SurefootError(f"{where} is not JSON that can be read: {said}.") from error
+
+
+def object_or_none(line: bytes) -> dict[str, object] | None:
+    """The object that a first line is by itself: lines begin so, a file that is one object over many does not."""
+    try:
+        found = json_of(line, "")
+    except SurefootError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def lines_of(data: bytes, shown: str) -> list[tuple[str, object]]:
@@ -75,13 +88,15 @@ def object_of(value: object, what: str) -> dict[str, object]:
 def whole_of(value: object, what: str) -> int:
     """The value where it is a whole number; otherwise `SurefootError`."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SurefootError(f"{what} must be a whole number, not {_kind(value)}.")
+        said = f"{value:g}" if isinstance(value, float) else _kind(value)
+        raise SurefootError(f"{what} must be a whole number, not {said}.")
     return value
 
 
 def _kind(value: object) -> str:
     names: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    return "missing" if value is None else names.get(type(value), "a number")
+    other = "a number" if isinstance(value, Number) else f"of the type {type(value).__name__}"
+    return "missing" if value is None else names.get(type(value), other)
 
 
 def _refuse(name: str) -> Callable[..., object]:

@@ -82,6 +82,8 @@ def reader_card(
     sample), and of the line. `margin` in points is what counts as on the line. `shown` lost questions of each set are
     drawn by `seed`. Raises `SurefootError` for sets that are missing, and for one article, which gives no interval.
     """
+    if not 0 <= margin < inf or shown < 0:
+        raise SurefootError(f"margin is {margin:g} and shown is {shown}: both must be finite, and at least 0.")
     shifts = [name for name in fit.data.shifts if name != AVERAGE]
     lacking = [name for name in (IN_DISTRIBUTION, *shifts) if name not in scored]
     if lacking:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.language._clients._answers import answers_file
 from surefoot.language._clients._client import Client
-from surefoot.language._clients._open import open_client
+from surefoot.language._clients._open import endpoint_of, open_client
 from surefoot.language._clients._protocol import ClientOptions, Request, estimated_tokens
 from surefoot.language._models._language import load_language, save_language
 from surefoot.language._reading._questions import Question, read_questions
@@ -60,6 +60,12 @@ class CausalReader(Reader):
     path: str = unkeyed("")
     connections: int = unkeyed(8)
     per_minute: float | None = unkeyed(None)
+
+    def __post_init__(self) -> None:
+        if "://" in self.endpoint:
+            endpoint_of(self.endpoint)  # a password in it would stand in the record of the Step
+        if self.shots < 0:
+            raise SurefootError(f"shots is {self.shots}: it must be at least 0.")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Check what is asked; the shots are drawn when they are needed."""
