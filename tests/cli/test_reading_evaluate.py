@@ -96,6 +96,26 @@ def test_an_encoder_is_trained_and_its_reader_evaluated(surefoot, questions: Pat
     assert "is neither a span model nor a causal one (architectures: BertModel)" in plain.err
 
 
+def test_what_cannot_be_asked_is_refused_before_anything_is_written(surefoot, questions: Path) -> None:  # type: ignore[no-untyped-def]
+    endpoint, twin = "http://127.0.0.1:9/v1#m", Path("other") / questions.name
+    twin.parent.mkdir()
+    twin.write_text(questions.read_text())
+    for model, more, message in (
+        ("http://ann:s3cret@host/v1#m", (), "give the key in the environment variable"),
+        (endpoint, ("--shots", -1), "shots is -1: it must be at least 0."),
+        (endpoint, ("--shots-from", questions), "--shots-from needs --shots"),
+        (endpoint, ("--dry-run", "--price", -1, 1), "must be finite, and at least 0."),
+        ("sliding-window", ("--data", twin, "--examples", "kept"), "would be written to kept/places.parquet"),
+    ):
+        ended = surefoot("reading", "evaluate", "--model", model, "--data", questions, *more)
+        assert (ended.code, ended.out) == (2, "")
+        assert message in ended.err
+    ended = surefoot("reading", "evaluate", "--model", "sliding-window", "--data", questions, "--sample", 0)
+    assert "n is 0: there are 4 questions to draw from." in ended.err
+    kept = [path for path in Path.cwd().rglob("*") if path.is_file()]
+    assert not any(b"s3cret" in path.read_bytes() for path in kept)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [("nothing", "nothing is no model"), (".", "config.json cannot be read"), ("none.json", "does not exist")],

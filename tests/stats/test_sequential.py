@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from surefoot.stats import Asked, decided_at, enough, enough_over_line, from_axis, mean_of_all, t_quantile, to_axis
+from surefoot.stats import Asked, decided_at, enough, mean_of_all, t_quantile
 
 N = 400
 
@@ -88,26 +88,14 @@ def test_how_many_more_are_needed_is_about_right() -> None:
     assert (near.side, near.needed) == ("not yet", None)
 
 
-def test_a_model_over_a_line_needs_both_sets() -> None:
-    generator = np.random.default_rng(13)
-    y, x = (np.asarray(generator.random(5000) < share, dtype=float) for share in (0.7, 0.8))
-
-    def line(share: float) -> float:
-        return float(from_axis(0.9 * to_axis(share) - 1.2))
-
-    whole = y.mean() - line(x.mean())
-    found = [
-        enough_over_line(Asked(scores=y[:n], of=5000), Asked(scores=x[:m], of=5000), line, margin=0.05)
-        for n, m in ((100, 100), (1000, 1000), (5000, 5000), (1000, 30))
-    ]
-    assert [one.side for one in found] == ["not yet", "above", "above", "not yet"]
-    assert all(whole in one.effect or one.effect.low == pytest.approx(whole) for one in found)
-    assert found[0].needed is not None
-    assert 1000 < found[0].needed < 6000  # 4 points from the edge as it seems at 200 answers
-
-
 def test_scores_outside_their_bounds_are_refused() -> None:
     with pytest.raises(ValueError, match="from 0"):
         Asked(scores=np.array([0.5, 1.2]), of=10)
     with pytest.raises(ValueError, match="set of 1"):
         Asked(scores=np.array([0.5, 0.2]), of=1)
+
+
+def test_a_bound_or_a_margin_that_is_none_is_refused() -> None:
+    for wrong in ({"bound": np.nan}, {"margin": -0.1}, {"margin": np.inf}):
+        with pytest.raises(ValueError, match="must be finite, and the margin at least 0"):
+            enough(Asked(scores=np.ones(2), of=10), **wrong)

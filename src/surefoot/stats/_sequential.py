@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, hypot, inf, isfinite, log
+from math import ceil, inf, isfinite, log
 from typing import Literal
 
 import numpy as np

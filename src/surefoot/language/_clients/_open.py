@@ -40,7 +40,7 @@ def _source(model: str, options: ClientOptions) -> Source:
 
 
 def endpoint_of(model: str, key_variable: str = DEFAULT_OPTIONS.key_variable) -> tuple[str, str]:
-    """The base URL and the model's name in `http(s)://host/v1#name`. Raises for what is none, and for a secret in it."""
+    """The base URL and the model's name in `http(s)://host/v1#name`. Raises for what is none or holds a secret."""
     url, name = urldefrag(model)
     try:
         parts = urlsplit(url)

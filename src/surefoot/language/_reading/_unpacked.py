@@ -4,7 +4,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
+from itertools import islice
 from numbers import Number
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from surefoot.core import SurefootError
 
 LARGEST_FILE = 256 << 20
 LARGEST_UNPACKED = 1 << 30
+_CHUNK = 1 << 20
 
 
 def unpacked(path: Path) -> bytes:
@@ -19,8 +22,9 @@ def unpacked(path: Path) -> bytes:
     if not path.exists():
         raise SurefootError(f"There is no file '{path}'.")
     try:
-        with path.open("rb") as whole:  # also a pipe, which is read once
-            data = whole.read(LARGEST_FILE + 1)
+        with path.open("rb") as whole:  # also a pipe, which has no size and is read once
+            chunks = iter(partial(whole.read, _CHUNK), b"")
+            data = b"".join(islice(chunks, LARGEST_FILE // _CHUNK + 1))
         if len(data) > LARGEST_FILE:
             raise SurefootError(f"{path} is larger than the limit of {LARGEST_FILE >> 20} MiB; cut it down first.")
         if data.startswith(b"\x1f\x8b"):
