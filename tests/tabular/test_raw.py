@@ -114,10 +114,12 @@ def test_hostile_transport_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [8, 5])
 def test_numbers_of_a_transport_file_are_those_that_were_written(tmp_path: Path, size: int) -> None:
     path = tmp_path / "x.xpt"
-    path.write_bytes(xport(survey(), size=size))
+    path.write_bytes(xport(survey() | {"_TOTINDA": [float(row % 2) for row in range(400)]}, size=size))
     step, store = raw_table("brfss-published", [path]), Store(tmp_path / "store")
     made(step, store)
     table = open_table(store.path(step))
+    levels = next(column.levels for column in table.columns if column.name == "_TOTINDA")
+    assert sorted(map(float, levels)) == [0.0, 1.0]  # pandas has 5e-79
     sleep = table.values[[column.name for column in table.columns].index("SLEPTIM1")]
     # IBM's zero is 0, and 0 hours are no missing value.
     assert_array_equal(np.unique(sleep), [0.0, 7.0])
