@@ -73,6 +73,11 @@ def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_
         (("reading", "enough", file, "--bound", "nan"), "must be finite"),
         (("reading", "enough", file, "--margin", -1), "the margin at least 0"),
         (("reading", "enough", file, "--of", 100), "a set of 100"),
+        (
+            ("reading", "card", "--model", "sliding-window", "--data", "squad=a.json"),
+            "--data does not have SQuAD and a",
+        ),
+        (("reading", "card", "--model", "sliding-window", "--published", tmp_path), "does not have SQuAD and"),
         (("reading", "card", "--predictions", "squad"), "must have the form SET=FILE"),
         (("reading", "card", "--predictions", "squad=a.json"), "Give --model, or the answers to SQuAD and to a shift"),
     ):

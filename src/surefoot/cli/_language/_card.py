@@ -128,10 +128,13 @@ def card(
     folder, answers, given = published_folder(published), _pairs(predictions), _pairs(data)
     at_hand = [name for name, file in SETS.items() if name in PUBLISHED_SIZES and (folder / file).is_file()]
     names = tuple((given or at_hand) if model else answers)
-    if "squad" not in names or len(names) < 2 or bool(model) == bool(answers):
+    if bool(model) == bool(answers) or (answers and ("squad" not in names or len(names) < 2)):
         raise SurefootError(
             "Give --model, or the answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE."
         )
+    if "squad" not in names or len(names) < 2:
+        where = "--data" if given else str(folder)
+        raise SurefootError(f"{where} does not have SQuAD and a shift: --data squad=FILE --data SHIFT=FILE.")
     fit = published_fit(folder, tuple(name for name in names if name != "squad"))
     files = {name: given.get(name) or _at_hand(folder, name) for name in names}
     if model:
