@@ -155,6 +155,7 @@ def planted(
     """Gaps that move by `slope` a tenfold, hops that improve with size, two hops that lag."""
     from surefoot.studies._hypotheses import claims_of
     from surefoot.studies.multihop._claims import own_claims
+    from surefoot.studies.multihop._figures import own_figures
 
     store = Store(root)
     for place, model in enumerate(MODELS):
@@ -178,6 +179,9 @@ def planted(
                 ]
         publish(store, FactGaps(model=model), rows)
     results = Results(store, (*MODELS, *(FactGaps(model=one) for one in MODELS)))
+    gap, accuracy, *_ = own_figures(MODELS)
+    assert {round(row["x"], 6) for row in gap(results).table()} == {1.0, 10.0, 100.0}
+    assert {(row["x"], row["n"]) for row in accuracy(results).table()} == {(4, 4), (8, 4)}
     return {claim.name: one for claim, one in decide(claims_of(own_claims(MODELS)), results)}
 
 

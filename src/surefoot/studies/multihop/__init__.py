@@ -6,9 +6,11 @@ Stated before it was run:
   alone, the share that is answered wrong. A seed (the world's split, the start, the batches) is one draw.
 - **Two ways to ask one model.** It learns both formats, so that what it knows is the same and the comparison is paired
   by question. Its self-ask is trained, not prompted.
-- **Expected.** Every size learns the facts. Direct answers follow on held-out pairs, later, since the fact is then
-  stored where a second hop looks for it; on held-out bridges they do not, at any size, since nothing asked for that.
-  Self-ask writes the bridge down and closes most of both gaps. A gap on pairs that falls with size would contradict.
+- **Expected.** Every size learns the facts. Direct answers follow on held-out pairs, later; on held-out bridges not,
+  at any size, since nothing asked that a fact be stored where a second hop looks for it. Self-ask writes the bridge
+  down and should close most of both gaps.
+- **Pilot.** One model of 0.4 million parameters, one seed, another spelling of follow-up questions: both hops known at
+  step 500, gaps at step 1,000 of 2 percent on pairs and 99 on bridges, by self-ask 1 and 96: it did not help there.
 - **Chance.** Verdicts hold after Holm's correction over all claims.
 """
 
@@ -56,11 +58,11 @@ class Budget:
 
 BUDGETS: dict[BudgetName, Budget] = {
     "small": Budget(
-        sizes=((2, 96), (3, 160), (4, 256)), steps=1500, measured=(150, 400, 800), batch=32,
-        relations=3, asked=200, seeds=3,
+        sizes=((2, 128), (3, 160), (4, 256)), steps=700, measured=(150, 300, 450), batch=32,
+        relations=3, asked=200, seeds=5,
     ),
     "full": Budget(
-        sizes=((2, 96), (3, 160), (4, 256), (5, 384)), steps=6000, measured=(100, 250, 600, 1500, 3000), batch=128,
+        sizes=((2, 128), (3, 160), (4, 256), (4, 384)), steps=6000, measured=(100, 250, 600, 1500, 3000), batch=128,
         relations=14, asked=800, seeds=5,
     ),
 }  # fmt: skip
@@ -84,7 +86,7 @@ def study(
         name="multihop",
         title="Two facts known, the question of both lost: the compositionality gap",
         summary=SUMMARY.format(n=len(models), asked=chosen.asked, error=error, seen=seen),
-        steps=(*models, *(FactGaps(model=one) for one in models), *theirs),
+        steps=(*reversed(models), *(FactGaps(model=one) for one in models), *theirs),
         claims=claims_of([*(own_claims(models) if own else ()), *(published_claims() if published else ())]),
         figures=(*(own_figures(models) if own else ()), *((published_gaps,) if published else ())),
         credits=_CREDITS,

@@ -103,21 +103,21 @@ def read_world(directory: Path) -> World:
 
 
 def hop_text(fact: Fact) -> Text:
-    """The question that a fact answers."""
-    return ("What is the ", fact.relation, " of ", fact.subject, "?\nAnswer: "), (fact.object, END)
+    """The question that a fact answers, in the tokens of a follow-up question."""
+    return ("What is the ", fact.relation, " of ", fact.subject, "?\nAnswer", ": "), (fact.object, END)
 
 
 def direct_text(hops: Sequence[Fact]) -> Text:
     """The question of two hops, answered at once."""
-    return (*_whole(hops), "?\nAnswer: "), (hops[1].object, END)
+    return (*_whole(hops), "?\nAnswer", ": "), (hops[1].object, END)
 
 
 def self_ask_text(hops: Sequence[Fact], *, bridged: bool = False) -> Text:
     """The question of two hops with its follow-up questions; `bridged`: the first is given with its answer."""
-    head = ("\nFollow up: What is the ", "?\nIntermediate answer: ")
-    first, second = ((head[0], one.relation, " of ", one.subject, head[1], one.object) for one in hops)
+    head, middle = ("\nFollow up: ", "What is the "), ("?\nIntermediate answer", ": ")
+    first, second = ((*head, one.relation, " of ", one.subject, *middle, one.object) for one in hops)
     given, bridge = (*_whole(hops), "?\nAre follow up questions needed here: "), ("Yes.", *first)
-    rest = (*second, "\nSo the final answer is: ", hops[1].object, END)
+    rest = (*second, "\nSo the final answer is", ": ", hops[1].object, END)
     return ((*given, *bridge), rest) if bridged else (given, (*bridge, *rest))
 
 
