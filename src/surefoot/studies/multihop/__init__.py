@@ -9,8 +9,8 @@ Stated before it was run:
 - **Expected.** Every size learns the facts. Direct answers follow on held-out pairs, later; on held-out bridges not,
   at any size, since nothing asked that a fact be stored where a second hop looks for it. Self-ask writes the bridge
   down and should close most of both gaps.
-- **Pilot.** Of 0.4 million parameters, one seed. With follow-up questions in tokens of their own, 1,000 steps: gaps of 2
-  percent on pairs and 99 on bridges directly, 1 and 96 by self-ask. In the tokens of today, 500 steps, hops half known:
+- **Pilot.** Of 0.4 million parameters, one seed. With follow-up questions in tokens of their own, 1,000 steps: gaps of
+  2 percent on pairs and 99 on bridges directly, 1 and 96 by self-ask. Today, 500 steps, hops half known:
   10 and 100 directly, 22 and 96 by self-ask. Self-ask, trained and not prompted, may not help at all.
 - **Chance.** Verdicts hold after Holm's correction over all claims.
 """
