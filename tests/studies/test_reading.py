@@ -143,6 +143,8 @@ def test_bounds_are_those_of_the_landscape_and_shares_have_fishers(world: tuple[
         half = t.ppf(1 - 0.025 / shifts, 27) / 27**0.5
         bounds = tuple(np.tanh(np.arctanh(share.effect**0.5) + np.array([-half, half])) ** 2)
         assert (share.low, share.high) == pytest.approx(bounds)
+        error = (bounds[1] - bounds[0]) / 2 / t.ppf(0.975, 27)
+        assert f"; p {2 * t.sf(abs(share.effect - 0.8) / error, 27):.2g}, among" in share.detail
 
 
 def test_gains_with_the_other_sign_contradict_and_losses_are_differences(publish: Publish, tmp_path: Path) -> None:
