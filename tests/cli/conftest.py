@@ -9,6 +9,8 @@ import pytest
 
 from surefoot.cli import main
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "language"))  # its server on loopback
+
 
 class Ended(NamedTuple):
     """How a command ended."""

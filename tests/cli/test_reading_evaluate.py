@@ -45,8 +45,9 @@ def rows(text: str) -> list[dict[str, str]]:
 def test_a_baseline_is_asked_once_and_scored(surefoot, questions: Path) -> None:  # type: ignore[no-untyped-def]
     first = surefoot("reading", "evaluate", "--model", "sliding-window", "--data", questions, "--examples", "kept")
     assert first.code == 0
-    (row,) = rows(first.out)
-    assert (row["metric"], float(row["value"]), row["n"]) == ("f1", 100.0, "4")
+    exact, row = rows(first.out)
+    assert (exact["metric"], float(exact["value"])) == ("exact_match", 100.0)
+    assert (row["metric"], row["group"], float(row["value"]), row["n"]) == ("f1", "", 100.0, "4")
     assert Path("kept/places.parquet").is_file()
     again = surefoot("reading", "evaluate", "--model", "sliding-window", "--data", questions)
     assert again.out == first.out
@@ -59,7 +60,8 @@ def test_a_baseline_is_asked_once_and_scored(surefoot, questions: Path) -> None:
 def test_answers_of_a_file_are_scored_on_a_sample(surefoot, questions: Path) -> None:  # type: ignore[no-untyped-def]
     Path("answers.json").write_text(json.dumps(CONTEXTS | {"Ann": "the city of Oslo"}))
     ended = surefoot("reading", "evaluate", "--model", "answers.json", "--data", questions)
-    assert float(rows(ended.out)[0]["value"]) == pytest.approx(100 * (3 + 0.5) / 4)
+    exact, f1 = (float(row["value"]) for row in rows(ended.out))
+    assert (exact, f1) == (75, pytest.approx(100 * (3 + 0.5) / 4))
     drawn = surefoot("reading", "evaluate", "--model", "answers.json", "--data", questions, "--sample", 2, "--seed", 1)
     assert rows(drawn.out)[0]["n"] == "2"
 

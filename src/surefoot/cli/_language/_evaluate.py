@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -93,7 +94,7 @@ def evaluate(
         return Exit.HOLDS
     failed = make_here(tuple(asked.values()), place)
     made = {name: step for name, step in asked.items() if place.has(step)}
-    emit(Table(_COLUMNS, tuple(_row(name, step, place) for name, step in made.items())), format, out)
+    emit(Table(_COLUMNS, tuple(row for name, step in made.items() for row in _rows(name, step, place))), format, out)
     if examples:
         examples.mkdir(parents=True, exist_ok=True)
         for name, step in made.items():
@@ -160,14 +161,15 @@ def make_here(steps: tuple[Step, ...], place: Store) -> int:
     return make_missing(Study(name="reading", title="", summary="", steps=steps), place, ("here", 1), retry=True)
 
 
-_COLUMNS = ("data", "metric", "value", "low", "high", "n", "key")
+_COLUMNS = ("data", "group", "metric", "value", "low", "high", "n", "key")
 
 
-def _row(name: str, step: "ReadingScores", place: Store) -> tuple[object, ...]:
-    """F1 in percent: the other numbers are in the store, by the key."""
-    one = next(one for one in place.measurements(step) if one.metric == "f1" and not one.group)
-    bounds = (None if bound is None else 100 * bound for bound in (one.low, one.high))
-    return (name, "f1", 100 * one.value, *bounds, one.n, step.key)
+def _rows(name: str, step: "ReadingScores", place: Store) -> Iterator[tuple[object, ...]]:
+    """Exact match and F1 in percent, of all questions and, where some have no answer, of those with and without."""
+    for one in place.measurements(step):
+        if one.metric in ("exact_match", "f1"):
+            bounds = (None if bound is None else 100 * bound for bound in (one.low, one.high))
+            yield (name, one.group, one.metric, 100 * one.value, *bounds, one.n, step.key)
 
 
 def reader_of(model: str) -> Step:

@@ -1,0 +1,121 @@
+"""`surefoot reading` against an endpoint on loopback that knows the answers, or only some of them."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile import Reply, said, server
+
+from surefoot.language import Question, read_questions, write_questions
+
+DATA = os.environ.get("SUREFOOT_DATA")
+SETS = ("squad", "squadshifts_reddit")
+
+
+def question(article: int, place: int) -> Question:
+    context = f"In article {article} the answer to question {place} is word{article}x{place}, as all know."
+    answer = f"word{article}x{place}"
+    name = f"q{article}-{place}"
+    return Question(
+        name, f"What is {article}/{place}?", context, (answer,), (context.index(answer),), f"a{article}", "p"
+    )
+
+
+def knowing(asked: list[Question], known: Callable[[Question], bool]) -> Callable[[dict[str, Any], int], Reply]:
+    """Answers rightly what it knows, and else with a word that is in no paragraph."""
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        (one,) = [one for one in asked if one.question in body["prompt"]]
+        return Reply(said(f" {one.answers[0]}\n" if known(one) else " nonsense\n"))
+
+    return reply
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> list[Question]:
+    questions = [question(article, place) for article in range(6) for place in range(4)]
+    (tmp_path / "set").mkdir()
+    write_questions(tmp_path / "set", questions)
+    return questions
+
+
+def evaluate(surefoot: Callable[..., Any], url: str, tmp_path: Path, *more: object) -> Any:
+    file = tmp_path / "set" / "questions.json"
+    return surefoot("reading", "evaluate", "--model", f"{url}#m", "--data", file, "--format", "json", *more)
+
+
+def test_an_endpoint_is_scored_by_article_and_asked_once(
+    surefoot: Callable[..., Any], asked: list[Question], tmp_path: Path
+) -> None:
+    with server(knowing(asked, lambda one: one.article in ("a0", "a1", "a2"))) as at:
+        first = evaluate(surefoot, at.url, tmp_path)
+        assert first.code == 0, first.err
+        assert len(at.bodies) == len(asked)
+        again = evaluate(surefoot, at.url, tmp_path)
+        other_rule = evaluate(surefoot, at.url, tmp_path, "--rule", "squad-2.0")
+        assert len(at.bodies) == len(asked)  # neither a rerun nor another rule asks anything
+        url = at.url
+    gone = evaluate(surefoot, url, tmp_path)
+    assert json.loads(first.out) == json.loads(again.out) == json.loads(gone.out)
+    scores = {row["metric"]: row for row in json.loads(first.out)}
+    assert (scores["exact_match"]["value"], scores["exact_match"]["n"]) == (50, 24)
+    # Three of six articles are right and three wrong: 24 questions say no more than six articles, nearly [.1, .9].
+    assert scores["exact_match"]["low"] < 20
+    assert scores["exact_match"]["high"] > 80
+    assert {row["metric"]: row["value"] for row in json.loads(other_rule.out)} == {"exact_match": 50, "f1": 50}
+
+
+def test_more_questions_of_a_sample_ask_only_the_new_ones(
+    surefoot: Callable[..., Any], asked: list[Question], tmp_path: Path
+) -> None:
+    with server(knowing(asked, lambda one: True)) as at:
+        evaluate(surefoot, at.url, tmp_path, "--sample", 5)
+        evaluate(surefoot, at.url, tmp_path, "--sample", 9)
+        assert len(at.bodies) == 9
+        assert set(at.prompts.values()) == {1}
+
+
+def test_a_dry_run_asks_nothing_and_counts_what_is_kept(
+    surefoot: Callable[..., Any], asked: list[Question], tmp_path: Path
+) -> None:
+    with server(knowing(asked, lambda one: True)) as at:
+        dry = evaluate(surefoot, at.url, tmp_path, "--dry-run")
+        assert (dry.code, len(at.bodies)) == (0, 0)
+        (row,) = json.loads(dry.out)
+        assert (row["asked"], row["cached"]) == (24, 0)
+        evaluate(surefoot, at.url, tmp_path, "--sample", 5)
+        (row,) = json.loads(evaluate(surefoot, at.url, tmp_path, "--dry-run").out)
+        assert (row["asked"], row["cached"]) == (19, 5)
+
+
+@pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
+def test_a_card_of_an_endpoint_says_where_it_fails(surefoot: Callable[..., Any], tmp_path: Path) -> None:
+    folder = Path(DATA or "") / "reading"
+    files = {
+        "squad": folder / "squad_v1.1_dev.json.gz",
+        "squadshifts_reddit": folder / "squadshifts_reddit_v1.0.json.gz",
+    }
+    every = [one for file in files.values() for one in read_questions(file)]
+    answers = {one.question: one for one in every}
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        """Right in distribution three times of four; under shift it says the first word of the paragraph."""
+        asked = body["prompt"].rsplit("Question: ", 1)[-1].split("\n")[0]
+        return Reply(said(f" {answers[asked].answers[0]}\n" if number % 4 and asked in answers else " nonsense\n"))
+
+    given = [part for name in SETS for part in ("--data", f"{name}={files[name]}")]
+    with server(reply) as at:
+        card = ("reading", "card", "--model", f"{at.url}#m", *given, "--sample", 24, "--format", "json")
+        told = surefoot(*card, "--report", tmp_path / "card.html")
+        assert told.code == 0, told.err
+        assert len(at.bodies) == 48
+        again = surefoot(*card)
+        assert len(at.bodies) == 48
+    shown = json.loads(told.out)
+    assert [one["shift"] for one in shown["sets"]] == ["squadshifts_reddit"]
+    assert 0.5 < shown["in_distribution"][0] < 1
+    assert json.loads(again.out)["sets"] == shown["sets"]
+    assert (tmp_path / "card.html").read_text(encoding="utf-8").count("nonsense") >= 1
