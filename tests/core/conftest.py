@@ -31,7 +31,8 @@ def make(store: Store, threads: Executor) -> Callable[..., list[Event]]:
 
     def made(*steps: Step, retry: bool = False) -> list[Event]:
         events = ended(run(steps, store, threads, retry=retry))
-        print(*(event for event in events if event.kind != "made"), sep="\n")  # shown where a test fails
+        for event in events:  # shown where a test fails
+            print(event.kind, event.step.key, event.error)
         return events
 
     return made

@@ -275,6 +275,25 @@ def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> N
     assert prepare("ViT-B-16", config, tmp_path / "x.pt").config["quick_gelu"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("interpolation", "lanczos"),
+        ("resize_mode", "crop"),
+        ("mean", [0.5, 0.5]),
+        ("mean", ["a", "b", "c"]),
+        ("std", 127),
+        ("mean", [0.5, 0.5, float("nan")]),
+    ],
+)
+def test_what_a_config_says_of_pictures_is_checked(tmp_path: Path, field: str, value: object) -> None:
+    (tmp_path / "x.pt").touch()
+    told = {"model_cfg": openclip_config("ViT-B-16"), "preprocess_cfg": PREPROCESSING | {field: value}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(told))
+    with pytest.raises(SurefootError, match=rf"open_clip_config\.json: {field} is "):
+        vit("ViT-B-16", tmp_path / "x.pt")
+
+
 def test_an_artifact_keeps_the_tokenizer_and_the_preparation(tmp_path: Path, made: Any) -> None:
     folder = hub_folder(tmp_path / "hub", "bert")
     kept = made(OpenClipModel(checkpoint=str(folder)).pinned())

@@ -213,7 +213,7 @@ def test_evaluate_says_what_is_wrong(store: Store, folder: Path, tmp_path: Path)
 
 def test_at_the_command_line_a_mistake_is_one_line_without_a_traceback(folder: Path) -> None:
     command = [sys.executable, "-c", "from surefoot.cli import main; main()", "evaluate", "--model", "RN50"]
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--images", str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "surefoot: Give the checkpoint of RN50 with --pretrained: nothing is downloaded."

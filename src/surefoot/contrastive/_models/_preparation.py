@@ -14,6 +14,7 @@ Config = dict[str, Any]
 Published = Mapping[str, Any]
 CONFIG_FILE = "open_clip_config.json"
 _FIELDS = ("mean", "std", "interpolation", "resize_mode")
+_ALLOWED = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
 _ACTIVATION = "quick_gelu"
 
 
@@ -102,7 +103,7 @@ def _beside(path: Path, config: Config) -> Preparation:
     if config.get(_ACTIVATION) and not quick:
         raise SurefootError(f"{path} is of a model without QuickGELU: name the model without -quickgelu.")
     return Preparation(
-        pixels=_pixels(config, preprocessing),
+        pixels=_pixels(config, _checked(preprocessing, path)),
         config=config | ({_ACTIVATION: True} if quick else {}),
         source=str(path),
         notes=_activation_note(config, quick, str(path)),
@@ -174,6 +175,19 @@ def _pixels(config: Config, preprocessing: Published) -> Pixels:
         resize_mode=merged["resize_mode"] or "shortest",
         fill_color=merged["fill_color"],
     )
+
+
+def _checked(preprocessing: Published, path: Path) -> Published:
+    """What a file says of preprocessing, as it stands there. Raises for what OpenCLIP could not mean."""
+    for field, allowed in _ALLOWED.items():
+        if (value := preprocessing.get(field)) is not None and value not in allowed:
+            raise SurefootError(f"{path}: {field} is {value!r}, not one of {', '.join(allowed)}.")
+    for field in ("mean", "std"):
+        value = preprocessing.get(field, 0.5)
+        three = value if isinstance(value, list) and len(value) == 3 else [value]
+        if not all(isinstance(one, (int, float)) and 0 <= one <= 1 for one in three):
+            raise SurefootError(f"{path}: {field} is {value!r}: it must be a number from 0 to 1, or three of them.")
+    return preprocessing
 
 
 def _three(values: Any) -> tuple[float, float, float]:
