@@ -118,6 +118,13 @@ def test_layers_that_are_stored_transposed_are_known_by_their_biases(tmp_path: P
     delta = np.random.default_rng(2).standard_normal((5, 4))
     tuned = from_state(tuned_state(third__weight=BASE_VALUES["third.weight"] + delta), label="tuned")
     extract(BASE, tuned, tmp_path / "one", 5)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(
+        SurefootError, match=r"base holds a checkpoint \(model.safetensors\): an adapter needs a folder"
+    ):
+        extract(BASE, tuned, tmp_path / "base", 5)
+    assert [path.name for path in (tmp_path / "base").iterdir()] == ["model.safetensors"]
     assert json.loads((tmp_path / "one" / "adapter_config.json").read_text())["fan_in_fan_out"] is True
     shapes = {
         name.split(".")[-2]: one.shape for name, one in load_file(tmp_path / "one/adapter_model.safetensors").items()

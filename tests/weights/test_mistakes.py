@@ -71,6 +71,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (settings(rescale=True), "ties has no parameter 'rescale'; it has density, lambda, normalize, weight"),
     ({"merge_method": "slerp", **one(), "parameters": {"t": "x"}}, "'t' must be a number"),
     ({"merge_method": "slerp", **one(), "parameters": {"t": 0.5, "lambda": 2}}, "slerp has no parameter 'lambda'"),
+    (
+        {"merge_method": "passthrough", "models": [{"model": "a.safetensors"}] * 2, "parameters": {}},
+        "passthrough copies one model, and 2 are given",
+    ),
     (slice_of(3), r"layer_range 3 of a.safetensors must be \[first, end\)"),
     (slice_of([0, 1]), "no numbered layers"),
 ]

@@ -254,6 +254,8 @@ def _slice(
     shelf: _Shelf,
     settings: tuple[Mapping[str, Any], ...],
 ) -> _Slice:
+    if content["merge_method"] == "passthrough" and len(entries) != 1:
+        raise SurefootError(f"passthrough copies one model, and {len(entries)} are given: name one (of each slice).")
     models = [_model(entry, shelf, base) for entry in entries]
     listed = next((one for one in models if one.reference == base), None)
     optional = content["merge_method"] in _NO_BASE
@@ -276,7 +278,9 @@ def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
     reference = entry["model"]
     checkpoint = shelf.open(reference, entry)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
-        raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; write {base}+ADAPTER.")
+        raise SurefootError(
+            f"{reference}: An adapter is merged as a change of base_model; write {base or 'BASE'}+ADAPTER."
+        )
     layers = layer_range(entry.get("layer_range"), reference)
     return _Model(reference, checkpoint, _parameters(entry), layers)
 

@@ -46,6 +46,9 @@ def extract(
     folder = Path(out)
     if rank < 1 or folder.suffix == ".safetensors":
         raise SurefootError(f"An adapter has a rank of 1 or more and a folder of its own, not {rank} and {folder}.")
+    for kind in ("*.safetensors", "*.bin", "*.pt"):
+        if other := next((one for one in folder.glob(kind) if one.stem != "adapter_model"), None):
+            raise SurefootError(f"{folder} holds a checkpoint ({other.name}): an adapter needs a folder of its own.")
     plan = plan_edit(TaskVector(base, tuned).filter(*only) if only else TaskVector(base, tuned))
     changed = [one for one in plan.assignments if is_float(one.sources[0]) and len(one.sources) > 1]
     factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
