@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import surefoot.language._reading._unpacked as limits
+import surefoot.language._unpacked as limits
 from surefoot.core import Step, Store, SurefootError
 from surefoot.language import (
     NOWHERE,

@@ -37,6 +37,7 @@ from surefoot.stats._groups import tail_mean as tail_mean
 from surefoot.stats._intervals import Interval as Interval
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson
 from surefoot.stats._intervals import clopper_pearson_bounds as clopper_pearson_bounds
+from surefoot.stats._intervals import error_of_bounds as error_of_bounds
 from surefoot.stats._intervals import mean_of_shares as mean_of_shares
 from surefoot.stats._intervals import mean_t as mean_t
 from surefoot.stats._intervals import resample_counts as resample_counts

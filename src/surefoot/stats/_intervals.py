@@ -112,6 +112,11 @@ def t_quantile(level: float, degrees_of_freedom: float) -> float:
     return float(stdtrit(degrees_of_freedom, 0.5 + _checked_level(level) / 2))
 
 
+def error_of_bounds(low: float, high: float, *, level: float = 0.95, freedom: float = np.inf) -> float:
+    """The standard error that the bounds of an interval stand for: half their width in quantiles of Student's t."""
+    return (high - low) / 2 / t_quantile(level, freedom)
+
+
 def resample_counts(n: int, replicates: int, *, seed: int, clusters: ArrayLike | None = None) -> NDArray[np.float64]:
     """How often each of `n` rows is drawn in each bootstrap sample: array (replicates, n).
 

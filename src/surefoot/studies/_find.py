@@ -21,7 +21,7 @@ STUDIES: Mapping[str, str] = {
     "patching": "patching by interpolation: one task, several, unseen classes, sizes, and words that mislead",
     "patch_own": "your own OpenCLIP model patched for your own pictures: what was gained, what was kept",
     "local": "workers that fine-tune alone and are averaged once, beside those that communicate, on drawings",
-    "trees": "subgroup robustness: tree ensembles against robust and fair learners, on seven public tables",
+    "trees": "subgroup robustness: tree ensembles against robust and fair learners, on eight public tables",
     "reading": "robustness in question answering: the published readers and our own, by adaptation and shift",
     "multihop": "the compositionality gap: small models that learn facts, by size and step; published transcripts",
 }

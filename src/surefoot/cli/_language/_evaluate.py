@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._common import Exit, StoreOption, open_store
-from surefoot.cli._language._reading import RuleOption, _rule_of
+from surefoot.cli._language._reading import RuleOption, rule_of
 from surefoot.cli._output import Format, emit, say
 from surefoot.cli._study import make_missing
 from surefoot.core import Step, Store, StoredInputs, Study, SurefootError, Table
@@ -86,7 +86,7 @@ def evaluate(
         questions = questions if sample is None else QuestionSample(questions=questions, n=sample, seed=seed)
         answers = reader if isinstance(reader, PredictionFile) else ReaderAnswers(reader=reader, questions=questions)
         asked[str(file)] = ReadingScores(
-            predictions=answers, questions=questions, rule=rule or _rule_of(*read_question_file(file)),
+            predictions=answers, questions=questions, rule=rule or rule_of(*read_question_file(file)),
             abstain=abstain, no_answer_above=no_answer_above, shift=_stem(file),
         )  # fmt: skip
     if dry_run and isinstance(reader, CausalReader):

@@ -53,7 +53,7 @@ def score(
     form, questions = read_question_file(data)
     if no_answer:
         answers = replace(answers, no_answer=read_no_answer(no_answer))
-    chosen = rule or _rule_of(form, questions)
+    chosen = rule or rule_of(form, questions)
     found = score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
     for sentence in _remarks(found, questions, answers, told=rule is None and not official):
         say(sentence)
@@ -92,7 +92,8 @@ def data(
     emit(Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows)), format, out)
 
 
-def _rule_of(form: str, questions: "list[Question]") -> RuleOption:
+def rule_of(form: str, questions: "list[Question]") -> RuleOption:
+    """The rule that fits a file: by its format, and whether questions without an answer are in it."""
     if any(not one.answers for one in questions):
         return "squad-2.0"
     return _BY_FORMAT.get(form, "squad-1.1")

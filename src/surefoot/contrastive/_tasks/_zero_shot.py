@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from surefoot.contrastive._pictures._directory import has_array, open_images, read_classes, read_files
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
-from surefoot.stats import binomial_stderr, mean_of_shares, t_quantile, wilson
+from surefoot.stats import binomial_stderr, error_of_bounds, mean_of_shares, wilson
 
 if TYPE_CHECKING:
     import torch
@@ -168,7 +168,7 @@ def _recall(scores: Classified, task: str, shift: str) -> Measurement:
         metric="mean_per_class_recall",
         value=found.estimate,
         n=len(member),
-        stderr=(found.high - found.low) / 2 / t_quantile(found.level, np.inf),
+        stderr=error_of_bounds(found.low, found.high, level=found.level),
         low=found.low,
         high=found.high,
         task=task,

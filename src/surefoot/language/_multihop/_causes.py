@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from surefoot.core import Figure, SurefootError, Table
 from surefoot.figures import interval_plot
 from surefoot.language._multihop._ask import MultiHopRun
-from surefoot.language._multihop._gap import RuleMarks, mark_run, rules_of
+from surefoot.language._multihop._gap import RuleMarks, mark_run, numbers_of, rules_of
 from surefoot.language._multihop._questions import MultiHopQuestion
 from surefoot.language._multihop._rules import is_recognisable, is_right
 from surefoot.language._multihop._strategies import TracedAnswer
@@ -63,17 +63,11 @@ def _rows(run: MultiHopRun, marks: RuleMarks, strategy: str, judged: Sequence[bo
     known = sum(marks.known)
     source = "bridge given" if strategy == "direct" else "trace"
     return [
-        (marks.rule, strategy, cause, source, known, causes.count(cause), *_share(causes.count(cause), known))
+        (marks.rule, strategy, cause, source, known, lost, *numbers_of(wilson(lost, known) if known else None))
         for cause in CAUSES
+        for lost in (causes.count(cause),)
         if cause != "not known" or cause in causes
     ]
-
-
-def _share(count: int, known: int) -> Sequence[float | None]:
-    if not known:
-        return None, None, None
-    interval = wilson(count, known)
-    return interval.estimate, interval.low, interval.high
 
 
 def causes_figure(table: Table, rule: str = "cover_answer") -> Figure:

@@ -109,10 +109,10 @@ def _gap_row(run: MultiHopRun, marks: RuleMarks, strategy: str) -> tuple[object,
         strategy,
         len(whole),
         run.of,
-        *_numbers(accuracy),
+        *numbers_of(accuracy),
         found.known,
         found.lost,
-        *_numbers(found.gap),
+        *numbers_of(found.gap),
         int((hops & ~known & whole).sum()),
         float(np.mean(recalls)) if recalls else None,
         len(recalls) or None,
@@ -166,7 +166,7 @@ def pairs_table(run: MultiHopRun) -> Table:
             compared = [paired_difference(*((whole[b], whole[a])[::sign])) for a, b in pairs]
             adjusted = holm([one.p for one in compared])
             rows += [
-                (marks.rule, measure, a, b, one.n, *_numbers(one.difference), _finite(one.p), _finite(float(p)))
+                (marks.rule, measure, a, b, one.n, *numbers_of(one.difference), _finite(one.p), _finite(float(p)))
                 for (a, b), one, p in zip(pairs, compared, adjusted, strict=True)
             ]
     return Table(_PAIRS, tuple(rows))
@@ -182,7 +182,7 @@ def agreement_table(run: MultiHopRun) -> Table:
     for rule in RULES:
         other = _flat(mark_run(run, rule))
         share = float((said == other).mean())
-        rows.append((run.judge, rule, len(said), share, *_numbers(cohen_kappa(said, other))))
+        rows.append((run.judge, rule, len(said), share, *numbers_of(cohen_kappa(said, other))))
     return Table(columns, tuple(rows))
 
 
@@ -223,7 +223,8 @@ def _flat(marks: RuleMarks) -> np.ndarray:
     return np.concatenate([np.array(given, dtype=bool) for given in marks.whole.values()])
 
 
-def _numbers(interval: Interval | None) -> Sequence[float | None]:
+def numbers_of(interval: Interval | None) -> Sequence[float | None]:
+    """Estimate and bounds as cells of a table: None for what is undefined."""
     if interval is None:
         return None, None, None
     return _finite(interval.estimate), _finite(interval.low), _finite(interval.high)

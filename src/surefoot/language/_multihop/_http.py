@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.language._reading._unpacked import json_of
+from surefoot.language._unpacked import json_of
 
 LARGEST = 8 << 20
 

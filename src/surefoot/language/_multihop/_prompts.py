@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from surefoot.core import SurefootError
-from surefoot.language._reading._unpacked import json_of, object_of, text_of, unpacked
+from surefoot.language._unpacked import json_of, object_of, text_of, unpacked
 
 _ALL = ""
 _NEEDED = "Are follow up questions needed here: Yes."

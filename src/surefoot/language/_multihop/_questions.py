@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from surefoot.core import SurefootError, write_text
-from surefoot.language._reading._unpacked import (
+from surefoot.language._unpacked import (
     json_of,
     lines_of,
     list_of,

@@ -16,7 +16,7 @@ from surefoot.language._multihop._prompts import Prompts
 from surefoot.language._multihop._questions import question_of
 from surefoot.language._multihop._search import RecordedSearch, read_search, search_line
 from surefoot.language._multihop._strategies import Asking, TracedAnswer
-from surefoot.language._reading._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
+from surefoot.language._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
 
 FORMAT = "surefoot multihop 1"
 _TOLD = ("text", "finish", "thinking", "error", "prompt_tokens", "completion_tokens", "build")

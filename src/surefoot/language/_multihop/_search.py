@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from surefoot.core import SurefootError, digest_of, missing_module
 from surefoot.language._multihop._http import HttpSearch, Query, SearchResult, searxng
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
-from surefoot.language._reading._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
+from surefoot.language._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
 
 AT_ONCE = 4
 _TEXTS = (".txt", ".md")

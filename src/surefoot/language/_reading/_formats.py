@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Literal
 
 from surefoot.core import SurefootError
-from surefoot.language._reading._unpacked import (
+from surefoot.language._unpacked import (
     json_of,
     lines_of,
     list_of,

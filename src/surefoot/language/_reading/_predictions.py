@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language._reading._unpacked import (
+from surefoot.language._unpacked import (
     json_of,
     lines_of,
     list_of,

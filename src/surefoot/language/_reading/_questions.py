@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, write_text
 from surefoot.language._reading._formats import NOWHERE, Question, QuestionFormat, parse
-from surefoot.language._reading._unpacked import unpacked
+from surefoot.language._unpacked import unpacked
 from surefoot.stats import shuffled
 
 QUESTIONS = "questions.json"

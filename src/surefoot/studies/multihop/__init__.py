@@ -15,14 +15,14 @@ Stated before it was run:
 - **Chance.** Verdicts hold after Holm's correction over all claims.
 """
 
-import os
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 from pathlib import Path
 from typing import Literal
 
-from surefoot.core import Study, SurefootError
+from surefoot.core import Study
 from surefoot.stats import t_quantile
+from surefoot.studies._folder import data_folder
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.multihop._claims import own_claims, published_claims
 from surefoot.studies.multihop._figures import own_figures, published_gaps
@@ -108,10 +108,9 @@ def own_models(budget: Budget, data: str = "", people: int = 0) -> list[FactMode
 
 
 def _folder(given: str) -> Path:
-    root = os.environ.get("SUREFOOT_DATA")
-    if not given and not root:
-        raise SurefootError(
-            "The study 'multihop' reads questions and transcripts: set SUREFOOT_DATA to the folder that holds "
-            "'multihop', name that one (-o data=DIR), or draw a world (-o people=2000 -o published=no)."
-        )
-    return Path(given) if given else Path(root or "") / "multihop"
+    return data_folder(
+        given,
+        "multihop",
+        "The study 'multihop' reads questions and transcripts: set SUREFOOT_DATA to the folder that holds "
+        "'multihop', name that one (-o data=DIR), or draw a world (-o people=2000 -o published=no).",
+    )

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from math import inf, log10, sqrt
+from math import log10, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
 
 from surefoot.core import Measurement, Results, SurefootError
-from surefoot.stats import t_quantile
+from surefoot.stats import error_of_bounds
 from surefoot.studies._hypotheses import Hypothesis, Pooled, Same
 from surefoot.studies.multihop._gaps import HELD_OUT, FactGaps
 from surefoot.studies.multihop._model import FactModel
@@ -172,7 +172,7 @@ def _published(task: str, model: str, second: str, results: Results) -> tuple[Po
     found = results.one(PublishedGaps, metric="narrowed", task=task, shift=model, group=second).measurement
     if found.low is None or found.high is None:
         raise SurefootError(f"The gaps of {model} on {task} have no interval.")
-    error = (found.high - found.low) / 2 / t_quantile(0.95, inf)
+    error = error_of_bounds(found.low, found.high)
     told = {one.measurement.group: one for one in results.select(PublishedGaps, metric="gap", task=task, shift=model)}
     said = ", ".join(f"{name.replace('_', ' ')} {100 * told[name].value:.1f}" for name in NAMES)
     return Pooled(value=found.value, stderr=error, n=found.n, bounds=(found.low, found.high)), f"gaps, percent: {said}"

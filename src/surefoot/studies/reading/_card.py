@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError
 from surefoot.language import Question, QuestionScores, reading_measurements
 from surefoot.laws import AVERAGE, RobustnessFit
-from surefoot.stats import Effective, carried_error, effective_robustness, share_bounds, shuffled, t_quantile, to_axis
+from surefoot.stats import (
+    Effective,
+    carried_error,
+    effective_robustness,
+    error_of_bounds,
+    share_bounds,
+    shuffled,
+    to_axis,
+)
 from surefoot.studies.reading._published import IN_DISTRIBUTION
 
 Floats = NDArray[np.float64]
@@ -140,7 +148,7 @@ def _mean(name: str, found: QuestionScores) -> tuple[float, float]:
     measured = next(one for one in reading_measurements(found) if one.metric == "f1" and not one.group)
     if measured.low is None or measured.high is None:
         raise SurefootError(f"All questions of '{name}' are of one article: that gives no interval.")
-    return measured.value, (measured.high - measured.low) / 2 / t_quantile(0.95, inf)
+    return measured.value, error_of_bounds(measured.low, measured.high)
 
 
 def _place(placed: Effective, s: int, margin: float) -> Place:

@@ -6,7 +6,7 @@ from math import atanh, sqrt, tanh
 
 from surefoot.core import Results, SurefootError
 from surefoot.laws import AVERAGE
-from surefoot.stats import t_quantile
+from surefoot.stats import error_of_bounds, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled
 from surefoot.studies.reading._landscape import (
     R2,
@@ -102,7 +102,7 @@ def _explained(kind: Landscape, weakest: bool, results: Results) -> tuple[Pooled
     z, half = atanh(min(sqrt(found.value), 1 - 1e-9)), t_quantile(level, found.n - 3) / sqrt(found.n - 3)
     low, high = tanh(max(z - half, 0.0)) ** 2, tanh(z + half) ** 2
     said = ", ".join(f"{name} {one.value:.3f}" for name, one in sorted(alone.items(), key=lambda item: -item[1].value))
-    error = (high - low) / 2 / t_quantile(0.95, found.n - 3)
+    error = error_of_bounds(low, high, freedom=found.n - 3)
     pooled = Pooled(value=found.value, stderr=error, n=found.n, freedom=found.n - 3, bounds=(low, high))
     return pooled, (f"the least, {shift}, decides; " if weakest else "") + f"by shift: {said}"
 

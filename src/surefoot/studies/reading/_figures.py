@@ -10,7 +10,7 @@ from surefoot.figures import contact_sheet, heat_table, interval_plot, robustnes
 from surefoot.language import ReadingScores, read_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.stats import AXES
-from surefoot.studies.reading._landscape import MEAN, Landscape, found_in, read_section
+from surefoot.studies.reading._landscape import MEAN, Landscape, found_in, main_fit, read_section
 from surefoot.studies.reading._published import ADAPTATIONS, BASELINE, PublishedLandscape
 
 WORDS = {PublishedLandscape: ("published", "published readers"), ShiftFit: ("own", "the study's own readers")}
@@ -86,7 +86,7 @@ def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...
 def lost_answers(results: Results) -> Figure:
     """Wrong answers of one reader of each adaptation under each shift, with the paragraph around the right one."""
     found_in(results, ShiftFit)
-    step = next(one for one in results.steps if isinstance(one, ShiftFit))
+    step = main_fit(results, ShiftFit)
     shown: dict[tuple[str, str], tuple[str, ReadingScores]] = {}
     for model, group, result in zip(step.models, step.groups, step.results, strict=True):
         if isinstance(result, ReadingScores):
@@ -119,7 +119,5 @@ def _there(groups: set[str]) -> list[str]:
 def _models(results: Results, kind: Landscape) -> list[dict[str, str]]:
     """The rows of models.tsv on the average of shifts that have both accuracies."""
     found_in(results, kind)
-    steps = (step for step in results.steps if isinstance(step, kind))
-    main = next(step for step in steps if step.axis == "logit" and not step.cluster)
-    rows = read_section(results, main, "models")
+    rows = read_section(results, main_fit(results, kind), "models")
     return [row for row in rows if row["shift"] == AVERAGE and row["x"] and row["y"]]

