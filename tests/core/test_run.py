@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from core_helpers import ended
@@ -384,3 +385,19 @@ def test_modules_of_any_shape_may_be_loaded(store: Store, make: Make, monkeypatc
     monkeypatch.setitem(sys.modules, "blocked_by_none", None)  # type: ignore[arg-type]
     make(Wave(frequency=1.0))
     assert "blocked_by_none" not in store.provenance(Wave(frequency=1.0))["packages"]
+
+
+def test_a_module_may_be_imported_while_the_loaded_ones_are_listed(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Growing(dict[str, ModuleType]):
+        """Modules of which another thread imports one more while they are gone through."""
+
+        def items(self) -> Iterator[tuple[str, ModuleType]]:  # type: ignore[override]
+            for name, module in super().items():
+                yield name, module
+                self["imported_meanwhile"] = ModuleType("imported_meanwhile")
+
+    monkeypatch.setattr(sys, "modules", Growing(sys.modules))
+    events = make(Wave(frequency=2.0))
+    assert [event.kind for event in events] == ["made"]

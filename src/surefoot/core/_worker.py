@@ -277,7 +277,8 @@ def _packages() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _packages_of(loaded_modules: int) -> dict[str, Any]:
-    modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
+    # A copy is taken at once; a list of the items could meet an import in another thread.
+    modules = [(name, module) for name, module in sys.modules.copy().items() if "." not in name]
     loaded = {name: getattr(module, "__dict__", {}).get("__version__") for name, module in modules}
     return {name: version for name, version in sorted(loaded.items()) if isinstance(version, str)}
 
