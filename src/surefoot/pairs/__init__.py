@@ -1,0 +1,21 @@
+"""Image-text pairs: from a web crawl to a filtered, tagged, searchable set.
+
+A stage's output is one directory: parts (`part-00000.parquet` ...) and `manifest.json`, written last. Nothing
+vanishes: a row that a rule drops stays, with its `reasons`. `pairs_from_tables` makes such a directory of your tables.
+"""
+
+from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
+from surefoot.pairs._stages._columns import pair_schema as pair_schema
+from surefoot.pairs._stages._columns import uid_of as uid_of
+from surefoot.pairs._stages._manifest import Manifest as Manifest
+from surefoot.pairs._stages._manifest import Part as Part
+from surefoot.pairs._stages._manifest import Recipe as Recipe
+from surefoot.pairs._stages._manifest import Source as Source
+from surefoot.pairs._stages._manifest import read_manifest as read_manifest
+from surefoot.pairs._stages._manifest import sources_in as sources_in
+from surefoot.pairs._stages._manifest import sources_of as sources_of
+from surefoot.pairs._stages._tables import PairColumns as PairColumns
+from surefoot.pairs._stages._tables import pairs_directory as pairs_directory
+from surefoot.pairs._stages._tables import pairs_from_tables as pairs_from_tables
+from surefoot.pairs._stages._work import MakePart as MakePart
+from surefoot.pairs._stages._work import make_parts as make_parts

@@ -1,0 +1,138 @@
+"""Making the parts of a stage: one pure function from a source to a part, resumed where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from uuid import uuid4
+
+from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
+from surefoot.pairs._stages._manifest import (
+    MANIFEST,
+    Manifest,
+    Part,
+    Recipe,
+    Source,
+    manifest_of,
+    read_manifest,
+    write_manifest,
+)
+
+MakePart = Callable[[Source, Path], Mapping[str, int]]
+"""Writes the Parquet file at the path, and what else belongs to it beside it under the same stem; returns how often
+each fault of the source was met. The same source gives the same bytes. It runs in a worker process: a module's function
+or a `functools.partial` of one."""
+Progress = Callable[[int, int], None]
+"""Is called with the parts done and the parts in all."""
+_WORK = ".unfinished"
+
+
+def make_parts(
+    stage: str,
+    recipe: Recipe,
+    sources: Sequence[Source],
+    out: Path,
+    make: MakePart,
+    *,
+    pool: Executor | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make a part of each source in `out`, in workers of `pool` or here, and write the manifest last.
+
+    What an earlier call finished is not made again: a part, or all. Raises `SurefootError` when `out` holds anything
+    else: other files, or the output of another stage, of other rules or sources.
+    """
+    inputs = {source.path.name: source.sha256 for source in sources}
+    head = asdict(manifest_of(stage, recipe, inputs, ()))
+    if (out / MANIFEST).exists():
+        _check_same(out, asdict(_headed(read_manifest(out))), head)
+        return read_manifest(out)
+    with full_disk_is_said(out):
+        _begin(out, head)
+        parts: dict[int, Part] = {}
+        for number, part in _made(sources, out, make, pool):
+            parts[number] = part
+            if progress:
+                progress(len(parts), len(sources))
+        manifest = manifest_of(stage, recipe, inputs, [parts[number] for number in range(len(sources))])
+        write_manifest(out, manifest)
+        shutil.rmtree(out / _WORK, ignore_errors=True)
+    return manifest
+
+
+def part_name(number: int) -> str:
+    """The file name of a part."""
+    return f"part-{number:05d}.parquet"
+
+
+def described_part(path: Path, faults: Mapping[str, int] | None = None) -> Part:
+    """A Parquet file with a column `reasons` and what lies beside it under its stem: counted and digested."""
+    import duckdb
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        listed = "SELECT count(*), count(*) FILTER (len(reasons) = 0) FROM read_parquet(?)"
+        ((rows, kept),) = connection.execute(listed, [str(path)]).fetchall()
+        counted = "SELECT reason, count(*) FROM (SELECT unnest(list_distinct(reasons)) AS reason FROM read_parquet(?))"
+        reasons = dict(connection.execute(f"{counted} GROUP BY reason ORDER BY reason", [str(path)]).fetchall())
+    beside = {other.name: digest_of(other) for other in sorted(path.parent.glob(f"{path.stem}.*")) if other != path}
+    return Part(
+        file=path.name, sha256=digest_of(path), rows=rows, kept=kept, reasons=reasons,
+        faults=dict(sorted((faults or {}).items())), beside=beside,
+    )  # fmt: skip
+
+
+def _headed(manifest: Manifest) -> Manifest:
+    return manifest_of(manifest.stage, manifest.recipe, manifest.inputs, ())
+
+
+def _begin(out: Path, head: Mapping[str, object]) -> None:
+    work = out / _WORK
+    if out.is_dir() and any(out.iterdir()) and not (work / "stage.json").is_file():
+        raise SurefootError(f"{out} holds other files already: name an empty or a new folder with --out.")
+    work.mkdir(parents=True, exist_ok=True)
+    if (work / "stage.json").is_file():
+        _check_same(out, json.loads((work / "stage.json").read_text(encoding="utf-8")), head)
+    else:
+        write_text(work / "stage.json", json.dumps(head, ensure_ascii=False))
+
+
+def _check_same(out: Path, found: Mapping[str, object], head: Mapping[str, object]) -> None:
+    """Compared as JSON, in which a tuple is a list."""
+    texts = [json.loads(json.dumps(one)) for one in (found, head)]
+    other = [name for name in texts[1] if texts[0].get(name) != texts[1][name]]
+    if other:
+        raise SurefootError(
+            f"{out} holds the output of another run (its {other[0]} differs): name another folder with --out, or "
+            "delete this one."
+        )
+
+
+def _made(sources: Sequence[Source], out: Path, make: MakePart, pool: Executor | None) -> Iterator[tuple[int, Part]]:
+    numbered = enumerate(sources)
+    if pool is None:
+        yield from ((number, _make_part(number, source, out, make)) for number, source in numbered)
+        return
+    futures = {pool.submit(_make_part, number, source, out, make): number for number, source in numbered}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
+
+
+def _make_part(number: int, source: Source, out: Path, make: MakePart) -> Part:
+    name = part_name(number)
+    record = out / _WORK / f"{name}.json"
+    if record.is_file():
+        return Part(**json.loads(record.read_text(encoding="utf-8")))
+    draft = out / _WORK / f"{name}.{uuid4().hex[:8]}.tmp"
+    draft.mkdir()
+    try:
+        part = described_part(draft / name, make(source, draft / name))
+        for file in (*part.beside, part.file):
+            (draft / file).replace(out / file)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    write_text(record, json.dumps(asdict(part), ensure_ascii=False))
+    return part

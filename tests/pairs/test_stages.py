@@ -1,0 +1,153 @@
+"""A stage's directory: columns, manifest, resume, and what is refused."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import md5, sha256
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet
+import pytest
+
+from surefoot.core import SurefootError
+from surefoot.pairs import (
+    PAIR_TYPES,
+    PairColumns,
+    Recipe,
+    Source,
+    make_parts,
+    pair_schema,
+    pairs_from_tables,
+    read_manifest,
+    sources_in,
+    sources_of,
+    uid_of,
+)
+
+RECIPE = Recipe(name="length", version=2, rules={"shortest": 3})
+
+
+def sources(folder: Path, *texts: str) -> tuple[Source, ...]:
+    for number, text in enumerate(texts):
+        (folder / f"in{number}.txt").write_text(text)
+    return sources_of([folder / f"in{number}.txt" for number in range(len(texts))])
+
+
+def by_words(seen: list[str], source: Source, path: Path) -> dict[str, int]:
+    """A row a word; words under three letters have a reason; a tar-like file beside the part."""
+    seen.append(source.path.name)
+    words = source.path.read_text().split()
+    if "crash" in words:
+        raise RuntimeError("killed")
+    rows = [
+        dict.fromkeys(PAIR_TYPES) | {"uid": uid_of("u", word), "url": "u", "text": word}
+        | {"reasons": ["text_short", "odd"] if len(word) < 3 else []}
+        for word in words
+    ]  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pair_schema()), path)
+    path.with_suffix(".tar").write_text(source.path.name)
+    return {"bytes_broken": len(words)}
+
+
+def test_uid_is_the_md5_of_text_and_url() -> None:
+    assert uid_of("http://a/é.jpg", "a cat") == md5("a cathttp://a/é.jpg".encode()).hexdigest()
+    assert len(uid_of("", "")) == 32
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_manifest_counts_rows_kept_and_a_row_a_reason(tmp_path: Path, pooled: bool) -> None:
+    (tmp_path / "in").mkdir()
+    given, out, told = sources(tmp_path / "in", "cat at a", "horse"), tmp_path / "out", list[tuple[int, int]]()
+    with ThreadPoolExecutor(2) as pool:
+        made = make_parts(
+            "words", RECIPE, given, out, partial(by_words, []), pool=pool if pooled else None,
+            progress=lambda *done: told.append(done),
+        )  # fmt: skip
+    assert made == read_manifest(out)
+    assert (made.rows, made.kept, made.reasons, made.faults) == (4, 2, {"odd": 2, "text_short": 2}, {"bytes_broken": 4})
+    assert told == [(1, 2), (2, 2)]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.json", "part-00000.parquet", "part-00000.tar", "part-00001.parquet", "part-00001.tar"
+    ]  # fmt: skip
+    assert sources_in(out)[0].sha256 == sha256((out / "part-00000.parquet").read_bytes()).hexdigest()
+    assert made.parts[1].beside == {"part-00001.tar": sha256(b"in1.txt").hexdigest()}
+    assert made.inputs == {"in0.txt": given[0].sha256, "in1.txt": given[1].sha256}
+    assert json.loads((out / "manifest.json").read_text())["recipe"] == {
+        "name": "length", "version": 2, "rules": {"shortest": 3}
+    }  # fmt: skip
+
+
+def test_what_was_finished_before_a_kill_is_not_made_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    given, out, seen = sources(tmp_path / "in", "cat", "crash", "dog"), tmp_path / "out", list[str]()
+    with pytest.raises(RuntimeError):
+        make_parts("words", RECIPE, given, out, partial(by_words, seen))
+    assert not (out / "manifest.json").exists()
+    with pytest.raises(SurefootError, match="finish it"):
+        read_manifest(out)
+    (given[1].path).write_text("cow")  # the fault is gone; the digest is the caller's word
+    made = make_parts("words", RECIPE, given, out, partial(by_words, seen))
+    assert seen == ["in0.txt", "in1.txt", "in1.txt", "in2.txt"]
+    assert made.rows == 3
+    assert make_parts("words", RECIPE, given, out, partial(by_words, seen)) == made
+    assert len(seen) == 4
+
+
+def test_another_output_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    given, out = sources(tmp_path / "in", "cat", "dog"), tmp_path / "out"
+    make_parts("words", RECIPE, given, out, partial(by_words, []))
+    with pytest.raises(SurefootError, match="its inputs differs"):
+        make_parts("words", RECIPE, given[:1], out, partial(by_words, []))
+    with pytest.raises(SurefootError, match="its recipe differs"):
+        make_parts("words", Recipe(name="length", version=3), given, out, partial(by_words, []))
+    with pytest.raises(SurefootError, match="other files"):
+        make_parts("words", RECIPE, given, tmp_path / "in", partial(by_words, []))
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(SurefootError, match="not the manifest"):
+        read_manifest(out)
+
+
+def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.warc").write_text(name)
+    with pytest.raises(SurefootError, match=r"name x\.warc"):
+        sources_of([tmp_path / "a" / "x.warc", tmp_path / "b" / "x.warc"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_table_of_any_format_becomes_parts(tmp_path: Path, ending: str) -> None:
+    file, out = tmp_path / f"links.{ending}", tmp_path / "out"
+    query = """SELECT * FROM (VALUES ('http://a/1', 'a cat', 100), ('http://a/2', NULL, 200), (NULL, 'a dog', 300))
+        AS t(link, caption, width)"""
+    how = {"csv": "", "tsv": "(DELIMITER '\t')", "jsonl": "(FORMAT json)", "parquet": ""}[ending]
+    duckdb.sql(f"COPY ({query}) TO '{file}' {how}")
+    made = pairs_from_tables([file], out, columns=PairColumns(url="link", text="caption"), rows=2)
+    rows = duckdb.sql(f"SELECT uid, url, text, width::INT, reasons FROM '{out}/*.parquet'").fetchall()
+    assert rows == [
+        (uid_of("http://a/1", "a cat"), "http://a/1", "a cat", 100, []),
+        (uid_of("http://a/2", ""), "http://a/2", "", 200, []),
+        (uid_of("", "a dog"), None, "a dog", 300, ["url_missing"]),
+    ]
+    assert [part.rows for part in made.parts] == [2, 1]
+    assert (made.rows, made.kept, made.reasons) == (3, 2, {"url_missing": 1})
+    assert list(made.inputs) == [file.name]
+
+
+def test_own_uid_and_reasons_are_kept_and_parts_can_be_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    duckdb.sql(f"COPY (SELECT 'ab' AS uid, 'http://a/1' AS url, ['gone'] AS reasons) TO '{file}'")
+    made = pairs_from_tables([file], tmp_path / "out", columns=PairColumns(text=""))
+    assert (made.rows, made.kept, made.reasons) == (1, 0, {"gone": 1})
+    again = pairs_from_tables([tmp_path / "out" / "part-00000.parquet"], tmp_path / "again")
+    assert again.parts == made.parts
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("link,caption\nhttp://a,b\n")
+    with pytest.raises(SurefootError, match="has no column 'url'"):
+        pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out")
+    with pytest.raises(SurefootError, match="at least 1 row"):
+        pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out", rows=0)
