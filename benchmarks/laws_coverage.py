@@ -173,8 +173,8 @@ CASES = (
     Case(name="law with a floor, as power", sizes=(6, 12, 30), table=law_case(floor=True, form="power")),
     Case(name="law with a floor, as power+floor", sizes=(6, 12, 30), table=law_case(floor=True, form="power+floor")),
     Case(name="law with a floor, auto", sizes=(6, 12, 30), table=law_case(floor=True, form="auto")),
-    Case(name="compute-optimal size", sizes=(12, 30, 120), table=optimal_case),
-    Case(name="line of robustness", sizes=(5, 12, 30, 60), table=line_case(clustered=False)),
+    Case(name="compute-optimal size", sizes=(6, 12, 30, 120), table=optimal_case),
+    Case(name="line of robustness", sizes=(5, 6, 12, 30, 60), table=line_case(clustered=False)),
     Case(name="line, families of four, --cluster", sizes=(12, 30, 60), table=line_case(clustered=True)),
 )
 

@@ -7,6 +7,7 @@ CPU seconds of the share. Halving starts on a ninth of the rows and is compared 
 """
 
 import argparse
+import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from surefoot.core import Store, open_pool, run
 from surefoot.stats import resample_accuracies
-from surefoot.tabular import Design, PublicTable, TableFits, open_design, random_configurations, size_of_grid
+from surefoot.tabular import GRIDS, Design, PublicTable, TableFits, full_grid, open_design
 from surefoot.tabular._sweep._compare import _gather
 
 
@@ -69,8 +70,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         store = Store(Path(place))
         for learner in asked.learners.split(","):
-            size = size_of_grid(learner)
-            chosen = random_configurations(learner, max(1, round(asked.share * size)), seed=0)
+            grid, lengths = full_grid(learner), len(GRIDS[learner][0]["n_estimators"])
+            size = len(grid)
+            drawn = random.Random(0).sample(range(0, size, lengths), max(1, round(asked.share * size / lengths)))
+            chosen = tuple(each for place in drawn for each in grid[place : place + lengths])
             full = sweep(store, TableFits(design=design, learner=learner, configurations=chosen))
             each = full.seconds / len(chosen)
             minutes += each * size / 60

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 from surefoot.core import Store, open_pool, run
-from surefoot.tabular import Design, FileTable, TableFits, open_design, random_configurations
+from surefoot.tabular import Design, FileTable, TableFits, full_grid, open_design
 from surefoot.tabular._sweep._fits import write_columns
 
 
@@ -53,7 +53,7 @@ def table(rows: int, folder: Path) -> None:
 
 def fits(design: Design, learner: str, store: Store) -> None:
     """Fit four configurations of a learner on all rows, in a process of its own, and print its peak."""
-    step = TableFits(design=design, learner=learner, configurations=random_configurations(learner, 4, 0))
+    step = TableFits(design=design, learner=learner, configurations=full_grid(learner)[:4])
     with open_pool("processes", 1) as pool:
         failed = [event.error for event in run([step], store, pool) if event.error]
     assert not failed, failed

@@ -95,12 +95,12 @@ def test_a_long_table_is_recognised_and_its_column_of_examples_read(
         _run(long, "--x", "clean")
     capsys.readouterr()
     _run(long, "--x", "clean", "--task", "dataset", "--value", "accuracy", "--n", "n", "--format", "json")
-    models = json.loads(capsys.readouterr().out)
+    models = json.loads(capsys.readouterr().out)["models"]
     width = {one["model"]: one["high"] - one["low"] for one in models}
     # A hundred examples in place of a thousand.
     assert 2.5 < width["m9"] / width["m8"] < 4
     long.write_text(long.read_text().replace(",4100\n", ",0\n", 1))
-    with pytest.raises(SurefootError, match=r"column 'n' must hold the examples .*; row 3 do"):
+    with pytest.raises(SurefootError, match=r"column 'n' must hold the examples .*; row 3 does not"):
         _run(long, "--x", "clean", "--task", "dataset", "--value", "accuracy", "--n", "n")
 
 
@@ -120,3 +120,21 @@ def test_two_families_are_said_and_give_groups_no_interval(long: Path, capsys: p
     line = found["lines"][0]
     error = (sum((slope - line["slope"]) ** 2 for slope in slopes) / 2) ** 0.5
     assert line["slope_high"] - line["slope"] == pytest.approx(12.706 * error, rel=1e-3)
+
+
+def test_what_was_left_out_is_said_on_the_error_stream_and_in_json(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = table.read_text().splitlines()
+    cells = [f"{i},{line},{i * 6 + 5}" for i, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f",{lines[0]},gpu_hours", *cells]))
+    _run(table, "--x", "clean", "--baseline", "how=plain", "--show", "lines", "--format", "json")
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert [one["shift"] for one in found["lines"]] == ["fog"]
+    assert {one["column"] for one in found["left_out"]} == {"column1", "gpu_hours"}
+    assert all(one["reason"] for one in found["left_out"])
+    assert "warning: Left out of the shifts: 'gpu_hours'" in err
+    _run(table, "--x", "clean", "--shifts", "gpu_hours", "--show", "lines", "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert [one["shift"] for one in found["lines"]] == ["gpu_hours"] and found["left_out"] == []

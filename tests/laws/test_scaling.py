@@ -70,8 +70,8 @@ def test_nothing_is_dropped_silently() -> None:
         column.append(column[0])
     laws = fitted(rows, x="gmacs", y="accuracy", score=True, family="source")
     messages = {remark.code: remark.message for remark in laws.remarks}
-    assert "row 25 have no number" in messages["missing"]
-    assert "row 26 have a value of 0 or below" in messages["no-logarithm"]
+    assert "row 25 has no number" in messages["missing"]
+    assert "row 26 has a value of 0 or below" in messages["no-logarithm"]
     assert messages["duplicate-rows"]
     assert laws.fits[0].law.n == 12
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
 from surefoot.laws import (
@@ -28,7 +29,7 @@ from surefoot.laws import (
     text_of,
     wide_accuracies,
 )
-from surefoot.stats import effective_robustness, fit_lines, from_axis, predict_lines, to_axis, wilson_bounds
+from surefoot.stats import Lines, effective_robustness, fit_lines, from_axis, predict_lines, to_axis, wilson_bounds
 
 
 def _table(n: int = 24, seed: int = 0) -> ResultTable:
@@ -57,8 +58,9 @@ def test_every_column_of_accuracies_but_x_is_a_shift_and_their_average_comes_fir
     data = shift_data(_scores(), x="clean", baseline=("how=plain",))
     assert data.shifts == (AVERAGE, "fog", "snow")
     assert data.y[:, 0] == pytest.approx(data.y[:, 1:].mean(axis=1))
-    left_out = next(remark for remark in data.remarks if remark.code == "not-a-score")
+    left_out = next(remark for remark in data.remarks if remark.code == "left-out")
     assert "'params'" in left_out.message
+    assert data.left_out == {"params": "no accuracies between 0 and 1 or 0 and 100 percent"}
 
 
 def test_the_fit_is_that_of_the_baseline_alone() -> None:
@@ -173,7 +175,7 @@ def test_models_beyond_the_baseline_are_counted_by_group() -> None:
 
 def test_a_second_row_of_a_model_is_refused_with_the_column_that_tells_them_apart() -> None:
     table = make_table({"name": ["a", "a", "b"], "tag": ["x", "y", "x"], "clean": [0.5, 0.6, 0.7]})
-    with pytest.raises(SurefootError, match=r"'name' are not a key.*With 'tag' they would be"):
+    with pytest.raises(SurefootError, match=r"'name' is not a key: row 2 repeats the key.*With 'tag' they would be"):
         wide_accuracies(table)
     assert wide_accuracies(table, model=("name", "tag")).models == ("a x", "a y", "b x")
 
@@ -211,7 +213,7 @@ def test_half_widths_that_repeat_the_value_are_none_and_said() -> None:
     scores = long_accuracies(table, task="set", value="v", half_widths=("low", "high"))
     assert np.isnan(scores.stderr[0]).tolist() == [True, False]
     message = next(one.message for one in scores.remarks if one.code == "half-width-repeats-value")
-    assert "1 half widths repeat the value itself" in message
+    assert "1 half width repeats the value itself" in message
     assert "(row 1)" in message
 
 
@@ -312,7 +314,7 @@ def test_a_step_draws_whole_families_of_its_results(tmp_path: Path) -> None:
 
 
 def test_a_step_names_what_does_not_fit() -> None:
-    with pytest.raises(SurefootError, match="None of the 1 models has a measurement of 'f1'"):
+    with pytest.raises(SurefootError, match="No model of 1 has a measurement of 'f1'"):
         measured_accuracies({"a": [Measurement(metric="accuracy", value=0.5, n=10)]}, metric="f1")
     with pytest.raises(SurefootError, match="must be fractions"):
         measured_accuracies({"a": [Measurement(metric="accuracy", value=55.0, n=10, task="t")]})
@@ -357,9 +359,9 @@ def test_columns_that_are_no_accuracies_by_name_are_left_out_and_the_others_name
     extra = {"params": np.linspace(5, 90, 24), "year": np.full(24, 20.0), "epoch": np.arange(24.0)}
     scores = wide_accuracies(make_table({**_table().columns, **extra}))
     assert not {"params", "year", "epoch"} & set(scores.sets)
-    notes = {remark.code: remark for remark in scores.remarks}
-    assert notes["accuracies"].columns == scores.sets
-    assert set(notes["not-a-score"].columns) >= set(extra)
+    notes = {remark.code: remark for remark in shift_data(scores, x="clean").remarks}
+    assert notes["shifts"].columns == ("fog", "snow")
+    assert set(notes["left-out"].columns) == set(extra) == set(scores.left_out)
 
 
 def test_a_single_cell_that_is_no_accuracy_is_missing_and_named_with_its_row() -> None:
@@ -392,3 +394,98 @@ def test_whole_families_are_drawn_and_lines_of_few_families_are_wider() -> None:
     families = {name for name, member in zip(data.families, data.baseline[:, 0], strict=True) if member}
     assert clustered.lines.freedom[0] == len(families) - 1
     assert alone.lines.freedom[0] == alone.lines.n[0] - 2
+
+
+def _six(**more: object) -> dict[str, object]:
+    """Six models whose two shifts have slope .97 and 1.01 on logit axes."""
+    x = np.linspace(0.5, 0.75, 6)
+    shifts = {"sketch": (0.97, -0.44), "renditions": (1.01, -0.81)}
+    return {
+        "model": [f"m{i}" for i in range(6)],
+        "clean": x,
+        **{name: from_axis(slope * to_axis(x) + level) for name, (slope, level) in shifts.items()},
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", [
+    "column1", "Unnamed: 0", "runtime", "gpu_hours", "GPU hours", "latency", "latency_ms", "size", "model_size_gb",
+    "trainTime", "v2_ci", "sketch_stderr", "ci_sketch", "sketch_low", "sketch n", "n", "seed", "num_params_M", "year",
+])  # fmt: skip
+def test_what_is_no_score_by_its_name_is_no_shift_unless_named(name: str) -> None:
+    rising = np.linspace(0.2, 0.6, 6)
+    table = make_table(_six(**{name: rising}))
+    data = shift_data(wide_accuracies(table, axes=("clean",)), x="clean")
+    assert data.shifts == (AVERAGE, "sketch", "renditions") and set(data.left_out) == {name}
+    assert fit_shift(data, replicates=20).lines.coefficients[0, 1] == pytest.approx(0.98, abs=0.02)
+    named = shift_data(wide_accuracies(table, sets=("clean", name)), x="clean", shifts=(name,))
+    assert named.shifts == (name,) and not named.left_out
+
+
+@pytest.mark.parametrize("name", ["v2", "imagenet-c", "fog_2", "stanford_cars", "sketch_b", "val", "images_hard", "A"])
+def test_names_of_sets_are_no_quantities(name: str) -> None:
+    scores = wide_accuracies(make_table(_six(**{name: np.linspace(0.2, 0.6, 6)})))
+    assert name in shift_data(scores, x="clean").shifts
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full(6, 0.4), "constant"),
+        (np.linspace(20, 60, 6), "another unit"),
+        (np.linspace(0.6, 0.3, 6), "not rising with x"),
+        (np.array([0.5, 0.2, 0.6, 0.1, 0.4, 0.3]), "not rising with x"),
+    ],
+)
+def test_what_is_no_score_by_its_values_is_no_shift_unless_named(values: NDArray[np.float64], reason: str) -> None:
+    scores = wide_accuracies(make_table(_six(other=values)))
+    data = shift_data(scores, x="clean")
+    assert "other" not in data.shifts and reason in data.left_out["other"]
+    assert any(one.code == "left-out" and one.severity == "warning" for one in data.remarks)
+    said = [one.code for one in shift_data(scores, x="clean", shifts=("other",)).remarks]
+    assert ("falls-with-x" in said) == (reason == "not rising with x")
+    alone = {name: cells for name, cells in _six(other=values).items() if name not in ("sketch", "renditions")}
+    with pytest.raises(SurefootError, match="name them with --shifts"):
+        shift_data(wide_accuracies(make_table(alone)), x="clean")
+
+
+def test_of_many_models_a_column_that_follows_x_by_chance_alone_is_left_out() -> None:
+    generator = np.random.default_rng(3)
+    x, n = generator.uniform(0.4, 0.8, 60), np.arange(60)
+    columns = {"model": [f"m{i}" for i in n], "clean": x, "fog": x - 0.1}
+    found = [
+        set(shift_data(wide_accuracies(make_table({**columns, "noise": generator.uniform(size=60)})), x="clean").shifts)
+        for _ in range(40)
+    ]
+    assert all("fog" in each for each in found)
+    assert sum("noise" in each for each in found) <= 6  # one in twenty is expected
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_constant_shift_that_was_named_has_a_flat_line_and_no_r2() -> None:
+    for values in (np.full(6, 0.1), np.full(6, 0.7)):
+        scores = wide_accuracies(make_table(_six(other=values)))
+        fit = fit_shift(shift_data(scores, x="clean", shifts=("other", "sketch")), replicates=20)
+        assert fit.lines.coefficients[1, 1] == pytest.approx(0, abs=1e-9)
+        assert np.isnan(fit.lines.r2[1]) and fit.lines.r2[2] == pytest.approx(1)
+        assert shift_table(fit, "lines").records()[1]["r2"] is None
+        assert "R2 not defined" in robustness_figure(fit, "other").caption
+
+
+@pytest.mark.parametrize("edge", [0.0, 1.0])
+def test_an_exact_0_or_1_counts_as_a_blank_does_or_by_half_an_example(edge: float) -> None:
+    """Without n such a cell is a blank, under its shift and in the average; with n it is moved in both."""
+    columns = _six()
+    fog, blank = (np.array([cell, *np.linspace(0.2, 0.4, 6)[1:]]) for cell in (edge, np.nan))
+    n = {"clean": 500, "sketch": 500, "renditions": 500, "fog": 100}
+
+    def lines(cells: NDArray[np.float64], sizes: dict[str, int]) -> Lines:
+        scores = wide_accuracies(make_table({**columns, "fog": cells}), n=sizes)
+        return fit_shift(shift_data(scores, x="clean", shifts=("sketch", "fog")), replicates=20).lines
+
+    left_out, missing = lines(fog, {}), lines(blank, {})
+    assert left_out.n.tolist() == missing.n.tolist() == [5, 6, 5]
+    assert left_out.coefficients == pytest.approx(missing.coefficients)
+    moved, by_hand = lines(fog, n), lines(np.array([(100 * edge + 0.5) / 101, *fog[1:]]), n)
+    assert moved.n.tolist() == [6, 6, 6]
+    assert moved.coefficients == pytest.approx(by_hand.coefficients)

@@ -70,3 +70,13 @@ def test_only_exponents_are_compared() -> None:
     law = fit_law(*family(0.2, 0))
     with pytest.raises(SurefootError, match="The form 'power' has no exponent 'floor'"):
         compare_exponents(law, law, parameter="floor")
+
+
+def test_what_cannot_be_tested_is_no_comparison_for_holm() -> None:
+    tested = (fit_law(*family(0.25, 1)), fit_law(*family(0.2, 2)))
+    two_points = (fit_law(X[:2], [2.0, 1.0]), fit_law(*family(0.2, 3)))
+    alone = compare_tasks({"one": tested})["one"]
+    found = compare_tasks({"one": tested, **{f"short {i}": two_points for i in range(5)}})
+    assert found["one"].p_holm == pytest.approx(alone.p) and found["one"].words == alone.words
+    both = compare_tasks({"one": tested, "other": tested, "short": two_points})
+    assert "by Holm over 2 comparisons" in both["one"].words

@@ -22,7 +22,6 @@ from surefoot.stats import (
     resample_calibration,
     resample_disparities,
     share_difference,
-    tail_mean,
     worst_group,
     worst_group_difference,
     worst_loss,
@@ -315,16 +314,6 @@ def test_wrong_arrays_are_refused(labels: list[int], scores: list[float], codes:
         group_metrics(labels, scores, codes)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 50, 201])
-def test_the_tail_mean_is_that_of_the_sorted_losses(n: int) -> None:
-    losses = np.random.default_rng(n).random((3, n))
-    down = -np.sort(-losses, axis=1)
-    for share, outliers in ((0.2, 0.0), (0.2, 0.005), (0.9, 0.0), (0.9, 0.1), (1.0, 0.0), (1.0, 0.3)):
-        dropped = int(outliers * n)
-        left = np.maximum(0, np.minimum(1, share * (n - dropped) - np.arange(n - dropped)))
-        assert_allclose(tail_mean(losses, share, outliers), down[:, dropped:] @ left / left.sum(), rtol=1e-12)
-
-
 def test_many_classifiers_are_measured_as_each_alone() -> None:
     labels, scores, codes = sample(n=1000, classifiers=300)
     together = group_metrics(labels, scores.astype(np.float32), codes)
@@ -333,12 +322,6 @@ def test_many_classifiers_are_measured_as_each_alone() -> None:
         for name, values in alone.overall.items():
             assert_allclose(together.overall[name][place], values[0], rtol=1e-12)
             assert_allclose(together.by_group[name][place], alone.by_group[name][0], rtol=1e-12)
-
-
-def test_the_tail_mean_counts_part_of_a_row() -> None:
-    assert_allclose(tail_mean([1.0, 2.0, 3.0], 0.5), (3 + 0.5 * 2) / 1.5)
-    assert_allclose(tail_mean([1.0, 2.0, 3.0], 1.0), 2.0)
-    assert_allclose(tail_mean([1.0, 2.0, 30.0, 4.0], 1.0, 0.25), 7 / 3)
 
 
 def test_the_area_of_each_group_is_that_of_scikit_learn() -> None:

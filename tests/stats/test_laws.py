@@ -275,7 +275,7 @@ def test_no_law_is_said_in_words() -> None:
     rising = fit_law(x, 0.1 * x**0.1)
     assert rising.trouble.startswith("no scaling law here: y rises with x (as x^0.1")
     two = fit_law(x[:2], [0.5, 0.4])
-    assert two.trouble == "no test: 2 points and as many parameters, so any such law fits them exactly"
+    assert two.trouble == "no test: 2 points and as many parameters, so any such law fits exactly"
     three = fit_law(x[:3], [0.5, 0.4, 0.31])
     assert three.notes == ("3 points leave 1 degree of freedom",)
 

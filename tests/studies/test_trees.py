@@ -25,8 +25,8 @@ from surefoot.core import (
 )
 from surefoot.studies import load_study
 from surefoot.studies._hypotheses import Hypothesis, Pooled, claims_of
-from surefoot.studies.trees import sweep
-from surefoot.studies.trees._claims import RIVALS, difference_claims
+from surefoot.studies.trees import study, sweep
+from surefoot.studies.trees._claims import RIVALS, _error_held, difference_claims
 from surefoot.studies.trees._figures import more_rows
 from surefoot.studies.trees._paper import PAPER_PEAKS
 from surefoot.studies.trees._plan import SMALL, STUDIED, configurations, epochs_of
@@ -156,7 +156,7 @@ def test_the_papers_numbers_are_read_by_learner_and_table() -> None:
     assert PAPER_PEAKS["lightgbm"]["adult"] == (0.874, 0.837)
     assert PAPER_PEAKS["cvar-dro"]["larc"] == (0.644, 0.492)
     assert "adult" not in PAPER_PEAKS["marginal-dro"]
-    assert set(PAPER_PEAKS) == {name for name, learner in LEARNERS.items() if learner.paper}
+    assert set(PAPER_PEAKS) == {name for name, learner in LEARNERS.items() if learner.family != "robust trees"}
     assert all(worst < accuracy for row in PAPER_PEAKS.values() for accuracy, worst in row.values())
 
 
@@ -454,3 +454,9 @@ def test_more_rows_are_shown_on_the_same_test_rows(publish: Publish, tmp_path: P
     shown = more_rows(Results(store, tuple(walk(study.steps)))).table()
     points = {row["x"]: row["y"] for row in shown if row["part"] == "point"}
     assert points == pytest.approx({rows: 0.3 - rows / 1e6 for rows in (4000, 16000, 64000)})
+
+
+def test_a_claim_on_worst_groups_is_as_unsure_as_bounds_that_hold_whichever_is_the_worst() -> None:
+    assert_allclose(_error_held(replace(part(0.1, 0.01), bounds=(-0.1, 0.3))) or 0, 0.2 / 1.959964)
+    assert _error_held(replace(part(0.1, 0.01), bounds=(0.099, 0.101))) == 0.01
+    assert all(step.simultaneous for step in study().steps if isinstance(step, TableComparison))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import random_configurations
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import check_grad
 
@@ -15,7 +16,6 @@ from surefoot.tabular import (
     GroupedRows,
     fit_many,
     full_grid,
-    random_configurations,
     size_of_grid,
 )
 from surefoot.tabular._learners._representation import _group_means, fit_representation, representation_loss, transform
@@ -84,33 +84,6 @@ def test_the_grids_are_the_papers_without_their_dead_factors() -> None:
     assert set(GRIDS) == set(LEARNERS)
     for name in ("xgboost", "svm", "gbm"):
         assert len(set(full_grid(name))) == size_of_grid(name)
-
-
-def test_random_configurations_are_different_and_hold_whole_ensembles() -> None:
-    default, *chosen = random_configurations("lightgbm", 9, seed=1)
-    assert len({default, *chosen}) == 9
-    assert len({tuple(pair for pair in each if pair[0] != "n_estimators") for each in chosen}) == 2
-    assert set(random_configurations("logistic", 100, seed=0)) == set(full_grid("logistic"))
-    assert random_configurations("lightgbm", 9, seed=1) == (default, *chosen)
-    assert set(chosen) < set(random_configurations("lightgbm", 40, seed=1))
-
-
-@pytest.mark.parametrize("learner", LEARNERS)
-def test_the_default_of_a_learner_is_first_in_every_budget(learner: str) -> None:
-    for budget in (1, 3, 16):
-        chosen = random_configurations(learner, budget, seed=0)
-        assert dict(chosen[0]) == dict(DEFAULTS[learner])
-        assert len(chosen) == len(set(chosen)) == min(budget, 8 if learner == "logistic" else budget)
-    whole = random_configurations(learner, 10**6, seed=0)
-    assert set(whole) == {chosen[0], *full_grid(learner)} and len(whole) == len(set(whole))
-
-
-@pytest.mark.parametrize("learner", ["xgboost", "cvar-doro"])
-def test_random_configurations_use_every_value_about_as_often(learner: str) -> None:
-    chosen = [dict(each) for each in random_configurations(learner, 21, seed=0)[1:]]
-    for name, values in GRIDS[learner][0].items():
-        counts = [sum(each[name] == value for each in chosen) for value in values]
-        assert max(counts) - min(counts) <= 1
 
 
 def test_thresholds_are_learned_on_rows_that_the_base_did_not_see() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import random_configurations
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Measurement, Step, Store, StoredInputs, SurefootError, open_pool, run
@@ -28,7 +29,6 @@ from surefoot.tabular import (
     full_grid,
     open_design,
     open_table,
-    random_configurations,
     table_fits,
 )
 from surefoot.tabular._sweep._compare import _by_rule, _sensitivity, best_of

@@ -63,7 +63,7 @@ def test_a_csv_is_read_and_what_was_done_is_said(tmp_path: Path) -> None:
     assert names == ["sex", "age", "city", "height", "when"]
     assert set(table.group_names) == {f"sex {sex}, age {side}" for sex in "FM" for side in ("<= 40", "> 40")}
     assert sum(sizes.values()) == 399
-    for said in ("constant is constant", "id has", "1 rows have no hired", "height has 58 missing", "median"):
+    for said in ("constant is constant", "id has", "1 row has no hired", "height has 58 missing", "median"):
         assert said in notes
     when = table.values[names.index("when")]
     assert_allclose(np.diff(when[:2]), 86400, rtol=1e-2)

@@ -5,6 +5,8 @@ claims and figures (`Claim`, `Figure`).
 """
 
 from surefoot.core._errors import SurefootError as SurefootError
+from surefoot.core._errors import agreed as agreed
+from surefoot.core._errors import counted as counted
 from surefoot.core._errors import missing_module as missing_module
 from surefoot.core._files import Pinned as Pinned
 from surefoot.core._files import check_pinned as check_pinned

@@ -47,3 +47,14 @@ def missing_module(name: str) -> SurefootError:
     extra = _EXTRA_OF_MODULE.get(root)
     command = f"python -m pip install 'surefoot[{extra}]'" if extra else f"python -m pip install {root}"
     return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")
+
+
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """`1 Step`, `1,204 Steps`; with a verb, given as many things do it, `1 Step has`, `2 Steps have`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("ily") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}{f' {agreed(count, verb)}' if verb else ''}"
+
+
+def agreed(count: int, verb: str) -> str:
+    """A verb, given as many things do it ("have"), as this many do."""
+    return verb if count != 1 else {"have": "has", "are": "is", "were": "was", "do": "does"}.get(verb, f"{verb}s")

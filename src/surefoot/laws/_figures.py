@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import Figure, SurefootError, Unit
+from surefoot.core import Figure, SurefootError, Unit, counted
 from surefoot.figures import interval_plot, residual_plot, robustness_scatter, scaling_curve
 from surefoot.laws._shift._data import AVERAGE
 from surefoot.laws._shift._fit import RobustnessFit
@@ -97,10 +97,13 @@ def robustness_figure(fit: RobustnessFit, shift: str | None = None) -> Figure:
     under = "the averaged shifts" if data.shifts[column] == AVERAGE else data.shifts[column]
     points = list(_model_points(fit, column))
     low, high = (float(bound([row["x"] for row in points])) for bound in (min, max))
-    inside = f"{int(fit.lines.n[column])} baseline models, R2 = {fit.lines.r2[column]:.3f}"
+    r2 = float(fit.lines.r2[column])
+    inside = (
+        f"{counted(int(fit.lines.n[column]), 'baseline model')}, R2 {f'= {r2:.3f}' if isfinite(r2) else 'not defined'}"
+    )
     return robustness_scatter(
         points,
-        _line_rows(fit, column, low, high) if isfinite(fit.lines.r2[column]) else [],
+        _line_rows(fit, column, low, high) if isfinite(fit.lines.coefficients[column, 1]) else [],
         name="robustness",
         title=f"Accuracy under {under} against accuracy on {data.x_names[column][0]}",
         caption=f"Each point is a model, with 95 percent intervals where n is known. Line: {inside}, with its 95 "

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from surefoot.core import Claim, Figure, Observation, Step, Verdict, flatten
-from surefoot.report._numbers import bound_text, counted, effect_text, interval_text, number
+from surefoot.core import Claim, Figure, Observation, Step, Verdict, agreed, counted, flatten
+from surefoot.report._numbers import bound_text, effect_text, interval_text, number
 
 SMALL_N = 50
 _NAMED = 3
@@ -107,7 +107,8 @@ def unfinished_findings(missing: Sequence[Step], failed: Sequence[Step]) -> Iter
         )
     waiting = len(missing) - len(failed)
     if waiting > 0:
-        text = f"{counted(waiting, 'Step')} of the study are not in the store; the numbers here are without them."
+        missing = f"{counted(waiting, 'Step')} of the study {agreed(waiting, 'are')} not in the store"
+        text = f"{missing}; the numbers here are without them."
         yield Finding(code="R2", level="warning", text=text)
 
 

@@ -70,8 +70,3 @@ def memory(size: int | None) -> str:
     if not size:
         return ""
     return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 Step`, `1,204 Steps`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

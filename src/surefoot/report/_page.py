@@ -24,6 +24,7 @@ from surefoot.core import (
     Study,
     SurefootError,
     Verdict,
+    counted,
     decide,
     walk,
     what_failed,
@@ -42,7 +43,7 @@ from surefoot.report._findings import (
     unfinished_findings,
 )
 from surefoot.report._notes import METHOD_NOTES
-from surefoot.report._numbers import counted, duration, effect_text, interval_text, number
+from surefoot.report._numbers import duration, effect_text, interval_text, number
 from surefoot.report._steps import environments_of, read_provenances, step_entries
 from surefoot.report._tables import PageTable, choose, figure_columns, measurement_table, summary_table
 

@@ -33,7 +33,6 @@ from surefoot.stats._groups import group_metrics as group_metrics
 from surefoot.stats._groups import resample_accuracies as resample_accuracies
 from surefoot.stats._groups import resample_calibration as resample_calibration
 from surefoot.stats._groups import resample_disparities as resample_disparities
-from surefoot.stats._groups import tail_mean as tail_mean
 from surefoot.stats._intervals import Interval as Interval
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson
 from surefoot.stats._intervals import clopper_pearson_bounds as clopper_pearson_bounds

@@ -156,15 +156,6 @@ def _block(shared: _Shared, scores: NDArray[Any], order: Codes, threshold: float
     return sums | (_losses(shared.truth, values, shared.group, n) if losses else {})
 
 
-def tail_mean(losses: ArrayLike, share: float, outliers: float = 0.0) -> Floats:
-    """CVaR along the last axis: the mean of the highest `share` of the losses, the part of a row counted as a part.
-
-    With `outliers` that share of rows (rounded down) is dropped from the top first: CVaR-DORO.
-    """
-    values = np.asarray(losses, dtype=np.float64)
-    return _tail(values, values.shape[-1], share, int(outliers * values.shape[-1]))
-
-
 def _tail(values: Floats, n: int, share: float, dropped: int) -> Floats:
     """The mean of the highest `share` of n losses after the first `dropped`; of the n only the highest need be here.
 

@@ -35,14 +35,13 @@ class PairedDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Pairs of answers of two classifiers; two-sided exact and mid-p values against equal accuracy."""
+    """Pairs of answers of two classifiers; two-sided exact p against equal accuracy."""
 
     both: int
     only_first: int
     only_second: int
     neither: int
     p: float
-    mid_p: float
 
 
 def paired_difference(
@@ -74,7 +73,7 @@ def _of_answers(
     differing, mean = (only_first + only_second) / n, (only_first - only_second) / n
     spread = differing - mean**2
     if known is None:
-        effective, freedom, p = float(n), float("inf"), mcnemar_p(only_first, only_second)[0]
+        effective, freedom, p = float(n), float("inf"), mcnemar_p(only_first, only_second)
     else:
         own = spread / known.stderr**2 if known.stderr > 0 else known.effective
         effective, freedom = min(own, float(n)), known.freedom
@@ -167,27 +166,18 @@ def smallest_share_seen(
 
 
 def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
-    """McNemar's exact test on two boolean arrays (n,) over the same examples (McNemar 1947).
-
-    `mid_p` (Fagerland et al. 2013) is less conservative than `p` and keeps the level in practice.
-    """
+    """McNemar's exact test on two boolean arrays (n,) over the same examples (McNemar 1947)."""
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"paired answers need two 1-d arrays of one length, got {first.shape}, {second.shape}")
     b, c = int((first & ~second).sum()), int((~first & second).sum())
-    p, mid_p = mcnemar_p(b, c)
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
-    return McNemar(both=both, only_first=b, only_second=c, neither=neither, p=p, mid_p=mid_p)
+    return McNemar(both=both, only_first=b, only_second=c, neither=neither, p=mcnemar_p(b, c))
 
 
-def mcnemar_p(only_first: int, only_second: int) -> tuple[float, float]:
-    """Two-sided exact p and mid-p from the two counts of discordant pairs."""
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    if n == 0:
-        return 1.0, 1.0
-    tail = float(bdtr(fewer, n, 0.5))
-    point = tail - (float(bdtr(fewer - 1, n, 0.5)) if fewer else 0.0)
-    return min(1.0, 2 * tail), min(1.0, 2 * tail - point)
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Two-sided exact p from the two counts of discordant pairs."""
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from surefoot.core import counted
 from surefoot.tables._load import LoadedTable, quote
 from surefoot.tables._numbers import Numbers, parse_numbers, read_number
 from surefoot.tables._remarks import Remark, rows_text
@@ -68,7 +69,9 @@ def remarks_on(source: str, column: str, cells: Sequence[Any], numbers: Numbers)
     bad = np.flatnonzero(numbers.bad)
     if len(bad):
         examples = ", ".join(f"'{str(cells[row])[:30]}' in row {row + 1}" for row in bad[:3])
-        message = f"{source}: column '{column}' has {len(bad)} cells that are not numbers ({examples}), now missing."
+        message = (
+            f"{source}: column '{column}' has {counted(len(bad), 'cell')} without a number, now missing ({examples})."
+        )
         yield _remark("non-numeric", "warning", message, bad, column)
     for style, row in numbers.styles:
         message = (

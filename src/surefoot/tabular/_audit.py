@@ -220,7 +220,7 @@ def _pair(first: NDArray[np.bool_], second: NDArray[np.bool_], weights: NDArray[
     only = [first & ~second, second & ~first]
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     counts = [float(weights[part].sum() / weights.sum() * effective) for part in only]
-    return share_difference(counts[0], counts[1], effective), mcnemar_p(*(int(part.sum()) for part in only))[0]
+    return share_difference(counts[0], counts[1], effective), mcnemar_p(*(int(part.sum()) for part in only))
 
 
 def _known(value: float) -> float | None:

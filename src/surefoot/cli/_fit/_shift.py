@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +17,7 @@ from surefoot.core import SurefootError, Table
 if TYPE_CHECKING:
     from surefoot.laws import Accuracies
 
-Section = Literal["lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "remarks"]
+Section = Literal["lines", "groups", "models", "families", "sensitivity", "relative", "remarks", "left_out"]
 
 
 def _names(text: str) -> Parameter:
@@ -82,18 +83,18 @@ def shift(
 
     from surefoot.laws import effect_figure, fit_shift, robustness_figure, shift_data, shift_table
 
-    scores = _scores(table, (*x, *shifts) if shifts else (), read)
+    scores = _scores(table, x, shifts, read)
     result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
     for remark in result.remarks:
         print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
     text = format == "text" or (format is None and out is None and sys.stdout.isatty())
     sections = show or (("lines", "groups") if text else ("models",))
-    _print({section: shift_table(result, section) for section in sections}, format, out)
+    _print({section: shift_table(result, section) for section in (*sections, "left_out")}, sections, format, out)
     if figure:
         write_figures((robustness_figure(result), effect_figure(result)), figure)
 
 
-def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuracies":
+def _scores(table: Path, x: tuple[str, ...], shifts: tuple[str, ...], read: TableOptions) -> "Accuracies":
     from surefoot.laws import keep_where, long_accuracies, read_table, wide_accuracies
 
     results = keep_where(read_table(table), read.where)
@@ -110,7 +111,8 @@ def _scores(table: Path, sets: tuple[str, ...], read: TableOptions) -> "Accuraci
         )
     if read.task or read.value or read.half_width or isinstance(sizes, str):
         raise SurefootError("A long table needs both --task and --value.")
-    return wide_accuracies(results, model=read.model, sets=tuple(dict.fromkeys(sets)), unit=read.unit, n=sizes)
+    sets = tuple(dict.fromkeys((*x, *shifts))) if shifts else ()
+    return wide_accuracies(results, model=read.model, sets=sets, axes=x, unit=read.unit, n=sizes)
 
 
 def _size(text: str) -> tuple[str, int]:
@@ -123,17 +125,19 @@ def _size(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def _print(tables: dict[str, Table], format: Format | None, out: Path | None) -> None:
-    """One section as any format; several as text under headings, or as one JSON object."""
-    if len(tables) == 1:
-        emit(next(iter(tables.values())), format, out)
-    elif format == "json" or (format is None and out is not None and out.suffix == ".json"):
+def _print(tables: dict[str, Table], names: Sequence[str], format: Format | None, out: Path | None) -> None:
+    """JSON as one object of sections with what was left out; else one section as any format, several as text."""
+    if format == "json" or (format is None and out is not None and out.suffix == ".json"):
         text = (
             json.dumps({name: table.records() for name, table in tables.items()}, indent=1, ensure_ascii=False) + "\n"
         )
         out.write_text(text, encoding="utf-8") if out else sys.stdout.write(text)
+        return
+    asked = {name: tables[name] for name in names}
+    if len(asked) == 1:
+        emit(next(iter(asked.values())), format, out)
     elif out is None and format in {None, "text"}:
-        for name, table in tables.items():
+        for name, table in asked.items():
             print(f"\n{name}" if table.rows else f"\n{name}: none")
             if table.rows:
                 emit(table, "text", None)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, agreed
 from surefoot.laws._results._table import Floats, ResultTable, is_numeric, numbers_of, text_of
 from surefoot.tables import Remark, rows_text
 
@@ -74,7 +74,7 @@ def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     repeated = _repeats(whole)
     if repeated.any():
         rows = tuple(table.rows[repeated].tolist())
-        message = f"{table.source}: {rows_text(rows)} repeat an earlier row in every column."
+        message = f"{table.source}: {rows_text(rows, 'repeat')} an earlier row in every column."
         remarks.append(Remark(code="duplicate-rows", severity="warning", message=message, rows=rows))
     distinct = ~repeated
     clash = np.zeros(len(table), dtype=bool)
@@ -108,11 +108,6 @@ def find_aggregates(names: Sequence[str], scores: Floats) -> tuple[Remark, ...]:
             message = f"'{name}' is an average of other columns, by its name."
             remarks.append(Remark(code="aggregate-by-name", severity="warning", message=message, columns=(name,)))
     return tuple(remarks)
-
-
-def aggregate_names(remarks: Sequence[Remark]) -> tuple[str, ...]:
-    """The columns that `find_aggregates` named."""
-    return tuple(name for remark in remarks if remark.code.startswith("aggregate-by-") for name in remark.columns)
 
 
 def pivot_scores(
@@ -167,8 +162,8 @@ def _check_mixture(table: ResultTable, name: str, values: Floats) -> None:
     if small.any() and large.any() and values[large].min() > GAP_OF_TWO_UNITS * values[small].max():
         rows = table.rows[small].tolist()
         raise SurefootError(
-            f"{table.source}: column '{name}' mixes fractions and percentages: {rows_text(rows)} hold values up to 1, "
-            f"all others are above {values[large].min():g}. Mend them, or say which unit the column has."
+            f"{table.source}: column '{name}' mixes fractions and percentages: {rows_text(rows, 'hold')} values "
+            f"up to 1, all others are above {values[large].min():g}. Mend them, or say which unit the column has."
         )
 
 
@@ -204,8 +199,8 @@ def _not_a_key(
     else:
         hint = ""
     message = (
-        f"{table.source}: {_some(keys)} are not a key: {rows_text(rows)} repeat the key of an earlier row with other "
-        f"values.{hint}"
+        f"{table.source}: {_some(keys)} {agreed(len(keys), 'are')} not a key: {rows_text(rows, 'repeat')} "
+        f"the key of an earlier row with other values.{hint}"
     )
     return Remark(code="not-a-key", severity="warning", message=message, rows=rows)
 
@@ -220,7 +215,7 @@ def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]
     rows = tuple(table.rows[candidates[repeated]].tolist())
     if not rows:
         return ()
-    message = f"{table.source}: {rows_text(rows)} hold the same numbers as an earlier row under another name."
+    message = f"{table.source}: {rows_text(rows, 'hold')} the same numbers as an earlier row under another name."
     return (Remark(code="same-results", severity="warning", message=message, rows=rows),)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 from surefoot.tables import (
     Numbers,
     Remark,
@@ -203,5 +203,7 @@ def _asked_for(table: ResultTable, name: str) -> Numbers:
     if not numbers.agree:
         bad = np.flatnonzero(numbers.bad)
         first = f"the first is '{cells[bad[0]][:40]}' in row {table.rows[bad[0]]}" if len(bad) else "all are empty"
-        raise SurefootError(f"Column '{name}' of {table.source} is not of numbers: {len(bad)} cells are not, {first}.")
+        raise SurefootError(
+            f"Column '{name}' of {table.source} is not of numbers: {counted(len(bad), 'cell', 'are')} not, {first}."
+        )
     return numbers

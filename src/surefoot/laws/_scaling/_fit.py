@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 from surefoot.laws._results._table import Floats, ResultTable
 from surefoot.laws._scaling._points import Columns, PointOptions, ScalingPoints, scaling_points
 from surefoot.laws._scaling._predict import along, predictive_band
@@ -93,7 +93,7 @@ def _check_options(options: LawOptions) -> None:
 
 
 def _left_out(points: ScalingPoints, fault: str) -> Remark:
-    message = f"{points.y.size} point{'s were' if points.y.size > 1 else ' was'} left out: {fault}"
+    message = f"{counted(points.y.size, 'point', 'were')} left out: {fault}"
     rows = tuple(points.rows.tolist())
     return Remark(code="family-left-out", severity="warning", message=message, rows=rows)
 

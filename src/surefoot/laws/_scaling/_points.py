@@ -140,7 +140,7 @@ def _moved(table: ResultTable, values: Floats, tests: Floats | None, y: str) -> 
     if tests is None or not zero.any():
         return values, ()
     rows = tuple(table.rows[zero].tolist())
-    message = f"{table.source}: {rows_text(rows)} have an error of 0 in '{y}' and are moved by half an example of n."
+    message = f"{table.source}: {rows_text(rows, 'have')} an error of 0 in '{y}': moved by half an example of n."
     moved = np.where(zero, inside_shares(np.where(zero, values, 0.5), np.where(zero, tests, 1.0)), values)
     return moved, (Remark(code="exact-0-or-1-moved", severity="note", message=message, rows=rows, columns=(y,)),)
 
@@ -154,13 +154,13 @@ def _usable(
         untested = np.zeros(len(values), dtype=bool) if tests is None else ~missing & ~without_log & ~(tests >= 1)
     remarks, where = [], f"in {', '.join(options.x)} or '{options.y}'"
     for mask, code, why in (
-        (missing, "missing", f"have no number {where}"),
-        (without_log, "no-logarithm", f"have a value of 0 or below, which has no logarithm, {where}"),
-        (untested, "no-examples", f"have no number of test examples of 1 or more in '{options.n_test}'"),
+        (missing, "missing", f"no number {where}"),
+        (without_log, "no-logarithm", f"a value of 0 or below, which has no logarithm, {where}"),
+        (untested, "no-examples", f"no number of test examples of 1 or more in '{options.n_test}'"),
     ):
         if mask.any():
             rows = tuple(table.rows[mask].tolist())
-            message = f"{table.source}: {rows_text(rows)} {why} and were left out."
+            message = f"{table.source}: {rows_text(rows, 'have')} {why}: left out."
             remarks.append(Remark(code=code, severity="warning", message=message, rows=rows))
     return ~missing & ~without_log & ~untested, tuple(remarks)
 

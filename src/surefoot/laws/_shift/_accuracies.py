@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
 
-from surefoot.core import Measurement, SurefootError
+from surefoot.core import Measurement, SurefootError, counted
 from surefoot.laws._results._checks import ShareUnit, as_fractions, check_keys, drop_repeated, pivot_scores
 from surefoot.laws._results._table import (
     LARGEST_CELLS,
@@ -20,7 +20,7 @@ from surefoot.laws._results._table import (
     numbers_of,
     text_of,
 )
-from surefoot.laws._shift._known_sets import is_no_accuracy, known_set, matched_axis
+from surefoot.laws._shift._known_sets import known_set, matched_axis, no_accuracy
 from surefoot.stats import binomial_stderr, t_quantile
 from surefoot.tables import Remark, rows_text
 
@@ -32,7 +32,8 @@ class Accuracies:
     """Accuracies (fractions) of models on evaluation sets, `values` (models, sets), NaN where not measured.
 
     `stderr` and `n` have the same shape, NaN where not known. `rows` is the first row of each model in its file.
-    `labels` are the text columns that have one value a model.
+    `labels` are the text columns that have one value a model. `guessed` are the sets that nobody named, with whether
+    they are in percent, and `left_out` the columns of numbers that are none, with the reason.
     """
 
     source: str
@@ -44,6 +45,8 @@ class Accuracies:
     rows: tuple[int, ...]
     labels: Mapping[str, tuple[str, ...]]
     remarks: tuple[Remark, ...] = ()
+    guessed: Mapping[str, bool] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def wide_accuracies(
@@ -51,6 +54,7 @@ def wide_accuracies(
     *,
     model: Sequence[str] = (),
     sets: Sequence[str] = (),
+    axes: Sequence[str] = (),
     unit: ShareUnit = "auto",
     n: Mapping[str, int] | None = None,
 ) -> Accuracies:
@@ -58,15 +62,16 @@ def wide_accuracies(
 
     `model` are the columns that name a model (recognised if empty), `sets` the columns of accuracies; x axes on the
     classes of a set come along. By default every column of numbers between 0 and 100 is taken, unless its
-    name says that it is something else (parameters, year, epoch); which they are is said. Single cells outside are
-    missing, and named with their rows. `n` gives examples a set; sets that are known by name get their published size.
+    name says that it is something else (parameters, year, epoch) and it is none of `axes`; `shift_data` says which.
+    Single cells outside are missing, and named with their rows. `n` gives examples a set; sets that are known by name
+    get their published size.
     Raises SurefootError for models that appear twice with different values.
     """
     keys, said = _model_columns(table, model)
     checks = check_keys(table, keys)
     _refuse_clashes(checks, table, keys)
     kept = keep_rows(table, drop_repeated(table))
-    names, left_out = (_with_matched(sets, list(table.columns)), ()) if sets else _score_columns(kept, keys)
+    names, left_out = (_with_matched(sets, list(table.columns)), {}) if sets else _score_columns(kept, keys, axes)
     written = number_remarks(kept, names)
     kept, outliers = _without_outliers(kept, names)
     fractions, units = as_fractions(kept, names, unit=unit)
@@ -82,7 +87,11 @@ def wide_accuracies(
         n=np.broadcast_to(size, values.shape),
         rows=tuple(kept.rows.tolist()),
         labels=labels,
-        remarks=(*table.remarks, *said, *checks, *left_out, *written, *outliers, *units, *sizes),
+        remarks=(*table.remarks, *said, *checks, *written, *outliers, *units, *sizes),
+        guessed={}
+        if sets
+        else {name: bool(np.nanmax(numbers_of(kept, name)) > np.nanmax(fractions[name])) for name in names},
+        left_out=left_out,
     )
 
 
@@ -159,7 +168,7 @@ def measured_accuracies(
                 name = "/".join(part for part in (measurement.task, measurement.shift) if part)
                 found.setdefault((model, name), []).append(measurement)
     if not found:
-        raise SurefootError(f"None of the {len(models)} models has a measurement of '{metric}'.")
+        raise SurefootError(f"No model of {len(models)} has a measurement of '{metric}'.")
     sets = tuple(dict.fromkeys(name for _, name in found))
     shape = (len(models), len(sets))
     values, stderr, n = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
@@ -224,8 +233,8 @@ def _half_widths(table: ResultTable, value: str, columns: Sequence[str]) -> tupl
         return each.mean(axis=0), ()
     rows = tuple(table.rows[filled].tolist())
     message = (
-        f"{table.source}: {len(rows)} half widths repeat the value itself, so that none is known there: these scores "
-        f"count as exact ({rows_text(rows)})."
+        f"{table.source}: {counted(len(rows), 'half width', 'repeat')} the value itself, so that none is known there: "
+        f"{counted(len(rows), 'score', 'count')} as exact ({rows_text(rows)})."
     )
     remark = Remark(code="half-width-repeats-value", severity="warning", message=message, rows=rows)
     return np.where(filled, np.nan, each.mean(axis=0)), (remark,)
@@ -252,22 +261,20 @@ def _task_column(table: ResultTable, keys: Sequence[str]) -> str:
     return ""
 
 
-def _score_columns(table: ResultTable, keys: Sequence[str]) -> tuple[list[str], tuple[Remark, ...]]:
-    """The columns that hold accuracies, by their values and names, and which they are."""
+def _score_columns(table: ResultTable, keys: Sequence[str], axes: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+    """The columns that hold accuracies, by their values and names, and why others of numbers do not."""
     numeric = [name for name, cells in table.columns.items() if name not in keys and is_numeric(cells)]
-    filled = [name for name in numeric if np.isfinite(table.columns[name]).any()]
-    named = [name for name in filled if is_no_accuracy(name)]
-    outside = {name: _outside(table.columns[name]) for name in filled if name not in named}
-    names = [name for name, wrong in outside.items() if wrong.sum() <= max(0.1 * len(wrong), 1) and not wrong.all()]
+    left_out = {name: "no model has a value there" for name in numeric if np.isnan(table.columns[name]).all()}
+    for name in numeric:
+        wrong = _outside(table.columns[name])
+        if name not in left_out and (wrong.sum() > max(0.1 * len(wrong), 1) or wrong.all()):
+            left_out[name] = "no accuracies between 0 and 1 or 0 and 100 percent"
+        elif name not in (*left_out, *axes) and (reason := no_accuracy(name, [one for one in numeric if one != name])):
+            left_out[name] = reason
+    names = [name for name in numeric if name not in left_out]
     if not names:
         raise SurefootError(f"{table.source} has no column of accuracies between 0 and 1 or 0 and 100 percent.")
-    message = f"Read as accuracies: {', '.join(map(repr, names[:12]))}{' ...' if len(names) > 12 else ''}."
-    remarks = [Remark(code="accuracies", severity="note", message=message, columns=tuple(names))]
-    others = [name for name in filled if name not in names]
-    if others:
-        message = f"Left out, as no accuracies by their names or values: {', '.join(map(repr, others))}."
-        remarks.append(Remark(code="not-a-score", severity="note", message=message, columns=tuple(others)))
-    return names, tuple(remarks)
+    return names, left_out
 
 
 def _outside(cells: Floats) -> np.ndarray:
@@ -285,7 +292,7 @@ def _without_outliers(table: ResultTable, names: Sequence[str]) -> tuple[ResultT
             first = columns[name][wrong][0]
             message = (
                 f"{table.source}: '{name}' has {first:g} in row {rows[0]}, which is no accuracy; "
-                f"{rows_text(rows)} count as missing there."
+                f"{rows_text(rows, 'count')} as missing there."
             )
             remarks.append(Remark(code="no-accuracy", severity="warning", message=message, rows=rows, columns=(name,)))
             columns[name] = np.where(wrong, np.nan, numbers_of(table, name))
@@ -313,7 +320,7 @@ def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tupl
     missing = [name for name, count in zip(names, size, strict=True) if np.isnan(count)]
     if missing:
         message = (
-            f"{len(missing)} sets have no known number of examples ({', '.join(missing[:4])}"
+            f"{counted(len(missing), 'set', 'have')} no known number of examples ({', '.join(missing[:4])}"
             f"{', ...' if len(missing) > 4 else ''}): their sampling noise is not in the intervals."
         )
         remarks.append(Remark(code="unknown-size", severity="warning", message=message))
@@ -327,7 +334,7 @@ def _examples(table: ResultTable, name: str) -> Floats:
     if bad.any():
         raise SurefootError(
             f"{table.source}: column '{name}' must hold the examples behind each accuracy, 1 or more; "
-            f"{rows_text(table.rows[bad].tolist())} do not."
+            f"{rows_text(table.rows[bad].tolist(), 'do')} not."
         )
     return size
 
@@ -362,7 +369,8 @@ def _labels_of_models(
             odd = np.isin(member, differing) & (code.ravel() != tally.argmax(axis=1)[member])
             listed = ", ".join(f"'{models[place]}'" for place in differing[:4])
             message = (
-                f"{table.source}: '{name}' differs within {len(differing)} models ({listed}); the most frequent counts."
+                f"{table.source}: '{name}' differs within {counted(len(differing), 'model')} ({listed}); "
+                "the most frequent value counts."
             )
             rows = tuple(table.rows[odd].tolist())
             remarks.append(Remark(code="label-differs", severity="warning", message=message, rows=rows))

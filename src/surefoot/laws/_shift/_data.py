@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
-from surefoot.laws._results._checks import aggregate_names, find_aggregates
+from surefoot.core import SurefootError, agreed, counted
+from surefoot.laws._results._checks import find_aggregates
 from surefoot.laws._results._table import Floats, meets
 from surefoot.laws._shift._accuracies import Accuracies
 from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
+from surefoot.stats import rank_agreement, t_p_value
 from surefoot.tables import Remark
 
 AVERAGE = "average"
@@ -25,7 +26,8 @@ class ShiftData:
 
     `x`, `x_stderr`, `x_n` (models, S, K): K in-distribution axes, which may differ between shifts (`x_names`, S of K).
     `y`, `y_stderr`, `y_n` (models, S). `baseline` (models, S): who is fitted. `groups` and `families` (models,).
-    `parents` (models,): the model that each was made from, empty where there is none.
+    `parents` (models,): the model that each was made from, empty where there is none. `left_out` are the columns that
+    are no shifts unasked, with the reason.
     With more than one shift the first column is their average, for the models that have them all.
     """
 
@@ -45,6 +47,7 @@ class ShiftData:
     families: tuple[str, ...]
     parents: tuple[str, ...]
     remarks: tuple[Remark, ...]
+    left_out: Mapping[str, str]
 
 
 def shift_data(
@@ -61,11 +64,12 @@ def shift_data(
 ) -> ShiftData:
     """Choose axes, shifts and baseline among the scores.
 
-    `x` names one or several in-distribution sets, `shifts` the others (by default all but averages of others and x
-    axes restricted to some classes; both are said). `baseline` are conditions that must all hold, `column=pattern` or
-    `column!=pattern`, where the column is a label or `model` and the pattern may hold `*`; `baseline_above` is the
-    lowest x, a fraction, on the axis of that shift. `group` and `family` are labels;
-    `parent` is one that names the model which each was made from, for relative robustness.
+    `x` names one or several in-distribution sets, `shifts` the others. By default all but averages of others, x axes
+    restricted to some classes and, of columns that nobody named, those that are constant, in another unit than x, or
+    do not rise with x; all are said. Shifts that are named stay, and those that fall with x are said. `baseline` are
+    conditions that must all hold, `column=pattern` or `column!=pattern`, where the column is a label or `model` and the
+    pattern may hold `*`; `baseline_above` is the lowest x, a fraction, on the axis of that shift. `group` and
+    `family` are labels; `parent` is one that names the model which each was made from, for relative robustness.
 
     Where a shift holds a subset of the classes and the scores have the matching x axis, that axis takes the place of
     the (one) x, unless `matched` is false. Either way, and where there is no such axis, a remark says it.
@@ -74,7 +78,8 @@ def shift_data(
     axes = (x,) if isinstance(x, str) else tuple(x)
     for name in (*axes, *shifts):
         _check_set(scores, name)
-    chosen, remarks = (tuple(shifts), _named_aggregates(scores, shifts)) if shifts else _all_shifts(scores, axes)
+    chosen, left_out = (tuple(shifts), {}) if shifts else _all_shifts(scores, axes)
+    remarks = (*_aggregates(scores, shifts or scores.sets), *_left_out_remarks(left_out))
     x_names, said = _x_names(scores, axes, chosen, matched=matched)
     places = np.array([[scores.sets.index(name) for name in names] for names in x_names])
     columns = [scores.sets.index(name) for name in chosen]
@@ -100,7 +105,8 @@ def shift_data(
         groups=_labels(scores, group, np.where(member, "baseline", "other").tolist()),
         families=_labels(scores, family, [""] * len(scores.models)),
         parents=_parents(scores, parent),
-        remarks=(*scores.remarks, *remarks, *said),
+        remarks=(*scores.remarks, *remarks, *_chosen_remarks(scores, axes, chosen), *said),
+        left_out=left_out,
     )
     return _with_average(_restricted(data, baseline_above))
 
@@ -111,33 +117,79 @@ def _check_set(scores: Accuracies, name: str) -> None:
         raise SurefootError(f"{scores.source} has no accuracies on '{name}'. It has: {known}.")
 
 
-def _all_shifts(scores: Accuracies, axes: Sequence[str]) -> tuple[tuple[str, ...], tuple[Remark, ...]]:
-    remarks = find_aggregates(scores.sets, scores.values)
-    averages = set(aggregate_names(remarks)) - set(axes)
-    restricted = [name for name in scores.sets if is_matched_axis(name) and name not in axes]
-    measured = np.isfinite(scores.values).sum(axis=0)
-    empty = [name for place, name in enumerate(scores.sets) if measured[place] == 0]
-    chosen = tuple(name for name in scores.sets if name not in {*axes, *averages, *restricted, *empty})
+def _all_shifts(scores: Accuracies, axes: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The sets beside the axes that are shifts as far as can be known unasked, and why others are left out."""
+    averages = {name for each in _aggregates(scores, scores.sets) for name in each.columns}
+    reasons: dict[str, str] = {}
+    for place, name in enumerate(scores.sets):
+        if name in averages:
+            reasons[name] = "averages of other sets"
+        elif is_matched_axis(name):
+            reasons[name] = "x axes on some of the classes"
+        elif np.isnan(scores.values[:, place]).all():
+            reasons[name] = "no model has a value there"
+        elif name in scores.guessed:
+            reasons[name] = _doubt(scores, name, axes)
+    left_out = {name: why for name, why in reasons.items() if why and name not in axes} | dict(scores.left_out)
+    chosen = tuple(name for name in scores.sets if name not in (*axes, *left_out))
     if not chosen:
-        raise SurefootError(f"{scores.source} has no shift beside {', '.join(map(repr, axes))}.")
-    if restricted:
-        message = f"Not taken as shifts, but as x axes on some of the classes: {', '.join(map(repr, restricted))}."
-        remarks = (*remarks, Remark(code="matched-axes", severity="note", message=message))
-    if empty:
-        message = f"Left out, as no model has a value there: {', '.join(map(repr, empty))}."
-        remarks = (*remarks, Remark(code="empty-sets", severity="warning", message=message))
-    if averages:
-        message = f"Left out as averages of other sets: {', '.join(map(repr, sorted(averages)))}."
-        remarks = (*remarks, Remark(code="aggregates-left-out", severity="note", message=message))
-    return chosen, remarks
+        raise SurefootError(
+            f"{scores.source} has no column beside {', '.join(map(repr, axes))} that is surely a shift: name them with "
+            f"--shifts.{''.join(f' {each.message}' for each in _left_out_remarks(left_out))}"
+        )
+    return chosen, left_out
 
 
-def _named_aggregates(scores: Accuracies, shifts: Sequence[str]) -> tuple[Remark, ...]:
-    """Averages among the shifts that the user named: they stay, and are said, if their parts may be there too."""
-    if len(shifts) < 2:
-        return ()
-    places = [scores.sets.index(name) for name in shifts]
-    return find_aggregates(shifts, scores.values[:, places])
+def _doubt(scores: Accuracies, name: str, axes: Sequence[str]) -> str:
+    """Why a column that nobody named is no accuracy under a shift, as its values say; '' where they may be that."""
+    values = scores.values[:, scores.sets.index(name)]
+    if np.nanmin(values) == np.nanmax(values):
+        return "constant"
+    if scores.guessed[name] not in {scores.guessed[axis] for axis in axes}:
+        return "in another unit than x"
+    rho, n = _follows(scores, name, axes)
+    chance = n >= 10 and t_p_value(rho, ((1 - rho**2) / (n - 2)) ** 0.5, n - 2) > 0.1
+    return "not rising with x: an error, a cost, or nothing that follows it" if rho <= 0 or chance else ""
+
+
+def _follows(scores: Accuracies, name: str, axes: Sequence[str]) -> tuple[float, int]:
+    """The highest rank correlation of a set with an x axis (NaN where there is none), and how many models it is of."""
+    both = scores.values[:, [scores.sets.index(each) for each in (name, *axes)]]
+    n = int(np.isfinite(both).all(axis=1).sum())
+    with np.errstate(invalid="ignore"):
+        return float(np.max(rank_agreement(both)[0, 1:])) if n > 2 else np.nan, n
+
+
+def _left_out_remarks(left_out: Mapping[str, str]) -> tuple[Remark, ...]:
+    """One remark a reason."""
+    return tuple(
+        Remark(
+            code="left-out",
+            severity="warning",
+            message=f"Left out of the shifts: {', '.join(map(repr, names))} ({why}).",
+            columns=tuple(names),
+        )
+        for why in dict.fromkeys(left_out.values())
+        if (names := [name for name, each in left_out.items() if each == why])
+    )
+
+
+def _chosen_remarks(scores: Accuracies, axes: Sequence[str], shifts: Sequence[str]) -> Iterator[Remark]:
+    """Which shifts were chosen unasked, and which fall where x rises."""
+    if scores.guessed:
+        message = f"Taken as shifts: {', '.join(map(repr, shifts))}; --shifts names others."
+        yield Remark(code="shifts", severity="note", message=message, columns=tuple(shifts))
+    for name in shifts:
+        rho, _ = _follows(scores, name, axes)
+        if rho < 0:
+            message = f"'{name}' falls where x rises (rank correlation {rho:.2f}): is it an error or a cost?"
+            yield Remark(code="falls-with-x", severity="warning", message=message, columns=(name,))
+
+
+def _aggregates(scores: Accuracies, names: Sequence[str]) -> tuple[Remark, ...]:
+    """Averages among these sets: those that the user named stay, and are said, if their parts may be there too."""
+    places = [scores.sets.index(name) for name in names]
+    return find_aggregates(names, scores.values[:, places]) if len(names) > 1 else ()
 
 
 def _x_names(
@@ -210,7 +262,8 @@ def _with_average(data: ShiftData) -> ShiftData:
     largest = int(data.baseline.sum(axis=0).max())
     if largest < 3:
         raise SurefootError(
-            f"The baseline holds {largest} of {len(data.models)} models of {data.source}; a line needs three or more."
+            f"The baseline holds {largest} of {counted(len(data.models), 'model')} of {data.source}; "
+            "a line needs three or more."
         )
     if len(data.shifts) < 2:
         return data
@@ -219,8 +272,8 @@ def _with_average(data: ShiftData) -> ShiftData:
     remarks = data.remarks
     if lacking:
         message = (
-            f"{lacking} of {len(data.models)} models lack one of the {n_shifts} shifts and have no average; "
-            f"under each shift alone they are counted."
+            f"{lacking} of {counted(len(data.models), 'model')} {agreed(lacking, 'lack')} one of {n_shifts} shifts: "
+            "without an average, but with the other shifts."
         )
         remarks = (*remarks, Remark(code="incomplete-average", severity="warning", message=message))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, agreed, counted
 from surefoot.laws._results._table import Floats
 from surefoot.laws._shift._data import AVERAGE, ShiftData
 from surefoot.stats import (
@@ -24,11 +24,11 @@ from surefoot.stats import (
     effective_robustness,
     fit_families,
     fit_lines,
+    from_axis,
     group_robustness,
     hinge,
     linearity,
     place_on_axis,
-    rank_agreement,
     relative_robustness,
     resample_counts,
     to_axis,
@@ -73,9 +73,7 @@ class RobustnessFit:
     `lines`: the baseline's lines on `axis`. `effective`: each model's points over them. `groups`: mean of each group.
     `linearity` (S): tests of a straight line on the baseline, None below 6 points. `families` (S): lines and tests of
     the families, None without families. `variants`: the other axes, and the baseline without each family.
-    `rank_agreement` (S, S): Spearman's correlation of effective robustness between shifts. `spread` (models,): standard
-    deviation of effective robustness over shifts. `relative`: what each model adds to the one it was made from.
-    `remarks`: those of the data and of the fit.
+    `relative`: what each model adds to the one it was made from. `remarks`: those of the data and of the fit.
     """
 
     data: ShiftData
@@ -87,8 +85,6 @@ class RobustnessFit:
     linearity: tuple[Linearity | None, ...]
     families: tuple[FamilyLines, ...] | None
     variants: tuple[Variant, ...]
-    rank_agreement: Floats
-    spread: Floats
     relative: Relative
     remarks: tuple[Remark, ...]
 
@@ -131,8 +127,6 @@ def fit_shift(
         linearity=tuple(_linearity(points, data.baseline[:, s], s, replicates, seed) for s in range(len(data.shifts))),
         families=_families(data, points, level),
         variants=tuple(_variants(data, axis, pivot, level)),
-        rank_agreement=rank_agreement(effective.points),
-        spread=_spread(data, effective.points),
         relative=_relative(data, level),
         remarks=(
             *data.remarks,
@@ -168,6 +162,11 @@ class _Points:
 
 def _place(data: ShiftData, axis: Axis, pivot: float | None) -> _Points:
     x, y = place_on_axis(data.x, axis, n=data.x_n), place_on_axis(data.y, axis, n=data.y_n)
+    if data.shifts[0] == AVERAGE:
+        for placed in (x, y):
+            # The average is that of its shifts as they are placed: without a model that one of them is without.
+            edged = (placed.moved | placed.left_out)[:, 1:].any(axis=1)
+            placed.value[:, 0][edged] = to_axis(from_axis(placed.value[:, 1:], axis).mean(axis=1), axis)[edged]
     bend = None if pivot is None else float(to_axis(pivot, axis))
     return _Points(
         axis,
@@ -258,16 +257,6 @@ def _variant(kind: str, name: str, data: ShiftData, points: _Points, level: floa
     return Variant(kind=kind, name=name, slope=lines.coefficients[:, 1], r2=lines.r2, points=groups.points)
 
 
-def _spread(data: ShiftData, points: Floats) -> Floats:
-    """Standard deviation of each model's points over its shifts; NaN with fewer than two."""
-    alone = points[:, 1:] if data.shifts[0] == AVERAGE else points
-    known = np.isfinite(alone)
-    size = known.sum(axis=1)
-    mean = np.where(known, alone, 0).sum(axis=1) / np.maximum(size, 1)
-    squares = (np.where(known, alone - mean[:, None], 0) ** 2).sum(axis=1)
-    return np.where(size > 1, np.sqrt(squares / np.maximum(size - 1, 1)), np.nan)
-
-
 def _relative(data: ShiftData, level: float) -> Relative:
     children = [place for place, parent in enumerate(data.parents) if parent]
     parents = [data.models.index(data.parents[place]) for place in children]
@@ -283,8 +272,8 @@ def _relative(data: ShiftData, level: float) -> Relative:
 
 
 def _edge_remarks(data: ShiftData, points: _Points) -> Iterator[Remark]:
-    moved = "moved by half an example, as their n is known"
-    left_out = "left out, as their n is not known: give it to keep them"
+    moved = "moved by half an example, as n is known"
+    left_out = "left out, there and of the average, as n is not known: give it to keep them"
     for code, marks, what in (
         ("exact-0-or-1-moved", points.moved, moved),
         ("exact-0-or-1-left-out", points.left_out, left_out),
@@ -294,8 +283,8 @@ def _edge_remarks(data: ShiftData, points: _Points) -> Iterator[Remark]:
             named = [f"{data.models[i]} on {data.shifts[j]}" for i, j in zip(row[:4], column[:4], strict=True)]
             rows = tuple(sorted({data.rows[i] for i in row}))
             message = (
-                f"{len(row)} accuracies of exactly 0 or 1 have no place on a {points.axis} axis and are {what}: "
-                f"{'; '.join(named)}{' ...' if len(row) > 4 else ''} ({rows_text(rows)})."
+                f"Of the accuracies {len(row)} {agreed(len(row), 'are')} exactly 0 or 1, with no place on a "
+                f"{points.axis} axis: {what}: {'; '.join(named)}{' ...' if len(row) > 4 else ''} ({rows_text(rows)})."
             )
             yield Remark(code=code, severity="note" if what is moved else "warning", message=message, rows=rows)
 
@@ -309,7 +298,7 @@ def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effe
     yield from _attenuated(data, points)
     few = int(lines.n[lines.n > 0].min(initial=10))
     if few < 10:
-        message = f"The smallest baseline holds {few} models: read its intervals before its estimates."
+        message = f"The smallest baseline holds {counted(few, 'model')}: read its intervals before its estimates."
         yield Remark(code="few-baseline-models", severity="warning", message=message)
 
 
@@ -319,7 +308,7 @@ def _few_families(lines: Lines, cluster: bool) -> Iterator[Remark]:
     if few < _FEW_FAMILIES:
         groups = "" if few > 2 else ", and means of groups have no interval"
         message = (
-            f"The smallest baseline holds {few} families: its line has as many degrees of freedom less one{groups}."
+            f"The smallest baseline holds {counted(few, 'family')}: its line has one degree of freedom less{groups}."
         )
         yield Remark(code="few-families", severity="warning", message=message)
 
@@ -338,14 +327,15 @@ def _extrapolated(data: ShiftData, effective: Effective) -> Iterator[Remark]:
         listed = ", ".join(map(repr, whole[:4])) + (", ..." if len(whole) > 4 else "")
         message = (
             f"{len(beyond)} groups have models beyond the baseline's range of x, where the line is extrapolated; "
-            f"{len(whole)} of them lie beyond it entirely{f' ({listed})' if whole else ''}."
+            f"{len(whole)} of them {agreed(len(whole), 'lie')} beyond it entirely{f' ({listed})' if whole else ''}."
         )
         yield Remark(code="extrapolated", severity="warning", message=message)
         return
     for group, (inside, size) in beyond.items():
+        rest = "all of them" if inside == 0 else "the others" if size - inside > 1 else "the other"
         message = (
-            f"Group '{group}': {inside} of {size} models lie inside the baseline's range of x; the line is "
-            f"extrapolated for {'all of them' if inside == 0 else 'the others'}."
+            f"Group '{group}': {inside} of {counted(size, 'model')} {agreed(inside, 'lie')} inside the baseline's "
+            f"range of x; the line is extrapolated for {rest}."
         )
         yield Remark(code="extrapolated", severity="warning", message=message)
 

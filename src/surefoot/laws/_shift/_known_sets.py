@@ -32,15 +32,16 @@ KNOWN_SETS = (
     KnownSet(name="imagenetv2", examples=10_000),
 )
 IMAGENET_VALIDATION = re.compile(r"^(imagenet(-?1k)?(-val)?|ilsvrc(-?2012)?(-val)?|in-?1k)$")
-NO_ACCURACY = re.compile(
-    r"^(\d*-?(n|num|number|total|max|min|log|log10)-)?(m?params?|parameters?|size|model-size|[gt]?flops?|g?macs?|compute|"
-    r"gmacs-total|layers?|depth|width|heads|dim|embed-dim|image-size|resolution|patch-size|epochs?|steps?|iterations?|"
-    r"tokens?|samples?|samples-seen|examples|images|data|dataset-size|batch|batch-size|bs|lr|learning-rate|wd|"
-    r"weight-decay|warmup|dropout|temperature|seeds?|runs?|replicates?|folds?|rank|index|idx|id|row|year|month|day|date|"
-    r"time|seconds|hours|gpus?|k|shots|fewshot-k|loss|val-loss|train-loss|perplexity|ppl|stderr|std|se)"
-    r"(-(m|b|k|millions?|billions?|seen|total|count))?$"
-)
-"""Names, as `normal_name` writes them, of columns that hold no accuracy, whatever their values."""
+_QUANTITIES = """n k nr id idx index row rank seed fold run replicate param parameter mparam size flop gflop tflop mac
+gmac compute layer depth width head dim resolution patch epoch step iteration iter update token sample shot example
+image pixel data batch bs lr wd decay warmup dropout temperature year month day date time runtime walltime duration
+latency throughput fps speed second minute hour gpu cpu tpu memory ram vram disk cost price usd energy power kwh watt
+co2 emission loss perplexity ppl nll bpb ece stderr std sd se sem ci ci95 variance iqr pvalue"""
+_MEASURES = """num number total max min mean log log10 log2 model dataset train training val test eval inference embed
+fewshot seen learning rate weight peak used count per of m b g t s h ms us kb mb gb tb million billion"""
+_ERRORS = "stderr std ci ci95 loss nll ppl latency runtime"
+_BOUNDS = "se sd sem err error var n low lower lo high upper hi half width count"
+_UNNAMED = re.compile(r"(unnamed(-\d+)?|column-?\d*|index-level-\d+|x)?")
 
 
 def normal_name(name: str) -> str:
@@ -59,9 +60,22 @@ def known_set(name: str, beside: Sequence[str] = ()) -> KnownSet | None:
     return next((known for known in KNOWN_SETS if re.search(rf"(^|-){known.name}(-|$)", normal)), None)
 
 
-def is_no_accuracy(name: str) -> bool:
-    """Whether a column is of something else (parameters, year, epoch), by its name."""
-    return bool(NO_ACCURACY.match(normal_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name))))
+def no_accuracy(name: str, beside: Sequence[str] = ()) -> str:
+    """What a column holds in place of accuracies, by its name and those beside it; '' where the name does not tell."""
+    plain, quantities, errors = normal_name(name), set(_QUANTITIES.split()), set(_ERRORS.split())
+    every = quantities | set(_MEASURES.split())
+    if _UNNAMED.fullmatch(plain):
+        return "no name says what they hold"
+    for spelling in (plain, normal_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name))):
+        words = spelling.split("-")
+        known = {one if one in every else one.removesuffix("s") for one in words}
+        if (known <= every and known & quantities) or {words[0], words[-1]} & errors:
+            return "no accuracies by their names"
+    endings = [
+        plain.removeprefix(f"{one}-").split("-") for one in map(normal_name, beside) if plain.startswith(f"{one}-")
+    ]
+    bounds = any(set(words) <= errors | set(_BOUNDS.split()) for words in endings)
+    return "errors, bounds or sizes of another column by their names" if bounds else ""
 
 
 def is_matched_axis(name: str) -> bool:

@@ -11,15 +11,15 @@ from surefoot.laws._results._table import plain_cell
 from surefoot.laws._shift._fit import RobustnessFit
 
 Numbers = Sequence[float]
-SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "disagreement", "relative", "remarks")
+SECTIONS = ("lines", "groups", "models", "families", "sensitivity", "relative", "remarks", "left_out")
 
 
 def shift_table(fit: RobustnessFit, section: str) -> Table:
     """One section of the fit as a table; what is not known is None, robustness is in percentage points.
 
     `lines`: one row a shift; `groups`: a row a group and shift; `models`: a row a model and shift; `families`: lines
-    and tests; `sensitivity`: the other axes and left-out families; `disagreement`: each model's shifts of least and
-    most robustness; `relative`: what models add to those they were made from; `remarks`.
+    and tests; `sensitivity`: the other axes and left-out families; `relative`: what models add to those they were made
+    from; `remarks`; `left_out`: what is no shift unasked, and why.
     """
     columns, rows = _WRITERS[section]
     return Table(columns, tuple(tuple(map(plain_cell, row)) for row in rows(fit)))
@@ -122,16 +122,6 @@ def _sensitivity_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
                 yield shift, group, variant.kind, variant.name, *changed
 
 
-def _disagreement_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
-    start = 1 if len(fit.data.shifts) > 1 else 0
-    for m, model in enumerate(fit.data.models):
-        points = zip(fit.effective.points[m, start:].tolist(), fit.data.shifts[start:], strict=True)
-        known = [(value, name) for value, name in points if math.isfinite(value)]
-        if known:
-            least, most = min(known), max(known)
-            yield model, len(known), fit.spread[m], least[1], least[0], most[1], most[0]
-
-
 def _relative_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
     known = fit.relative
     for row, (child, parent) in enumerate(zip(known.children, known.parents, strict=True)):
@@ -142,6 +132,10 @@ def _relative_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
 def _finding_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
     for remark in fit.remarks:
         yield remark.severity, remark.code, remark.message
+
+
+def _left_out_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
+    yield from fit.data.left_out.items()
 
 
 _BOUNDS = ("points", "low", "high")
@@ -155,10 +149,7 @@ _WRITERS = {
     ),
     "families": (("shift", "family", "models", *_LINE, "slopes_p", "intercepts_p", "one_line_p"), _family_rows),
     "sensitivity": (("shift", "group", "changed", "to", "slope", "r2", "points"), _sensitivity_rows),
-    "disagreement": (
-        ("model", "shifts", "sd_points", "least_on", "least_points", "most_on", "most_points"),
-        _disagreement_rows,
-    ),
     "relative": (("model", "made_from", "shift", *_BOUNDS), _relative_rows),
     "remarks": (("severity", "code", "message"), _finding_rows),
+    "left_out": (("column", "reason"), _left_out_rows),
 }

@@ -66,8 +66,9 @@ def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) 
     """`compare_exponents` for each task, with p values corrected by Holm for the number of tasks."""
     each = {task: compare_exponents(first, second, level=level) for task, (first, second) in pairs.items()}
     adjusted = holm([one.p for one in each.values()])
+    tests = int(np.isfinite(adjusted).sum())
     out = {
-        task: replace(one, p_holm=float(p), words=_words(one, float(p), level, tests=len(each)))
+        task: replace(one, p_holm=float(p), words=_words(one, float(p), level, tests=tests))
         for (task, one), p in zip(each.items(), adjusted, strict=True)
     }
     return MappingProxyType(out)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from surefoot.core import counted
 from surefoot.stats._intervals import Interval, resample_counts, t_quantile
 from surefoot.stats._laws._checks import UNEVEN
 from surefoot.stats._laws._engine import (
@@ -106,11 +107,9 @@ def _automatic(law: Law) -> str:
 
 
 def _refusal(law: Law, runs: int) -> str:
-    freedom = law.degrees_of_freedom
-    plural = "" if freedom == 1 else "s"
     return (
         f"a bootstrap over {runs} points is refused: too few to resample; "
-        f"the t interval with {freedom} degree{plural} of freedom is given instead"
+        f"the t interval with {counted(law.degrees_of_freedom, 'degree')} of freedom is given instead"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 from surefoot.stats._intervals import t_quantile
 from surefoot.stats._laws._checks import UNEVEN, LawChecks, check_fit
 from surefoot.stats._laws._engine import Problem, jacobian, log_curve, natural, pose, solve, vanished
@@ -341,18 +341,19 @@ def restriction_p(law: Law, free: Law) -> float:
 def _r2(problem: Problem, gap: Floats, weights: Floats) -> float:
     level = np.average(problem.log_y, weights=weights)
     flat = float((weights * (problem.log_y - level) ** 2).sum())
-    return 1 - float((weights * gap**2).sum()) / flat if flat > 0 else float("nan")
+    return 1 - float((weights * gap**2).sum()) / flat if flat > 1e-28 * len(gap) else float("nan")
 
 
 def _trouble(problem: Problem, params: Floats, p: float, r2: float, freedom: int) -> str:
     n = len(problem.log_y)
     if freedom < 1:
-        return f"no test: {n} points and as many parameters, so any such law fits them exactly"
+        return f"no test: {counted(n, 'point')} and as many parameters, so any such law fits exactly"
     rise = _rise(problem)
     if rise is not None and (not problem.straight or params[0] < 0):
         return f"no scaling law here: y rises with x (as x^{rise[0]:.3g}, p = {rise[1]:.2g}, n = {n})"
     if problem.form.exponents and not p < 0.05:
-        return f"undecided: these points do not tell a law from a constant (p = {p:.2g}, R2 = {r2:.3g}, n = {n})"
+        explained = f"= {r2:.3g}" if np.isfinite(r2) else "not defined"
+        return f"undecided: these points do not tell a law from a constant (p = {p:.2g}, R2 {explained}, n = {n})"
     return ""
 
 
@@ -381,8 +382,7 @@ def _notes(
             "trust the curve within the data, not the single parameters"
         )
     if 1 <= freedom <= 2:
-        plural = "" if freedom == 1 else "s"
-        notes.append(f"{len(problem.log_y)} points leave {freedom} degree{plural} of freedom")
+        notes.append(f"{len(problem.log_y)} points leave {counted(freedom, 'degree')} of freedom")
     at_bound = [
         name
         for name, value, (low, high) in zip(form.exponents, params, form.bounds, strict=False)

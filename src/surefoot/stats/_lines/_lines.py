@@ -205,9 +205,13 @@ def _weighted_fits(points: _Points, weights: Floats) -> tuple[Floats, Floats]:
     mean_part = moment[:, :, 0, 0] ** 2 / np.maximum(total, 1)
     spread = weights @ points.y**2 - mean_part
     solution[lost] = np.nan
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(lost, np.nan, (explained - mean_part) / spread)
-    return _uncentred(points, solution), r2
+    return _uncentred(points, solution), np.where(lost, np.nan, _share(explained - mean_part, spread, points))
+
+
+def _share(part: Floats, whole: Floats, points: _Points) -> Floats:
+    """A share of the squares of y, not defined (NaN) where y is constant but for rounding."""
+    least = len(points.y) * (1e-14 * np.maximum(1.0, np.abs(points.y_mean))) ** 2
+    return np.where(whole > least, part / np.where(whole > least, whole, 1.0), np.nan)
 
 
 def _uncentred(points: _Points, solution: Floats) -> Floats:
@@ -260,8 +264,7 @@ def _to_raw(points: _Points) -> Floats:
 
 def _r2(points: _Points, squares: Floats) -> Floats:
     total = np.sum(points.y**2, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, 1 - squares / total, np.nan)
+    return _share(total - squares, total, points)
 
 
 def _ranges(regressor: Floats) -> tuple[Floats, Floats]:

@@ -16,11 +16,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class FTest:
-    """An F test: the statistic, its degrees of freedom and the p-value; NaN where it cannot be made."""
+    """An F test: the statistic and the p-value; NaN where it cannot be made."""
 
     statistic: float
-    numerator: int
-    denominator: int
     p: float
 
 
@@ -37,7 +35,6 @@ class Linearity:
     kink: FTest
     kink_p: float
     pivot: float
-    searched: bool
 
 
 def hinge(x: ArrayLike, pivot: float) -> Floats:
@@ -72,19 +69,17 @@ def linearity(
     kink = _f_test(squares, squares - gains[best], 1, len(place) - 3)
     noise = np.random.default_rng(seed).standard_normal((replicates if pivot is None else 0, len(place)))
     p = kink.p if pivot is not None else _searched_p(kink.statistic, kinks, residual, line, noise)
-    return Linearity(n=len(place), curve=curve, kink=kink, kink_p=p, pivot=float(pivots[best]), searched=pivot is None)
+    return Linearity(n=len(place), curve=curve, kink=kink, kink_p=p, pivot=float(pivots[best]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyLine:
-    """The line of one family: slope and intercept with their t intervals (NaN below 3 points), and its points."""
+    """The line of one family: slope and intercept with their t intervals (NaN below 3 points)."""
 
     family: str
     n: int
     slope: Interval
     intercept: Interval
-    x_low: float
-    x_high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +87,13 @@ class FamilyLines:
     """A line a family, and three F tests (analysis of covariance).
 
     `slopes`: do slopes differ? `intercepts`: do intercepts differ, given one slope? `both`: is one line enough?
-    `overlap` is the share of the range of x that all fitted families have in common: tests of intercepts compare
-    like with like only there. `left_out`: families with fewer than 2 points or no spread in x, which have no line.
+    `left_out`: families with fewer than 2 points or no spread in x, which have no line.
     """
 
     lines: tuple[FamilyLine, ...]
     slopes: FTest
     intercepts: FTest
     both: FTest
-    overlap: float
     left_out: tuple[str, ...]
 
 
@@ -119,7 +112,6 @@ def fit_families(x: ArrayLike, y: ArrayLike, families: ArrayLike, *, level: floa
         slopes=slopes,
         intercepts=intercepts,
         both=both,
-        overlap=_overlap(lines),
         left_out=tuple(name for name in every if name not in fitted),
     )
 
@@ -156,20 +148,11 @@ def _family_line(name: str, x: Floats, y: Floats, mask: NDArray[np.bool_], level
         n=n,
         slope=Interval(slope, slope - slope_half, slope + slope_half, level=level),
         intercept=Interval(intercept, intercept - half, intercept + half, level=level),
-        x_low=float(place.min()),
-        x_high=float(place.max()),
     )
 
 
 def _has_line(place: Floats) -> bool:
     return len(place) >= 2 and bool(np.ptp(place) > 1e-12 * max(1.0, float(np.abs(place).max())))
-
-
-def _overlap(lines: tuple[FamilyLine, ...]) -> float:
-    if not lines:
-        return float("nan")
-    low, high = [line.x_low for line in lines], [line.x_high for line in lines]
-    return max(0.0, min(high) - max(low)) / (max(high) - min(low))
 
 
 def _finite(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -193,14 +176,9 @@ def _directions(line: Floats, columns: Floats) -> Floats:
 
 def _f_test(small: float, large: float, numerator: int, denominator: int) -> FTest:
     if numerator < 1 or denominator < 1 or large <= 0:
-        return FTest(statistic=np.nan, numerator=max(numerator, 0), denominator=max(denominator, 0), p=np.nan)
+        return FTest(statistic=np.nan, p=np.nan)
     statistic = max(small - large, 0.0) / numerator / (large / denominator)
-    return FTest(
-        statistic=statistic,
-        numerator=numerator,
-        denominator=denominator,
-        p=float(fdtrc(numerator, denominator, statistic)),
-    )
+    return FTest(statistic=statistic, p=float(fdtrc(numerator, denominator, statistic)))
 
 
 def _searched_p(statistic: float, kinks: Floats, residual: Floats, line: Floats, noise: Floats) -> float:

@@ -132,12 +132,19 @@ def paper_claims() -> Iterator[Hypothesis]:
 def _difference(metric: str, group: str, rule: str, *, sign: int = 1) -> Effect:
     def effect(results: Results) -> tuple[Pooled, str]:
         parts = {
-            name: replace(part, value=sign * part.value, bounds=None)
+            name: replace(part, value=sign * part.value, stderr=_error_held(part), bounds=None)
             for name, part in by_table(results, metric, group, rule).items()
         }
         return over_tables(parts.values()), _in_points(parts)
 
     return effect
+
+
+def _error_held(part: Pooled) -> float | None:
+    """The standard error whose interval is as wide as the bounds, which hold whichever groups are the extremes."""
+    if part.stderr is None or part.bounds is None:
+        return part.stderr
+    return max(part.stderr, (part.bounds[1] - part.bounds[0]) / 2 / t_quantile(0.95, float("inf")))
 
 
 def _in_points(parts: dict[str, Pooled]) -> str:

@@ -19,36 +19,31 @@ Matrix = Any
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A way to learn. `probabilities`: its scores are (else they are decisions or margins); `paper`: its name there."""
+    """A way to learn. `probabilities`: its scores are (else they are decisions or margins)."""
 
     title: str
     family: Family
     probabilities: bool = True
-    paper: str = ""
 
 
 LEARNERS: Mapping[str, Learner] = {
-    "logistic": Learner(title="Logistic regression", family="linear", paper="L2LR"),
-    "svm": Learner(title="SVM on random features", family="linear", probabilities=False, paper="SVM"),
-    "forest": Learner(title="Random forest", family="trees", paper="RF"),
-    "gbm": Learner(title="Gradient boosting (scikit-learn)", family="trees", paper="GBM"),
-    "lightgbm": Learner(title="LightGBM", family="trees", paper="LightGBM"),
-    "xgboost": Learner(title="XGBoost", family="trees", paper="XGBoost"),
-    "mlp": Learner(title="Multilayer perceptron", family="network", paper="MLP"),
-    "group-dro": Learner(title="Group DRO", family="robust", paper="Group DRO"),
-    "chi-square-dro": Learner(title="DRO, chi-square", family="robust", paper="DRO chi2"),
-    "cvar-dro": Learner(title="DRO, CVaR", family="robust", paper="DRO CVaR"),
-    "chi-square-doro": Learner(title="DORO, chi-square", family="robust", paper="DORO chi2"),
-    "cvar-doro": Learner(title="DORO, CVaR", family="robust", paper="DORO CVaR"),
-    "mwld": Learner(title="Loss-variance penalty (MWLD)", family="robust", paper="MWLD"),
-    "marginal-dro": Learner(title="Marginal DRO", family="robust", paper="Marginal DRO"),
-    "representation-gbm": Learner(title="Fair representation, then LightGBM", family="fair", paper="Pre(LFR)+GBM"),
-    "reduction-gbm": Learner(
-        title="Exponentiated gradient over LightGBM", family="fair", probabilities=False, paper="In-proc+GBM"
-    ),
-    "threshold-gbm": Learner(
-        title="LightGBM, then thresholds by group", family="fair", probabilities=False, paper="Post+GBM"
-    ),
+    "logistic": Learner(title="Logistic regression", family="linear"),
+    "svm": Learner(title="SVM on random features", family="linear", probabilities=False),
+    "forest": Learner(title="Random forest", family="trees"),
+    "gbm": Learner(title="Gradient boosting (scikit-learn)", family="trees"),
+    "lightgbm": Learner(title="LightGBM", family="trees"),
+    "xgboost": Learner(title="XGBoost", family="trees"),
+    "mlp": Learner(title="Multilayer perceptron", family="network"),
+    "group-dro": Learner(title="Group DRO", family="robust"),
+    "chi-square-dro": Learner(title="DRO, chi-square", family="robust"),
+    "cvar-dro": Learner(title="DRO, CVaR", family="robust"),
+    "chi-square-doro": Learner(title="DORO, chi-square", family="robust"),
+    "cvar-doro": Learner(title="DORO, CVaR", family="robust"),
+    "mwld": Learner(title="Loss-variance penalty (MWLD)", family="robust"),
+    "marginal-dro": Learner(title="Marginal DRO", family="robust"),
+    "representation-gbm": Learner(title="Fair representation, then LightGBM", family="fair"),
+    "reduction-gbm": Learner(title="Exponentiated gradient over LightGBM", family="fair", probabilities=False),
+    "threshold-gbm": Learner(title="LightGBM, then thresholds by group", family="fair", probabilities=False),
     "group-dro-lightgbm": Learner(title="Group DRO LightGBM", family="robust trees"),
     "group-dro-xgboost": Learner(title="Group DRO XGBoost", family="robust trees"),
     "constrained-lightgbm": Learner(title="Constrained LightGBM", family="robust trees"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, agreed
 from surefoot.tables import Remark, check_column, database, load_table, quote, rows_text, type_columns
 from surefoot.tabular._tables._columns import plain
 from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved
@@ -160,7 +160,10 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
     if kept < total:
         missing = " or no ".join(named.values())
         weightless = ", or a weight of 0" if columns.weight else ""
-        notes.append(f"{total - kept} of {total} rows have no {missing} that can be read{weightless}: left out.")
+        notes.append(
+            f"{total - kept} of {total} rows {agreed(total - kept, 'have')} no {missing} that can be read"
+            f"{weightless}: left out."
+        )
 
 
 def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: PredictionColumns, source: str) -> None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, counted, digest_of, unkeyed
 from surefoot.tables import check_column, column_names, database, load_table, quote, type_columns
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._columns import index_levels, read_times
@@ -155,7 +155,7 @@ def _positive_answer(connection: DuckDBPyConnection, label: str, positive: str, 
     rest = [value for value in values if value != chosen]
     missing = connection.execute(f"SELECT count(*) - count({quoted}) FROM raw").fetchone() or (0,)
     if missing[0]:
-        notes.append(f"{missing[0]} rows have no {label} and were left out.")
+        notes.append(f"{counted(missing[0], 'row', 'have')} no {label}: left out.")
     notes.append(f"The label is yes where {label} is '{chosen}', and no for: {', '.join(rest[:8])}.")
     return chosen
 
