@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from surefoot.cli import app
 from surefoot.core import SurefootError
@@ -156,3 +156,36 @@ def test_classes_that_the_model_cannot_tell_apart_are_named(
     (tmp_path / "classes.tsv").write_text("cat\tcrane\ndog\tdog\nowl\tcrane\n")
     evaluate(hub, photos, "--classes", tmp_path / "classes.tsv")
     assert "none of their pictures counts as right: crane [cat], crane [owl]" in capsys.readouterr().err
+
+
+def _broken(hub: Path, place: Path, changes: dict[str, Any]) -> Path:
+    """The hub's model with these tensors multiplied by a number, or put in their place."""
+    state = load_file(hub / "open_clip_model.safetensors")
+    for name, change in changes.items():
+        state[name] = change if isinstance(change, torch.Tensor) else state[name] * change
+    save_file(state, place / "open_clip_model.safetensors")
+    (place / "open_clip_config.json").write_text(json.dumps(CONFIG))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"text_projection": 1e30}, r"text embeddings of length 0 .*: text_projection \(up to [0-9.e+]+\)\."),
+        ({"text_projection": 0.0}, r"text embeddings of length 0 .*: text_projection \(all zero\)\."),
+        ({"visual.proj": 1e30}, r"picture embeddings of length 0 .*: visual.proj \(up to"),
+        ({"visual.proj": 0.0}, r"picture embeddings of length 0 .*: visual.proj \(all zero\)"),
+        ({"visual.ln_post.weight": 0.0, "visual.ln_post.bias": torch.ones(32)}, r"the same for each picture .*ln_post"),
+        ({"ln_final.weight": 0.0, "ln_final.bias": torch.ones(32)}, r"the same for each text .*ln_final.weight"),
+        ({"visual.conv1.weight": 1e38}, r"picture embeddings that are not finite .*visual.conv1.weight"),
+        ({"logit_scale": torch.tensor(100.0)}, r"The logit_scale of .* is 100, and its exponential inf\."),
+        ({"logit_scale": torch.tensor(-200.0)}, r"The logit_scale of .* is -200, and its exponential 0\."),
+    ],
+    ids=str,
+)
+def test_finite_weights_that_say_nothing_of_pictures_or_texts_are_refused_with_the_tensor(
+    hub: Path, photos: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    broken = _broken(hub, tmp_path, changes)
+    with pytest.raises(SurefootError, match=said):
+        evaluate(broken, photos)

@@ -51,3 +51,15 @@ def test_junit_is_xml_whatever_a_claim_says_and_counts_as_the_gate_does(
     said = {child.get("message", "") for case in suite for child in case}
     assert 'contradicted: A \ufffd[2J <b> & \ufffd "' in said
     assert "3 Steps are not in the store." in said
+
+
+def test_what_is_there_is_judged_in_part_only_where_something_is(surefoot: Verb, check: Verb, tmp_path: Path) -> None:
+    asked = ("supported", "-o", "steps=3", "--partial", "--junit", "gate.xml")
+
+    def errors() -> str | None:
+        return ElementTree.parse(tmp_path / "gate.xml").getroot()[0].get("errors")
+
+    assert (check(*asked), errors()) == (2, "1")
+    surefoot("run", STUDY, "-o", "steps=1", "--pool", "here")
+    assert (check(*asked), errors()) == (0, "0")
+    assert check("supported", "-o", "steps=3") == 2

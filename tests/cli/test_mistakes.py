@@ -56,7 +56,7 @@ def test_bars_on_a_terminal_interpret_no_markup(tmp_path: Path) -> None:
     [
         ("def study(:", "SyntaxError: invalid syntax (wrong_study.py, line 1)."),
         ("import surefoot\n\nx = undefined", "NameError: name 'undefined' is not defined (wrong_study.py, line 3)."),
-        ("import not_there_at_all", "The Python module 'not_there_at_all' is not installed."),
+        ("import not_there_at_all", "There is no Python module 'not_there_at_all' here."),
         ("x = 1", "expected a function named 'study'"),
         ("def study():\n    return 1 / 0", "built: ZeroDivisionError: division by zero (wrong_study.py, line 2)."),
         ("def study():\n    return 7", "returned int, not a Study"),
@@ -86,6 +86,10 @@ def test_a_study_file_that_is_wrong_says_where(surefoot: Verb, tmp_path: Path, c
         (("check", STUDY, "--format", "xx[/b]"), 'Invalid value "xx[/b]"'),
         (("plan", STUDY, "-o", "count=2", "-o", "count=3"), "Option count was given more than once"),
         (("report", STUDY, "--out", "/proc/none/x.html", "--no-open"), "cannot be written"),
+        (("table", "--values", "zzz"), "--columns and --values need --rows"),
+        (("compare", "a.parquet", "b.parquet", "--cluster", ""), "What follows --cluster is empty"),
+        (("weights", "merge", "x.yml", ""), "What follows x.yml is empty: a variable of the shell that is not set?"),
+        (("",), "What follows surefoot is empty"),
         (("plan", "a.b.py"), "There is no study file"),
     ],
 )

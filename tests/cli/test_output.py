@@ -5,12 +5,13 @@ import io
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from surefoot.cli._output import Format, emit, say
-from surefoot.core import Table
+from surefoot.cli._output import Format, check_place, emit, say
+from surefoot.core import SurefootError, Table
 
 Printed = Callable[..., str]
 HOSTILE = Table(("a,b", 'say "x"\tor | y'), (("1,5", "p|q\nr"), ('"', 1 / 3), (None, float("nan"))))
@@ -61,6 +62,17 @@ def test_marks_of_latex_are_text_in_a_cell(printed: Printed) -> None:
     table = Table(("a_b", "c"), (("5 % & $x$ #1", "{y}^2~\\z"),))
     assert r"a\_b & c \\" in printed("latex", table)
     assert r"5 \% \& \$x\$ \#1 & \{y\}\^{}2\~{}\textbackslash{}z \\" in printed("latex", table)
+
+
+def test_a_name_that_contradicts_the_format_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match=r"t\.parquet is a name for parquet, and --format says csv"):
+        check_place(tmp_path / "t.parquet", "csv")
+    with pytest.raises(SurefootError, match=r"t\.JSON is a name for json"):
+        emit(HOSTILE, "csv", tmp_path / "t.JSON")
+    assert not list(tmp_path.iterdir())
+    for name in ("t.csv", "t.dat", "t.txt"):
+        emit(HOSTILE, "csv", tmp_path / name)
+    assert len({path.read_text() for path in tmp_path.iterdir()}) == 1
 
 
 def test_text_for_people_acts_on_no_terminal(printed: Printed) -> None:

@@ -1,5 +1,6 @@
 """The time left: a range, from what is known of each kind, and never nothing for what is not known."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from surefoot.cli._progress import TimeLeft, duration_range
-from surefoot.core import Event, Inputs, Pace, Plan, Seconds, Step
+from surefoot.cli._progress import TimeLeft, duration_range, time_of
+from surefoot.core import Event, Inputs, Pace, Plan, Seconds, Step, Store, plan
+from surefoot.core._store import write_record
 
 Verb = Callable[..., Any]
 
@@ -118,6 +120,33 @@ def test_a_kind_that_never_ran_is_counted_until_one_shows_how_far_it_is(works: t
 )
 def test_a_range_is_told_in_one_unit(low: float, likely: float, high: float, text: str) -> None:
     assert duration_range(Seconds(low=low, likely=likely, high=high)) == text
+
+
+@pytest.mark.parametrize(
+    ("unknown", "steps", "text"),
+    [
+        (0, 0, ""),
+        (0, 9, "30 to 60 s left"),
+        (482, 486, "time not known (482 of 486 Steps are of kinds that never ran here)"),
+        (100, 486, "time not known (100 of 486 Steps are of kinds that never ran here)"),
+        (9, 486, "30 to 60 s left and the time of 9 Steps of kinds that never ran here"),
+    ],
+)
+def test_a_range_of_few_of_the_steps_is_not_told_as_the_answer(unknown: int, steps: int, text: str) -> None:
+    seconds = Seconds(low=30, likely=42 * bool(steps), high=60)
+    assert time_of(seconds, unknown, steps, " left") == text
+
+
+def test_the_plan_of_the_study_of_readers_counts_hours(surefoot: Verb) -> None:
+    said = surefoot("plan", "reading", "--workers", "1").err
+    assert re.search(r"to make, [\d.]+ to [\d.]+ h on 1 workers", said), said
+
+
+def test_an_artifact_that_nobody_timed_is_no_trace(tmp_path: Path) -> None:
+    place = tmp_path / "store" / Work(number=0).kind / Work(number=0).key
+    place.mkdir(parents=True)
+    write_record(place, Work(number=0), ())
+    assert plan([Work(number=1)], Store(tmp_path / "store")).unknown == 1
 
 
 def test_plan_gives_a_range_for_a_study_that_never_ran_here(surefoot: Verb) -> None:

@@ -216,6 +216,13 @@ def test_a_kept_step_needs_no_module_even_beside_one_that_is_tried_again(
     assert [(event.kind, event.step) for event in make(kept, bad, retry=True)] == [("kept", kept), ("made", bad)]
 
 
+def test_a_module_of_the_user_is_no_package_to_install(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Needy, "requires", ("my_helpers",))
+    with pytest.raises(SurefootError, match=r"no Python module 'my_helpers' here\. If it is a file of yours") as told:
+        make(Needy())
+    assert "pip" not in str(told.value)
+
+
 def test_a_module_of_an_extra_is_named_with_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Needy, "requires", ("torch",))
     monkeypatch.setattr(running, "find_spec", lambda name: None)

@@ -29,6 +29,7 @@ from surefoot.core import (
     flatten,
     from_spec,
     inputs_of,
+    shortened,
     to_spec,
     unkeyed,
     walk,
@@ -474,6 +475,10 @@ def test_a_step_is_described_in_one_short_line() -> None:
     assert describe(Number(value=2.5)) == "Number(value=2.5)"
     inner = Number(value=1)
     assert describe(Slow(name=3, after=inner)) == f"Slow(name=3, after={inner.key[:6]})"
+    assert shortened("8a77" * 16 + "-" + "1afe" * 8) == "8a778a-1afe1a"
+    assert shortened("deadbeef 2026-11-29 /data/cafe/100000000000000000000.npy") == (
+        "deadbeef 2026-11-29 /data/cafe/100000000000000000000.npy"
+    )
 
 
 def test_the_steps_of_these_tests_are_what_a_user_would_write() -> None:

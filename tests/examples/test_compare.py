@@ -183,7 +183,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path])
     graded = read_examples({str(name): path for name, path in rising.items()})
     with pytest.raises(SurefootError, match=r"margin is 11: .* which go from 0 to 11"):
         compare_examples(graded, margin=11)
-    assert compare_examples(graded, margin=5).no_worse == "undecided"  # a difference that never varies: no interval
+    assert compare_examples(graded, margin=5).no_worse == "yes"  # all of six rise alike: no interval, and a sign test
     with pytest.raises(SurefootError, match="at least one model"):
         compare_examples(read_examples({"old": old}))
     with pytest.raises(SurefootError, match="a file is named twice"):
@@ -243,6 +243,31 @@ def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytes
     said = capsys.readouterr()
     assert "-0.5 [every difference is this, which gives no interval]" in said.err
     assert "nan" not in (said.out + said.err).lower()
+
+
+@pytest.mark.parametrize(
+    ("differing", "tied", "code"),
+    [
+        ((40, 1.0, 0.5), False, 0),  # all of 40 rise
+        ((40, -1.0, 0.5), False, 1),  # all of 40 fall by more than the margin
+        ((40, -1.0, 1.5), False, 2),  # all of 40 fall, by less: how much others fall is not known
+        ((5, 1.0, 0.5), True, 2),  # five of five signs alike: p is 1/16
+        ((40, 0.0, 0.5), True, 2),
+    ],
+)
+def test_models_that_differ_alike_in_every_example_are_not_tied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], differing: tuple[int, float, float], tied: bool, code: int
+) -> None:
+    count, gap, margin = differing
+    files = [
+        str(examples(tmp_path / name, [row + add for row in range(2, count + 2)]))
+        for name, add in (("a", 0.0), ("b", gap))
+    ]
+    assert compare(*files, "--margin", margin, "--format", "json") == code
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["baseline tied"] == row["model tied"]) is tied
+    assert row["p"] == (scipy_stats.binomtest(count, count).pvalue if gap else 1.0)
+    assert row["low"] is None
 
 
 def test_artifacts_of_a_store_are_compared_by_key_on_the_same_data(

@@ -102,8 +102,19 @@ def test_the_score_interval_covers(n: int) -> None:
 
 def test_scores_that_are_no_answers_have_no_interval_where_all_differences_are_equal() -> None:
     found = paired_difference([0.5, 0.7, 0.2], [0.4, 0.6, 0.1])
-    assert np.isnan([found.difference.low, found.difference.high, found.p, found.smallest_seen]).all()
+    assert np.isnan([found.difference.low, found.difference.high, found.smallest_seen]).all()
+    assert found.p == scipy_stats.binomtest(3, 3).pvalue == 0.25
     assert paired_difference([0.5, 0.7], [0.5, 0.7]).p == 1.0
+    assert paired_difference([0.1 + 0.2] * 9, [0.3] * 9).p == 1.0
+
+
+def test_clusters_of_one_mean_are_no_interval_of_width_zero() -> None:
+    first, second = np.array([1.0, 2.0] * 6), np.zeros(12)
+    found = paired_difference(first, second, clusters=np.repeat(np.arange(6), 2))
+    assert np.isnan([found.difference.low, found.difference.high, found.smallest_seen]).all()
+    assert (found.difference.estimate, found.p) == (1.5, scipy_stats.binomtest(6, 6).pvalue)
+    even = paired_difference(np.array([1.5, -1.5] * 6), second, clusters=np.repeat(np.arange(6), 2))
+    assert (even.difference.estimate, even.p) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("n", "differing"), [(60, 0.0), (200, 0.1), (1000, 0.1)])

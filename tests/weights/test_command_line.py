@@ -10,6 +10,7 @@ from making import data, model, write
 
 from surefoot.cli import app
 from surefoot.core import SurefootError
+from surefoot.weights._files._safetensors import header_bytes
 
 
 def run(*words: str | Path) -> int | None:
@@ -171,6 +172,27 @@ def test_inspect_finds_what_is_not_finite_and_shows_no_control_signs(
     text = capsys.readouterr().out
     assert "from -3 to 1, norm 3.16228; 2 NaN or infinite" in text
     assert "\x1b" not in text and "x\\x1b[2J" in text and "surefoot: no JSON" in text
+
+
+def test_inspect_and_diff_have_words_for_what_is_no_number(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = np.array([np.nan, np.inf])
+    write(files[0], {"w": ("F16", nothing), "e": ("F32", np.zeros(0)), "n": ("I64", np.ones(2))})
+    raw = header_bytes({"f": ("F8_E4M3", (2,))}, {}) + bytes(2)
+    files[3].write_bytes(raw)
+    run("inspect", files[0], "--values")
+    text = capsys.readouterr().out
+    assert "no finite value; 2 NaN or infinite" in text and "no finite value\n" in text and " inf " not in text
+    assert text.count("its values are not read, as it holds no floats of 16 bits or more") == 1
+    run("inspect", files[3], "--values")
+    assert "its values are not read" in capsys.readouterr().out
+    for number, path in enumerate(files[:3]):
+        write(path, {"w": ("F32", np.array([1.0, np.nan if number == 2 else 1.0 + number]))})
+    run("diff", *files[:3])
+    told = capsys.readouterr().out
+    assert "nan" not in told and f"{files[2]}: norm unknown, since it or the base has NaN or infinite values" in told
+    assert "norm 1, 0.707 of the base" in told and "   none" in told
 
 
 def test_a_diff_is_of_the_tensors_that_are_asked_for(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,7 +207,9 @@ def test_shards_are_not_written_over_those_of_an_input(tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in (tmp_path / "split").iterdir()}
     linear = {"merge_method": "linear", "models": [{"model": str(tmp_path / "split"), "parameters": {"weight": 1}}]}
     for folder in (tmp_path / "split", tmp_path / "base" / ".." / "split"):
-        with pytest.raises(SurefootError, match=r"holds the input model-.*; write the shards into another folder"):
+        with pytest.raises(SurefootError, match=r"holds the input model-.*; write into another folder"):
             merge(linear, folder, shard="20B")
     assert {file.name: file.read_bytes() for file in (tmp_path / "split").iterdir()} == before
-    merge({**linear, "models": [{"model": base, "parameters": {"weight": 1}}]}, tmp_path / "split", shard="20B")
+    with pytest.raises(SurefootError, match="from another checkpoint"):
+        merge({**linear, "models": [{"model": base, "parameters": {"weight": 1}}]}, tmp_path / "split", shard="20B")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "split").iterdir()} == before

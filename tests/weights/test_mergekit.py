@@ -14,7 +14,7 @@ from merging import CONFIGURATIONS, configuration, values, write_models
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import merge, verify
+from surefoot.weights import TaskVector, apply, merge, open_checkpoint, verify
 
 EXPECTED = load_file(Path(__file__).with_name("mergekit_outputs.safetensors"))
 # Both sides sum in 32 bits, in another order: the base plus changes here; weighted inputs over their sum, or products
@@ -110,6 +110,34 @@ def test_a_tensor_that_an_adapter_leaves_alone_counts_as_the_base(tmp_path: Path
     assert (made["b.weight"] == 2).all() and made["a.weight"].tolist() == [[2.5, 2], [2, 2.5]]
     slerped = {"merge_method": "slerp", "base_model": start, "models": models[1:], "parameters": {"t": 0.5}}
     assert (load_file(merge({**slerped, "models": [{"model": models[1]["model"]}]}, out).path)["b.weight"] == 1).all()
+
+
+@pytest.mark.parametrize("method", ["linear", "karcher", "passthrough"])
+def test_an_adapter_is_never_added_to_another_model_than_its_base(method: str, tmp_path: Path) -> None:
+    one = np.eye(2, dtype=np.float32)
+    for number, name in enumerate(("base", "other")):
+        save_file({"a.weight": one + number}, tmp_path / f"{name}.safetensors")
+    (tmp_path / "adapter").mkdir()
+    factors = {f"base_model.model.a.lora_{side}.weight": one for side in "AB"}
+    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "lora_alpha": 2, "r": 2}')
+    base, other = (str(tmp_path / f"{name}.safetensors") for name in ("base", "other"))
+    adapted, weight = f"{base}+{tmp_path / 'adapter'}", {"parameters": {"weight": 1.0}} if method == "linear" else {}
+    models = [{"model": name, **weight} for name in ([adapted] if method == "passthrough" else [other, adapted])]
+    content = {"merge_method": method, "base_model": base, "models": models}
+    with pytest.raises(SurefootError, match=f"{method} takes models as they are, .* surefoot weights add .*base.safe"):
+        merge(content, tmp_path / "out.safetensors")
+    with pytest.raises(SurefootError, match="slerp needs two models with base_model counted, not 3"):
+        merge({**content, "merge_method": "slerp", "parameters": {"t": 0.5}, "models": [
+            {"model": other}, {"model": adapted}
+        ]}, tmp_path / "out.safetensors")  # fmt: skip
+    summed = apply(
+        TaskVector(open_checkpoint(base), open_checkpoint(tmp_path / "adapter")), tmp_path / "sum.safetensors"
+    )
+    merged = merge({"merge_method": "linear", "models": [
+        {"model": name, "parameters": {"weight": 1.0}} for name in (other, str(summed.path))
+    ]}, tmp_path / "out.safetensors")  # fmt: skip
+    assert (load_file(merged.path)["a.weight"] == (2 * one + one + 1) / 2).all()
 
 
 def arc(one: np.ndarray, other: np.ndarray, t: float) -> np.ndarray:

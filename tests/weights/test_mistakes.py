@@ -273,8 +273,10 @@ def test_what_the_disk_says_of_a_journal_or_a_folder_is_told_without_a_trace(
             apply(edit(), "out.safetensors")
     assert Path("out.safetensors.part").exists()
     assert files and data(apply(edit(), "out.safetensors").path) == data(Path("a.safetensors"))
-    with pytest.raises(SurefootError, match=r"base.safetensors/new: Could not be written: Not a directory"):
+    with pytest.raises(SurefootError, match=r"base.safetensors/new: Could not be written: Not a directory\."):
         apply(edit(), "base.safetensors/new")
+    with pytest.raises(SurefootError, match=r"/dev/full: Could not be written: File exists\."):
+        apply(edit(), "/dev/full")
 
 
 def test_numbers_that_are_none_are_refused_before_anything_is_written(files: list[Path]) -> None:

@@ -107,6 +107,33 @@ def test_shards_and_a_single_file_are_never_mixed(vector: TaskVector, tmp_path: 
         apply(vector, tmp_path / "many")
 
 
+@pytest.mark.parametrize("shard", [None, "1KB"])
+def test_another_checkpoint_in_a_folder_is_never_replaced_and_the_same_edit_is(
+    shard: str | None, vector: TaskVector, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    path = apply(vector, out, shard=shard).path
+    before = {one.name: one.read_bytes() for one in out.iterdir()}
+    for other, coefficient in ((0.5 * vector, 1.0), (vector, 0.4)):
+        with pytest.raises(SurefootError, match=f"{path.name} is there from another checkpoint: remove it, or name"):
+            apply(other, out, coefficient, shard=shard)
+    assert apply(vector, out, shard=shard).path == path
+    assert {one.name: one.read_bytes() for one in out.iterdir()} == before
+    path.with_name(f"{path.name}.recipe.json").unlink()  # as after a kill between the two
+    apply(vector, out, shard=shard)
+    for name in ("adapter_model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin"):
+        folder = tmp_path / Path(name).stem
+        folder.mkdir()
+        (folder / name).touch()
+        with pytest.raises(SurefootError, match=f"{name} is there from another checkpoint"):
+            apply(vector, folder, shard=shard)
+    whole = bytes(100)
+    path.write_bytes(whole)  # not ours, or damaged
+    with pytest.raises(SurefootError, match="from another checkpoint"):
+        apply(vector, out, shard=shard)
+    assert path.read_bytes() == whole
+
+
 def test_the_workers_of_a_pool_write_the_same_bytes(
     paths: list[Path], vector: TaskVector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

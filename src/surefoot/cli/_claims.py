@@ -43,20 +43,12 @@ def verdict_table(decided: Decided) -> Table:
     columns = ("claim", "verdict", "effect", "low", "high", "bound", "unit", "n", "sentence", "detail", "source")
     rows = (
         (
-            claim.name,
-            verdict.status,
-            verdict.effect,
-            verdict.low,
-            verdict.high,
-            None if verdict.effect is None else verdict.bound,
-            "" if verdict.effect is None else verdict.unit,
-            verdict.n,
-            claim.sentence,
-            verdict.detail,
-            claim.source,
+            claim.name, verdict.status, verdict.effect, verdict.low, verdict.high,
+            *((None, "") if verdict.effect is None else (verdict.bound, verdict.unit)),
+            verdict.n, claim.sentence, verdict.detail, claim.source,
         )
         for claim, verdict in decided
-    )
+    )  # fmt: skip
     return Table(columns, tuple(rows))
 
 

@@ -152,6 +152,9 @@ def _run(arguments: Sequence[str]) -> int:
     # The parser takes a single dash for an option.
     arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
     try:
+        if "" in arguments:  # to the parser it is the folder where one stands
+            before = arguments[arguments.index("") - 1] if arguments[0] else "surefoot"
+            raise SurefootError(f"What follows {before} is empty: a variable of the shell that is not set?")
         result = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
         _say_options(arguments)
         sys.stdout.flush()
@@ -161,7 +164,8 @@ def _run(arguments: Sequence[str]) -> int:
     except SurefootError as error:
         return _refused(str(error))
     except KeyboardInterrupt:
-        say("surefoot: stopped. Finished Steps are kept; run again to go on.")
+        makes = arguments and arguments[0] in ("run", "check", "tabular", "reading", "multihop")
+        say(f"surefoot: stopped.{' Finished Steps are kept; run again to go on.' if makes else ''}")
         return Exit.STOPPED
     except BrokenPipeError:
         _drop_output()

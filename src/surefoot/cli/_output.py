@@ -41,8 +41,7 @@ def say(text: str, console: "Console | None" = None) -> None:
 
 def check_place(out: Path | None, form: Format | None = None) -> None:
     """Raise before long work for a file that cannot be written after it."""
-    if out is not None and form is None:
-        _format_of(out)
+    _chosen(form, out)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise SurefootError(
             f"{out} cannot be written: {'it is a folder' if out.is_dir() else 'its folder is not there'}."
@@ -51,18 +50,13 @@ def check_place(out: Path | None, form: Format | None = None) -> None:
 
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
     """Print a table or write it to `out`. Without `form`: by the suffix of `out`, text on a terminal, TSV in a pipe."""
-    chosen = form or _format_of(out)
+    chosen = _chosen(form, out)
     if chosen == "parquet":
         _write_parquet(table, out)
         return
     writers: Mapping[str, Callable[[Table], str]] = {
-        "text": _text,
-        "tsv": _tsv,
-        "csv": _csv,
-        "json": _json,
-        "markdown": _markdown,
-        "latex": _latex,
-    }
+        "text": _text, "tsv": _tsv, "csv": _csv, "json": _json, "markdown": _markdown, "latex": _latex,
+    }  # fmt: skip
     text = writers[chosen](table)
     if out:
         out.write_text(text, encoding="utf-8")
@@ -70,21 +64,21 @@ def emit(table: Table, form: Format | None = None, out: Path | None = None) -> N
         sys.stdout.write(plain(text) if chosen == "text" else text)
 
 
-def _format_of(out: Path | None) -> Format:
+_OF_SUFFIX: Mapping[str, Format] = {
+    ".tsv": "tsv", ".csv": "csv", ".md": "markdown", ".json": "json", ".tex": "latex", ".parquet": "parquet",
+    ".txt": "text",
+}  # fmt: skip
+
+
+def _chosen(form: Format | None, out: Path | None) -> Format:
     if out is None:
-        return "text" if sys.stdout.isatty() else "tsv"
-    known: Mapping[str, Format] = {
-        ".tsv": "tsv",
-        ".csv": "csv",
-        ".md": "markdown",
-        ".json": "json",
-        ".tex": "latex",
-        ".parquet": "parquet",
-        ".txt": "text",
-    }
-    if out.suffix not in known:
-        raise SurefootError(f"No format for {out}: its suffix must be one of {', '.join(known)}.")
-    return known[out.suffix]
+        return form or ("text" if sys.stdout.isatty() else "tsv")
+    known = _OF_SUFFIX.get(out.suffix.lower())
+    if form and known not in (None, "text", form):
+        raise SurefootError(f"{out} is a name for {known}, and --format says {form}: leave one out, or rename it.")
+    if not (form or known):
+        raise SurefootError(f"No format for {out}: its suffix must be one of {', '.join(_OF_SUFFIX)}.")
+    return form or known or "text"
 
 
 def _cell(value: Any) -> str:

@@ -135,7 +135,7 @@ class _Bars:
             self._show_running(event, step)
         elif step.key in self.bars:
             self.progress.remove_task(self.bars.pop(step.key))
-        self.progress.update(self.whole, completed=sum(counts.values()), note=_time_left(*self.left.estimate()))
+        self.progress.update(self.whole, completed=sum(counts.values()), note=_time_left(self.left))
 
     def _show_running(self, event: Event, step: Step) -> None:
         if step.key not in self.bars:
@@ -158,17 +158,22 @@ class _Lines:
         done = sum(counts.values())
         if time.monotonic() - self.said > _PLAIN_SECONDS or (done == self.total and event.kind in _OPEN):
             self.said = time.monotonic()
-            say(f"{done} of {self.total} Steps  {_time_left(*self.left.estimate())}".rstrip())
+            say(f"{done} of {self.total} Steps  {_time_left(self.left)}".rstrip())
 
 
 _Show = _Bars | _Lines
 
 
-def _time_left(seconds: Seconds, unknown: int) -> str:
-    if not seconds.likely:
-        return "time left not known: none of its kind was timed" if unknown else ""
-    more = f" and {unknown} Steps of a kind that never ran" if unknown else ""
-    return f"{duration_range(seconds)}{more} left"
+def _time_left(left: TimeLeft) -> str:
+    return time_of(*left.estimate(), len(left.left), " left")
+
+
+def time_of(seconds: Seconds, unknown: int, steps: int, after: str) -> str:
+    """The time of so many Steps; not known where that of every fifth or more is not, for these may take all of it."""
+    if steps and unknown >= steps / 5:
+        return f"time not known ({unknown} of {steps} Steps are of kinds that never ran here)"
+    more = f" and the time of {unknown} Steps of kinds that never ran here" if unknown else ""
+    return f"{duration_range(seconds)}{after}{more}" if seconds.likely else ""
 
 
 def duration_range(seconds: Seconds) -> str:

@@ -70,10 +70,10 @@ def table(
 
     A cell of several Steps is their mean, with Student's interval over them and their number. Metrics are not mixed.
     """
+    if not rows and (columns or values != ("value",)):
+        raise SurefootError("--columns and --values need --rows: name the fields that make the lines.")
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
     place = existing_store(store)
-    if not rows and columns:
-        raise SurefootError("--columns needs --rows: name the fields that make the lines.")
     asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}
     found = pivot(place, where=where, steps=keys, **asked)
     emit(found, format, out)

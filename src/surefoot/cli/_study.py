@@ -148,8 +148,9 @@ def check(
     else:
         emit(verdict_table(decided), format)
     missing = len(results.missing)
+    unjudged = missing and not (partial and missing < len(results.steps))
     if junit:
-        write_junit(junit, asked, decided, missing, strict=strict)
+        write_junit(junit, asked, decided, missing if unjudged else 0, strict=strict)
     code = exit_code(decided, strict=strict)
     say_why(decided, code, strict=strict)
     if missing:
@@ -158,7 +159,7 @@ def check(
         more += "" if place.root.is_dir() else f": there is no store at {place.root}"
         line = line_that_makes(study, option, store)
         say(f"surefoot: {missing} of {len(results.steps)} Steps are missing{more}. Make them: {line}")
-    return Exit.UNJUDGED if missing and not partial else code
+    return Exit.UNJUDGED if unjudged else code
 
 
 def report(
@@ -217,13 +218,11 @@ def _plan_table(found: Plan) -> Table:
 
 
 def _plan_sentence(found: Plan, workers: int) -> str:
-    from surefoot.cli._progress import duration_range
+    from surefoot.cli._progress import time_of
 
-    time = found.on(workers)
-    took = f", {duration_range(time)} on {workers} workers" if time.likely else ""
-    unknown = f", {'and ' if took else ''}{found.unknown} of them of a kind that never ran" if found.unknown else ""
+    took = time_of(found.on(workers), found.unknown, len(found.missing), f" on {workers} workers")
     failed = f"; {len(found.failed)} failed earlier (--retry tries them again)" if found.failed else ""
-    return f"{len(found.kept)} Steps kept, {len(found.missing)} to make{took}{unknown}{failed}."
+    return f"{len(found.kept)} Steps kept, {len(found.missing)} to make{took and f', {took}'}{failed}."
 
 
 def _asked_steps(study: str, option: tuple[str, ...], key: str | None) -> list[Step]:

@@ -285,13 +285,19 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
     found = statistics(vectors, rules=kept)
     for number, path in enumerate(tuned):
         share = f", {found.norms[number] / found.base_norm:.3g} of the base" if found.base_norm else ""
-        print(f"{path}: norm {found.norms[number]:.6g}{share}")
+        if not isfinite(found.norms[number]):
+            share = ", since it or the base has NaN or infinite values (weights inspect --values says where)"
+        print(f"{path}: norm {_known(found.norms[number], '.6g')}{share}")
         for layer, gram in found.layers.items():
-            print(f"  {gram[number, number] ** 0.5:12.6g}  {_shown(layer)}")
+            print(f"  {_known(gram[number, number] ** 0.5, '12.6g')}  {_shown(layer)}")
     if len(tuned) > 1:
-        print("cosines")
+        print("cosines; none of a difference that is zero or not finite")
         for row in found.cosines:
-            print("  " + " ".join(f"{value:7.4f}" for value in row))
+            print("  " + " ".join(_known(value, "7.4f", "none") for value in row))
+
+
+def _known(value: float, form: str, word: str = "unknown") -> str:
+    return format(value, form) if isfinite(value) else format(word, f">{form.partition('.')[0]}")
 
 
 @weights.command
@@ -349,12 +355,17 @@ def inspect(
     ranges = values_of(found) if values else {}
     for name, tensor in found.tensors.items():
         print(f"  {tensor.dtype:8s} {'x'.join(map(str, tensor.shape)) or 'scalar':>16s}  {_shown(name)}")
-        if name in ranges:
-            one = ranges[name]
-            bad = f"; {one.nonfinite} NaN or infinite" if one.nonfinite else ""
-            print(f"           from {one.low:.6g} to {one.high:.6g}, norm {one.norm:.6g}{bad}")
+        if values:
+            unread = "its values are not read, as it holds no floats of 16 bits or more"
+            print(f"           {_range(ranges[name]) if name in ranges else unread}")
     for entry, value in found.metadata.items():
         print(f"  {_shown(entry)}: {_indented(value) if entry == 'surefoot' else _shown(value)}")
+
+
+def _range(one: Any) -> str:
+    bad = f"; {one.nonfinite} NaN or infinite" if one.nonfinite else ""
+    known = f"from {one.low:.6g} to {one.high:.6g}, norm {one.norm:.6g}" if one.low <= one.high else "no finite value"
+    return known + bad
 
 
 def _shown(text: str) -> str:

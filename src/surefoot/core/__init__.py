@@ -44,6 +44,7 @@ from surefoot.core._step import describe as describe
 from surefoot.core._step import from_spec as from_spec
 from surefoot.core._step import inputs_of as inputs_of
 from surefoot.core._step import own_spec as own_spec
+from surefoot.core._step import shortened as shortened
 from surefoot.core._step import to_spec as to_spec
 from surefoot.core._step import unkeyed as unkeyed
 from surefoot.core._step import walk as walk

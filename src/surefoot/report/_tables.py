@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from surefoot.core import Figure, Observation, Step
+from surefoot.core import Figure, Observation, Step, shortened
 from surefoot.report._findings import plain_fields
 from surefoot.report._numbers import bounds
 
@@ -106,7 +106,7 @@ def labels(steps: Sequence[Step]) -> list[str]:
 def _told(row: dict[str, Any], varying: set[str]) -> Iterable[str]:
     for name, value in row.items():
         if name in varying or ("." not in name and name not in ("kind", "version")):
-            yield f"{name}={value}"
+            yield f"{name}={shortened(value)}"
 
 
 def _measured(item: Observation) -> tuple[Any, ...]:

@@ -50,10 +50,11 @@ def paired_difference(
     """Mean difference of two score arrays (n,) over the same examples in the same order.
 
     Right and wrong answers (all scores 0 or 1) get `share_difference` and McNemar's exact p, so that pairs without a
-    difference are not taken for certain; other scores Student's t, whose bounds and p are NaN where all differences are
-    equal and not 0. With `clusters` (n labels: paragraphs, articles) the error is that of `clustered_mean`; answers
-    have their score interval and test at the n which that error stands for, at most n and, without a difference, the
-    number of clusters. Raises ValueError for unequal lengths or fewer than two pairs or clusters.
+    difference are not taken for certain; other scores Student's t. Where all differences (or the means of all clusters)
+    are equal its bounds are NaN, and p is that of the sign test, 2^(1 - n), or 1 where the scores are equal. With
+    `clusters` (n labels: paragraphs, articles) the error is that of `clustered_mean`; answers have their score interval
+    and test at the n which that error stands for, at most n and, without a difference, the number of clusters. Raises
+    ValueError for unequal lengths or fewer than two pairs or clusters.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
@@ -64,7 +65,7 @@ def paired_difference(
     known = None if clusters is None else clustered_mean(gaps, clusters)
     if np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
         return _of_answers(int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps), known, level)
-    return _of_scores(gaps, known, level)
+    return _of_scores(gaps, known, level, same=np.allclose(a, b, rtol=1e-12, atol=0.0))
 
 
 def _of_answers(
@@ -90,7 +91,7 @@ def _of_answers(
     )
 
 
-def _of_scores(gaps: Floats, known: ClusteredMean | None, level: float) -> PairedDifference:
+def _of_scores(gaps: Floats, known: ClusteredMean | None, level: float, *, same: bool) -> PairedDifference:
     if known is None:
         error, freedom, interval = (
             float(gaps.std(ddof=1)) / len(gaps) ** 0.5,
@@ -99,17 +100,23 @@ def _of_scores(gaps: Floats, known: ClusteredMean | None, level: float) -> Paire
         )
     else:
         error, freedom, mean = known.stderr, known.freedom, known.estimate
-        half = float("nan") if are_alike(gaps) else t_quantile(level, freedom) * error
+        half = float("nan") if _is_nothing(error, gaps) else t_quantile(level, freedom) * error
         interval = Interval(mean, mean - half, mean + half, level=level)
-    equal = are_alike(gaps)
+    equal, units = _is_nothing(error, gaps), len(gaps) if known is None else known.clusters
+    same = same or abs(interval.estimate) <= 1e-12 * float(np.abs(gaps).max())  # as where clusters come out even
     return PairedDifference(
         difference=interval,
-        p=(1.0 if not gaps.any() else float("nan")) if equal else t_p_value(interval.estimate, error, freedom),
+        p=(1.0 if same else 2.0 ** (1 - units)) if equal else t_p_value(interval.estimate, error, freedom),
         n=len(gaps),
         smallest_seen=float("nan") if equal else smallest_seen(error, freedom, level=level),
         method="t" if known is None else "clustered t",
         clusters=None if known is None else known.clusters,
     )
+
+
+def _is_nothing(error: float, gaps: Floats) -> bool:
+    """Whether a standard error is only the rounding of these differences, as where all clusters have one mean."""
+    return are_alike(gaps) or error <= 1e-12 * float(np.abs(gaps).max())
 
 
 def share_difference(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 128
+_UNIT = 0.1  # how far from 1 a length is in 16 bits, and more
+_LARGE = 1e9  # no weight of a model that works
 _AHEAD = 3  # batches that are decoded before they are needed
 
 
@@ -121,9 +123,7 @@ def _encoded(loaded: LoadedModel, images: "torch.Tensor") -> "torch.Tensor":
     with torch.inference_mode(), _precision(loaded):
         batch = normalized(images.to(loaded.device).permute(0, 3, 1, 2), loaded.pixels)
         found = loaded.model.encode_image(batch, normalize=True).float().cpu()
-    if not found.isfinite().all():
-        raise SurefootError(f"{loaded.name} gives embeddings that are not finite in {loaded.precision}.")
-    return found
+    return _checked(found, images, loaded, "picture")
 
 
 def _precision(loaded: LoadedModel) -> Any:
@@ -146,7 +146,38 @@ def _embed_tokens(loaded: LoadedModel, tokens: "torch.Tensor", batch: int = BATC
             loaded.model.encode_text(tokens[start : start + batch].to(loaded.device), normalize=True)
             for start in range(0, len(tokens), batch)
         ]
-        return torch.cat(parts).float().cpu()
+        return _checked(torch.cat(parts).float().cpu(), tokens, loaded, "text")
+
+
+def are_units(embeddings: "torch.Tensor") -> "torch.Tensor":
+    """Which rows (n) have length 1: not those with a NaN, and not the zeros that a norm of 0 or infinity leaves."""
+    return (embeddings.float().norm(dim=-1) - 1).abs() < _UNIT
+
+
+def _checked(found: "torch.Tensor", given: "torch.Tensor", loaded: LoadedModel, what: str) -> "torch.Tensor":
+    """The embeddings, refused where they say nothing of what was given: all accuracies from them would be 0."""
+    wrong = "" if found.isfinite().all() else "that are not finite"
+    if not wrong and not are_units(found).all():
+        wrong = "of length 0 (a feature is zero, or too large for its norm)"
+    if not wrong and len(found) > 1 and (found == found[0]).all() and (given != given[0]).any():
+        wrong = f"that are the same for each {what}"
+    if not wrong:
+        return found
+    raise SurefootError(
+        f"{loaded.name} gives {what} embeddings {wrong} in {loaded.precision}.{_suspects(loaded, what)}"
+    )
+
+
+def _suspects(loaded: LoadedModel, what: str) -> str:
+    """The weights of the tower that are all zero, or so large that features overflow."""
+    sizes = {
+        name: float(tensor.abs().max())
+        for name, tensor in loaded.model.state_dict().items()
+        if tensor.ndim and name.startswith("visual.") == (what == "picture") and not name.endswith("bias")
+    }
+    odd = [f"{name} (up to {size:.2g})" for name, size in sizes.items() if size > _LARGE]
+    odd += [f"{name} (all zero)" for name, size in sizes.items() if size == 0]
+    return f" Look at its weights: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}." if odd else ""
 
 
 def embed_classes(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> "torch.Tensor":

@@ -27,6 +27,15 @@ class PixelOptions:
     interpolation: Literal["bilinear", "bicubic"] | None = None
     resize_mode: Literal["shortest", "longest", "squash"] | None = None
 
+    def __post_init__(self) -> None:
+        for field in ("mean", "std"):
+            value = getattr(self, field) or (0.5,)
+            if not all((field == "mean" or one > 0) and 0 <= one <= 1 for one in value):
+                raise SurefootError(
+                    f"{field} is {', '.join(f'{one:g}' for one in value)}: channels go from 0 to 1, and so does it"
+                    f"{'' if field == 'mean' else ', without 0'}; divide what is meant for 0 to 255 by 255."
+                )
+
     @property
     def given(self) -> Config:
         """The options that are not None."""
@@ -119,6 +128,11 @@ def _published(name: str, config: Config, checkpoint: Path, tag: str | None, opt
 
     tags = {one: open_clip.get_pretrained_cfg(name, one) for one in open_clip.list_pretrained_tags_by_model(name)}
     told = tag and _clean(tag)
+    if told and (not name or (Path(name) / CONFIG_FILE).is_file()):
+        raise SurefootError(
+            f"--pretrained-tag {tag} is for OpenCLIP's models by name, and {name or checkpoint} is a folder: its "
+            f"{CONFIG_FILE} says how pictures are prepared, else --mean, --std, --interpolation and --resize-mode do."
+        )
     if told and told not in tags:
         raise SurefootError(f"OpenCLIP has published no {name} as '{tag}'. Its tags: {', '.join(tags) or 'none'}.")
     if known := told or _recognised(name, checkpoint, tags):

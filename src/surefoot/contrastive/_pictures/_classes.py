@@ -178,15 +178,9 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
         _refuse(labels, by_name, by_number, classes, path)
     if len(complete) == 2 and by_name != by_number:
         _, item = next((name, item) for name, item in labels.items() if by_name[name] != by_number[name])
-        text = f"'{by_name[item.label]}' by name and '{by_number[item.label]}' by the number of the line, from 0"
-        if any(item.said_by == "sample" for item in pictures):
-            raise SurefootError(
-                f"{path}: the label {item.label} of {item.name} is {text}. Say which with rows LABEL<tab>CLASS."
-            )
-        return Labels(
-            keys=tuple(by_name[item.label] for item in pictures),
-            names=names,
-            notes=(f"Folders are classes by name: the folder {item.label} would be {text}.",),
+        raise SurefootError(
+            f"{path}: the label {item.label} of {item.name} is '{by_name[item.label]}' by name and "
+            f"'{by_number[item.label]}' by the number of the line, from 0. Say which with rows LABEL<tab>CLASS."
         )
     return Labels(
         keys=tuple(complete[0][item.label] for item in pictures), names=names, notes=_joined(complete[0], classes.path)

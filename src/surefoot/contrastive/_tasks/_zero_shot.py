@@ -69,8 +69,12 @@ def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tu
 
 
 def scale_of(loaded: "LoadedModel") -> float:
-    """What a model multiplies cosines by."""
-    return float(loaded.model.logit_scale.detach().float().exp())
+    """What a model multiplies cosines by. Raises where it is 0 or infinite: all classes would be tied."""
+    log_scale = loaded.model.logit_scale.detach().float()
+    scale = float(log_scale.exp())
+    if not 0 < scale < float("inf"):
+        raise SurefootError(f"The logit_scale of {loaded.name} is {float(log_scale):g}, and its exponential {scale:g}.")
+    return scale
 
 
 @dataclass(frozen=True, kw_only=True)

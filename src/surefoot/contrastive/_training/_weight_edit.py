@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
+from surefoot.contrastive._models._embed import are_units
 from surefoot.contrastive._models._pixels import normalized
 from surefoot.contrastive._training._finetune import LabelledPictures, read_labelled
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
@@ -141,8 +142,9 @@ def accuracy(model: LoadedModel, data: LabelledPictures) -> EditScore:
         for start in range(0, len(data.labels), BATCH):
             rows = slice(start, start + BATCH)
             prepared = normalized(data.images[rows], model.pixels).contiguous(memory_format=torch.channels_last)
-            guesses = (model.model.encode_image(prepared, normalize=True) @ data.head.T).argmax(dim=1)
-            hits += int((guesses == data.labels[rows]).sum())
+            found = model.model.encode_image(prepared, normalize=True)
+            guesses = (found @ data.head.T).argmax(dim=1)  # the first class, where an edit broke the model
+            hits += int(((guesses == data.labels[rows]) & are_units(found)).sum())
     return EditScore(value=hits / len(data.labels), n=len(data.labels))
 
 

@@ -133,7 +133,8 @@ def agreed(inputs: ChunkReader) -> ChunkMerge:
 
 def _exactly(inputs: ChunkReader, count: int, method: str) -> None:
     if inputs.count != count:
-        raise SurefootError(f"The method {method} needs two models, not {inputs.count + 2 - count}.")
+        where = "beside base_model" if count == 2 else "with base_model counted"
+        raise SurefootError(f"The method {method} needs two models {where}, not {inputs.count + 2 - count}.")
 
 
 # The means on a sphere lie in the span of their inputs: a Gram matrix, read in one pass, is all that they need.

@@ -30,7 +30,8 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
         options = json.loads(config.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         raise SurefootError(f"{opened.label}: A LoRA adapter needs a readable {config.name} beside it.") from None
-    if not isinstance(options, dict) or not isinstance(options.get("alpha_pattern") or {}, dict):
+    patterns = ("alpha_pattern", "rank_pattern")
+    if not isinstance(options, dict) or not all(isinstance(options.get(one) or {}, dict) for one in patterns):
         raise SurefootError(f"{config}: Not the configuration of a LoRA adapter: a mapping is expected.")
     _check_kind(config, options)
     tensors: dict[str, StoredTensor] = {}
@@ -44,8 +45,14 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
                 f"{opened.label}: {name!r} is not a LoRA factor with a partner; only A and B are merged."
             )
         module = stem.removeprefix("base_model.model.")
-        alpha = _alpha(config, options, module)
-        tensors[f"{module}.weight"] = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
+        alpha = _setting(config, options, module, ("alpha_pattern", "lora_alpha"))
+        made = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
+        if "r" in options and (told := _setting(config, options, module, ("rank_pattern", "r"))) != tensor.shape[0]:
+            raise SurefootError(
+                f"{config}: The rank of {module} is {told:g} by r and rank_pattern; its factors {list(tensor.shape)} "
+                f"and {list(opened.tensors[other].shape)} have {tensor.shape[0]}: this is not their configuration."
+            )
+        tensors[f"{module}.weight"] = made
     return replace(opened, tensors=tensors)
 
 
@@ -87,17 +94,16 @@ def _low_rank(
     return LowRank(up=up, down=down)
 
 
-def _alpha(config: Path, options: Mapping[str, Any], module: str) -> float:
+def _setting(config: Path, options: Mapping[str, Any], module: str, names: tuple[str, str]) -> float:
     # A key of the patterns is a regular expression for the end of a module's name, as PEFT reads it.
+    pattern, plain = names
     try:
         fits = (
-            value
-            for key, value in (options.get("alpha_pattern") or {}).items()
-            if re.fullmatch(rf"(.*\.)?({key})", module)
+            value for key, value in (options.get(pattern) or {}).items() if re.fullmatch(rf"(.*\.)?({key})", module)
         )
-        value = next(fits, options.get("lora_alpha"))
+        value = next(fits, options.get(plain))
     except re.error as error:
-        raise SurefootError(f"{config}: The key alpha_pattern is not a regular expression: {error}.") from None
+        raise SurefootError(f"{config}: The key {pattern} is not a regular expression: {error}.") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise SurefootError(f"{config}: The key lora_alpha must be a number, not {value!r}.")
+        raise SurefootError(f"{config}: The key {plain} must be a number, not {value!r}.")
     return float(value)

@@ -13,14 +13,14 @@ from surefoot.weights._files._pickles import open_pickle
 from surefoot.weights._files._safetensors import Header, read_header
 
 # What a folder may hold, best first; the second tuple is looked at only when pickles are allowed.
-_SAFE = (
+SAFE = (
     "model.safetensors.index.json",
     "adapter_model.safetensors",
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
     "model.safetensors",
 )
-_PICKLED = (
+PICKLED = (
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
     "open_clip_model.pt",
@@ -96,7 +96,7 @@ def _locate(path: Path, pickle: bool) -> Path:
         return path
     if not path.is_dir():
         raise MissingCheckpoint(f"{path}: No such file or folder.")
-    for name in _SAFE + (_PICKLED if pickle else ()):
+    for name in SAFE + (PICKLED if pickle else ()):
         if (path / name).is_file():
             return path / name
     indexes = sorted(path.glob("*.safetensors.index.json"))

@@ -260,6 +260,11 @@ def _slice(
     listed = next((one for one in models if one.reference == base), None)
     optional = content["merge_method"] in _NO_BASE
     if base is None or (listed is None and optional):
+        if change := next((one.reference for one in models if one.checkpoint.is_adapter), ""):
+            raise SurefootError(
+                f"{change}: {content['merge_method']} takes models as they are, and an adapter is a change of a base. "
+                f"Write what they are together first: surefoot weights add {change.replace('+', ' ', 1)} --out FILE"
+            )
         return _Slice(tuple(models), False, settings)
     first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)

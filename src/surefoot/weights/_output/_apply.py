@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import sqrt
@@ -16,10 +17,11 @@ from surefoot.weights._arithmetic._engine import Progress
 from surefoot.weights._arithmetic._expression import TaskVector, describe, plan_edit
 from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._files._opening import PICKLED, SAFE
 from surefoot.weights._files._safetensors import Tensor
 from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
 from surefoot.weights._output._companions import companions_of
-from surefoot.weights._output._recipe import digests, files_of, lost_share, provenance_of, replan
+from surefoot.weights._output._recipe import digests, files_of, lost_share, provenance_of, replan, said_by
 from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
 from surefoot.weights._output._writing import write
 
@@ -144,16 +146,20 @@ def _write(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: 
         return _written(plan, outs, companions, how)
     except OSError as error:
         place = error.filename or outs[0]
-        raise SurefootError(
-            f"{place}: Could not be written: {error.strerror or error}; run again to go on from here."
-        ) from None
+        hint = "; run again to go on from here" if any(map(_is_begun, outs)) else ""
+        raise SurefootError(f"{place}: Could not be written: {error.strerror or error}{hint}.") from None
+
+
+def _is_begun(out: Path) -> bool:
+    return any(out.glob("*.journal")) if out.is_dir() else out.with_name(f"{out.name}.part.journal").is_file()
 
 
 def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:
     plan = replace(plan, metadata={"format": "pt"})
     files, seen = companions_of(companions if any(out.suffix != ".safetensors" for out in outs) else None, plan)
     paths = [_prepared(out, how.shard) for out in outs]
-    _check_folders(plan, paths, how.shard)
+    placed = zip(plan.coefficients, outs, paths, strict=True)
+    _check_folders(plan, {alpha: path for alpha, out, path in placed if path.parent == out}, how.shard)
     options: dict[str, Any] = {"threads": how.threads, "progress": how.progress, "pool": how.pool}
     if how.shard is None:
         rows = write(plan, paths, provenance=partial(provenance_of, plan), **options)
@@ -206,20 +212,29 @@ def _prepared(out: Path, shard: int | str | None) -> Path:
             raise SurefootError(f"{out}: Shards are written into a folder; name one instead of a file.")
         return out
     out.mkdir(parents=True, exist_ok=True)
-    stale = out / ("model.safetensors" if shard is not None else INDEX)
-    if stale.exists():
-        raise SurefootError(
-            f"{stale} is there from another checkpoint, and readers would take the wrong one; remove it."
-        )
     return out / (INDEX if shard is not None else "model.safetensors")
 
 
-def _check_folders(plan: MergePlan, paths: Sequence[Path], shard: int | str | None) -> None:
-    # Shards and their index would take the place of an input's, whatever these are called.
+def _is_of(plan: MergePlan, coefficient: float, path: Path) -> bool:
+    """Whether a file is an earlier result of the same edit or merge, which may be written again."""
+    with suppress(SurefootError):
+        said = said_by(path)
+        return (said["recipe"], said["coefficient"]) == (json.loads(json.dumps(plan.recipe)), coefficient)
+    return False
+
+
+def _check_folders(plan: MergePlan, folders: Mapping[float, Path], shard: int | str | None) -> None:
+    # What is written would take the place of an input's files, or of another checkpoint's, or be hidden by it.
     inputs = {source.path.resolve() for one in plan.assignments for source in one.sources if isinstance(source, Tensor)}
-    for path in paths if shard is not None else ():
-        if held := [one for one in inputs if one.parent == path.parent.resolve()]:
-            raise SurefootError(f"{path.parent} holds the input {held[0].name}; write the shards into another folder.")
+    for coefficient, path in folders.items():
+        held = [
+            one for one in inputs if one.parent == path.parent.resolve() and (shard is not None or one.name in SAFE)
+        ]
+        if held:
+            raise SurefootError(f"{path.parent} holds the input {held[0].name}; write into another folder.")
+        for other in (path.parent / name for name in (*SAFE, *PICKLED)):
+            if other.exists() and not (other == path and _is_of(plan, coefficient, path)):
+                raise SurefootError(f"{other} is there from another checkpoint: remove it, or name another folder.")
 
 
 def _folder_of(origin: Mapping[str, Any] | None) -> Path | None:
