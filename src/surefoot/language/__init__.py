@@ -4,9 +4,9 @@ Begin with `SmolLM2` or `load_language` (a model), `TextSet` (texts), `Perplexit
 `LanguageEdit` (change).
 """
 
-from surefoot.language._clients._answers import Answers as Answers
-from surefoot.language._clients._answers import answers_file as answers_file
+from surefoot.language._clients._client import Answers as Answers
 from surefoot.language._clients._client import Client as Client
+from surefoot.language._clients._client import answers_file as answers_file
 from surefoot.language._clients._count import Prices as Prices
 from surefoot.language._clients._count import RequestCount as RequestCount
 from surefoot.language._clients._count import Usage as Usage
@@ -86,13 +86,13 @@ from surefoot.language._multihop._strategies import TracedAnswer as TracedAnswer
 from surefoot.language._multihop._strategies import chain_of_thought as chain_of_thought
 from surefoot.language._multihop._strategies import direct as direct
 from surefoot.language._multihop._strategies import self_ask as self_ask
-from surefoot.language._reading._formats import NOWHERE as NOWHERE
-from surefoot.language._reading._formats import Question as Question
 from surefoot.language._reading._predictions import PredictionFile as PredictionFile
 from surefoot.language._reading._predictions import Predictions as Predictions
 from surefoot.language._reading._predictions import read_no_answer as read_no_answer
 from surefoot.language._reading._predictions import read_predictions as read_predictions
 from surefoot.language._reading._predictions import write_predictions as write_predictions
+from surefoot.language._reading._questions import NOWHERE as NOWHERE
+from surefoot.language._reading._questions import Question as Question
 from surefoot.language._reading._questions import QuestionCounts as QuestionCounts
 from surefoot.language._reading._questions import QuestionFile as QuestionFile
 from surefoot.language._reading._questions import QuestionPart as QuestionPart

@@ -4,11 +4,13 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from numbers import Number
 from pathlib import Path
+from typing import TypeVar, cast, get_origin
 
 from surefoot.core import SurefootError
 
@@ -58,49 +60,63 @@ def object_or_none(line: bytes) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def lines_of(data: bytes, shown: str) -> list[tuple[str, object]]:
-    """Where each line of JSON lines stands and its value; empty lines are left out."""
-    places = ((f"{shown}, line {number}", line) for number, line in enumerate(data.split(b"\n"), start=1))
-    return [(where, json_of(line, where)) for where, line in places if line.strip()]
+Kind = TypeVar("Kind", str, int, list[object], dict[str, object])
+_NAMES: dict[type, str] = {str: "text", int: "a whole number", list: "a list", dict: "an object", bool: "true or false"}
 
 
-def text_of(value: object, what: str) -> str:
-    """The value where it is text that a file can hold; otherwise `SurefootError`, saying what it should be."""
-    if not isinstance(value, str):
-        raise SurefootError(f"{what} must be text, not {_kind(value)}.")
+def checked(kind: type[Kind], value: object, what: str) -> Kind:
+    """The value where it is text that a file can hold, a whole number, a list or an object; else `SurefootError`."""
+    if not isinstance(value, get_origin(kind) or kind) or isinstance(value, bool):
+        other = "a number" if isinstance(value, Number) else f"of the type {type(value).__name__}"
+        told = _NAMES.get(type(value), other) if type(value) is not int else other
+        said = f"{value:g}" if kind is int and isinstance(value, float) else told
+        wanted = _NAMES[get_origin(kind) or kind]
+        raise SurefootError(f"{what} must be {wanted}, not {'missing' if value is None else said}.")
     try:
-        value.encode()
+        if isinstance(value, str):
+            value.encode()
     except UnicodeEncodeError:
         raise SurefootError(f"{what} holds half of a surrogate pair: it is no text.") from None
-    return value
+    return cast(Kind, value)
 
 
-def list_of(value: object, what: str) -> list[object]:
-    """The value where it is a list; otherwise `SurefootError`."""
-    if not isinstance(value, list):
-        raise SurefootError(f"{what} must be a list, not {_kind(value)}.")
-    return value
+@dataclass(frozen=True)
+class Row:
+    """An object of a file, and where it stands: every fault of a field is said with its place."""
+
+    told: dict[str, object]
+    where: str
+
+    @staticmethod
+    def of(value: object, where: str) -> "Row":
+        """The object, if it is one."""
+        return Row(checked(dict[str, object], value, where), where)
+
+    def text(self, name: str, *default: str, what: str = "") -> str:
+        """A field that is text; where it is not there, the default, if one is given."""
+        return checked(str, self.told.get(name, *default), f"{self.where}: {what or repr(name)}")
+
+    def whole(self, name: str, what: str = "") -> int:
+        """A field that is a whole number."""
+        return checked(int, self.told.get(name), f"{self.where}: {what or repr(name)}")
+
+    def values(self, name: str, *default: list[object]) -> list[object]:
+        """A field that is a list."""
+        return checked(list[object], self.told.get(name, *default), f"{self.where}: '{name}'")
+
+    def texts(self, name: str, *default: list[object], what: str = "") -> tuple[str, ...]:
+        """A field that is a list of texts."""
+        return tuple(checked(str, one, f"{self.where}: {what or repr(name)}") for one in self.values(name, *default))
+
+    def rows(self, name: str, what: str, *default: list[object]) -> "list[Row]":
+        """A field that is a list of objects."""
+        return [Row.of(one, f"{self.where}: {what}") for one in self.values(name, *default)]
 
 
-def object_of(value: object, what: str) -> dict[str, object]:
-    """The value where it is an object; otherwise `SurefootError`."""
-    if not isinstance(value, dict):
-        raise SurefootError(f"{what} must be an object, not {_kind(value)}.")
-    return value
-
-
-def whole_of(value: object, what: str) -> int:
-    """The value where it is a whole number; otherwise `SurefootError`."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        said = f"{value:g}" if isinstance(value, float) else _kind(value)
-        raise SurefootError(f"{what} must be a whole number, not {said}.")
-    return value
-
-
-def _kind(value: object) -> str:
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    other = "a number" if isinstance(value, Number) else f"of the type {type(value).__name__}"
-    return "missing" if value is None else names.get(type(value), other)
+def rows_of(data: bytes, shown: str) -> list[Row]:
+    """The object on each line, and where it stands; empty lines are left out."""
+    places = ((f"{shown}, line {number}", line) for number, line in enumerate(data.split(b"\n"), start=1))
+    return [Row.of(json_of(line, where), where) for where, line in places if line.strip()]
 
 
 def _refuse(name: str) -> Callable[..., object]:

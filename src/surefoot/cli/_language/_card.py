@@ -1,32 +1,31 @@
 """`surefoot reading enough` and `reading card`: whether the answers so far decide, and where a reader stands."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from surefoot.cli._common import Exit, StoreOption, open_store
-from surefoot.cli._language._evaluate import make_here, reader_of
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._language._evaluate import TemplateOption, answers_of, make_here, questions_of, reader_of
+from surefoot.cli._language._reading import FormatOption, OutOption, RuleName
+from surefoot.cli._output import emit, say
 from surefoot.core import Step, Store, SurefootError, Table
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from surefoot.language import QuestionScores
-
 _AGAIN: dict[str, Any] = {"negative": (), "consume_multiple": True}
+_FILES = "Question files as SET=FILE. Default: $SUREFOOT_DATA/reading."
+_PUBLISHED = "The folder of the published evaluations. Default: $SUREFOOT_DATA/reading."
 
 
 def enough(
     examples: Annotated[Path, Parameter(help="A reader's file of examples, as `reading score --examples` writes it.")],
-    other: Annotated[
-        Path | None, Parameter(help="Another reader's, on the same questions: the difference is asked.")
-    ] = None,
+    other: Annotated[Path | None, Parameter(help="Another reader's, on the same: the difference is asked.")] = None,
     /,
     *,
     of: Annotated[int | None, Parameter(help="Questions in the full set. Default: those in the file.")] = None,
@@ -34,12 +33,16 @@ def enough(
     bound: Annotated[float, Parameter(help="What the mean score or difference is compared with, a fraction.")] = 0.0,
     margin: Annotated[float, Parameter(help="How far beside the bound makes no difference; a fraction.")] = 0.0,
     seed: Annotated[int, Parameter(help="The seed that the questions were drawn with.")] = 0,
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
 ) -> Exit:
     """Say whether the answers so far decide what the full set will say, and about how many would.
 
     The questions must have been drawn at random; those that `missing` marks count as not asked yet.
+    The interval of the full set holds at every look together: one may stop at any.
+    Exits with 0 when the full set is known to lie above, below or within the margin of the bound, else with 2.
+
+    Example: surefoot reading enough bert.parquet other.parquet --of 10570 --margin 0.02
     """
     from surefoot.stats import Asked
     from surefoot.stats import enough as decided
@@ -82,6 +85,17 @@ def _answered(
     return scores, [found.clusters[place] for place in order] if found.clusters else [], len(found.examples)
 
 
+def _not_asked(path: Path) -> list[str]:
+    """The examples that a file marks as missing."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = connection.read_parquet(escape(str(path)))
+        if "missing" not in rows.columns:
+            return []
+        return [name for (name,) in rows.filter("TRY_CAST(missing AS BOOLEAN)").project("example::VARCHAR").fetchall()]
+
+
 def _other_articles(scores: "NDArray[np.float64]", articles: list[str], least: float) -> dict[str, float]:
     """What other articles would say, as far as a mean from `least` to 1 can go; nothing of one article."""
     from surefoot.stats import clustered_mean, t_quantile
@@ -98,51 +112,52 @@ def card(
     *,
     model: Annotated[str, Parameter(help="A reader, as `reading evaluate` takes it.")] = "",
     predictions: Annotated[tuple[str, ...], Parameter(help="Or a reader's answers as SET=FILE.", **_AGAIN)] = (),
-    data: Annotated[
-        tuple[str, ...], Parameter(help="Question files as SET=FILE. Default: $SUREFOOT_DATA/reading.", **_AGAIN)
-    ] = (),
-    published: Annotated[
-        str, Parameter(help="The folder of the published evaluations. Default: $SUREFOOT_DATA/reading.")
-    ] = "",
+    data: Annotated[tuple[str, ...], Parameter(help=_FILES, **_AGAIN)] = (),
+    published: Annotated[str, Parameter(help=_PUBLISHED)] = "",
+    rule: Annotated[RuleName, Parameter(help="The rule of scoring; published F1 is by squad-1.1.")] = "squad-1.1",
     sample: Annotated[int | None, Parameter(help="Ask the model so many questions of each set.")] = None,
-    template: Annotated[Literal["completion", "chat"], Parameter(help="How a causal model is asked.")] = "completion",
+    template: TemplateOption = "completion",
     margin: Annotated[float, Parameter(help="Points beside the line that make no difference.")] = 2.0,
     shown: Annotated[int, Parameter(help="Lost questions to show of each set.")] = 5,
     report: Annotated[Path | None, Parameter(help="The card as an HTML file, which opens without a network.")] = None,
     store: StoreOption = None,
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    format: FormatOption = None,
 ) -> None:
     """Say how far above or below the line of published readers yours is under each shift, and what it loses.
 
-    SET is `squad` and the published name of a shift, such as squadshifts_new_wiki. JSON holds the lost questions too.
-    """
-    from surefoot.studies.reading import (
-        PUBLISHED_SIZES,
-        SETS,
-        card_words,
-        published_fit,
-        published_folder,
-        reader_card,
-    )
+    SET is squad or the published name of a shift (squadshifts_new_wiki). JSON holds the lost questions too.
 
-    folder, answers, given = published_folder(published), _pairs(predictions), _pairs(data)
-    at_hand = [name for name, file in SETS.items() if name in PUBLISHED_SIZES and (folder / file).is_file()]
-    names = tuple((given or at_hand) if model else answers)
-    if bool(model) == bool(answers) or (answers and ("squad" not in names or len(names) < 2)):
+    Example: surefoot reading card --model ./bert-squad --sample 1000 --report card.html
+    """
+    from surefoot.language import read_predictions, read_questions, score_questions
+    from surefoot.studies import reading
+
+    folder, answers, given = reading.published_folder(published), _pairs(predictions), _pairs(data)
+    at_hand = {name: folder / file for name, file in reading.SETS.items() if (folder / file).is_file()}
+    known = [name for name in at_hand if name in reading.PUBLISHED_SIZES]
+    names = tuple((given or known) if model else answers)
+    both = "squad" in names and len(names) > 1
+    if bool(model) == bool(answers) or (answers and not both):
         raise SurefootError(
             "Give --model, or the answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE."
         )
-    if "squad" not in names or len(names) < 2:
+    if not both:
         where = "--data" if given else str(folder)
         raise SurefootError(f"{where} does not have SQuAD and a shift: --data squad=FILE --data SHIFT=FILE.")
-    fit = published_fit(folder, tuple(name for name in names if name != "squad"))
-    files = {name: given.get(name) or _at_hand(folder, name) for name in names}
+    fit = reading.published_fit(folder, tuple(name for name in names if name != "squad"))
+    files = at_hand | given
+    lacking = next((name for name in names if name not in files), None)
+    if lacking:
+        raise SurefootError(f"There is no question file for '{lacking}' at hand: name it with --data {lacking}=FILE.")
+    pairs = {name: (files[name], answers.get(name, Path())) for name in names}
     if model:
-        scored = _asked(_told(model, template), files, sample, open_store(store))
-    else:
-        scored = {name: _scored(file, answers[name]) for name, file in files.items()}
-    found = reader_card(fit, scored, margin=margin, shown=shown)
-    for sentence in card_words(found):
+        pairs = _asked(reader_of(model, template), {name: files[name] for name in names}, sample, open_store(store))
+    scored = {
+        name: score_questions(read_questions(questions), read_predictions(told), rule)
+        for name, (questions, told) in pairs.items()
+    }
+    found = reading.reader_card(fit, scored, margin=margin, shown=shown)
+    for sentence in reading.card_words(found):
         say(sentence)
     if format == "json":
         print(json.dumps(asdict(found), indent=1, ensure_ascii=False))
@@ -155,25 +170,6 @@ def card(
         say(f"Card: {write_card(found, report, source=model or str(answers['squad']))}")
 
 
-def _not_asked(path: Path) -> list[str]:
-    """The examples that a file marks as missing."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        rows = connection.read_parquet(escape(str(path)))
-        if "missing" not in rows.columns:
-            return []
-        return [name for (name,) in rows.filter("TRY_CAST(missing AS BOOLEAN)").project("example::VARCHAR").fetchall()]
-
-
-def _at_hand(folder: Path, name: str) -> Path:
-    from surefoot.studies.reading import SETS
-
-    if name not in SETS or not (folder / SETS[name]).is_file():
-        raise SurefootError(f"There is no question file for '{name}' at hand: name it with --data {name}=FILE.")
-    return folder / SETS[name]
-
-
 def _pairs(given: tuple[str, ...]) -> dict[str, Path]:
     wrong = [one for one in given if not all(one.partition("=")[::2])]
     if wrong:
@@ -181,28 +177,10 @@ def _pairs(given: tuple[str, ...]) -> dict[str, Path]:
     return {name: Path(file) for name, file in (one.split("=", 1) for one in given)}
 
 
-def _told(model: str, template: Literal["completion", "chat"]) -> Step:
-    from surefoot.language import CausalReader
-
-    reader = reader_of(model)
-    return replace(reader, template=template) if isinstance(reader, CausalReader) else reader
-
-
-def _asked(reader: Step, files: dict[str, Path], sample: int | None, place: Store) -> "dict[str, QuestionScores]":
-    """Ask a reader through the store: what is answered is not asked again."""
-    from surefoot.language import QuestionFile, QuestionSample, ReaderAnswers
-
-    asked: dict[str, ReaderAnswers] = {}
-    for name, file in files.items():
-        questions: Step = QuestionFile(path=str(file)).pinned()
-        questions = questions if sample is None else QuestionSample(questions=questions, n=sample)
-        asked[name] = ReaderAnswers(reader=reader, questions=questions)
-    if make_here(tuple(asked.values()), place):
+def _asked(reader: Step, files: dict[str, Path], sample: int | None, place: Store) -> dict[str, tuple[Path, Path]]:
+    """Where the questions and answers of each set lie, asked through the store: what is answered is not asked again."""
+    questions = {name: questions_of(file, sample) for name, file in files.items()}
+    told = {name: answers_of(reader, one) for name, one in questions.items()}
+    if make_here(tuple(told.values()), place):
         raise SurefootError("The reader did not answer all questions; the reason is above. Run it again to go on.")
-    return {name: _scored(place.path(one.questions), place.path(one)) for name, one in asked.items()}
-
-
-def _scored(data: Path, predictions: Path) -> "QuestionScores":
-    from surefoot.language import read_predictions, read_questions, score_questions
-
-    return score_questions(read_questions(data), read_predictions(predictions), "squad-1.1")
+    return {name: (place.path(questions[name]), place.path(told[name])) for name in files}

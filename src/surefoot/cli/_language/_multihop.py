@@ -13,7 +13,7 @@ from surefoot.cli._output import Format, emit, say
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.language import Asking, LanguageClient, MultiHopQuestion, MultiHopRun, Prompts
+    from surefoot.language import MultiHopQuestion, MultiHopRun
 
 Shown = Literal["all", "gap", "pairs", "causes", "agreement"]
 ShowOption = Annotated[Shown, Parameter(help="Which table. Text shows all of them, other formats the gap.")]
@@ -26,21 +26,18 @@ RuleOption = Annotated[
 ExamplesOption = Annotated[
     Path | None, Parameter(help="A folder for the answers of each strategy, which surefoot compare takes.")
 ]
+_STRATEGIES = "Separated by commas: direct, chain_of_thought, self_ask, self_ask_search."
+_ENGINE = "A folder or file of documents, searxng:ADDRESS, or a URL with {query}."
+_FIELDS = "Of a URL: names in its JSON, as results=web.results,snippet=text,answers=answer_box."
 
 
 def gap(
     *,
     model: Annotated[str, Parameter(help="http(s)://host/v1#name, a .gguf file, a model directory, or smollm2.")],
     questions: Annotated[Path, Parameter(help="JSON or JSON lines: our own form or a benchmark's official file.")],
-    strategies: Annotated[
-        str, Parameter(help="Separated by commas: direct, chain_of_thought, self_ask, self_ask_search.")
-    ] = "direct,chain_of_thought,self_ask",
-    search: Annotated[
-        str, Parameter(help="A folder or file of documents, searxng:ADDRESS, or a URL with {query}.")
-    ] = "",
-    search_fields: Annotated[
-        str, Parameter(help="Of a URL: names in its JSON, as results=web.results,snippet=text,answers=answer_box.")
-    ] = "",
+    strategies: Annotated[str, Parameter(help=_STRATEGIES)] = "direct,chain_of_thought,self_ask",
+    search: Annotated[str, Parameter(help=_ENGINE)] = "",
+    search_fields: Annotated[str, Parameter(help=_FIELDS)] = "",
     private: Annotated[bool, Parameter(help="Ask a search engine in a private network.", negative=())] = False,
     results: Annotated[int, Parameter(help="Results of a search; of more than one the model reads the answer.")] = 1,
     hops: Annotated[int, Parameter(help="The most follow-up questions.")] = 4,
@@ -62,50 +59,54 @@ def gap(
     store: StoreOption = None,
     format: Format | None = None,
 ) -> None:
-    """Ask each question and its sub-questions in every strategy, and give the tables."""
-    from surefoot.language import (
-        RULES,
-        Asking,
-        ClientOptions,
-        RecordedSearch,
-        answers_file,
-        ask_multihop,
-        open_client,
-        open_search,
-        our_prompts,
-        read_multihop,
-        read_prompts,
-        write_run,
-    )
+    """Ask each question and its sub-questions, and measure the gap: all hops known, the whole wrong.
 
-    _check_rule(rule, (*RULES, *("judge",) * bool(judge)))
-    read = read_multihop(questions)
+    Answers are kept beside the store as they come: a run that was stopped goes on, and nothing is asked twice.
+
+    Example: surefoot multihop gap --model http://localhost:8000/v1#llama --questions bamboogle.json
+    """
+    from surefoot import language
+
+    _check_rule(rule, (*language.RULES, *("judge",) * bool(judge)))
+    read = language.read_multihop(questions)
     say(f"{questions}: {len(read.questions)} questions ({read.format}). {read.left_out}".rstrip())
     chosen = _sampled(read.questions, sample, seed)
-    names = _names(strategies) + ("self_ask_search",) * (bool(search) and "self_ask_search" not in strategies)
-    asking = Asking(force=force, hops=hops, results=results, max_tokens=max_tokens)
-    told = read_prompts(prompts) if prompts else our_prompts()
-    place = answers_file(open_store(store).root)
-    engine = open_search(search, private=private, fields=_fields(search_fields)) if search else None
-    options = ClientOptions(api=api, on_error="record")
+    names = tuple(dict.fromkeys(name for part in strategies.split(",") if (name := part.strip().replace("-", "_"))))
+    names += ("self_ask_search",) * (bool(search) and "self_ask_search" not in names)
+    asking = language.Asking(force=force, hops=hops, results=results, max_tokens=max_tokens)
+    told = language.read_prompts(prompts) if prompts else language.our_prompts()
+    place = language.answers_file(open_store(store).root)
+    engine = language.open_search(search, private=private, fields=_fields(search_fields)) if search else None
+    options = language.ClientOptions(api=api, on_error="record")
     with ExitStack() as opened:
-        client = opened.enter_context(open_client(model, options, cache=place))
+        client = opened.enter_context(language.open_client(model, options, cache=place))
         if dry_run:
-            _say_plan(client, chosen, names, (told, asking), format)
+            first = language.first_requests(chosen, names, told, asking)
+            counted = language.count_requests(client, first)
+            most = language.most_requests(names, asking, len(first), len(chosen))
+            columns = (
+                "questions",
+                "requests at first",
+                "answered already",
+                "prompt tokens at first",
+                "requests at most",
+            )
+            emit(Table(columns, ((len(chosen), len(first), counted.cached, counted.prompt_tokens, most),)), format)
             return
-        _check_out(out)
+        if out.is_dir() or not out.parent.is_dir():  # before hours of answers
+            raise SurefootError(f"The run cannot be written to {out}: name a file in a folder that is there.")
         place.parent.mkdir(parents=True, exist_ok=True)
-        run = ask_multihop(
+        run = language.ask_multihop(
             client,
             chosen,
             names,
             of=len(read.questions),
             prompts=told,
             asking=asking,
-            search=RecordedSearch(engine, file=place.with_name("searches.jsonl")) if engine else None,
-            judge=opened.enter_context(open_client(judge, options, cache=place)) if judge else None,
+            search=language.RecordedSearch(engine, file=place.with_name("searches.jsonl")) if engine else None,
+            judge=opened.enter_context(language.open_client(judge, options, cache=place)) if judge else None,
         )
-    write_run(run, out)
+    language.write_run(run, out)
     say(f"Run: {out}. The tables again, without a network: surefoot multihop replay {out}")
     _give(run, (show, rule, figure, examples), format)
 
@@ -120,31 +121,31 @@ def replay(
     examples: ExamplesOption = None,
     format: Format | None = None,
 ) -> None:
-    """Make the tables of a run again."""
+    """Make the tables of a run again from its file, without a model, a search engine or a network.
+
+    Example: surefoot multihop replay multihop-run.jsonl.gz --figure causes.svg
+    """
     from surefoot.language import read_run
 
     _give(read_run(run), (show, rule, figure, examples), format)
 
 
 def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None], form: Format | None) -> None:
-    from surefoot.language import (
-        agreement_table,
-        causes_figure,
-        causes_table,
-        gap_table,
-        pairs_table,
-        rules_of,
-        run_notes,
-        write_run_examples,
-    )
+    from surefoot import language
+    from surefoot.figures import write_figure
 
     show, rule, figure, examples = wanted
-    makers = {"gap": gap_table, "pairs": pairs_table, "causes": causes_table, "agreement": agreement_table}
+    makers = {
+        "gap": language.gap_table,
+        "pairs": language.pairs_table,
+        "causes": language.causes_table,
+        "agreement": language.agreement_table,
+    }
     text = (form or ("text" if sys.stdout.isatty() else "tsv")) == "text"
     names = [show] if show != "all" else list(makers) if text else ["gap"]
-    for note in run_notes(run):
+    for note in language.run_notes(run):
         say(note)
-    _check_rule(rule, rules_of(run))
+    _check_rule(rule, language.rules_of(run))
     for name in names:
         table = makers[name](run)
         if show == "all" and name in ("pairs", "causes"):
@@ -152,13 +153,10 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
         if table.rows or len(names) == 1:
             emit(_short(table) if text else table, form)
             print(end="\n" * (text and name != names[-1]))
-    if examples:
-        for path in write_run_examples(run, examples, rule):
-            say(f"Examples: {path}")
+    for path in language.write_run_examples(run, examples, rule) if examples else ():
+        say(f"Examples: {path}")
     if figure:
-        from surefoot.figures import write_figure
-
-        say(f"Figure: {write_figure(causes_figure(causes_table(run), rule), figure)}")
+        say(f"Figure: {write_figure(language.causes_figure(language.causes_table(run), rule), figure)}")
 
 
 def _short(table: Table) -> Table:
@@ -185,36 +183,9 @@ def _sampled(questions: "Sequence[MultiHopQuestion]", sample: int | None, seed: 
     return [one for one in questions if one.id in drawn]
 
 
-def _say_plan(
-    client: "LanguageClient",
-    questions: "Sequence[MultiHopQuestion]",
-    names: tuple[str, ...],
-    how: "tuple[Prompts, Asking]",
-    form: Format | None,
-) -> None:
-    from surefoot.language import count_requests, first_requests, most_requests
-
-    prompts, asking = how
-    first = first_requests(questions, names, prompts, asking)
-    counted = count_requests(client, first)
-    most = most_requests(names, asking, len(first), len(questions))
-    columns = ("questions", "requests at first", "answered already", "prompt tokens at first", "requests at most")
-    emit(Table(columns, ((len(questions), len(first), counted.cached, counted.prompt_tokens, most),)), form)
-
-
 def _check_rule(rule: str, known: Sequence[str]) -> None:
     if rule not in known:
         raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(known)}.")
-
-
-def _check_out(out: Path) -> None:
-    """Before anything is asked: hours of answers must have a place."""
-    if out.is_dir() or not out.parent.is_dir():
-        raise SurefootError(f"The run cannot be written to {out}: name a file in a folder that is there.")
-
-
-def _names(given: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for part in given.split(",") if (name := part.strip().replace("-", "_"))))
 
 
 def _fields(given: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`surefoot reading score` and `reading data`: answers against question files."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,9 +15,18 @@ from surefoot.core import Measurement, SurefootError, Table
 if TYPE_CHECKING:
     from surefoot.language import Predictions, Question, QuestionScores
 
-RuleOption = Literal["squad-1.1", "squad-2.0", "mrqa", "natural-questions"]
+RuleName = Literal["squad-1.1", "squad-2.0", "mrqa", "natural-questions"]
+RuleOption = Annotated[RuleName | None, Parameter(help="The rule of scoring. Default: by the data.")]
+AbstainOption = Annotated[
+    tuple[str, ...], Parameter(help="A phrase that counts as the empty answer; may be given again.", negative=())
+]
+AboveOption = Annotated[
+    float | None,
+    Parameter(help="Count a question as not answered where its score of no answer is larger (span models: 0)."),
+]
+FormatOption = Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")]
+OutOption = Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")]
 _COUNTS = ("missing", "extra", "abstained")
-_BY_FORMAT: dict[str, RuleOption] = {"mrqa": "mrqa", "gold-paragraph": "natural-questions"}
 
 
 def score(
@@ -28,40 +36,38 @@ def score(
     data: Annotated[Path, Parameter(help="A question file: SQuAD, SquadShifts, XQuAD, MRQA, Natural Questions.")],
     /,
     *,
-    rule: Annotated[RuleOption | None, Parameter(help="The rule. Default: by the data.")] = None,
-    abstain: Annotated[
-        tuple[str, ...],
-        Parameter(help="A phrase that counts as the empty answer; may be given again.", negative=()),
-    ] = (),
+    rule: RuleOption = None,
+    abstain: AbstainOption = (),
     no_answer: Annotated[Path | None, Parameter(help="A JSON object: for each id a score of no answer.")] = None,
-    no_answer_above: Annotated[
-        float | None, Parameter(help="Count a question as not answered where that score is larger.")
-    ] = None,
-    official: Annotated[
-        bool, Parameter(help="Print the JSON of the official script, nothing else.", negative=())
-    ] = False,
+    no_answer_above: AboveOption = None,
+    official: Annotated[bool, Parameter(help="Print the JSON of the official script alone.", negative=())] = False,
     examples: Annotated[Path | None, Parameter(help="A Parquet file to write, a row a question: for compare.")] = None,
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
 ) -> None:
-    """Exact match and F1 of predictions, with HasAns and NoAns, in percent, with 95 percent intervals by article."""
-    from surefoot.language import official_report, read_no_answer, read_predictions, read_question_file, score_questions
+    """Score predictions as the official scripts do, with intervals over whole articles.
+
+    Scores are in percent, as the scripts print them. What is missing or left over is said on the error stream.
+
+    Example: surefoot reading score predictions.json dev-v2.0.json --examples bert.parquet
+    """
+    from surefoot import language
 
     if official and (format or out):
         raise SurefootError("--official prints JSON to the output: leave out --format and --out.")
-    answers = read_predictions(predictions)
-    form, questions = read_question_file(data)
+    answers = language.read_predictions(predictions)
+    form, questions = language.read_question_file(data)
     if no_answer:
-        answers = replace(answers, no_answer=read_no_answer(no_answer))
+        answers = replace(answers, no_answer=language.read_no_answer(no_answer))
     chosen = rule or rule_of(form, questions)
-    found = score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
+    found = language.score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
     for sentence in _remarks(found, questions, answers, told=rule is None and not official):
         say(sentence)
     if examples:
         _write_examples(found, examples)
     if official:
-        indent = 2 if chosen == "squad-2.0" else None
-        print(json.dumps(official_report(found, answers.no_answer), indent=indent))
+        report = language.official_report(found, answers.no_answer)
+        print(json.dumps(report, indent=2 if chosen == "squad-2.0" else None))
     else:
         emit(_table(found), format, out)
 
@@ -70,10 +76,13 @@ def data(
     files: Annotated[tuple[Path, ...], Parameter(help="Question files, or directories that Steps wrote.")],
     /,
     *,
-    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
-    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
 ) -> None:
-    """What question files hold, a line a file; `nowhere` counts answers that do not stand where the file says."""
+    """Say what question files hold: format, questions, articles, answers that are not where they should be.
+
+    Example: surefoot reading data dev-v1.1.json
+    """
     from surefoot.language import count_questions, read_question_file
 
     rows: list[dict[str, object]] = []
@@ -92,11 +101,11 @@ def data(
     emit(Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows)), format, out)
 
 
-def rule_of(form: str, questions: "list[Question]") -> RuleOption:
+def rule_of(form: str, questions: "list[Question]") -> RuleName:
     """The rule that fits a file: by its format, and whether questions without an answer are in it."""
-    if any(not one.answers for one in questions):
+    if not all(one.answers for one in questions):
         return "squad-2.0"
-    return _BY_FORMAT.get(form, "squad-1.1")
+    return "mrqa" if form == "mrqa" else "natural-questions" if form == "gold-paragraph" else "squad-1.1"
 
 
 def _remarks(
@@ -105,22 +114,19 @@ def _remarks(
     """What was chosen, and what was not scored as it came."""
     if told:
         yield f"The rule is {found.rule}, by the data; --rule chooses another."
-    if found.missing:
-        how = "left out" if found.rule == "squad-2.0" else "counted as wrong"
-        yield f"{_some(found.missing, len(questions), 'questions')} have no prediction and are {how}."
-    if found.extra:
-        yield f"{_some(found.extra, len(answers.answers), 'predictions')} are for no question of the data."
-    if found.abstained:
-        yield f"{_some(found.abstained, len(found.questions), 'answers')} are phrases of abstention: they count as ''."
+    how = "left out" if found.rule == "squad-2.0" else "counted as wrong"
+    for ids, size, noun, said in (
+        (found.missing, len(questions), "questions", f"have no prediction and are {how}"),
+        (found.extra, len(answers.answers), "predictions", "are for no question of the data"),
+        (found.abstained, len(found.questions), "answers", "are phrases of abstention: they count as ''"),
+    ):
+        if ids:
+            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+            yield f"{len(ids)} of {size} {noun} ({shown}) {said}."
     if len({one.article for one in found.questions}) < 2:
         yield "All questions are of one article: there is no interval."
     if answers.no_answer and not found.best:
         yield "The scores of 'no answer' choose no threshold: all alike, some missing, or every question has an answer."
-
-
-def _some(ids: tuple[str, ...], size: int, noun: str) -> str:
-    shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-    return f"{len(ids)} of {size} {noun} ({shown})"
 
 
 def _table(found: "QuestionScores") -> Table:
@@ -140,8 +146,12 @@ def _row(one: Measurement) -> tuple[object, ...]:
     name = f"{one.group}_{one.metric}" if one.group else one.metric
     if name.endswith("threshold"):
         return (name, one.value, None, None, "score", one.n)
-    bounds = (None if bound is None else 100 * bound for bound in (one.low, one.high))
-    return (name, 100 * one.value, *bounds, "percent", one.n)
+    return (name, *percent_of(one), "percent", one.n)
+
+
+def percent_of(one: Measurement) -> tuple[float | None, ...]:
+    """Value and bounds in percent."""
+    return tuple(None if cell is None else 100 * cell for cell in (one.value, one.low, one.high))
 
 
 def _write_examples(found: "QuestionScores", path: Path) -> None:
@@ -152,4 +162,4 @@ def _write_examples(found: "QuestionScores", path: Path) -> None:
     with TemporaryDirectory() as folder:
         write_reading_examples(Path(folder), found)
         path.write_bytes(next(Path(folder).iterdir()).read_bytes())
-    print(f"Examples: {path}", file=sys.stderr)
+    say(f"Examples: {path}")

@@ -1,15 +1,24 @@
 """The client that users hold: what is known is looked up, what is not is asked, and kept as it comes."""
 
+import json
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from threading import Event, Lock
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Condition, Event, Lock
 from typing import Protocol, Self
 
 from surefoot.core import SurefootError
-from surefoot.language._clients._answers import Answers
 from surefoot.language._clients._protocol import ClientOptions, Completion, Request, finished
+
+_MADE = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT, request TEXT, answer TEXT, at TEXT)"
+_ADD = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
+_AT_ONCE = 500  # keys in one question; SQLite takes 999 and more
+_PATIENCE = 60.0  # seconds to wait while another process writes
+_UNKEPT = ("cached", "error")
 
 
 class RefusedError(SurefootError):
@@ -25,37 +34,69 @@ class DeadlineError(SurefootError):
 
 
 @dataclass
-class Pace:
-    """The row in which the requests of a client stand, on all connections and over all calls."""
+class Queue:
+    """The row in which requests stand here, over all calls: so many a minute, and so many out at once.
+
+    A server with fewer slots than requests lets them wait, while the `timeout` of each runs. So no more are out than it
+    has shown to answer within half of the timeout, first one, and `most` at most: who waits here has no clock.
+    """
 
     per_minute: float | None
+    timeout: float
+    most: int
     _next: float = 0.0
-    _lock: Lock = field(default_factory=Lock)
+    _out: int = 0
+    _allowed: int = 1
+    _free: Condition = field(default_factory=Condition)
+
+    def entered(self, seconds: float) -> bool:
+        """Whether there was room within so many seconds, which is then taken."""
+        with self._free:
+            room = self._free.wait_for(lambda: self._out < self._allowed, seconds)
+            self._out += room
+            return room
+
+    def left(self, took: float) -> None:
+        """One is back that was out for so many seconds."""
+        with self._free:
+            answered = int(self._out * self.timeout / 2 / max(took, 1e-9))
+            self._allowed = max(1, min(answered, self._allowed + 1, self.most))
+            self._out -= 1
+            self._free.notify_all()
 
     def place(self) -> float:
         """The moment (of the monotonic clock) at which the next request may go out."""
-        with self._lock:
+        with self._free:
             moment = max(self._next, time.monotonic())
             self._next = moment + (60 / self.per_minute if self.per_minute else 0)
             return moment
 
     def pause(self, seconds: float) -> None:
         """Nothing goes out for so long."""
-        with self._lock:
+        with self._free:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 @dataclass
 class Call:
-    """One call of `answer`: its pace, when it must end, and whether it was stopped."""
+    """One call of `answer`: its queue, when it must end, and whether it was stopped."""
 
-    pace: Pace
+    queue: Queue
     end: float = float("inf")
     stopped: Event = field(default_factory=Event)
 
-    def turn(self) -> None:
-        """Wait for a place in the row."""
-        self.sleep(self.pace.place() - time.monotonic())
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a place in the row, and hold it."""
+        while not self.queue.entered(0.1):
+            self.sleep(0)
+        began = time.monotonic()
+        try:
+            self.sleep(self.queue.place() - began)
+            began = time.monotonic()
+            yield
+        finally:
+            self.queue.left(time.monotonic() - began)
 
     def sleep(self, seconds: float) -> None:
         """Raises `DeadlineError` when the call ends before, or is stopped."""
@@ -68,19 +109,97 @@ class Call:
 
 
 class Source(Protocol):
-    """A model behind a client: it answers one request at a time on each connection, and knows no cache."""
+    """A model behind a client: it knows no cache."""
 
     @property
     def name(self) -> str: ...
     @property
     def identity(self) -> str: ...
-    @property
-    def connections(self) -> int: ...
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer. Raises `RefusedError` for this request alone, `SurefootError` for all."""
         ...
 
     def close(self) -> None: ...
+
+
+def answers_file(place: Path) -> Path:
+    """Where the answers of a store are kept; `place` is the store, or the directory that a Step is made in.
+
+    The file lies in the store under `.answers`, which `clean` never takes.
+    """
+    root = place.parents[2] if place.parent.suffix == ".part" else place
+    return root / ".answers" / "answers.sqlite"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers by key in one SQLite file that only grows, or in memory without one; none is ever changed.
+
+    Several threads and processes may write; what a killed one had kept stays. Raises `SurefootError` for a file that
+    is no cache of answers or cannot be written.
+    """
+
+    path: Path | None
+    _kept: dict[str, Completion] = field(default_factory=dict, compare=False)
+
+    def find(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """Those that are there, by key."""
+        if self.path is None:
+            return {key: self._kept[key] for key in keys if key in self._kept}
+        found: dict[str, str] = {}
+        if self.path.is_file():
+            with self._connected() as database, self._faults_are_said():
+                for at in range(0, len(keys), _AT_ONCE):
+                    some = keys[at : at + _AT_ONCE]
+                    marks = ", ".join("?" * len(some))
+                    found |= dict(database.execute(f"SELECT key, answer FROM answers WHERE key IN ({marks})", some))
+        return {key: _read(answer) for key, answer in found.items()}
+
+    @contextmanager
+    def writer(self, identity: str) -> Iterator[Callable[[Request, Completion], None]]:
+        """A function that keeps one answer of the model with this identity; any thread may call it."""
+        if self.path is None:
+            yield lambda request, answer: self._kept.update({request.key(identity): replace(answer, cached=True)})
+            return
+        lock = Lock()
+        with self._connected() as database:
+
+            def keep(request: Request, answer: Completion) -> None:
+                told = {name: value for name, value in vars(answer).items() if value and name not in _UNKEPT}
+                asked = json.dumps(vars(request), sort_keys=True)
+                with lock, self._faults_are_said(), database:
+                    database.execute(_ADD, (request.key(identity), identity, asked, json.dumps(told)))
+
+            yield keep
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        assert self.path is not None
+        with self._faults_are_said():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
+        with closing(database):
+            with self._faults_are_said():
+                database.execute("PRAGMA journal_mode = WAL")  # with NORMAL a killed process loses nothing
+                database.execute("PRAGMA synchronous = NORMAL")
+                database.execute(_MADE)
+            yield database
+
+    @contextmanager
+    def _faults_are_said(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            full = "full" in str(error) or "No space" in str(error)
+            cure = "free some space, then run again" if full else "name another store, or move the file away"
+            raise SurefootError(f"The file of answers {self.path} cannot be used ({error}): {cure}.") from error
+
+
+def _read(answer: str) -> Completion:
+    told = json.loads(answer)
+    told["tokens"] = tuple((token, value) for token, value in told.get("tokens", ()))
+    told["top_logprobs"] = tuple(tuple((t, v) for t, v in place) for place in told.get("top_logprobs", ()))
+    return Completion(**{"text": "", "cached": True} | told)
 
 
 @dataclass(frozen=True)
@@ -94,7 +213,7 @@ class Client:
     source: Source
     options: ClientOptions
     answers: Answers
-    pace: Pace
+    queue: Queue
 
     @property
     def name(self) -> str:
@@ -112,12 +231,11 @@ class Client:
         Raises `SurefootError` where the model cannot be asked, refuses one (see `ClientOptions.on_error`), or the
         deadline passes. What was answered until then is kept.
         """
-        keys = [request.key(self.identity) for request in requests]
-        found = self.answers.find(list(dict.fromkeys(keys)))
-        left = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
+        keyed = [(request.key(self.identity), request) for request in requests]
+        found = self.answers.find(list(dict(keyed)))
+        left = {key: request for key, request in keyed if key not in found}
         found |= self._ask(left) if left else {}
-        pairs = zip(keys, requests, strict=True)
-        return [finished(found[key], request.stop, self.options.think_tags) for key, request in pairs]
+        return [finished(found[key], request.stop, self.options.think_tags) for key, request in keyed]
 
     def missing(self, requests: Sequence[Request]) -> list[Request]:
         """Those of the requests, each once, to which no answer is kept."""
@@ -125,20 +243,20 @@ class Client:
         found = self.answers.find(list(different))
         return [request for key, request in different.items() if key not in found]
 
-    def close(self) -> None:
-        """Close connections, or free the model."""
-        self.source.close()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Close connections, or free the model."""
+        self.source.close()
+
     def _ask(self, left: dict[str, Request]) -> dict[str, Completion]:
-        call = Call(self.pace, time.monotonic() + (self.options.deadline or float("inf")))
+        call = Call(self.queue, time.monotonic() + (self.options.deadline or float("inf")))
         failed = 0  # requests that the server failed at, one after the other
-        with self.answers.writer(self.identity) as keep, ThreadPoolExecutor(self.source.connections) as pool:
+        with self.answers.writer(self.identity) as keep, ThreadPoolExecutor(self.queue.most) as pool:
 
             def one(request: Request) -> Completion:
                 nonlocal failed
@@ -146,7 +264,7 @@ class Client:
                     answer = self.source.ask(request, call)
                 except RefusedError as error:
                     failed += isinstance(error, GivenUpError)
-                    if self.options.on_error == "raise" or failed > 2 * self.source.connections:
+                    if self.options.on_error == "raise" or failed > 2 * self.queue.most:
                         raise
                     return Completion(text="", finish="error", error=str(error))
                 keep(request, answer)

@@ -59,11 +59,6 @@ class Endpoint:
         form = (self.options.api, self.options.token_limit, *sorted(map(repr, self.options.body)))
         return " | ".join(("endpoint", self.options.build or self.url, self.model, *form))
 
-    @property
-    def connections(self) -> int:
-        """How many requests are out at once."""
-        return self.options.connections
-
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
@@ -85,10 +80,10 @@ class Endpoint:
         wait, trouble = 0.0, ""
         for tried in range(self.options.retries + 1):
             call.sleep(wait)
-            call.turn()
             wait = min(self.options.first_wait * 2**tried, self.options.longest_wait) * random.uniform(0.75, 1.25)
             try:
-                reply = self._once(path, body, call)
+                with call.turn():
+                    reply = self._once(path, body, call)
             except (httpx.TransportError, TimeoutError) as error:
                 if "CERTIFICATE" in str(error):
                     raise self._error(f"has no certificate that is trusted here: {error}.") from error
@@ -105,7 +100,7 @@ class Endpoint:
             if asked_for is not None:
                 if asked_for > self.options.longest_wait:
                     raise self._error(f"wants a wait of {asked_for:.0f} seconds ({trouble}): ask again later.")
-                call.pace.pause(asked_for)
+                call.queue.pause(asked_for)
                 wait = asked_for
         raise self._error(f"failed {self.options.retries + 1} times ({trouble}).", GivenUpError)
 

@@ -3,10 +3,9 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from surefoot.core import SurefootError, digest_of, missing_module
@@ -23,8 +22,6 @@ class Llama:
     path: Path
     options: ClientOptions
     build: str
-    connections: int = 1
-    _lock: Lock = field(default_factory=Lock, compare=False)
 
     @property
     def name(self) -> str:
@@ -42,10 +39,9 @@ class Llama:
 
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer."""
-        call.turn()
         body = body_of(request, self.options, "")
         chat = api_of(request, self.options) == "chat"
-        with self._lock:
+        with call.turn():
             told = self._server.handle_chat_completions(body) if chat else self._server.handle_completions(body)
         if "error" in told:
             message, _ = error_of(told)

@@ -4,8 +4,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
 from surefoot.core import SurefootError
-from surefoot.language._clients._answers import Answers
-from surefoot.language._clients._client import Client, Pace, Source
+from surefoot.language._clients._client import Answers, Client, Queue, Source
 from surefoot.language._clients._endpoint import open_endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._protocol import ClientOptions
@@ -23,7 +22,9 @@ def open_client(model: str | Path, options: ClientOptions = DEFAULT_OPTIONS, *, 
     SmolLM2-135M-Instruct, run by llama.cpp). `cache` is the file of all answers, see `answers_file`; without it they
     are kept in memory alone. Raises `SurefootError` for anything else.
     """
-    return Client(_source(str(model), options), options, Answers(cache), Pace(options.per_minute))
+    most = options.connections if "://" in str(model) else 1  # here, so that no answer depends on its neighbours
+    queue = Queue(options.per_minute, options.timeout, most)
+    return Client(_source(str(model), options), options, Answers(cache), queue)
 
 
 def _source(model: str, options: ClientOptions) -> Source:

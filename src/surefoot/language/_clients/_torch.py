@@ -1,10 +1,9 @@
 """A causal model of transformers on disk, asked in this process."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from surefoot.language._clients._client import Call, RefusedError
@@ -23,8 +22,6 @@ class Torch:
     directory: Path
     options: ClientOptions
     digest: str
-    connections: int = 1
-    _lock: Lock = field(default_factory=Lock, compare=False)
 
     @property
     def name(self) -> str:
@@ -43,28 +40,22 @@ class Torch:
 
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer: the likeliest token each time, or drawn by the seed where there is a temperature."""
-        call.turn()
-        with self._lock:
+        import torch
+
+        from surefoot.training import reproducible
+
+        with call.turn():
             prompt = self._prompt(request)
-            found = self._generated(request, prompt)
+            stop = [_Stop(self._loaded, len(prompt), request.stop)]
+            with torch.inference_mode(), reproducible(self.options.threads):
+                torch.manual_seed(request.seed)
+                given, how = torch.tensor([prompt]), self._settings(request)
+                found = self._loaded.model.generate(given, generation_config=how, stopping_criteria=stop)
         return self._completion(request, found, prompt)
 
     def close(self) -> None:
         """Free the model."""
         vars(self).pop("_loaded", None)
-
-    def _generated(self, request: Request, prompt: list[int]) -> Any:
-        import torch
-
-        from surefoot.training import reproducible
-
-        with torch.inference_mode(), reproducible(self.options.threads):
-            torch.manual_seed(request.seed)
-            return self._loaded.model.generate(
-                torch.tensor([prompt]),
-                generation_config=self._settings(request),
-                stopping_criteria=[_Stop(self._loaded, len(prompt), request.stop)],
-            )
 
     def _prompt(self, request: Request) -> list[int]:
         tokenizer, window = self._loaded.tokenizer, self._loaded.window
@@ -103,9 +94,11 @@ class Torch:
         before, whole = (tokenizer.decode(part, skip_special_tokens=True) for part in (prompt, ids))
         text = whole[len(before) :] if whole.startswith(before) else tokenizer.decode(new, skip_special_tokens=True)
         tokens, top = _logprobs(tokenizer, found.logits, new, request.top_logprobs or 0) if found.logits else ((), ())
+        own = self._loaded.model.generation_config.eos_token_id
+        ends = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id}
         return Completion(
             text=text,
-            finish="length" if len(new) == request.max_tokens and new[-1] not in _ends(self._loaded) else "stop",
+            finish="length" if len(new) == request.max_tokens and new[-1] not in ends else "stop",
             prompt_tokens=len(prompt),
             completion_tokens=len(new),
             tokens=tokens,
@@ -127,11 +120,6 @@ class _Stop:
         last = max((len(one.encode()) for one in self.stop), default=0) + 1  # a token has at least a byte
         text = self.loaded.tokenizer.decode(ids[0, self.start :][-last:]) if self.stop else ""
         return torch.tensor([any(one in text for one in self.stop)])
-
-
-def _ends(loaded: LanguageModel) -> set[int]:
-    told = loaded.model.generation_config.eos_token_id
-    return set(told if isinstance(told, list) else [told]) | {loaded.tokenizer.eos_token_id}
 
 
 def _logprobs(

@@ -7,13 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from surefoot.core import SurefootError
-from surefoot.language._unpacked import json_of, object_of, text_of, unpacked
+from surefoot.language._unpacked import Row, json_of, unpacked
 
 _ALL = ""
 _NEEDED = "Are follow up questions needed here: Yes."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Prompts:
     """The worked examples of each strategy by category of question; the category '' stands for all.
 
@@ -67,32 +67,22 @@ def read_prompts(path: Path) -> Prompts:
     hop. Raises `SurefootError` for what is missing.
     """
     data = unpacked(path)
-    told = object_of(json_of(data, str(path)), str(path))
+    told = Row.of(json_of(data, str(path)), str(path))
+    needed = ("direct_answer_prompt", "chain_of_thought_prompt", "self_ask_prompt")
+    shots = {name: _by_category(told, name) for name in needed}
+    lacking = next((name for name in needed if not shots[name]), None)
+    if lacking:
+        raise SurefootError(f"{path} has neither '{lacking}' nor '{lacking}_dict': it needs prompts of every strategy.")
     numbered = ["sub_question_prompt", *(f"subquestion_{at}_prompt" for at in range(1, 10))]
-    subs = [shots for name in numbered if (shots := _by_category(told, name, path)) is not None]
-    return Prompts(
-        name=f"{path.name} {sha256(data).hexdigest()[:12]}",
-        direct_shots=_needed(told, "direct_answer_prompt", path),
-        chain_of_thought_shots=_needed(told, "chain_of_thought_prompt", path),
-        self_ask_shots=_needed(told, "self_ask_prompt", path),
-        sub_questions=tuple(subs),
-    )
+    subs = tuple(filter(None, (_by_category(told, name) for name in numbered)))
+    return Prompts(f"{path.name} {sha256(data).hexdigest()[:12]}", *shots.values(), sub_questions=subs)
 
 
-def _needed(told: Mapping[str, object], name: str, path: Path) -> Mapping[str, str]:
-    found = _by_category(told, name, path)
-    if found is None:
-        raise SurefootError(f"{path} has neither '{name}' nor '{name}_dict': it needs prompts of every strategy.")
-    return found
-
-
-def _by_category(told: Mapping[str, object], name: str, path: Path) -> Mapping[str, str] | None:
-    if name in told:
-        return {_ALL: text_of(told[name], f"{path}: '{name}'")}
-    if f"{name}_dict" in told:
-        shots = object_of(told[f"{name}_dict"], f"{path}: '{name}_dict'")
-        return {category: text_of(text, f"{path}: '{name}_dict', '{category}'") for category, text in shots.items()}
-    return None
+def _by_category(told: Row, name: str) -> Mapping[str, str]:
+    if name in told.told:
+        return {_ALL: told.text(name)}
+    each = Row.of(told.told.get(f"{name}_dict", {}), f"{told.where}: '{name}_dict'")
+    return {category: each.text(category) for category in each.told}
 
 
 @cache

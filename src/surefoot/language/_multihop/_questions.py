@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from surefoot.core import SurefootError, write_text
-from surefoot.language._unpacked import (
-    json_of,
-    lines_of,
-    list_of,
-    object_of,
-    text_of,
-    unpacked,
-    whole_of,
-)
+from surefoot.language._unpacked import Row, checked, json_of, rows_of, unpacked
 
 MultiHopFormat = Literal["surefoot", "bamboogle", "compositional-celebrities", "2wikimultihop", "musique", "hotpotqa"]
 
@@ -66,9 +58,6 @@ class MultiHopFile:
     left_out: str = ""
 
 
-_Row = tuple[str, dict[str, object]]
-
-
 def read_multihop(path: Path | str, format: MultiHopFormat | None = None) -> MultiHopFile:
     """The questions of a file, which may be gzip, in its order.
 
@@ -78,24 +67,26 @@ def read_multihop(path: Path | str, format: MultiHopFormat | None = None) -> Mul
     2WikiMultiHopQA are its evidences as "What is the RELATION of SUBJECT?"; HotpotQA has none. MuSiQue's references
     (#1) are replaced by the answer. Raises `SurefootError`, naming file and row, for anything else.
     """
-    data = unpacked(Path(path))
-    rows = _rows(data, str(path))
-    chosen = format or _told(rows[0][1], str(path))
-    if chosen not in _READERS:
-        raise SurefootError(f"There is no format '{chosen}' of questions; there is {', '.join(_READERS)}.")
-    kept = [row for row in rows if row[1].get("answerable") is not False]
-    questions = tuple(_READERS[chosen](row, where) for where, row in kept)
+    rows = _rows(unpacked(Path(path)), str(path))
+    names = rows[0].told.keys()
+    chosen = format or next((form for form, (marks, _) in _FORMATS.items() if marks <= names), None)
+    if chosen is None:
+        raise SurefootError(
+            f"{path} is in no format that I know ({', '.join(get_args(MultiHopFormat))}): its first question has the "
+            f"names {', '.join(names)[:200]}."
+        )
+    if chosen not in _FORMATS:
+        raise SurefootError(f"There is no format '{chosen}' of questions; there is {', '.join(_FORMATS)}.")
+    kept = [row for row in rows if row.told.get("answerable") is not False]
+    questions = tuple(map(_FORMATS[chosen][1], kept))
     if not questions:
         raise SurefootError(f"{path} has no question that can be answered.")
     for name, count in Counter(one.id for one in questions).items():
         if count > 1:
             raise SurefootError(f"{path}: the id '{name}' stands there {count} times; each question needs its own.")
     dropped = len(rows) - len(kept)
-    return MultiHopFile(
-        format=chosen,
-        questions=questions,
-        left_out=f"{dropped} of {len(rows)} questions are left out: they are marked as unanswerable." * bool(dropped),
-    )
+    left_out = f"{dropped} of {len(rows)} questions are left out: they are marked as unanswerable." * bool(dropped)
+    return MultiHopFile(format=chosen, questions=questions, left_out=left_out)
 
 
 def write_multihop(path: Path, questions: Sequence[MultiHopQuestion]) -> None:
@@ -103,190 +94,142 @@ def write_multihop(path: Path, questions: Sequence[MultiHopQuestion]) -> None:
     write_text(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in questions))
 
 
-def _rows(data: bytes, shown: str) -> list[_Row]:
-    """Where each question stands, and its object: of a list, of an object with `data`, or of lines."""
+def _rows(data: bytes, shown: str) -> list[Row]:
+    """Each question's object and where it stands: of a list, of an object with `data`, or of lines."""
     first, *more = data.strip().split(b"\n", 1)
     if first.lstrip(b"\xef\xbb\xbf").startswith(b"{") and first.rstrip().endswith(b"}") and more:
-        rows = lines_of(data, shown)
+        rows = rows_of(data, shown)
     else:
         told = json_of(data, shown)
-        listed = told.get("data", [told]) if isinstance(told, dict) else told
-        rows = [(f"{shown}, question {at}", one) for at, one in enumerate(list_of(listed, f"{shown}: 'data'"), start=1)]
+        listed = checked(list[object], told.get("data", [told]) if isinstance(told, dict) else told, f"{shown}: 'data'")
+        rows = [Row.of(one, f"{shown}, question {at}") for at, one in enumerate(listed, start=1)]
     if not rows:
         raise SurefootError(f"{shown} holds no questions.")
-    return [(where, object_of(one, where)) for where, one in rows]
+    return rows
 
 
-def _told(row: dict[str, object], shown: str) -> MultiHopFormat:
-    """The format whose names the first question has."""
-    marks: dict[MultiHopFormat, set[str]] = {
-        "compositional-celebrities": {"Question", "Q1", "category"},
-        "bamboogle": {"Question", "Answer"},
-        "musique": {"question_decomposition"},
-        "2wikimultihop": {"evidences", "context"},
-        "hotpotqa": {"supporting_facts", "context"},
-        "surefoot": {"question"},
-    }
-    found: MultiHopFormat | None = next((form for form, names in marks.items() if names <= row.keys()), None)
-    if found is None:
-        raise SurefootError(
-            f"{shown} is in no format that I know ({', '.join(get_args(MultiHopFormat))}): its first question has the "
-            f"names {', '.join(row)[:200]}."
-        )
-    return found
+def _asked(row: Row, name: str = "question") -> str:
+    text = row.text(name).strip()
+    if not text:
+        raise SurefootError(f"{row.where}: '{name}' is empty.")
+    return text
 
 
-def _texts(value: object, where: str) -> tuple[str, ...]:
+def _answers(row: Row, *names: str) -> tuple[str, ...]:
     """One text or number, or a list of them, none of them empty."""
-    given = list_of([value] if isinstance(value, (str, int, float)) else value, where)
-    texts = tuple(str(one) if type(one) in (int, float) else text_of(one, where) for one in given)
+    names = names or ("answers", "answer", "golden_answers", "Answer")
+    name = next((name for name in names if name in row.told), names[0])
+    value, where = row.told.get(name), f"{row.where}: '{name}'"
+    given = checked(list[object], [value] if isinstance(value, (str, int, float)) else value, where)
+    texts = tuple(str(one) if type(one) in (int, float) else checked(str, one, where) for one in given)
     if not texts or not all(text.strip() for text in texts):
         raise SurefootError(f"{where} has no answer, or an empty one.")
     return texts
 
 
-def _asked(row: dict[str, object], name: str, where: str) -> str:
-    text = text_of(row.get(name), f"{where}: '{name}'")
-    if not text.strip():
-        raise SurefootError(f"{where}: '{name}' is empty.")
-    return text.strip()
-
-
-def _answers(row: dict[str, object], where: str) -> tuple[str, ...]:
-    names = ("answers", "answer", "golden_answers", "Answer")
-    name = next((name for name in names if name in row), names[0])
-    return _texts(row.get(name), f"{where}: '{name}'")
-
-
-def _named(value: object, where: str) -> tuple[str, ...]:
-    return tuple(text_of(one, where) for one in list_of(value, where))
-
-
-def question_of(row: dict[str, object], where: str) -> MultiHopQuestion:
+def question_of(row: Row) -> MultiHopQuestion:
     """A question in our own form, from its object."""
-    hops = [
-        (f"{where}, hop {at}", object_of(one, f"{where}, hop {at}"))
-        for at, one in enumerate(list_of(row.get("hops", []), f"{where}: 'hops'"), start=1)
-    ]
-    documents = [object_of(one, f"{where}: a document") for one in list_of(row.get("documents", []), where)]
-    question = _asked(row, "question", where)
+    hops = [Row.of(one, f"{row.where}, hop {at}") for at, one in enumerate(row.values("hops", []), start=1)]
+    question = _asked(row)
     return MultiHopQuestion(
-        id=text_of(row.get("id", question), f"{where}: 'id'"),
+        id=row.text("id", question),
         question=question,
-        answers=_answers(row, where),
+        answers=_answers(row),
         hops=tuple(
-            Hop(
-                question=_asked(hop, "question", at),
-                answers=_answers(hop, at),
-                supports=_named(hop.get("supports", []), f"{at}: 'supports'"),
-            )
-            for at, hop in hops
+            Hop(question=_asked(hop), answers=_answers(hop), supports=hop.texts("supports", [])) for hop in hops
         ),
-        category=text_of(row.get("category", ""), f"{where}: 'category'"),
-        supports=_named(row.get("supports", []), f"{where}: 'supports'"),
-        documents=tuple(document_of(one, f"{where}: a document") for one in documents),
+        category=row.text("category", ""),
+        supports=row.texts("supports", []),
+        documents=tuple(map(document_of, row.rows("documents", "a document", []))),
     )
 
 
-def document_of(row: dict[str, object], where: str) -> Document:
+def document_of(row: Row) -> Document:
     """A document from an object with `text` (or `contents`) and perhaps `id` and `title`."""
-    text = _asked(row, "contents" if "contents" in row else "text", where)
-    title = text_of(row.get("title", ""), f"{where}: 'title'")
-    return Document(id=text_of(row.get("id", title or text), f"{where}: 'id'"), text=text, title=title)
+    text, title = _asked(row, "contents" if "contents" in row.told else "text"), row.text("title", "")
+    return Document(id=row.text("id", title or text), text=text, title=title)
 
 
-def _pairs(row: dict[str, object], where: str) -> MultiHopQuestion:
+def _pairs(row: Row) -> MultiHopQuestion:
     """Bamboogle and Compositional Celebrities: Q1 and A1 to the last that there is."""
-    places = [place for place in range(1, 10) if f"Q{place}" in row]
-    question = _asked(row, "Question", where)
-    category = text_of(row.get("category", ""), f"{where}: 'category'")
+    question, category = _asked(row, "Question"), row.text("category", "")
+    hops = [
+        Hop(question=_asked(row, f"Q{place}"), answers=_answers(row, f"A{place}"))
+        for place in range(1, 10)
+        if f"Q{place}" in row.told
+    ]
     return MultiHopQuestion(
         id=f"{category}: {question}" if category else question,
         question=question,
-        answers=_answers(row, where),
-        hops=tuple(
-            Hop(question=_asked(row, f"Q{place}", where), answers=_texts(row.get(f"A{place}"), f"{where}: 'A{place}'"))
-            for place in places
-        ),
+        answers=_answers(row),
+        hops=tuple(hops),
         category=category,
     )
 
 
-def _paragraphs(row: dict[str, object], where: str) -> tuple[Document, ...]:
-    """HotpotQA's context: a title and the sentences of its paragraph, each."""
-    found: list[Document] = []
-    for one in list_of(row.get("context"), f"{where}: 'context'"):
-        pair = list_of(one, f"{where}: a paragraph of 'context'")
+def _hotpotqa(row: Row) -> MultiHopQuestion:
+    """Also 2WikiMultiHopQA. The context is a title and the sentences of its paragraph, each."""
+    where = row.where
+    facts = [checked(list[object], one, f"{where}: a supporting fact") for one in row.values("supporting_facts")]
+    titles = [checked(str, fact[0] if fact else None, f"{where}: the title of a supporting fact") for fact in facts]
+    documents: list[Document] = []
+    for one in row.values("context"):
+        pair = checked(list[object], one, f"{where}: a paragraph of 'context'")
         if len(pair) != 2:
             raise SurefootError(f"{where}: a paragraph of 'context' must be a title and a list of sentences.")
-        title = text_of(pair[0], f"{where}: the title of a paragraph")
-        text = "".join(_named(pair[1], f"{where}: the sentences of '{title}'"))
-        found += [Document(id=title, title=title, text=text)] if text.strip() else []
-    return tuple(found)
-
-
-def _hotpotqa(row: dict[str, object], where: str) -> MultiHopQuestion:
-    facts = [list_of(one, f"{where}: a supporting fact") for one in list_of(row.get("supporting_facts"), where)]
-    titles = [text_of(fact[0] if fact else None, f"{where}: the title of a supporting fact") for fact in facts]
+        title = checked(str, pair[0], f"{where}: the title of a paragraph")
+        text = "".join(Row({title: pair[1]}, where).texts(title))
+        documents += [Document(id=title, title=title, text=text)] if text.strip() else []
+    hops: list[Hop] = []
+    for one in row.values("evidences", []):
+        triple = Row({"": one}, where).texts("", what="an evidence")
+        if len(triple) != 3 or not all(part.strip() for part in triple):
+            raise SurefootError(f"{where}: an evidence must be subject, relation and object.")
+        subject, relation, found = triple
+        hops.append(Hop(question=f"What is the {relation} of {subject}?", answers=(found,), supports=(subject,)))
     return MultiHopQuestion(
-        id=text_of(row.get("_id", row.get("id")), f"{where}: '_id'"),
-        question=_asked(row, "question", where),
-        answers=_answers(row, where),
+        id=row.text("_id" if "_id" in row.told else "id"),
+        question=_asked(row),
+        answers=_answers(row),
         supports=tuple(dict.fromkeys(titles)),
-        documents=_paragraphs(row, where),
-        hops=tuple(_evidence(one, where) for one in list_of(row.get("evidences", []), f"{where}: 'evidences'")),
+        documents=tuple(documents),
+        hops=tuple(hops),
     )
 
 
-def _evidence(value: object, where: str) -> Hop:
-    triple = _named(value, f"{where}: an evidence")
-    if len(triple) != 3 or not all(part.strip() for part in triple):
-        raise SurefootError(f"{where}: an evidence must be subject, relation and object.")
-    subject, relation, found = triple
-    return Hop(question=f"What is the {relation} of {subject}?", answers=(found,), supports=(subject,))
-
-
-def _musique(row: dict[str, object], where: str) -> MultiHopQuestion:
-    told = [object_of(one, f"{where}: a paragraph") for one in list_of(row.get("paragraphs", []), where)]
-    number_of = {whole_of(one.get("idx"), f"{where}: 'idx' of a paragraph"): place for place, one in enumerate(told)}
-    # Two paragraphs of one title are common, and other questions have them too: the text tells which one is meant.
-    documents = [
-        Document(
-            id=f"{text_of(one.get('title'), where)}: {_asked(one, 'paragraph_text', where)[:80]}",
-            title=text_of(one.get("title"), where),
-            text=_asked(one, "paragraph_text", where),
-        )
-        for one in told
-    ]
-    ids = {index: documents[place].id for index, place in number_of.items()}
+def _musique(row: Row) -> MultiHopQuestion:
+    documents: dict[int, Document] = {}
+    for one in row.rows("paragraphs", "a paragraph", []):
+        # Two paragraphs of one title are common, and other questions have them too: the text tells which one is meant.
+        index, title, text = one.whole("idx", "'idx' of a paragraph"), one.text("title"), _asked(one, "paragraph_text")
+        documents[index] = Document(id=f"{title}: {text[:80]}", title=title, text=text)
     hops: list[Hop] = []
-    for one in list_of(row.get("question_decomposition"), f"{where}: 'question_decomposition'"):
-        step = object_of(one, f"{where}: a step of 'question_decomposition'")
-        asked = re.sub(r"#(\d+)", _replacement(hops), _asked(step, "question", where))
-        support = step.get("paragraph_support_idx")
-        supports = () if support is None else (ids.get(whole_of(support, f"{where}: 'paragraph_support_idx'"), ""),)
-        hops.append(Hop(question=asked, answers=_answers(step, where), supports=tuple(filter(None, supports))))
-    aliases = _named(row.get("answer_aliases", []), f"{where}: 'answer_aliases'")
+
+    def answer(found: re.Match[str]) -> str:
+        """Of the hop that a reference names; a number that is no hop before this one stays."""
+        return hops[at].answers[0] if 0 <= (at := int(found[1]) - 1) < len(hops) else found[0]
+
+    for step in row.rows("question_decomposition", "a step of 'question_decomposition'"):
+        named = "paragraph_support_idx"
+        support = None if step.told.get(named) is None else documents.get(step.whole(named))
+        asked = re.sub(r"#(\d+)", answer, _asked(step))
+        hops.append(Hop(question=asked, answers=_answers(step), supports=(support.id,) if support else ()))
     return MultiHopQuestion(
-        id=text_of(row.get("id"), f"{where}: 'id'"),
-        question=_asked(row, "question", where),
-        answers=(*_answers(row, where), *filter(str.strip, aliases)),
+        id=row.text("id"),
+        question=_asked(row),
+        answers=(*_answers(row), *filter(str.strip, row.texts("answer_aliases", []))),
         hops=tuple(hops),
         supports=tuple(dict.fromkeys(support for hop in hops for support in hop.supports)),
-        documents=tuple(documents),
+        documents=tuple(documents.values()),
     )
 
 
-def _replacement(hops: Sequence[Hop]) -> Callable[[re.Match[str]], str]:
-    """The answer of the hop that a reference names; a number that is no hop before this one stays."""
-    return lambda found: hops[at].answers[0] if 0 <= (at := int(found[1]) - 1) < len(hops) else found[0]
-
-
-_READERS: dict[str, Callable[[dict[str, object], str], MultiHopQuestion]] = {
-    "surefoot": question_of,
-    "bamboogle": _pairs,
-    "compositional-celebrities": _pairs,
-    "2wikimultihop": _hotpotqa,
-    "musique": _musique,
-    "hotpotqa": _hotpotqa,
+_FORMATS: dict[MultiHopFormat, tuple[set[str], Callable[[Row], MultiHopQuestion]]] = {
+    "compositional-celebrities": ({"Question", "Q1", "category"}, _pairs),
+    "bamboogle": ({"Question", "Answer"}, _pairs),
+    "musique": ({"question_decomposition"}, _musique),
+    "2wikimultihop": ({"evidences", "context"}, _hotpotqa),
+    "hotpotqa": ({"supporting_facts", "context"}, _hotpotqa),
+    "surefoot": ({"question"}, question_of),
 }
+"""Of each format the names by which the first question tells it, and what reads a question."""

@@ -3,7 +3,8 @@
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +16,8 @@ from surefoot.language._multihop._http import Query, SearchResult
 from surefoot.language._multihop._prompts import Prompts
 from surefoot.language._multihop._questions import question_of
 from surefoot.language._multihop._search import RecordedSearch, read_search, search_line
-from surefoot.language._multihop._strategies import Asking, TracedAnswer
-from surefoot.language._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
+from surefoot.language._multihop._strategies import Asking
+from surefoot.language._unpacked import Row, rows_of, unpacked
 
 FORMAT = "surefoot multihop 1"
 _TOLD = ("text", "finish", "thinking", "error", "prompt_tokens", "completion_tokens", "build")
@@ -61,94 +62,70 @@ def read_run(path: Path) -> MultiHopRun:
 
     Raises `SurefootError` for a file of another kind, and where something that is needed was not recorded.
     """
-    (where, first), *rows = lines_of(unpacked(path), str(path))
-    head = object_of(first, where)
-    if head.get("format") != FORMAT:
+    head, *rows = rows_of(unpacked(path), str(path))
+    if head.told.get("format") != FORMAT:
         raise SurefootError(f"{path} is no run of surefoot multihop ('{FORMAT}').")
-    told = [(at, object_of(row, at)) for at, row in rows]
     try:
-        return _asked_again(head, where, told)
+        return _asked_again(head, rows)
     except (TypeError, ValueError, AttributeError) as error:
         raise SurefootError(f"{path} cannot be read: {error}.") from error
 
 
-def _asked_again(head: dict[str, object], where: str, told: list[tuple[str, dict[str, object]]]) -> MultiHopRun:
-    known = dict(_call(row, at) for at, row in told if "request" in row)
-    found = dict(read_search(row, at) for at, row in told if "query" in row)
-    model, engine = text_of(head.get("model"), f"{where}: 'model'"), text_of(head.get("engine"), f"{where}: 'engine'")
+def _asked_again(head: Row, rows: list[Row]) -> MultiHopRun:
+    called = [row for row in rows if "request" in row.told]
+    known = {_filled(Request, row, "request"): _filled(Completion, row, "completion") for row in called}
+    found = dict(read_search(row) for row in rows if "query" in row.told)
     results = {Query(query, k): result for (_, query, k), result in found.items()}
+    engine = head.text("engine")
     run = ask_multihop(
-        _RecordedClient(name=model, known=known),
-        [question_of(row, at) for at, row in told if "answers" in row],
-        [text_of(one, where) for one in list_of(head.get("strategies"), f"{where}: 'strategies'")],
-        of=whole_of(head.get("of"), f"{where}: 'of'"),
-        prompts=_filled(Prompts, head.get("prompts"), f"{where}: 'prompts'"),
-        asking=_filled(Asking, head.get("asking"), f"{where}: 'asking'"),
+        _RecordedClient(name=head.text("model"), known=known),
+        [question_of(row) for row in rows if "answers" in row.told],
+        head.texts("strategies"),
+        of=head.whole("of"),
+        prompts=_filled(Prompts, head, "prompts"),
+        asking=_filled(Asking, head, "asking"),
         search=RecordedSearch(known=results, identity=engine) if engine else None,
     )
-    verdicts = dict(_verdict(row, at) for at, row in told if "verdict" in row)
-    return replace(run, judge=text_of(head.get("judge"), f"{where}: 'judge'"), verdicts=verdicts)
+    verdicts = dict(map(_verdict, (row for row in rows if "verdict" in row.told)))
+    return replace(run, judge=head.text("judge"), verdicts=verdicts)
 
 
 def _lines(run: MultiHopRun) -> Iterator[dict[str, object]]:
-    yield {
-        "format": FORMAT,
-        "surefoot": __version__,
-        "model": run.model,
-        "engine": run.engine,
-        "judge": run.judge,
-        "strategies": list(run.answers),
-        "of": run.of,
-        "asking": asdict(run.asking),
-        "prompts": asdict(run.prompts),
-    }
+    head = {"format": FORMAT, "surefoot": __version__, "model": run.model, "engine": run.engine, "judge": run.judge}
+    told = {"strategies": list(run.answers), "of": run.of}
+    yield head | told | {"asking": asdict(run.asking), "prompts": asdict(run.prompts)}
     for one in run.questions:
         yield asdict(replace(one, documents=()))
-    calls = {call.request: call.completion for answer in _answers(run) for call in answer.trace.calls}
+    every = chain(*run.answers.values(), *run.hop_answers, filter(None, run.bridge_given))
+    calls = {call.request: call.completion for answer in every for call in answer.trace.calls}
+    default = {one.name: one.default for one in fields(Request)}
     for request, completion in calls.items():
+        asked = {name: value for name, value in asdict(request).items() if value != default[name]}
         kept = {name: value for name, value in asdict(completion).items() if name in _TOLD and value}
-        yield {"request": _other_than_default(request), "completion": kept}
+        yield {"request": asked, "completion": kept}
     for (question, golds, answer), verdict in run.verdicts.items():
         yield {"question": question, "golds": golds, "answer": answer, "verdict": verdict}
 
 
-def _answers(run: MultiHopRun) -> Iterator[TracedAnswer]:
-    for given in (*run.answers.values(), *run.hop_answers):
-        yield from given
-    yield from filter(None, run.bridge_given)
-
-
 def _searches(run: MultiHopRun) -> dict[Query, tuple[SearchResult, ...]]:
-    if "self_ask_search" not in run.answers:
-        return {}
-    follow_ups = (one for answer in run.answers["self_ask_search"] for one in answer.trace.follow_ups)
+    follow_ups = (one for answer in run.answers.get("self_ask_search", ()) for one in answer.trace.follow_ups)
     return {Query(one.question, run.asking.results): one.results for one in follow_ups}
 
 
-def _other_than_default(request: Request) -> dict[str, object]:
-    default = {one.name: one.default for one in fields(request) if one.default is not MISSING}
-    return {name: value for name, value in asdict(request).items() if value != default.get(name)}
-
-
-def _call(row: dict[str, object], where: str) -> tuple[Request, Completion]:
-    return _filled(Request, row["request"], where), _filled(Completion, row.get("completion"), where)
-
-
-def _verdict(row: dict[str, object], where: str) -> tuple[tuple[str, tuple[str, ...], str], bool | None]:
-    golds = tuple(text_of(one, where) for one in list_of(row.get("golds"), where))
-    verdict = row.get("verdict")
+def _verdict(row: Row) -> tuple[tuple[str, tuple[str, ...], str], bool | None]:
+    verdict = row.told.get("verdict")
     if verdict is not None and not isinstance(verdict, bool):
-        raise SurefootError(f"{where}: 'verdict' must be true, false or null.")
-    return (text_of(row.get("question"), where), golds, text_of(row.get("answer"), where)), verdict
+        raise SurefootError(f"{row.where}: 'verdict' must be true, false or null.")
+    return (row.text("question"), row.texts("golds"), row.text("answer")), verdict
 
 
 _Filled = TypeVar("_Filled", Prompts, Asking, Request, Completion)
 
 
-def _filled(kind: type[_Filled], value: object, where: str) -> _Filled:
+def _filled(kind: type[_Filled], row: Row, name: str) -> _Filled:
     """An object of that class from the fields of a JSON object; lists become tuples."""
-    told = {name: _frozen(cell) for name, cell in object_of(value, where).items()}
-    return kind(**told)  # pyright: ignore[reportArgumentType]
+    told = Row.of(row.told.get(name), f"{row.where}: '{name}'").told
+    return kind(**{field: _frozen(cell) for field, cell in told.items()})  # pyright: ignore[reportArgumentType]
 
 
 def _frozen(value: object) -> object:

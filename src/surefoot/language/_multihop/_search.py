@@ -4,14 +4,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from surefoot.core import SurefootError, digest_of, missing_module
 from surefoot.language._multihop._http import HttpSearch, Query, SearchResult, searxng
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
-from surefoot.language._unpacked import lines_of, list_of, object_of, text_of, unpacked, whole_of
+from surefoot.language._unpacked import Row, rows_of, unpacked
 
 AT_ONCE = 4
 _TEXTS = (".txt", ".md")
@@ -76,26 +76,23 @@ def _tokens(texts: list[str]) -> list[list[str]]:
 def read_documents(path: Path) -> list[Document]:
     """The documents of a folder (each .txt and .md file is one), of JSON lines (`text` or `contents`, `id`, `title`),
     or those that a file of questions gives: a fixed corpus. Raises `SurefootError` for what holds none."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _TEXTS and file.is_file())
-        texts = [(file, unpacked(file).decode("utf-8", "replace").strip()) for file in files if file.stat().st_size]
-        found = [Document(id=file.relative_to(path).as_posix(), title=file.stem, text=text) for file, text in texts]
+    if path.is_dir() or path.suffix.lower() in _TEXTS:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files = [file for file in inside if file.suffix.lower() in _TEXTS and file.is_file() and file.stat().st_size]
+        texts = {file: unpacked(file).decode("utf-8", "replace").strip() for file in files}
+        ids = {file: file.relative_to(path).as_posix() if file != path else path.name for file in files}
+        found = [Document(id=ids[file], title=file.stem, text=text) for file, text in texts.items()]
     else:
-        found = _documents_of_file(path)
+        data = unpacked(path)
+        first = data.lstrip().split(b"\n", 1)[0]
+        if first.startswith(b"{") and b'"question"' not in first and b'"Question"' not in first:
+            found = [document_of(row) for row in rows_of(data, str(path))]
+        else:
+            given = [one for question in read_multihop(path).questions for one in question.documents]
+            found = list({one.id: one for one in given}.values())
     if not found:
         raise SurefootError(f"{path} holds no documents: expected .txt or .md files, or JSON lines with 'text'.")
     return found
-
-
-def _documents_of_file(path: Path) -> list[Document]:
-    data = unpacked(path)
-    first = data.lstrip().split(b"\n", 1)[0]
-    if path.suffix.lower() in _TEXTS:
-        return [Document(id=path.name, title=path.stem, text=data.decode("utf-8", "replace"))]
-    if first.startswith(b"{") and b'"question"' not in first and b'"Question"' not in first:
-        return [document_of(object_of(row, where), where) for where, row in lines_of(data, str(path))]
-    given = [one for question in read_multihop(path).questions for one in question.documents]
-    return list({one.id: one for one in given}.values())
 
 
 class RecordedSearch:
@@ -119,7 +116,7 @@ class RecordedSearch:
         if file and file.exists():
             _drop_torn_line(file)
             if file.stat().st_size:
-                self._known |= dict(read_search(row, where) for where, row in lines_of(unpacked(file), str(file)))
+                self._known |= dict(map(read_search, rows_of(unpacked(file), str(file))))
 
     def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
         """What is known, else what the engine says. Raises `SurefootError` where neither knows."""
@@ -142,17 +139,11 @@ def search_line(engine: str, query: str, k: int, found: Sequence[SearchResult]) 
     return json.dumps(told, ensure_ascii=False) + "\n"
 
 
-def read_search(row: object, where: str) -> tuple[tuple[str, str, int], tuple[SearchResult, ...]]:
+def read_search(row: Row) -> tuple[tuple[str, str, int], tuple[SearchResult, ...]]:
     """What `search_line` wrote: (engine, query, k), and the results."""
-    told = object_of(row, where)
-    results = [object_of(one, where) for one in list_of(told.get("results"), f"{where}: 'results'")]
-    key = (text_of(told.get("engine"), where), text_of(told.get("query"), where), whole_of(told.get("k"), where))
-    return key, tuple(_result_of(one, where) for one in results)
-
-
-def _result_of(row: Mapping[str, object], where: str) -> SearchResult:
-    texts = {name: text_of(row.get(name, ""), f"{where}: '{name}'") for name in ("title", "snippet", "url", "source")}
-    return SearchResult(**texts)
+    names = [one.name for one in fields(SearchResult)]
+    results = [SearchResult(**{name: one.text(name, "") for name in names}) for one in row.rows("results", "a result")]
+    return (row.text("engine"), row.text("query"), row.whole("k")), tuple(results)
 
 
 def _drop_torn_line(file: Path) -> None:

@@ -11,19 +11,11 @@ from typing import Self
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language._unpacked import (
-    json_of,
-    lines_of,
-    list_of,
-    object_of,
-    object_or_none,
-    text_of,
-    unpacked,
-)
+from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
-_NO_ANSWER = ("no_answer", "no_answer_probability")
+_COLUMNS = (_ANSWER, ("no_answer", "no_answer_probability"))
 
 
 @dataclass(frozen=True)
@@ -69,27 +61,27 @@ def read_predictions(path: Path | str) -> Predictions:
     Parquet; JSON also as gzip. Raises `SurefootError`, naming file and question, for anything else, for an id that
     stands twice, and for a score that is no finite number.
     """
-    file = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path)
+    file, shown = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path), str(path)
     data = unpacked(file)
     if data.startswith(b"PAR1"):
-        return _of_rows(_parquet(file), str(path))
+        return _of_rows(_parquet(file), shown)
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if b"\n{" in start and object_or_none(start.split(b"\n", 1)[0]) is not None:
-        return _of_rows([object_of(row, where) for where, row in lines_of(data, str(path))], str(path))
-    told = json_of(data, str(path))
+        return _of_rows([row.told for row in rows_of(data, shown)], shown)
+    told = json_of(data, shown)
     if isinstance(told, list):
-        return _of_rows([object_of(row, f"{path}: a prediction") for row in list_of(told, str(path))], str(path))
-    found = object_of(told, str(path))
+        return _of_rows([Row.of(row, f"{shown}: a prediction").told for row in told], shown)
+    found = Row.of(told, shown).told
     if isinstance(found.get("data"), list):
         raise SurefootError(f"{path} holds questions, where predictions should be: these come first.")
     if "id" in found and any(name in found for name in _ANSWER):
-        return _of_rows([found], str(path))
-    return Predictions({text_of(name, str(path)): _answer(answer, name, str(path)) for name, answer in found.items()})
+        return _of_rows([found], shown)
+    return Predictions({checked(str, name, shown): _answer(answer, name, shown) for name, answer in found.items()})
 
 
 def read_no_answer(path: Path | str) -> dict[str, float]:
     """Scores that there is no answer, by the id of the question, from a JSON object. Raises for anything else."""
-    told = object_of(json_of(unpacked(Path(path)), str(path)), str(path))
+    told = Row.of(json_of(unpacked(Path(path)), str(path)), str(path)).told
     return {name: _score(score, f"{path}, question '{name}': the score") for name, score in told.items()}
 
 
@@ -126,22 +118,18 @@ def _of_rows(rows: Iterable[Mapping[str, object]], shown: str) -> Predictions:
     answers: dict[str, str] = {}
     scores: dict[str, float] = {}
     for number, row in enumerate(rows, start=1):
-        name = text_of(row.get("id"), f"{shown}, prediction {number}: 'id'")
+        name = checked(str, row.get("id"), f"{shown}, prediction {number}: 'id'")
         if name in answers:
             raise SurefootError(f"{shown}: the question '{name}' is answered twice.")
-        answers[name] = _answer(_first(row, _ANSWER), name, shown)
-        score = _first(row, _NO_ANSWER)
+        said, score = (next((row[one] for one in names if row.get(one) is not None), None) for names in _COLUMNS)
+        answers[name] = _answer(said, name, shown)
         if score is not None:
             scores[name] = _score(score, f"{shown}, question '{name}': 'no_answer'")
     return Predictions(answers, scores)
 
 
-def _first(row: Mapping[str, object], names: Iterable[str]) -> object:
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
 def _answer(value: object, name: str, shown: str) -> str:
-    return text_of(value, f"{shown}, question '{name}': the answer")
+    return checked(str, value, f"{shown}, question '{name}': the answer")
 
 
 def _score(value: object, what: str) -> float:

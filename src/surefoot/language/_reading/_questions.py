@@ -1,7 +1,7 @@
 """Questions on paragraphs, read from the formats in which the field keeps them, and Steps that hand them on."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import groupby
@@ -9,12 +9,33 @@ from pathlib import Path
 from typing import Literal, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, write_text
-from surefoot.language._reading._formats import NOWHERE, Question, QuestionFormat, parse
-from surefoot.language._unpacked import unpacked
+from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
 from surefoot.stats import shuffled
 
 QUESTIONS = "questions.json"
 QuestionPart = Literal["all", "train", "held-out"]
+QuestionFormat = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
+Answers = tuple[tuple[str, ...], tuple[int, ...]]
+NOWHERE = -1
+"""The start of an answer that does not stand in its paragraph where the file says: right, but no span to train on."""
+_KNOWN = "SQuAD (an object with 'data'), MRQA (lines with 'context' and 'qas') or lines with 'question' and 'ctxs'"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question on a paragraph and its right answers; none means that the paragraph does not answer it.
+
+    `starts` has for each answer the place of its first character in `context`, or `NOWHERE`. `article` is what the
+    paragraph was taken from (a title), `paragraph` a short digest of the context: questions of one are not independent.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[str, ...]
+    starts: tuple[int, ...]
+    article: str
+    paragraph: str
 
 
 @dataclass(frozen=True)
@@ -48,12 +69,94 @@ def read_questions(path: Path | str) -> list[Question]:
 def read_question_file(path: Path | str) -> tuple[QuestionFormat, list[Question]]:
     """The name of the format as well."""
     file = Path(path) / QUESTIONS if Path(path).is_dir() else Path(path)
-    form, rows = parse(unpacked(file), str(path))
-    questions = _articles(rows, whole=form == "surefoot")
-    if not questions:
+    form, rows = _parsed(unpacked(file), str(path))
+    if not rows:
         raise SurefootError(f"{path} holds no questions.")
-    _refuse_twins(questions, str(path))
-    return form, questions
+    # One title for all paragraphs of a file says nothing of what belongs together.
+    titled = form == "surefoot" or len({row.article for row in rows}) > 1 or len({row.paragraph for row in rows}) == 1
+    first: dict[str, Question] = {}
+    for row in rows:
+        title = row.article or row.paragraph if titled else f"{row.article}/{row.paragraph}".lstrip("/")
+        one = row if title == row.article else replace(row, article=title)
+        if first.setdefault(one.id, one) is not one:
+            where = " and ".join(f"'{article}'" for article in dict.fromkeys((first[one.id].article, title)))
+            raise SurefootError(f"{path}: the question '{one.id}' stands twice, in {where}: ids must be unique.")
+    return form, list(first.values())
+
+
+def _parsed(data: bytes, shown: str) -> tuple[QuestionFormat, list[Question]]:
+    """The format and the questions of a file's bytes; an article may be ''."""
+    start = object_or_none(data.lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0])
+    if start is None or "data" in start:
+        told = Row.of(json_of(data, shown), shown)
+        if "data" in told.told:
+            return "surefoot" if told.told.get("written_by") == "surefoot" else "squad", list(_squad(told))
+    else:
+        rows = rows_of(data, shown)
+        if "header" in start or {"context", "qas"} <= start.keys():
+            kept = [row for row in rows if "header" not in row.told]
+            return "mrqa", [one for row in kept for one in _of_paragraph(row, "", mrqa=True)]
+        if {"question", "ctxs"} <= start.keys():
+            return "gold-paragraph", list(map(_of_gold_paragraph, rows))
+    raise SurefootError(f"{shown} is in no format that I know: expected {_KNOWN}.")
+
+
+def _squad(told: Row) -> Iterator[Question]:
+    for at, article in enumerate(told.values("data"), start=1):
+        one = Row.of(article, f"{told.where}, article {at}")
+        title = one.text("title", "")
+        named = Row(one.told, f"{one.where} ('{title}')" if title else one.where)
+        for place, paragraph in enumerate(named.values("paragraphs"), start=1):
+            yield from _of_paragraph(Row.of(paragraph, f"{named.where}, paragraph {place}"), title, mrqa=False)
+
+
+def _of_paragraph(row: Row, title: str, *, mrqa: bool) -> Iterator[Question]:
+    context = row.text("context")
+    digest = digest_of_paragraph(context)
+    for asked in row.rows("qas", "a question"):
+        key = "qid" if mrqa and "qid" in asked.told else "id"
+        name = Row(asked.told, row.where).text(key, what="the id of a question")
+        one = Row(asked.told, f"{row.where}, question '{name}'")
+        answers, starts = _mrqa_answers(one, context) if mrqa else _squad_answers(one, context)
+        yield Question(name, one.text("question"), context, answers, starts, title, digest)
+
+
+def digest_of_paragraph(context: str) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of a paragraph."""
+    return sha256(context.encode()).hexdigest()[:16]
+
+
+def _squad_answers(row: Row, context: str) -> Answers:
+    given = [Row(one.told, row.where) for one in row.rows("answers", "an answer")]
+    texts = tuple(one.text("text", what="the text of an answer") for one in given)
+    pairs = [(text, one.whole("answer_start")) for text, one in zip(texts, given, strict=True)]
+    return texts, tuple(at if text and at >= 0 and context.startswith(text, at) else NOWHERE for text, at in pairs)
+
+
+def _mrqa_answers(row: Row, context: str) -> Answers:
+    """Right answers and their places, in the spelling of the paragraph where only capitals differ: no score changes."""
+    spans: dict[str, tuple[str, int]] = {}
+    for one in row.rows("detected_answers", "a detected answer", []):
+        for span in one.values("char_spans"):
+            both = checked(list[object], span, f"{row.where}: a span")
+            ends = [checked(int, end, f"{row.where}: a span of characters") for end in both]
+            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] < len(context):
+                raise SurefootError(f"{row.where}: the span {ends} does not lie in its paragraph.")
+            text = context[ends[0] : ends[1] + 1]
+            spans.setdefault(text.lower(), (text, ends[0]))
+    found = [spans.get(gold.lower(), (gold, NOWHERE)) for gold in row.texts("answers", what="an answer")]
+    return tuple(text for text, _ in found), tuple(start for _, start in found)
+
+
+def _of_gold_paragraph(row: Row) -> Question:
+    """The first passage is the one that answers; an answer that is not literally in it has no place."""
+    passages = row.rows("ctxs", "a passage")
+    if not passages:
+        raise SurefootError(f"{row.where} has no passage in 'ctxs'.")
+    context, question, answers = passages[0].text("text"), row.text("question"), row.texts("answers", what="an answer")
+    name = row.text("id", sha256(f"{question}\0{context}".encode()).hexdigest()[:20])
+    title, starts = passages[0].text("title", ""), tuple(map(context.find, answers))
+    return Question(name, question, context, answers, starts, title, digest_of_paragraph(context))
 
 
 def count_questions(questions: Sequence[Question]) -> QuestionCounts:
@@ -74,35 +177,22 @@ def count_questions(questions: Sequence[Question]) -> QuestionCounts:
 def write_questions(out: Path, questions: Iterable[Question]) -> None:
     """Write `questions.json` into a directory: SQuAD 2.0, which other tools read too."""
     articles = [
-        {"title": title, "paragraphs": [_paragraph(*one) for one in groupby(rows, key=lambda row: row.context)]}
+        {
+            "title": title,
+            "paragraphs": [
+                {"context": context, "qas": list(map(_asked, own))}
+                for context, own in groupby(rows, key=lambda row: row.context)
+            ],
+        }
         for title, rows in groupby(questions, key=lambda row: row.article)
     ]
     told = {"version": "v2.0", "written_by": "surefoot", "data": articles}
     write_text(out / QUESTIONS, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
 
 
-def _paragraph(context: str, questions: Iterable[Question]) -> dict[str, object]:
-    return {"context": context, "qas": [_asked(one) for one in questions]}
-
-
 def _asked(one: Question) -> dict[str, object]:
     answers = [{"text": text, "answer_start": start} for text, start in zip(one.answers, one.starts, strict=True)]
     return {"id": one.id, "question": one.question, "answers": answers, "is_impossible": not answers}
-
-
-def _articles(rows: list[Question], *, whole: bool) -> list[Question]:
-    """With an article each: one title for all paragraphs of a file says nothing of what belongs together."""
-    if whole or len({row.article for row in rows}) > 1 or len({row.paragraph for row in rows}) == 1:
-        return [row if row.article else replace(row, article=row.paragraph) for row in rows]
-    return [replace(row, article=f"{row.article}/{row.paragraph}".lstrip("/")) for row in rows]
-
-
-def _refuse_twins(questions: Sequence[Question], shown: str) -> None:
-    first: dict[str, Question] = {}
-    for one in questions:
-        if first.setdefault(one.id, one) is not one:
-            where = " and ".join(f"'{article}'" for article in dict.fromkeys((first[one.id].article, one.article)))
-            raise SurefootError(f"{shown}: the question '{one.id}' stands twice, in {where}: ids must be unique.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,10 +236,14 @@ class QuestionSample(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, split, draw, write."""
-        part = question_part(
-            read_questions(inputs[self.questions]), self.part, held_out=self.held_out, split_seed=self.split_seed
-        )
-        return _written(out, part if self.n is None else _drawn(part, self.n, self.seed))
+        every = read_questions(inputs[self.questions])
+        part = question_part(every, self.part, held_out=self.held_out, split_seed=self.split_seed)
+        if self.n is None:
+            return _written(out, part)
+        if not 1 <= self.n <= len(part):
+            raise SurefootError(f"n is {self.n}: there are {len(part)} questions to draw from.")
+        chosen = set(shuffled((one.id for one in part), self.seed)[: self.n])
+        return _written(out, [one for one in part if one.id in chosen])
 
 
 def question_part(
@@ -160,23 +254,12 @@ def question_part(
         raise SurefootError(f"held_out is {held_out}: it is a share of the articles, between 0 and 1.")
     if part == "all":
         return list(questions)
-    out = {one.article for one in questions if _place(one.article, split_seed) < held_out}
+    digests = {one.article: sha256(f"{split_seed}:{one.article}".encode()).digest() for one in questions}
+    out = {article for article, digest in digests.items() if int.from_bytes(digest[:8]) / 2**64 < held_out}
     found = [one for one in questions if (one.article in out) == (part == "held-out")]
     if not found:
         raise SurefootError(f"The part '{part}' has no article at held_out {held_out}: change it or split_seed.")
     return found
-
-
-def _place(article: str, seed: int) -> float:
-    """Where a title falls between 0 and 1."""
-    return int.from_bytes(sha256(f"{seed}:{article}".encode()).digest()[:8]) / 2**64
-
-
-def _drawn(questions: Sequence[Question], n: int, seed: int) -> list[Question]:
-    if not 1 <= n <= len(questions):
-        raise SurefootError(f"n is {n}: there are {len(questions)} questions to draw from.")
-    chosen = set(shuffled((one.id for one in questions), seed)[:n])
-    return [one for one in questions if one.id in chosen]
 
 
 def _written(out: Path, questions: Sequence[Question]) -> list[Measurement]:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
-from surefoot.language._reading._formats import Question
 from surefoot.language._reading._predictions import Predictions, read_predictions
-from surefoot.language._reading._questions import read_questions
+from surefoot.language._reading._questions import Question, read_questions
 from surefoot.language._reading._rules import READING_RULES, Rule, RuleName, golds_of, normalised, scores_of
 from surefoot.stats import clustered_mean, share_interval, t_quantile
 

