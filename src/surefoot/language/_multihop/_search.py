@@ -1,20 +1,42 @@
 """Search engines behind one protocol: documents of the user, an engine over HTTP, and what was recorded of either."""
 
+import ipaddress
 import json
 import os
+import re
+import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, cast
+from urllib.parse import quote
 
 from surefoot.core import SurefootError, digest_of, missing_module
-from surefoot.language._multihop._http import HttpSearch, Query, SearchResult, searxng
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
-from surefoot.language._unpacked import Row, rows_of, unpacked
+from surefoot.language._unpacked import Row, json_of, rows_of, unpacked
 
 AT_ONCE = 4
+LARGEST = 8 << 20
 _TEXTS = (".txt", ".md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What was found: `source` is the document's id, or the engine that an HTTP service names; `url` may be ''."""
+
+    title: str
+    snippet: str
+    url: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a strategy wants to know from the search engine, and how many results it can use."""
+
+    text: str
+    k: int
 
 
 class SearchEngine(Protocol):
@@ -93,6 +115,108 @@ def read_documents(path: Path) -> list[Document]:
     if not found:
         raise SurefootError(f"{path} holds no documents: expected .txt or .md files, or JSON lines with 'text'.")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSearch:
+    """A search engine over HTTP that answers with JSON.
+
+    `url` holds {query} and may hold {k} and, for keys, ${NAME} of an environment variable, which is not recorded.
+    `results` is the path to the list of results ("web.results"), `title`, `snippet`, `link` and `source` the names in
+    each; `answers` is the path to an answer that the engine gives itself, a text, an object or a list of them, which
+    then is the first result. An address in a private network is asked only where the URL names it as a number or as
+    localhost, or with `private`; redirects are not followed.
+    """
+
+    url: str
+    results: str = "results"
+    title: str = "title"
+    snippet: str = "snippet"
+    link: str = "url"
+    source: str = "source"
+    answers: str = ""
+    private: bool = False
+    timeout: float = 30.0
+
+    @property
+    def identity(self) -> str:
+        """The URL with its place holders."""
+        return f"http {self.url}"
+
+    def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
+        """Ask, and read what came. Raises `SurefootError` for every failure; nothing is tried twice."""
+        told = _fetched(self, _filled(self.url, query, k))
+        own = _at(told, self.answers) if self.answers else None
+        found: list[SearchResult] = []
+        for part in (own, _at(told, self.results)):
+            for one in part if isinstance(part, list) else [] if part is None else [part]:
+                row = one if isinstance(one, dict) else {"answer": one}
+                texts = [str(row.get(name) or "") for name in (self.title, self.snippet, self.link, self.source)]
+                title, snippet, link, source = texts
+                snippet = str(row.get("answer") or snippet)
+                found.append(SearchResult(title=title, snippet=snippet, url=link, source=source))
+        return tuple(one for one in found if one.snippet)[:k]
+
+
+def searxng(address: str, *, private: bool = False) -> HttpSearch:
+    """A SearXNG instance by its address, which must offer JSON (`search.formats` in its settings)."""
+    url = f"{address.rstrip('/')}/search?q={{query}}&format=json"
+    return HttpSearch(url=url, snippet="content", source="engine", answers="answers", private=private)
+
+
+def _at(told: object, path: str) -> object:
+    for name in path.split("."):
+        told = told.get(name) if isinstance(told, dict) else None
+    return told
+
+
+def _filled(template: str, query: str, k: int) -> str:
+    """The URL with the query, the number of results, and the values of environment variables."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise SurefootError(f"The variable {found[1]}, which the URL of the search engine names, is not set.")
+        return quote(os.environ[found[1]], safe="")
+
+    url = re.sub(r"\$\{(\w+)\}", value, template)
+    return url.replace("{query}", quote(query, safe="")).replace("{k}", str(k))
+
+
+def _fetched(engine: HttpSearch, url: str) -> object:
+    """The JSON at a URL. Raises `SurefootError`, without the keys in the URL, for whatever goes wrong."""
+    try:
+        import httpx
+    except ImportError as error:
+        raise missing_module("httpx") from error
+    try:
+        _check_address(httpx.URL(url).host, engine)
+        with httpx.stream("GET", url, timeout=engine.timeout, headers={"Accept": "application/json"}) as answer:
+            status, data = answer.status_code, b""
+            for part in answer.iter_bytes():
+                data += part
+                if len(data) > LARGEST:
+                    raise SurefootError(f"The search engine {engine.url} sent more than {LARGEST >> 20} MiB.")
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        said = str(error).split(" for url", 1)[0] or type(error).__name__
+        raise SurefootError(f"The search engine {engine.url} cannot be asked: {said}.") from None
+    if status != 200:
+        hint = " (SearXNG: allow json in search.formats)" if status == 403 else ""
+        raise SurefootError(f"The search engine {engine.url} answered with status {status}{hint}.")
+    return json_of(data, f"The answer of the search engine {engine.url}")
+
+
+def _check_address(host: str, engine: HttpSearch) -> None:
+    """Refuse a host whose name leads into a private network, unless the user wrote the address itself or allows it."""
+    named = host == "localhost" or re.fullmatch(r"[0-9.]+|.*:.*", host) is not None
+    if engine.private or named:
+        return
+    found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(host, None)}
+    inside = sorted(one for one in found if not ipaddress.ip_address(one).is_global)
+    if inside:
+        raise SurefootError(
+            f"The search engine {engine.url} lies in a private network ({inside[0]}): to ask it all the same, add "
+            "--private."
+        )
 
 
 class RecordedSearch:

@@ -6,10 +6,9 @@ from typing import Literal, TypeVar
 
 from surefoot.core import SurefootError
 from surefoot.language._clients._protocol import Completion, LanguageClient, Request
-from surefoot.language._multihop._http import Query, SearchResult
 from surefoot.language._multihop._parse import first_hops, own_part, parse_completion, short_answer, tidy
 from surefoot.language._multihop._prompts import Prompts, our_prompts
-from surefoot.language._multihop._search import SearchEngine, search_all
+from surefoot.language._multihop._search import Query, SearchEngine, SearchResult, search_all
 
 Ended = Literal["answered", "asked", "hop limit", "no answer", "refused"]
 
@@ -254,9 +253,7 @@ def _one(client: LanguageClient, strategy: Strategy[TracedAnswer], search: Searc
 
 
 def answer_all(
-    client: LanguageClient,
-    strategies: Sequence[Strategy[Given]],
-    search: SearchEngine | None = None,
+    client: LanguageClient, strategies: Sequence[Strategy[Given]], search: SearchEngine | None = None
 ) -> list[Given]:
     """Run strategies side by side, in rounds: the client gets all requests of a round at once, so does the engine."""
     came: dict[int, Completion | tuple[SearchResult, ...] | None] = dict.fromkeys(range(len(strategies)))

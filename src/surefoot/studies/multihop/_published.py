@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.language import (
-    Asking,
-    ScriptedClient,
-    ask_multihop,
-    gap_table,
-    pairs_table,
-    read_multihop,
-    read_prompts,
-)
+from surefoot.language import Asking, ScriptedClient, ask_multihop, gap_table, pairs_table, read_multihop, read_prompts
 from surefoot.stats import Interval, share_difference, wilson
 from surefoot.studies.multihop._gaps import share_of
 

