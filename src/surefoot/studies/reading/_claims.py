@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from math import atanh, sqrt, tanh
+from typing import Any
 
 from surefoot.core import Results, SurefootError
 from surefoot.laws import AVERAGE
@@ -12,66 +13,58 @@ from surefoot.studies.reading._landscape import R2, Landscape, by_shift, found_i
 from surefoot.studies.reading._published import BASELINE, PublishedLandscape
 
 PAPER = "arXiv 2210.12517"
+_MEASURED: dict[str, Any] = {"as_measured": True, "counted": "readers", "shown": "effective robustness"}
 MARGIN = 0.03
 """Three points, half of what prompt fine-tuning on the full data gives: less than this makes no difference."""
 DECIDES = 0.8
 """Accuracy in distribution decides accuracy under shift where it explains this share of its variance."""
-_MORE = {
+_SUBJECTS = {
     "in context": "Readers that learn in context",
     "few-shot prompt": "Readers prompt fine-tuned on a few examples",
     "prompt fine-tuned": "Readers prompt fine-tuned on all examples",
     "zero-shot": "Zero-shot readers",
-}
-_NO_MORE = {
     "few-shot span": "fine-tuning a span head on a few examples",
     "adapter": "adapters (LoRA and the like)",
     "robust training": "robust training",
 }
+_NO_MORE = ("few-shot span", "adapter", "robust training")
+_MORE = "{} are more robust than " + BASELINE + " ones of the same accuracy ({})."
+_SAME = (
+    f"It makes no difference to robustness to use {{}} (within {100 * MARGIN:g} points of the line of {BASELINE} "
+    "readers; {})."
+)
+_DECIDE = {
+    "accuracy decides": f"Accuracy in distribution explains more than {100 * DECIDES:g} percent of the variance of "
+    f"accuracy averaged over shifts, among {BASELINE} readers ({{}}).",
+    "accuracy decides under every shift": "It does so under every shift alone ({}).",
+}
+_OURS = "ours: the paper shows the average"
 
 
 def landscape_claims(kind: Landscape, groups: Iterable[str]) -> Iterator[Hypothesis]:
     """What the paper says, as far as a landscape with these adaptations can be asked."""
     where = "the published evaluations" if kind is PublishedLandscape else "the study's own readers"
-    label = _label(kind)
-    known = set(groups)
-    numbers = {"as_measured": True, "counted": "readers", "shown": "effective robustness"}
-    for group, subject in _MORE.items():
+    known, label = set(groups), _label(kind)
+    for group, subject in _SUBJECTS.items():
         if group in known:
+            same = group in _NO_MORE
             yield Hypothesis(
                 name=f"{label}: {group}",
-                sentence=f"{subject} are more robust than {BASELINE} ones of the same accuracy ({where}).",
+                sentence=(_SAME if same else _MORE).format(subject, where),
                 effect=partial(_robustness, kind, group),
                 source=f"{PAPER}, abstract",
-                **numbers,
+                **({"bound": MARGIN, "within": True} if same else {}),
+                **_MEASURED,
             )
-    for group, subject in _NO_MORE.items():
-        if group in known:
-            yield Hypothesis(
-                name=f"{label}: {group}",
-                sentence=f"It makes no difference to robustness to use {subject} (within {100 * MARGIN:g} points of "
-                f"the line of {BASELINE} readers; {where}).",
-                effect=partial(_robustness, kind, group),
-                bound=MARGIN,
-                within=True,
-                source=f"{PAPER}, abstract",
-                **numbers,
-            )
-    shares = {"unit": "share", "as_measured": True, "counted": "readers", "shown": "R2", "bound": DECIDES}
-    yield Hypothesis(
-        name=f"{label}: accuracy decides",
-        sentence=f"Accuracy in distribution explains more than {100 * DECIDES:g} percent of the variance of accuracy "
-        f"averaged over shifts, among {BASELINE} readers ({where}).",
-        effect=partial(_explained, kind, False),
-        source=f"{PAPER}, section 4",
-        **shares,
-    )
-    yield Hypothesis(
-        name=f"{label}: accuracy decides under every shift",
-        sentence=f"It does so under every shift alone ({where}).",
-        effect=partial(_explained, kind, True),
-        source="ours: the paper shows the average",
-        **shares,
-    )
+    for weakest, (name, sentence) in enumerate(_DECIDE.items()):
+        yield Hypothesis(
+            name=f"{label}: {name}",
+            sentence=sentence.format(where),
+            effect=partial(_explained, kind, bool(weakest)),
+            source=_OURS if weakest else f"{PAPER}, section 4",
+            bound=DECIDES,
+            **_MEASURED | {"unit": "share", "shown": "R2"},
+        )
 
 
 def _robustness(kind: Landscape, group: str, results: Results) -> tuple[Pooled, str]:
@@ -112,10 +105,8 @@ def loses_there(kind: Landscape, group: str, shift: str) -> Hypothesis:
         sentence=f"'More robust' is an average: on {shift}, readers that learn {group} lie below the line.",
         effect=effect,
         below=True,
-        as_measured=True,
-        counted="readers",
-        shown="effective robustness",
-        source="ours: the paper shows the average",
+        source=_OURS,
+        **_MEASURED,
     )
 
 

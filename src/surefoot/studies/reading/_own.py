@@ -1,9 +1,9 @@
 """The study's own landscape: readers trained and asked here, in small and in full."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from surefoot.core import Step
 from surefoot.language import (
@@ -72,92 +72,75 @@ BUDGETS: dict[BudgetName, Budget] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OwnReader:
-    """A reader of the grid: how it was adapted, the family it belongs to, and the Step that answers."""
+    """A reader of the grid: how it was adapted, the Step that answers, and how many questions a set it is asked."""
 
     name: str
     adaptation: str
-    family: str
     reader: Step
     questions: int
+
+    @property
+    def family(self) -> str:
+        """Span readers are a family by depth, others by what their name begins with."""
+        layers = self.reader.layers if isinstance(self.reader, SpanReader) else 0
+        return f"MiniLM, {layers} layers" if layers else self.name.split(",", maxsplit=1)[0]
 
 
 def own_readers(budget: Budget, training: Step) -> Iterator[OwnReader]:
     """The grid, weakest first: everything is trained on questions of `training`, its articles are not tested."""
-
     every = QuestionSample(questions=training, part="train", n=budget.pool)
-    seeds, longest = range(budget.seeds), max(budget.steps)
-
-    def span(name: str, adaptation: str, **options: object) -> OwnReader:
-        given: dict[str, object] = {"encoder": MiniLM(), "questions": every, "learning_rate": 3e-4, "max_tokens": 256}
-        step = SpanReader(**given | options)  # type: ignore[arg-type]
-        family = f"MiniLM, {step.layers} layers"
-        shown = f"{name}, {step.layers} layers, seed {step.seed}"
-        return OwnReader(name=shown, adaptation=adaptation, family=family, reader=step, questions=budget.questions)
-
-    yield _other("sliding window", FREE, SlidingWindow(), budget.questions)
+    yield OwnReader("sliding window", FREE, SlidingWindow(), budget.questions)
     for n in (512, 2000):
-        yield _other(f"logistic regression, {n}", FREE, SpanRegression(questions=_few(training, n)), budget.questions)
-    for seed in seeds:
-        yield span(
-            "head alone",
-            FREE,
-            method="head",
-            questions=_few(training, 1024, seed),
-            layers=6,
-            steps=300,
-            seed=seed,
-            learning_rate=1e-2,
-        )
-        for layers in budget.layers:
-            for steps in budget.steps:
-                yield span(f"{steps} steps", BASELINE, layers=layers, steps=steps, seed=seed)
-            yield span("LoRA", "adapter", method="lora", layers=layers, steps=longest, seed=seed, learning_rate=1e-3)
-        for layers in budget.robust_layers:
-            for robust in ("freelb", "r3f"):
-                yield span(
-                    robust, "robust training", robust=robust, layers=layers, steps=budget.robust_steps, seed=seed
-                )
-        for layers in budget.few_layers:
-            for n in budget.few:
-                chosen = {
-                    "questions": _few(training, n, seed),
-                    "steps": budget.few_steps,
-                    "layers": layers,
-                    "seed": seed,
-                }
-                yield span(f"{n} examples", "few-shot span", **chosen)
+        regression = SpanRegression(questions=_few(training, n))
+        yield OwnReader(f"logistic regression, {n}", FREE, regression, budget.questions)
+    for seed in range(budget.seeds):
+        for name, adaptation, options in _span_readers(budget, training, seed):
+            given = {"encoder": MiniLM(), "questions": every, "learning_rate": 3e-4, "max_tokens": 256, "seed": seed}
+            step = SpanReader(**given | options)
+            yield OwnReader(f"{name}, {step.layers} layers, seed {seed}", adaptation, step, budget.questions)
     yield from _causal_readers(budget, training, every)
+
+
+def _span_readers(budget: Budget, training: Step, seed: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, adaptation, and what is not as with all: fully fine-tuned, with adapters, robustly, on few examples."""
+    few = _few(training, 1024, seed)
+    yield "head alone", FREE, {"method": "head", "questions": few, "layers": 6, "steps": 300, "learning_rate": 1e-2}
+    for layers in budget.layers:
+        for steps in budget.steps:
+            yield f"{steps} steps", BASELINE, {"layers": layers, "steps": steps}
+        options = {"method": "lora", "layers": layers, "steps": max(budget.steps), "learning_rate": 1e-3}
+        yield "LoRA", "adapter", options
+    for layers in budget.robust_layers:
+        for robust in ("freelb", "r3f"):
+            yield robust, "robust training", {"robust": robust, "layers": layers, "steps": budget.robust_steps}
+    for layers in budget.few_layers:
+        for n in budget.few:
+            options = {"questions": _few(training, n, seed), "steps": budget.few_steps, "layers": layers}
+            yield f"{n} examples", "few-shot span", options
 
 
 def _causal_readers(budget: Budget, training: Step, every: Step) -> Iterator[OwnReader]:
     """SmolLM2 asked as it is, with examples in context, and tuned on prompts."""
-    seeds = range(budget.seeds)
     for template in ("completion", "chat"):
         asked = CausalReader(endpoint="smollm2", template=template)
-        yield _other(f"SmolLM2, zero-shot, {template}", "zero-shot", asked, budget.asked)
+        yield OwnReader(f"SmolLM2, zero-shot, {template}", "zero-shot", asked, budget.asked)
     for shots in budget.shots:
-        for seed in seeds:
+        for seed in range(budget.seeds):
             asked = CausalReader(endpoint="smollm2", shots=shots, examples=_few(training, 64), seed=seed)
-            yield _other(f"SmolLM2, {shots}-shot, seed {seed}", "in context", asked, budget.asked)
+            yield OwnReader(f"SmolLM2, {shots}-shot, seed {seed}", "in context", asked, budget.asked)
     for examples, steps in budget.prompted:
-        for seed in seeds:
-            taken = every if examples >= 8192 else _few(training, examples, seed)
-            tuned = PromptReader(model=SmolLM2(), questions=taken, steps=steps, seed=seed)
-            name, group = f"SmolLM2, prompt fine-tuned on {examples}, seed {seed}", "prompt fine-tuned"
-            group = group if examples >= 8192 else "few-shot prompt"
-            yield _other(name, group, CausalReader(model=tuned), budget.asked)
+        for seed in range(budget.seeds):
+            fully = examples >= 8192
+            taken = every if fully else _few(training, examples, seed)
+            tuned = CausalReader(model=PromptReader(model=SmolLM2(), questions=taken, steps=steps, seed=seed))
+            name = f"SmolLM2, prompt fine-tuned on {examples}, seed {seed}"
+            yield OwnReader(name, "prompt fine-tuned" if fully else "few-shot prompt", tuned, budget.asked)
 
 
 def _few(training: Step, n: int, seed: int = 0) -> QuestionSample:
     return QuestionSample(questions=training, part="train", n=n, seed=seed)
-
-
-def _other(name: str, adaptation: str, reader: Step, n: int) -> OwnReader:
-    return OwnReader(
-        name=name, adaptation=adaptation, family=name.split(",", maxsplit=1)[0], reader=reader, questions=n
-    )
 
 
 def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:
@@ -166,32 +149,22 @@ def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:
     files = {shown: QuestionFile(path=str(folder / file)).pinned() for shown, file in SETS.items()}
     readers = list(own_readers(budget, files[IN_DISTRIBUTION]))
     tested = [(one, shown) for one in readers for shown in SETS]
-    results = tuple(
-        ReadingScores(
-            predictions=ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256), questions=asked, task=shown
-        )
-        for one, shown in tested
-        for asked in (_asked(files[shown], shown, one.questions),)
+    results: list[ReadingScores] = []
+    for one, shown in tested:
+        part = "held-out" if shown == IN_DISTRIBUTION else "all"
+        asked = QuestionSample(questions=files[shown], part=part, n=one.questions)
+        answers = ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256)
+        results.append(ReadingScores(predictions=answers, questions=asked, task=shown))
+    main = ShiftFit(
+        results=tuple(results),
+        x=(IN_DISTRIBUTION,),
+        models=tuple(one.name for one, _ in tested),
+        baseline=tuple(one.name for one in readers if one.adaptation == BASELINE),
+        groups=tuple(one.adaptation for one, _ in tested),
+        families=tuple(one.family for one, _ in tested),
+        metric="f1",
     )
-
-    def fitted(axis: Literal["logit", "probit", "linear"], cluster: bool) -> ShiftFit:
-        return ShiftFit(
-            results=results,
-            x=(IN_DISTRIBUTION,),
-            models=tuple(one.name for one, _ in tested),
-            baseline=tuple(one.name for one in readers if one.adaptation == BASELINE),
-            groups=tuple(one.adaptation for one, _ in tested),
-            families=tuple(one.family for one, _ in tested),
-            cluster=cluster,
-            metric="f1",
-            axis=axis,
-        )
-
-    return (*(fitted(axis, cluster=False) for axis in AXES), fitted("logit", cluster=True))
-
-
-def _asked(file: Step, shown: str, n: int) -> QuestionSample:
-    return QuestionSample(questions=file, part="held-out" if shown == IN_DISTRIBUTION else "all", n=n)
+    return (*(replace(main, axis=axis) for axis in AXES), replace(main, axis="logit", cluster=True))
 
 
 def seen_beforehand(budget: Budget) -> str:
