@@ -38,7 +38,7 @@ from surefoot.language import (
     write_questions,
 )
 from surefoot.language._reading._readers import _answers, _baselines, _span_reader
-from surefoot.language._reading._readers._windows import TokenWindows, best_spans, by_length, token_windows
+from surefoot.language._reading._readers._encoder import TokenWindows, best_spans, by_length, token_windows
 from surefoot.training import _loop
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

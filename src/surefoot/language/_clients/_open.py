@@ -9,7 +9,7 @@ from surefoot.language._clients._endpoint import open_endpoint
 from surefoot.language._clients._llama import Llama, gguf_file, llama_build
 from surefoot.language._clients._protocol import ClientOptions
 from surefoot.language._clients._torch import Torch
-from surefoot.language._models._pretrained import model_digest
+from surefoot.language._models._language import model_digest
 
 DEFAULT_OPTIONS = ClientOptions()
 

@@ -13,10 +13,9 @@ import numpy as np
 from surefoot.core import Figure, SurefootError, Table
 from surefoot.examples import write_examples
 from surefoot.figures import interval_plot
-from surefoot.language._multihop._ask import MultiHopRun
+from surefoot.language._multihop._ask import MultiHopRun, TracedAnswer
 from surefoot.language._multihop._questions import MultiHopQuestion
 from surefoot.language._multihop._rules import RULES, is_recognisable, is_right
-from surefoot.language._multihop._strategies import TracedAnswer
 from surefoot.stats import Interval, cohen_kappa, holm, paired_difference, wilson
 
 FEWEST = 30

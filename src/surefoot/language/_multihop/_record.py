@@ -11,11 +11,10 @@ from typing import TypeVar
 from surefoot import __version__
 from surefoot.core import SurefootError, write_text
 from surefoot.language._clients._protocol import Completion, Request
-from surefoot.language._multihop._ask import MultiHopRun, ask_multihop
+from surefoot.language._multihop._ask import Asking, MultiHopRun, ask_multihop
 from surefoot.language._multihop._prompts import Prompts
 from surefoot.language._multihop._questions import question_of
 from surefoot.language._multihop._search import Query, RecordedSearch, SearchResult, read_search, search_line
-from surefoot.language._multihop._strategies import Asking
 from surefoot.language._unpacked import Row, rows_of, unpacked
 
 FORMAT = "surefoot multihop 1"

@@ -13,8 +13,14 @@ import numpy as np
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress, resume_directory
 from surefoot.language._reading._predictions import Predictions, write_predictions
 from surefoot.language._reading._questions import Question, read_questions
-from surefoot.language._reading._readers._encoder import Encoder, load_encoder, question_windows
-from surefoot.language._reading._readers._windows import batch_of, best_spans, by_length
+from surefoot.language._reading._readers._encoder import (
+    Encoder,
+    batch_of,
+    best_spans,
+    by_length,
+    load_encoder,
+    question_windows,
+)
 from surefoot.training import reproducible
 
 QUESTIONS_AT_ONCE = 256

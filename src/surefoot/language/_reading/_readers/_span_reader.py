@@ -13,12 +13,14 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.language._reading._questions import NOWHERE, Question, read_questions
 from surefoot.language._reading._readers._encoder import (
     Encoder,
+    TokenWindows,
+    batch_of,
+    by_length,
     load_encoder,
     question_windows,
     save_encoder,
     with_adapters,
 )
-from surefoot.language._reading._readers._windows import TokenWindows, batch_of, by_length
 from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, rows_of_batch, train
 
 if TYPE_CHECKING:
