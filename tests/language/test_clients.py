@@ -146,6 +146,36 @@ def test_what_will_not_pass_is_one_sentence_and_asked_once(
         assert asked.headers[0]["Authorization"] == "Bearer k3y"
 
 
+def test_what_waits_for_a_slot_waits_here_and_not_against_the_timeout() -> None:
+    free, done = threading.Condition(), list[int]()
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        with free:  # one at a time, first come, first served, a fifth of the timeout each: the last of eight waits 1.6
+            free.wait_for(lambda: len(done) == number)
+            time.sleep(0.4)
+            done.append(number)
+            free.notify_all()
+        return echo(body, number)
+
+    requests = [Request(prompt=f"p{at}") for at in range(8)]
+    with server(reply) as asked, client_of(asked.url, replace(QUICK, connections=8, timeout=2.0)) as client:
+        assert [one.text for one in client.answer(requests)] == [f"p{at} again" for at in range(8)]
+        assert set(asked.prompts.values()) == {1}
+
+
+def test_a_server_with_many_slots_is_asked_as_many_at_once_as_there_are_connections() -> None:
+    full = threading.Barrier(4)
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        if number >= 10:  # three are out by then, and one more with each answer: a fourth must come
+            full.wait(30)
+        return echo(body, number)
+
+    with server(reply) as asked, client_of(asked.url, replace(QUICK, connections=4, timeout=60)) as client:
+        assert len(client.answer([Request(prompt=f"p{at}") for at in range(14)])) == 14
+    assert not full.broken
+
+
 def test_an_endpoint_that_never_answered_and_is_down_is_named_at_once() -> None:
     with server(echo) as asked:
         pass
@@ -359,8 +389,6 @@ def test_answers_outlive_the_client_and_need_no_server(tmp_path: Path) -> None:
     with client_of(asked.url, cache=place) as client:
         again = client.answer(requests)
         assert again == [replace(one, cached=True) for one in first]
-        digest = Answers(place).digest(client.identity, requests)
-        assert digest != Answers(place).digest(client.identity, requests[:2])
         assert usage(again).builds == ("b1",)
     with client_of(asked.url, replace(QUICK, think_tags=None), place) as client:
         assert client.answer(requests)[0].text == "<think>x</think>a"
@@ -521,7 +549,7 @@ def test_a_model_of_torch_answers_as_a_client(tmp_path: Path) -> None:
     ]
     with open_client(directory, ClientOptions(on_error="record")) as client:
         greedy, drawn, other, chat, long = client.answer(requests)
-        (again,) = Client(client.source, client.options, Answers(None), client.pace).answer(requests[1:2])
+        (again,) = Client(client.source, client.options, Answers(None), client.queue).answer(requests[1:2])
         stop = greedy.text[2:4]
         (stopped,) = client.answer([replace(requests[0], stop=(stop,))])
     ids, logprob = loaded.encoded(["hello"])[0], 0.0

@@ -14,8 +14,7 @@ from surefoot.examples import write_examples
 from surefoot.language import Question, QuestionSample, ReadingScores, write_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.studies.reading import study
-from surefoot.studies.reading._landscape import found_in, robustness_of
-from surefoot.studies.reading._noise import question_errors
+from surefoot.studies.reading._landscape import found_in, question_errors, robustness_of
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 DATA = os.environ.get("SUREFOOT_DATA")
