@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -95,8 +96,7 @@ class Endpoint:
                 continue
             if not _may_pass(reply):
                 return reply
-            trouble = f"status {reply.status}: {reply.told[0]}"
-            asked_for = _retry_after(reply.headers)
+            trouble, asked_for = f"status {reply.status}: {reply.told[0]}", _retry_after(reply.headers)
             if asked_for is not None:
                 if asked_for > self.options.longest_wait:
                     raise self._error(f"wants a wait of {asked_for:.0f} seconds ({trouble}): ask again later.")
@@ -126,19 +126,15 @@ class Endpoint:
     def _refusal(self, reply: _Reply, path: str) -> SurefootError:
         message, details = reply.told
         if {"n_prompt_tokens", "n_ctx"} <= details.keys():
-            return self._error(
-                f"refused a prompt of {details['n_prompt_tokens']} tokens: its window is {details['n_ctx']}.",
-                RefusedError,
-            )
+            long = f"refused a prompt of {details['n_prompt_tokens']} tokens: its window is {details['n_ctx']}."
+            return self._error(long, RefusedError)
         said = f"status {reply.status}" + (f": {message}" if message else "")
         if reply.status < 400:
             where = reply.headers.get("location", "elsewhere")
             return self._error(f"redirects to {where} (redirects are not followed): give the URL itself.")
         if reply.status in (401, 403):
-            has = "is refused" if self.key else "is not set"
-            return self._error(
-                f"refused access ({said}). The key is read from {self.options.key_variable}, which {has}."
-            )
+            how = f"The key is read from {self.options.key_variable}, which is {'refused' if self.key else 'not set'}."
+            return self._error(f"refused access ({said}). {how}")
         if reply.status == 429:
             return self._error(f"will not answer before it is paid ({said}).")
         if reply.status in (404, 405, 501):
@@ -163,13 +159,8 @@ def open_endpoint(url: str, model: str, options: ClientOptions) -> Endpoint:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
     local = httpx.URL(url).host in _LOOPBACK  # never through a proxy
-    http = httpx.Client(
-        headers=headers,
-        limits=limits,
-        trust_env=not local,
-        follow_redirects=False,
-        verify=not url.startswith("http:"),  # plain HTTP needs no certificates, and reading them takes long
-    )
+    secure = not url.startswith("http:")  # plain HTTP needs no certificates, and reading them takes long
+    http = httpx.Client(headers=headers, limits=limits, trust_env=not local, follow_redirects=False, verify=secure)
     return Endpoint(url, model, options, key, http)
 
 
@@ -184,12 +175,9 @@ def _may_pass(reply: _Reply) -> bool:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a server asks to wait, given as seconds or as a date; None where it says nothing readable."""
     told = headers.get("retry-after", "")
-    try:
+    with suppress(ValueError):
         return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         moment = parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
+    return None

@@ -174,21 +174,12 @@ class ScriptedClient:
 
     def _one(self, request: Request) -> Completion:
         prompt = request.prompt or request.messages[-1][1]
-        if callable(self.script):
-            said = self.script(request)
-        elif prompt in self.script:
-            said = self.script[prompt]
-        else:
+        said = self.script(request) if callable(self.script) else self.script.get(prompt)
+        if said is None:
             raise SurefootError(f"The script {self.name} has no answer to the prompt that ends '{prompt[-60:]}'.")
         words, said_words = len(prompt.split()), len(said.split())
         raw = Completion(text=said, estimated=True, prompt_tokens=words, completion_tokens=said_words)
         return finished(raw, request.stop, THINK_TAGS)
-
-
-def before_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first stop sequence in it, and whether there was one."""
-    ends = [at for one in stop if (at := text.find(one)) >= 0]
-    return (text[: min(ends)], True) if ends else (text, False)
 
 
 def estimated_tokens(text: str) -> int:
@@ -208,17 +199,18 @@ def finished(raw: Completion, stop: Sequence[str], think_tags: tuple[str, str] |
         if opened or closed:
             thinking, start = before.strip().removeprefix(think_tags[0]).strip(), len(before) + len(closed)
     after = raw.text[start:].lstrip() if start else raw.text
-    text, stopped = before_stop(after, stop)
+    stops = [at for one in stop if (at := after.find(one)) >= 0]
+    text = after[: min(stops)] if stops else after
     if text == raw.text:
         return raw
     first, ends = len(raw.text) - len(after), accumulate(len(token) for token, _ in raw.tokens)
-    last = first + len(text) if stopped else len(raw.text) + 1
+    last = first + len(text) if stops else len(raw.text) + 1
     kept = [at for at, end in enumerate(ends) if first <= end - len(raw.tokens[at][0]) < last]
     return replace(
         raw,
         text=text,
         thinking=thinking,
-        finish="stop" if stopped else raw.finish,
+        finish="stop" if stops else raw.finish,
         tokens=tuple(raw.tokens[at] for at in kept),
         top_logprobs=tuple(raw.top_logprobs[at] for at in kept if at < len(raw.top_logprobs)),
     )

@@ -56,9 +56,9 @@ def read_json(content: bytes, kind: str = "") -> Body:
 def read_completion(told: Body, request: Request) -> Completion:
     """The whole answer in a server's JSON. Raises `ShapeError` where there is none."""
     choices = told.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    choice: Body | None = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
         raise ShapeError(f"answered without choices: '{json.dumps(told)[:80]}'")
-    choice: Body = choices[0]
     message = choice.get("message")
     text, thinking = (_text(choice.get("text")), "") if not isinstance(message, dict) else _spoken(message)
     if text is None:
@@ -105,12 +105,9 @@ def _spoken(message: Body) -> tuple[str | None, str]:
     thinking = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or ""
     content = message.get("content")
     if isinstance(content, list):
-        content = "".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-    if content is None and "content" in message:
-        content = ""
-    return _text(content), thinking
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    return "" if content is None and "content" in message else _text(content), thinking
 
 
 def _usage(told: object, request: Request, answer: str) -> tuple[int, int, bool]:

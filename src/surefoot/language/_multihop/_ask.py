@@ -280,6 +280,10 @@ def answer_all(
     return [given[at] for at in range(len(strategies))]
 
 
+_JUDGING = (
+    "Say whether an answer means the same as the right answer, whatever its wording. Answer with yes or no alone.\n\n"
+    "Question: {}\nRight answer: {}\nAnswer: {}\nDoes it mean the same (yes or no):"
+)
 _MAKERS: Mapping[str, Callable[[Prompts, MultiHopQuestion, Asking], Strategy[TracedAnswer]]] = {
     "direct": lambda prompts, one, asking: asked_once("direct", prompts.direct(one.question, one.category), asking),
     "chain_of_thought": lambda prompts, one, asking: reasoned(
@@ -395,27 +399,14 @@ def bridge_given(question: MultiHopQuestion) -> str:
 
 def _judged(run: MultiHopRun, judge: LanguageClient) -> MultiHopRun:
     """The run with the judge's verdict on every answer; an empty answer is wrong without being shown."""
-    answers = [
-        (one.question, one.answers, answer)
-        for given in run.answers.values()
-        for one, answer in zip(run.questions, given, strict=True)
-    ]
-    for one, given, bridge in zip(run.questions, run.hop_answers, run.bridge_given, strict=True):
-        answers += [(hop.question, hop.answers, answer) for hop, answer in zip(one.hops, given, strict=True)]
-        answers += [(one.question, one.answers, bridge)] if bridge else []
+    whole = [*run.answers.values(), run.bridge_given]
+    pairs = [pair for given in whole for pair in zip(run.questions, given, strict=True)]
+    for one, given in zip(run.questions, run.hop_answers, strict=True):
+        pairs += zip(one.hops, given, strict=True)
+    answers = [(one.question, one.answers, answer) for one, answer in pairs if answer]
     shown = list(dict.fromkeys((question, golds, answer.text) for question, golds, answer in answers if answer.text))
-    said = judge.answer([Request(prompt=_judging(*one), max_tokens=8) for one in shown])
-    return replace(run, verdicts={one: _verdict(answer.text) for one, answer in zip(shown, said, strict=True)})
-
-
-def _judging(question: str, golds: tuple[str, ...], answer: str) -> str:
-    right = " or ".join(golds)
-    return (
-        "Say whether an answer means the same as the right answer, whatever its wording. Answer with yes or no alone."
-        f"\n\nQuestion: {question}\nRight answer: {right}\nAnswer: {answer}\nDoes it mean the same (yes or no):"
-    )
-
-
-def _verdict(text: str) -> bool | None:
-    word = text.strip().lstrip("*_\"' ").lower()
-    return True if word.startswith("yes") else False if word.startswith("no") else None
+    prompts = [_JUDGING.format(question, " or ".join(golds), answer) for question, golds, answer in shown]
+    said = judge.answer([Request(prompt=prompt, max_tokens=8) for prompt in prompts])
+    words = [answer.text.strip().lstrip("*_\"' ").lower() for answer in said]
+    verdicts = [word.startswith("yes") if word.startswith(("yes", "no")) else None for word in words]
+    return replace(run, verdicts=dict(zip(shown, verdicts, strict=True)))

@@ -68,19 +68,24 @@ def score_questions(
     said, silent = _without(abstain, [answers.get(one.id, "") for one in counted], how)
     exact, f1 = _compared(counted, said, how)
     given, known = np.array([one.id not in missing for one in counted]), set(ids)
+    sure = predictions.no_answer
+    every = bool(sure) and all(one.id in sure for one in counted)
     found = QuestionScores(
         rule=rule,
         questions=tuple(counted),
         answers=tuple(said),
         exact=exact * given,
         f1=f1 * given,
-        no_answer=_no_answer(counted, predictions.no_answer),
+        no_answer=np.array([sure[one.id] for one in counted], dtype=np.float64) if every else None,
         best={},
         missing=tuple(missing),
         extra=tuple(name for name in answers if name not in known),
         abstained=tuple(counted[place].id for place in silent),
     )
-    found = replace(found, best=_best(found))
+    if found.no_answer is not None and not found.answerable.all():
+        same = (found.no_answer, found.answerable, found.answers)
+        told = {metric: best_threshold(scores, *same) for metric, scores in _metrics(found).items()}
+        found = replace(found, best={metric: one for metric, one in told.items() if one is not None})
     return found if no_answer_above is None else _thresholded(found, no_answer_above)
 
 
@@ -122,11 +127,6 @@ def _check(questions: Sequence[Question], predictions: Predictions, rule: RuleNa
             f"{len(empty)} questions have no answer (the first is '{empty[0]}'), and the rule '{rule}' scores none "
             "such: score them by 'squad-2.0'."
         )
-
-
-def _no_answer(questions: Sequence[Question], scores: Mapping[str, float]) -> Floats | None:
-    every = bool(scores) and all(one.id in scores for one in questions)
-    return np.array([scores[one.id] for one in questions], dtype=np.float64) if every else None
 
 
 def _thresholded(found: QuestionScores, most: float) -> QuestionScores:
@@ -187,24 +187,11 @@ def reading_measurements(found: QuestionScores, *, task: str = "reading", shift:
         if rows.any()
         for metric, scores in _metrics(found).items()
     ]
-    n = len(found.questions)
-    counts = {"missing": found.missing, "extra": found.extra, "abstained": found.abstained}
-    best = {f"best_{metric}": one.score for metric, one in found.best.items()}
-    best |= {f"best_{metric}_threshold": one.threshold for metric, one in found.best.items()}
-    numbers = best | {name: len(ids) for name, ids in counts.items()}
-    return means + [
-        Measurement(metric=name, value=value, n=n, task=task, shift=shift) for name, value in numbers.items()
-    ]
-
-
-def _best(found: QuestionScores) -> dict[str, BestThreshold]:
-    if found.no_answer is None or found.answerable.all():
-        return {}
-    told = {
-        metric: best_threshold(scores, found.no_answer, found.answerable, found.answers)
-        for metric, scores in _metrics(found).items()
-    }
-    return {metric: best for metric, best in told.items() if best is not None}
+    told = Measurement(metric="missing", value=len(found.missing), n=len(found.questions), task=task, shift=shift)
+    numbers = {f"best_{metric}": one.score for metric, one in found.best.items()}
+    numbers |= {f"best_{metric}_threshold": one.threshold for metric, one in found.best.items()}
+    numbers |= {"missing": told.value, "extra": len(found.extra), "abstained": len(found.abstained)}
+    return means + [replace(told, metric=name, value=value) for name, value in numbers.items()]
 
 
 def _metrics(found: QuestionScores) -> dict[str, Floats]:
@@ -241,19 +228,12 @@ def official_report(found: QuestionScores, no_answer: Mapping[str, float]) -> di
             for metric, scores in (("exact", found.exact), ("f1", found.f1)):
                 told[f"{name}{metric}"] = 100 * float(scores[rows].mean())
             told[f"{name}total"] = int(rows.sum())
-    return told | _official_best(found, no_answer)
-
-
-def _official_best(found: QuestionScores, no_answer: Mapping[str, float]) -> dict[str, float]:
     place = {one.id: at for at, one in enumerate(found.questions)}
-    rows = [place[name] for name in no_answer if name in place]
-    told: dict[str, float] = {}
-    for name, metric in (("exact", "exact_match"), ("f1", "f1")):
-        if metric not in found.best or found.no_answer is None:
-            continue
-        answers = [found.answers[row] for row in rows]
-        scores = _metrics(found)[metric][rows]
-        best = best_threshold(scores, found.no_answer[rows], found.answerable[rows], answers, official=True)
+    order = [place[name] for name in no_answer if name in place]
+    for metric in found.best:
+        assert found.no_answer is not None
+        same = (found.no_answer[order], found.answerable[order], [found.answers[row] for row in order])
+        best, name = best_threshold(_metrics(found)[metric][order], *same, official=True), metric.removesuffix("_match")
         told |= {f"best_{name}": 100 * best.score, f"best_{name}_thresh": best.threshold} if best else {}
     return told
 
@@ -305,10 +285,8 @@ def write_reading_examples(out: Path, found: QuestionScores) -> None:
         "missing": [one.id in missing for one in rows],
         "article": [one.article for one in rows],
         "paragraph": [one.paragraph for one in rows],
-        "content": [_content(one) for one in rows],
+        "content": [
+            sha256("\0".join((one.question, one.context, *one.answers)).encode()).hexdigest()[:16] for one in rows
+        ],
     }
     write_examples(out, columns)
-
-
-def _content(one: Question) -> str:
-    return sha256("\0".join((one.question, one.context, *one.answers)).encode()).hexdigest()[:16]

@@ -51,9 +51,8 @@ class Perplexity(Step):
         documents = [row["document"] for row in rows]
         with reproducible(self.threads):
             found = text_losses(load_language(inputs[self.model]), [row["text"] for row in rows], self.length, out)
-        scores = found.losses / found.tokens
-        names = [row["id"] for row in rows]
-        write_examples(out, {"example": names, "score": scores, "document": documents, "tokens": found.tokens})
+        columns = {"example": [row["id"] for row in rows], "score": found.losses / found.tokens}
+        write_examples(out, columns | {"document": documents, "tokens": found.tokens})
         return language_measurements(found, documents, task=self.task, shift=self.shift)
 
 

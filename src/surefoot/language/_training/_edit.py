@@ -55,20 +55,14 @@ class LanguageEdit(Step):
             chosen = found.chosen or found.table[0]
             apply_to(edit, model.model, chosen.coefficients[0])
         save_language(model, out)
-        rows = [
-            {"coefficient": trial.coefficients[0], "allowed": trial.allowed, **_values(trial.scores)}
-            for trial in found.table
-        ]
+        told = [(one, {"coefficient": one.coefficients[0], "allowed": one.allowed}) for one in found.table]
+        rows = [row | _values(one.scores) for one, row in told]
         (out / "search.json").write_text(json.dumps({"message": found.message, "rows": rows}, indent=1) + "\n", "utf-8")
         tried, share = len(found.table), sum(trial.allowed for trial in found.table) / len(found.table)
         values = {"coefficient": chosen.coefficients[0], "allowed": share if found.chosen else 0.0}
-        return [
-            *(Measurement(metric=name, value=value, n=tried) for name, value in values.items()),
-            *(
-                Measurement(metric="validation", value=value, n=1, task=name)
-                for name, value in _values(chosen.scores).items()
-            ),
-        ]
+        scores = _values(chosen.scores).items()
+        measured = [Measurement(metric=name, value=value, n=tried) for name, value in values.items()]
+        return measured + [Measurement(metric="validation", value=value, n=1, task=name) for name, value in scores]
 
 
 def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: Inputs, out: Path) -> CoefficientSearch:

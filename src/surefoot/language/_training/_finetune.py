@@ -56,7 +56,11 @@ class FinetuneLanguage(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        _check(self)
+        for name in ("steps", "batch", "threads"):
+            if getattr(self, name) < 1:
+                raise SurefootError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        if self.learning_rate <= 0:
+            raise SurefootError(f"learning_rate is {self.learning_rate}: it must be above 0.")
         loaded = load_language(inputs[self.model])
         parameters = _freeze(loaded, self.trained)
         windows = windows_of(loaded, [row["text"] for row in read_texts(inputs[self.data])], self.length)
@@ -65,20 +69,13 @@ class FinetuneLanguage(Step):
             optimizer = adamw(loaded.model, self.learning_rate, self.weight_decay)
             losses = train(loaded.model, optimizer, _loss(self, loaded, windows), schedule, out)
         save_language(loaded, out)
-        sign = -1 if self.ascent else 1
+        sign, counts = -1 if self.ascent else 1, windows.counted.sum(dim=1)
+        seen = sum(int(counts[_rows(self, len(counts), number)].sum()) for number in range(self.steps))
         return [
             last_tenth([sign * loss for loss in losses]),
-            Measurement(metric="tokens", value=_tokens_seen(self, windows), n=self.steps),
+            Measurement(metric="tokens", value=seen, n=self.steps),
             Measurement(metric="parameters", value=parameters, n=1),
         ]
-
-
-def _check(step: FinetuneLanguage) -> None:
-    for name, value in (("steps", step.steps), ("batch", step.batch), ("threads", step.threads)):
-        if value < 1:
-            raise SurefootError(f"{name} is {value}: it must be at least 1.")
-    if step.learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
 
 
 def _freeze(loaded: LanguageModel, trained: Sequence[str]) -> int:
@@ -106,8 +103,3 @@ def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "C
 def _rows(step: FinetuneLanguage, windows: int, number: int) -> "torch.Tensor":
     """Which windows are in a batch."""
     return rows_of_batch(windows, step.batch, number, "windows", step.seed)
-
-
-def _tokens_seen(step: FinetuneLanguage, windows: Windows) -> int:
-    counts = windows.counted.sum(dim=1)
-    return sum(int(counts[_rows(step, len(counts), number)].sum()) for number in range(step.steps))

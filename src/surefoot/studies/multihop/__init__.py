@@ -100,11 +100,8 @@ def own_models(budget: Budget, data: str = "", people: int = 0) -> list[FactMode
     world = FactWorld(path=file, people=people, relations=budget.relations).pinned()
     worlds = [replace(world, seed=seed) for seed in range(budget.seeds)]
     told = {"steps": budget.steps, "measured": budget.measured, "asked": budget.asked, "batch": budget.batch}
-    return [
-        FactModel(world=one, layers=layers, width=width, seed=one.seed, **told)
-        for layers, width in budget.sizes
-        for one in worlds
-    ]
+    pairs = [(size, one) for size in budget.sizes for one in worlds]
+    return [FactModel(world=one, layers=layers, width=width, seed=one.seed, **told) for (layers, width), one in pairs]
 
 
 def _folder(given: str) -> Path:

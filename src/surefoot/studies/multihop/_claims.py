@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import log10, sqrt
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,12 @@ Within = Callable[[Results, Sequence[FactModel]], float]
 
 @lru_cache(maxsize=4)
 def _found(same: Same) -> Mapping[tuple[str, int, Where], Measurement]:
-    told = [(one.step, one.measurement) for one in same.results.select(FactGaps)]
-    return {
-        (step.model.key, int(one.task.split()[1]), (one.metric, one.shift, one.group)): one
-        for step, one in told
-        if isinstance(step, FactGaps)
-    }
+    found: dict[tuple[str, int, Where], Measurement] = {}
+    for each in same.results.select(FactGaps):
+        if isinstance(each.step, FactGaps):
+            one = each.measurement
+            found[each.step.model.key, int(one.task.split()[1]), (one.metric, one.shift, one.group)] = one
+    return found
 
 
 def value_of(results: Results, model: FactModel, step: int, where: Where) -> float | None:
@@ -60,15 +61,9 @@ def own_claims(models: Sequence[FactModel]) -> Iterator[Hypothesis]:
     def claim(
         name: str, sentence: str, within: Within, shown: str, *, part: str = "", bound: float = 0.0
     ) -> Hypothesis:
-        return Hypothesis(
-            name=f"own: {name}",
-            sentence=sentence,
-            source=f"{PAPER}, sections 2 and 3",
-            effect=partial(_over_seeds, models, within, part),
-            bound=bound,
-            counted="seeds",
-            shown=shown,
-        )
+        effect, source = partial(_over_seeds, models, within, part), f"{PAPER}, sections 2 and 3"
+        told: dict[str, Any] = {"sentence": sentence, "source": source, "shown": shown, "counted": "seeds"}
+        return Hypothesis(name=f"own: {name}", effect=effect, bound=bound, **told)
 
     for part in HELD_OUT:
         yield claim(

@@ -8,20 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from surefoot import language
 from surefoot.core import Inputs, Measurement, Step
-from surefoot.language import (
-    CAUSES,
-    FollowUp,
-    MultiHopRun,
-    Trace,
-    TracedAnswer,
-    cause_of_loss,
-    is_right,
-    mark_run,
-    our_prompts,
-    parse_completion,
-    write_run_examples,
-)
+from surefoot.language import CAUSES, FollowUp, MultiHopRun, Trace, TracedAnswer
 from surefoot.stats import Interval, paired_difference, wilson
 from surefoot.studies.multihop._model import FactModel, questions_asked
 from surefoot.studies.multihop._world import PARTS, World, read_world
@@ -50,7 +39,7 @@ class FactGaps(Step):
             for part, run in runs_of(self.model, world, told).items():
                 yield from _measured(run, {"task": f"step {step}", "shift": part})
                 if step == str(self.model.steps):
-                    write_run_examples(run, out / part, RULE)
+                    language.write_run_examples(run, out / part, RULE)
 
 
 def runs_of(model: FactModel, world: World, told: Mapping[str, Any]) -> dict[str, MultiHopRun]:
@@ -60,7 +49,7 @@ def runs_of(model: FactModel, world: World, told: Mapping[str, Any]) -> dict[str
             model=f"{model.layers} layers of {model.width}, seed {model.seed}",
             questions=questions,
             of=len(world.questions[part]),
-            prompts=our_prompts(),
+            prompts=language.our_prompts(),
             answers={name: tuple(_traced(name, said) for said in told[part][name]) for name in FORMATS},
             hop_answers=tuple(tuple(_traced("direct", said) for said in both) for both in told[part]["hops"]),
             bridge_given=tuple(_traced("self-ask", said) for said in told[part]["bridged"]),
@@ -70,18 +59,18 @@ def runs_of(model: FactModel, world: World, told: Mapping[str, Any]) -> dict[str
 
 
 def _traced(name: str, said: str) -> TracedAnswer:
-    parsed = parse_completion(said)
+    parsed = language.parse_completion(said)
     answer = said.strip() if name == "direct" else parsed.answer or ""
     asked = tuple(FollowUp(question=question, answer=told) for question, told in parsed.follow_ups)
     return TracedAnswer(text=answer, trace=Trace(name, said, "answered" if answer else "no answer", (), asked))
 
 
 def _measured(run: MultiHopRun, where: Mapping[str, str]) -> Iterator[Measurement]:
-    marks, n = mark_run(run, RULE), len(run.questions)
+    marks, n = language.mark_run(run, RULE), len(run.questions)
     known = np.array(marks.known)
     for at, hop in enumerate(("first", "second")):
         given = zip(run.questions, run.hop_answers, strict=True)
-        right = sum(is_right(RULE, said[at].text, "", one.hops[at].answers) for one, said in given)
+        right = sum(language.is_right(RULE, said[at].text, "", one.hops[at].answers) for one, said in given)
         yield share_of("hop", wilson(right, n), n, group=hop, **where)
     lost = {name: known & ~np.array(whole) for name, whole in marks.whole.items()}
     for name in FORMATS:
@@ -89,7 +78,7 @@ def _measured(run: MultiHopRun, where: Mapping[str, str]) -> Iterator[Measuremen
         if not known.any():
             continue
         told = [(run.questions[at], run.answers[name][at], marks.bridge[at]) for at in np.flatnonzero(lost[name])]
-        causes = [cause_of_loss(one, answer, with_bridge=bridge) for one, answer, bridge in told]
+        causes = [language.cause_of_loss(one, answer, with_bridge=bridge) for one, answer, bridge in told]
         total = int(known.sum())
         yield share_of("gap", wilson(len(causes), total), total, group=name, **where)
         for cause in CAUSES:

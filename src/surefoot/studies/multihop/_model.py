@@ -35,9 +35,8 @@ class FactModel(Step):
     """A causal transformer (Llama's layers, tied embeddings) of `layers` layers of `width`, trained on a world.
 
     A step sees `batch` texts of each kind: facts stated, facts asked, and the seen questions of two hops, asked
-    directly and with follow-up questions. The loss is the cross-entropy of what is to follow, as
-    much of each kind. AdamW, warm-up over a
-    tenth of the steps, then a cosine to zero.
+    directly and with follow-up questions. The loss is the cross-entropy of what is to follow, as much of each kind.
+    AdamW, warm-up over a tenth of the steps, then a cosine to zero.
 
     At the steps in `measured`, and at the end, at most `asked` questions of each part are asked, all greedily: both
     hops alone, directly, by self-ask, and by self-ask with the first follow-up answered. Writes what was said to

@@ -1,12 +1,11 @@
 """A robustness card: one reader placed on the published landscape, with what it loses and what is still open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
 from surefoot.language import Question, QuestionScores, reading_measurements
@@ -22,14 +21,10 @@ from surefoot.stats import (
 )
 from surefoot.studies.reading._published import IN_DISTRIBUTION
 
-Floats = NDArray[np.float64]
 Place = Literal["above", "on the line", "below", "open"]
 PUBLISHED_SIZES = {
-    IN_DISTRIBUTION: 10_570,
-    **{
-        f"squadshifts_{name}": n
-        for name, n in {"new_wiki": 7938, "nyt": 10_065, "reddit": 9803, "amazon": 9885}.items()
-    },
+    **{IN_DISTRIBUTION: 10_570, "squadshifts_new_wiki": 7938, "squadshifts_nyt": 10_065},
+    **{"squadshifts_reddit": 9803, "squadshifts_amazon": 9885},
     **{"newsqa": 4212, "triviaqa-web": 7785, "searchqa": 16_980, "naturalquestionsshort": 12_836, "race": 674},
     **{"drop": 1503, "textbookqa": 1503, "bioasq": 1504, "relationextraction": 2948, "duorc.paraphraserc": 1501},
 }
@@ -97,50 +92,41 @@ def reader_card(
     if lacking:
         raise SurefootError(f"The card needs the reader's answers on '{lacking[0]}': {IN_DISTRIBUTION} and a shift.")
     means = {name: _mean(name, found) for name, found in scored.items()}
-    y, error = _under_shift([means[name] for name in shifts], average=fit.data.shifts[0] == AVERAGE)
+    y, error = (np.array([column]) for column in zip(*(means[name] for name in shifts), strict=True))
+    if fit.data.shifts[0] == AVERAGE:  # of several shifts
+        joint = np.sqrt((error**2).sum(axis=1, keepdims=True)) / len(shifts)
+        y, error = np.hstack([y.mean(axis=1, keepdims=True), y]), np.hstack([joint, error])
     x, x_error = (np.full((1, 1), value) for value in means[IN_DISTRIBUTION])
     across = np.broadcast_to(x, y.shape)
     carried = carried_error(across, np.broadcast_to(x_error, y.shape), fit.lines, axis=fit.axis)
     at = to_axis(np.clip(across, 1e-4, 1 - 1e-4), fit.axis)
     placed = effective_robustness(at, y, fit.lines, axis=fit.axis, carried=carried, y_stderr=error)
     of_line = effective_robustness(at, y, fit.lines, axis=fit.axis)
-    f1 = share_bounds(y, error, fit.lines.level)
+    f1_low, f1_high = share_bounds(y, error, fit.lines.level)
     sizes = {name: len(scored[name].questions) for name in shifts}
+    told = {"f1": y, "f1_low": f1_low, "f1_high": f1_high, "expected": placed.expected}
+    told |= {"points": placed.points, "low": placed.low, "high": placed.high}
     sets = [
         PlacedSet(
             shift=shift,
             questions=(n := sizes.get(shift, sum(sizes.values()))),
-            f1=float(y[0, s]),
-            f1_low=float(f1[0][0, s]),
-            f1_high=float(f1[1][0, s]),
-            expected=float(placed.expected[0, s]),
-            points=float(placed.points[0, s]),
-            low=float(placed.low[0, s]),
-            high=float(placed.high[0, s]),
             place=_place(placed, s, margin),
             needed=_needed(placed, of_line, s, n, margin),
             extrapolated=bool(placed.outside[0, s]),
             unusual=bool(placed.unusual[0, s]),
+            **{name: float(values[0, s]) for name, values in told.items()},
         )
         for s, shift in enumerate(fit.data.shifts)
     ]
-    known = share_bounds(x, x_error, fit.lines.level)
+    known = (x, *share_bounds(x, x_error, fit.lines.level))
+    f1, low, high = (float(one[0, 0]) for one in known)
     return ReaderCard(
-        in_distribution=(float(x[0, 0]), float(known[0][0, 0]), float(known[1][0, 0])),
+        in_distribution=(f1, low, high),
         margin=margin,
         sets=tuple(sets),
         lost=tuple(one for name, found in scored.items() for one in _lost(name, found, shown, seed)),
-        remarks=tuple(said for name, found in scored.items() if (said := _remark(name, found))),
+        remarks=tuple(_remarks(scored)),
     )
-
-
-def _under_shift(means: Sequence[tuple[float, float]], *, average: bool) -> tuple[Floats, Floats]:
-    """F1 and its error under each shift, (1, S), their average first if there are several."""
-    y, error = (np.array([column]) for column in zip(*means, strict=True))
-    if not average:
-        return y, error
-    joint = np.sqrt((error**2).sum(axis=1, keepdims=True)) / len(means)
-    return np.concatenate([y.mean(axis=1, keepdims=True), y], axis=1), np.concatenate([joint, error], axis=1)
 
 
 def _mean(name: str, found: QuestionScores) -> tuple[float, float]:
@@ -169,19 +155,17 @@ def _needed(placed: Effective, of_line: Effective, s: int, n: int, margin: float
 
 
 def _lost(name: str, found: QuestionScores, shown: int, seed: int) -> list[LostQuestion]:
-    by_id = {
-        one.id: (one, said) for one, said, f1 in zip(found.questions, found.answers, found.f1, strict=True) if f1 == 0
-    }
-    drawn = [by_id[key] for key in shuffled(by_id, seed)[:shown]]
-    return [LostQuestion(shift=name, question=one, answer=said) for one, said in drawn]
+    rows = zip(found.questions, found.answers, found.f1, strict=True)
+    lost = {one.id: LostQuestion(shift=name, question=one, answer=said) for one, said, f1 in rows if f1 == 0}
+    return [lost[key] for key in shuffled(lost, seed)[:shown]]
 
 
-def _remark(name: str, found: QuestionScores) -> str:
-    n, published = len(found.questions), PUBLISHED_SIZES.get(name)
-    if published is None or n == published:
-        return ""
-    told = "a sample of it, or another version" if n < published else "another version of it"
-    return f"'{name}' has {n:,} questions here and {published:,} where it was published: {told}."
+def _remarks(scored: Mapping[str, QuestionScores]) -> Iterator[str]:
+    for name, found in scored.items():
+        n, published = len(found.questions), PUBLISHED_SIZES.get(name)
+        if published is not None and n != published:
+            told = "a sample of it, or another version" if n < published else "another version of it"
+            yield f"'{name}' has {n:,} questions here and {published:,} where it was published: {told}."
 
 
 def card_words(card: ReaderCard) -> tuple[str, ...]:

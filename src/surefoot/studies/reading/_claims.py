@@ -56,6 +56,7 @@ def landscape_claims(kind: Landscape, groups: Iterable[str]) -> Iterator[Hypothe
                 **({"bound": MARGIN, "within": True} if same else {}),
                 **_MEASURED,
             )
+    shares: dict[str, Any] = _MEASURED | {"unit": "share", "shown": "R2"}
     for weakest, (name, sentence) in enumerate(_DECIDE.items()):
         yield Hypothesis(
             name=f"{label}: {name}",
@@ -63,7 +64,7 @@ def landscape_claims(kind: Landscape, groups: Iterable[str]) -> Iterator[Hypothe
             effect=partial(_explained, kind, bool(weakest)),
             source=_OURS if weakest else f"{PAPER}, section 4",
             bound=DECIDES,
-            **_MEASURED | {"unit": "share", "shown": "R2"},
+            **shares,
         )
 
 

@@ -21,9 +21,13 @@ def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...
     label, readers = WORDS[kind]
 
     def landscape(results: Results) -> Figure:
-        rows = _models(results, kind)
+        found_in(results, kind)
+        told = read_section(results, main_fit(results, kind), "models")
+        rows = [row for row in told if row["shift"] == AVERAGE and row["x"] and row["y"]]
+        named = {"family": "group", "label": "model"}
         points = [
-            {"x": float(row["x"]), "y": float(row["y"]), "family": row["group"], "label": row["model"]} for row in rows
+            {"x": float(row["x"]), "y": float(row["y"])} | {name: row[column] for name, column in named.items()}
+            for row in rows
         ]
         line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
         return robustness_scatter(
@@ -114,10 +118,3 @@ def _bounds(low: float | None, high: float | None) -> dict[str, float]:
 
 def _there(groups: set[str]) -> list[str]:
     return [name for name in ADAPTATIONS if name in groups] + sorted(groups - set(ADAPTATIONS))
-
-
-def _models(results: Results, kind: Landscape) -> list[dict[str, str]]:
-    """The rows of models.tsv on the average of shifts that have both accuracies."""
-    found_in(results, kind)
-    rows = read_section(results, main_fit(results, kind), "models")
-    return [row for row in rows if row["shift"] == AVERAGE and row["x"] and row["y"]]

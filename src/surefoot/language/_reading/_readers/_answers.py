@@ -112,18 +112,19 @@ def span_answers(
     # Of the windows of a question the one with the best span; of equal ones the first.
     order = np.lexsort((np.arange(len(score)), -score, windows.question))
     best = order[np.unique(windows.question[order], return_index=True)[1]]
+    found = zip(questions, best, least - score[best], strict=True)
     return [
-        Answer(
-            one.context[ends[row, 0] : ends[row, 1]].strip(), float(least[place] - score[row]), cut=place in windows.cut
-        )
-        for place, (one, row) in enumerate(zip(questions, best, strict=True))
+        Answer(one.context[ends[row, 0] : ends[row, 1]].strip(), float(none), cut=place in windows.cut)
+        for place, (one, row, none) in enumerate(found)
     ]
 
 
 def _answered(step: ReaderAnswers, questions: Sequence[Question], inputs: Inputs, out: Path) -> list[Answer]:
-    """All answers: those that a killed try left, then the others, part by part."""
-    log = resume_directory(out) / "answers.jsonl"
-    answers = _kept(log)
+    """All answers: those that a killed try left, but for a last line that was cut short, then the others by parts."""
+    log, answers = resume_directory(out) / "answers.jsonl", list[Answer]()
+    if log.is_file():
+        os.truncate(log, log.read_bytes().rfind(b"\n") + 1)
+        answers = [Answer(**row) for line in log.read_bytes().splitlines() for row in json.loads(line)]
     if len(answers) < len(questions):
         answering = _answering(step, inputs, out)
         with log.open("a", encoding="utf-8") as stream:
@@ -135,15 +136,6 @@ def _answered(step: ReaderAnswers, questions: Sequence[Question], inputs: Inputs
                 os.fsync(stream.fileno())
                 report_progress(out, len(answers), len(questions))
     return answers
-
-
-def _kept(log: Path) -> list[Answer]:
-    """The answers on the disk; a last line that was cut short is dropped."""
-    if not log.is_file():
-        return []
-    whole = log.read_bytes()
-    os.truncate(log, whole.rfind(b"\n") + 1)
-    return [Answer(**row) for line in whole.split(b"\n")[:-1] for row in json.loads(line)]
 
 
 def _answering(step: ReaderAnswers, inputs: Inputs, out: Path) -> Answering:

@@ -70,18 +70,12 @@ class SpanRegression(Reader):
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit, and write the weights."""
         questions = read_questions(inputs[self.questions])
-        rows = [
-            (spans, right)
-            for one in questions
-            for spans in [_Spans.of(one)]
-            for right in [spans.right(one)]
-            if right >= 0
-        ]
+        every = [(spans := _Spans.of(one), spans.right(one)) for one in questions]
+        rows = [(spans, right) for spans, right in every if right >= 0]
         if not rows:
             raise SurefootError("No answer of these questions is a span of 1 to 6 words of its context.")
-        weights, loss = _fitted(
-            [spans.features() for spans, _ in rows], [right for _, right in rows], self.penalty, out
-        )
+        features = [spans.features() for spans, _ in rows]
+        weights, loss = _fitted(features, [right for _, right in rows], self.penalty, out)
         np.save(out / WEIGHTS, weights)
         share = Measurement(metric="reachable", value=len(rows) / len(questions), n=len(questions))
         return [Measurement(metric="loss", value=loss, n=len(rows)), share]
@@ -174,7 +168,8 @@ class _Spans:
     @cached_property
     def _sums(self) -> NDArray[np.float64]:
         """What the question's words before each place weigh: log(1 + 1 / count) each."""
-        return np.concatenate([[0.0], np.cumsum(np.where(self.of_question, np.log1p(1 / _counts(self.words)), 0.0))])
+        _, place, counts = np.unique(self.words, return_inverse=True, return_counts=True)
+        return np.concatenate([[0.0], np.cumsum(np.where(self.of_question, np.log1p(1 / counts[place]), 0.0))])
 
     def near(self, first: NDArray[np.int64], last: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
         """The weights of the question's words at most so many words before or after a span."""
@@ -202,11 +197,6 @@ def _slid(spans: _Spans) -> str:
     return spans.text(int(kept[(spans.near(first, last, reach) - distance).argmax()]))
 
 
-def _counts(words: Sequence[str]) -> NDArray[np.int64]:
-    _, place, counts = np.unique(words, return_inverse=True, return_counts=True)
-    return counts[place]
-
-
 def _hashed(kind: str, asked: str, cells: Iterable[str]) -> NDArray[np.int64]:
     """A place among the weights for each cell."""
     return np.array([crc32(f"{kind}|{asked}|{cell}".encode()) % HASHES for cell in cells], np.int64)
@@ -216,15 +206,8 @@ def _shape(word: str) -> str:
     """What kind of word it is by its characters: number, year, capital, plain, mark."""
     if word.isdigit():
         return "year" if len(word) == 4 else "number"
-    return (
-        "mark"
-        if not word[0].isalnum()
-        else "capital"
-        if word[0].isupper()
-        else "mixed"
-        if not word.isalpha()
-        else "plain"
-    )
+    kinds = {"mark": not word[0].isalnum(), "capital": word[0].isupper(), "mixed": not word.isalpha(), "plain": True}
+    return next(name for name, holds in kinds.items() if holds)
 
 
 def _fitted(

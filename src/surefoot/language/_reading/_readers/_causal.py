@@ -158,11 +158,9 @@ class PromptReader(Step):
         with reproducible(self.threads):
             loaded = load_language(inputs[self.model])
             trained = with_adapters(loaded.model, self.rank, self.seed) if self.method == "lora" else loaded.model
-            schedule = Schedule(
-                steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup
-            )
-            loss = _loss(self, trained, loaded.tokenizer, questions)
-            losses = train(trained, adamw(trained, self.learning_rate, 0.0), loss, schedule, out)
+            rate, loss = self.learning_rate, _loss(self, trained, loaded.tokenizer, questions)
+            schedule = Schedule(steps=self.steps, batch=self.batch, learning_rate=rate, warmup=self.warmup)
+            losses = train(trained, adamw(trained, rate, 0.0), loss, schedule, out)
         count = sum(one.numel() for one in trained.parameters() if one.requires_grad)
         model = trained.merge_and_unload() if self.method == "lora" else trained
         save_language(replace(loaded, model=model), out)

@@ -239,7 +239,24 @@ def load_encoder(directory: Path, *, layers: int = 0, seed: int = 0) -> Encoder:
     `SurefootError` for a missing or damaged file, weights that do not fit the config or are not finite, an architecture
     without a span head, and a tokenizer without offsets.
     """
-    model, tokenizer, missing = _read(directory, layers, seed)
+    import torch
+    from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+
+    model_files(directory)
+    with quiet_transformers(f"The model in {directory} cannot be read"), torch.random.fork_rng():
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        most = config.num_hidden_layers
+        if not 0 <= layers <= most:
+            raise SurefootError(f"layers is {layers}: the model in {directory} has 1 to {most} to keep.")
+        config.num_hidden_layers = layers or most
+        torch.manual_seed(seed)
+        model, told = AutoModelForQuestionAnswering.from_pretrained(
+            directory, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True,
+        )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    check_weights(model, tokenizer, directory)
+    missing = tuple(sorted(told["missing_keys"]))
     body = [name for name in missing if name.split(".")[0] != "qa_outputs"]
     if body:
         raise SurefootError(f"The weights in {directory} lack {len(body)} tensors of the model, first {body[0]}.")
@@ -274,35 +291,6 @@ def with_adapters(model: Any, rank: int, seed: int, head: str | None = None) -> 
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes
         torch.manual_seed(seed)
         return get_peft_model(model, config)
-
-
-def _read(directory: Path, layers: int, seed: int) -> tuple[Any, Any, tuple[str, ...]]:
-    """Model (float32), tokenizer, and the names of weights that the files lack, drawn by the seed."""
-    import torch
-    from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
-
-    model_files(directory)
-    with quiet_transformers(f"The model in {directory} cannot be read"), torch.random.fork_rng():
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
-        _shape(config, layers, directory)
-        torch.manual_seed(seed)
-        model, told = AutoModelForQuestionAnswering.from_pretrained(
-            directory, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32,
-            output_loading_info=True,
-        )  # fmt: skip
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    check_weights(model, tokenizer, directory)
-    return model, tokenizer, tuple(sorted(told["missing_keys"]))
-
-
-def _shape(config: Any, layers: int, directory: Path) -> None:
-    """Fewer layers. Raises for more layers than there are."""
-    if not 0 <= layers <= config.num_hidden_layers:
-        raise SurefootError(
-            f"layers is {layers}: the model in {directory} has 1 to {config.num_hidden_layers} to keep."
-        )
-    if layers:
-        config.num_hidden_layers = layers
 
 
 def _window(model: Any, tokenizer: Any) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -81,10 +82,9 @@ class SpanReader(Step):
             found = _training_windows(self, encoder, read_questions(inputs[self.questions]))
             model, parameters = _trained_parts(self, encoder)
             loss = _head_loss(self, encoder, found) if self.method == "head" else _loss(self, model, encoder, found)
-            schedule = Schedule(
-                steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup
-            )
-            losses = train(model, adamw(model, self.learning_rate, self.weight_decay), loss, schedule, out)
+            rate = self.learning_rate
+            schedule = Schedule(steps=self.steps, batch=self.batch, learning_rate=rate, warmup=self.warmup)
+            losses = train(model, adamw(model, rate, self.weight_decay), loss, schedule, out)
         save_encoder(model.merge_and_unload() if self.method == "lora" else model, encoder.tokenizer, out)
         return [
             last_tenth(losses),
@@ -107,10 +107,8 @@ def _check(step: SpanReader) -> None:
     for name in ("steps", "batch", "threads", "rank"):
         if getattr(step, name) < 1:
             raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least 1.")
-    if step.learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
-    if step.frozen < 0:
-        raise SurefootError(f"frozen is {step.frozen}: it must be at least 0.")
+    if step.learning_rate <= 0 or step.frozen < 0:
+        raise SurefootError(f"learning_rate {step.learning_rate} must be above 0, frozen {step.frozen} at least 0.")
     if step.robust != "none" and (step.method == "head" or step.frozen):
         raise SurefootError(f"robust is '{step.robust}': it perturbs the embeddings, so all layers must be trained.")
 
@@ -213,11 +211,8 @@ def _r3f(read: Any, loss: Any, shape: tuple[int, ...], batch: Any, noise: "torch
 
     plain, noisy = read(torch.zeros(())), read(NOISE * torch.randn(shape, generator=noise))
     logs = [(log_softmax(one, -1), log_softmax(other, -1)) for one, other in zip(plain, noisy, strict=True)]
-    both = [
-        kl_div(one, other, reduction="batchmean", log_target=True)
-        + kl_div(other, one, reduction="batchmean", log_target=True)
-        for one, other in logs
-    ]
+    divergence = partial(kl_div, reduction="batchmean", log_target=True)
+    both = [divergence(one, other) + divergence(other, one) for one, other in logs]
     return loss(*plain) + R3F_WEIGHT * (both[0] + both[1]) / 2
 
 
@@ -256,9 +251,8 @@ def _head_loss(step: SpanReader, encoder: Encoder, found: _Targets) -> "Callable
 
     def at(number: int) -> "torch.Tensor":
         rows = _rows(step, lengths, number)
-        read = model.qa_outputs(
-            pad_sequence([features[int(row)].clone() for row in found.rows[rows]], batch_first=True)
-        )
+        chosen = [features[int(row)].clone() for row in found.rows[rows]]
+        read = model.qa_outputs(pad_sequence(chosen, batch_first=True))
         return _span_loss(read[..., 0], read[..., 1], found, rows)
 
     return at
