@@ -94,11 +94,15 @@ class Row:
 
     def text(self, name: str, *default: str, what: str = "") -> str:
         """A field that is text; where it is not there, the default, if one is given."""
-        return checked(str, self.told.get(name, *default), f"{self.where}: {what or repr(name)}")
+        value = self.told.get(name, *default)
+        if isinstance(value, str) and value.isascii():  # a file has millions: no message is made for what is right
+            return value
+        return checked(str, value, f"{self.where}: {what or repr(name)}")
 
     def whole(self, name: str, what: str = "") -> int:
         """A field that is a whole number."""
-        return checked(int, self.told.get(name), f"{self.where}: {what or repr(name)}")
+        value = self.told.get(name)
+        return value if type(value) is int else checked(int, value, f"{self.where}: {what or repr(name)}")
 
     def values(self, name: str, *default: list[object]) -> list[object]:
         """A field that is a list."""
@@ -110,7 +114,8 @@ class Row:
 
     def rows(self, name: str, what: str, *default: list[object]) -> "list[Row]":
         """A field that is a list of objects."""
-        return [Row.of(one, f"{self.where}: {what}") for one in self.values(name, *default)]
+        where = f"{self.where}: {what}"
+        return [Row.of(one, where) for one in self.values(name, *default)]
 
 
 def rows_of(data: bytes, shown: str) -> list[Row]:

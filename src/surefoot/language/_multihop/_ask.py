@@ -401,9 +401,9 @@ def _judged(run: MultiHopRun, judge: LanguageClient) -> MultiHopRun:
     """The run with the judge's verdict on every answer; an empty answer is wrong without being shown."""
     whole = [*run.answers.values(), run.bridge_given]
     pairs = [pair for given in whole for pair in zip(run.questions, given, strict=True)]
-    for one, given in zip(run.questions, run.hop_answers, strict=True):
-        pairs += zip(one.hops, given, strict=True)
-    answers = [(one.question, one.answers, answer) for one, answer in pairs if answer]
+    hops = zip(run.questions, run.hop_answers, strict=True)
+    every = [*pairs, *(pair for one, given in hops for pair in zip(one.hops, given, strict=True))]
+    answers = [(one.question, one.answers, answer) for one, answer in every if answer]
     shown = list(dict.fromkeys((question, golds, answer.text) for question, golds, answer in answers if answer.text))
     prompts = [_JUDGING.format(question, " or ".join(golds), answer) for question, golds, answer in shown]
     said = judge.answer([Request(prompt=prompt, max_tokens=8) for prompt in prompts])

@@ -89,9 +89,9 @@ def _asked_again(head: Row, rows: list[Row]) -> MultiHopRun:
 
 
 def _lines(run: MultiHopRun) -> Iterator[dict[str, object]]:
-    head = {"format": FORMAT, "surefoot": __version__, "model": run.model, "engine": run.engine, "judge": run.judge}
-    told = {"strategies": list(run.answers), "of": run.of}
-    yield head | told | {"asking": asdict(run.asking), "prompts": asdict(run.prompts)}
+    head: dict[str, object] = {"format": FORMAT, "surefoot": __version__, "model": run.model, "engine": run.engine}
+    head |= {"judge": run.judge, "strategies": list(run.answers), "of": run.of}
+    yield head | {"asking": asdict(run.asking), "prompts": asdict(run.prompts)}
     for one in run.questions:
         yield asdict(replace(one, documents=()))
     every = chain(*run.answers.values(), *run.hop_answers, filter(None, run.bridge_given))
