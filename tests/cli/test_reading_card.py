@@ -121,3 +121,8 @@ def test_a_card_of_a_published_system(surefoot: Callable[..., object], tmp_path:
     assert len(card["lost"]) == 10
     assert "Card: card.html" in told.err
     assert "Less robust" in Path("card.html").read_text(encoding="utf-8")
+    regression = folder / "predictions" / "logistic_regression_v1.1.json.gz"  # 13 questions have no prediction
+    for rule, f1 in (((), 0.509815), (("--rule", "squad-2.0"), 0.510443)):
+        files = ("--predictions", f"squad={regression}", "--predictions", f"squadshifts_new_wiki={answers}")
+        card = json.loads(surefoot("reading", "card", *files, *rule, "--format", "json").out)
+        assert card["in_distribution"][0] == pytest.approx(f1, abs=1e-5)

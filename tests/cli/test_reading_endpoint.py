@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,3 +122,33 @@ def test_a_card_of_an_endpoint_says_where_it_fails(surefoot: Callable[..., Any],
     assert 0.5 < shown["in_distribution"][0] < 1
     assert json.loads(again.out)["sets"] == shown["sets"]
     assert (tmp_path / "card.html").read_text(encoding="utf-8").count("nonsense") >= 1
+
+
+def command(url: str, tmp_path: Path, before: str = "") -> list[str]:
+    file, store = tmp_path / "set" / "questions.json", tmp_path / "store"
+    told = ["evaluate", "--model", f"{url}#m", "--data", str(file), "--store", str(store), "--format", "tsv"]
+    return [sys.executable, "-c", f"{before}from surefoot.cli import main; main()", "reading", *told]
+
+
+def test_two_runs_at_once_share_one_store_and_ask_nothing_twice(asked: list[Question], tmp_path: Path) -> None:
+    with server(knowing(asked, lambda one: True)) as at:
+        both = [
+            subprocess.Popen(command(at.url, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        told = [one.communicate(timeout=120) for one in both]
+        assert [one.returncode for one in both] == [0, 0], told
+        assert set(at.prompts.values()) == {1}
+    assert told[0][0] == told[1][0] != ""
+
+
+def test_a_store_that_cannot_grow_is_said_in_sentences_and_the_next_run_goes_on(
+    asked: list[Question], tmp_path: Path
+) -> None:
+    no_file_grows = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000)); "
+    with server(knowing(asked, lambda one: True)) as at:
+        full = subprocess.run(command(at.url, tmp_path, no_file_grows), capture_output=True, text=True, check=False)
+        assert full.returncode != 0
+        assert re.search(r"answers\.sqlite cannot be used \(.*\): (free some space|name another store)", full.stderr)
+        assert "Traceback" not in full.stderr
+        assert subprocess.run(command(at.url, tmp_path), capture_output=True, check=False).returncode == 0

@@ -201,6 +201,7 @@ def _thread_pool() -> Executor:
 def _end_threads(pool: ThreadPoolExecutor, wait: bool) -> None:
     pool.shutdown(wait=wait, cancel_futures=not wait)
     for thread in () if wait else pool._threads:
+        thread.join(timeout=0.2)  # one without work ends by itself, and would print what is raised in it
         # A thread cannot be ended from outside; an exception in it is the nearest that Python has.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(StoppedError))
 

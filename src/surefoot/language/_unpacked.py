@@ -4,13 +4,12 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from numbers import Number
 from pathlib import Path
-from typing import TypeVar, cast, get_origin
+from typing import Any, NamedTuple, TypeVar
 
 from surefoot.core import SurefootError
 
@@ -60,28 +59,26 @@ def object_or_none(line: bytes) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-Kind = TypeVar("Kind", str, int, list[object], dict[str, object])
+Kind = TypeVar("Kind", str, int, list[Any], dict[str, Any])
 _NAMES: dict[type, str] = {str: "text", int: "a whole number", list: "a list", dict: "an object", bool: "true or false"}
 
 
 def checked(kind: type[Kind], value: object, what: str) -> Kind:
     """The value where it is text that a file can hold, a whole number, a list or an object; else `SurefootError`."""
-    if not isinstance(value, get_origin(kind) or kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         other = "a number" if isinstance(value, Number) else f"of the type {type(value).__name__}"
         told = _NAMES.get(type(value), other) if type(value) is not int else other
         said = f"{value:g}" if kind is int and isinstance(value, float) else told
-        wanted = _NAMES[get_origin(kind) or kind]
-        raise SurefootError(f"{what} must be {wanted}, not {'missing' if value is None else said}.")
+        raise SurefootError(f"{what} must be {_NAMES[kind]}, not {'missing' if value is None else said}.")
     try:
         if isinstance(value, str):
             value.encode()
     except UnicodeEncodeError:
         raise SurefootError(f"{what} holds half of a surrogate pair: it is no text.") from None
-    return cast(Kind, value)
+    return value
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An object of a file, and where it stands: every fault of a field is said with its place."""
 
     told: dict[str, object]
@@ -90,7 +87,7 @@ class Row:
     @staticmethod
     def of(value: object, where: str) -> "Row":
         """The object, if it is one."""
-        return Row(checked(dict[str, object], value, where), where)
+        return Row(checked(dict, value, where), where)
 
     def text(self, name: str, *default: str, what: str = "") -> str:
         """A field that is text; where it is not there, the default, if one is given."""
@@ -106,7 +103,7 @@ class Row:
 
     def values(self, name: str, *default: list[object]) -> list[object]:
         """A field that is a list."""
-        return checked(list[object], self.told.get(name, *default), f"{self.where}: '{name}'")
+        return checked(list, self.told.get(name, *default), f"{self.where}: '{name}'")
 
     def texts(self, name: str, *default: list[object], what: str = "") -> tuple[str, ...]:
         """A field that is a list of texts."""

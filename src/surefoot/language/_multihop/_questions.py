@@ -101,7 +101,7 @@ def _rows(data: bytes, shown: str) -> list[Row]:
         rows = rows_of(data, shown)
     else:
         told = json_of(data, shown)
-        listed = checked(list[object], told.get("data", [told]) if isinstance(told, dict) else told, f"{shown}: 'data'")
+        listed = checked(list, told.get("data", [told]) if isinstance(told, dict) else told, f"{shown}: 'data'")
         rows = [Row.of(one, f"{shown}, question {at}") for at, one in enumerate(listed, start=1)]
     if not rows:
         raise SurefootError(f"{shown} holds no questions.")
@@ -120,7 +120,7 @@ def _answers(row: Row, *names: str) -> tuple[str, ...]:
     names = names or ("answers", "answer", "golden_answers", "Answer")
     name = next((name for name in names if name in row.told), names[0])
     value, where = row.told.get(name), f"{row.where}: '{name}'"
-    given = checked(list[object], [value] if isinstance(value, (str, int, float)) else value, where)
+    given = checked(list, [value] if isinstance(value, (str, int, float)) else value, where)
     texts = tuple(str(one) if type(one) in (int, float) else checked(str, one, where) for one in given)
     if not texts or not all(text.strip() for text in texts):
         raise SurefootError(f"{where} has no answer, or an empty one.")
@@ -170,11 +170,11 @@ def _pairs(row: Row) -> MultiHopQuestion:
 def _hotpotqa(row: Row) -> MultiHopQuestion:
     """Also 2WikiMultiHopQA. The context is a title and the sentences of its paragraph, each."""
     where = row.where
-    facts = [checked(list[object], one, f"{where}: a supporting fact") for one in row.values("supporting_facts")]
+    facts = [checked(list, one, f"{where}: a supporting fact") for one in row.values("supporting_facts")]
     titles = [checked(str, fact[0] if fact else None, f"{where}: the title of a supporting fact") for fact in facts]
     documents: list[Document] = []
     for one in row.values("context"):
-        pair = checked(list[object], one, f"{where}: a paragraph of 'context'")
+        pair = checked(list, one, f"{where}: a paragraph of 'context'")
         if len(pair) != 2:
             raise SurefootError(f"{where}: a paragraph of 'context' must be a title and a list of sentences.")
         title = checked(str, pair[0], f"{where}: the title of a paragraph")

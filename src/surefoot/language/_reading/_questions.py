@@ -138,7 +138,7 @@ def _mrqa_answers(row: Row, context: str) -> Answers:
     spans: dict[str, tuple[str, int]] = {}
     for one in row.rows("detected_answers", "a detected answer", []):
         for span in one.values("char_spans"):
-            both = checked(list[object], span, f"{row.where}: a span")
+            both = checked(list, span, f"{row.where}: a span")
             ends = [checked(int, end, f"{row.where}: a span of characters") for end in both]
             if len(ends) != 2 or not 0 <= ends[0] <= ends[1] < len(context):
                 raise SurefootError(f"{row.where}: the span {ends} does not lie in its paragraph.")
