@@ -166,6 +166,15 @@ def test_samples_with_dots_in_their_names_are_read(tmp_path: Path) -> None:
         list_pictures(shard(tmp_path / "s.tar", [("a.png", b""), ("b.png", b""), ("a.png", b"")]))
 
 
+def test_a_label_without_a_picture_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    members = [("a/0.png", plain("red")), ("a/0.cls", b"1"), ("a/4.cls", b"1"), ("a/5.json", b"{}"), ("a/5.txt", b"x")]
+    found = list_pictures(shard(tmp_path / "s.tar", members))
+    assert found.unread == ("s.tar/a/4.cls", "s.tar/a/5.json", "s.tar/a/5.txt")
+    assert found.unread_said == (
+        "Not read, since by their names they are no pictures: 3 files (.cls 1, .json 1, .txt 1), such as s.tar/a/4.cls."
+    )
+
+
 def test_what_is_not_read_is_named_and_splits_are_no_classes(tmp_path: Path, made: Made) -> None:
     pets = tmp_path / "pets"
     (pets / "cat").mkdir(parents=True)

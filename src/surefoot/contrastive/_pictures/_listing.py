@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import SurefootError, counted, digest_of
 
 MAX_LABEL_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first of them that says a class decides
@@ -40,8 +40,8 @@ class Listing:
         """How many files were not read, of which kinds, and the first; empty when all were."""
         kinds = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in self.unread)
         told = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(5))
-        first = f"Not read, since by their names they are no pictures: {len(self.unread)} files ({told}), such as "
-        return f"{first}{self.unread[0]}." if self.unread else ""
+        first = f"Not read, since by their names they are no pictures: {counted(len(self.unread), 'file')} ({told}), "
+        return f"{first}such as {self.unread[0]}." if self.unread else ""
 
 
 def list_pictures(path: Path) -> Listing:
@@ -187,8 +187,9 @@ def _collect(sample: _Sample, suffix: str, member: tarfile.TarInfo, text: Callab
     return True
 
 
-def _finished(path: Path, sample: _Sample) -> Iterator[Labelled]:
+def _finished(path: Path, sample: _Sample) -> Iterator[Labelled | str]:
     if sample.picture is None:
+        yield from (f"{sample.base}{suffix}" for suffix in sample.texts)
         return
     member, texts, folder = sample.picture, sample.texts, PurePosixPath(sample.base).parent.name
     in_json = _label_in_json(path, sample.base, texts[".json"]) if ".json" in texts else ""
