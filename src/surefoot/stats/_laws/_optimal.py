@@ -76,7 +76,8 @@ def compute_optimal(
     else:
         low, high, error = _delta_bounds(law, centre, of_params, level)
     m = len(budget)
-    parts = [np.exp(np.stack([centre, low, high])[:, 1 + i * m : 1 + (i + 1) * m]) for i in range(3)]
+    with np.errstate(over="ignore"):
+        parts = [np.exp(np.stack([centre, low, high])[:, 1 + i * m : 1 + (i + 1) * m]) for i in range(3)]
     return ComputeOptimal(
         compute=budget,
         size=parts[0][0],

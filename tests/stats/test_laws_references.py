@@ -1,0 +1,133 @@
+"""Every error, test and width of a law against an independent reference: statsmodels, scipy, or its definition."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from surefoot.stats import (
+    HeldOut,
+    Law,
+    band,
+    choose_form,
+    fit_law,
+    form_of,
+    intervals,
+    log_error_variance,
+    residuals,
+    restricted,
+    restriction_p,
+)
+
+X = np.geomspace(1, 1e4, 24)
+Z = np.log(X)
+
+
+def points(seed: int, grows: float = 0.0) -> np.ndarray:
+    return 3 * X**-0.2 * np.exp(np.random.default_rng(seed).normal(0, 0.05, 24) * (X / 100) ** grows)
+
+
+def line(y: np.ndarray, *more: np.ndarray) -> sm.regression.linear_model.RegressionResults:
+    return sm.OLS(np.log(y), sm.add_constant(np.column_stack([Z, *more]))).fit()
+
+
+def half_width(law: Law, level: float = 0.95) -> float:
+    found = intervals(law, method="t", level=level).by_name["exponent"]
+    return (found.high - found.low) / 2
+
+
+def test_the_bands_are_those_of_a_prediction_by_the_line() -> None:
+    y, at = points(0), np.array([3.0, 1e5, 1e7])
+    theirs = line(y).get_prediction(sm.add_constant(np.log(at))).summary_frame(alpha=0.1)
+    law = fit_law(X, y)
+    for new_run, name in ((True, "obs_ci"), (False, "mean_ci")):
+        low, high = band(law, at, level=0.9, new_run=new_run)
+        np.testing.assert_allclose(np.log(low), theirs[f"{name}_lower"])
+        np.testing.assert_allclose(np.log(high), theirs[f"{name}_upper"])
+
+
+def test_the_tests_of_a_curve_of_even_noise_and_of_a_constant_are_those_of_the_line() -> None:
+    for seed in range(3):
+        y = points(seed)
+        theirs, checks = line(y), fit_law(X, y).checks
+        assert checks.noise_p > 0.05
+        assert checks.curve_p == pytest.approx(line(y, Z**2).compare_f_test(theirs)[1])
+        size = np.abs(theirs.resid) / np.sqrt(1 - theirs.get_influence().hat_matrix_diag)
+        assert checks.noise_p == pytest.approx(sm.OLS(size, sm.add_constant(Z)).fit().pvalues[1])
+    flat = np.exp(np.random.default_rng(5).normal(0, 0.05, 24))
+    assert fit_law(X, flat).p_constant == pytest.approx(line(flat).f_pvalue)
+
+
+def test_where_the_noise_grows_the_error_is_hc3() -> None:
+    y = points(1, grows=0.4)
+    law = fit_law(X, y)
+    assert law.checks.noise_p < 0.05 and law.checks.noise_slope == pytest.approx(0.8, abs=0.4)
+    assert half_width(law) == pytest.approx(stats.t.ppf(0.975, 22) * line(y).HC3_se[1])
+
+
+def test_with_runs_the_error_is_clustered_and_has_their_degrees_of_freedom() -> None:
+    y, runs = points(2), np.repeat(np.arange(8), 3)
+    theirs = sm.OLS(np.log(y), sm.add_constant(Z)).fit(cov_type="cluster", cov_kwds={"groups": runs})
+    law = fit_law(X, y, clusters=runs)
+    assert law.degrees_of_freedom == 6
+    assert half_width(law, 0.9) == pytest.approx(stats.t.ppf(0.95, 6) * theirs.bse[1])
+
+
+def test_a_profile_ends_where_the_points_contradict_the_value_at_the_level() -> None:
+    y = 0.8 + points(3)
+    law = fit_law(X, y, "power+floor")
+    for name in ("exponent", "floor"):
+        found = intervals(law, method="profile", level=0.9).by_name[name]
+        for end in (found.low, found.high):
+            fixed = fit_law(X, y, restricted(form_of("power+floor"), fixed={name: end}))
+            assert restriction_p(fixed, law) == pytest.approx(0.1, rel=0.08)
+
+
+def test_bootstraps_are_as_wide_as_their_degrees_of_freedom_ask() -> None:
+    y = points(4)
+    pairs = intervals(fit_law(X, y, huber=0.05), replicates=300, level=0.9)
+    tail = stats.norm.cdf(-stats.t.ppf(0.95, 22) * (24 / 22) ** 0.5)
+    exponents = pairs.draws[:, 0]
+    assert pairs.method == "pairs"
+    low, high = np.quantile(exponents, [tail, 1 - tail])
+    assert (pairs.by_name["exponent"].low, pairs.by_name["exponent"].high) == pytest.approx((low, high))
+
+
+def test_the_wild_bootstrap_is_that_of_the_line_with_hc3_errors() -> None:
+    """Residuals over one less leverage under random signs; |b* - b| over its own HC3 error; symmetric bounds."""
+    y, design = points(4), sm.add_constant(Z)
+    found = intervals(fit_law(X, y), method="wild", replicates=400, seed=1, level=0.9).by_name["exponent"]
+    theirs = line(y)
+    flips = theirs.resid / (1 - theirs.get_influence().hat_matrix_diag)
+    signs = np.random.default_rng(1).integers(0, 2, size=(400, 24), dtype=np.int8) * 2.0 - 1
+    drawn = [sm.OLS(theirs.fittedvalues + sign * flips, design).fit() for sign in signs]
+    t = [abs(one.params[1] - theirs.params[1]) / one.HC3_se[1] for one in drawn]
+    half = float(np.quantile(t, 0.9)) * theirs.HC3_se[1]
+    assert (found.low, found.high) == pytest.approx((-theirs.params[1] - half, -theirs.params[1] + half))
+
+
+def test_points_are_weighted_by_what_they_were_measured_on() -> None:
+    tests = np.geomspace(50, 20_000, 24)
+    error = 0.8 * X**-0.2
+    noise = log_error_variance(error, tests)
+    np.testing.assert_allclose(noise, (1 - error) / error / tests)
+    seen = error * np.exp(np.random.default_rng(6).normal(0, np.sqrt(noise + 0.03**2)))
+    law = fit_law(X, seen, noise=noise)
+    total = law.spread**2 + noise
+    assert (residuals(law) ** 2 / total).sum() == pytest.approx(22, rel=1e-3)
+    np.testing.assert_allclose(law.weights, (1 / total) / (1 / total).mean(), rtol=1e-3)
+    theirs = sm.WLS(np.log(seen), sm.add_constant(Z), weights=1 / total).fit()
+    assert law.parameters["exponent"] == pytest.approx(-theirs.params[1], rel=1e-3)
+    assert half_width(law) == pytest.approx(stats.t.ppf(0.975, 22) * theirs.bse[1], rel=1e-3)
+
+
+def test_a_more_complex_form_must_be_better_by_a_quarter_and_weights_are_inverse_squares() -> None:
+    def held(form: str, score: float) -> HeldOut:
+        return HeldOut(
+            form=form, fitted=np.array([3]), row=np.array([3]), decades=np.ones(1), log_error=np.ones(1), score=score
+        )
+
+    for score, chosen in ((1.24, "power"), (1.26, "power+floor")):
+        found = choose_form([held("power+floor", 1.0), held("power", score)])
+        assert found.form == chosen
+        assert found.weights["power"] == pytest.approx(score**-2 / (1 + score**-2))
