@@ -20,7 +20,7 @@ from surefoot.laws import (
     predict_band,
     read_table,
 )
-from surefoot.stats import fit_law
+from surefoot.stats import band, fit_law, held_out_half_width
 
 
 def fit_command(command: str, *words: object) -> None:
@@ -273,3 +273,18 @@ def test_exact_points_are_said_to_have_no_noise_everywhere(capsys: pytest.Captur
     )
     (plan,) = json.loads(capsys.readouterr().out)
     assert plan["N"] > 0 and plan["N_low"] is None and plan["value_high"] is None
+
+
+def test_the_band_is_the_laws_own_within_the_points_and_what_held_out_error_says_where_that_is_wider_beyond() -> None:
+    x = np.geomspace(1, 1e4, 12)
+    y = (1 + 20 * x**-0.25) * np.exp(np.random.default_rng(0).normal(0, 0.01, 12))
+    fit = fit_scaling({"x": x, "y": y}, PointOptions(x=("x",), y="y"), LawOptions(form="power")).fits[0]
+    at = np.array([10.0, 1e4, 1e5, 1e7])
+    centre, low, high = predict_band(fit, at)
+    own_low, own_high = band(fit.law, at)
+    own = np.log(own_high / own_low) / 2
+    assert fit.choice is not None
+    told = held_out_half_width(fit.choice, np.array([-3.0, 0.0, 1.0, 3.0]))
+    assert told[:2].tolist() == [0, 0] and (told[2:] > own[2:]).all()
+    np.testing.assert_allclose(np.log(high / centre), [*own[:2], *told[2:]])
+    np.testing.assert_allclose(np.log(centre / low), [*own[:2], *told[2:]])
