@@ -125,6 +125,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "Questions of several hops: the compositionality gap, self-ask, search, replay.",
             "",
         ),
+        "pairs": ("_pairs:pairs", "Image-text pairs: from a web crawl to a filtered, searchable set.", ""),
         "data": ("_data:data", "Data that ship in package registries: list, get, show.", ""),
     },
 }

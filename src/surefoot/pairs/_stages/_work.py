@@ -28,7 +28,7 @@ each fault of the source was met. The same source gives the same bytes. It runs 
 or a `functools.partial` of one."""
 Progress = Callable[[int, int], None]
 """Is called with the parts done and the parts in all."""
-_WORK = ".unfinished"
+WORK = ".unfinished"
 
 
 def make_parts(
@@ -49,10 +49,10 @@ def make_parts(
     inputs = {source.path.name: source.sha256 for source in sources}
     head = asdict(manifest_of(stage, recipe, inputs, ()))
     if (out / MANIFEST).exists():
-        _check_same(out, asdict(_headed(read_manifest(out))), head)
+        check_same(out, asdict(headed(read_manifest(out))), head)
         return read_manifest(out)
     with full_disk_is_said(out):
-        _begin(out, head)
+        begin(out, head)
         parts: dict[int, Part] = {}
         for number, part in _made(sources, out, make, pool):
             parts[number] = part
@@ -60,7 +60,7 @@ def make_parts(
                 progress(len(parts), len(sources))
         manifest = manifest_of(stage, recipe, inputs, [parts[number] for number in range(len(sources))])
         write_manifest(out, manifest)
-        shutil.rmtree(out / _WORK, ignore_errors=True)
+        shutil.rmtree(out / WORK, ignore_errors=True)
     return manifest
 
 
@@ -85,22 +85,22 @@ def described_part(path: Path, faults: Mapping[str, int] | None = None) -> Part:
     )  # fmt: skip
 
 
-def _headed(manifest: Manifest) -> Manifest:
+def headed(manifest: Manifest) -> Manifest:
     return manifest_of(manifest.stage, manifest.recipe, manifest.inputs, ())
 
 
-def _begin(out: Path, head: Mapping[str, object]) -> None:
-    work = out / _WORK
+def begin(out: Path, head: Mapping[str, object]) -> None:
+    work = out / WORK
     if out.is_dir() and any(out.iterdir()) and not (work / "stage.json").is_file():
         raise SurefootError(f"{out} holds other files already: name an empty or a new folder with --out.")
     work.mkdir(parents=True, exist_ok=True)
     if (work / "stage.json").is_file():
-        _check_same(out, json.loads((work / "stage.json").read_text(encoding="utf-8")), head)
+        check_same(out, json.loads((work / "stage.json").read_text(encoding="utf-8")), head)
     else:
         write_text(work / "stage.json", json.dumps(head, ensure_ascii=False))
 
 
-def _check_same(out: Path, found: Mapping[str, object], head: Mapping[str, object]) -> None:
+def check_same(out: Path, found: Mapping[str, object], head: Mapping[str, object]) -> None:
     """Compared as JSON, in which a tuple is a list."""
     texts = [json.loads(json.dumps(one)) for one in (found, head)]
     other = [name for name in texts[1] if texts[0].get(name) != texts[1][name]]
@@ -123,10 +123,10 @@ def _made(sources: Sequence[Source], out: Path, make: MakePart, pool: Executor |
 
 def _make_part(number: int, source: Source, out: Path, make: MakePart) -> Part:
     name = part_name(number)
-    record = out / _WORK / f"{name}.json"
+    record = out / WORK / f"{name}.json"
     if record.is_file():
         return Part(**json.loads(record.read_text(encoding="utf-8")))
-    draft = out / _WORK / f"{name}.{uuid4().hex[:8]}.tmp"
+    draft = out / WORK / f"{name}.{uuid4().hex[:8]}.tmp"
     draft.mkdir()
     try:
         part = described_part(draft / name, make(source, draft / name))

@@ -1,0 +1,1 @@
+"""Downloading pictures: politely, from public addresses alone, decoded apart, a state for every URL."""
