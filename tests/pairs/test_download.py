@@ -47,7 +47,7 @@ from surefoot.pairs import (
     pairs_from_tables,
     sources_in,
 )  # fmt: skip
-from surefoot.pairs._download import _decode, _decoders, _fetch, _manners, _part, _transfer
+from surefoot.pairs._download import _decode, _decoders, _fetch, _options, _part, _transfer
 from surefoot.pairs._download._address import Ended, address_of, is_public
 from surefoot.pairs._download._decoders import Decoders
 
@@ -435,7 +435,7 @@ def test_a_redirect_to_a_private_address_is_refused(web: Web, tmp_path: Path, mo
     with serving("127.0.0.2") as inner:
         for room in (_fetch, _transfer):
             monkeypatch.setattr(room, "is_public", lambda address: address == "127.0.0.1")
-        monkeypatch.setattr(_manners, "PORTS", range(65536))
+        monkeypatch.setattr(_options, "PORTS", range(65536))
         inner.routes["/secret.jpg"] = reply(picture())
         web.routes["/hop"] = reply(b"", 302, ("Location", f"{inner.base}/secret.jpg"))
         asked(tmp_path, candidates(tmp_path, [web.base + "/hop"]), allow_private=False)

@@ -4,14 +4,14 @@ A stage's output is one directory: parts (`part-00000.parquet` ...) and `manifes
 vanishes: a row that a rule drops stays, with its `reasons`. `pairs_from_tables` makes such a directory of your tables.
 """
 
-from surefoot.pairs._download._manners import Manners as Manners
+from surefoot.pairs._download._options import Layout as Layout
+from surefoot.pairs._download._options import Manners as Manners
+from surefoot.pairs._download._options import PictureForm as PictureForm
+from surefoot.pairs._download._options import Resize as Resize
 from surefoot.pairs._download._outcomes import failing_hosts as failing_hosts
 from surefoot.pairs._download._outcomes import outcomes as outcomes
-from surefoot.pairs._download._run import Layout as Layout
-from surefoot.pairs._download._run import PictureForm as PictureForm
-from surefoot.pairs._download._run import Resize as Resize
+from surefoot.pairs._download._run import Download as Download
 from surefoot.pairs._download._run import download as download
-from surefoot.pairs._download._step import Download as Download
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema
 from surefoot.pairs._stages._columns import uid_of as uid_of

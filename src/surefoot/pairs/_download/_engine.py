@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from surefoot.core import write_text
 from surefoot.pairs._download._address import Ended
 from surefoot.pairs._download._decoders import Decoders
-from surefoot.pairs._download._fetch import Fetcher, Trace
+from surefoot.pairs._download._fetch import DoNotAsk, Fetcher, Trace
 from surefoot.pairs._download._hashes import HashLists
-from surefoot.pairs._download._manners import DoNotAsk, Manners
+from surefoot.pairs._download._options import Manners, PictureForm
 from surefoot.pairs._download._part import PartWork, Row
 from surefoot.pairs._stages._manifest import Part, Source
 from surefoot.pairs._stages._work import WORK, part_name
-
-if TYPE_CHECKING:
-    from surefoot.pairs._download._run import PictureForm
 
 _WINDOW = 2048  # rows that are asked, or wait for their host, at once
 _LANES = 2  # parts at once: while the slow end of one is waited for, the next one runs

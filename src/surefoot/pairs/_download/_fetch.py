@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 from surefoot import __version__
 from surefoot.pairs._download._address import Address, Ended, address_of, is_public
-from surefoot.pairs._download._manners import DoNotAsk, Host, Manners
+from surefoot.pairs._download._options import Manners
 from surefoot.pairs._download._robots import LARGEST_ROBOTS, PRODUCT, Robots, parse_robots, reservation
 from surefoot.pairs._download._transfer import Answer, Client, Headers, Judge
 
+_LONGEST_PAUSE = 60.0  # seconds that a host is waited for; what asks for more is asked again by a later run
+_LONGEST_DELAY = 30.0  # of a Crawl-delay
 _MOST_HOPS = 5
 _MOST_HOSTS = 50_000  # remembered at once
 _LOOKUP_SECONDS, _ROBOTS_SECONDS = 600.0, 86_400.0
@@ -32,6 +38,75 @@ class Trace:
     hops: list[str] = field(default_factory=list)
     robots: str = ""
     status: int | None = None
+
+
+@dataclass(slots=True)
+class Host:
+    """What is known of a host while it is asked."""
+
+    slots: asyncio.Semaphore
+    ready: float = 0.0
+    delay: float = 0.0
+    failures: int = 0
+    reserved: int = 0
+    closed: Ended | None = None
+
+    async def wait(self) -> None:
+        """Until it may be asked. Raises `Ended` when that is too far away, or it is not asked any more."""
+        while True:
+            if self.closed:
+                raise self.closed.again()
+            left = self.ready - time.monotonic()
+            if left <= 0:
+                self.ready = time.monotonic() + self.delay
+                return
+            if left > _LONGEST_PAUSE:
+                raise Ended("retryable", "asked to wait", f"the host wants {left:.0f} seconds of rest")
+            await asyncio.sleep(left)
+
+    def rest(self, retry_after: str, attempt: int) -> None:
+        """Do not ask before the time that it named, or for a while that doubles."""
+        self.ready = max(self.ready, time.monotonic() + _seconds(retry_after, 2.0**attempt))
+
+    def slow_down(self, delay: float) -> None:
+        """A Crawl-delay: so many seconds between requests, within reason."""
+        self.delay = max(self.delay, min(delay, _LONGEST_DELAY))
+
+    def failed(self, patience: int) -> None:
+        """One more failure; too many in a row close it for this run."""
+        self.failures += 1
+        if self.failures >= patience and not self.closed:
+            self.closed = Ended("retryable", "host given up", f"it failed {self.failures} times in a row")
+
+
+@dataclass
+class DoNotAsk:
+    """Hosts that reserved their pictures, in a file that outlives runs: host, day, reason."""
+
+    path: Path
+    hosts: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            self.hosts |= {line.split()[0].lower() for line in lines if line.strip() and not line.startswith("#")}
+
+    def add(self, host: str, reason: str) -> None:
+        """Never again, in this run or another."""
+        if host not in self.hosts:
+            self.hosts.add(host)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{host}\t{datetime.now(UTC):%Y-%m-%d}\t{reason}\n")
+
+
+def _seconds(retry_after: str, otherwise: float) -> float:
+    """The seconds that a Retry-After names, as a number or a date."""
+    if re.fullmatch(r"\d{1,9}", retry_after):
+        return float(retry_after)
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return otherwise
 
 
 class Fetcher:

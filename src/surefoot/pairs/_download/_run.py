@@ -7,15 +7,26 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar
 
-from surefoot.core import SurefootError, full_disk_is_said, missing_module, write_text
-from surefoot.pairs._download._manners import Manners
+from surefoot.core import (
+    Inputs,
+    Measurement,
+    Step,
+    SurefootError,
+    full_disk_is_said,
+    missing_module,
+    report_progress,
+    resume_directory,
+    unkeyed,
+    write_text,
+)  # fmt: skip
+from surefoot.pairs._download._options import Layout, Manners, PictureForm, Resize
 from surefoot.pairs._stages._manifest import (
     MANIFEST,
     Manifest,
@@ -23,45 +34,10 @@ from surefoot.pairs._stages._manifest import (
     Source,
     manifest_of,
     read_manifest,
+    sources_in,
     write_manifest,
 )  # fmt: skip
 from surefoot.pairs._stages._work import WORK, begin, check_same, headed
-
-Resize = Literal["border", "keep_ratio", "crop", "none"]
-Layout = Literal["webdataset", "files", "parquet"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureForm:
-    """The form in which pictures are kept, as JPEG without metadata, turned upright."""
-
-    size: int = 256
-    """Pixels of a side."""
-    resize: Resize = "border"
-    """Fitted into a square on white, the shorter side made so long, the middle square cut out, or left."""
-    quality: int = 95
-    """Of the JPEG."""
-    exact: bool = False
-    """Decode JPEGs in full, not at the smallest of their own scales that is large enough."""
-    max_bytes: int = 10_000_000
-    """The largest body."""
-    max_pixels: int = 89_478_484
-    """The most pixels, by the header."""
-    layout: Layout = "webdataset"
-    """Tars, single files, or a column of the Parquet files."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("size", 1, 8192),
-            ("quality", 1, 100),
-            ("max_bytes", 1, 1 << 30),
-            ("max_pixels", 1, 1 << 30),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SurefootError(f"'{name}' lies between {low:,} and {high:,}, not at {getattr(self, name):,}.")
-        for name, choices in (("resize", get_args(Resize)), ("layout", get_args(Layout))):
-            if getattr(self, name) not in choices:
-                raise SurefootError(f"'{name}' is one of {', '.join(choices)}, not {getattr(self, name)}.")
 
 
 def download(
@@ -134,3 +110,50 @@ def _begun(out: Path, head: dict[str, Any], sources: Sequence[Source], form: Pic
     write_text(work / "stage.json", json.dumps(head, ensure_ascii=False))
     (out / MANIFEST).unlink()
     return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(Step):
+    """The pictures of candidates, as the web gave them on a `date` (in words of your own: it is part of the key).
+
+    The fields are those of `PictureForm` and `Manners`. `again` is an earlier one: its pictures are kept, and what
+    was `retryable` there is asked once more. Measures the share of URLs that gave a picture, and how the others ended.
+    """
+
+    candidates: Step
+    date: str
+    size: int = 256
+    resize: Resize = "border"
+    quality: int = 95
+    exact: bool = False
+    max_bytes: int = 10_000_000
+    max_pixels: int = 89_478_484
+    layout: Layout = "webdataset"
+    hash_list: tuple[str, ...] = ()
+    again: Download | None = None
+    contact: str = unkeyed("")
+    per_host: int = unkeyed(2)
+    connections: int = unkeyed(64)
+    timeout: float = unkeyed(30.0)
+    retries: int = unkeyed(1)
+    deadline: float = unkeyed(3600.0)
+    do_not_ask: str = unkeyed("")
+    allow_private: bool = unkeyed(False)
+    requires: ClassVar[tuple[str, ...]] = ("pycurl", "simplejpeg", "PIL", "pyarrow")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        work = resume_directory(out) / "download"
+        if self.again and not work.exists():
+            shutil.copytree(inputs[self.again], work.with_name("copy"), dirs_exist_ok=True)
+            work.with_name("copy").rename(work)
+        form = PictureForm(**{own.name: getattr(self, own.name) for own in fields(PictureForm)})
+        manners = Manners(**{own.name: getattr(self, own.name) for own in fields(Manners) if hasattr(self, own.name)})
+        manifest = download(
+            sources_in(inputs[self.candidates]), work, form=form, manners=manners,
+            progress=lambda done, begun: report_progress(out, done, begun),
+        )  # fmt: skip
+        shutil.copytree(work, out, dirs_exist_ok=True)
+        ends = {name.removeprefix("download_"): n for name, n in manifest.reasons.items() if "download_" in name}
+        asked = manifest.kept + sum(ends.values())
+        counts = {"ok": manifest.kept} | ends
+        return [Measurement(metric=f"share_{end}", value=n / asked, n=asked) for end, n in counts.items() if asked]
