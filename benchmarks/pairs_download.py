@@ -1,8 +1,8 @@
 """CPU per picture of `surefoot pairs download` against img2dataset, on the same URLs of a server on loopback.
 
 Run with the Python of Surefoot; `--peer` is the Python of an environment with img2dataset 1.47.0. Both write
-WebDataset, 256 pixels with a border, quality 95, with two processes that decode. CPU is of whole process trees without the server;
-the cost of starting (a run over two URLs) is subtracted.
+WebDataset, 256 pixels with a border, quality 95, with two processes that decode. CPU is of whole process
+trees without the server; the cost of starting (a run over two URLs) is subtracted.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def main() -> None:
         certificate = place / "own.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-             "-addext", "subjectAltName=IP:127.0.0.1", 
+             "-addext", "subjectAltName=IP:127.0.0.1",
              "-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate)],
             check=True, capture_output=True,
         )  # fmt: skip
