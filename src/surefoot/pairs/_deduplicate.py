@@ -1,0 +1,154 @@
+"""Stage 2: of rows that are the same in a key, or near each other, the first is kept; in DuckDB, in limited memory."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from surefoot.core import SurefootError
+from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, sources_in
+from surefoot.pairs._stages._work import Progress, make_parts
+from surefoot.tables import check_column, database, quote
+
+_MEMORY, _MOST = "400MB", 1 << 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicateRules:
+    """What makes two rows the same: `by` are keys, one after the other, each a column or several joined by '+'.
+
+    `first` is a column: of rows that are the same the one with its largest value is kept, among equals (and without
+    `first`) the one that comes first in the parts. `phash_distance`: bits in which the column `phash` (64 bits in 16
+    hexadecimal digits) of near duplicates may differ; -1 does not look. `cosine`: the similarity of the column
+    `embedding` (lists of numbers) from which on rows are near duplicates; it compares all with all; 0 does not look.
+    """
+
+    by: tuple[str, ...] = ("url",)
+    first: str = ""
+    phash_distance: int = -1
+    cosine: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.phash_distance <= 16 or not 0 <= self.cosine <= 1:
+            raise SurefootError("Perceptual hashes may differ by 0 to 16 bits (-1: not looked at), a cosine is 0 to 1.")
+
+
+def deduplicate(directory: Path, out: Path, rules: DuplicateRules, *, progress: Progress | None = None) -> Manifest:
+    """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
+
+    Only rows without a reason are compared; a missing value is like no other. The same input gives the same bytes.
+    Raises `SurefootError` for a column that is not there, and as `make_parts` does.
+    """
+    sources = sources_in(directory)
+    if not sources:
+        raise SurefootError(f"{directory} has no parts: there is nothing to compare.")
+    recipe = Recipe(name="+".join(("first", *rules.by)), rules=asdict(rules))
+    with database() as connection:
+        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        search = _Search(connection, sources, rules)
+        return make_parts("deduplicate", recipe, sources, out, search.mark, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Search:
+    connection: Any
+    sources: tuple[Source, ...]
+    rules: DuplicateRules
+
+    def mark(self, source: Source, path: Path) -> Mapping[str, int]:
+        number = self.found.index(str(source.path))
+        marked = f"""SELECT p.* EXCLUDE (file_row_number, reasons), d.kept AS duplicate_of,
+            CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
+            FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
+            ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
+        to = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({marked}) TO '{to}' (FORMAT parquet, COMPRESSION zstd)", [str(source.path)])
+        return {}
+
+    @cached_property
+    def found(self) -> list[str]:
+        """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
+        files = [str(source.path) for source in self.sources]
+        columns = [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [files]).fetchall()]
+        rules = self.rules
+        near = {"phash": rules.phash_distance >= 0, "embedding": rules.cosine > 0}
+        keys = [key.split("+") for key in rules.by]
+        named = [*(name for key in keys for name in key), *filter(near.get, near), *filter(None, [rules.first])]
+        for name in named:
+            check_column(name, columns, str(self.sources[0].path.parent))
+        self.connection.execute(
+            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY {_order(rules.first)} place) AS rank, *
+            FROM (SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
+            {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($files, file_row_number = true,
+            filename = true, union_by_name = true) WHERE len(reasons) = 0)""",
+            {"files": files, "most": _MOST},
+        )
+        self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
+        for key in keys:
+            self._same(key)
+        if near["phash"]:
+            self._same(["phash"])
+            self._near("phash", self._near_hashes())
+        if near["embedding"]:
+            self._near("embedding", self._near_embeddings())
+        return files
+
+    def _same(self, key: list[str]) -> None:
+        columns = [quote(name) for name in key]
+        there = " AND ".join(f"{one} IS NOT NULL" for one in columns)
+        self.connection.execute(
+            f"""INSERT INTO duplicates SELECT place, ?, kept FROM (SELECT place, rank,
+            min(rank) OVER same AS lowest, arg_min(uid, rank) OVER same AS kept FROM compared
+            WHERE place NOT IN (SELECT place FROM duplicates) AND {there}
+            WINDOW same AS (PARTITION BY {", ".join(columns)})) WHERE rank > lowest""",
+            [f"duplicate_{'+'.join(key)}"],
+        )
+
+    def _near(self, column: str, pairs: Iterator[tuple[int, int]]) -> None:
+        """Of pairs of ranks, the later one last of all in order, drop the later where the earlier is kept."""
+        dropped: dict[int, int] = {}
+        for earlier, later in pairs:
+            if later not in dropped and earlier not in dropped:
+                dropped[later] = earlier
+        self.connection.execute(
+            """INSERT INTO duplicates SELECT a.place, ?, b.uid FROM (SELECT unnest(?::BIGINT[]) AS later,
+            unnest(?::BIGINT[]) AS earlier) JOIN compared a ON a.rank = later JOIN compared b ON b.rank = earlier""",
+            [f"duplicate_{column}_near", list(dropped), list(dropped.values())],
+        )
+
+    def _left(self, column: str) -> str:
+        return f"(SELECT rank, {column} FROM compared WHERE place NOT IN (SELECT place FROM duplicates))"
+
+    def _near_hashes(self) -> Iterator[tuple[int, int]]:
+        """Hashes that differ in d bits agree in one of d + 1 bands: only those are compared."""
+        distance = self.rules.phash_distance
+        bits, bands = "('0x' || phash)::UBIGINT", distance + 1
+        cuts = [64 * band // bands for band in range(bands + 1)]
+        listed = ", ".join(f"({low}, {(1 << high - low) - 1})" for low, high in pairwise(cuts))
+        rows = self.connection.execute(
+            f"""WITH bands AS (SELECT rank, {bits} AS hash, low, (hash >> low) & mask AS band
+            FROM {self._left("phash")}, (VALUES {listed}) AS cut(low, mask) WHERE phash IS NOT NULL)
+            SELECT DISTINCT a.rank, b.rank FROM bands a JOIN bands b ON a.low = b.low AND a.band = b.band
+            AND a.rank < b.rank WHERE bit_count(xor(a.hash, b.hash)) <= {distance} ORDER BY b.rank, a.rank"""
+        )
+        while batch := rows.fetchmany(10_000):
+            yield from batch
+
+    def _near_embeddings(self) -> Iterator[tuple[int, int]]:
+        import numpy as np
+
+        rows = self.connection.execute(
+            f"SELECT rank, embedding::FLOAT[] FROM {self._left('embedding')} WHERE embedding IS NOT NULL ORDER BY rank"
+        ).fetchall()
+        ranks, vectors = [row[0] for row in rows], np.array([row[1] for row in rows], np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if len(rows) else 1.0
+        for start in range(0, len(ranks), 1024):
+            block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine
+            for later, earlier in zip(*np.nonzero(np.tril(block, start - 1)), strict=True):
+                yield ranks[earlier], ranks[start + later]
+
+
+def _order(first: str) -> str:
+    return f"{quote(first)} DESC NULLS LAST," if first else ""

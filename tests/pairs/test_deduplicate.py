@@ -1,0 +1,123 @@
+"""The first of same rows is kept, in a stated order; the others stay, with a reason and the name of the first."""
+
+import random
+from itertools import combinations
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from surefoot.core import SurefootError
+from surefoot.pairs import DuplicateRules, deduplicate, pairs_from_tables, read_manifest
+
+Row = dict[str, object]
+
+
+def stage(folder: Path, rows: list[Row], size: int = 100) -> Path:
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "rows.parquet")
+    pairs_from_tables([folder / "rows.parquet"], folder / "pairs", rows=size)
+    return folder / "pairs"
+
+
+def result(out: Path) -> list[tuple[object, ...]]:
+    query = f"SELECT uid, duplicate_of, reasons FROM read_parquet('{out}/*.parquet')"
+    return duckdb.sql(query).fetchall()
+
+
+def row(uid: str, url: str = "u", text: str = "t", **more: object) -> Row:
+    return {"uid": uid, "url": url, "text": text, "reasons": []} | more
+
+
+def test_the_first_row_is_kept_over_parts_and_the_others_stay(tmp_path: Path) -> None:
+    given = [row("a", "1"), row("b", "2"), row("c", "1"), row("d", "2", "x"), row("e", "3"), row("f", "1", "y")]
+    made = deduplicate(stage(tmp_path / "in", given, size=2), tmp_path / "out", DuplicateRules())
+    assert result(tmp_path / "out") == [
+        ("a", None, []), ("b", None, []), ("c", "a", ["duplicate_url"]), ("d", "b", ["duplicate_url"]),
+        ("e", None, []), ("f", "a", ["duplicate_url"]),
+    ]  # fmt: skip
+    assert (made.rows, made.kept, made.reasons) == (6, 3, {"duplicate_url": 3})
+    assert [part.rows for part in made.parts] == [2, 2, 2]
+    assert deduplicate(tmp_path / "in" / "pairs", tmp_path / "out", DuplicateRules()) == made
+
+
+def test_several_columns_are_one_key_and_keys_come_one_after_the_other(tmp_path: Path) -> None:
+    given = [row("a", "1", "x"), row("b", "1", "y"), row("c", "1", "x"), row("d", "2", "y"), row("e", "3", "z")]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(by=("url+text", "text")))
+    assert [(one[1], one[2]) for one in result(tmp_path / "out")] == [
+        (None, []), (None, []), ("a", ["duplicate_url+text"]), ("b", ["duplicate_text"]), (None, []),
+    ]  # fmt: skip
+
+
+def test_missing_values_and_rows_with_a_reason_are_not_compared(tmp_path: Path) -> None:
+    given = [row("a", sha256=None), row("b", sha256=None), row("c", sha256="s") | {"reasons": ["gone"]}]
+    given += [row("d", sha256="s"), row("e", sha256="s")]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(by=("sha256",)))
+    assert [one[2] for one in result(tmp_path / "out")] == [[], [], ["gone"], [], ["duplicate_sha256"]]
+
+
+def test_the_largest_in_a_column_is_kept(tmp_path: Path) -> None:
+    given = [row("a", width=1), row("b", width=None), row("c", width=3), row("d", width=3)]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(first="width"))
+    assert [one[1] for one in result(tmp_path / "out")] == ["c", "c", None, "c"]
+
+
+@pytest.mark.parametrize("distance", [0, 1, 4, 9])
+def test_near_hashes_are_those_of_all_pairs_in_order(tmp_path: Path, distance: int) -> None:
+    draw = random.Random(distance)
+    hashes = [draw.getrandbits(64) for _ in range(12)]
+    hashes += [hashes[draw.randrange(12)] ^ sum(1 << bit for bit in draw.sample(range(64), k % 12)) for k in range(60)]
+    given = [row(f"{number:03d}", url=str(number), phash=f"{one:016x}") for number, one in enumerate(hashes)]
+    deduplicate(stage(tmp_path / "in", given, 25), tmp_path / "out", DuplicateRules(phash_distance=distance))
+    dropped: dict[int, int] = {}
+    for later, earlier in sorted((b, a) for a, b in combinations(range(len(hashes)), 2)):
+        same = hashes[earlier] == hashes[later]
+        if later not in dropped and earlier not in dropped and same:
+            dropped[later] = earlier
+    for later, earlier in sorted((b, a) for a, b in combinations(range(len(hashes)), 2)):
+        near = (hashes[earlier] ^ hashes[later]).bit_count() <= distance
+        if later not in dropped and earlier not in dropped and near:
+            dropped[later] = earlier
+    assert {int(str(uid)): int(str(of)) for uid, of, _ in result(tmp_path / "out") if of} == dropped
+
+
+def test_near_embeddings_are_those_of_all_pairs_in_order(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(300, 8))
+    vectors = np.concatenate([centres, centres[draw.integers(300, size=1200)] + 0.2 * draw.normal(size=(1200, 8))])
+    given = [row(str(n), url=str(n), embedding=one.tolist()) for n, one in enumerate(vectors)]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(cosine=0.98))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    kept: list[int] = []
+    for place in range(len(unit)):
+        if not kept or (unit[kept] @ unit[place]).max() < 0.98:
+            kept.append(place)
+    assert 300 < len(kept) < 1500
+    assert [int(str(uid)) for uid, _, reasons in result(tmp_path / "out") if not reasons] == kept
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    given = [row(str(n), url=str(draw.randrange(300)), text=str(draw.randrange(3))) for n in range(1000)]
+    pairs = stage(tmp_path / "in", given)
+    one, other = (deduplicate(pairs, tmp_path / name, DuplicateRules(by=("url+text",))) for name in "ab")
+    assert one == other == read_manifest(tmp_path / "a")
+    first = {}
+    for each in given:
+        first.setdefault((each["url"], each["text"]), each["uid"])
+    assert one.kept == len(first)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    pairs = stage(tmp_path / "in", [row("a")])
+    with pytest.raises(SurefootError, match="no column 'sha256'"):
+        deduplicate(pairs, tmp_path / "out", DuplicateRules(by=("sha256",)))
+    with pytest.raises(SurefootError, match="no column 'embedding'"):
+        deduplicate(pairs, tmp_path / "out2", DuplicateRules(cosine=0.9))
+    with pytest.raises(SurefootError, match="no finished output"):
+        deduplicate(tmp_path / "in", tmp_path / "out3", DuplicateRules())
+    with pytest.raises(SurefootError, match="0 to 16 bits"):
+        DuplicateRules(phash_distance=17)
