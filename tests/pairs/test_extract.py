@@ -406,6 +406,6 @@ def test_the_commands_give_files_a_summary_and_sentences(tmp_path: Path) -> None
     assert not made.returncode, made.stderr
     assert made.stdout.splitlines() == ["what\treason\tcount", "rows\t\t18", "kept\t\t16", "dropped\ttext_missing\t2"]
     unique = told("deduplicate", "found", "--by", "url,text", "--out", "unique", "--format", "json")
-    assert {one["reason"]: one["count"] for one in json.loads(unique.stdout)}["duplicate_url"] == 9
+    assert {one["reason"]: one["count"] for one in json.loads(unique.stdout)}["duplicate_url"] == 10
     wrong = told("extract", str(file), "--recipe", "laion", "--out", "other")
     assert (wrong.returncode, wrong.stderr.startswith("surefoot: There is no recipe 'laion'")) == (2, True)
