@@ -489,3 +489,22 @@ def test_an_exact_0_or_1_counts_as_a_blank_does_or_by_half_an_example(edge: floa
     moved, by_hand = lines(fog, n), lines(np.array([(100 * edge + 0.5) / 101, *fog[1:]]), n)
     assert moved.n.tolist() == [6, 6, 6]
     assert moved.coefficients == pytest.approx(by_hand.coefficients)
+
+
+def test_the_average_has_the_error_of_its_shifts_one_x_that_of_one_measurement_and_low_models_are_no_baseline() -> None:
+    data = shift_data(_scores(), x="clean", baseline_above=0.65)
+    assert data.y_stderr[:, 0] == pytest.approx(np.hypot(data.y_stderr[:, 1], data.y_stderr[:, 2]) / 2)
+    assert data.x_stderr[:, 0] == pytest.approx(data.x_stderr[:, 1])
+    assert data.baseline[:, 0].tolist() == (data.x[:, 0, 0] >= 0.65).tolist()
+    assert 3 < data.baseline[:, 0].sum() < 24
+
+
+def test_a_models_interval_holds_its_own_sampling_noise_and_that_of_its_x() -> None:
+    def width(n: dict[str, int]) -> float:
+        scores = wide_accuracies(_table(), n=n)
+        found = fit_shift(shift_data(scores, x="clean", shifts=("fog",)), replicates=20).effective
+        return float(np.nanmean(found.high - found.low))
+
+    none, of_x, of_y, both = (width(n) for n in ({}, {"clean": 300}, {"fog": 300}, {"clean": 300, "fog": 300}))
+    assert none + 2 < of_x < both - 1 and none + 2 < of_y < both - 1
+    assert both**2 == pytest.approx(of_x**2 + of_y**2 - none**2, rel=0.05)

@@ -118,6 +118,7 @@ def test_what_cannot_be_compared_is_left_empty_and_said(tmp_path: Path) -> None:
     assert found["demographic_parity"] == 0
     assert named(audit)["g 1"]["true_positive_rate"] is None
     assert any("g 1 (0)" in note for note in audit.notes)
+    assert "p gives every row one answer (yes): no rate can differ." in audit.notes
 
 
 def test_bounds_of_groups_are_exact_and_never_of_no_width(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ class McNemar:
     both: int
     only_first: int
     only_second: int
-    neither: int
     p: float
 
 
@@ -178,8 +177,7 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"paired answers need two 1-d arrays of one length, got {first.shape}, {second.shape}")
     b, c = int((first & ~second).sum()), int((~first & second).sum())
-    both, neither = int((first & second).sum()), int((~first & ~second).sum())
-    return McNemar(both=both, only_first=b, only_second=c, neither=neither, p=mcnemar_p(b, c))
+    return McNemar(both=int((first & second).sum()), only_first=b, only_second=c, p=mcnemar_p(b, c))
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:

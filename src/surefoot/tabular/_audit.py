@@ -86,6 +86,8 @@ def audit_predictions(
             groups += [{**at, **line} for line in lines[division is not read.divisions[0] :]]
             between.append({**at, "group": BETWEEN, **_between(found, read.labels is not None)})
             notes += _not_compared(found, read.labels is not None)
+        if len(said := np.unique(scores >= threshold)) == 1:
+            notes.append(f"{model} gives every row one answer ({'yes' if said[0] else 'no'}): no rate can differ.")
         if np.isin(scores, (0, 1)).all():
             notes.append(f"All values of {model} are 0 or 1: they are taken as decisions, without area or calibration.")
     apart = tuple(_differences(read, models, threshold, least)) if len(models) > 1 else ()

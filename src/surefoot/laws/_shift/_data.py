@@ -156,8 +156,7 @@ def _follows(scores: Accuracies, name: str, axes: Sequence[str]) -> tuple[float,
     """The highest rank correlation of a set with an x axis (NaN where there is none), and how many models it is of."""
     both = scores.values[:, [scores.sets.index(each) for each in (name, *axes)]]
     n = int(np.isfinite(both).all(axis=1).sum())
-    with np.errstate(invalid="ignore"):
-        return float(np.max(rank_agreement(both)[0, 1:])) if n > 2 else np.nan, n
+    return float(np.max(rank_agreement(both)[0, 1:])) if n > 2 else np.nan, n
 
 
 def _left_out_remarks(left_out: Mapping[str, str]) -> tuple[Remark, ...]:
@@ -288,8 +287,8 @@ def _with_average(data: ShiftData) -> ShiftData:
     extra: dict[str, Any] = {
         "baseline": np.concatenate([data.baseline.all(axis=1, keepdims=True), data.baseline], axis=1),
         "x": mean(data.x),
-        # One axis for all shifts is one measurement, not an average of independent ones.
-        "x_stderr": np.concatenate([data.x_stderr[:, :1], data.x_stderr], axis=1) if shared else mean(data.x_stderr),
+        # Axes of several shifts are one measurement, or nearly: no average of independent ones.
+        "x_stderr": mean(data.x_stderr),
         "x_n": np.concatenate([data.x_n.min(axis=1, keepdims=True), data.x_n], axis=1),
         "y": mean(data.y),
         "y_stderr": mean_error(data.y_stderr),
