@@ -5,10 +5,14 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from surefoot.contrastive import DirectionAngles, Finetune, WeightEdit, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
+from surefoot.examples import write_examples
+from surefoot.language import LanguageEdit, Perplexity
 from surefoot.studies import load_study
 from surefoot.studies.arithmetic import TASKS, ArithmeticSeed, ArithmeticSettings, trial
 
@@ -152,3 +156,44 @@ def test_each_number_of_tasks_is_added_for_every_seed() -> None:
         world = trial(seed, SETTINGS)
         assert sorted(len(groups) for groups in world.added) == [2, 2, 2, 3, 3, 4, 5, 6]
         assert isinstance(world.angles, DirectionAngles)
+
+
+def test_claims_over_texts_have_students_and_welchs_interval_over_documents(publish: Publish, tmp_path: Path) -> None:
+    study = load_study("arithmetic", OPTIONS | {"language_steps": "2"})
+    store, generator = Store(tmp_path / "store"), np.random.default_rng(0)
+    changed: dict[str, list[float]] = {"own": [], "control": [], "added": []}
+    for step in (step for step in walk(study.steps) if isinstance(step, Perplexity)):
+        count, edit = 9 if step.shift == "address" else 4, step.model
+        rise, kind = np.zeros(count), ""
+        if isinstance(edit, LanguageEdit):
+            kind = "added" if edit.plus else "control" if step.shift == "address" else "own"
+            mean, spread = {"added": (-0.4, 0.3), "control": (0.1, 0.05), "own": (0.8, 0.9)}[kind]
+            rise = mean + spread * generator.standard_normal(count)
+            other = step.shift == "address" if edit.plus else edit.target[0].style not in (step.shift, "address")  # type: ignore[attr-defined]
+            if not (other or (kind == "own" and edit.target[0].style != step.shift)):  # type: ignore[attr-defined]
+                changed[kind] += rise.tolist()
+        names = [f"{step.shift}:{place}" for place in range(count) for _ in (0, 1)]
+        scores = np.repeat(3 + np.arange(count) / 10 + rise, 2) + np.tile([-0.2, 0.2], count)
+        place = publish(store, step, [Measurement(metric="perplexity", value=20, n=count, low=18, high=23)])
+        ids = [f"{name}:{part}" for part, name in enumerate(names)]
+        write_examples(place, {"example": ids, "document": names, "score": scores})
+    results = Results(store, tuple(walk(study.steps)))
+    verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+    own, control, falls = (np.array(changed[kind]) for kind in ("own", "control", "added"))
+    assert (len(own), len(control), len(falls)) == (8, 18, 8)
+    parts = [values.var(ddof=1) / len(values) for values in (own, control)]
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (own, control), strict=True)
+    )
+    gap, half = own.mean() - control.mean(), student.ppf(0.975, freedom) * sum(parts) ** 0.5
+    forgets, adds = verdicts["language-forgets"], verdicts["language-adds"]
+    assert (forgets.effect, forgets.low, forgets.high) == pytest.approx((gap, gap - half, gap + half))
+    half = student.ppf(0.975, 7) * falls.std(ddof=1) / 8**0.5
+    assert (adds.effect, adds.low, adds.high) == pytest.approx(
+        (-falls.mean(), -falls.mean() - half, -falls.mean() + half)
+    )
+    shown = next(
+        figure for figure in (make(results) for make in study.figures[-1:]) if figure.name == "language"
+    ).table()
+    assert {(row["value"], row["low"], row["high"]) for row in shown} == {(20, 18, 23)}
+    assert len(shown) == 3 * 6

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from surefoot.contrastive import OpenClipModel, build, load_model, openclip_config
 from surefoot.core import Results, Store, Study, SurefootError, decide, open_pool, run, walk
+from surefoot.stats import mean_share_difference
 from surefoot.studies import load_study
 
 NAME = "surefoot-test"
@@ -95,6 +96,15 @@ def test_the_patch_learns_the_task_and_its_claims_are_paired_by_picture(study: S
         for kind in ("OpenClipModel", "WeightEdit")
     )
     assert gain.effect == pytest.approx(after - before)
+    scores = {
+        type(item.step.model).__name__: duckdb.read_parquet(str(results.store.path(item.step) / "examples.parquet"))
+        .order("example")
+        .fetchnumpy()["score"]
+        for item in results.select(task="warm", metric="top1")
+    }
+    gaps = scores["WeightEdit"] - scores["OpenClipModel"]
+    paired = mean_share_difference([(gaps > 0).sum()], [(gaps < 0).sum()], [40])
+    assert (gain.low, gain.high) == pytest.approx((paired.low, paired.high))
     assert verdicts["patch-keeps"].n == 40
     assert verdicts["patch-keeps"].low is not None
 
@@ -117,6 +127,7 @@ def test_figures_show_the_choice_and_every_model(study: Study, results: Results)
     curve = [row for row in figures["curve"].table() if row["part"] == "point"]
     assert len(curve) == 2 * 21
     assert all(row["low"] <= row["y"] <= row["high"] for row in curve)
+    assert all(row["low"] < row["y"] < row["high"] for row in curve if 0 < row["y"] < 1)
 
 
 def test_from_a_number_to_the_pictures_that_were_named_wrongly(study: Study, results: Results) -> None:

@@ -1,15 +1,15 @@
 """The study `scaling`: which claims the published tables bear out, and what it says without them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from surefoot.core import Results, Store, SurefootError, Verdict, decide, open_pool, run, walk
+from surefoot.core import Measurement, Results, Step, Store, SurefootError, Verdict, decide, open_pool, run, walk
 from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import load_study
-from surefoot.studies.scaling import MATCHED, OPENAI, PUBLISHED, ZERO_SHOT
+from surefoot.studies.scaling import MATCHED, OPENAI, PROBES, PUBLISHED, ZERO_SHOT
 
 needs_tables = pytest.mark.skipif(
     "SUREFOOT_DATA" not in os.environ, reason="SUREFOOT_DATA does not name the folder of published tables"
@@ -111,3 +111,43 @@ def test_every_figure_is_drawn_from_the_artifacts(results: Results) -> None:
     imagenet = figures[0].table()
     assert sum(row["part"] == "point" and row.get("held_out") is True for row in imagenet) == 26
     assert all(figure.spec()["data"]["values"] for figure in figures)
+
+
+@needs_tables
+def test_a_verdict_is_that_of_the_whole_interval_of_the_weakest_or_the_surest(
+    publish: Callable[[Store, Step, list[Measurement]], Path], tmp_path: Path
+) -> None:
+    study, store = load_study("scaling", {"own": "false"}), Store(tmp_path / "store")
+    first = next(iter(PROBES))
+    for step in walk(study.steps):
+        if isinstance(step, TableScaling):
+            where = {"task": step.task, "group": step.family, "n": 9}
+            weak = {"value": 0.3, "low": -0.05, "high": 0.65} if step.task in ("ImageNet", first) else {}
+            found = {"value": 0.2, "low": 0.15, "high": 0.25} | weak
+            publish(store, step, [Measurement(metric="exponent", **found, **where), _p(0.01, **where)])
+        elif isinstance(step, ExponentDifference):
+            rows = []
+            for name in step.names:
+                gap = {"value": 0.4, "low": -0.05, "high": 0.85} if name in ("ImageNet", first) else {}
+                gap = {"value": 0.2, "low": 0.1, "high": 0.3} | gap
+                rows += [Measurement(metric="exponent_difference", **gap, n=9, task=name)]
+                rows += [_p(0.01, metric, task=name, n=9) for metric in ("p", "p_unadjusted")]
+            publish(store, step, rows)
+    decided = decide(study.claims, Results(store, tuple(walk(study.steps))))
+    verdicts = {claim.name: verdict for claim, verdict in decided}
+    for family in ("OpenCLIP", "OpenAI"):
+        for task, status in (
+            ("ImageNet", "undecided"),
+            ("COCO image R@5", "supported"),
+            ("linear probes", "undecided"),
+        ):
+            verdict = verdicts[f"power law: {task} ({family})"]
+            low = 0.15 if status == "supported" else -0.05
+            assert (verdict.status, verdict.low) == (status, low)
+    assert verdicts["source changes the exponent: ImageNet"].status == "undecided"
+    probes = verdicts["source changes the exponent: linear probes"]
+    assert (probes.status, probes.effect, probes.low) == ("supported", 0.2, 0.1)
+
+
+def _p(value: float, metric: str = "p_constant", **where: object) -> Measurement:
+    return Measurement(metric=metric, value=value, **where)  # type: ignore[arg-type]

@@ -26,7 +26,6 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def verdict_lines(decided: Decided) -> str:
-    """A line a claim, and one for its detail."""
     from surefoot.report import effect_text, interval_text
 
     lines = []
@@ -39,7 +38,6 @@ def verdict_lines(decided: Decided) -> str:
 
 
 def verdict_table(decided: Decided) -> Table:
-    """A row a claim."""
     columns = ("claim", "verdict", "effect", "low", "high", "bound", "unit", "n", "sentence", "detail", "source")
     rows = (
         (

@@ -72,18 +72,15 @@ def existing_store(path: Path | None) -> Store:
 
 def open_study(name: str, options: tuple[str, ...]) -> Study:
     """The study with its options, given as 'name=value'."""
-    wrong = [option for option in options if "=" not in option]
-    if wrong:
+    if wrong := [option for option in options if "=" not in option]:
         raise SurefootError(f"Option '{wrong[0]}' must have the form name=value.")
     pairs = [option.split("=", 1) for option in options]
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
         raise SurefootError(f"Option {twice[0]} was given more than once: give it one value.")
     return load_study(name, dict(pairs))
 
 
 def results_of(study: Study, store: Store) -> Results:
-    """What the store holds of a study."""
     return Results(store, tuple(walk(study.steps)))
 
 

@@ -40,11 +40,7 @@ def compare(
     format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
-    """Compare models with a baseline, example by example: difference of scores, interval, test, and who is tied.
-
-    With --margin it exits with 0 when every model is shown to be no worse than the baseline by more than that, with 1
-    when one is shown to be worse, with 2 when the examples cannot tell.
-    """
+    """Compare models with a baseline, example by example: difference of scores, interval, test, and who is tied."""
     names = (baseline, *others)
     keys = [name for name in names if _file(name) is None]
     stored = stored_examples(existing_store(store), keys, across_data=across_data) if keys else {}

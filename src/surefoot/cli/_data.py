@@ -7,12 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from surefoot.cli._output import Format, emit
-from surefoot.contrastive import (
-    EMOJIBASE,
-    STYLES,
-    folder_rows,
-    style_rows,
-)
+from surefoot.contrastive import EMOJIBASE, STYLES, folder_rows, style_rows
 from surefoot.core import Figure, SurefootError, Table
 from surefoot.figures import contact_sheet, render_svg, write_figure
 from surefoot.registry import Package, fetch, is_cached
@@ -94,11 +89,9 @@ def _wanted(names: tuple[str, ...]) -> dict[str, Package]:
 
 
 def _sheet(names: tuple[str, ...], count: int, seed: int) -> Figure:
-    """The styles first, on the same concepts, and then the folders."""
     styles = [name for name in names if name in STYLES]
     folders = [Path(name) for name in names if name not in STYLES]
-    missing = [folder for folder in folders if not folder.exists()]
-    if missing:
+    if missing := [folder for folder in folders if not folder.exists()]:
         raise SurefootError(
             f"'{missing[0]}' is neither a drawing style ({', '.join(STYLES)}) nor a folder or .tar file."
         )

@@ -28,8 +28,7 @@ _AtLeastOne = validators.Number(gte=1)
 def evaluate(
     *,
     model: Annotated[
-        str,
-        Parameter(help="An OpenCLIP name, a folder with open_clip_config.json, or a model that Surefoot made."),
+        str, Parameter(help="An OpenCLIP name, a folder with open_clip_config.json, or a model that Surefoot made.")
     ],
     images: Annotated[Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.")],
     pretrained: Annotated[
@@ -83,14 +82,7 @@ def evaluate(
     format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
-    """Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals.
-
-    Nothing is downloaded, and checkpoints are read without running code in them. With --baseline and --margin it exits
-    with 0 when top-1 is shown to fall by no more than the margin, with 1 when it is shown to fall by more, with 2 when
-    these pictures cannot tell.
-
-    Example: surefoot evaluate --model ViT-B-32 --pretrained model.safetensors --images photos --classes classes.txt
-    """
+    """Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals."""
     if margin is not None and baseline is None:
         raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
     if margin is not None and not 0 <= margin < 1:
@@ -124,7 +116,7 @@ def evaluate(
     with TemporaryDirectory() as place:
         files = _write(Path(place) if examples is None else examples, named, used)
         if baseline and _BASELINE not in files:
-            files[_BASELINE] = _file_of(baseline)
+            files[_BASELINE] = baseline / EXAMPLES if baseline.is_dir() else baseline
         found = _compared(files, margin) if baseline else None
     emit(_table(dict(zip(loaded, named.results, strict=True)), found), format, out)
     return judge(found) if found else Exit.HOLDS
@@ -185,10 +177,6 @@ def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
     return [] if examples else [(_BASELINE, baseline)]
 
 
-def _file_of(baseline: Path) -> Path:
-    return baseline / EXAMPLES if baseline.is_dir() else baseline
-
-
 def _prompts(path: Path | None, loaded: "LoadedModel") -> tuple[str, ...]:
     own = loaded.description is not None and loaded.description.vocabulary is not None
     return _read_templates(path) if path else ("{}",) if own else _TEMPLATES
@@ -203,7 +191,6 @@ def _read_templates(path: Path) -> tuple[str, ...]:
 
 
 def _used(prompted: PromptedModel) -> dict[str, Any]:
-    """What a model was evaluated with."""
     loaded = prompted.loaded
     return {
         "name": loaded.name,
@@ -224,7 +211,6 @@ def _say(used: dict[str, dict[str, Any]], named: "NamedPictures") -> None:
 
 
 def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]]) -> dict[str, Path]:
-    """Keep the examples of each model, and what was used; gives the files by model."""
     files: dict[str, Path] = {}
     for (name, one), columns in zip(used.items(), named.columns, strict=True):
         folder = place if name == _MODEL else place / name

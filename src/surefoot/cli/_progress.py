@@ -34,7 +34,6 @@ class TimeLeft:
         self.left = {step.key: step for step in self.plan.missing}
 
     def see(self, event: Event) -> None:
-        """Take one event into account."""
         step = event.step
         if event.kind == "made":
             self.plan.pace.see(step, event.seconds)

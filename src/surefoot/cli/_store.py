@@ -66,10 +66,7 @@ def table(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     format: Format | None = None,
 ) -> None:
-    """Print measurements, by any field; without --rows it lists every measurement with its interval.
-
-    A cell of several Steps is their mean, with Student's interval over them and their number. Metrics are not mixed.
-    """
+    """Print measurements, by any field; without --rows it lists every measurement with its interval."""
     if not rows and (columns or values != ("value",)):
         raise SurefootError("--columns and --values need --rows: name the fields that make the lines.")
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
@@ -112,8 +109,7 @@ def verify(
     place = existing_store(store)
     made = place.made()
     asked = [step.key for step in walk(open_study(study, option).steps)] if study else list(made)
-    there = [key for key in asked if key in made]
-    if not there:
+    if not (there := [key for key in asked if key in made]):
         raise SurefootError(
             f"There is nothing to verify: {place.root} holds {'none of its Steps' if study else 'no Steps'}."
         )
@@ -169,10 +165,7 @@ def clean(
     yes: Annotated[bool, Parameter(help="Remove; without it the list is only shown.", negative=())] = False,
     store: StoreOption = None,
 ) -> None:
-    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts.
-
-    It refuses to remove anything while a run uses the store.
-    """
+    """Remove unfinished work, leases of the dead and records of failures; with --keep also unused artifacts."""
     if option and len(keep) != 1:
         raise SurefootError("Options say how to keep one study: give one --keep STUDY with them.")
     place = existing_store(store)

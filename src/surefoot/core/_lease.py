@@ -195,8 +195,7 @@ class _Heart:
         while True:
             time.sleep(HEARTBEAT_SECONDS)
             with self.lock:
-                held = list(self.held.values())
-                if not held:
+                if not (held := list(self.held.values())):
                     self.thread = None
                     return
             for one in held:

@@ -67,8 +67,7 @@ class Pace:
 
     def rate(self, kind: str) -> Seconds | None:
         """Seconds a unit of cost, or None for a kind of which nothing is known."""
-        rates = sorted(self._known(kind))
-        if rates:
+        if rates := sorted(self._known(kind)):
             few = len(rates) < _ENOUGH
             low, high = (rates[0], rates[-1]) if few else (rates[len(rates) // 4], rates[3 * len(rates) // 4])
             mean = sum(rates) / len(rates)

@@ -168,8 +168,7 @@ def _leave(number: int, frame: object) -> None:
 
 def _follow_parent() -> None:
     """A worker whose runner was killed would wait for work for ever: end with it."""
-    runner = multiprocessing.parent_process()
-    if runner:
+    if runner := multiprocessing.parent_process():
         runner.join()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_PATIENCE_SECONDS)
@@ -224,10 +223,7 @@ def _ray_pool(address: str, workers: int | None) -> Executor:
     import ray
 
     ray.init(
-        address=address or None,
-        num_cpus=None if address else workers,
-        include_dashboard=False,
-        log_to_driver=False,
+        address=address or None, num_cpus=None if address else workers, include_dashboard=False, log_to_driver=False
     )
     remote = ray.remote(_call)
     return _Wrapping(lambda *call: remote.remote(*call).future(), lambda wait: ray.shutdown())

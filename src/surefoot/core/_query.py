@@ -188,7 +188,6 @@ def examples_path(store: Store, prefix: str) -> Path:
 
 
 def _spread(long: Table, values: Sequence[str], row_count: int, name_count: int) -> Table:
-    """Turn the last key columns of a long table into columns of their own."""
     if row_count == name_count:
         return Table((*long.columns[:row_count], *values), long.rows)
     heads = sorted({row[row_count:name_count] for row in long.rows}, key=lambda head: [*map(_order, head)])
@@ -202,7 +201,6 @@ def _spread(long: Table, values: Sequence[str], row_count: int, name_count: int)
 
 
 def _order(value: Any) -> tuple[int, Any]:
-    """Numbers by size, then text; what is missing last."""
     return (2, "") if value is None else (1, value) if isinstance(value, str) else (0, value)
 
 

@@ -133,11 +133,9 @@ def step_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
     parameters = getattr(cls, "__dataclass_params__", None)
     if not is_dataclass(cls) or parameters is None or not parameters.frozen:
         raise SurefootError(f"{cls.__qualname__} must be a frozen dataclass: @dataclass(frozen=True, kw_only=True).")
-    taken = [own.name for own in fields(cls) if own.name in _RESERVED or not own.init]
-    if taken:
+    if taken := [own.name for own in fields(cls) if own.name in _RESERVED or not own.init]:
         raise SurefootError(f"{cls.__qualname__} may not have a field '{taken[0]}': Steps use that name, or set it.")
-    positional = [own.name for own in fields(cls) if not own.kw_only]
-    if positional:
+    if positional := [own.name for own in fields(cls) if not own.kw_only]:
         raise SurefootError(f"{cls.__qualname__}.{positional[0]} must be keyword-only: @dataclass(kw_only=True).")
     return fields(cls)
 
@@ -149,7 +147,6 @@ def keyed_fields(cls: type[Step]) -> tuple[Field[Any], ...]:
 
 
 def held_fields(step: Step) -> dict[str, Any]:
-    """The values of the keyed fields, by name."""
     return {own.name: getattr(step, own.name) for own in keyed_fields(type(step))}
 
 

@@ -96,8 +96,7 @@ class Results:
 
         A condition names a column of Measurement; a tuple means any of its values. Raises for an unknown column.
         """
-        unknown = [name for name in conditions if name not in COLUMNS]
-        if unknown:
+        if unknown := [name for name in conditions if name not in COLUMNS]:
             self._asked.mistaken = True
             raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.")
         wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()}
@@ -228,14 +227,7 @@ def recorded(store: Store) -> list[Recorded]:
 
 
 def verdict_above(
-    effect: float,
-    low: float,
-    high: float,
-    n: int,
-    *,
-    bound: float = 0.0,
-    detail: str = "",
-    unit: Unit = "number",
+    effect: float, low: float, high: float, n: int, *, bound: float = 0.0, detail: str = "", unit: Unit = "number"
 ) -> Verdict:
     """The verdict on 'the effect is above `bound`' by its interval: all above, all below, or undecided."""
     status: Status = "supported" if low > bound else "contradicted" if high < bound else "undecided"
@@ -243,14 +235,7 @@ def verdict_above(
 
 
 def verdict_below(
-    effect: float,
-    low: float,
-    high: float,
-    n: int,
-    *,
-    bound: float = 0.0,
-    detail: str = "",
-    unit: Unit = "number",
+    effect: float, low: float, high: float, n: int, *, bound: float = 0.0, detail: str = "", unit: Unit = "number"
 ) -> Verdict:
     """The verdict on 'the effect is below `bound`' by its interval."""
     other: dict[Status, Status] = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}

@@ -148,8 +148,7 @@ def _make(step: Step, store: Store, held: Lease, job: Job) -> Outcome:
             write_record(out, step, measurements, provenance)
             # A quick Step is left to the disk's own time. A power failure may undo or spoil it: what is spoiled has
             # another size or digest than its record says, and is made again.
-            lasting = provenance["wall_seconds"] >= QUICK_SECONDS
-            if lasting:
+            if lasting := provenance["wall_seconds"] >= QUICK_SECONDS:
                 sync_tree(out)
         with held.kept():
             publish(out, final, lasting=lasting)
@@ -200,8 +199,7 @@ def _measured(step: Step, out: Path, inputs: StoredInputs) -> tuple[Measurement,
             measurements = [measured] if measured is None else list(measured)
         except ModuleNotFoundError as error:
             raise missing_module(str(error.name)) from error
-    strange = [item for item in measurements if not isinstance(item, Measurement)]
-    if strange:
+    if strange := [item for item in measurements if not isinstance(item, Measurement)]:
         raise SurefootError(f"{step.kind}.make must return Measurements (or an empty tuple), got {strange[0]!r:.100}.")
     return tuple(measurements)
 
@@ -262,16 +260,10 @@ def _peak_memory() -> int:
 
 def _origin(job: Job, step: Step) -> Spec:
     source = source_fingerprint(type(step))
-    return {
-        "commit": job.commit,
-        "source": source,
-        "machine": _machine_description(),
-        "packages": _packages(),
-    }
+    return {"commit": job.commit, "source": source, "machine": _machine_description(), "packages": _packages()}
 
 
 def _packages() -> dict[str, Any]:
-    """Versions of the packages that are loaded in this process."""
     return _packages_of(len(sys.modules))
 
 
@@ -298,8 +290,7 @@ def _processor() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
 
 

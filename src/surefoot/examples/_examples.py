@@ -83,8 +83,7 @@ def read_examples(
             has = ", ".join(_named(connection, files[first]))
             raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
     places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
-    shared = [example for example in places[first] if all(example in known for known in places.values())]
-    if not shared:
+    if not (shared := [example for example in places[first] if all(example in known for known in places.values())]):
         raise SurefootError(f"{' and '.join(files)} share no example: they cannot be paired.")
     rows = {name: [known[example] for example in shared] for name, known in places.items()}
     matched = {name: {column: cells[rows[name]] for column, cells in one.items()} for name, one in tables.items()}
@@ -104,7 +103,6 @@ def read_examples(
 
 
 def _read(connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str]) -> "Columns":
-    """The columns example, score, and those of the wanted that are there."""
     columns = _named(connection, path)
     if not {"example", score} <= set(columns):
         raise SurefootError(f"{path} has no column 'example' or no '{score}': it has {', '.join(columns)}.")
@@ -114,12 +112,10 @@ def _read(connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequ
     found = connection.execute(query, [escape(str(path))]).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
-    nameless = int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum())
-    if nameless:
+    if nameless := int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum()):
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
     for name in set(wanted) - set(SAME):
-        without = int(np.ma.getmaskarray(np.ma.asarray(found[name])).sum()) if name in found else 0
-        if without:
+        if without := int(np.ma.getmaskarray(np.ma.asarray(found[name])).sum()) if name in found else 0:
             raise SurefootError(f"{path}: {without} examples have no value in the column '{name}', to cluster by.")
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:

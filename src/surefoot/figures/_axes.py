@@ -34,7 +34,6 @@ class ShareScale:
         return f"isValid(datum.{field}) ? {_TO_AXIS[self.axis].format(held)} : null"
 
     def encoding(self, field: str, title: str) -> dict[str, Any]:
-        """The encoding of a placed field, labelled in percent."""
         positions = [float(place) for place in to_axis(self.ticks, self.axis)]
         return {
             "field": field,
@@ -49,10 +48,7 @@ class ShareScale:
 
 
 def share_scale(values: Iterable[Any], axis: Axis) -> ShareScale:
-    """The scale that holds these fractions with a margin; exact 0 and 1 end at the margin unless the axis is linear.
-
-    Raises for an unknown axis, for values outside 0 to 1, and when nothing is there to show.
-    """
+    """The scale that holds these fractions with a margin; exact 0 and 1 end at the margin unless the axis is linear."""
     if axis not in _TO_AXIS:
         raise SurefootError(f"An axis is one of {', '.join(_TO_AXIS)}; got '{axis}'.")
     known = np.array([value for value in values if value is not None], dtype=np.float64)
@@ -93,8 +89,7 @@ def pick(values: Sequence[float], labels: Sequence[str]) -> str:
 
 def log_bounds(values: Iterable[Any], what: str) -> tuple[float, float]:
     """Bounds that hold the positive values with a margin. Raises when there is none."""
-    positive = [float(value) for value in values if value is not None and value > 0]
-    if not positive:
+    if not (positive := [float(value) for value in values if value is not None and value > 0]):
         raise SurefootError(f"A logarithmic axis needs {what} above 0, and there is none.")
     low, high = math.log(min(positive)), math.log(max(positive))
     margin = 0.05 * (high - low) or 0.2
@@ -135,7 +130,6 @@ def _log_label(tick: float, high: float, unit: Unit) -> str:
 
 
 def unit_axis(unit: Unit, title: str) -> dict[str, Any]:
-    """The `axis` of a linear scale in this unit."""
     if unit == "points":
         return {
             "title": wrapped(f"{title} (percentage points)"),

@@ -34,8 +34,7 @@ def heat_table(
     Cells have `row`, `column`, `value` and may have `low`, `high`, `n`; the interval is in the tooltip and the table.
     """
     rows = plain_rows("cell", cells, ("row", "column", "value"))
-    values = columns_of(rows, "value")
-    if not values:
+    if not (values := columns_of(rows, "value")):
         raise SurefootError(f"The heat table '{name}' has no cells.")
     transform = [
         {"calculate": interval_text("value", "low", "high", unit), "as": "shown"},

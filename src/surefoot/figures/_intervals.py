@@ -40,8 +40,7 @@ def interval_plot(
     "points", values are differences of fractions and the axis is in percentage points. `reference` is the value of no
     effect, drawn as a line.
     """
-    rows = plain_rows("point", effects, ("label", "value"))
-    if not rows:
+    if not (rows := plain_rows("point", effects, ("label", "value"))):
         raise SurefootError(f"The interval plot '{name}' has no effects.")
     names = families_of(rows, families, family_title)
     lines, labels, headings = _lay_out(rows)
@@ -66,7 +65,6 @@ def interval_plot(
 
 
 def _lay_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str], list[int]]:
-    """The rows with their line numbers, the label of every line, and which lines are headings of groups."""
     groups = list(dict.fromkeys(row.get("group") or "" for row in rows))
     lines, labels, headings = [], [], []
     for group in groups:

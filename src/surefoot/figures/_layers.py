@@ -14,14 +14,10 @@ HEIGHT = 380
 
 
 def plain_rows(part: str, rows: Iterable[Row], needed: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows as built-in values, marked with the part of the figure that they are; NaN and infinity become None.
-
-    Raises when a row lacks one of the `needed` columns.
-    """
+    """The rows as built-in values, marked with the part of the figure that they are; NaN and infinity become None."""
     made = []
     for number, row in enumerate(rows, start=1):
-        lacking = [name for name in needed if row.get(name) is None]
-        if lacking:
+        if lacking := [name for name in needed if row.get(name) is None]:
             raise SurefootError(f"Row {number} of the figure's {part} has no '{lacking[0]}'; it has: {', '.join(row)}.")
         made.append({"part": part} | {name: _plain(value) for name, value in row.items()})
     return made
@@ -33,7 +29,6 @@ def _plain(value: Any) -> Any:
 
 
 def of_part(rows: Iterable[Row], part: str) -> list[Row]:
-    """The rows of one part of the figure."""
     return [row for row in rows if row["part"] == part]
 
 
@@ -56,7 +51,6 @@ def legend_choice(families: Families) -> dict[str, Any]:
 
 
 def chosen_opacity(families: Families, opacity: float = 1.0) -> dict[str, Any]:
-    """The opacity that goes with `legend_choice`."""
     if not families.several:
         return {"value": opacity}
     return {"condition": {"param": "chosen_family", "value": opacity}, "value": min(FAINT, opacity)}

@@ -25,7 +25,6 @@ class Families:
 
     @property
     def several(self) -> bool:
-        """Whether there is anything to tell apart."""
         return len(self.names) > 1
 
 

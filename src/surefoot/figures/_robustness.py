@@ -85,10 +85,7 @@ def _identity(across: ShareScale, up: ShareScale, x: Layer, y: Layer) -> list[La
     if low >= high:
         return []
     ends = [{"x": share, "y": share, "name": text} for share, text in ((low, ""), (high, "y = x"))]
-    placed = [
-        {"calculate": across.place("x"), "as": "x_at"},
-        {"calculate": up.place("y"), "as": "y_at"},
-    ]
+    placed = [{"calculate": across.place("x"), "as": "x_at"}, {"calculate": up.place("y"), "as": "y_at"}]
     data: dict[str, Any] = {"data": {"values": ends}, "transform": placed}
     line = {"type": "line", "color": NEUTRAL, "strokeDash": [4, 4], "strokeWidth": 1.2}
     text = {

@@ -4,14 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from surefoot.core import Figure, Unit
-from surefoot.figures._axes import (
-    above_the_axis,
-    interval_text,
-    log_axis,
-    log_bounds,
-    unit_axis,
-    wrapped,
-)
+from surefoot.figures._axes import above_the_axis, interval_text, log_axis, log_bounds, unit_axis, wrapped
 from surefoot.figures._layers import (
     HEIGHT,
     Row,

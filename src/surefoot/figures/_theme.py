@@ -37,31 +37,22 @@ def theme_config(theme: Theme = "light") -> dict[str, Any]:
 
 
 def _axis_config(quiet: str, grid: str) -> dict[str, Any]:
-    return {
-        "labelColor": quiet,
-        "titleColor": quiet,
-        "domainColor": quiet,
+    colours = {
+        **dict.fromkeys(("labelColor", "titleColor", "domainColor"), quiet),
         "tickColor": grid,
         "gridColor": grid,
-        "labelFontSize": 12,
-        "titleFontSize": 12.5,
-        "titleFontWeight": 500,
-        "titlePadding": 10,
-        "labelOverlap": True,
-        "labelLimit": 210,
     }
+    fonts = {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 500}
+    return {**colours, **fonts, "titlePadding": 10, "labelOverlap": True, "labelLimit": 210}
 
 
 def _legend_config(text: str, quiet: str) -> dict[str, Any]:
+    fonts = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500, "labelColor": text, "titleColor": quiet}
     return {
+        **fonts,
         "orient": "bottom",
         "direction": "horizontal",
         "columns": 4,
-        "labelColor": text,
-        "titleColor": quiet,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": 500,
         "labelLimit": 200,
         "symbolSize": 90,
         "offset": 12,

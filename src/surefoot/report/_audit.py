@@ -23,17 +23,15 @@ _SHOWN = {
     "auc": "area under ROC",
 }
 _BETWEEN = {
-    "accuracy_disparity": "Accuracy differs by",
-    "demographic_parity": "Selection rates differ by (demographic parity)",
-    "equal_opportunity": "True positive rates differ by (equal opportunity)",
-    "equalised_odds": "The larger difference of true and of false positive rates (equalised odds) is",
+    "accuracy_disparity": ("Accuracy differs by", "accuracy differs"),
+    "demographic_parity": ("Selection rates differ by (demographic parity)", "selection rates differ"),
+    "equal_opportunity": ("True positive rates differ by (equal opportunity)", "true positive rates differ"),
+    "equalised_odds": (
+        "The larger difference of true and of false positive rates (equalised odds) is",
+        "true or false positive rates differ",
+    ),
 }
-_LEAST = {
-    "accuracy_disparity": "accuracy differs",
-    "demographic_parity": "selection rates differ",
-    "equal_opportunity": "true positive rates differ",
-    "equalised_odds": "true or false positive rates differ",
-}
+"""What is said of a measure between groups: how far it differs, and that it differs by at least so much."""
 _METHOD = (
     "A rate of a group has Clopper and Pearson's exact 95 percent interval, from the rows that it stands on: a true "
     "positive rate from the positives, a precision from the rows called yes. Groups are compared in a rate when each "
@@ -81,7 +79,7 @@ def _leads(audit: Audit, line: Line, whole: Line) -> Iterator[str]:
             f"{_percent(whole, 'accuracy')} of all."
         )
     apart = {title: line.get(f"{title}_low") or 0.0 for title in _BETWEEN}
-    sure = [f"{_LEAST[title]} by at least {100 * least:.1f} points" for title, least in apart.items() if least > 0]
+    sure = [f"{_BETWEEN[title][1]} by at least {100 * least:.1f} points" for title, least in apart.items() if least > 0]
     yield (
         f"More than chance makes of groups that are alike: {', '.join(sure)}."
         if sure
@@ -115,7 +113,7 @@ def _section(audit: Audit, line: Line) -> Section:
 def _sentences(line: Line) -> Iterator[str]:
     if line.get("worst_group"):
         yield f"Worst group: {line['worst_group']}, right for {_percent(line, 'worst_group_accuracy')}."
-    for title, words in _BETWEEN.items():
+    for title, (words, _) in _BETWEEN.items():
         if line.get(title) is not None:
             yield f"{words} {_points(line, title)}."
         elif title in line:
@@ -145,7 +143,6 @@ def _difference_sections(audit: Audit) -> Iterator[Section]:
 
 
 def _drawn(groups: list[Line], title: str, metric: str) -> str:
-    """The first rate of every group that is large enough, with its interval, as a picture."""
     effects = [
         {"label": each["group"], "value": each[metric], "low": each[f"{metric}_low"], "high": each[f"{metric}_high"]}
         for each in groups

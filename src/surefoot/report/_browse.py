@@ -52,7 +52,6 @@ class Browsed:
     first: tuple[tuple[Any, ...], ...]
 
     def payload(self) -> dict[str, Any]:
-        """What the page's script reads."""
         return {"columns": self.columns, "levels": self.levels, "count": self.count, "packed": self.packed}
 
 
@@ -98,7 +97,6 @@ def _plain(values: NDArray[Any]) -> list[Any]:
 
 
 def _read(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """The shown columns of all files that say which table they are of."""
     import duckdb
 
     if not paths:

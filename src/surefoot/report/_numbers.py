@@ -1,10 +1,10 @@
 """Numbers as people read them."""
 
 import math
+from statistics import NormalDist
 
 from surefoot.core import Measurement, Unit, Verdict
 
-NORMAL_95 = 1.959963984540054
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -13,7 +13,7 @@ def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
     if measurement.low is not None and measurement.high is not None:
         return measurement.low, measurement.high
     if measurement.stderr is not None:
-        half = NORMAL_95 * measurement.stderr
+        half = NormalDist().inv_cdf(0.975) * measurement.stderr
         return measurement.value - half, measurement.value + half
     return None, None
 
@@ -58,7 +58,6 @@ def _in_unit(value: float | None, unit: Unit) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds below two minutes, else minutes, hours or days."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / unit:.3g} {name}"
@@ -66,7 +65,6 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: int | None) -> str:
-    """Bytes as MB or GB."""
     if not size:
         return ""
     return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"

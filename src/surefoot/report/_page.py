@@ -115,7 +115,6 @@ def write_page(path: Path, page: str) -> Path:
 def render_report(
     study: Study, results: Results, plan: Plan, *, findings: tuple[Finding, ...], made_at: str, row_limit: int
 ) -> str:
-    """The text of the page."""
     observations = results.observations
     chosen = choose(observations, row_limit)
     every_step = walk(study.steps)
@@ -278,7 +277,6 @@ def _steps_shown(every_step: Sequence[Step], chosen: Iterable[Observation], plan
 
 
 def _facts(plan: Plan, provenances: dict[str, dict[str, Any]], observations: Sequence[Observation]) -> list[str]:
-    """What was run, in a line."""
     seconds = sum(record.get("wall_seconds", 0.0) for record in provenances.values())
     waiting = len(plan.missing) - len(plan.failed)
     facts = [

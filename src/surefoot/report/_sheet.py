@@ -42,5 +42,4 @@ def write_sheet(
     """
     shown = {"kind": kind, "source": source, "opening": opening, "leads": leads, "facts": facts, "sections": sections}
     shown |= {"notes": notes, "method": method, "version": __version__, "style": Markup(asset("report.css"))}
-    page = templates().get_template("sheet.html.j2").render(shown)
-    return write_page(path, page)
+    return write_page(path, templates().get_template("sheet.html.j2").render(shown))

@@ -82,7 +82,6 @@ def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
 def step_entries(
     steps: Sequence[Step], plan: Plan, store: Store, provenances: dict[str, dict[str, Any]], numbers: dict[str, int]
 ) -> dict[str, list[StepEntry]]:
-    """One entry a Step, by the Step's kind."""
     errors = {key: _error(path) for key, path in store.failures().items()} if plan.failed else {}
     by_kind: dict[str, list[Step]] = {}
     for step in steps:

@@ -27,7 +27,6 @@ class PageTable:
 
     @property
     def complete(self) -> bool:
-        """Whether all rows are here."""
         return len(self.rows) == self.total
 
 

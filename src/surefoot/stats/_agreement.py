@@ -1,7 +1,5 @@
 """Whether two raters agree."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

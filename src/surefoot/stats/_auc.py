@@ -1,7 +1,5 @@
 """The area under the ROC curve by group, with intervals inside 0 to 1."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Means of values that are not independent: in clusters, and crossed (runs by examples)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The worst group, and differences and ratios between groups, with bounds that hold whichever are the extremes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache

@@ -23,14 +23,8 @@ _NORMAL_ROWS = 5000
 
 LOSSES = ("cross_entropy", "loss_variance", "cvar", "cvar_doro", "calibration_error")
 RATES = (
-    "accuracy",
-    "selection_rate",
-    "true_positive_rate",
-    "false_positive_rate",
-    "false_negative_rate",
-    "precision",
-    "false_discovery_rate",
-    "false_omission_rate",
+    *("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate", "false_negative_rate", "precision"),
+    *("false_discovery_rate", "false_omission_rate"),
 )
 
 

@@ -1,7 +1,5 @@
 """Intervals for shares and means, and the counts of a bootstrap."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +33,7 @@ class Interval:
 def wilson_bounds(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
     """Wilson score bounds of shares, elementwise: arrays `low, high` in 0 to 1 (Wilson 1927)."""
     k, size = _counts(successes, n)
-    z = _z(level)
+    z = float(ndtri(0.5 + _checked_level(level) / 2))
     share = k / size
     centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
@@ -161,7 +159,3 @@ def _checked_level(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level is a share between 0 and 1, for example 0.95; got {level}")
     return level
-
-
-def _z(level: float) -> float:
-    return float(ndtri(0.5 + _checked_level(level) / 2))

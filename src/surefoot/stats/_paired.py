@@ -1,7 +1,5 @@
 """Two models on the same examples: differences with intervals, McNemar's test, Holm's correction, and who is tied."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase

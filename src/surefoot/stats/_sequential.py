@@ -1,7 +1,5 @@
 """How many questions are enough: what some of a full set say of all of it, however often one looks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, log
 from typing import Literal

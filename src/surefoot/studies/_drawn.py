@@ -11,18 +11,8 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.contrastive import STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
-from surefoot.core import (
-    Claim,
-    Observation,
-    Results,
-    Step,
-    SurefootError,
-    Unit,
-    Verdict,
-    verdict_above,
-    verdict_below,
-)
+from surefoot.contrastive import GROUPS, STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
+from surefoot.core import Claim, Observation, Results, Step, SurefootError, Unit, Verdict, verdict_above, verdict_below
 from surefoot.stats import Interval, mean_crossed, mean_t
 
 Trial = TypeVar("Trial")
@@ -35,21 +25,13 @@ SEEN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat")
 TASK_STYLES = ("twemoji", "openmoji", "emojione", "noto-v1", "fxemoji", "emojione-v1")
 """The styles that tasks are drawn in: none of them was seen in pre-training."""
 
-SHORT = {
-    "smileys-emotion": "faces",
-    "people-body": "people",
-    "animals-nature": "animals",
-    "food-drink": "food",
-    "travel-places": "places",
-    "activities": "activities",
-    "objects": "objects",
-    "symbols": "symbols",
-}
+SHORT = dict(
+    zip(GROUPS, ("faces", "people", "animals", "food", "places", "activities", "objects", "symbols"), strict=True)
+)
 """Short names of the groups of things."""
 
 
 def drawings(styles: Iterable[str]) -> tuple[Drawings, ...]:
-    """The drawings of these styles."""
     return tuple(Drawings(style=style) for style in styles)
 
 

@@ -69,8 +69,7 @@ def load_study(name: str, options: Mapping[str, str] | None = None) -> Study:
     if not isinstance(made, Study):
         raise SurefootError(f"{name}: its function 'study' returned {type(made).__name__}, not a Study.")
     for field, kind, found in (("steps", Step, made.steps), ("claims", Claim, made.claims)):
-        wrong = [item for item in found if not isinstance(item, kind)]
-        if wrong:
+        if wrong := [item for item in found if not isinstance(item, kind)]:
             raise SurefootError(f"{name}: its {field} must all be {kind.__name__}s, got {wrong[0]!r:.80}.")
     return made
 
@@ -121,8 +120,7 @@ def _from_file(path: Path) -> Any:
 
 def _typed(name: str, make: Callable[..., Any], options: Mapping[str, str]) -> dict[str, Any]:
     parameters, hints = inspect.signature(make).parameters, _hints(name, make)
-    unknown = [option for option in options if option not in parameters]
-    if unknown:
+    if unknown := [option for option in options if option not in parameters]:
         raise SurefootError(
             f"The study {name} has no option '{unknown[0]}'. It has: {', '.join(parameters) or 'none'}."
         )

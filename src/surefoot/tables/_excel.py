@@ -1,7 +1,5 @@
 """The first sheet of an Excel workbook (.xlsx) as rows of text, by the standard library alone."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 from pathlib import Path
@@ -15,10 +13,7 @@ _TRUTH = {"1": "true", "0": "false"}
 
 
 def excel_rows(file: Path, shown: str) -> list[list[str]]:
-    """The cells of the first sheet, values as stored (a date is a number of days), empty rows left out.
-
-    Raises `SurefootError` for what is no workbook, or unpacks to more than 512 MiB.
-    """
+    """The cells of the first sheet, values as stored (a date is a number of days), empty rows left out."""
     try:
         with zipfile.ZipFile(file) as book:
             sheets = sorted(

@@ -1,7 +1,5 @@
 """From what a user names to a plain file that DuckDB can read: unpacked, limited, and of a known kind."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json
@@ -32,19 +30,15 @@ _MARKS: tuple[tuple[bytes, FileKind], ...] = (
     (b"[", "json"),
     (b"{", "json"),
 )
-_KINDS: dict[str, FileKind] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "text",
-    ".md": "text",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".xlsx": "excel",
+_SUFFIXES: dict[FileKind, str] = {
+    "csv": ".csv .tsv",
+    "text": ".txt .md",
+    "json": ".json .jsonl .ndjson",
+    "parquet": ".parquet",
+    "arrow": ".arrow .feather",
+    "excel": ".xlsx",
 }
+_KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 _LARGEST_IN_MEMORY = 512 << 20
 _BLOCK = 4 << 20
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?")

@@ -71,8 +71,7 @@ def load_table(
         sql = f"CREATE TABLE {quote(name)} AS SELECT {listed} FROM (SELECT * FROM {source.sql}) AS t({alias})"
         connection.execute(sql, source.values)
         columns = _without_empty(connection, name, source.columns, file.shown)
-        rows = _count(connection, quote(name), [])
-        if not rows:
+        if not (rows := _count(connection, quote(name), [])):
             raise SurefootError(f"{file.shown} has no rows of data.")
         return LoadedTable(name=name, source=file.shown, columns=columns, rows=rows, semicolons=source.delimiter == ";")
 
@@ -244,7 +243,6 @@ def _without_empty(connection: DuckDBPyConnection, table: str, columns: Sequence
 
 
 def _arrow(file: TableFile) -> Any:
-    """An Arrow file or stream, batch after batch."""
     try:
         from pyarrow import ArrowException, dataset, ipc
     except ImportError:

@@ -1,7 +1,5 @@
 """Numbers as people write them: 38.1%, 3,2, 1,300,000, 3.2 ± 0.1, 10^18, 1.3B."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -139,7 +137,6 @@ def _separated(text: str, rule: Convention) -> tuple[float, str]:
 
 
 def _bare(text: str) -> str:
-    """A text without its percent sign and spread."""
     found = _SPREAD.fullmatch(text.rstrip("% ")) if len(text) <= _LONGEST else None
     return (found[1] if found else text).rstrip("% ")
 

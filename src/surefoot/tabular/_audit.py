@@ -1,7 +1,5 @@
 """Group metrics of predictions made elsewhere: of one model or two, with labels or without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +111,6 @@ def _measured(
 def _group_lines(
     read: Predictions, scores: NDArray[np.float64], division: Division, found: GroupMetrics
 ) -> Iterator[dict[str, Any]]:
-    """All rows first, then each group."""
     labelled = read.labels is not None
     table: dict[str, NDArray[Any]] = {}
     for name in (*RATES, "balanced_accuracy") if labelled else ("selection_rate",):

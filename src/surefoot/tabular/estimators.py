@@ -7,6 +7,7 @@ scikit-learn's, LightGBM's, XGBoost's and fairlearn's own estimators.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, final
 
 import numpy as np
@@ -42,44 +43,28 @@ class _Classifier(ClassifierMixin, BaseEstimator, ABC):
 
 
 @final
+@dataclass(eq=False, repr=False)
 class RobustNetworkClassifier(_Classifier):
     """A small network under a robust objective; `step`, `alpha`, `size`, `outliers`, `penalty` belong to some of them.
 
     The epoch with the lowest cross-entropy on `validation` (a share of the rows, drawn by `seed`) is kept.
     """
 
-    def __init__(
-        self,
-        objective: NetworkObjective = "group-dro",
-        *,
-        layers: int = 2,
-        width: int = 64,
-        learning_rate: float = 0.01,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        step: float = 0.01,
-        alpha: float = 0.5,
-        size: float = 0.1,
-        outliers: float = 0.01,
-        penalty: float = 0.1,
-        epochs: int = 20,
-        validation: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        self.objective = objective
-        self.layers = layers
-        self.width = width
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.step = step
-        self.alpha = alpha
-        self.size = size
-        self.outliers = outliers
-        self.penalty = penalty
-        self.epochs = epochs
-        self.validation = validation
-        self.seed = seed
+    objective: NetworkObjective = "group-dro"
+    _: KW_ONLY
+    layers: int = 2
+    width: int = 64
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    step: float = 0.01
+    alpha: float = 0.5
+    size: float = 0.1
+    outliers: float = 0.01
+    penalty: float = 0.1
+    epochs: int = 20
+    validation: float = 0.1
+    seed: int = 0
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RobustNetworkClassifier:
         """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,); Group DRO needs them."""
@@ -106,6 +91,7 @@ class RobustNetworkClassifier(_Classifier):
 
 
 @final
+@dataclass(eq=False, repr=False)
 class MarginalDroClassifier(_Classifier):
     """A network that is robust to shifts of the covariates (Duchi, Hashimoto and Namkoong 2020, arXiv 2007.13982).
 
@@ -114,20 +100,12 @@ class MarginalDroClassifier(_Classifier):
     drawn by `seed`) is kept.
     """
 
-    def __init__(
-        self,
-        *,
-        radius: float = 1.0,
-        least_share: float = 0.2,
-        epochs: int = 100,
-        validation: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        self.radius = radius
-        self.least_share = least_share
-        self.epochs = epochs
-        self.validation = validation
-        self.seed = seed
+    _: KW_ONLY
+    radius: float = 1.0
+    least_share: float = 0.2
+    epochs: int = 100
+    validation: float = 0.1
+    seed: int = 0
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> MarginalDroClassifier:
         """Fit on rows X (n, features) and labels y (n,) of two classes; it needs no groups."""
@@ -147,34 +125,23 @@ class MarginalDroClassifier(_Classifier):
 
 
 @final
+@dataclass(eq=False, repr=False)
 class RobustBoostingClassifier(_Classifier):
     """LightGBM or XGBoost under Group DRO or a constraint on the groups' losses ("loss", "equalised_odds").
 
     `step` is how fast weights or multipliers of groups grow, `allowed` the violation that is tolerated.
     """
 
-    def __init__(
-        self,
-        objective: Literal["group-dro", "constrained"] = "group-dro",
-        *,
-        library: Library = "lightgbm",
-        n_estimators: int = 100,
-        learning_rate: float = 0.1,
-        max_depth: int = 6,
-        step: float = 0.01,
-        allowed: float = 0.0,
-        constraint: Literal["loss", "equalised_odds"] = "loss",
-        seed: int = 0,
-    ) -> None:
-        self.objective = objective
-        self.library: Library = library
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.max_depth = max_depth
-        self.step = step
-        self.allowed = allowed
-        self.constraint = constraint
-        self.seed = seed
+    objective: Literal["group-dro", "constrained"] = "group-dro"
+    _: KW_ONLY
+    library: Library = "lightgbm"
+    n_estimators: int = 100
+    learning_rate: float = 0.1
+    max_depth: int = 6
+    step: float = 0.01
+    allowed: float = 0.0
+    constraint: Literal["loss", "equalised_odds"] = "loss"
+    seed: int = 0
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RobustBoostingClassifier:
         """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,)."""
@@ -189,30 +156,21 @@ class RobustBoostingClassifier(_Classifier):
         return self
 
     def _positive(self, X: ArrayLike) -> NDArray[Any]:
-        x = _rows(self, X, "model_")
-        return self.model_(x)
+        return self.model_(_rows(self, X, "model_"))
 
 
 @final
+@dataclass(eq=False, repr=False)
 class FairRepresentation(TransformerMixin, BaseEstimator):
     """Learning Fair Representations (Zemel et al. 2013): rows as mixtures of prototypes that tell groups apart less."""
 
-    def __init__(
-        self,
-        *,
-        prototypes: int = 10,
-        reconstruction: float = 0.01,
-        label: float = 1.0,
-        parity: float = 1.0,
-        iterations: int = 200,
-        seed: int = 0,
-    ) -> None:
-        self.prototypes = prototypes
-        self.reconstruction = reconstruction
-        self.label = label
-        self.parity = parity
-        self.iterations = iterations
-        self.seed = seed
+    _: KW_ONLY
+    prototypes: int = 10
+    reconstruction: float = 0.01
+    label: float = 1.0
+    parity: float = 1.0
+    iterations: int = 200
+    seed: int = 0
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FairRepresentation:
         """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,)."""
@@ -223,9 +181,7 @@ class FairRepresentation(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """The rows (n, features) as their mixtures of prototypes."""
-        x = _rows(self, X, "representation_")
-        return transform(self.representation_, x)
+        return transform(self.representation_, _rows(self, X, "representation_"))
 
 
 def _checked(

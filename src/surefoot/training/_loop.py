@@ -139,7 +139,6 @@ class _Clock:
             )
 
     def speed(self, done: int, schedule: Schedule) -> float:
-        """Samples a second since this process began."""
         return (done - self.first) * schedule.batch / max(1e-9, time.monotonic() - self.started)
 
     def is_time_to_save(self) -> bool:

@@ -177,8 +177,7 @@ def _scores(found: Mapping[str, EditScore | float]) -> dict[str, EditScore]:
 
 def _chosen(table: Sequence[CoefficientTrial], with_base: bool, make: Make, test: Evaluate | None) -> CoefficientSearch:
     open_to_choice = [one for one in table if (with_base or one is not table[0]) and np.isfinite(one.objective)]
-    allowed = [one for one in open_to_choice if one.allowed]
-    if not allowed:
+    if not (allowed := [one for one in open_to_choice if one.allowed]):
         best = max((one.objective for one in open_to_choice), default=float("nan"))
         message = (
             f"none of {len(open_to_choice)} trials satisfies the constraint (best objective without it: {best:.4g})"

@@ -85,10 +85,7 @@ def scaling(
     fit: Annotated[LawFlags, Parameter(name="*")] = LawFlags(),
     output: Annotated[LawOutput, Parameter(name="*")] = LawOutput(),
 ) -> None:
-    """Fit scaling laws with intervals, say in a sentence what they show, and what the numbers depend on.
-
-    The verdicts and everything odd about the table go to the error stream, the numbers to the output.
-    """
+    """Fit scaling laws with intervals, say in a sentence what they show, and what the numbers depend on."""
     from surefoot.laws import LawOptions, PointOptions
 
     chosen = PointOptions(x=x, y=y, family=family, **asdict(points))

@@ -75,10 +75,7 @@ def shift(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     figure: Annotated[Path | None, Parameter(help=HELP)] = None,
 ) -> None:
-    """Fit the robustness line of a baseline, and say what each model has over it, in percentage points.
-
-    What is odd about the table (traps, units, extrapolation) is said on the error stream.
-    """
+    """Fit the robustness line of a baseline, and say what each model has over it, in percentage points."""
     from dataclasses import asdict
 
     from surefoot.laws import effect_figure, fit_shift, robustness_figure, shift_data, shift_table

@@ -16,13 +16,5 @@ def captions(emoji: Emoji, words: Mapping[str, str]) -> list[str]:
     """
     label, tags = emoji.label, ", ".join(emoji.tags[:_MOST_TAGS])
     subgroup, group = words.get(emoji.subgroup, ""), words.get(emoji.group, "")
-    parts = (
-        (label,),
-        (label, subgroup),
-        (label, tags),
-        (tags,),
-        (tags, subgroup),
-        (subgroup,),
-        (subgroup, group),
-    )
+    parts = ((label,), (label, subgroup), (label, tags), (tags,), (tags, subgroup), (subgroup,), (subgroup, group))
     return list(dict.fromkeys(text for part in parts if (text := ", ".join(filter(None, part)))))

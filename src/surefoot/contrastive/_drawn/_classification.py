@@ -61,8 +61,7 @@ class ClassificationSet(Step):
         side = _side(self, emoji)
         keys = _class_keys(self, emoji, side)
         items = read_items(inputs[self.drawings])
-        rows = [index for index, item in enumerate(items) if self._shows(item, side, keys)]
-        if not rows:
+        if not (rows := [index for index, item in enumerate(items) if self._shows(item, side, keys)]):
             raise SurefootError(f"The style {self.drawings.style} draws none of the {self.concepts} concepts.")
         chosen = [items[index] for index in rows]
         copy_images([inputs[self.drawings]], [(0, index) for index in rows], out)
@@ -82,7 +81,6 @@ def _side(step: ClassificationSet, emoji: dict[str, Emoji]) -> frozenset[str]:
 
 
 def _class_keys(step: ClassificationSet, emoji: dict[str, Emoji], side: frozenset[str]) -> list[str]:
-    """The classes in a fixed order: that of the table of concepts."""
     if step.labels == "concept":
         return concept_classes(emoji, side, step.ways, step.split_seed)
     keys = subgroup_classes(emoji) if step.labels == "subgroup" else group_classes(emoji)

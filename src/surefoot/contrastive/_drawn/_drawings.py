@@ -51,10 +51,7 @@ class Drawings(Step):
 
 
 def read_style(chosen: Style, size: int) -> tuple[tuple[Icon, ...], dict[str, Emoji]]:
-    """The drawings of a style, and what those that are known show, by the drawing's name.
-
-    Raises `SurefootError` for a size out of range, or when the package cannot be fetched.
-    """
+    """The drawings of a style, and what those that are known show, by the drawing's name."""
     if not SMALLEST <= size <= LARGEST:
         raise SurefootError(f"size is {size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
     icon_set = read_icon_set(fetch(chosen.package), size=size)

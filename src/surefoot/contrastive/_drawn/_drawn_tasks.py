@@ -23,13 +23,7 @@ from surefoot.stats import shuffled
 
 Part = Literal["train", "validation", "test", "rest", "all"]
 GROUPS = (
-    "smileys-emotion",
-    "people-body",
-    "animals-nature",
-    "food-drink",
-    "travel-places",
-    "activities",
-    "objects",
+    *("smileys-emotion", "people-body", "animals-nature", "food-drink", "travel-places", "activities", "objects"),
     "symbols",
 )
 """The groups of things that every style draws."""
@@ -70,8 +64,7 @@ class DrawnTask(Step):
         classes = _classes(self, [emoji[concept] for concept in drawn])
         things = _halved(list(drawn), self) if self.halved == "things" else list(drawn)
         rows = sorted(row for concept in things for row in _part(drawn[concept], items, self))
-        rows = [(source, index) for source, index in rows if _key(self, items[source][index]) in classes]
-        if not rows:
+        if not (rows := [(source, index) for source, index in rows if _key(self, items[source][index]) in classes]):
             raise SurefootError(f"No thing of {', '.join(self.groups)} is drawn by {self.least} of the styles.")
         chosen = [items[source][index] for source, index in rows]
         copy_images([inputs[source] for source in self.drawings], rows, out)
@@ -100,7 +93,6 @@ def _check(step: DrawnTask) -> None:
 
 
 def _drawings_by_concept(items: list[list[Item]], step: DrawnTask, emoji: Mapping[str, Emoji]) -> dict[str, list[Row]]:
-    """The pictures of every concept that enough styles draw, in the order of the table of concepts."""
     found: dict[str, list[Row]] = {
         code: [] for code, one in emoji.items() if not one.variant and one.group in step.groups
     }
@@ -112,7 +104,6 @@ def _drawings_by_concept(items: list[list[Item]], step: DrawnTask, emoji: Mappin
 
 
 def _classes(step: DrawnTask, things: list[Emoji]) -> list[str]:
-    """The keys of the classes in the order of the table of concepts, or of one half of them."""
     keys = list(dict.fromkeys(one.hexcode if step.labels == "concept" else one.subgroup for one in things))
     return _halved(keys, step) if step.halved == "classes" else keys
 

@@ -26,7 +26,6 @@ class Icon:
 
     @property
     def name(self) -> str:
-        """The drawing's own name in the set."""
         return self.names[0]
 
 
@@ -65,14 +64,9 @@ def _icons(data: dict[str, Any], size: int) -> Iterator[Icon]:
         yield Icon(names=tuple(names), svg=_document(defaults | icon, size), hidden=bool(icon.get("hidden", False)))
 
 
-def _is_changed(alias: str, data: dict[str, Any]) -> bool:
-    """Whether an alias differs from its parent in more than its name."""
-    return bool(data["aliases"][alias].keys() - {"parent", "hidden"})
-
-
 def _origin(name: str, data: dict[str, Any]) -> str:
     """The drawing that a name stands for: the end of its chain of mere renamings."""
-    while name not in data["icons"] and not _is_changed(name, data):
+    while name not in data["icons"] and not data["aliases"][name].keys() - {"parent", "hidden"}:
         name = data["aliases"][name]["parent"]
     return name
 

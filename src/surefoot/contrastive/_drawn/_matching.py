@@ -37,12 +37,10 @@ def _guesses(icons: Iterable[Icon], names: Mapping[str, str], renamed: Mapping[s
     """Kept drawings by their own names, then by their aliases, and then the dropped ones."""
     tries = [(icon.hidden, place > 0, icon.name, name) for icon in icons for place, name in enumerate(icon.names)]
     for _, _, drawing, name in sorted(tries, key=lambda attempt: attempt[:2]):
-        hexcode = names.get(compact_name(renamed.get(name, _usual(name))))
-        if hexcode:
+        if hexcode := names.get(compact_name(renamed.get(name, _usual(name)))):
             yield drawing, hexcode
 
 
 def _usual(name: str) -> str:
-    """The flags' names as the concepts have them."""
     prefix = next((prefix for prefix in _FLAG_PREFIXES if name.startswith(prefix)), None)
     return f"flag-{name.removeprefix(prefix)}" if prefix else name

@@ -74,7 +74,6 @@ def render(svg: str, size: int) -> "np.ndarray":
 
 
 def render_png(svg: str) -> bytes:
-    """Draw a checked document on white, as PNG."""
     import resvg_py
 
     check_svg(svg)

@@ -67,7 +67,6 @@ def all_concepts(emoji: Mapping[str, Emoji]) -> frozenset[str]:
 
 
 def _strata(emoji: Mapping[str, Emoji]) -> dict[str, list[str]]:
-    """The concepts that every style could draw, by subgroup, in the order of the table."""
     strata: dict[str, list[str]] = {}
     for item in emoji.values():
         if not item.variant and item.group not in _NOT_EVERYWHERE:

@@ -69,7 +69,6 @@ class TrainingPairs(Step):
 def _allowed(
     step: TrainingPairs, sources: list[list[Item]], emoji: dict[str, Emoji], held_out: frozenset[str]
 ) -> list[list[int]]:
-    """The rows of each source that may be trained on."""
     drawn = [{item["concept"] for item in items} for items in sources]
     common = set.intersection(*drawn) if step.concepts == "shared" else set().union(*drawn)
     usable = common - held_out - {""}
@@ -96,7 +95,6 @@ def _share(allowed: list[list[int]], sources: list[list[Item]], step: TrainingPa
 
 
 def _taken(indices: list[int], items: list[Item], name: str, source: int, step: TrainingPairs) -> list[int]:
-    """The share of one source: the first in an order that its seed and the style decide."""
     limit, sources = step.limit or 0, len(step.drawings)
     share = limit // sources + (source < limit % sources)
     if share > len(indices):

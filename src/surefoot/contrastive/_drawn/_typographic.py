@@ -120,7 +120,6 @@ def _font_for(word: str, width: int, largest: int) -> "FreeTypeFont":
 
 
 def _chosen_kinds(items: list[dict[str, Any]], step: Typographic) -> list[str | None]:
-    """The kind whose word is written on each picture, None where there is none."""
     known = sorted({item["subgroup"] for item in items} - {""})
     if step.word == "wrong" and len(known) < 2:
         raise SurefootError("A wrong word needs pictures of at least two kinds of things.")
@@ -137,6 +136,5 @@ def _kind(item: dict[str, Any], known: list[str], step: Typographic) -> str | No
 
 
 def _number(item: dict[str, Any], step: Typographic, use: str) -> float:
-    """A number from 0 to below 1 that depends on the seed, the use and the picture alone."""
     told = f"{step.seed}:{use}:{item['style']}:{item['name']}"
     return int.from_bytes(sha256(told.encode()).digest()[:6], "big") / 2**48

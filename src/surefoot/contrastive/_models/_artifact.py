@@ -153,7 +153,6 @@ def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
 
 
 def _tokenizer_of(told: ModelDescription, directory: Path | None) -> Tokenizer:
-    """Our own tokenizer for models with few tokens, else the one that OpenCLIP has for the model."""
     if told.vocabulary is not None:
         return RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
     return open_tokenizer(told.config, directory)

@@ -72,17 +72,13 @@ def tokenizer_in(*folders: Path | None) -> Path | None:
 
 
 def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
-    """The tokenizer of a model: OpenCLIP's own, or one of Hugging Face from a directory on disk.
-
-    Raises `SurefootError` when the directory is needed and holds none; no code in it is run.
-    """
+    """The tokenizer of a model: OpenCLIP's own, or one of Hugging Face from a directory on disk."""
     import open_clip
 
     text: Mapping[str, Any] = config["text_cfg"]
     length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
     options = dict(text.get("tokenizer_kwargs") or {})
-    hosted = hosted_tokenizer(config)
-    if not hosted:
+    if not (hosted := hosted_tokenizer(config)):
         return open_clip.SimpleTokenizer(context_length=length, **options)
     if directory is None:
         raise SurefootError(

@@ -91,7 +91,6 @@ def embed_files(
 def _decoded(
     prepared: "Callable[[Stored], _Prepared]", stored: Sequence[Stored], batch: int, workers: int
 ) -> "Iterator[list[_Prepared]]":
-    """Batches in their order, some of them decoded ahead."""
     starts = range(0, len(stored), batch)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         waiting: list[list[Future[_Prepared]]] = []

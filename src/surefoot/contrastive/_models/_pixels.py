@@ -89,10 +89,7 @@ def normalized(batch: "torch.Tensor", pixels: Pixels) -> "torch.Tensor":
 
 
 def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
-    """OpenCLIP's own transform of an RGB picture, up to its pixels (height, width, 3) uint8: then comes `normalized`.
-
-    It raises `RefusedPictureError` for a picture so narrow that, scaled up, it would be larger than any that is read.
-    """
+    """OpenCLIP's own transform of an RGB picture, up to its pixels (height, width, 3) uint8, for `normalized`."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     names: dict[str, Any] = {

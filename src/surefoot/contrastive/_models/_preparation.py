@@ -174,7 +174,6 @@ def _unknown(
 
 
 def _pixels(config: Config, preprocessing: Published) -> Pixels:
-    """OpenCLIP's defaults with what is said of them, at the size of the image tower."""
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     merged = merge_preprocess_dict(PreprocessCfg(), dict(preprocessing))

@@ -52,12 +52,10 @@ def vocabulary_of(texts: Iterable[str]) -> tuple[int, ...]:
 
 
 def openclip_encode(text: str) -> list[int]:
-    """OpenCLIP's tokens of a text, without start and end."""
     return _tokenizer().encode(text)
 
 
 def special_tokens() -> tuple[int, int]:
-    """OpenCLIP's start-of-text and end-of-text tokens."""
     tokenizer: Any = _tokenizer()
     return tokenizer.sot_token_id, tokenizer.eot_token_id
 

@@ -1,11 +1,13 @@
-"""Finding pictures with captions: beside each picture, in a table, and in WebDataset shards, read as a stream."""
+"""Finding pictures with captions: beside each picture, in a table, and in WebDataset shards."""
 
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from surefoot.contrastive._pictures._listing import Sample, samples_of
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, read_stored
 from surefoot.core import SurefootError
 from surefoot.tables import database, load_table, quote
@@ -13,7 +15,6 @@ from surefoot.tables import database, load_table, quote
 PICTURE_COLUMNS = ("path", "filepath", "file_name", "filename", "image_path", "image", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "raw")
 _SHARDS = (".tar", ".tar.gz", ".tgz")
-_MOST_TEXT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,38 +89,22 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 
 def _of_shards(shards: Sequence[Path], template: str | None) -> Iterator[Captioned]:
-    """The samples of shards, compressed or not: neighbouring members of one name, in one pass over each file."""
     for shard in shards:
-        base, texts, picture = "", dict[str, str | None](), b""
         try:
-            with tarfile.open(shard, "r|*") as archive:
-                for member in archive:
-                    place = PurePosixPath(member.name)
-                    suffix, own = place.suffix.lower(), str(place.with_suffix(""))
-                    stream = archive.extractfile(member) if member.isreg() else None
-                    if stream is None or suffix not in (*SUFFIXES, ".txt", ".json"):
-                        continue
-                    if own != base:
-                        yield from _sample(shard, base, texts, picture, template)
-                        base, texts, picture = own, {}, b""
-                    if suffix in SUFFIXES:
-                        picture = stream.read()
-                    elif member.size <= _MOST_TEXT:
-                        texts[suffix] = stream.read().decode("utf-8", errors="replace")
-                yield from _sample(shard, base, texts, picture, template)
-        except (tarfile.TarError, EOFError, OSError) as error:
+            with tarfile.open(shard) as archive:
+                for sample in samples_of(shard, archive):
+                    stream = (
+                        archive.extractfile(sample.picture) if isinstance(sample, Sample) and sample.picture else None
+                    )
+                    if isinstance(sample, Sample) and stream:
+                        picture, name = stream.read(), f"{shard.name.partition('.')[0]}/{sample.base}"
+                        said = _captions(sample.base, sample.texts, template)
+                        yield Captioned(name=name, captions=said, read=lambda picture=picture: picture)
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise SurefootError(f"{shard} is not a readable .tar file ({error}).") from error
 
 
-def _sample(
-    shard: Path, base: str, texts: dict[str, str | None], picture: bytes, template: str | None
-) -> Iterator[Captioned]:
-    if picture:
-        name = f"{shard.name.partition('.')[0]}/{base}"
-        yield Captioned(name=name, captions=_captions(base, texts, template), read=lambda: picture)
-
-
-def _captions(name: str, texts: dict[str, str | None], template: str | None) -> tuple[str, ...]:
+def _captions(name: str, texts: Mapping[str, str | None], template: str | None) -> tuple[str, ...]:
     lines = [line.strip() for line in (texts.get(".txt") or "").splitlines()]
     try:
         row = json.loads(texts.get(".json") or "{}")

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,6 @@ class ClassFile:
 
     @property
     def is_table(self) -> bool:
-        """Whether pictures or folders are named in it."""
         return self.rows[0][1] is not None
 
 
@@ -167,14 +166,12 @@ def _in_table(item: Labelled, of: Mapping[str | None, str], table: Path, path: P
 
 
 def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> Labels:
-    """By class name (a folder `hot_dog` is the class `hot dog`), or by the number of its line, counted from 0."""
     keys = _apart([name for _, _, name in classes.rows])
     names = dict(zip(keys, (name for _, _, name in classes.rows), strict=True))
     labels = {item.label: item for item in pictures}
     by_name = _name_reading(names, labels, classes.path)
-    by_number = _number_reading(keys, labels)
-    complete = [reading for reading in (by_name, by_number) if len(reading) == len(labels)]
-    if not complete:
+    by_number = {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
+    if not (complete := [reading for reading in (by_name, by_number) if len(reading) == len(labels)]):
         _refuse(labels, by_name, by_number, classes, path)
     if len(complete) == 2 and by_name != by_number:
         _, item = next((name, item) for name, item in labels.items() if by_name[name] != by_number[name])
@@ -185,10 +182,6 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
     return Labels(
         keys=tuple(complete[0][item.label] for item in pictures), names=names, notes=_joined(complete[0], classes.path)
     )
-
-
-def _number_reading(keys: Sequence[str], labels: Iterable[str]) -> dict[str, str]:
-    return {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
 
 
 def _joined(reading: Mapping[str, str], path: Path) -> tuple[str, ...]:

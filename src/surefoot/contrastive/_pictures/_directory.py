@@ -63,7 +63,6 @@ def write_classes(out: Path, ids: Sequence[str], keys: Sequence[str], names: Map
 
 
 def write_images(out: Path, images: NDArray[np.uint8]) -> None:
-    """Keep an array of pictures (n, size, size, 3)."""
     np.save(out / _IMAGES, images)
 
 
@@ -79,7 +78,6 @@ class ImageAppender:
         return self
 
     def append(self, image: NDArray[np.uint8]) -> None:
-        """Add a picture (size, size, 3)."""
         self._stream.write(np.ascontiguousarray(image, np.uint8).tobytes())
         self.count += 1
 
@@ -95,12 +93,10 @@ class ImageAppender:
 
 
 def write_files(out: Path, stored: Iterable[Stored]) -> None:
-    """Keep where each picture lies."""
     write_json(out / _FILES, [asdict(one) for one in stored])
 
 
 def write_captions(out: Path, captions: Sequence[Sequence[str]]) -> None:
-    """Keep the captions of each picture."""
     write_json(out / _CAPTIONS, captions)
 
 
@@ -111,14 +107,12 @@ def copy_images(sources: Sequence[Path], rows: Sequence[Row], out: Path) -> None
 
 
 def copy_description(source: Path, out: Path) -> None:
-    """Copy all but the pictures."""
     for name in (_ITEMS, CREDIT, _REFUSED, _LABELS, _CLASSES, _KEYS, _IDS, _CAPTIONS):
         if (source / name).exists():
             shutil.copyfile(source / name, out / name)
 
 
 def read_items(directory: Path) -> list[Item]:
-    """What is known of each picture."""
     return read_json(directory / _ITEMS)
 
 
@@ -128,7 +122,6 @@ def read_credit(directory: Path) -> list[dict[str, str]]:
 
 
 def has_classes(directory: Path) -> bool:
-    """Whether it is a classification set."""
     return (directory / _LABELS).exists()
 
 
@@ -142,7 +135,6 @@ def read_classes(directory: Path) -> Classes:
 
 
 def has_captions(directory: Path) -> bool:
-    """Whether it is a set of image-text pairs."""
     return (directory / _CAPTIONS).exists()
 
 

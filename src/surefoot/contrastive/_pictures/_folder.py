@@ -9,22 +9,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from surefoot.contrastive._pictures._classes import Labels, label, read_class_file
-from surefoot.contrastive._pictures._directory import (
-    ImageAppender,
-    Item,
-    write_classes,
-    write_files,
-    write_items,
-)
+from surefoot.contrastive._pictures._directory import ImageAppender, Item, write_classes, write_files, write_items
 from surefoot.contrastive._pictures._listing import Labelled, Listing, content_digest, list_pictures
-from surefoot.contrastive._pictures._photos import (
-    LARGEST,
-    SMALLEST,
-    RefusedPictureError,
-    decode,
-    read_stored,
-    square,
-)
+from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST, RefusedPictureError, decode, read_stored, square
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, report_progress, unkeyed
 
 _CHECK_SIZE = 32
@@ -66,8 +53,7 @@ class ImageFolder(Step):
         listing, labels = read_labelled(path, classes)
         check_pinned(self)
         rows, refused = _decode_all(listing.pictures, labels, self, out)
-        kept = [listing.pictures[row] for row in rows]
-        if not kept:
+        if not (kept := [listing.pictures[row] for row in rows]):
             raise SurefootError(f"No picture in {path} can be decoded. The first: {refused[0]['reason']}.")
         write_classes(out, [item.name for item in kept], [labels.keys[row] for row in rows], labels.names)
         items = [{"name": item.name, "label": labels.keys[row]} for item, row in zip(kept, rows, strict=True)]
@@ -85,7 +71,6 @@ def read_labelled(path: Path, classes: Path | None) -> tuple[Listing, Labels]:
 
 
 def check_class_file(path: Path | None) -> None:
-    """Raise when there is no such file."""
     if path and not path.is_file():
         raise SurefootError(f"The table of classes {path} does not exist.")
 
@@ -93,7 +78,6 @@ def check_class_file(path: Path | None) -> None:
 def _decode_all(
     pictures: Sequence[Labelled], labels: Labels, step: ImageFolder, out: Path
 ) -> tuple[list[int], list[Item]]:
-    """The rows that can be decoded, and why the others cannot; with a size, write the array of pictures as well."""
     images = ImageAppender(out, step.size) if step.size else None
     rows: list[int] = []
     refused: list[Item] = []

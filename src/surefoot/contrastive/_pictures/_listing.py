@@ -84,7 +84,6 @@ def _is_shown(path: Path) -> bool:
 
 
 def _pictures_below(path: Path) -> Iterator[Path]:
-    """Pictures in a folder and its subfolders, without hidden files."""
     for file in path.rglob("*"):
         if file.suffix.lower() in SUFFIXES and _is_shown(file.relative_to(path)) and file.is_file():
             yield file
@@ -100,7 +99,7 @@ def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:
 
 
 @dataclass(kw_only=True)
-class _Sample:
+class Sample:
     """Neighbouring members with one base name: a picture, and what says its class."""
 
     base: str
@@ -113,39 +112,43 @@ def _shards(paths: list[Path], unread: tuple[str, ...]) -> Listing:
     found: list[Labelled] = []
     left = [*unread]
     for path in paths:
-        for part in read_shard(path):
+        for part in _read_shard(path):
             if isinstance(part, str):
                 left.append(f"{path.name}/{part}")
             else:
                 found.append(part)
-    twice = [name for name, count in Counter(item.name for item in found).items() if count > 1]
-    if twice:
+    if twice := [name for name, count in Counter(item.name for item in found).items() if count > 1]:
         raise SurefootError(f"Two samples are called {twice[0]}: give every one a name of its own in its shard.")
     return Listing(pictures=tuple(found), unread=tuple(left))
 
 
-def read_shard(path: Path) -> Iterator[Labelled | str]:
-    """The samples of one shard, and the names of members that were not read, such as a second picture of a sample."""
+def _read_shard(path: Path) -> Iterator[Labelled | str]:
     try:
         with tarfile.open(path, "r:") as archive:
-            members = [member for member in archive if member.isreg()]
-            split = _splitting([member.name for member in members])
-            sample = _Sample(base="")
-            for member in members:
-                base, suffix = split(member.name)
-                if base != sample.base:
-                    yield from _finished(path, sample)
-                    sample = _Sample(base=base)
-                if member.name in sample.members:
-                    raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
-                sample.members.add(member.name)
-                if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
-                    yield member.name
-            yield from _finished(path, sample)
+            for part in samples_of(path, archive):
+                yield from _labelled(path, part) if isinstance(part, Sample) else (part,)
     except tarfile.TarError as error:
         raise SurefootError(
             f"{path} is not a readable .tar file ({error}); a compressed one must be unpacked first."
         ) from (error)
+
+
+def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
+    """The samples of an open shard, and the names of members that were not read, such as a second picture of one."""
+    members = [member for member in archive if member.isreg()]
+    split = _splitting([member.name for member in members])
+    sample = Sample(base="")
+    for member in members:
+        base, suffix = split(member.name)
+        if base != sample.base:
+            yield sample
+            sample = Sample(base=base)
+        if member.name in sample.members:
+            raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
+        sample.members.add(member.name)
+        if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
+            yield member.name
+    yield sample
 
 
 def _splitting(names: list[str]) -> Callable[[str], tuple[str, str]]:
@@ -176,8 +179,7 @@ def _at_last(name: str) -> tuple[str, str]:
     return str(path.parent / path.stem), path.suffix.lower()
 
 
-def _collect(sample: _Sample, suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> bool:
-    """Whether the member is one that belongs to a labelled picture."""
+def _collect(sample: Sample, suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> bool:
     if suffix in SUFFIXES and sample.picture is None:
         sample.picture = member
     elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
@@ -187,7 +189,7 @@ def _collect(sample: _Sample, suffix: str, member: tarfile.TarInfo, text: Callab
     return True
 
 
-def _finished(path: Path, sample: _Sample) -> Iterator[Labelled | str]:
+def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
     if sample.picture is None:
         yield from (f"{sample.base}{suffix}" for suffix in sample.texts)
         return

@@ -12,16 +12,7 @@ import numpy as np
 from surefoot.contrastive._pictures._captioned import captioned_pictures, files_read
 from surefoot.contrastive._pictures._directory import ImageAppender, Item, write_captions, write_items
 from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST, RefusedPictureError, decode, square
-from surefoot.core import (
-    Inputs,
-    Measurement,
-    Step,
-    SurefootError,
-    check_pinned,
-    digest_of,
-    report_progress,
-    unkeyed,
-)
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, report_progress, unkeyed
 from surefoot.stats import shuffled
 
 
@@ -30,7 +21,7 @@ class CaptionedPictures(Step):
     """Image-text pairs of the user, for `Pretrain` as `TrainingPairs` are: `CaptionedPictures(path="pairs").pinned()`.
 
     `path` is a folder of pictures with a `.txt` beside each, a table with columns of path and caption, or WebDataset
-    shards (`.tar`, also compressed), read as a stream (see `captioned_pictures`). A picture may have several captions,
+    shards (`.tar`, also compressed; see `captioned_pictures`). A picture may have several captions,
     one a line; without one it has `template` with its folder's name in place of `{}` ("a photo of a {}"), or is
     refused. Pictures are cut to centred squares of `size` pixels; `limit` of them are taken at random by `seed`, a
     larger limit of one seed holding a smaller one. Files: `images.npy` (N, size, size, 3) uint8, `captions.json`,
@@ -98,7 +89,6 @@ class CaptionedPictures(Step):
 
 
 def _chosen(step: CaptionedPictures, limit: int) -> frozenset[str]:
-    """The names that are taken: the first in an order that the seed decides."""
     names = [one.name for one in captioned_pictures(Path(step.path), step.template) if one.captions]
     _refuse_twins(names, step.path)
     if limit > len(names):

@@ -92,11 +92,7 @@ def _in_eight_bits(picture: "Image.Image", form: str | None) -> "Image.Image":
 
 
 def read_stored(stored: Stored) -> bytes:
-    """The encoded bytes.
-
-    Raises `RefusedPictureError` for a file too large, and `SurefootError` when it is no longer there, or is shorter
-    than it was.
-    """
+    """The encoded bytes."""
     if stored.size > MAX_FILE_BYTES:
         raise RefusedPictureError(f"it has {stored.size:,} bytes")
     try:

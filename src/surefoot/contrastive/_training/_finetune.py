@@ -152,10 +152,7 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
     if step.keep_moments:
         _write_moments(optimizer, out)
-    return [
-        last_tenth([sign * loss for loss in losses]),
-        Measurement(metric="samples", value=steps * step.batch, n=1),
-    ]
+    return [last_tenth([sign * loss for loss in losses]), Measurement(metric="samples", value=steps * step.batch, n=1)]
 
 
 def _write_moments(optimizer: "torch.optim.Optimizer", out: Path) -> None:
@@ -216,7 +213,6 @@ def _symmetric(logits: "torch.Tensor") -> "torch.Tensor":
 
 
 def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
-    """The pictures of a turn: every one of the shard once before any comes again."""
     import torch
 
     if step.shard[0] >= total:

@@ -132,7 +132,6 @@ def contrastive_loss(
 
 
 def autocast(precision: Precision) -> AbstractContextManager[object]:
-    """Automatic mixed precision on the CPU, or nothing."""
     import torch
 
     return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -1,7 +1,5 @@
 """The traps of tables of results: units, keys, repeated rows, and aggregates among their own parts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import combinations
@@ -212,8 +210,7 @@ def _same_results(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]
     filled = sum(np.isfinite(table.columns[name]) for name in names) >= 3
     candidates = np.flatnonzero(np.asarray(filled) & drop_repeated(table))
     repeated = _repeats(_codes(table, names)[candidates])
-    rows = tuple(table.rows[candidates[repeated]].tolist())
-    if not rows:
+    if not (rows := tuple(table.rows[candidates[repeated]].tolist())):
         return ()
     message = f"{table.source}: {rows_text(rows, 'hold')} the same numbers as an earlier row under another name."
     return (Remark(code="same-results", severity="warning", message=message, rows=rows),)
@@ -230,7 +227,6 @@ def _codes(table: ResultTable, names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _repeats(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Marks every occurrence of a code after its first."""
     repeated = np.ones(len(codes), dtype=np.bool_)
     repeated[np.unique(codes, return_index=True)[1]] = False
     return repeated

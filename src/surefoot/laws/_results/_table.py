@@ -119,7 +119,6 @@ def text_of(table: ResultTable, name: str) -> NDArray[Any]:
 
 
 def is_numeric(cells: Cells) -> bool:
-    """Whether a column holds numbers."""
     return cells.dtype.kind == "f"
 
 

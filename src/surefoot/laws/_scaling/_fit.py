@@ -1,7 +1,5 @@
 """Scaling laws and learning curves of a table: fits, bands, held-out errors, sensitivity, and comparisons in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -254,5 +252,4 @@ def _common_form(fits: Sequence[FamilyLaw]) -> str:
 
 
 def points_name(points: ScalingPoints) -> str:
-    """How sentences call the points of a family."""
     return f"family '{points.family}'" if points.family else f"'{points.y_name}' on {', '.join(points.x_names)}"

@@ -1,7 +1,5 @@
 """The best size and data for compute, by each family's law of both: table, comparison in words, figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations

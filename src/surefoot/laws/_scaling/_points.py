@@ -1,7 +1,5 @@
 """From a table to the points of scaling laws: filters, units, families, and what is odd about them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,7 +112,6 @@ def _points(
 
 
 def _once(table: ResultTable, where: Sequence[str]) -> tuple[ResultTable, tuple[Remark, ...]]:
-    """The rows that were asked for, repeated ones left out."""
     kept = keep_where(table, where)
     once = drop_repeated(kept)
     if once.all():

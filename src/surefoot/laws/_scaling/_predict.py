@@ -1,7 +1,5 @@
 """What laws predict, with one band: that of a new run, wherever a prediction is shown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

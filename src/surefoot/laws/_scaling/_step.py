@@ -1,7 +1,5 @@
 """Fits as Steps: laws over the Measurements of the Steps they hold."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable

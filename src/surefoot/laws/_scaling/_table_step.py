@@ -148,7 +148,6 @@ def _words(one: ExponentComparison) -> dict[str, Any]:
 
 
 def _points(step: Step, inputs: Inputs) -> _Points:
-    """The points that a law was fitted on, as it saw them."""
     record = json.loads((inputs[step] / "law.json").read_text(encoding="utf-8"))
     if "fitted" in record:
         return record["fitted"]["x"], record["fitted"]["y"]
@@ -164,8 +163,7 @@ def _chosen(step: TableScaling, table: ResultTable) -> ResultTable:
     kept = keep_where(table, step.where)
     if step.only:
         labels = text_of(kept, step.label)
-        lacking = [name for name in step.only if name not in labels]
-        if lacking:
+        if lacking := [name for name in step.only if name not in labels]:
             raise SurefootError(f"{table.source}: no row with {', '.join(step.where)} is '{lacking[0]}'.")
         kept = keep_rows(kept, np.isin(labels, step.only))
     return _best(kept, step) if step.best_of else kept

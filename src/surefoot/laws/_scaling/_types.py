@@ -1,7 +1,5 @@
 """What a fit of laws is asked and what it gives."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

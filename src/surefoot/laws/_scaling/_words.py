@@ -1,7 +1,5 @@
 """What a fitted law shows, in one sentence, with what stands in the way of believing it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from surefoot.laws._scaling._types import FamilyLaw

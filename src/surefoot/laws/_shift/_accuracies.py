@@ -1,7 +1,5 @@
 """Accuracies of models on evaluation sets, from a wide table, a long table, or Measurements."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -306,19 +304,16 @@ def _with_matched(sets: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 def _sizes(names: Sequence[str], given: Mapping[str, int]) -> tuple[Floats, tuple[Remark, ...]]:
     """Examples in each set: as given, else the published size of a set known by name, else NaN."""
-    unknown = sorted(set(given) - set(names))
-    if unknown:
+    if unknown := sorted(set(given) - set(names)):
         raise SurefootError(f"A number of examples is given for '{unknown[0]}', which is no column of accuracies.")
     recognised = {name: known.examples for name in names if (known := known_set(name, names)) and known.examples}
     size = np.array([given.get(name, recognised.get(name, np.nan)) for name in names], dtype=np.float64)
     remarks = []
-    taken = [name for name in recognised if name not in given]
-    if taken:
+    if taken := [name for name in recognised if name not in given]:
         listed = ", ".join(f"{name} {recognised[name]:,}" for name in taken[:6]) + (" ..." if len(taken) > 6 else "")
         message = f"Examples in a set are taken from its published size: {listed}."
         remarks.append(Remark(code="known-size", severity="note", message=message))
-    missing = [name for name, count in zip(names, size, strict=True) if np.isnan(count)]
-    if missing:
+    if missing := [name for name, count in zip(names, size, strict=True) if np.isnan(count)]:
         message = (
             f"{counted(len(missing), 'set', 'have')} no known number of examples ({', '.join(missing[:4])}"
             f"{', ...' if len(missing) > 4 else ''}): their sampling noise is not in the intervals."
@@ -342,8 +337,7 @@ def _examples(table: ResultTable, name: str) -> Floats:
 def _joined(table: ResultTable, keys: Sequence[str]) -> tuple[str, ...]:
     parts = [text_of(table, name).tolist() for name in keys]
     names = tuple(" ".join(part) for part in zip(*parts, strict=True))
-    empty = [row for row, name in zip(table.rows.tolist(), names, strict=True) if not name.strip()]
-    if empty:
+    if empty := [row for row, name in zip(table.rows.tolist(), names, strict=True) if not name.strip()]:
         raise SurefootError(f"{table.source} has models without a name ({rows_text(empty)}).")
     return names
 

@@ -83,7 +83,7 @@ def shift_data(
     x_names, said = _x_names(scores, axes, chosen, matched=matched)
     places = np.array([[scores.sets.index(name) for name in names] for names in x_names])
     columns = [scores.sets.index(name) for name in chosen]
-    member = _baseline(scores, baseline)
+    member = meets(baseline, lambda column: _labels(scores, column, []), len(scores.models), scores.source)
     if not baseline:
         message = (
             "No baseline is named: the line is fitted on all models, so it cannot say what is beyond the ordinary."
@@ -217,10 +217,6 @@ def _subset_remark(shift: str, axes: Sequence[str], better: str | None, classes:
     return Remark(code="subset-classes", severity="warning", message=message)
 
 
-def _baseline(scores: Accuracies, conditions: Sequence[str]) -> NDArray[np.bool_]:
-    return meets(conditions, lambda column: _labels(scores, column, []), len(scores.models), scores.source)
-
-
 def _labels(scores: Accuracies, column: str | None, default: Sequence[str]) -> tuple[str, ...]:
     if column is None:
         return tuple(default)
@@ -243,7 +239,6 @@ def _parents(scores: Accuracies, column: str | None) -> tuple[str, ...]:
 
 
 def _restricted(data: ShiftData, lowest: float) -> ShiftData:
-    """Baseline models below `lowest` on the axis of a shift are taken out of its baseline."""
     if not 0 <= lowest < 1:
         raise SurefootError(f"The lowest x of the baseline is a fraction from 0 to 1, for example 0.55; got {lowest}.")
     if not lowest:

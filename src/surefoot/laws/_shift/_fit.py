@@ -1,7 +1,5 @@
 """Robustness under shift: the line of the baseline, and what each model has over it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -183,12 +181,7 @@ def _fit(
 ) -> tuple[Lines, Effective, GroupMeans]:
     lines = fit_lines(points.x, points.y, baseline=data.baseline, counts=counts, clusters=clusters, level=level)
     effective = effective_robustness(
-        points.x,
-        data.y,
-        lines,
-        axis=points.axis,
-        carried=_carried(data, points, lines),
-        y_stderr=data.y_stderr,
+        points.x, data.y, lines, axis=points.axis, carried=_carried(data, points, lines), y_stderr=data.y_stderr
     )
     groups = group_robustness(
         points.x, data.y, lines, effective, data.groups, counts=counts, clusters=clusters, axis=points.axis
@@ -290,8 +283,7 @@ def _edge_remarks(data: ShiftData, points: _Points) -> Iterator[Remark]:
 
 
 def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effective) -> Iterator[Remark]:
-    lost = [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]
-    if lost:
+    if lost := [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]:
         message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
         yield Remark(code="no-line", severity="warning", message=message)
     yield from _extrapolated(data, effective)

@@ -1,7 +1,5 @@
 """What is known of public evaluation sets by their names: how many examples, and whether on a subset of classes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A fit of robustness as tables and as Measurements."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

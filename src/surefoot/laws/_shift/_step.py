@@ -74,8 +74,7 @@ def _data(step: ShiftFit, inputs: Inputs) -> ShiftData:
     measured: dict[str, list[Measurement]] = {}
     for name, result in zip(names, step.results, strict=True):
         measured.setdefault(name, []).extend(inputs.measurements(result))
-    unknown = [name for name in step.baseline if name not in measured]
-    if unknown:
+    if unknown := [name for name in step.baseline if name not in measured]:
         raise SurefootError(f"The baseline names '{unknown[0]}', which is none of the models.")
     labels = {"member": ["yes" if name in step.baseline else "no" for name in measured]}
     for label, values in given.items():

@@ -1,7 +1,5 @@
 """Does a fitted law have the right shape, and even noise? Tests on its residuals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Do two families scale differently? Differences of exponents with interval, p and plain words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType

@@ -6,8 +6,6 @@ least squares at every point of a grid of exponents (variable projection, Golub 
 does not depend on the luck of a starting point; a damped Gauss-Newton step on log residuals polishes the best ones.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -47,7 +45,6 @@ class Problem:
 
     @property
     def size(self) -> int:
-        """Number of parameters: exponents, then the logs of coefficients."""
         return len(self.form.parameters)
 
     @property
@@ -57,10 +54,7 @@ class Problem:
 
 
 def pose(form: Form, x: ArrayLike, y: ArrayLike) -> Problem:
-    """The problem of fitting `form` to positive `x` (n,) or (n, variables) and positive `y` (n,).
-
-    Raises SurefootError for values that have no logarithm, naming the first row.
-    """
+    """The problem of fitting `form` to positive `x` (n,) or (n, variables) and positive `y` (n,)."""
     inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not len(target) or len(inputs) != len(target):
         raise SurefootError(f"A law needs points: {len(inputs)} values of x and {len(target)} of y were given.")
@@ -204,8 +198,7 @@ def _in_chunks(problem: Problem, target: Floats, weight: Floats, starts: Floats,
         for i in range(0, len(starts), rows)
     ]
     return Solution(
-        params=np.concatenate([part.params for part in parts]),
-        cost=np.concatenate([part.cost for part in parts]),
+        params=np.concatenate([part.params for part in parts]), cost=np.concatenate([part.cost for part in parts])
     )
 
 

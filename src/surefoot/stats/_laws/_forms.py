@@ -4,8 +4,6 @@ Every form is E(x) = sum_j c_j * phi_j(x; theta) with c_j >= 0, so that for fixe
 a linear problem. Inputs enter as natural logarithms less a centre, so that no form is badly scaled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -328,24 +326,8 @@ REPEATED = Form(
     logs=(2,),
 )
 
-FORMS = MappingProxyType(
-    {
-        form.name: form
-        for form in (
-            POWER,
-            FLOOR,
-            OFFSET,
-            SHIFTED,
-            SHIFTED_FLOOR,
-            BOUNDED,
-            BROKEN,
-            BROKEN_FLOOR,
-            TWO_VARIABLE,
-            DATA_AWARE,
-            REPEATED,
-        )
-    }
-)
+_ALL = (POWER, FLOOR, OFFSET, SHIFTED, SHIFTED_FLOOR, BOUNDED, BROKEN, BROKEN_FLOOR, TWO_VARIABLE, DATA_AWARE, REPEATED)
+FORMS = MappingProxyType({form.name: form for form in _ALL})
 """The forms by name. `power` to `broken+floor` take one variable, the others two or three."""
 
 

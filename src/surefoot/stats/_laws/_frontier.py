@@ -1,7 +1,5 @@
 """Which points a law is fitted on: all of them, the Pareto front, or the lower envelope of bins."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,8 +13,7 @@ def pareto_front(x: ArrayLike, y: ArrayLike) -> NDArray[np.intp]:
     cost, error = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     order = np.lexsort((error, cost))
     lowest = np.minimum.accumulate(error[order])
-    first = np.append(True, lowest[1:] < lowest[:-1])
-    return order[first]
+    return order[np.append(True, lowest[1:] < lowest[:-1])]
 
 
 def binned_envelope(

@@ -1,7 +1,5 @@
 """Intervals of the parameters of a law: t, profile, wild and cluster bootstrap."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,15 +12,7 @@ from scipy.special import ndtr
 from surefoot.core import counted
 from surefoot.stats._intervals import Interval, resample_counts, t_quantile
 from surefoot.stats._laws._checks import UNEVEN
-from surefoot.stats._laws._engine import (
-    Problem,
-    is_log,
-    jacobian,
-    natural,
-    solve,
-    user_map,
-    vanished,
-)
+from surefoot.stats._laws._engine import Problem, is_log, jacobian, natural, solve, user_map, vanished
 from surefoot.stats._laws._law import Law
 
 Floats = NDArray[np.float64]
@@ -52,12 +42,7 @@ class ParameterIntervals:
 
 
 def intervals(
-    law: Law,
-    *,
-    method: Method = "auto",
-    level: float = 0.95,
-    replicates: int = 1000,
-    seed: int = 0,
+    law: Law, *, method: Method = "auto", level: float = 0.95, replicates: int = 1000, seed: int = 0
 ) -> ParameterIntervals:
     """Intervals of all parameters of a law.
 
@@ -257,17 +242,12 @@ def _leverage(slopes: Floats, weights: Floats, clustered: bool) -> Floats:
     if clustered:
         return np.zeros(len(slopes))
     q, _ = np.linalg.qr(slopes * np.sqrt(weights)[:, None])
-    leverage = np.minimum((q**2).sum(axis=1), 0.99)
-    return np.asarray(leverage, dtype=np.float64)
+    return np.asarray(np.minimum((q**2).sum(axis=1), 0.99), dtype=np.float64)
 
 
 def _signs(runs: int, replicates: int, generator: np.random.Generator) -> Floats:
     signs: Floats = generator.integers(0, 2, size=(replicates, runs), dtype=np.int8) * np.float64(2) - 1
     return signs if runs >= 12 else signs * generator.choice(_WEBB, size=signs.shape)
-
-
-def _straight(law: Law) -> bool:
-    return law.problem.straight and law.huber is None
 
 
 def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[Floats, Floats]:
@@ -284,7 +264,7 @@ def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[
 def _robust_errors(law: Law, params: Floats, target: Floats) -> Floats:
     """Cluster-robust standard errors (B, p) in the user map (CR1; HC3 when each point is its own run)."""
     matrix, _ = user_map(law.problem)
-    if _straight(law):
+    if law.problem.straight and law.huber is None:
         slopes = jacobian(law.problem, law.params[None, :])[1]
         log_e = params @ slopes[0].T
     else:

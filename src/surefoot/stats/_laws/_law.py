@@ -1,7 +1,5 @@
 """One fitted law: its parameters, how sure they are, what it predicts, and whether there is a law at all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -166,7 +164,6 @@ def band(law: Law, x: ArrayLike, *, level: float = 0.95, new_run: bool = True) -
 
 
 def centred(problem: Problem, x: ArrayLike) -> Floats:
-    """Centred logs (m, variables) of new inputs."""
     inputs = np.asarray(x, dtype=np.float64).reshape(-1, len(problem.form.variables))
     return np.log(inputs) - problem.centre
 

@@ -1,7 +1,5 @@
 """How best to spend compute on size and data, by a law of both."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,12 +43,7 @@ class ComputeOptimal:
 
 
 def compute_optimal(
-    law: Law,
-    found: ParameterIntervals,
-    compute: ArrayLike,
-    *,
-    cost: float = 6.0,
-    level: float = 0.95,
+    law: Law, found: ParameterIntervals, compute: ArrayLike, *, cost: float = 6.0, level: float = 0.95
 ) -> ComputeOptimal:
     """Least floor + A N^-alpha + B D^-beta for compute C = `cost` N D (Hoffmann et al. 2022, equation 4).
 

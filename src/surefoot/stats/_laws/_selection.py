@@ -1,7 +1,5 @@
 """Which form to believe: rolling hold-out, the choice of a form by it, the average of forms, and sensitivity."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -76,8 +74,7 @@ def rolling_hold_out(
     # A form is tried where even the fewest points lie at as many different x as it has parameters.
     sizes = tuple(k for k in sizes if different[k - 1] > 1)
     fewest = int(different[min(sizes) - 1]) if sizes else 0
-    tried = [one for one in map(form_of, forms) if len(one.parameters) <= fewest]
-    if not tried:
+    if not (tried := [one for one in map(form_of, forms) if len(one.parameters) <= fewest]):
         raise SurefootError(
             f"{len(target)} points are too few to hold any out: a rolling hold-out needs at least 4 different x."
         )
@@ -88,14 +85,7 @@ def rolling_hold_out(
 
 
 def _held_out(
-    form: Form,
-    x: Floats,
-    y: Floats,
-    *,
-    along: Floats,
-    cuts: Sequence[int],
-    rank: NDArray[np.intp],
-    huber: float | None,
+    form: Form, x: Floats, y: Floats, *, along: Floats, cuts: Sequence[int], rank: NDArray[np.intp], huber: float | None
 ) -> HeldOut:
     problem = pose(form, x, y)
     place = np.arange(len(y))

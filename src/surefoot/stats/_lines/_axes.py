@@ -1,7 +1,5 @@
 """The axes on which accuracies lie on a line: logit, probit and linear."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 

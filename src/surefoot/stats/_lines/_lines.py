@@ -1,7 +1,5 @@
 """Many straight lines at once, each fitted on a baseline set, with their intervals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -270,5 +268,4 @@ def _r2(points: _Points, squares: Floats) -> Floats:
 def _ranges(regressor: Floats) -> tuple[Floats, Floats]:
     missing = np.isnan(regressor)
     low = np.where(missing, np.inf, regressor).min(axis=0, initial=np.inf)
-    high = np.where(missing, -np.inf, regressor).max(axis=0, initial=-np.inf)
-    return low, high
+    return low, np.where(missing, -np.inf, regressor).max(axis=0, initial=-np.inf)

@@ -1,7 +1,5 @@
 """Effective and relative robustness of each model, in percentage points, with intervals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +176,9 @@ def group_robustness(
         bounds.append(column_quantiles(drawn, tails))
     units = size if clusters is None else _families_in(np.asarray(clusters), one_hot, known)
     units = units if clusters is None else np.where(lines.freedom >= 2, units, 0.0)
-    low, high = mean + (np.stack(bounds, axis=2) - mean) * _stretch(units, lines.level)
+    low, high = mean + (np.stack(bounds, axis=2) - mean) * np.where(
+        units > 1, expansion(units, np.maximum(units - 1, 1), lines.level), np.nan
+    )
     return GroupMeans(
         level=lines.level,
         groups=tuple(labels.tolist()),
@@ -191,16 +191,11 @@ def group_robustness(
 
 
 def _families_in(clusters: NDArray[np.str_], one_hot: Floats, known: Bools) -> Floats:
-    """How many families have models in each group and shift, (groups, S)."""
     labels, member = np.unique(clusters, return_inverse=True)
     return sum(
         ((one_hot[member.ravel() == place].T @ known[member.ravel() == place]) > 0).astype(np.float64)
         for place in range(len(labels))
     ) + np.zeros((one_hot.shape[1], known.shape[1]))
-
-
-def _stretch(size: Floats, level: float) -> Floats:
-    return np.where(size > 1, expansion(size, np.maximum(size - 1, 1), level), np.nan)
 
 
 def rank_agreement(points: ArrayLike) -> Floats:
@@ -258,7 +253,6 @@ def share_bounds(share: ArrayLike, stderr: ArrayLike | None, level: float) -> tu
 def _group_draws(
     draws: Floats, regressor: Floats, accuracy: Floats, *, weights: Floats, one_hot: Floats, axis: Axis
 ) -> Floats:
-    """Bootstrapped group means (B, groups) under one shift."""
     known = np.isfinite(accuracy) & np.isfinite(regressor).all(axis=1)
     place = draws[:, :1] + draws[:, 1:] @ np.where(known[:, None], regressor, 0.0).T
     points = POINTS * np.where(known, np.where(known, accuracy, 0.0) - from_axis(place, axis), 0.0)

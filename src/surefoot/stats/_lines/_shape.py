@@ -1,7 +1,5 @@
 """Is it one straight line? A kink in the baseline, and lines that differ between families."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,7 +160,6 @@ def _finite(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _project(design: Floats, target: Floats) -> tuple[Floats, float]:
-    """Residuals of the least-squares fit, and the sum of their squares."""
     residual = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
     return residual, float(residual @ residual)
 

@@ -169,8 +169,7 @@ def _analogy_gain(found: TaskAccuracies, trial: ArithmeticSeed, other: Callable[
 
 
 def _cosine(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:
-    angles = found.once(trial.angles.key, lambda: _angles(found, trial))
-    if not angles:
+    if not (angles := found.once(trial.angles.key, lambda: _angles(found, trial))):
         raise SurefootError("The angles between the vectors were not measured.")
     return fmean(angles), max(angles)
 

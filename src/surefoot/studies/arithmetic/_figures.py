@@ -18,7 +18,6 @@ def figures(trials: Sequence[ArithmeticSeed]) -> tuple[Callable[[Results], Figur
 
 
 def _wrong(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
-    """What the sum of the most vectors still names wrongly."""
     found, first = accuracies_of(results), trials[0]
     groups = max(first.added, key=len)
     model = first.added[groups]

@@ -28,13 +28,11 @@ class Language:
     tests: Mapping[str, TextSet]
 
     def models(self) -> dict[str, Step]:
-        """Every model by its name."""
         tuned = {f"tuned on {style}": model for style, model in self.tuned.items()}
         forgotten = {f"{style} subtracted": model for style, model in self.forgotten.items()}
         return {"start": self.base, **tuned, **forgotten, "both added": self.added}
 
     def measured(self) -> Iterator[Perplexity]:
-        """Every model on the test texts of every style."""
         for model in self.models().values():
             for style, data in self.tests.items():
                 yield Perplexity(model=model, data=data, task="perplexity", shift=style)

@@ -30,16 +30,7 @@ def study(
 
     The start is that of `patching`; a weaker one, which saw `weaker_samples`, is there to be compared with.
     """
-    settings = LocalSettings(
-        seeds=seeds,
-        size=size,
-        pretrain_samples=pretrain_samples,
-        weaker_samples=weaker_samples,
-        steps=steps,
-        batch=batch,
-        rounds=rounds,
-        learning_rate=learning_rate,
-    )
+    settings = LocalSettings(**locals())
     trials = [trial(seed, settings) for seed in seeds]
     return Study(
         name="local",

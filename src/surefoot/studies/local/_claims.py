@@ -1,6 +1,7 @@
 """What the papers on workers that hardly communicate say, as checks over the measurements, paired within a seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import fmean
 
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict, verdict_above
@@ -32,101 +33,70 @@ def claims(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim,
     )
 
 
-def _of_lofi(trials: Sequence[LocalSeed]) -> tuple[Claim, ...]:
+def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Claim]:
+    kept, above = partial(_kept, trials), partial(_above, trials)
     largest = max(trials[0].lofi)
-    return (
-        _kept(
-            trials,
-            "lofi-keeps",
-            f"{MAIN} workers that never communicate gain {SHARE} of what {MAIN} gain that do at each step.",
-            _lofi(MAIN),
-            _together(MAIN),
-            source=f"{LOFI}, abstract; the share is ours",
-        ),
-        _kept(
-            trials,
-            "lofi-keeps-with-more",
-            f"So do {largest}.",
-            _lofi(largest),
-            _together(largest),
-            source=f"{LOFI}; the share is ours",
-        ),
-        _above(
-            trials,
-            "lofi-helps-under-shift",
-            "In styles that fine-tuning did not show, workers that never communicate are more accurate.",
-            _lofi(MAIN),
-            _together(MAIN),
-            source=f"{LOFI}, abstract",
-            shifted=True,
-        ),
-        _above(
-            trials,
-            "average-above-worker",
-            "The average is above the workers that it is made of.",
-            _lofi(MAIN),
-            lambda trial: trial.alone[MAIN],
-            source=LOFI,
-        ),
-        _above(
-            trials,
-            "average-above-worker-under-shift",
-            "It is so in styles that fine-tuning did not show, too.",
-            _lofi(MAIN),
-            lambda trial: trial.alone[MAIN],
-            source=LOFI,
-            shifted=True,
-        ),
+    many = "workers that never communicate"
+    yield kept(
+        "lofi-keeps",
+        f"{MAIN} {many} gain {SHARE} of what {MAIN} gain that do at each step.",
+        (_lofi(MAIN), _together(MAIN)),
+        f"{LOFI}, abstract; the share is ours",
+    )
+    both = (_lofi(largest), _together(largest))
+    yield kept("lofi-keeps-with-more", f"So do {largest}.", both, f"{LOFI}; the share is ours")
+    yield above(
+        "lofi-helps-under-shift",
+        f"In styles that fine-tuning did not show, {many} are more accurate.",
+        (_lofi(MAIN), _together(MAIN)),
+        f"{LOFI}, abstract",
+        shifted=True,
+    )
+    pair = (_lofi(MAIN), lambda trial: trial.alone[MAIN])
+    yield above("average-above-worker", "The average is above the workers that it is made of.", pair, LOFI)
+    said = "It is so in styles that fine-tuning did not show, too."
+    yield above("average-above-worker-under-shift", said, pair, LOFI, shifted=True)
+
+
+def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterator[Claim]:
+    kept, above = partial(_kept, trials), partial(_above, trials)
+    yield kept(
+        "lost-worker",
+        f"With one of {MAIN} workers lost, {SHARE} of what lo-fi gains is left.",
+        (lambda trial: (trial.lost,), _lofi(MAIN)),
+        "our own question",
+    )
+    yield above(
+        "early-communication-helps",
+        "To communicate in the first quarter and then no more is above never.",
+        (lambda trial: (trial.partly,), _lofi(MAIN)),
+        LOFI,
+    )
+    yield above(
+        "rounds-help",
+        f"To average in {settings.rounds} rounds (local SGD) is above averaging once.",
+        (lambda trial: (trial.local,), _lofi(MAIN)),
+        "1805.09767",
+    )
+    yield kept(
+        "diloco-keeps",
+        f"DiLoCo in {settings.rounds} rounds gains {SHARE} of what communicating at each step does.",
+        (lambda trial: (trial.diloco,), _together(MAIN)),
+        f"{DILOCO}, abstract; the share is ours",
+    )
+    yield SeedClaims(trials)(
+        "better-start-keeps-more",
+        f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
+        f"than from one that saw {settings.weaker_samples:,}.",
+        _better_start,
+        "Share kept from the better start less that from the weaker: {0:.1%} less {1:.1%}.",
+        f"{LOFI}: the gap shrinks with scale; the comparison is ours",
     )
 
 
-def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim, ...]:
-    return (
-        _kept(
-            trials,
-            "lost-worker",
-            f"With one of {MAIN} workers lost, {SHARE} of what lo-fi gains is left.",
-            lambda trial: (trial.lost,),
-            _lofi(MAIN),
-            source="our own question",
-        ),
-        _above(
-            trials,
-            "early-communication-helps",
-            "To communicate in the first quarter and then no more is above never.",
-            lambda trial: (trial.partly,),
-            _lofi(MAIN),
-            source=LOFI,
-        ),
-        _above(
-            trials,
-            "rounds-help",
-            f"To average in {settings.rounds} rounds (local SGD) is above averaging once.",
-            lambda trial: (trial.local,),
-            _lofi(MAIN),
-            source="1805.09767",
-        ),
-        _kept(
-            trials,
-            "diloco-keeps",
-            f"DiLoCo in {settings.rounds} rounds gains {SHARE} of what communicating at each step does.",
-            lambda trial: (trial.diloco,),
-            _together(MAIN),
-            source=f"{DILOCO}, abstract; the share is ours",
-        ),
-        SeedClaims(trials)(
-            "better-start-keeps-more",
-            f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
-            f"than from one that saw {settings.weaker_samples:,}.",
-            _better_start,
-            "Share kept from the better start less that from the weaker: {0:.1%} less {1:.1%}.",
-            f"{LOFI}: the gap shrinks with scale; the comparison is ours",
-        ),
-    )
-
-
-def _kept(trials: Sequence[LocalSeed], name: str, sentence: str, models: Models, full: Models, *, source: str) -> Claim:
+def _kept(trials: Sequence[LocalSeed], name: str, sentence: str, pair: tuple[Models, Models], source: str) -> Claim:
     """The claim that models gain most of what others gain over the start."""
+    models, full = pair
 
     def number(found: TaskAccuracies, trial: LocalSeed) -> Numbers:
         gained = [mean_accuracy(found, trial, each) for each in ((trial.base,), models(trial), full(trial))]
@@ -140,16 +110,15 @@ def _above(
     trials: Sequence[LocalSeed],
     name: str,
     sentence: str,
-    first: Models,
-    second: Models,
-    *,
+    pair: tuple[Models, Models],
     source: str,
+    *,
     shifted: bool = False,
 ) -> Claim:
     """The claim that models are more accurate than others, in the styles tuned on or in others."""
 
     def number(found: TaskAccuracies, trial: LocalSeed) -> Numbers:
-        one, other = (mean_accuracy(found, trial, of(trial), shifted=shifted) for of in (first, second))
+        one, other = (mean_accuracy(found, trial, of(trial), shifted=shifted) for of in pair)
         return one - other, one, other
 
     where = "styles not tuned on, mean over the two sets" if shifted else "the styles tuned on"

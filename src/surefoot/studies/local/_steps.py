@@ -67,7 +67,6 @@ class LocalSeed:
 
     @property
     def stronger(self) -> Start:
-        """The start of all other comparisons."""
         return Start(base=self.base, lofi=self.lofi[MAIN], together=self.together[MAIN])
 
     def methods(self) -> dict[str, tuple[Step, ...]]:
@@ -84,7 +83,6 @@ class LocalSeed:
         }
 
     def measured(self) -> Iterator[ZeroShot]:
-        """Every model that is compared, on every test set."""
         many = [model for models in self.methods().values() for model in models]
         many += [*self.lofi.values(), *self.together.values()]
         sets = {KNOWN: self.known, **dict(zip(SHIFTS, self.shifted, strict=True))}

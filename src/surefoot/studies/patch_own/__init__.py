@@ -42,11 +42,9 @@ class OwnPatch:
 
     @property
     def models(self) -> dict[str, Step]:
-        """The models to compare, by their names in figures."""
         return {"before": self.base, "patched": self.edit, "fine-tuned": self.tuned}
 
     def measured(self) -> Iterator[ZeroShot]:
-        """Every model on every test set."""
         for name, test in self.tests.items():
             for model in self.models.values():
                 yield ZeroShot(model=model, data=test, templates=self.templates, task=name)

@@ -28,14 +28,7 @@ def study(
     its own split of the drawings and its own halves of classes. The rate was chosen among 1e-4, 2e-4 and 5e-4 by
     validation data of a split that the study does not use.
     """
-    settings = PatchingSettings(
-        seeds=seeds,
-        sizes=sizes,
-        pretrain_samples=pretrain_samples,
-        samples=samples,
-        learning_rate=learning_rate,
-        reading_samples=reading_samples,
-    )
+    settings = PatchingSettings(**locals())
     trials = [trial(seed, settings) for seed in seeds]
     measured = {step.key: step for one in trials for step in one.measured()}
     return Study(

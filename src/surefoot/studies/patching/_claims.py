@@ -7,15 +7,7 @@ from statistics import fmean
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError
 from surefoot.studies._drawn import SeedClaims, TaskAccuracies, search_scores
-from surefoot.studies.patching._steps import (
-    JOINT,
-    PARALLEL,
-    SEQUENTIAL,
-    Attack,
-    PatchedTask,
-    PatchingSeed,
-    Rung,
-)
+from surefoot.studies.patching._steps import JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
 PAPER = "2208.05592"
 MARGIN = 0.02
@@ -185,7 +177,6 @@ def _of_words(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
 
 
 def supported(found: TaskAccuracies, trial: PatchingSeed, model: Step) -> float:
-    """Mean accuracy over the supported tasks."""
     return found.mean(model, trial.supported.values())
 
 
@@ -206,12 +197,10 @@ def lost(found: TaskAccuracies, trial: PatchingSeed, rung: Rung, model: Callable
 
 
 def edited(patch: PatchedTask) -> Step:
-    """The patched model."""
     return patch.edit
 
 
 def guarded(patch: PatchedTask) -> Step:
-    """The model patched with a guard."""
     return patch.guarded
 
 
@@ -256,8 +245,7 @@ def words_written(results: Results, attack: Attack) -> list[str]:
 def moved(results: Results, rung: Rung) -> float:
     """Length of the change by fine-tuning over that of the weights, mean over tasks."""
     measured = results.select(DirectionAngles, metric="relative_norm")
-    lengths = [item.value for item in measured if item.step.key == rung.moved.key]
-    if not lengths:
+    if not (lengths := [item.value for item in measured if item.step.key == rung.moved.key]):
         raise SurefootError(f"How far the weights of {rung.size} moved was not measured yet.")
     return fmean(lengths)
 
@@ -285,7 +273,6 @@ def _height(found: TaskAccuracies, trial: PatchingSeed) -> Numbers:
 
 
 def _less(trial: PatchingSeed, value: Callable[[Rung], float]) -> Numbers:
-    """The value of the smallest model less that of the largest."""
     rungs = list(trial.rungs.values())
     if len(rungs) < 2:
         raise SurefootError("One size of model cannot be compared: run the study with several.")
@@ -302,7 +289,6 @@ def _misled(found: TaskAccuracies, trial: PatchingSeed) -> Numbers:
 
 
 def _repaired(found: TaskAccuracies, trial: PatchingSeed, other: Step, attack: Attack) -> Numbers:
-    """Accuracy under wrong words, of the patched model less that of another."""
     return (found.value(trial.reading.repaired.edit, attack.attacked) - found.value(other, attack.attacked),)
 
 

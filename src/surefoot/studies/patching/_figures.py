@@ -30,7 +30,6 @@ _MODELS: Mapping[str, Callable[[PatchingSeed, PatchedTask], Step]] = {
 
 
 def _models(patch: Callable[[PatchingSeed], PatchedTask]) -> dict[str, Callable[[PatchingSeed], Step]]:
-    """The models to be compared on one patch of every seed."""
     return {name: lambda trial, model=model: model(trial, patch(trial)) for name, model in _MODELS.items()}
 
 
@@ -72,7 +71,6 @@ def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]]) -> dict[float, dict[str, float]]:
-    """Target, control and the mean of both along the way, mean over tasks."""
     curve = {}
     for point in found[0]:
         means = {kind: sum(one[point][kind] for one in found) / len(found) for kind in ("target", "control")}
@@ -260,11 +258,5 @@ def _pictures(trial: PatchingSeed, results: Results) -> Iterator[Row]:
             for row in rows[:: max(1, len(rows) // SHOWN)][:SHOWN]:
                 label, answer, word = answers[row]
                 text = f"shows: {label}; written: {word}; said: {answer}"
-                section = f"{name}: {outcome}"
-                yield {
-                    "image": png_uri(png_of(pictures[row])),
-                    "label": text,
-                    "section": section,
-                    "metric": "share",
-                    **score,
-                }
+                shown = {"image": png_uri(png_of(pictures[row])), "label": text, "section": f"{name}: {outcome}"}
+                yield {**shown, "metric": "share", **score}

@@ -109,7 +109,6 @@ class WordsRead:
     unseen: Attack
 
     def models(self) -> Mapping[str, Step]:
-        """The models to be compared, by name."""
         return {"before": self.base, "patched without words": self.control.edit, "patched": self.repaired.edit}
 
 
@@ -153,7 +152,7 @@ class PatchingSeed:
 
 def trial(seed: int, settings: PatchingSettings) -> PatchingSeed:
     """The Steps of one seed: it decides the start, the split of the drawings, and the order of training."""
-    control = _supported("validation", seed)
+    control = tuple(drawn_task(group, "validation", seed) for group in SUPPORTED)
     rungs = {size: _rung(size, seed, settings, control) for size in settings.sizes}
     middle = rungs[settings.size]
     return PatchingSeed(
@@ -165,10 +164,6 @@ def trial(seed: int, settings: PatchingSettings) -> PatchingSeed:
         transfers=tuple(_patch(middle.base, task, seed, settings, control) for task in tasks(seed, halved=True)),
         reading=_reading(middle.base, seed, settings),
     )
-
-
-def _supported(part: Part, seed: int) -> tuple[Step, ...]:
-    return tuple(drawn_task(group, part, seed) for group in SUPPORTED)
 
 
 def tasks(seed: int, *, halved: bool = False) -> tuple[Task, ...]:

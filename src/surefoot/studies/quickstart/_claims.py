@@ -96,7 +96,6 @@ def _sources_differ(results: Results) -> Verdict:
 
 
 def _what_would_tell(gap: Floats, mean: Interval, pairs_a_seed: float) -> str:
-    """What an undecided difference would take to be seen."""
     seen = f"A difference of {100 * seen_with(mean):.1f} points would be seen nine times of ten"
     needed = runs_to_see(gap, mean.estimate, level=mean.level)
     if needed is None:

@@ -67,7 +67,6 @@ def _scaling(results: Results) -> Figure:
 
 
 def _curve(results: Results, law: ScalingFit) -> list[dict[str, Any]]:
-    """The curve of a law with its band; none when the law was not fitted."""
     path = results.store.path(law) / "law.json"
     curve = json.loads(path.read_text(encoding="utf-8"))["curve"] if path.exists() else []
     return [point | {"family": source_of(law.x_runs[0])} for point in curve]
@@ -117,19 +116,11 @@ def _line(x: Sequence[float], y: Sequence[float]) -> list[dict[str, Any]]:
 def _effects(results: Results) -> Figure:
     rows = []
     for style in (AVERAGE, *SHIFTS):
+        group = "mean of the shifts" if style == AVERAGE else style
         for source, table in robustness_by_thing(results, style).items():
             found = mean_crossed(table)
-            rows.append(
-                {
-                    "label": source,
-                    "group": "mean of the shifts" if style == AVERAGE else style,
-                    "value": found.estimate,
-                    "low": found.low,
-                    "high": found.high,
-                    "family": source,
-                    "n": len(table),
-                }
-            )
+            bounds = {"value": found.estimate, "low": found.low, "high": found.high}
+            rows.append({"label": source, "group": group, **bounds, "family": source, "n": len(table)})
     return interval_plot(
         rows,
         name="effective-robustness",
@@ -164,7 +155,6 @@ def _cells(results: Results) -> Figure:
 
 
 def _best_models(results: Results) -> dict[str, Pretrain]:
-    """The model of each source that was trained with the most compute."""
     found: dict[str, tuple[float, Pretrain]] = {}
     for item in results.select(Pretrain, metric="gmacs"):
         model = item.step

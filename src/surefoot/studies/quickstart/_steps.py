@@ -40,7 +40,6 @@ def new_model(seed: int, samples: int, size: str, source: str) -> Pretrain:
 
 
 def test_set(style: str) -> ClassificationSet:
-    """The held-out things in one style."""
     return ClassificationSet(drawings=Drawings(style=style), split_seed=SPLIT)
 
 
@@ -63,7 +62,6 @@ def source_of(model: Step) -> str:
 
 
 def label(model: Pretrain) -> str:
-    """A model in words."""
     return f"{source_of(model)}, {model.model}, {model.samples:,} samples, seed {model.seed}"
 
 
@@ -75,7 +73,6 @@ def models_of(results: Results) -> dict[str, list[Pretrain]]:
 
 
 def seeds_of(models: Iterable[Pretrain]) -> int:
-    """How many seeds the models have."""
     return len({model.seed for model in models})
 
 

@@ -1,6 +1,6 @@
 """The study `scaling`: published tables of contrastive models and our own, fitted alike, and what the laws bear out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
@@ -55,10 +55,7 @@ luck, and the minima of bins are no independent runs, so the published compariso
 
 
 def study(*, tables: str = "", own: bool = True) -> Study:
-    """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models.
-
-    Raises `SurefootError` when there is no such folder.
-    """
+    """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models."""
     folder = _folder(tables)
     laws = _zero_shot_laws(folder / "clip_benchmark_openclip_results.csv")
     probes = _probe_laws(folder / "clip_benchmark_linear_probe.json.gz")
@@ -88,10 +85,11 @@ def _folder(tables: str) -> Path:
 def _zero_shot_laws(file: Path) -> dict[tuple[str, str], TableScaling]:
     """A law for each task and family. The envelope is the published one; the rest says how much hangs on it."""
     source = "upstream_dataset"
+    every = {"where": (f"{source}=LAION-*",)}
     families = {
-        PUBLISHED: {"where": (f"{source}=LAION-*",), "selection": "envelope"},
-        ALL: {"where": (f"{source}=LAION-*",)},
-        "OpenCLIP, Pareto front": {"where": (f"{source}=LAION-*",), "selection": "pareto"},
+        PUBLISHED: {**every, "selection": "envelope"},
+        ALL: every,
+        "OpenCLIP, Pareto front": {**every, "selection": "pareto"},
         **{f"OpenCLIP, {data} only": {"where": (f"{source}={data}",)} for data in LAION},
         MATCHED: {"where": (f"{source}=LAION-400M",), "only": TWINS},
         OPENAI: {"where": (f"{source}=CLIP-WIT",)},
@@ -153,25 +151,21 @@ def _own_steps() -> tuple[Step, ...]:
     return (*laws, compared)
 
 
-def _power_claims() -> tuple[Claim, ...]:
+def _claim(name: str, sentence: str, check: Callable[[Results], Verdict], effect: str) -> Claim:
+    source = f"{PAPER}, abstract"
+    return Claim(name=name, sentence=sentence, check=check, source=source, effect=effect, counted="models")
+
+
+def _power_claims() -> Iterator[Claim]:
     cases = [(task, (task,), family) for family in (ALL, OPENAI) for task in ZERO_SHOT]
     cases += [("linear probes", tuple(PROBES), family) for family in (ALL, OPENAI)]
-    return tuple(
-        Claim(
-            name=f"power law: {shown} ({family.split(',')[0]})",
-            sentence=f"Error falls as a power of compute: {shown}, {family.split(',')[0]} models.",
-            check=_falls(tasks, family),
-            effect="exponent",
-            counted="models",
-            source=f"{PAPER}, abstract",
-        )
-        for shown, tasks, family in cases
-    )
+    for shown, tasks, family in cases:
+        name = family.split(",")[0]
+        sentence = f"Error falls as a power of compute: {shown}, {name} models."
+        yield _claim(f"power law: {shown} ({name})", sentence, _falls(tasks, family), "exponent")
 
 
 def _falls(tasks: tuple[str, ...], family: str) -> Callable[[Results], Verdict]:
-    """The verdict of the weakest of the tasks: the lowest lower bound of the exponent."""
-
     def check(results: Results) -> Verdict:
         rows = results.select(TableScaling, metric="exponent", task=tasks, group=family)
         weakest = _weakest([row.measurement for row in rows], f"The laws of {family}")
@@ -201,25 +195,13 @@ def _above(exponent: Measurement, detail: str) -> Verdict:
     return verdict_above(exponent.value, low, high, exponent.n, detail=detail)
 
 
-def _source_claims() -> tuple[Claim, ...]:
-    named = "source changes the exponent"
-    sentence = "The training source changes the exponent (OpenAI's against LAION)"
-    zero_shot = [(task, _differs(task)) for task in ZERO_SHOT]
-    return tuple(
-        Claim(
-            name=f"{named}: {shown}",
-            sentence=f"{sentence}: {shown}.",
-            check=check,
-            source=f"{PAPER}, abstract",
-            effect="difference of exponents",
-            counted="models",
-        )
-        for shown, check in (*zero_shot, ("linear probes", _probes_differ))
-    )
+def _source_claims() -> Iterator[Claim]:
+    for shown, check in (*((task, _differs(task)) for task in ZERO_SHOT), ("linear probes", _probes_differ)):
+        sentence = f"The training source changes the exponent (OpenAI's against LAION): {shown}."
+        yield _claim(f"source changes the exponent: {shown}", sentence, check, "difference of exponents")
 
 
 def _comparison(step: Step) -> tuple[str, bool]:
-    """The family that OpenAI's is compared with, and whether pair by pair."""
     if not isinstance(step, ExponentDifference) or not isinstance(step.second[0], TableScaling):
         return "", False
     return step.second[0].family, step.paired
@@ -252,8 +234,7 @@ def _probes_differ(results: Results) -> Verdict:
 
 def _surest(differences: Sequence[Measurement], otherwise: str) -> Verdict:
     """The verdict of the comparison that is the furthest from zero in units of its interval."""
-    bounded = [one for one in differences if one.low is not None and one.high is not None]
-    if not bounded:
+    if not (bounded := [one for one in differences if one.low is not None and one.high is not None]):
         raise SurefootError(otherwise)
     first = max(bounded, key=lambda one: abs(one.value) / ((one.high or 0) - (one.low or 0)))
     listed = ", ".join(f"{one.task} {one.value:+.3f}" for one in bounded)
@@ -269,25 +250,12 @@ def _two_sided(gap: Measurement, detail: str) -> Verdict:
     return Verdict(status=status, effect=gap.value, low=gap.low, high=gap.high, n=gap.n, detail=detail)
 
 
-def _own_claims() -> tuple[Claim, ...]:
-    return (
-        Claim(
-            name="power law: our own models",
-            sentence="Error falls as a power of compute, in our own small models of every source.",
-            check=_own_falls,
-            effect="exponent",
-            counted="models",
-            source=f"{PAPER}, abstract",
-        ),
-        Claim(
-            name="source changes the exponent: our own models",
-            sentence="The training source changes the exponent of our own small models.",
-            check=_own_differs,
-            effect="difference of exponents",
-            counted="models",
-            source=f"{PAPER}, abstract",
-        ),
-    )
+def _own_claims() -> Iterator[Claim]:
+    own = "our own models"
+    sentence = "Error falls as a power of compute, in our own small models of every source."
+    yield _claim(f"power law: {own}", sentence, _own_falls, "exponent")
+    sentence = "The training source changes the exponent of our own small models."
+    yield _claim(f"source changes the exponent: {own}", sentence, _own_differs, "difference of exponents")
 
 
 def _own_falls(results: Results) -> Verdict:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from surefoot.core import Figure, Results, Study, SurefootError
 from surefoot.studies._hypotheses import Pooled, claims_of
 from surefoot.studies.trees._beside import papers_table, single_configurations
-from surefoot.studies.trees._claims import RIVALS, difference_claims, paper_claims
+from surefoot.studies.trees._claims import PAPER_CLAIMS, RIVALS, difference_claims
 from surefoot.studies.trees._figures import brittleness, cost, differences, equal_budget, more_rows, sensitivity
 from surefoot.studies.trees._groups import by_learner, groups_of_table, in_groups
 from surefoot.studies.trees._plan import CURVE, SMALL, STUDIED, designs, epochs_of, fits, references
@@ -63,8 +63,7 @@ def study(
     training rows as the least of `rows`; some learners (`CURVE`) also get the other numbers, on the first fold.
     Networks take about `updates` steps. A budget of 100,000 is the full grids.
     """
-    unknown = [name for name in tables if name not in RECIPES]
-    if unknown:
+    if unknown := [name for name in tables if name not in RECIPES]:
         raise SurefootError(f"There is no public table named '{unknown[0]}'. Known: {', '.join(RECIPES)}.")
     _check(budget=budget, repeats=repeats, folds=folds, updates=updates, rows=min(rows, default=0))
     first = min(rows, default=0)
@@ -89,7 +88,7 @@ def study(
             *references(tables),
             *(compared(name, 0, 1, limit, curve) for limit in rows for name in large),
         ),
-        claims=claims_of([*difference_claims(learners), *paper_claims()]),
+        claims=claims_of([*difference_claims(learners), *PAPER_CLAIMS]),
         figures=(
             differences,
             *_by_learner(alone=False),
@@ -193,7 +192,6 @@ _BY_THE_PAPERS_RULE = (
 
 
 def _check(least: int = 1, /, **options: int) -> None:
-    """Raise for a number that leaves nothing to do."""
     for name, value in options.items():
         if value < least:
             raise SurefootError(f"The option {name} must be at least {least}, got {value}.")

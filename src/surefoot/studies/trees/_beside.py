@@ -10,10 +10,7 @@ _SHOWN = ("accuracy", "worst group")
 
 
 def reference_of(results: Results, learner: str, table: str) -> dict[str, Measurement]:
-    """Test measurements of a learner's default that was fitted on the published training rows of a table, by metric.
-
-    Raises `SurefootError` when it was not.
-    """
+    """Test measurements of a learner's default that was fitted on the published training rows of a table, by metric."""
     for step in results.steps:
         if not isinstance(step, TableFits) or not step.design.official:
             continue

@@ -119,8 +119,7 @@ def sensitivity(results: Results) -> Figure:
     effects = []
     for learner, described in LEARNERS.items():
         for metric, title in ((NEAR_BEST, "near the best"), (LEARNED, "learned")):
-            parts = list(by_table(results, metric, learner, "").values())
-            if parts:
+            if parts := list(by_table(results, metric, learner, "").values()):
                 found = spread_over([part.value for part in parts]) if len(parts) > 1 else parts[0]
                 bounds = {} if found.low is None else {"low": max(found.low, 0), "high": min(found.high or 1, 1)}
                 row = {"label": described.title, "family": described.family, "n": sum(part.rows for part in parts)}

@@ -43,7 +43,6 @@ def groups_of_table(results: Results) -> Figure:
 
 
 def _reading(results: Results, design: Design) -> str:
-    """How the columns of the table were read."""
     opened = open_design(results.store.path(design))
     notes = [note.rstrip(".") for note in opened.notes]
     more = f" And {len(notes) - _MOST_NOTES} more." if len(notes) > _MOST_NOTES else ""

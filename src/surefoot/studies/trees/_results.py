@@ -24,14 +24,12 @@ def name_of(table: Table) -> str:
 
 
 def comparison_of(observation: Observation) -> TableComparison:
-    """The comparison that an observation is of."""
     if not isinstance(observation.step, TableComparison):
         raise SurefootError(f"{type(observation.step).__name__} is not a comparison of learners on a table.")
     return observation.step
 
 
 def table_of(observation: Observation) -> str:
-    """The name of the table that an observation of a comparison is on."""
     return name_of(comparison_of(observation).fits[0].design.table)
 
 
@@ -91,8 +89,7 @@ def over_tables(parts: Iterable[Pooled]) -> Pooled:
     Student's t of one degree less than its folds. No table is taken as more certain than one of its rows. Raises when
     there is none.
     """
-    known = list(parts)
-    if not known:
+    if not (known := list(parts)):
         raise SurefootError("No comparison in the store has this measurement: run the study first.")
     if len(known) == 1:
         return replace(known[0], freedom=known[0].folds - 1) if known[0].folds else known[0]

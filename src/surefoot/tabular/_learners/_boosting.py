@@ -1,7 +1,5 @@
 """LightGBM and XGBoost: data binned once, small ensembles taken from large ones, and objectives that are robust."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -103,13 +101,7 @@ def fit_lightgbm(
     binned.set_label(y)
     base = _log_odds(y) if make_objective else 0.0
     for places, values in _ensembles(configurations):
-        settings = {
-            **_plain(values),
-            "seed": seed,
-            "num_threads": 1,
-            "verbosity": -1,
-            "deterministic": True,
-        }
+        settings = {**_plain(values), "seed": seed, "num_threads": 1, "verbosity": -1, "deterministic": True}
         goal = make_objective(values) if make_objective else None
         settings["objective"] = _at_base(goal, base) if goal else "binary"
         trees = max(places.values())
@@ -147,7 +139,7 @@ def fit_xgboost(
         binned.set_label(y)
         goal = make_objective(values) if make_objective else None
         settings = {
-            **_xgboost_settings(values, bins),
+            **_plain(values) | {"max_bin": bins},
             "seed": seed,
             "nthread": 1,
             "tree_method": "hist",
@@ -249,9 +241,7 @@ def objective_maker(name: str, labels: NDArray[Any], groups: NDArray[Any]) -> Ob
     )
 
 
-def _ensembles(
-    configurations: Sequence[Mapping[str, Any]],
-) -> Iterator[tuple[dict[int, int], dict[str, Any]]]:
+def _ensembles(configurations: Sequence[Mapping[str, Any]]) -> Iterator[tuple[dict[int, int], dict[str, Any]]]:
     """Configurations that are one ensemble of different lengths: place and length of each, and what they share."""
     found: dict[tuple[tuple[str, Any], ...], dict[int, int]] = {}
     for place, each in enumerate(configurations):
@@ -259,10 +249,6 @@ def _ensembles(
         found.setdefault(tuple(sorted(shared.items())), {})[place] = int(each.get("n_estimators", DEFAULT_TREES))
     for shared, places in sorted(found.items(), key=lambda item: dict(item[0]).get("max_bin", 0)):
         yield places, dict(shared)
-
-
-def _xgboost_settings(values: Mapping[str, Any], bins: int) -> dict[str, Any]:
-    return {**_plain(values), "max_bin": bins}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

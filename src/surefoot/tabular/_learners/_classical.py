@@ -1,7 +1,5 @@
 """Logistic regression, support vector machine on random features, forest and gradient boosting of scikit-learn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -83,7 +81,6 @@ def fit_gbm(
 def _sharing(
     configurations: Sequence[Mapping[str, Any]], within: Sequence[str] | None = None, without: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """Places of configurations that agree in the named fields (or in all but some), with what they share."""
     found: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for place, each in enumerate(configurations):
         shared = {

@@ -1,7 +1,5 @@
 """Configurations of learners: the paper's grids without their dead factors, and defaults."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -53,10 +51,7 @@ _ROBUST: Axes = {
 
 GRIDS: Mapping[str, tuple[Axes, ...]] = {
     "logistic": ({"C": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)},),
-    "svm": (
-        {**_SVM, "features": ("fourier", "nystroem")},
-        {**_SVM, "features": ("polynomial",), "degree": (2, 3)},
-    ),
+    "svm": ({**_SVM, "features": ("fourier", "nystroem")}, {**_SVM, "features": ("polynomial",), "degree": (2, 3)}),
     "forest": (
         {
             "n_estimators": (64, 128, 256, 512),

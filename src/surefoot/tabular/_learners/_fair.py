@@ -1,7 +1,5 @@
 """Fair learners around LightGBM: a fair representation before, a reduction during, thresholds after."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

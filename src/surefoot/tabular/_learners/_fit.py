@@ -1,7 +1,5 @@
 """The learners by name: what each is, and one way to fit many configurations of any of them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from surefoot.core import SurefootError
 from surefoot.tabular._tables._design import GroupedRows
 
 Family = Literal["linear", "trees", "network", "robust", "fair", "robust trees"]
-Matrix = Any
 
 
 @dataclass(frozen=True, kw_only=True)

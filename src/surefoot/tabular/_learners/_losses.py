@@ -1,7 +1,5 @@
 """Robust objectives over the losses of many networks at once: (networks, rows) in, one value a network out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -28,7 +26,7 @@ def objective(name: str, configurations: Sequence[Mapping[str, object]], groups:
         "cvar-dro": lambda: _bind(cvar, column("alpha")),
         "chi-square-dro": lambda: _bind(chi_square, column("size")),
         "cvar-doro": lambda: _bind(cvar, column("alpha"), column("outliers")),
-        "chi-square-doro": lambda: _bind(chi_square, _size_of_share(column("alpha")), column("outliers")),
+        "chi-square-doro": lambda: _bind(chi_square, ((1 / column("alpha") - 1) ** 2 / 2), column("outliers")),
         "mwld": lambda: _bind(variance_penalty, column("penalty")),
     }
     return makers[name]()
@@ -102,11 +100,6 @@ def _ordered(losses: Tensor, outliers: Tensor | None) -> tuple[Tensor, Tensor]:
     ordered = torch.sort(losses, dim=1, descending=True).values
     share = torch.zeros(len(losses)) if outliers is None else outliers
     return ordered, torch.floor(share * losses.shape[1] + 1e-6)
-
-
-def _size_of_share(alpha: Tensor) -> Tensor:
-    """DORO's radius: sqrt(1 + 2 size) = sqrt(1 + (1 / alpha - 1)^2)."""
-    return (1 / alpha - 1) ** 2 / 2
 
 
 def _bind(function: Callable[..., Tensor], *values: Tensor | None) -> Objective:

@@ -1,7 +1,5 @@
 """Marginal DRO: robust to shifts of the covariates alone, with a Lipschitz bound on how the loss may vary with them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -59,7 +59,7 @@ def train_networks(
     for epoch in range(1, epochs + 1):
         _epoch(parameters, optimiser, goal, (x, y, g), order)
         with torch.no_grad():
-            best.keep(parameters, _cross_entropy(forward(parameters, watched[0]), watched[1]), epoch)
+            best.keep(parameters, _losses(forward(parameters, watched[0]), watched[1]).mean(1), epoch)
     scores = tuple(np.asarray(score(best.weights, part)) for part, _ in parts)
     return Networks(
         scores=scores,
@@ -127,10 +127,6 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return _losses(logits, labels).mean(1)
-
-
 @dataclass(frozen=True)
 class _Sgd:
     """SGD in which every network has its own rate, momentum and weight decay."""
@@ -161,8 +157,6 @@ class _Sgd:
 
 @dataclass
 class _Best:
-    """The weights of each network's best epoch so far."""
-
     weights: list[Tensor]
     loss: Tensor
     epochs: Tensor

@@ -1,7 +1,5 @@
 """Learning Fair Representations (Zemel et al. 2013) with exact gradients, for any number of groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

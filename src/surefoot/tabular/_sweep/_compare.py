@@ -173,7 +173,6 @@ class _Board:
 
     @property
     def n(self) -> int:
-        """Test rows."""
         return int(self.sizes.sum())
 
     def measured(self, metric: str, picks: Sequence[Pick | None], named: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -239,7 +238,6 @@ def _bounds(metrics: GroupMetrics) -> dict[str, tuple[Floats, Floats]]:
 
 
 def _by_fold(correct: NDArray[np.bool_], codes: NDArray[Any], sizes: Sequence[int], groups: int) -> Floats:
-    """Accuracies (folds, picks, groups + 1) in each fold, overall last."""
     found, ends = [], np.cumsum(sizes)
     for begin, end in zip(ends - sizes, ends, strict=True):
         inside, code = correct[:, begin:end], codes[begin:end]
@@ -258,7 +256,6 @@ def _with_draws(value: float, draws: Floats, spread: float, named: Mapping[str, 
 
 
 def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """The configurations of all fits in one table, with the number of the fit that each is of."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -285,7 +282,6 @@ def _column(table: Mapping[str, Any], name: str) -> NDArray[Any]:
 
 
 def _parties(full: Columns) -> dict[str, NDArray[np.intp]]:
-    """The rows of each learner, and of each family of learners."""
     learners = list(dict.fromkeys(full["learner"].tolist()))
     found = {name: np.flatnonzero(full["learner"] == name) for name in learners}
     families = dict.fromkeys(LEARNERS[name].family for name in learners)
@@ -308,7 +304,6 @@ def _by_rule(full: Columns, rows: NDArray[np.intp], rule: str) -> Pick | None:
 
 
 def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[Pick]:
-    """Whatever some rule chooses."""
     known = rows[np.isfinite(full["validation_cvar"][rows])] if "validation_cvar" in full else rows[:0]
     chosen = [_by_rule(full, rows, rule) for rule in _CRITERIA] + [_by_rule(full, known, BY_ACCURACY)]
     chosen += [_choose(full, rows, full[f"test_{metric}"]) for metric in _BEST]
@@ -316,7 +311,6 @@ def _candidates(full: Columns, rows: NDArray[np.intp]) -> list[Pick]:
 
 
 def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
-    """What each learner and family reaches on test under each rule of choice."""
     for party, rows in _parties(full).items():
         for rule in (BY_ACCURACY, BY_WORST_GROUP):
             pick = _by_rule(full, rows, rule)
@@ -332,7 +326,6 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
 
 
 def _majority(parts: Sequence[OpenedDesign]) -> Iterator[Measurement]:
-    """What everybody's being given the more frequent answer reaches."""
     labels, codes = (np.concatenate([getattr(part.test, name) for part in parts]) for name in "yg")
     answer = np.full(len(labels), float(labels.mean() >= 0.5))
     metrics = group_metrics(labels, answer, codes, groups=parts[0].groups, probabilities=False)
@@ -441,7 +434,6 @@ def best_of(test: Floats, goal: Floats, k: int) -> float:
 
 
 def _costs(table: Columns) -> Iterator[Measurement]:
-    """CPU seconds a configuration, by learner: all that was spent over all that was asked."""
     for learner in dict.fromkeys(table["learner"].tolist()):
         spent = table["cpu_seconds"][table["learner"] == learner]
         yield Measurement(metric="cpu_seconds_each", value=float(spent.mean()), n=len(spent), group=learner)

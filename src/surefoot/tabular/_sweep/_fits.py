@@ -237,7 +237,6 @@ def _survivors(step: TableFits, part: GroupedRows, scores: NDArray[np.float32], 
 
 
 def _columns(step: TableFits, parts: OpenedDesign, fits: _Fits) -> dict[str, Any]:
-    """One column a metric and part, one row a configuration."""
     titles = [json.dumps(dict(each)) for each in step.configurations]
     columns: dict[str, Any] = {
         "place": np.arange(len(titles)),
@@ -281,7 +280,6 @@ def flat_metrics(found: GroupMetrics) -> dict[str, NDArray[np.float64]]:
 
 
 def _measured(columns: Mapping[str, Any], parts: OpenedDesign) -> Iterable[Measurement]:
-    """Accuracy, worst-group accuracy and disparity of each configuration that was fitted in full."""
     for part in SCORED:
         n = len(getattr(parts, part).y)
         accuracy = columns[f"{part}_accuracy"]
@@ -326,7 +324,6 @@ def to_half(scores: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Columns of equal length as a Parquet file."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -335,7 +332,6 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def _subset(part: GroupedRows, share: float, seed: int) -> GroupedRows:
-    """A random share of the rows that has both labels and every group that is there."""
     generator = np.random.default_rng([seed, len(part.y)])
     strata = 2 * np.asarray(part.g).astype(np.intp) + np.asarray(part.y)
     order = np.lexsort((generator.random(len(strata)), strata))

@@ -1,7 +1,5 @@
 """A fair representation of a design as a stage of its own: learned once, for every learner that is fitted on it."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable

@@ -45,12 +45,7 @@ def open_table(path: Path) -> TableArrays:
 
 
 def write_arrays(
-    out: Path,
-    connection: DuckDBPyConnection,
-    *,
-    sensitive: Sequence[str],
-    categorical: Sequence[str],
-    notes: list[str],
+    out: Path, connection: DuckDBPyConnection, *, sensitive: Sequence[str], categorical: Sequence[str], notes: list[str]
 ) -> tuple[TableArrays, tuple[int, ...]]:
     """Write the DuckDB table `features` with its columns `label__`, `test__` and the attributes `sensitive`.
 

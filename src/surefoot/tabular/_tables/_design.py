@@ -1,7 +1,5 @@
 """A split of a table and its design matrix: train, validation and test as numbers, encoded from the training rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,8 +45,7 @@ class Design(Step):
         chosen = split_rows(table, self)
         encoders = [_encoder(column, values[chosen["train"]], self.rare) for column, values in _columns(table)]
         kept = [encoder for encoder in encoders if encoder.names]
-        names = [name for encoder in kept for name in encoder.names]
-        if not names:
+        if not (names := [name for encoder in kept for name in encoder.names]):
             raise SurefootError("Every feature is constant in the training rows: nothing can be learned.")
         for part, rows in chosen.items():
             _write_part(out, part, table, rows, kept)
@@ -85,13 +82,11 @@ class OpenedDesign:
 def open_design(path: Path) -> OpenedDesign:
     """Open what a Design wrote, without reading it into memory."""
     said = json.loads((path / "design.json").read_text(encoding="utf-8"))
-    train, validation, test = (_open_part(path, part) for part in PARTS)
+    train, validation, test = (
+        GroupedRows(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"}) for part in PARTS
+    )
     names = {name: tuple(said[name]) for name in ("features", "groups", "notes")}
     return OpenedDesign(train=train, validation=validation, test=test, **names)
-
-
-def _open_part(path: Path, part: str) -> GroupedRows:
-    return GroupedRows(**{name: np.load(path / f"{part}_{name}.npy", mmap_mode="r") for name in "xyg"})
 
 
 def split_rows(table: TableArrays, design: Design) -> dict[str, NDArray[np.intp]]:

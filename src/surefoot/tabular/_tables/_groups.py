@@ -55,10 +55,7 @@ def add_sides(connection: DuckDBPyConnection, table: str, sensitive: Sequence[st
 
 
 def divide(connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list[str]) -> tuple[Division, ...]:
-    """The intersections of the sensitive columns of `features` that occur, then each column alone if there are several.
-
-    Raises `SurefootError` for one group, or more than 64.
-    """
+    """The intersections of the sensitive columns of `features` that occur, then each column alone, if several."""
     alone = [_sides(connection, name, notes) for name in sensitive]
     crossed = _crossed(alone)
     if len(crossed.groups) < 2:
@@ -74,7 +71,6 @@ def divide(connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list
 
 
 def _crossed(divisions: Sequence[Division]) -> Division:
-    """The intersections that occur, by name in order."""
     sizes = [len(division.groups) for division in divisions]
     number = np.ravel_multi_index([division.codes.astype(np.intp) for division in divisions], sizes)
     there, codes = np.unique(number, return_inverse=True)

@@ -104,7 +104,6 @@ def _check_names(columns: PredictionColumns) -> None:
 
 
 def _read_words(connection: DuckDBPyConnection, name: str) -> None:
-    """Decisions in words (true, yes) become 1 and 0."""
     text = f"lower({quote(name)}::VARCHAR)"
     connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
     for words, number in ((_YES, "1"), (_NO, "0")):
@@ -112,7 +111,6 @@ def _read_words(connection: DuckDBPyConnection, name: str) -> None:
 
 
 def _read_percents(connection: DuckDBPyConnection, name: str, remarks: Sequence[Remark], source: str) -> None:
-    """Scores that all have a percent sign become shares."""
     signed = {
         row for remark in remarks if remark.code == "percent-sign" and name in remark.columns for row in remark.rows
     }
@@ -127,7 +125,6 @@ def _read_percents(connection: DuckDBPyConnection, name: str, remarks: Sequence[
 
 
 def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: int, notes: list[str]) -> None:
-    """The complete rows as `features`."""
     label = quote(columns.label)
     truth = (
         f"CASE WHEN {label} IS NULL THEN NULL WHEN $positive <> '' THEN ({label}::VARCHAR = $positive)::INTEGER "

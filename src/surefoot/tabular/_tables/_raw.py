@@ -18,7 +18,7 @@ import numpy as np
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.tables import database
 from surefoot.tabular._tables._arrays import described, write_arrays
-from surefoot.tabular._tables._recipes import Sensitive, two_sides
+from surefoot.tabular._tables._recipes import Sensitive, by_race, by_sex, two_sides
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -66,8 +66,7 @@ class RawTable(Step):
         raw_recipe_of(self.name)
         if not self.files:
             raise SurefootError(f"Name the files of {self.name} as they were published.")
-        missing = [path for path in self.files if not Path(path).is_file()]
-        if missing:
+        if missing := [path for path in self.files if not Path(path).is_file()]:
             raise SurefootError(f"There is no file {missing[0]}.")
         digest = "-".join(digest_of(Path(path)) for path in self.files)
         return replace(self, files=tuple(str(Path(path).resolve()) for path in self.files), digest=digest)
@@ -123,8 +122,7 @@ def _load_persons(connection: DuckDBPyConnection, path: Path, recipe: RawRecipe)
                 names = {
                     name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {reader}", [str(csv)]).fetchall()
                 }
-                missing = [name for name in recipe.columns if name not in names]
-                if missing:
+                if missing := [name for name in recipe.columns if name not in names]:
                     raise SurefootError(f"{path} has no column {missing[0]}: it is no person file of the 2018 survey.")
                 connection.execute(f"INSERT INTO raw SELECT {wanted} FROM {reader}", [str(csv)])
             except duckdb.Error as error:
@@ -136,8 +134,7 @@ def _person_files(path: Path, place: Path) -> Iterator[Path]:
         yield path
         return
     with _archive(path) as archive:
-        names = [name for name in archive.namelist() if _PERSONS.search(name)]
-        if not names:
+        if not (names := [name for name in archive.namelist() if _PERSONS.search(name)]):
             raise SurefootError(f"{path} holds no person file (psam_pXX.csv).")
         for name in names:
             yield _unpacked(archive, name, place / "persons.csv", path)
@@ -145,7 +142,6 @@ def _person_files(path: Path, place: Path) -> Iterator[Path]:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive whose faults become one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -170,8 +166,7 @@ def _load_transport(connection: DuckDBPyConnection, path: Path, recipe: RawRecip
     """A SAS transport file (version 5), or the one in an archive, decompressed to the disk and read in blocks."""
     with TemporaryDirectory() as place:
         for block in _transport_blocks(_transport_file(path, Path(place)), path):
-            missing = [name for name in recipe.columns if name not in block]
-            if missing:
+            if missing := [name for name in recipe.columns if name not in block]:
                 raise SurefootError(f"{path} has no column {missing[0]}; it has {len(block.columns)} others.")
             values = {name: block[name].to_numpy(np.float64) for name in recipe.columns}
             # pandas reads a zero of IBM's floating point as 5e-79.
@@ -210,10 +205,7 @@ def _number(name: str) -> str:
     return f'CASE WHEN isnan("{name}") THEN NULL ELSE "{name}" END'
 
 
-_ACS_GROUPS = (
-    Sensitive(name="race", condition="RAC1P = 1", yes="white", no="not white"),
-    Sensitive(name="sex", condition="SEX = 1", yes="male", no="female"),
-)
+_ACS_GROUPS = (by_race("RAC1P = 1"), by_sex("SEX = 1"))
 _INCOME = ("AGEP", "COW", "SCHL", "MAR", "OCCP", "POBP", "RELP", "WKHP", "SEX", "RAC1P")
 _COVERAGE = (
     *("AGEP", "SCHL", "MAR", "SEX", "DIS", "ESP", "CIT", "MIG", "MIL", "ANC", "NATIVITY", "DEAR", "DEYE", "DREM"),
@@ -272,10 +264,7 @@ RAW_RECIPES: Mapping[str, RawRecipe] = {
         rows="DIABETE4 IN (1, 2, 3, 4)",
         features=", ".join(map(_said, _HEALTH)),
         label="DIABETE4 = 1",
-        sensitive=(
-            Sensitive(name="race", condition="_IMPRACE = 1", yes="white", no="not white"),
-            Sensitive(name="sex", condition="SEXVAR = 1", yes="male", no="female"),
-        ),
+        sensitive=(by_race("_IMPRACE = 1"), by_sex("SEXVAR = 1")),
         categorical=tuple(name for name in _HEALTH if name not in _NUMBERS),
         note="The survey of 2020 with 17 features; the paper used 2015 with 28.",
     ),

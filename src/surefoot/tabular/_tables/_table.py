@@ -80,8 +80,7 @@ class FileTable(Step):
         can be seen without reading the whole of it.
         """
         path = Path(self.path)
-        groups = tuple(dict.fromkeys(self.sensitive))
-        if not groups:
+        if not (groups := tuple(dict.fromkeys(self.sensitive))):
             raise SurefootError("Name at least one sensitive column: its values are the groups.")
         if self.label in groups:
             raise SurefootError(
@@ -106,8 +105,7 @@ class FileTable(Step):
             kept = [self.label, *self.categorical, *add_sides(connection, "raw", self.sensitive)]
             notes += [remark.message for remark in type_columns(connection, loaded, keep=kept)]
             read_times(connection, "raw", kept)
-            levels = [name for name in index_levels(connection, Path(self.path)) if name not in self.sensitive]
-            if levels:
+            if levels := [name for name in index_levels(connection, Path(self.path)) if name not in self.sensitive]:
                 notes.append(f"The index of the rows ({', '.join(levels)}) is no feature and was left out.")
             self._select(connection, (*self.drop, *levels), notes)
             sensitive = [f"{name}__group" for name in self.sensitive]
@@ -137,7 +135,6 @@ def recipe_of(name: str) -> Recipe:
 
 
 def _positive_answer(connection: DuckDBPyConnection, label: str, positive: str, notes: list[str]) -> str:
-    """The value of the label that counts as yes."""
     quoted = quote(label)
     found = connection.execute(
         f"SELECT {quoted}::VARCHAR, count(*) FROM raw WHERE {quoted} IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 21"

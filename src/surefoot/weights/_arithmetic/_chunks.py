@@ -128,12 +128,10 @@ class ChunkReader:
 
     @property
     def count(self) -> int:
-        """Number of tuned inputs: all but the base."""
         return len(self.sources) - 1
 
     @property
     def size(self) -> int:
-        """Number of elements."""
         return prod(self.shape)
 
     def chunks(self, start: int = 0, count: int | None = None) -> Iterator[Chunk]:

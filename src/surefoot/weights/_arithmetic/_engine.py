@@ -219,7 +219,6 @@ def thread_count(threads: int | None) -> int:
 
 
 def default_threads() -> int:
-    """As many threads as processors, and at most eight."""
     return min(os.cpu_count() or 1, 8)
 
 

@@ -29,11 +29,9 @@ class Term:
     only: tuple[str, ...] = ()
 
     def covers(self, name: str) -> bool:
-        """True when the term is about the tensor `name`."""
         return not self.only or any(fnmatchcase(name, pattern) for pattern in self.only)
 
     def times(self, factor: float) -> "Term":
-        """The same term with its coefficient multiplied."""
         return replace(self, coefficient=self.coefficient * factor)
 
 
@@ -171,10 +169,7 @@ def _refuse_extra(vector: TaskVector) -> None:
 def kept_as_they_are(
     found: Iterable[tuple[str, Checkpoint, Sequence[str]]], rules: EditRules
 ) -> tuple[Assignment, ...]:
-    """Tensors that only tuned checkpoints have, copied; `found` gives label, checkpoint and names.
-
-    Raises SurefootError for the change of a matrix that is not there; one that two checkpoints have must be equal.
-    """
+    """Tensors that only tuned checkpoints have, copied; `found` gives label, checkpoint and names."""
     sources: dict[str, dict[str, StoredTensor]] = {}
     for label, checkpoint, names in found:
         for name in names:
@@ -238,11 +233,7 @@ def _name_in(one: Checkpoint, name: str, base: Checkpoint, missing: Policy) -> s
 
 
 def replacement(one: Checkpoint, name: str, base: Mapping[str, StoredTensor], missing: Policy, label: str = "") -> str:
-    """The name to read instead of one that a checkpoint lacks: its tied twin's, or none (empty) to keep the base's.
-
-    Raises SurefootError where the rule is `error`, where it is `base` and the tensor would be untied, and where it is
-    `tied` and there is no twin.
-    """
+    """The name to read instead of one that a checkpoint lacks: its tied twin's, or none (empty) to keep the base's."""
     other = None if missing == "error" else twin(base, name, one.tensors)
     if missing == "tied" and other:
         return other

@@ -21,8 +21,7 @@ def times(values: Floats, weight: float) -> Floats:
     # product is taken with the nearest 32-bit value and with the rest, as if the weight had 48 bits.
     near = values.dtype.type(weight)
     product = values * near
-    rest = values.dtype.type(weight - float(near))
-    if rest:
+    if rest := values.dtype.type(weight - float(near)):
         product += values * rest
     return product
 

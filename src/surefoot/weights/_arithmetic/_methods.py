@@ -74,10 +74,7 @@ def _combined(inputs: ChunkReader, shares: Sequence[float], *, from_base: bool, 
 
 
 def linear(inputs: ChunkReader, *, weight: PerModel, base_weight: float = 0.0, normalize: bool = True) -> ChunkMerge:
-    """Weighted mean of all inputs (model soups, arXiv 2203.05482); a weighted sum without `normalize`.
-
-    Raises SurefootError when the weights to normalise by sum to zero.
-    """
+    """Weighted mean of all inputs (model soups, arXiv 2203.05482); a weighted sum without `normalize`."""
     total = base_weight + sum(weight)
     if normalize and abs(total) < 1e-8:
         said = f"linear weights {[base_weight, *weight]} sum to zero"

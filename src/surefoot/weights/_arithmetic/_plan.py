@@ -31,12 +31,10 @@ class Assignment:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the output."""
         return self.sources[0].shape
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the output."""
         return prod(self.shape) * BYTES[self.dtype]
 
 

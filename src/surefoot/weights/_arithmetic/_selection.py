@@ -13,7 +13,6 @@ SMALL = 1 << 22  # elements of a tensor up to which a threshold is selected from
 
 
 def magnitude_bits(values: Floats) -> np.ndarray:
-    """The bits of |values| as 32-bit floats."""
     return np.abs(values).astype(np.float32, copy=False).view(np.uint32)
 
 

@@ -16,13 +16,7 @@ Thin = Callable[[Chunk, int, Floats], Floats]
 
 
 def _combine(
-    inputs: ChunkReader,
-    how: Sequence[Thinning] | Thin,
-    *,
-    weight: PerModel,
-    scale: float,
-    normalize: bool,
-    elect: bool,
+    inputs: ChunkReader, how: Sequence[Thinning] | Thin, *, weight: PerModel, scale: float, normalize: bool, elect: bool
 ) -> ChunkMerge:
     thin, weights = (_thin(how) if isinstance(how, Sequence) else how), np.asarray(weight, inputs.accumulate)
     total_weight = weights.sum() if abs(weights.sum()) >= 1e-8 else inputs.accumulate(1)

@@ -23,12 +23,10 @@ class Array:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def nbytes(self) -> int:
-        """Number of bytes."""
         return self.data.size
 
 
@@ -46,17 +44,14 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the product."""
         return (self.up.shape[0], self.down.shape[1])
 
     @property
     def size(self) -> int:
-        """Number of elements of the product."""
         return self.up.shape[0] * self.down.shape[1]
 
     @property
     def nbytes(self) -> int:
-        """Number of bytes of the factors."""
         return self.up.nbytes + self.down.nbytes
 
 

@@ -29,12 +29,10 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
         return prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Number of bytes."""
         return self.size * BYTES[self.dtype]
 
 
@@ -47,11 +45,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check the header of one safetensors file, without its data.
-
-    Raises SurefootError when the length, the JSON, a type, a shape or an offset is not what the format allows, when
-    two tensors overlap, when the buffer has a hole, or when the file is longer or shorter than its header says.
-    """
+    """Read and check the header of one safetensors file, without its data."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

@@ -69,7 +69,6 @@ def number(value: Any, name: str, where: str) -> float:
 
 
 def switch(value: Any, name: str) -> bool:
-    """True or false, also as 1 or 0."""
     if not isinstance(value, bool | int | float) or value not in (0, 1):
         raise SurefootError(f"Parameter {name!r} is true or false, not {value!r}.")
     return bool(value)

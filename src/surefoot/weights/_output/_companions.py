@@ -128,8 +128,7 @@ def _of_model(file: Path, path: tuple[str, ...]) -> Any:
 def _holders(config: dict[str, Any], layers: LayerOrder) -> list[_Holder]:
     found = list(_counting(config, layers.before, ()))
     for side in _SIDES[_side(layers.tower)]:
-        fitting = [one for one in found if _side(".".join((*one[0], one[2]))) == side]
-        if fitting:
+        if fitting := [one for one in found if _side(".".join((*one[0], one[2]))) == side]:
             return fitting
     return found if len(found) == 1 else []
 

@@ -59,13 +59,11 @@ def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) 
     start = file.stat().st_size - sum(tensor.nbytes for tensor in header.tensors.values())
     differing, rows = compare(plan, file, start, threads=threads)
     now = json.loads(provenance_of(plan, 0, rows)[KEY])
-    changed = sorted(label for label in {*now["inputs"], *said["inputs"]} if _differ(now, said, label))
+    changed = sorted(
+        label for label in {*now["inputs"], *said["inputs"]} if (now["inputs"].get(label) != said["inputs"].get(label))
+    )
     wrong = [key for key in ("accumulate", "lost") if not _agree(said.get(key), now[key])]
     return Verification(path=file, differing=differing, changed=tuple(changed), disagreeing=tuple(wrong))
-
-
-def _differ(now: Mapping[str, Any], said: Mapping[str, Any], label: str) -> bool:
-    return now["inputs"].get(label) != said["inputs"].get(label)
 
 
 def _agree(said: Any, now: str) -> bool:
