@@ -164,13 +164,14 @@ def test_claims_over_texts_have_students_and_welchs_interval_over_documents(publ
     changed: dict[str, list[float]] = {"own": [], "control": [], "added": []}
     for step in (step for step in walk(study.steps) if isinstance(step, Perplexity)):
         count, edit = 9 if step.shift == "address" else 4, step.model
-        rise, kind = np.zeros(count), ""
+        rise = np.zeros(count)
         if isinstance(edit, LanguageEdit):
-            kind = "added" if edit.plus else "control" if step.shift == "address" else "own"
-            mean, spread = {"added": (-0.4, 0.3), "control": (0.1, 0.05), "own": (0.8, 0.9)}[kind]
+            target = {data.style for data in edit.target}  # type: ignore[attr-defined]
+            kind = "other" if step.shift not in {*target, "address"} else "added" if edit.plus else "own"
+            kind = "control" if kind == "own" and step.shift == "address" else kind
+            mean, spread = {"added": (-0.4, 0.3), "control": (0.1, 0.05), "own": (0.8, 0.9), "other": (0, 1)}[kind]
             rise = mean + spread * generator.standard_normal(count)
-            other = step.shift == "address" if edit.plus else edit.target[0].style not in (step.shift, "address")  # type: ignore[attr-defined]
-            if not (other or (kind == "own" and edit.target[0].style != step.shift)):  # type: ignore[attr-defined]
+            if kind != "other" and not (edit.plus and step.shift == "address"):
                 changed[kind] += rise.tolist()
         names = [f"{step.shift}:{place}" for place in range(count) for _ in (0, 1)]
         scores = np.repeat(3 + np.arange(count) / 10 + rise, 2) + np.tile([-0.2, 0.2], count)

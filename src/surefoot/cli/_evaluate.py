@@ -25,46 +25,88 @@ _MODEL, _BASELINE = "model", "baseline"
 _AtLeastOne = validators.Number(gte=1)
 
 
-def evaluate(
-    *,
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags:
+    """Which model, with which weights, and how pictures are prepared for it."""
+
     model: Annotated[
         str, Parameter(help="An OpenCLIP name, a folder with open_clip_config.json, or a model that Surefoot made.")
-    ],
-    images: Annotated[Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.")],
+    ]
     pretrained: Annotated[
         Path | None, Parameter(help="The checkpoint of an OpenCLIP model: .safetensors, or .pt of tensors only.")
-    ] = None,
-    classes: Annotated[
-        Path | None, Parameter(help="One class name a line, or rows FOLDER<tab>CLASS (also of pictures).")
-    ] = None,
-    templates: Annotated[
-        Path | None, Parameter(help="One prompt a line, {} for the class. Default: three; {} alone for our own models.")
-    ] = None,
+    ] = None
     pretrained_tag: Annotated[
         str | None,
         Parameter(help="Prepare pictures as for this published tag of the model (openai, laion2b_s32b_b82k)."),
-    ] = None,
-    mean: Annotated[tuple[float, float, float] | None, Parameter(help="Mean of each channel, from 0 to 1.")] = None,
-    std: Annotated[tuple[float, float, float] | None, Parameter(help="Standard deviation of each channel.")] = None,
-    interpolation: Annotated[Literal["bilinear", "bicubic"] | None, Parameter(help="How pictures are resized.")] = None,
+    ] = None
+    mean: Annotated[tuple[float, float, float] | None, Parameter(help="Mean of each channel, from 0 to 1.")] = None
+    std: Annotated[tuple[float, float, float] | None, Parameter(help="Standard deviation of each channel.")] = None
+    interpolation: Annotated[Literal["bilinear", "bicubic"] | None, Parameter(help="How pictures are resized.")] = None
     resize_mode: Annotated[
         Literal["shortest", "longest", "squash"] | None, Parameter(help="Which sides are scaled to the model's size.")
-    ] = None,
+    ] = None
     tokenizer: Annotated[
         Path | None, Parameter(help="A folder with the files of a Hugging Face tokenizer (SigLIP and others).")
-    ] = None,
-    key: Annotated[str | None, Parameter(help="The state to take in a .pt file of several, such as ema.")] = None,
-    device: Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    ] = None
+    key: Annotated[str | None, Parameter(help="The state to take in a .pt file of several, such as ema.")] = None
+    device: Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu"
     precision: Annotated[
         InferencePrecision, Parameter(help="32 bits, or automatic mixed precision where the device is faster so.")
-    ] = "float32",
-    batch_size: Annotated[int, Parameter(help="Pictures at once.", validator=_AtLeastOne)] = 64,
+    ] = "float32"
+
+    def load(self, folder: Path | None, weights: Path | None) -> "LoadedModel":
+        """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
+        from surefoot.contrastive import load_model, load_openclip, placed
+
+        is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
+        if folder and (not folder.is_dir() or (weights and not is_model)):  # a folder may bear the name of a model
+            folder = None
+        place = folder or weights
+        if folder and weights:
+            raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
+        if place is None:
+            raise SurefootError(f"Give the checkpoint of {self.model} with --pretrained: nothing is downloaded.")
+        options = PixelOptions(
+            mean=self.mean, std=self.std, interpolation=self.interpolation, resize_mode=self.resize_mode
+        )
+        if place.is_dir() and not (place / "open_clip_config.json").is_file():
+            if options.given or self.pretrained_tag or self.tokenizer or self.key:
+                raise SurefootError(
+                    f"{place} is a model that Surefoot made: it keeps how pictures are prepared, and its tokenizer. "
+                    "Leave out --pretrained-tag, --mean, --std, --interpolation, --resize-mode, --tokenizer and --key."
+                )
+            return placed(load_model(place), self.device, self.precision)
+        named = {"tag": self.pretrained_tag, "tokenizer": self.tokenizer, "key": self.key}
+        loaded = load_openclip("" if place.is_dir() else self.model, place, options=options, **named)
+        return placed(loaded, self.device, self.precision)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PictureFlags:
+    """Which pictures, how they are called, and how they are read."""
+
+    images: Annotated[Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.")]
+    classes: Annotated[
+        Path | None, Parameter(help="One class name a line, or rows FOLDER<tab>CLASS (also of pictures).")
+    ] = None
+    templates: Annotated[
+        Path | None, Parameter(help="One prompt a line, {} for the class. Default: three; {} alone for our own models.")
+    ] = None
+    batch_size: Annotated[int, Parameter(help="Pictures at once.", validator=_AtLeastOne)] = 64
     workers: Annotated[
         int | None, Parameter(help="Threads that decode. Default: the number of cores.", validator=_AtLeastOne)
-    ] = None,
+    ] = None
     unreadable: Annotated[
         Literal["leave-out", "wrong"], Parameter(help="What becomes of pictures that cannot be decoded.")
-    ] = "leave-out",
+    ] = "leave-out"
+
+
+def evaluate(
+    *,
+    models: ModelFlags,
+    pictures: PictureFlags,
     baseline: Annotated[
         Path | None,
         Parameter(
@@ -90,29 +132,7 @@ def evaluate(
     check_place(out, format)
     if examples is not None and examples.exists() and not examples.is_dir():
         raise SurefootError(f"--examples names a folder, and {examples} is a file.")
-    options = PixelOptions(mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode)
-    given = _Given(
-        name=model,
-        tag=pretrained_tag,
-        options=options,
-        tokenizer=tokenizer,
-        key=key,
-        device=device,
-        precision=precision,
-    )
-    with_weights = [(_MODEL, pretrained), *_baseline_to_load(baseline)]
-    try:
-        from surefoot.contrastive import name_pictures
-
-        loaded = {name: given.load(Path(model) if name == _MODEL else None, path) for name, path in with_weights}
-        prompted = [PromptedModel(loaded=one, templates=_prompts(templates, one)) for one in loaded.values()]
-        named = name_pictures(
-            prompted, images, classes, count_refused=unreadable == "wrong", batch=batch_size, workers=workers
-        )
-    except ModuleNotFoundError as error:
-        raise missing_module(str(error.name)) from error
-    used = {name: _used(one) for name, one in zip(loaded, prompted, strict=True)}
-    _say(used, named)
+    loaded, named, used = _named(models, pictures, baseline)
     with TemporaryDirectory() as place:
         files = _write(Path(place) if examples is None else examples, named, used)
         if baseline and _BASELINE not in files:
@@ -122,49 +142,34 @@ def evaluate(
     return judge(found) if found else Exit.HOLDS
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Given:
-    """What the user says of the models."""
+def _named(
+    models: ModelFlags, pictures: PictureFlags, baseline: Path | None
+) -> "tuple[dict[str, LoadedModel], NamedPictures, dict[str, dict[str, Any]]]":
+    """The models, what they made of the pictures, and what they were used with, which is said."""
+    with_weights = [(_MODEL, models.pretrained), *_baseline_to_load(baseline)]
+    try:
+        from surefoot.contrastive import name_pictures
 
-    name: str
-    tag: str | None
-    options: PixelOptions
-    tokenizer: Path | None
-    key: str | None
-    device: str
-    precision: InferencePrecision
-
-    def load(self, folder: Path | None, weights: Path | None) -> "LoadedModel":
-        """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
-        from surefoot.contrastive import load_model, load_openclip, placed
-
-        is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
-        if folder and (not folder.is_dir() or (weights and not is_model)):  # a folder may bear the name of a model
-            folder = None
-        place = folder or weights
-        if folder and weights:
-            raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
-        if place is None:
-            raise SurefootError(f"Give the checkpoint of {self.name} with --pretrained: nothing is downloaded.")
-        if place.is_dir() and not (place / "open_clip_config.json").is_file():
-            self._refuse_options(place)
-            return placed(load_model(place), self.device, self.precision)
-        loaded = load_openclip(
-            "" if place.is_dir() else self.name,
-            place,
-            tag=self.tag,
-            options=self.options,
-            tokenizer=self.tokenizer,
-            key=self.key,
+        loaded = {
+            name: models.load(Path(models.model) if name == _MODEL else None, path) for name, path in with_weights
+        }
+        prompted = [PromptedModel(loaded=one, templates=_prompts(pictures.templates, one)) for one in loaded.values()]
+        named = name_pictures(
+            prompted,
+            pictures.images,
+            pictures.classes,
+            count_refused=pictures.unreadable == "wrong",
+            batch=pictures.batch_size,
+            workers=pictures.workers,
         )
-        return placed(loaded, self.device, self.precision)
-
-    def _refuse_options(self, place: Path) -> None:
-        if self.options.given or self.tag or self.tokenizer or self.key:
-            raise SurefootError(
-                f"{place} is a model that Surefoot made: it keeps how pictures are prepared, and its tokenizer. Leave "
-                "out --pretrained-tag, --mean, --std, --interpolation, --resize-mode, --tokenizer and --key."
-            )
+    except ModuleNotFoundError as error:
+        raise missing_module(str(error.name)) from error
+    used = {name: _used(one) for name, one in zip(loaded, prompted, strict=True)}
+    for name, one in used.items():
+        say(f"Pictures of the {name} {one['name']}: {one['prepared']}, from {one['from']}.")
+    for note in named.notes:
+        say(note)
+    return loaded, named, used
 
 
 def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
@@ -201,13 +206,6 @@ def _used(prompted: PromptedModel) -> dict[str, Any]:
         "device": loaded.device,
         "precision": loaded.precision,
     }
-
-
-def _say(used: dict[str, dict[str, Any]], named: "NamedPictures") -> None:
-    for name, one in used.items():
-        say(f"Pictures of the {name} {one['name']}: {one['prepared']}, from {one['from']}.")
-    for note in named.notes:
-        say(note)
 
 
 def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]]) -> dict[str, Path]:

@@ -38,7 +38,7 @@ _SUFFIXES: dict[FileKind, str] = {
     "arrow": ".arrow .feather",
     "excel": ".xlsx",
 }
-_KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
+_KINDS: dict[str, FileKind] = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 _LARGEST_IN_MEMORY = 512 << 20
 _BLOCK = 4 << 20
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?")

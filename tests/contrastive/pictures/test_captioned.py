@@ -87,6 +87,21 @@ def test_every_source_gives_the_same_pairs(source: str, tmp_path: Path, made: Ma
     assert counts == {"pictures": 4, "captions": 8, "refused": 0}
 
 
+def test_members_of_a_shard_belong_together_as_for_classes(tmp_path: Path, made: Made) -> None:
+    """Names with dots are split where that makes a sample, and a second picture of one sample is none."""
+    members = [("a.v1.png", "red"), ("a.v1.txt", ""), ("b.png", "blue"), ("b.mask.png", "lime"), ("b.txt", "")]
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        for name, colour in members:
+            content = encoded(colour) if colour else f"of {name}".encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    out = made(CaptionedPictures(path=str(tmp_path / "s.tar"), size=8).pinned())
+    assert [row["name"] for row in json_of(out, "items")] == ["s/a.v1", "s/b"]
+    assert read_captions(out) == [["of a.v1.txt"], ["of b.txt"]]
+    assert np.load(out / "images.npy")[1, 4, 4].tolist() == [0, 0, 255]
+
+
 def test_a_limit_takes_pictures_by_the_seed_and_a_larger_one_holds_a_smaller(tmp_path: Path, made: Made) -> None:
     step = CaptionedPictures(path=str(folder_of(tmp_path / "pairs")), size=8).pinned()
     taken = [{row["name"] for row in json_of(made(replace(step, limit=limit)), "items")} for limit in (1, 2, 3)]
