@@ -40,7 +40,6 @@ from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as Restr
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
 from surefoot.contrastive._pictures._directory import load_images as load_images
 from surefoot.contrastive._pictures._directory import read_captions as read_captions
-from surefoot.contrastive._pictures._directory import read_classes as read_classes
 from surefoot.contrastive._pictures._folder import ImageFolder as ImageFolder
 from surefoot.contrastive._pictures._pairs import CaptionedPictures as CaptionedPictures
 from surefoot.contrastive._sheet import folder_rows as folder_rows

@@ -76,10 +76,7 @@ def curve(rows: Iterable[Row], x: Layer, y: Layer, families: Families, *, part: 
 def whisker(
     rows: Iterable[Row], given: str, along: tuple[str, Layer, str], at: Layer, families: Families
 ) -> list[Layer]:
-    """Intervals of the points; `along` is x or y, the channel of the lower bound, and the field of the upper.
-
-    No layer when no point has the column `given`.
-    """
+    """Intervals of the points that have a column `given`; `along` is x or y, the lower bound's channel, the upper's."""
     if not columns_of(of_part(rows, "point"), given):
         return []
     direction, low, high = along

@@ -15,7 +15,6 @@ from surefoot.laws._results._checks import drop_repeated as drop_repeated
 from surefoot.laws._results._checks import find_aggregates as find_aggregates
 from surefoot.laws._results._checks import pivot_scores as pivot_scores
 from surefoot.laws._results._table import ResultTable as ResultTable
-from surefoot.laws._results._table import column_of as column_of
 from surefoot.laws._results._table import keep_rows as keep_rows
 from surefoot.laws._results._table import keep_where as keep_where
 from surefoot.laws._results._table import make_table as make_table
@@ -32,11 +31,9 @@ from surefoot.laws._scaling._optimal import plan_figure as plan_figure
 from surefoot.laws._scaling._optimal import plan_table as plan_table
 from surefoot.laws._scaling._points import PointOptions as PointOptions
 from surefoot.laws._scaling._points import ScalingPoints as ScalingPoints
-from surefoot.laws._scaling._points import scaling_points as scaling_points
 from surefoot.laws._scaling._predict import places_of as places_of
 from surefoot.laws._scaling._predict import predictive_band as predictive_band
 from surefoot.laws._scaling._step import ScalingFit as ScalingFit
-from surefoot.laws._scaling._step import law_measurements as law_measurements
 from surefoot.laws._scaling._step import law_record as law_record
 from surefoot.laws._scaling._table_step import ExponentDifference as ExponentDifference
 from surefoot.laws._scaling._table_step import TableScaling as TableScaling

@@ -78,7 +78,6 @@ from surefoot.stats._laws._selection import rolling_hold_out as rolling_hold_out
 from surefoot.stats._laws._selection import sensitivity as sensitivity
 from surefoot.stats._lines._axes import AXES as AXES
 from surefoot.stats._lines._axes import Axis as Axis
-from surefoot.stats._lines._axes import Placed as Placed
 from surefoot.stats._lines._axes import axis_slope as axis_slope
 from surefoot.stats._lines._axes import from_axis as from_axis
 from surefoot.stats._lines._axes import inside_shares as inside_shares
@@ -115,7 +114,6 @@ from surefoot.stats._paired import t_p_value as t_p_value
 from surefoot.stats._paired import tied as tied
 from surefoot.stats._sequential import Asked as Asked
 from surefoot.stats._sequential import Enough as Enough
-from surefoot.stats._sequential import Side as Side
 from surefoot.stats._sequential import decided_at as decided_at
 from surefoot.stats._sequential import enough as enough
 from surefoot.stats._sequential import mean_of_all as mean_of_all

@@ -14,7 +14,6 @@ from surefoot.tabular._learners._configurations import configuration as configur
 from surefoot.tabular._learners._configurations import full_grid as full_grid
 from surefoot.tabular._learners._configurations import size_of_grid as size_of_grid
 from surefoot.tabular._learners._fit import LEARNERS as LEARNERS
-from surefoot.tabular._learners._fit import NETWORKS as NETWORKS
 from surefoot.tabular._learners._fit import Fitted as Fitted
 from surefoot.tabular._learners._fit import Learner as Learner
 from surefoot.tabular._learners._fit import fit_many as fit_many
@@ -27,7 +26,6 @@ from surefoot.tabular._sweep._compare import METRICS as METRICS
 from surefoot.tabular._sweep._compare import PAIRS as PAIRS
 from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
-from surefoot.tabular._sweep._fits import flat_metrics as flat_metrics
 from surefoot.tabular._sweep._fits import table_fits as table_fits
 from surefoot.tabular._sweep._names import LEARNED as LEARNED
 from surefoot.tabular._sweep._names import LOST_BY_CVAR as LOST_BY_CVAR

@@ -10,9 +10,8 @@ _MOST_TAGS = 8
 def captions(emoji: Emoji, words: Mapping[str, str]) -> list[str]:
     """Alternative captions of one picture, each once, from the most particular to the most general.
 
-    They are: the label; the label with its class; the label with tags; tags alone; tags with the class; the class
-    (subgroup); the class with its group. `words` are the words for group and subgroup keys. A model that is trained on
-    a random one of them each time learns the names of the classes, so that it can name a concept it never saw.
+    `words` are the words for group and subgroup keys. A model that is trained on a random one of them each time learns
+    the names of the classes, so that it can name a concept it never saw.
     """
     label, tags = emoji.label, ", ".join(emoji.tags[:_MOST_TAGS])
     subgroup, group = words.get(emoji.subgroup, ""), words.get(emoji.group, "")

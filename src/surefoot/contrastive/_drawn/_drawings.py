@@ -11,8 +11,8 @@ from surefoot.contrastive._drawn._matching import hexcodes_of
 from surefoot.contrastive._drawn._render import RefusedDrawingError, render
 from surefoot.contrastive._drawn._styles import EMOJIBASE, STYLES, Style, style
 from surefoot.contrastive._pictures._directory import write_images, write_items
-from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST
-from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
+from surefoot.contrastive._pictures._photos import check_side
+from surefoot.core import Inputs, Measurement, Step, report_progress
 from surefoot.registry import fetch
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Drawings(Step):
 
 def read_style(chosen: Style, size: int) -> tuple[tuple[Icon, ...], dict[str, Emoji]]:
     """The drawings of a style, and what those that are known show, by the drawing's name."""
-    if not SMALLEST <= size <= LARGEST:
-        raise SurefootError(f"size is {size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
+    check_side(size)
     icon_set = read_icon_set(fetch(chosen.package), size=size)
     code_points = icon_set.code_points
     if chosen.names_from:

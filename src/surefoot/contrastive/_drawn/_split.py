@@ -37,10 +37,7 @@ def held_out_concepts(emoji: Mapping[str, Emoji], held_out: int, split_seed: int
 
 
 def subgroup_classes(emoji: Mapping[str, Emoji]) -> list[str]:
-    """The subgroups with enough concepts for both sides of a split, in the order of the table of concepts.
-
-    They do not depend on the style, so that the classes, and chance, are the same in every style.
-    """
+    """The subgroups with enough concepts for both sides of a split, the same in every style, in the table's order."""
     return [name for name, members in _strata(emoji).items() if len(members) >= LEAST_CONCEPTS]
 
 

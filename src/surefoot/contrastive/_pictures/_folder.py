@@ -11,7 +11,7 @@ import numpy as np
 from surefoot.contrastive._pictures._classes import Labels, label, read_class_file
 from surefoot.contrastive._pictures._directory import ImageAppender, Item, write_classes, write_files, write_items
 from surefoot.contrastive._pictures._listing import Labelled, Listing, content_digest, list_pictures
-from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST, RefusedPictureError, decode, read_stored, square
+from surefoot.contrastive._pictures._photos import RefusedPictureError, check_side, decode, read_stored, square
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, report_progress, unkeyed
 
 _CHECK_SIZE = 32
@@ -40,8 +40,8 @@ class ImageFolder(Step):
     def pinned(self) -> Self:
         """With whole paths and the digest of the files as they are now. Raises `SurefootError` without pictures."""
         folder, table = Path(self.path).resolve(), Path(self.classes).resolve() if self.classes else None
-        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
-            raise SurefootError(f"size is {self.size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
+        if self.size is not None:
+            check_side(self.size)
         check_class_file(table)
         list_pictures(folder)
         digest = content_digest(folder, table)

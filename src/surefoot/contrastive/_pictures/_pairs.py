@@ -11,7 +11,7 @@ import numpy as np
 
 from surefoot.contrastive._pictures._captioned import captioned_pictures, files_read
 from surefoot.contrastive._pictures._directory import ImageAppender, Item, write_captions, write_items
-from surefoot.contrastive._pictures._photos import LARGEST, SMALLEST, RefusedPictureError, decode, square
+from surefoot.contrastive._pictures._photos import RefusedPictureError, check_side, decode, square
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, report_progress, unkeyed
 from surefoot.stats import shuffled
 
@@ -40,8 +40,7 @@ class CaptionedPictures(Step):
     def pinned(self) -> Self:
         """With the whole path and the digest of the files as they are now. Raises for what cannot be read."""
         path = Path(self.path).resolve()
-        if not SMALLEST <= self.size <= LARGEST:
-            raise SurefootError(f"size is {self.size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
+        check_side(self.size)
         if self.template is not None and "{}" not in self.template:
             raise SurefootError(f"The template '{self.template}' has no {{}} for the name of the folder.")
         if not path.exists():

@@ -28,6 +28,12 @@ LARGEST, SMALLEST = 512, 8
 """Sides in pixels that an array of pictures can have."""
 
 
+def check_side(size: int) -> None:
+    """Raise for a side in pixels that an array of pictures cannot have."""
+    if not SMALLEST <= size <= LARGEST:
+        raise SurefootError(f"size is {size}: pictures can be {SMALLEST} to {LARGEST} pixels wide.")
+
+
 class RefusedPictureError(SurefootError):
     """A picture that is refused, with the reason."""
 
