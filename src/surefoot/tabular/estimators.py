@@ -156,7 +156,8 @@ class RobustBoostingClassifier(_Classifier):
         return self
 
     def _positive(self, X: ArrayLike) -> NDArray[Any]:
-        return self.model_(_rows(self, X, "model_"))
+        x = _rows(self, X, "model_")
+        return self.model_(x)
 
 
 @final
@@ -181,7 +182,8 @@ class FairRepresentation(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        return transform(self.representation_, _rows(self, X, "representation_"))
+        x = _rows(self, X, "representation_")
+        return transform(self.representation_, x)
 
 
 def _checked(
