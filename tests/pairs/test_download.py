@@ -5,8 +5,10 @@ import hashlib
 import io
 import json
 import random
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -570,6 +572,37 @@ def test_a_picture_that_is_not_the_promised_one_is_changed(web: Web, tmp_path: P
     rows = rows_of(tmp_path / "out")
     assert [row["state"] for row in rows.values()] == ["ok", "changed"]
     assert [row["candidate_md5"] for row in rows.values()] == promised and len(members(tmp_path / "out")) == 3
+
+
+def test_candidates_may_be_hostile_themselves(web: Web, tmp_path: Path) -> None:
+    given = candidates(tmp_path, [web.base + "/ok.jpg"])
+    part = given / "part-00000.parquet"
+    columns = (
+        """'a' || chr(0) || 'b' AS text, 1 AS "x"" FROM read_text('/etc/h') --", 7 AS "WIDTH", 'k' AS key"""
+    )
+    duckdb.sql(f"COPY (SELECT * EXCLUDE (text), {columns} FROM '{part}') TO '{part}'")
+    assert asked(tmp_path, given).kept == 1
+    (row,) = rows_of(tmp_path / "out").values()
+    assert row["caption"] == row["text"] == "a\0b" and row["x\" FROM read_text('/etc/h') --"] == 1
+    assert (row["candidate_width"], row["width"], row["candidate_key"], row["key"]) == (7, 256, "k", "00000000000")
+    assert set(members(tmp_path / "out")) == {"00000000000.jpg", "00000000000.txt", "00000000000.json"}
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, key = tmp_path / "own.pem", tmp_path / "own.key"
+    line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*line.split(), "-keyout", key, "-out", made], check=True, capture_output=True)
+    with serving() as web:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(made, key)
+        web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
+        web.routes["/ok.jpg"] = reply(picture())
+        given = candidates(tmp_path, [web.base.replace("http:", "https:") + "/ok.jpg"])
+        assert asked(tmp_path, given).reasons == {"download_retryable": 1}
+        assert [row["reason"] for row in rows_of(tmp_path / "out").values()] == ["TLS certificate not valid"]
+        monkeypatch.setenv("SSL_CERT_FILE", str(made))
+        assert asked(tmp_path, given).kept == 1
 
 
 def test_rows_with_reasons_stay_and_are_not_asked(web: Web, tmp_path: Path) -> None:

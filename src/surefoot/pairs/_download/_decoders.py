@@ -97,7 +97,7 @@ def _checked(told: dict[str, Any], picture: bytes) -> tuple[dict[str, Any], byte
     if not picture:
         if told["state"] not in STATES:
             raise ValueError("a decoder names no state")
-        raise Ended(told["state"], str(told["reason"])[:40], str(told["detail"])[:200])
+        raise Ended(told["state"], *(re.sub(r"[^ -~]", "", str(told[name]))[:200] for name in ("reason", "detail")))
     if picture[:2] != b"\xff\xd8" or not re.fullmatch(r"[0-9a-f]{16}", told["phash"]):
         raise ValueError("a decoder answers with something else")
     return {name: int(told[name]) for name in _SIZES} | {"phash": told["phash"]}, picture

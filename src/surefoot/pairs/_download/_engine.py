@@ -91,11 +91,10 @@ class Engine:
         finally:
             self._window.release()
         if told["state"] == "screened":
-            work.add({"key": row.key, "state": "screened"})
+            work.add(row, told)
         else:
             way = {"http_status": trace.status, "hops": trace.hops, "robots": trace.robots}
-            head = {"key": row.key, "url": row.url, "caption": row.text, "fetched": f"{datetime.now(UTC):%FT%TZ}"}
-            work.add(head | told | way, picture)
+            work.add(row, told | way | {"fetched": f"{datetime.now(UTC):%FT%TZ}"}, picture)
         self._done += 1
         if self._progress and (self._done % 100 == 0 or self._done == self._begun):
             self._progress(self._done, self._begun)

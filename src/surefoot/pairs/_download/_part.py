@@ -22,6 +22,7 @@ import duckdb
 from surefoot.core import SurefootError
 from surefoot.pairs._stages._manifest import Part
 from surefoot.pairs._stages._work import described_part
+from surefoot.tables import quote
 
 COLUMNS = {
     "key": "VARCHAR", "caption": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR", "status": "VARCHAR",
@@ -51,7 +52,11 @@ class PartWork:
         self._final, self._layout = out / f"part-{number:05d}.parquet", layout
         self._log_path, self._tar_path = work / f"part-{number:05d}.log", work / f"part-{number:05d}.tar"
         self._draft = work / f"part-{number:05d}.draft"
-        self._base = _first_query(source, number) if not self._final.exists() else _later_query(self._final)
+        self._base = (
+            f"SELECT * FROM read_parquet({_literal(self._final)})"
+            if self._final.exists()
+            else _first_query(source, number)
+        )
         self._log, self._done, self._head = self._replayed(screened)
         self._tar = self._tar_path.open("r+b")
         self._place = self._tar.seek(0, os.SEEK_END)
@@ -60,14 +65,15 @@ class PartWork:
         """What is to be asked, in an order that spreads the hosts."""
         with duckdb.connect(config={"threads": 1}) as connection:
             promised = "lower(candidate_md5), lower(candidate_sha256)"
-            wanted = "(state IS NULL AND len(reasons) = 0) OR state = 'retryable'"
-            chosen = f"SELECT key, url, text, {promised} FROM ({self._base}) WHERE {wanted} ORDER BY hash(url)"
+            wanted = "url IS NOT NULL AND (state IS NULL AND len(reasons) = 0 OR state = 'retryable')"
+            chosen = f"SELECT key, url, caption, {promised} FROM ({self._base}) WHERE {wanted} ORDER BY hash(url)"
             return [Row(*row) for row in connection.execute(chosen).fetchall() if row[0] not in self._done]
 
-    def add(self, told: dict[str, Any], picture: bytes = b"") -> None:
+    def add(self, row: Row, told: dict[str, Any], picture: bytes = b"") -> None:
         """Keep a finished row: its sample first, then the line that says so."""
+        told = {"key": row.key} | told
         if picture:
-            sample = _sample(told, picture)
+            sample = _sample(row, told, picture)
             self._tar.write(sample)
             self._tar.flush()
             self._place += len(sample)
@@ -137,9 +143,8 @@ class PartWork:
         types = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
         read = f"read_json(?, format = 'newline_delimited', maximum_object_size = 100000000, columns = {{{types}}})"
         connection.execute(f"CREATE TABLE log AS SELECT * FROM {read} WHERE key IS NOT NULL", [str(self._log_path)])
-        newer = [
-            f"CASE WHEN l.key IS NULL THEN b.{name} ELSE l.{name} END AS {name}" for name in COLUMNS if name != "key"
-        ]
+        asked = [name for name in COLUMNS if name not in ("key", "caption")]
+        newer = [f"CASE WHEN l.key IS NULL THEN b.{name} ELSE l.{name} END AS {name}" for name in asked]
         kept = "[one FOR one IN b.reasons IF NOT starts_with(one, 'download_')]"
         added = "CASE WHEN l.state = 'ok' THEN [] ELSE ['download_' || l.state] END"
         newer.append(f"CASE WHEN l.key IS NULL THEN b.reasons ELSE list_concat({kept}, {added}) END AS reasons")
@@ -167,16 +172,13 @@ def _first_query(source: Path, number: int) -> str:
     if missing:
         raise SurefootError(f"{source} has no column {sorted(missing)[0]}: it is no part of a stage.")
     ours = {name.lower() for name in (*COLUMNS, "jpg")}
-    named = [f'"{name}"' + (f' AS "candidate_{name.lower()}"' if name.lower() in ours else "") for name in names]
+    named = [quote(name) + (f" AS candidate_{name.lower()}" if name.lower() in ours else "") for name in names]
     taken = {f"candidate_{name.lower()}" for name in names if name.lower() in ours} | set(names)
     named += [f"NULL::VARCHAR AS {name}" for name in ("candidate_md5", "candidate_sha256") if name not in taken]
-    named += [f"NULL::{kind} AS {name}" for name, kind in COLUMNS.items() if name != "key"]
+    named += [f"NULL::{kind} AS {name}" for name, kind in COLUMNS.items() if name not in ("key", "caption")]
+    named.append("coalesce(text, '') AS caption")
     key = f"format('{number:05d}{{:06d}}', file_row_number) AS key"
     return f"SELECT {', '.join(named)}, {key} FROM read_parquet({_literal(source)}, file_row_number = true)"
-
-
-def _later_query(published: Path) -> str:
-    return f"SELECT * FROM read_parquet({_literal(published)})"
 
 
 def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
@@ -184,17 +186,22 @@ def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
     place = 0
     for line in log:
         place += len(line)
+        try:
+            told = json.loads(line)
+        except ValueError:  # after a power cut there may be anything
+            return
         if not line.endswith(b"\n"):
             return
-        yield json.loads(line), place
+        yield told, place
 
 
-def _sample(told: dict[str, Any], picture: bytes) -> bytes:
+def _sample(row: Row, told: dict[str, Any], picture: bytes) -> bytes:
     """The members of one sample: KEY.jpg, KEY.txt and KEY.json, names of our own making."""
-    members = {"jpg": picture, "txt": told["caption"].encode("utf-8", "replace"), "json": json.dumps(told).encode()}
+    words = json.dumps({"url": row.url, "caption": row.text} | told).encode()
+    members = {"jpg": picture, "txt": row.text.encode("utf-8", "replace"), "json": words}
     whole = bytearray()
     for suffix, data in members.items():
-        member = tarfile.TarInfo(f"{told['key']}.{suffix}")
+        member = tarfile.TarInfo(f"{row.key}.{suffix}")
         member.size, member.mode = len(data), 0o644
         whole += member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
     return bytes(whole)

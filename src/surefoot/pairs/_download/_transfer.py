@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -144,6 +145,10 @@ class Client:
             pycurl.LOW_SPEED_TIME: max(1, round(self._seconds / 3)), pycurl.SSL_VERIFYPEER: 1, pycurl.SSL_VERIFYHOST: 2,
             pycurl.HTTPHEADER: ["Accept: image/*,*/*;q=0.5", "Accept-Encoding: identity"],
         }  # fmt: skip
+        paths = ssl.get_default_verify_paths()
+        options |= (
+            {pycurl.CAINFO: paths.cafile} if paths.cafile else {pycurl.CAPATH: paths.capath} if paths.capath else {}
+        )
         for option, value in options.items():
             curl.setopt(option, value)
         return curl
