@@ -1,6 +1,7 @@
 """Downloading from a server that does everything it should not."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -368,6 +370,16 @@ def test_two_runs_do_not_share_a_folder(web: Web, tmp_path: Path) -> None:
     assert "Another run downloads into" in failed[0]
 
 
+def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
+    bomb = gzip.compress(bytes(100_000_000), 1)
+    tracemalloc.start()
+    with pytest.raises(Ended):
+        _transfer._plain(_transfer.Answer(200, [("content-encoding", "gzip")], bomb), 100_000, False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
 @pytest.mark.parametrize("text", [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1",
@@ -577,9 +589,7 @@ def test_a_picture_that_is_not_the_promised_one_is_changed(web: Web, tmp_path: P
 def test_candidates_may_be_hostile_themselves(web: Web, tmp_path: Path) -> None:
     given = candidates(tmp_path, [web.base + "/ok.jpg"])
     part = given / "part-00000.parquet"
-    columns = (
-        """'a' || chr(0) || 'b' AS text, 1 AS "x"" FROM read_text('/etc/h') --", 7 AS "WIDTH", 'k' AS key"""
-    )
+    columns = """'a' || chr(0) || 'b' AS text, 1 AS "x"" FROM read_text('/etc/h') --", 7 AS "WIDTH", 'k' AS key"""
     duckdb.sql(f"COPY (SELECT * EXCLUDE (text), {columns} FROM '{part}') TO '{part}'")
     assert asked(tmp_path, given).kept == 1
     (row,) = rows_of(tmp_path / "out").values()
