@@ -1,4 +1,4 @@
-"""Image-text pairs from the command line: `surefoot pairs extract`, `deduplicate`, `download`."""
+"""Image-text pairs from the command line: a command a stage, and search."""
 
 from cyclopts import App
 
@@ -22,4 +22,33 @@ pairs.command(
     help="Download the pictures of candidates, politely, and keep a row for every URL with how it ended.\n\n"
     "Run it again to go on after a stop, or to ask again what can still succeed. Only public addresses are asked.\n\n"
     "Example: surefoot pairs download urls.parquet --out pictures --contact https://example.org/crawl",
+)
+pairs.command(
+    "surefoot.cli._pairs._search:embed",
+    name="embed",
+    help="Embed pictures and their texts, part by part; their similarity is kept as a column.\n\n"
+    "SOURCE is a folder of pictures, a table of paths and captions, .tar shards, or what pairs download wrote. Run it "
+    "again to go on after a stop.\n\n"
+    "Example: surefoot pairs embed pictures --model ViT-B-32 --pretrained clip.safetensors --out embedded",
+)
+pairs.command(
+    "surefoot.cli._pairs._search:subset",
+    name="subset",
+    help="Write the pairs for which a condition over their columns holds: thresholds after the fact.\n\n"
+    "OUT is uids.npy (u8,u8, sorted, as DataComp's), rows.parquet, or a folder that pairs index takes.\n\n"
+    'Example: surefoot pairs subset embedded --where "similarity >= 0.28 AND width > 256" --out uids.npy',
+)
+pairs.command(
+    "surefoot.cli._pairs._search:index",
+    name="index",
+    help="Index pictures for search, or add them to an index: a folder of yours, or what pairs embed wrote.\n\n"
+    "What is not embedded yet is embedded first. The recall is measured on held-out queries and printed.\n\n"
+    "Example: surefoot pairs index my-photos --out my-index",
+)
+pairs.command(
+    "surefoot.cli._pairs._search:search",
+    name="search",
+    help="Find pictures by texts, pictures, or both, and away from other texts.\n\n"
+    "--where takes a condition over the columns of a row; K results come back where there are as many.\n\n"
+    'Example: surefoot pairs search my-index "a dog on a beach" --without "a cat" --where "width > 256" -k 10',
 )

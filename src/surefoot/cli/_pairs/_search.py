@@ -1,0 +1,154 @@
+"""Embedding, thresholds, indexing and search of pairs."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from surefoot.cli._evaluate import ModelFlags
+from surefoot.cli._output import Format, check_place, emit, say
+from surefoot.contrastive import CaptionedPictures
+from surefoot.core import SurefootError, Table, missing_module
+from surefoot.pairs import (
+    CONSE,
+    INDEX,
+    FoundPair,
+    IndexDescription,
+    IndexKind,
+    build_index,
+    conse_encoder,
+    embed_pairs,
+    open_index,
+    openclip_encoder,
+    pairs_directory,
+    query_vector,
+    read_index,
+    read_manifest,
+    search_pairs,
+)
+from surefoot.pairs import subset as write_subset
+
+if TYPE_CHECKING:
+    from surefoot.pairs import PairEncoder
+
+_FOUND = ("rank", "score", "text", "url", "license", "similarity", "picture", "uid", "id", "folded")
+_Template = Annotated[str | None, Parameter(help="The text of a picture without one: {} is its folder's name.")]
+_Where = Annotated[str, Parameter(help="An SQL condition over the columns of a row.")]
+
+
+_CONSE = ModelFlags(model=CONSE)
+"""What embeds where no model is named; an index knows its own."""
+
+
+def _encoder(flags: ModelFlags) -> "PairEncoder":
+    try:
+        if flags.model != CONSE:
+            return openclip_encoder(flags.load(Path(flags.model), flags.pretrained))
+        if flags != replace(_CONSE, device=flags.device, precision=flags.precision):
+            raise SurefootError("conse has its own weights and pictures: name the model of yours with --model.")
+        return conse_encoder()
+    except ModuleNotFoundError as error:
+        raise missing_module(str(error.name)) from error
+
+
+def _kept(flags: ModelFlags) -> dict[str, Any]:
+    """What an index keeps, to open the same model for a query."""
+    whole = asdict(flags) | ({"model": Path(flags.model)} if Path(flags.model).is_dir() else {})
+    return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in whole.items()}
+
+
+def _own(flags: ModelFlags, told: IndexDescription) -> ModelFlags:
+    """The model of an index, where none is named."""
+    kept: dict[str, Any] = {
+        name: Path(value) if name in ("pretrained", "tokenizer") and value else value
+        for name, value in told.model.get("given", {}).items()
+    }
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    return ModelFlags(**kept) if flags == _CONSE and kept else flags
+
+
+def embed(
+    source: Annotated[Path, Parameter(help="Pictures: a folder, a table, .tar shards, or a download.")], /, *,
+    out: Annotated[Path, Parameter(help="A new folder, or that of a run to go on with.")],
+    model: ModelFlags = _CONSE, template: _Template = None,
+    rows: Annotated[int, Parameter(help="Pictures of a part: what a stop can lose.")] = 2_000,
+    batch_size: Annotated[int, Parameter(help="Pictures at once.")] = 64, format: Format | None = None,
+) -> None:  # fmt: skip
+    """See the help of the app."""
+    told = embed_pairs(source, out, _encoder(model), template=template, rows=rows, batch=batch_size, progress=_progress)
+    counts = {"rows": told.rows, "kept": told.kept, **told.reasons, **told.faults}
+    emit(Table(("of", "n"), tuple(counts.items())), format)
+
+
+def subset(
+    directory: Annotated[Path, Parameter(help="What pairs embed wrote, or another stage.")], /, *, where: _Where,
+    out: Annotated[Path, Parameter(help="uids.npy, rows.parquet, or a new folder.")], format: Format | None = None,
+) -> None:  # fmt: skip
+    """See the help of the app."""
+    emit(write_subset(directory, where, out), format)
+
+
+def index(
+    source: Annotated[Path, Parameter(help="Pictures as for pairs embed, or what it wrote.")], /, *,
+    out: Annotated[Path, Parameter(help="The index: a new folder, or one to add to.")],
+    kind: Annotated[IndexKind | None, Parameter(help="Default: exact up to 10,000 rows, else pq4.")] = None,
+    recall: Annotated[float, Parameter(help="The share of the ten nearest that a search shall find.")] = 0.99,
+    seed: Annotated[int, Parameter(help="Of the training of its cells.")] = 0,
+    model: ModelFlags = _CONSE, template: _Template = None, format: Format | None = None,
+) -> None:  # fmt: skip
+    """See the help of the app."""
+    done = pairs_directory(source) and read_manifest(source).stage in ("embed", "subset")
+    embedded, root = source, None
+    model = _own(model, read_index(out)) if (out / INDEX).is_file() else model
+    if not done:
+        root = source.resolve() if source.is_dir() else source.resolve().parent
+        embedded = out / f"embedded-{CaptionedPictures(path=str(source)).pinned().digest[:12]}"
+        told = embed_pairs(source, embedded, _encoder(model), template=template, progress=_progress)
+        for reason, count in told.reasons.items():
+            say(f"{count} of {told.rows} rows are left out: {reason}.")
+    given = {"given": _kept(model)}
+    made = build_index(embedded, out, kind=kind, recall=recall, seed=seed, root=root, model=given)
+    for file in [] if done else embedded.glob("part-*"):  # the index holds them; the manifest says what they were
+        file.unlink()
+    how = f"{made.probes} of {made.cells} cells, {made.refined} x k candidates compared exactly"
+    say("All vectors are compared." if made.kind == "exact" else f"{made.kind}: {how}.")
+    found = [(f"recall of {one.queries}", one.value, one.low, one.high, one.n) for one in made.recall]
+    emit(Table(("of", "value", "low", "high", "n"), (("rows", made.rows, None, None, None), *found)), format)
+
+
+def search(
+    index: Annotated[Path, Parameter(help="What pairs index wrote.")],
+    texts: Annotated[tuple[str, ...], Parameter(help="What to look for; of several the mean.", negative=())] = (), /, *,
+    image: Annotated[tuple[Path, ...], Parameter(help="A picture to look for.", negative=())] = (),
+    without: Annotated[tuple[str, ...], Parameter(help="A text to keep away from.", negative=())] = (),
+    where: _Where = "", k: Annotated[int, Parameter(name=["-k", "--results"], help="Results.")] = 20,
+    fold: Annotated[float | None, Parameter(help="Fold what has this cosine with a better one; usual: 0.94.")] = None,
+    model: ModelFlags = _CONSE, format: Format | None = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .parquet or .txt.")] = None,
+) -> None:  # fmt: skip
+    """See the help of the app."""
+    check_place(out, format)
+    with open_index(index) as opened:
+        known, chosen = opened.told.model, _encoder(_own(model, opened.told))
+        if chosen.digest != known["digest"]:
+            raise SurefootError(
+                f"{index} was made with {known['model']} and other weights than this {chosen.name}: name them with "
+                "--model and --pretrained."
+            )
+        vector = query_vector(chosen, texts=texts, images=image, without=without)
+        found = search_pairs(opened, vector, k=k, where=where, fold=fold)
+    if len(found) < k:
+        say(f"There are {len(found)} results{' for this condition' if where else ''}, not {k}.")
+    emit(Table(_FOUND, tuple(_line(rank, one) for rank, one in enumerate(found, 1))), format, out)
+
+
+def _line(rank: int, one: FoundPair) -> tuple[Any, ...]:
+    row = one.row
+    place = str(Path(row["root"]) / row["picture"]) if row.get("root") else row.get("picture")
+    said = [row.get(name) for name in ("text", "url", "license", "similarity")]
+    return (rank, one.score, *said, place, row.get("uid"), one.id, " ".join(map(str, one.folded)))
+
+
+def _progress(done: int, total: int) -> None:
+    say(f"Embedded part {done} of {total}.")

@@ -1,0 +1,1 @@
+"""Embeddings of pairs, thresholds after the fact, and search in them."""

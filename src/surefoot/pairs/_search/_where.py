@@ -1,0 +1,128 @@
+"""Conditions of users over the rows of a stage: thresholds after the fact, and subsets by them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surefoot.core import SurefootError, Table
+from surefoot.pairs._search._embed import IMAGES, TEXTS
+from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
+from surefoot.pairs._stages._work import make_parts
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_KEPT = "len(reasons) = 0"
+_NUMBERS = ("similarity", "width", "height", "length(text)")
+_SHARES = (0.05, 0.5, 0.95)
+
+
+@contextmanager
+def rows_of(files: Sequence[Path]) -> Iterator[DuckDBPyConnection]:
+    """A connection whose view `rows` are these Parquet files, and which can read nothing else."""
+    import duckdb
+
+    shown = ", ".join("'" + str(file.absolute()).replace("'", "''") + "'" for file in files)
+    with duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "autoload_known_extensions": False}) as connection:
+        try:
+            connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet([{shown}], union_by_name = true)")
+        except duckdb.Error as error:
+            raise SurefootError(f"{files[0]} is missing or damaged: {str(error).splitlines()[0]}.") from error
+        connection.execute(f"SET allowed_paths = [{shown}]; SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tuple[Any, ...]]:
+    """Rows for which a user's condition over their columns holds.
+
+    Raises `SurefootError` for what is no condition on one row: another statement, a subquery, a table, an aggregate.
+    """
+    import duckdb
+
+    sql = "SELECT json_serialize_sql(?)"
+    plain, asked = (
+        json.loads(connection.execute(sql, [f"FROM rows WHERE \n{one}\n"]).fetchall()[0][0]) for one in ("true", where)
+    )
+    if asked["error"]:
+        raise SurefootError(f"--where '{where}' is no condition: {asked['error_message'].splitlines()[0].rstrip('.')}.")
+    conditions = [one["statements"][0]["node"].pop("where_clause", None) for one in (plain, asked)]
+    if plain != asked or '"class": "SUBQUERY"' in json.dumps(conditions[1]):
+        raise SurefootError(f"--where '{where}' must be one condition over the columns of a row, such as width > 256.")
+    try:
+        return connection.execute(f"SELECT {columns} FROM rows WHERE (\n{where}\n)").fetchall()
+    except duckdb.Error as error:
+        raise SurefootError(f"--where '{where}' cannot be used: {str(error).splitlines()[0].rstrip('.')}.") from error
+
+
+def subset(directory: Path, where: str, out: Path) -> Table:
+    """Write the rows without a reason for which a condition holds, and give their number and statistics.
+
+    `out` is a file `.npy` of sorted uids as two unsigned 64-bit numbers, upper half first (`u8,u8`, as DataComp's
+    subsets), a file `.parquet` of the rows, or a folder: a stage's directory with the embeddings, as `embed_pairs`
+    writes it. Nothing is embedded again. Raises `SurefootError` for a condition that is none, and when no row is left.
+    """
+    import pyarrow.parquet
+
+    sources = sources_in(directory)
+    rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
+    with rows_of([source.path for source in sources]) as connection:
+        select(connection, "count(*)", where)  # it is checked alone: "true) OR (true" would undo what stands beside it
+        chosen = f"{_KEPT} AND ({where}\n)"
+        told = _statistics(connection, chosen)
+        if not told.rows[1][1]:
+            raise SurefootError(f"No row of {directory} is left by --where '{where}': move the threshold.")
+        if out.suffix == ".npy":
+            np.save(out, _uids(connection, chosen))
+        elif out.suffix == ".parquet":
+            pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
+    if out.suffix not in (".npy", ".parquet"):
+        make_parts("subset", Recipe(name="where", rules=rules), sources, out, partial(_subset, chosen=chosen))
+    return told
+
+
+def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:
+    found = [uid for (uid,) in connection.execute(f"SELECT uid FROM rows WHERE {chosen}").fetchall()]
+    if wrong := [uid for uid in found if not re.fullmatch("[0-9a-fA-F]{32}", str(uid))]:
+        raise SurefootError(f"The uid {wrong[0]} is not 32 hexadecimal digits: write the subset as .parquet.")
+    return np.sort(np.array([(int(uid[:16], 16), int(uid[16:], 16)) for uid in found], np.dtype("u8,u8")))
+
+
+def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
+    """Rows in all and in the subset, and of each number its mean and quantiles there."""
+    known = {name for name, *_ in connection.execute("DESCRIBE rows").fetchall()}
+    shown = [name for name in _NUMBERS if name in known or "(" in name]
+    parts = ", ".join(f"avg({name}), quantile_cont({name}, {list(_SHARES)})" for name in shown)
+    ((every, count, *told),) = connection.execute(
+        f"SELECT (SELECT count(*) FROM rows), count(*), {parts} FROM rows WHERE {chosen}"
+    ).fetchall()
+    blank = (None,) * (1 + len(_SHARES))
+    numbers = [(name, count, told[2 * at], *(told[2 * at + 1] or blank[1:])) for at, name in enumerate(shown)]
+    columns = ("of", "n", "mean", *(f"q{round(100 * share):02d}" for share in _SHARES))
+    return Table(columns, (("rows", every, *blank), ("subset", count, *blank), *numbers))
+
+
+def _subset(source: Source, out: Path, *, chosen: str) -> Mapping[str, int]:
+    """The rows of a part that are chosen, with their vectors."""
+    import pyarrow.parquet
+
+    with rows_of([source.path]) as connection:
+        table = connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table()
+        ((every,),) = connection.execute("SELECT count(*) FROM rows").fetchall()
+    if "vector" in table.column_names:
+        kept = [row for row in table["vector"].to_pylist() if row is not None]
+        for suffix in (IMAGES, TEXTS):
+            np.save(out.with_suffix(suffix), np.load(source.path.with_suffix(suffix), mmap_mode="r")[kept])
+        places = dict(zip(kept, range(len(kept)), strict=True))
+        moved = pyarrow.array(map(places.get, table["vector"].to_pylist()), pyarrow.int64())
+        table = table.set_column(table.column_names.index("vector"), "vector", moved)
+    pyarrow.parquet.write_table(table, out)
+    return {"left_out": every - len(table)}

@@ -1,0 +1,284 @@
+"""Embedding pictures of users, thresholds after the fact, and search by what the pictures show."""
+
+import json
+import os
+import struct
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+
+from surefoot.contrastive import LoadedModel, Pixels, build, embed_images, embed_texts
+from surefoot.core import SurefootError, digest_of
+from surefoot.pairs import (
+    Manifest,
+    PairEncoder,
+    build_index,
+    conse_encoder,
+    embed_pairs,
+    open_index,
+    openclip_encoder,
+    query_vector,
+    search_pairs,
+    subset,
+)
+
+Png = Callable[..., bytes]
+Shard = Callable[[Path, dict[str, bytes]], Path]
+PHOTOS = Path(os.environ.get("SUREFOOT_DATA", "")) / "photos" / "cifar10_test.tar.gz"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, png: Png) -> Path:
+    """Nine pictures of three colours, three of them with a caption of their own, and one that is none."""
+    place = tmp_path / "pictures"
+    for colour in ("red", "green", "blue"):
+        (place / colour).mkdir(parents=True)
+        for number in range(3):
+            (place / colour / f"{number}.png").write_bytes(png(colour, (8 + number, 6), seed=number))
+        (place / colour / "0.txt").write_text(f"a {colour} <b>thing</b>\nanother line")
+    (place / "red" / "broken.png").write_bytes(b"no picture")
+    return place
+
+
+def rows_of(out: Path) -> list[dict[str, object]]:
+    return [row for path in sorted(out.glob("*.parquet")) for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+def test_a_folder_is_embedded_part_by_part(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:
+    told = embed_pairs(folder, tmp_path / "out", colour_model, template="{} paint", rows=4)
+    assert (told.rows, told.kept, len(told.parts), dict(told.reasons)) == (10, 9, 3, {"picture_refused": 1})
+    rows = {str(row["picture"]): row for row in rows_of(tmp_path / "out")}
+    assert rows["blue/0.png"]["text"] == "a blue <b>thing</b>"
+    assert rows["blue/1.png"]["text"] == "blue paint"
+    assert (rows["blue/2.png"]["width"], rows["blue/2.png"]["height"]) == (10, 6)
+    assert rows["red/broken.png"]["vector"] is rows["red/broken.png"]["similarity"] is None
+    assert "not a picture" in str(rows["red/broken.png"]["picture_error"])
+    assert all(0.9 < float(str(row["similarity"])) <= 1 for row in rows.values() if row["vector"] is not None)
+    before = digest_of(tmp_path / "out")
+    embed_pairs(folder, tmp_path / "again", colour_model, template="{} paint", rows=4)
+    assert digest_of(tmp_path / "again") == before
+
+
+def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:
+    calls: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_pairs(folder, tmp_path / "out", colour_model, rows=4, progress=stop)
+    second = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
+    embed_pairs(folder, tmp_path / "out", colour_model, rows=4)
+    assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == second
+    embed_pairs(folder, tmp_path / "whole", colour_model, rows=4)
+    assert digest_of(tmp_path / "out") == digest_of(tmp_path / "whole")
+
+
+def test_rows_beside_a_shard_are_kept_with_all_they_know(
+    tmp_path: Path, png: Png, shard: Shard, colour_model: PairEncoder
+) -> None:
+    shard(tmp_path / "00000.tar", {"000.png": png("red"), "000.txt": b"other words", "001.png": b"broken",
+                                   "003.png": png("blue"), "009.png": png("blue")})  # fmt: skip
+    table = {
+        "key": ["000", "001", "002", "003"],
+        "URL": [f"https://example.org/{row}" for row in range(4)],
+        "caption": ["red", "red", "green", None],
+        "license": ["CC0", None, None, "?"],
+        "phash": ["a", "b", None, "d"],
+        "reasons": pyarrow.array([[], [], ["status 404"], []], pyarrow.list_(pyarrow.string())),
+    }
+    pq.write_table(pyarrow.table(table), tmp_path / "00000.parquet")
+    told = embed_pairs(tmp_path, tmp_path / "out", colour_model)
+    assert (told.rows, told.kept, dict(told.faults)) == (4, 2, {"picture_without_row": 1})
+    rows = rows_of(tmp_path / "out")
+    assert [row["reasons"] for row in rows] == [[], ["picture_refused"], ["status 404"], []]
+    assert [row["text"] for row in rows] == ["red", "red", "green", ""]
+    assert [row["similarity"] is None for row in rows] == [False, True, True, True]
+    assert [row["phash"] for row in rows] == ["a", "b", None, "d"]
+    assert rows[0]["url"] == "https://example.org/0"
+    assert rows[3]["picture"] == "00000.tar/003"
+    images = np.load(tmp_path / "out" / "part-00000.images.npy")
+    assert images[int(str(rows[3]["vector"]))] == pytest.approx(colour_model.texts(["blue"])[0], abs=0.1)
+
+
+def test_a_table_of_paths_is_read(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:
+    table = folder / "captions.csv"
+    table.write_text("path,caption,license\nred/1.png,red,CC0\nblue/1.png,blue,MIT\nnowhere.png,green,CC0\n")
+    told = embed_pairs(table, tmp_path / "out", colour_model)
+    rows = rows_of(tmp_path / "out")
+    assert [(row["picture"], row["text"], row["license"]) for row in rows[:2]] == [
+        ("red/1.png", "red", "CC0"),
+        ("blue/1.png", "blue", "MIT"),
+    ]
+    assert dict(told.reasons) == {"picture_refused": 1}
+
+
+def test_hostile_pictures_are_rows_with_a_reason(
+    tmp_path: Path, png: Png, shard: Shard, colour_model: PairEncoder
+) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    huge = b"\x89PNG\r\n\x1a\n" + chunk + png("red")[33:]
+    path = shard(tmp_path / "a.tar", {"../../../tmp/outside.png": png("red"), "huge.png": huge, "x.svg": b"<svg/>"})
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    told = embed_pairs(tmp_path / "a.tar", tmp_path / "out", colour_model)
+    assert (told.rows, told.kept) == (3, 1)
+    assert "pixels" in str(rows_of(tmp_path / "out")[1]["picture_error"])
+    assert not Path("/tmp/outside.png").exists()
+    for nothing in (tmp_path / "none", tmp_path):
+        (tmp_path / "a.tar").unlink(missing_ok=True)
+        with pytest.raises(SurefootError, match="does not exist|holds no pictures"):  # noqa: RUF043
+            embed_pairs(nothing, tmp_path / "new", colour_model)
+
+
+def test_vectors_of_an_openclip_model_are_those_of_the_wing(
+    folder: Path, tmp_path: Path, made_model: LoadedModel
+) -> None:
+    embed_pairs(folder, tmp_path / "out", openclip_encoder(made_model), batch=4)
+    rows = [row for row in rows_of(tmp_path / "out") if row["vector"] is not None]
+    from PIL import Image
+
+    size = made_model.pixels.shape
+    for row in rows:
+        with Image.open(folder / str(row["picture"])) as picture:
+            pixels = np.asarray(picture.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        image = embed_images(made_model, pixels[None])[0].numpy()
+        stored = np.load(tmp_path / "out" / "part-00000.images.npy")[int(str(row["vector"]))]
+        assert stored.astype(float) @ image == pytest.approx(1, abs=0.02)  # our own resizing keeps the proportions
+        if row["text"]:
+            text = embed_texts(made_model, [str(row["text"])])[0].numpy()
+            assert float(str(row["similarity"])) == pytest.approx(float(stored.astype(float) @ text), abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def made_model() -> LoadedModel:
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    tower = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    model = build({"embed_dim": 16, "vision_cfg": tower, "text_cfg": text})
+    return LoadedModel(model=model.eval(), tokenizer=open_clip.SimpleTokenizer(context_length=16),
+                       pixels=Pixels(size=32, resize_mode="squash"), name="tiny")  # fmt: skip
+
+
+def test_thresholds_are_moved_after_the_fact(
+    embedded: Callable[..., Manifest], clustered: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    vectors = clustered(300, 16, 0)
+    embedded(tmp_path / "e", vectors)
+    told = subset(tmp_path / "e", "similarity >= 0.28 AND width < 200", tmp_path / "uids.npy")
+    rows = rows_of(tmp_path / "e")
+    chosen = [row for row in rows if not row["reasons"] and float(str(row["similarity"])) >= 0.28
+              and int(str(row["width"])) < 200]  # fmt: skip
+    assert {row[0]: row[1] for row in told.rows}["subset"] == len(chosen)
+    uids = np.load(tmp_path / "uids.npy")
+    assert uids.dtype == np.dtype("u8,u8")
+    assert [f"{high:016x}{low:016x}" for high, low in uids.tolist()] == sorted(str(row["uid"]) for row in chosen)
+    widths = [int(str(row["width"])) for row in chosen]
+    assert next(row for row in told.rows if row[0] == "width")[2:] == pytest.approx(
+        (np.mean(widths), *np.quantile(widths, [0.05, 0.5, 0.95]))
+    )
+    subset(tmp_path / "e", "width < 200", tmp_path / "rows.parquet")
+    assert len(pq.read_table(tmp_path / "rows.parquet")) == 180
+    subset(tmp_path / "e", "width >= 100 AND width < 200", tmp_path / "part")
+    assert build_index(tmp_path / "part", tmp_path / "i").model["digest"] == "numbers"
+    with open_index(tmp_path / "i") as index:  # the vectors went with their rows
+        assert search_pairs(index, vectors[120], k=1)[0].row["width"] == 120
+        assert len(search_pairs(index, vectors[120], k=1000)) == 90
+    with pytest.raises(SurefootError, match="is left by --where"):
+        subset(tmp_path / "e", "width > 1000", tmp_path / "none.npy")
+    with pytest.raises(SurefootError, match="--where"):
+        subset(tmp_path / "e", "width IN (FROM read_csv('/etc/passwd'))", tmp_path / "none.npy")
+    with pytest.raises(SurefootError, match="--where"):  # it would bring back the rows that a rule dropped
+        subset(tmp_path / "e", "false) OR (true", tmp_path / "none.npy")
+
+
+def test_queries_mix_texts_and_pictures_and_keep_away(
+    folder: Path, tmp_path: Path, colour_model: PairEncoder, png: Png
+) -> None:
+    embed_pairs(folder, tmp_path / "e", colour_model)
+    build_index(tmp_path / "e", tmp_path / "i", root=folder)
+    (tmp_path / "query.png").write_bytes(png("blue", seed=9))
+
+    def first(count: int, **parts: object) -> set[str]:
+        with open_index(tmp_path / "i") as index:
+            found = search_pairs(index, query_vector(colour_model, **parts), k=count)  # pyright: ignore[reportArgumentType]
+        return {str(one.row["picture"]).partition("/")[0] for one in found}
+
+    assert first(3, texts=["red"]) == {"red"}
+    assert first(3, images=[tmp_path / "query.png"]) == {"blue"}
+    assert first(6, texts=["red"], images=[tmp_path / "query.png"]) == {"red", "blue"}
+    assert first(6, texts=["white"], without=["green"]) == {"red", "blue"}
+    for parts in ({}, {"without": ["red"]}):
+        with pytest.raises(SurefootError, match="nothing to look for"):
+            query_vector(colour_model, **parts)
+    for wrong in (tmp_path / "none.png", folder / "red" / "broken.png"):
+        with pytest.raises(SurefootError, match="picture"):
+            query_vector(colour_model, images=[wrong])
+
+
+def test_a_folder_is_indexed_and_searched_from_the_command_line(
+    folder: Path, surefoot: Callable[..., Any], colour_model: PairEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surefoot.cli._pairs._search.conse_encoder", lambda: colour_model)
+    ended = surefoot("pairs", "index", folder, "--out", "i", "--template", "{}", "--format", "json")
+    assert (ended.code, json.loads(ended.out)[0]["value"]) == (0, 9), ended.err
+    assert "1 of 10 rows are left out: picture_refused" in ended.err
+    ended = surefoot("pairs", "search", "i", "red", "-k", "3", "--where", "width > 8", "--format", "json")
+    found = json.loads(ended.out)
+    assert [row["rank"] for row in found] == [1, 2, 3]
+    assert {Path(row["picture"]) for row in found[:2]} == {folder.resolve() / "red" / f"{n}.png" for n in (1, 2)}
+    assert surefoot("pairs", "search", "i", "red", "-k", "99").err.strip() == "There are 9 results, not 99."
+    (folder / "blue" / "new.png").write_bytes((folder / "blue" / "1.png").read_bytes())
+    assert "10" in surefoot("pairs", "index", folder, "--out", "i", "--template", "{}").out
+    ended = surefoot("pairs", "search", "i", "red", "--where", "width > (SELECT 1)")
+    assert (ended.code, "one condition" in ended.err) == (2, True)
+    assert surefoot("pairs", "search", "nowhere", "red").code == 2
+    assert surefoot("pairs", "search", "i").code == 2
+    assert surefoot("pairs", "embed", folder, "--out", "e", "--rows", "0").code == 2
+    ended = surefoot("pairs", "embed", folder, "--out", "e", "--model", "conse", "--pretrained", "x.pt")
+    assert (ended.code, "has its own weights" in ended.err) == (2, True)
+    assert surefoot("pairs", "embed", folder, "--out", "e", "--pretrained", "x.pt").code == 2
+    assert surefoot("pairs", "embed", folder, "--out", "e").code == 0
+    ended = surefoot("pairs", "subset", "e", "--where", "similarity IS NOT NULL", "--out", "uids.npy")
+    assert (ended.code, "subset\t3" in ended.out) == (0, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_file(), reason="SUREFOOT_DATA holds no photos")
+def test_the_model_of_packages_finds_real_photographs(tmp_path: Path) -> None:
+    names: Counter[str] = Counter()
+    with tarfile.open(PHOTOS) as archive:
+        for member in archive:
+            name = Path(member.name).parent.name
+            if member.isfile() and name in ("ship", "frog", "horse", "truck") and names[name] < 20:
+                names[name] += 1
+                (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+                stream = archive.extractfile(member)
+                assert stream is not None
+                (tmp_path / "photos" / name / Path(member.name).name).write_bytes(stream.read())
+    encoder = conse_encoder()
+    embed_pairs(tmp_path / "photos", tmp_path / "e", encoder)
+    build_index(tmp_path / "e", tmp_path / "i")
+    right = {}
+    with open_index(tmp_path / "i") as index:
+        for name in names:
+            found = search_pairs(index, query_vector(encoder, texts=[name]), k=10)
+            right[name] = sum(str(one.row["picture"]).startswith(name) for one in found)
+    assert right["ship"] >= 6  # by chance 2.5
+    assert sum(right.values()) >= 28

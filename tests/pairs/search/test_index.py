@@ -1,0 +1,249 @@
+"""Indexes and search in them, against brute force."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from surefoot.core import SurefootError, digest_of
+from surefoot.pairs import (
+    IndexDescription,
+    IndexKind,
+    Manifest,
+    PairIndex,
+    build_index,
+    open_index,
+    read_index,
+    search_pairs,
+)
+
+N, DIMENSION = 3000, 32
+Clustered = Callable[[int, int, int], NDArray[np.float32]]
+Write = Callable[..., Manifest]
+
+
+@pytest.fixture(scope="module")
+def vectors(clustered: Clustered) -> NDArray[np.float32]:
+    return clustered(N, DIMENSION, 0)
+
+
+@pytest.fixture(scope="module")
+def source(embedded: Write, vectors: NDArray[np.float32], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("source") / "embedded"
+    embedded(place, vectors)
+    return place
+
+
+@pytest.fixture(scope="module")
+def kept(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors of the rows without a reason: row i of these is id i."""
+    return vectors[np.arange(N) % 10 != 9]
+
+
+@pytest.fixture(scope="module")
+def indexes(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[IndexKind, Path]:
+    place = tmp_path_factory.mktemp("indexes")
+    kinds: tuple[IndexKind, ...] = ("exact", "sq8", "pq4")
+    for kind in kinds:
+        assert build_index(source, place / kind, kind=kind).kind == kind
+    return {kind: place / kind for kind in kinds}
+
+
+def brute(kept: NDArray[np.float32], vector: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]) -> list[int]:
+    scores = np.where(allowed, kept @ vector, -np.inf)
+    return np.argsort(-scores, kind="stable")[: min(k, int(allowed.sum()))].tolist()
+
+
+@pytest.mark.parametrize("kind", ["exact", "sq8", "pq4"])
+def test_rows_that_are_kept_are_found_with_the_recall_that_was_told(
+    kind: IndexKind, indexes: dict[IndexKind, Path], kept: NDArray[np.float32], clustered: Clustered
+) -> None:
+    told = read_index(indexes[kind])
+    assert told.rows == len(kept)
+    queries = clustered(N, DIMENSION, 0)[9::30]  # rows that a rule dropped: in none of the indexes
+    with open_index(indexes[kind]) as index:
+        found = [[one.id for one in search_pairs(index, query, k=10)] for query in queries]
+    every = np.ones(len(kept), bool)
+    shares = [
+        len(set(ids) & set(brute(kept, query, 10, every))) / 10 for ids, query in zip(found, queries, strict=True)
+    ]
+    assert np.mean(shares) >= (1 if kind == "exact" else 0.97)
+    assert len(told.recall) == (0 if kind == "exact" else 2)
+    for one in told.recall:  # another sample of queries: the interval of the difference is about twice as wide
+        assert one.low <= one.value <= one.high
+        assert one.n == 200
+        assert abs(np.mean(shares) - one.value) < 2 * (one.high - one.low)
+
+
+def test_pq_without_comparing_more_candidates_would_miss_most(
+    indexes: dict[IndexKind, Path], kept: NDArray[np.float32]
+) -> None:
+    told = read_index(indexes["pq4"])
+    assert told.refined >= 4  # codes of 4 bits alone order the nearest badly
+    with open_index(indexes["pq4"]) as index:
+        bare = PairIndex(told=IndexDescription(**vars(told) | {"refined": 1}), vectors=index.vectors, rows=index.rows)
+        every = np.ones(len(kept), bool)
+        shares = [
+            len({one.id for one in search_pairs(bare, kept[at], k=10)} & set(brute(kept, kept[at], 10, every))) / 10
+            for at in range(0, 600, 20)
+        ]
+    assert np.mean(shares) < 0.9
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_k_results_come_back_where_k_rows_meet_the_condition(
+    data: st.DataObject, indexes: dict[IndexKind, Path], kept: NDArray[np.float32]
+) -> None:
+    kind = data.draw(st.sampled_from(["exact", "sq8", "pq4"]))
+    low = data.draw(st.integers(0, N))
+    high = data.draw(st.integers(low, N) | st.integers(low, min(N, low + 40)))
+    k = data.draw(st.sampled_from([1, 10, 50]))
+    language = data.draw(st.sampled_from(["", " AND language = 'en'", " AND license IS NULL"]))
+    vector = kept[data.draw(st.integers(0, len(kept) - 1))]
+    widths = np.arange(N)[np.arange(N) % 10 != 9]
+    allowed = (widths >= low) & (widths < high)
+    allowed &= {"": widths >= 0, " AND language = 'en'": widths % 3 == 0, " AND license IS NULL": widths % 2 == 0}[
+        language
+    ]
+    with open_index(indexes[kind]) as index:
+        found = search_pairs(index, vector, k=k, where=f"width >= {low} AND width < {high}{language}")
+    ids = [one.id for one in found]
+    expected = brute(kept, vector, k, allowed)
+    assert len(ids) == len(set(ids)) == len(expected)
+    assert all(allowed[one] for one in ids)
+    assert all(one.row["width"] == widths[one.id] for one in found)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert [one.score for one in found] == pytest.approx([float(kept[one] @ vector) for one in ids], abs=2e-3)
+    if kind == "exact":
+        assert set(ids) == set(expected) or kept[ids] @ vector == pytest.approx(kept[expected] @ vector, abs=1e-3)
+
+
+def test_a_condition_loses_no_recall(indexes: dict[IndexKind, Path], kept: NDArray[np.float32]) -> None:
+    widths = np.arange(N)[np.arange(N) % 10 != 9]
+    with open_index(indexes["pq4"]) as index:
+        for modulus in (2, 3, 5, 20, 100):
+            allowed, shares = widths % modulus == 0, []
+            for at in range(0, 400, 10):
+                ids = {one.id for one in search_pairs(index, kept[at], k=10, where=f"width % {modulus} = 0")}
+                shares.append(len(ids & set(brute(kept, kept[at], 10, allowed))) / 10)
+            assert np.mean(shares) >= 0.95, modulus
+
+
+def test_near_duplicates_are_folded_into_the_best_of_them(
+    embedded: Write, clustered: Clustered, tmp_path: Path
+) -> None:
+    one = clustered(200, 16, 3)
+    twice = np.concatenate([one[:50], one[:50], one[50:]])
+    embedded(tmp_path / "e", twice)
+    build_index(tmp_path / "e", tmp_path / "i")
+    with open_index(tmp_path / "i") as index:
+        plain = search_pairs(index, one[0], k=20)
+        folded = search_pairs(index, one[0], k=20, fold=0.999)
+        stored = {found.row["width"]: found for found in folded}
+    assert len(plain) == len(folded) == 20
+    assert stored[0].folded
+    assert plain[0].score == pytest.approx(plain[1].score)
+    texts = [tuple(twice[found.row["width"]]) for found in folded]
+    assert len(set(texts)) == 20
+
+
+def test_the_same_input_gives_the_same_bytes(source: Path, indexes: dict[IndexKind, Path], tmp_path: Path) -> None:
+    build_index(source, tmp_path / "again", kind="pq4")
+    assert digest_of(tmp_path / "again") == digest_of(indexes["pq4"])
+    assert build_index(source, tmp_path / "again", kind="pq4") == read_index(indexes["pq4"])
+
+
+@pytest.mark.parametrize("kind", ["exact", "pq4"])
+def test_rows_are_added_once_and_keep_their_ids(  # noqa: PLR0917
+    kind: IndexKind, embedded: Write, clustered: Clustered, source: Path, tmp_path: Path, kept: NDArray[np.float32]
+) -> None:
+    more = clustered(200, DIMENSION, 9)
+    embedded(tmp_path / "more", more, name="q")
+    build_index(source, tmp_path / "i", kind=kind)
+    told = build_index(tmp_path / "more", tmp_path / "i")
+    assert (told.kind, told.rows, len(told.inputs)) == (kind, len(kept) + 180, 2)
+    assert sorted(path.name for path in (tmp_path / "i").iterdir()) == [
+        "index.json",
+        "rows-1.parquet",
+        "vectors-1.faiss",
+    ]
+    with open_index(tmp_path / "i") as index:
+        first, last = search_pairs(index, kept[7], k=1)[0], search_pairs(index, more[0], k=1)[0]
+    assert (first.id, first.row["url"]) == (7, "https://example.org/p7")
+    assert (last.id, last.row["url"]) == (len(kept), "https://example.org/q0")
+    assert build_index(source, tmp_path / "i").rows == told.rows  # all of these are there already
+    embedded(tmp_path / "other", more, digest="another")
+    with pytest.raises(SurefootError, match="was made with the model numbers"):
+        build_index(tmp_path / "other", tmp_path / "i")
+
+
+def test_a_row_that_was_taken_out_of_the_table_is_not_found(
+    embedded: Write, clustered: Clustered, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    vectors = clustered(100, 16, 1)
+    embedded(tmp_path / "e", vectors)
+    told = build_index(tmp_path / "e", tmp_path / "i")
+    table = pq.read_table(tmp_path / "i" / told.table)
+    pq.write_table(table.slice(1), tmp_path / "i" / told.table)
+    with open_index(tmp_path / "i") as index:
+        assert search_pairs(index, vectors[0], k=1)[0].id != 0
+        assert len(search_pairs(index, vectors[0], k=100)) == 89
+
+
+REFUSED = [
+    "width IN (SELECT 1)", "true) OR (true", "true) UNION (SELECT 1", "true) GROUP BY (1", "1=1; DROP VIEW rows",
+    "count(*) > 1",
+    "EXISTS (FROM read_text('/etc/hostname'))", "read_text('/etc/hostname') = ''", "nowhere > 1", "true) --", "width >",
+    "(SELECT content FROM read_text('/etc/hostname')) LIKE 'a%'", "true) ORDER BY (1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_what_is_no_condition_on_a_row_is_refused(
+    where: str, indexes: dict[IndexKind, Path], kept: NDArray[np.float32]
+) -> None:
+    with open_index(indexes["exact"]) as index, pytest.raises(SurefootError, match="--where"):
+        search_pairs(index, kept[0], where=where)
+
+
+def test_what_is_no_index_is_refused_with_a_sentence(
+    source: Path, indexes: dict[IndexKind, Path], tmp_path: Path, kept: NDArray[np.float32]
+) -> None:
+    with pytest.raises(SurefootError, match="is no index"), open_index(source):
+        pass
+    (tmp_path / "index.json").write_text('{"format": 1, "vectors": "../x"}')
+    with pytest.raises(SurefootError, match="does not describe an index"), open_index(tmp_path):
+        pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("mine")
+    with pytest.raises(SurefootError, match="holds other files"):
+        build_index(source, tmp_path / "other")
+    for kind in ("exact", "pq4"):
+        told = read_index(indexes[kind])
+        broken = tmp_path / kind
+        broken.mkdir()
+        for name in ("index.json", told.vectors, told.table):
+            (broken / name).write_bytes((indexes[kind] / name).read_bytes())
+        whole = (broken / told.vectors).read_bytes()
+        for cut in (0, 10, len(whole) // 2, len(whole) - 1):
+            (broken / told.vectors).write_bytes(whole[:cut])
+            with pytest.raises(SurefootError, match="missing or damaged"), open_index(broken):
+                pass
+        (broken / told.vectors).write_bytes(whole)
+        (broken / told.table).write_bytes(b"no table")
+        with pytest.raises(SurefootError, match="damaged"), open_index(broken):
+            pass
+    with open_index(indexes["exact"]) as index:
+        for options in ({"k": 0}, {"k": 10**9}, {"fold": 2.0}):
+            with pytest.raises(SurefootError, match=r"k is|fold is"):
+                search_pairs(index, kept[0], **options)
+        for wrong in (kept[0][:5], kept[0] * np.nan):
+            with pytest.raises(SurefootError, match="finite numbers"):
+                search_pairs(index, wrong)
