@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from surefoot.core import Inputs, Measurement, Step, SurefootError, resume_directory, write_text
 from surefoot.language import MultiHopQuestion
 from surefoot.stats import shuffled
-from surefoot.studies.multihop._world import (
-    END,
-    FactWorld,
-    Text,
-    World,
-    direct_text,
-    hop_text,
-    read_world,
-    self_ask_text,
-    training_texts,
-)
+from surefoot.studies.multihop import _world
+from surefoot.studies.multihop._world import END, FactWorld, Text, World
 from surefoot.training import Schedule, adamw, last_tenth, reproducible, rows_of_batch, seed_for, train
 
 if TYPE_CHECKING:
@@ -70,8 +61,8 @@ class FactModel(Step):
             raise SurefootError(f"width is {self.width}: it must be a multiple of {HEAD}, the width of a head.")
         if list(self.asked_at) != sorted({*self.asked_at}) or self.asked_at[0] < 0:
             raise SurefootError(f"measured is {self.measured}: it must rise, from 0 or above to below {self.steps}.")
-        world = read_world(inputs[self.world])
-        texts = training_texts(world)
+        world = _world.read_world(inputs[self.world])
+        texts = _world.training_texts(world)
         names = sorted({token for each in texts.values() for given, follows in each for token in (*given, *follows)})
         known = {token: place for place, token in enumerate(names)}
         files = {step: resume_directory(out) / f"answers-{step}.json" for step in self.asked_at}
@@ -143,12 +134,12 @@ def _answers(step: FactModel, model: Any, world: World, known: Mapping[str, int]
     for part, questions in questions_asked(step, world).items():
         pairs = list(map(world.hops, questions))
         facts = list(dict.fromkeys(chain.from_iterable(pairs)))
-        hops = dict(zip(facts, _said(model, list(map(hop_text, facts)), known), strict=True))
+        hops = dict(zip(facts, _said(model, list(map(_world.hop_text, facts)), known), strict=True))
         told[part] = {
             "hops": [[hops[fact] for fact in pair] for pair in pairs],
-            "direct": _said(model, list(map(direct_text, pairs)), known),
-            "self-ask": _said(model, list(map(self_ask_text, pairs)), known),
-            "bridged": _said(model, [self_ask_text(pair, bridged=True) for pair in pairs], known),
+            "direct": _said(model, list(map(_world.direct_text, pairs)), known),
+            "self-ask": _said(model, list(map(_world.self_ask_text, pairs)), known),
+            "bridged": _said(model, [_world.self_ask_text(pair, bridged=True) for pair in pairs], known),
         }
     return json.dumps(told, ensure_ascii=False)
 

@@ -7,17 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from surefoot import language
 from surefoot.core import Inputs, Measurement, Step, check_pinned, digest_of, unkeyed, write_text
-from surefoot.language import (
-    RELATIONS,
-    Fact,
-    MultiHopQuestion,
-    birthplace_facts,
-    compose,
-    country_facts,
-    read_multihop,
-    write_multihop,
-)
+from surefoot.language import RELATIONS, Fact, MultiHopQuestion
 
 PARTS = ("seen", "pair", "bridge")
 END = "\n"
@@ -56,20 +48,21 @@ class FactWorld(Step):
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Join, hold out, write."""
         first, second = _drawn(self) if self.people else _real(self)
-        bridges = compose(first, second, held_out=self.held_bridges, by="bridge", seed=self.seed)
+        bridges = language.compose(first, second, held_out=self.held_bridges, by="bridge", seed=self.seed)
         held = {one.hops[0].answers[0] for one in bridges.held_out}
         rest = [fact for fact in first if fact.object not in held]
-        pairs = compose(rest, second, held_out=self.held_pairs, seed=self.seed)
+        pairs = language.compose(rest, second, held_out=self.held_pairs, seed=self.seed)
         write_text(out / "facts.json", json.dumps([asdict(fact) for fact in bridges.facts], ensure_ascii=False) + "\n")
         yield Measurement(metric="facts", value=len(bridges.facts), n=len(bridges.facts))
         for part, questions in zip(PARTS, (pairs.seen, pairs.held_out, bridges.held_out), strict=True):
-            write_multihop(out / f"{part}.jsonl", questions)
+            language.write_multihop(out / f"{part}.jsonl", questions)
             yield Measurement(metric="questions", value=len(questions), n=len(questions), shift=part)
 
 
 def _real(step: FactWorld) -> tuple[list[Fact], list[Fact]]:
     check_pinned(step)
-    return birthplace_facts(read_multihop(Path(step.path)).questions), country_facts(list(RELATIONS)[: step.relations])
+    people = language.birthplace_facts(language.read_multihop(Path(step.path)).questions)
+    return people, language.country_facts(list(RELATIONS)[: step.relations])
 
 
 def _drawn(step: FactWorld) -> tuple[list[Fact], list[Fact]]:
@@ -98,7 +91,7 @@ class World:
 def read_world(directory: Path) -> World:
     """The world in a directory of FactWorld."""
     facts = [Fact(**row) for row in json.loads((directory / "facts.json").read_text(encoding="utf-8"))]
-    questions = {part: read_multihop(directory / f"{part}.jsonl").questions for part in PARTS}
+    questions = {part: language.read_multihop(directory / f"{part}.jsonl").questions for part in PARTS}
     return World({f"{fact.relation} of {fact.subject}": fact for fact in facts}, questions)
 
 
