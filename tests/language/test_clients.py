@@ -163,6 +163,16 @@ def test_what_waits_for_a_slot_waits_here_and_not_against_the_timeout() -> None:
         assert set(asked.prompts.values()) == {1}
 
 
+def test_a_server_that_fails_now_and_then_is_asked_on() -> None:
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        return Reply({}, status=500) if body["prompt"].startswith("bad") else echo(body, number)
+
+    options = replace(QUICK, connections=1, retries=0, on_error="record")  # two failures in a row would be its end
+    requests = [Request(prompt=f"{'bad' if at % 2 else 'good'} {at}") for at in range(10)]
+    with server(reply) as asked, client_of(asked.url, options) as client:
+        assert [one.finish for one in client.answer(requests)] == ["stop", "error"] * 5
+
+
 def test_a_server_with_many_slots_is_asked_as_many_at_once_as_there_are_connections() -> None:
     full = threading.Barrier(4)
 
