@@ -41,6 +41,20 @@ def test_answers_decide_or_say_how_many_would(surefoot: Callable[..., object], t
     assert told["needed"] is None or told["needed"] > 300
 
 
+def test_what_other_articles_would_say_stays_a_score(surefoot: Callable[..., object], tmp_path: Path) -> None:
+    """Two articles, one read well and one badly, say next to nothing of a third: all from 0 to 1, or -1 to 1."""
+    scores = {"a": [1.0] * 50 + [0.0] * 50, "b": [0.0] * 100}
+    for name, score in scores.items():
+        (tmp_path / name).mkdir()
+        columns = {"example": [f"q{at}" for at in range(100)], "article": ["x"] * 50 + ["y"] * 50}
+        write_examples(tmp_path / name, columns | {"score": score})
+    files = [tmp_path / name / "examples.parquet" for name in scores]
+    for named, least in ((files[:1], 0.0), (files, -1.0)):
+        told = surefoot("reading", "enough", *named, "--of", 1000, "--format", "json")
+        (row,) = json.loads(told.out)
+        assert (row["other_articles_low"], row["other_articles_high"]) == (least, 1.0)
+
+
 def test_the_same_answers_are_decided_alike_in_any_order_of_the_file(
     surefoot: Callable[..., object], tmp_path: Path
 ) -> None:

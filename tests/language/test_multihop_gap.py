@@ -112,6 +112,16 @@ def test_without_a_known_question_the_gap_is_undefined_and_on_few_it_is_warned_o
         compositionality_gap(3, 2)
 
 
+def test_a_question_without_sub_questions_counts_for_accuracy_alone() -> None:
+    whole = [replace(one, hops=()) if at % 2 else one for at, one in enumerate(QUESTIONS)]
+    found = ask_multihop(ScriptedClient(script=_model), whole, ["direct"])
+    row = _row(gap_table(found), rule="cover_answer", strategy="direct")
+    assert row["accuracy"] == sum(at % 3 == 0 for at in range(N)) / N
+    assert row["hops known"] == sum(at % 10 > 0 and at % 2 == 0 for at in range(N))
+    assert row["right without hops"] == sum(at % 10 == 0 and at % 3 == 0 for at in range(N))
+    assert "20 questions have no sub-questions: they count for accuracy alone." in run_notes(found)
+
+
 def test_recall_of_supports_stands_beside_accuracy_or_is_not_measured(run: MultiHopRun) -> None:
     row = _row(gap_table(run), rule="cover", strategy="self_ask_search")
     assert row["recall on"] == N

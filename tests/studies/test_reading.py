@@ -314,6 +314,8 @@ def test_the_interval_of_a_card_holds_questions_in_articles_and_the_line(line: R
     """More questions narrow it, down to what the line leaves; questions that fall together by article do not count."""
     few, many = (placed(line, 0.0, n).sets[1] for n in (500, 8000))
     assert few.high - few.low > 2 * (many.high - many.low)
+    average, *alone = (one.f1_high - one.f1_low for one in placed(line, 0.0, 2000).sets)
+    assert average == pytest.approx(sum(width**2 for width in alone) ** 0.5 / len(SHIFTS), rel=0.05)
     scored = {name: answered(name, 0.7) for name in ("squad", *SHIFTS)}
     alone = reader_card(line, scored).sets[1]
     half = np.arange(3000) % 60 < 42
