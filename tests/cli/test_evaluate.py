@@ -127,8 +127,9 @@ def test_where_nothing_can_be_written_is_said_before_any_work(photos: Path, tmp_
 
 
 def test_a_preparation_that_no_picture_survives_is_refused(hub: Path, photos: Path) -> None:
-    for wrong in (("--std", 0, 0, 0), ("--std", -1.0, 1, 1), ("--mean", "nan", 0, 0)):
-        with pytest.raises(SurefootError, match="A mean is finite, a deviation above 0"):
+    of_std = [("--std", one, 1, 1) for one in (0, -1.0, 58.4, "nan", "inf")]
+    for wrong in (*of_std, ("--mean", "nan", 0, 0), ("--mean", 0, 0, 123.7), ("--mean", 0.5, -0.1, 0.5)):
+        with pytest.raises(SurefootError, match="A mean is from 0 to 1, a deviation above 0 to 1: divide"):
             evaluate(hub, photos, *wrong)
 
 

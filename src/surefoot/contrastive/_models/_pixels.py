@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +34,11 @@ class Pixels:
     fill_color: int = 0
 
     def __post_init__(self) -> None:
-        if not (all(map(isfinite, self.mean)) and all(isfinite(one) and one > 0 for one in self.std)):
-            raise SurefootError(f"Pictures cannot be prepared: {self.said}. A mean is finite, a deviation above 0.")
+        if not (all(0 <= one <= 1 for one in self.mean) and all(0 < one <= 1 for one in self.std)):
+            raise SurefootError(
+                f"Pictures cannot be prepared: {self.said}. A mean is from 0 to 1, a deviation above 0 to 1: divide "
+                "what is meant for channels to 255 by 255."
+            )
 
     @property
     def shape(self) -> tuple[int, int]:

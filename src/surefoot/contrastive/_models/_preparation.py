@@ -27,15 +27,6 @@ class PixelOptions:
     interpolation: Literal["bilinear", "bicubic"] | None = None
     resize_mode: Literal["shortest", "longest", "squash"] | None = None
 
-    def __post_init__(self) -> None:
-        for field in ("mean", "std"):
-            value = getattr(self, field) or (0.5,)
-            if not all((field == "mean" or one > 0) and 0 <= one <= 1 for one in value):
-                raise SurefootError(
-                    f"{field} is {', '.join(f'{one:g}' for one in value)}: channels go from 0 to 1, and so does it"
-                    f"{'' if field == 'mean' else ', without 0'}; divide what is meant for 0 to 255 by 255."
-                )
-
     @property
     def given(self) -> Config:
         """The options that are not None."""
