@@ -112,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer", required=True, help="the Python with img2dataset")
     parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--only", default="", help="cases that begin so: http, https")
     parser.add_argument("--port", type=int, default=18743)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -135,6 +136,8 @@ def main() -> None:
         environment |= {"NO_ALBUMENTATIONS_UPDATE": "1"}
         for case, (size, scheme) in {"http, 21 KB": ("21 KB", "http"), "http, 101 KB": ("101 KB", "http"),
                                      "https, 21 KB": ("21 KB", "https")}.items():  # fmt: skip
+            if not case.startswith(given.only):
+                continue
             mine = [sys.executable, __file__, "--peer", "x", "--port", str(given.port), "--serve", size]
             with subprocess.Popen([*mine, str(certificate) if scheme == "https" else ""]) as server:
                 base = f"{scheme}://127.0.0.1:{given.port}"

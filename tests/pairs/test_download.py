@@ -677,6 +677,17 @@ def test_a_decoder_that_fails_costs_one_picture(
     assert asyncio.run(two()) == (reason, 64)
 
 
+def test_decoders_that_do_not_work_at_all_stop_the_run(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "program.py").write_text("raise SystemExit")
+    given = candidates(tmp_path, [web.base + "/ok.jpg"])
+    with monkeypatch.context() as patched, pytest.raises(SurefootError, match="decoder does not work"):
+        patched.setattr(_decoders, "_PROGRAM", tmp_path / "program.py")
+        asked(tmp_path, given)
+    assert not web.asked and asked(tmp_path, given).kept == 1
+
+
 @pytest.mark.parametrize(("resize", "size", "wide", "tall"), [
     ("border", 64, (64, 64), (64, 64)), ("keep_ratio", 64, (96, 64), (64, 96)),
     ("crop", 64, (64, 64), (64, 64)), ("none", 64, (300, 200), (200, 300)), ("keep_ratio", 400, (600, 400), (400, 600)),

@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from surefoot.core import SurefootError
 from surefoot.pairs._download._address import STATES, Ended
 
 _PROGRAM = Path(__file__).with_name("_decode.py")
 _MEMORY = 1 << 30
 _SECONDS = 20.0
 _LARGEST_ANSWER = 1 << 27
+_SMALLEST = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")  # a GIF
 _SIZES = ("original_width", "original_height", "width", "height")
 
 
@@ -30,6 +32,13 @@ class Decoders:
         self._idle: asyncio.LifoQueue[_Decoder] = asyncio.LifoQueue()
         for _ in range(count):
             self._idle.put_nowait(_Decoder(options))
+
+    async def check(self) -> None:
+        """Raise `SurefootError` when decoders do not work at all: else every picture would pass for a broken one."""
+        try:
+            await self.decode(_SMALLEST)
+        except Ended as ended:
+            raise SurefootError(f"The picture decoder does not work ({ended.reason}: {ended.detail}).") from None
 
     async def decode(self, data: bytes) -> tuple[dict[str, Any], bytes]:
         """What a decoder says of the bytes, and the JPEG. Raises `Ended` for what gives no picture."""

@@ -48,6 +48,7 @@ class Engine:
         made: dict[int, Part] = {}
         numbered = iter(enumerate(sources))
         try:
+            await self._decoders.check()
             async with asyncio.TaskGroup() as group:
                 for _ in range(_LANES):
                     group.create_task(self._lane(numbered, made))
