@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -396,7 +397,7 @@ def test_whole_families_are_drawn_and_lines_of_few_families_are_wider() -> None:
     assert alone.lines.freedom[0] == alone.lines.n[0] - 2
 
 
-def _six(**more: object) -> dict[str, object]:
+def _six(**more: Any) -> dict[str, Any]:
     """Six models whose two shifts have slope .97 and 1.01 on logit axes."""
     x = np.linspace(0.5, 0.75, 6)
     shifts = {"sketch": (0.97, -0.44), "renditions": (1.01, -0.81)}

@@ -1,5 +1,7 @@
 """Every error, test and width of a law against an independent reference: statsmodels, scipy, or its definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -27,7 +29,7 @@ def points(seed: int, grows: float = 0.0) -> np.ndarray:
     return 3 * X**-0.2 * np.exp(np.random.default_rng(seed).normal(0, 0.05, 24) * (X / 100) ** grows)
 
 
-def line(y: np.ndarray, *more: np.ndarray) -> sm.regression.linear_model.RegressionResults:
+def line(y: np.ndarray, *more: np.ndarray) -> Any:
     return sm.OLS(np.log(y), sm.add_constant(np.column_stack([Z, *more]))).fit()
 
 
