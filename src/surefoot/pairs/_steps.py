@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 from surefoot.core import (
     Inputs,
@@ -86,8 +86,9 @@ def _rules(text: str) -> CandidateRules:
     if text in CANDIDATE_RULES:
         return CANDIDATE_RULES[text]
     try:
-        given = json.loads(text)
-        return CandidateRules(**{name: tuple(one) if isinstance(one, list) else one for name, one in given.items()})
+        given: Any = json.loads(text)
+        given |= {name: tuple(one) for name, one in given.items() if isinstance(one, list)}
+        return CandidateRules(**given)
     except (ValueError, TypeError, AttributeError) as error:
         known = ", ".join(CANDIDATE_RULES)
         raise SurefootError(f"There are no rules named '{text:.60}' ({error}). Known: {known}.") from None

@@ -60,8 +60,9 @@ def page_of(capture: Capture, faults: Counter[str]) -> Page:
 
 def resolve(url: str, base: str) -> str | None:
     """The URL that a browser asks for (WHATWG URL Standard), or None where it finds it invalid."""
-    if _PLAIN.fullmatch(url):
-        return url
+    whole = "/".join(base.split("/", 3)[:3]) + url if url[:1] == "/" != url[1:2] else url
+    if _PLAIN.fullmatch(whole):
+        return whole
     from ada_url import join_url
 
     with suppress(ValueError):
