@@ -184,6 +184,14 @@ def test_missing_and_left_over_predictions_are_told_and_counted() -> None:
         score_questions(questions, Predictions({"z": "cat"}), "squad-1.1")
 
 
+def test_no_prediction_is_wrong_also_where_the_right_answer_normalises_to_nothing() -> None:
+    """The empty answer would match "The" exactly by the rule of SQuAD 1.1; no answer at all does not."""
+    questions = [asked("q1", "The"), asked("q2", "cat")]
+    for said, exact in (({"q2": "cat"}, [0.0, 1.0]), ({"q1": "", "q2": "cat"}, [1.0, 1.0])):
+        found = score_questions(questions, Predictions(said), "squad-1.1")
+        assert (found.exact.tolist(), found.f1.tolist()) == (exact, [0.0, 1.0])
+
+
 def test_questions_without_an_answer_need_a_rule_that_knows_them() -> None:
     with pytest.raises(SurefootError, match=r"1 questions have no answer \(the first is 'b'\).*squad-2.0"):
         score_questions([asked("a", "cat"), asked("b")], Predictions({"a": "cat"}), "squad-1.1")
