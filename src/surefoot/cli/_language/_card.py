@@ -152,10 +152,8 @@ def card(
     pairs = {name: (files[name], answers.get(name, Path())) for name in names}
     if model:
         pairs = _asked(reader_of(model, template), {name: files[name] for name in names}, sample, open_store(store))
-    scored = {
-        name: score_questions(read_questions(questions), read_predictions(told), rule)
-        for name, (questions, told) in pairs.items()
-    }
+    read = {name: (read_questions(asked), read_predictions(told)) for name, (asked, told) in pairs.items()}
+    scored = {name: score_questions(*both, rule) for name, both in read.items()}
     found = reading.reader_card(fit, scored, margin=margin, shown=shown)
     for sentence in reading.card_words(found):
         say(sentence)

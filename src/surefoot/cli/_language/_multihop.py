@@ -13,7 +13,7 @@ from surefoot.cli._output import Format, emit, say
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.language import MultiHopQuestion, MultiHopRun
+    from surefoot.language import Asking, LanguageClient, MultiHopQuestion, MultiHopRun, Prompts
 
 Shown = Literal["all", "gap", "pairs", "causes", "agreement"]
 ShowOption = Annotated[Shown, Parameter(help="Which table. Text shows all of them, other formats the gap.")]
@@ -81,17 +81,7 @@ def gap(
     with ExitStack() as opened:
         client = opened.enter_context(language.open_client(model, options, cache=place))
         if dry_run:
-            first = language.first_requests(chosen, names, told, asking)
-            counted = language.count_requests(client, first)
-            most = language.most_requests(names, asking, len(first), len(chosen))
-            columns = (
-                "questions",
-                "requests at first",
-                "answered already",
-                "prompt tokens at first",
-                "requests at most",
-            )
-            emit(Table(columns, ((len(chosen), len(first), counted.cached, counted.prompt_tokens, most),)), format)
+            emit(_plan(client, chosen, names, told, asking), format)
             return
         if out.is_dir() or not out.parent.is_dir():  # before hours of answers
             raise SurefootError(f"The run cannot be written to {out}: name a file in a folder that is there.")
@@ -157,6 +147,18 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
         say(f"Examples: {path}")
     if figure:
         say(f"Figure: {write_figure(language.causes_figure(language.causes_table(run), rule), figure)}")
+
+
+def _plan(
+    client: "LanguageClient", questions: "Sequence[MultiHopQuestion]", names: tuple[str, ...], prompts: "Prompts",
+    asking: "Asking",
+) -> Table:  # fmt: skip
+    from surefoot.language import count_requests, first_requests, most_requests
+
+    first = first_requests(questions, names, prompts, asking)
+    counted, most = count_requests(client, first), most_requests(names, asking, len(first), len(questions))
+    columns = ("questions", "requests at first", "answered already", "prompt tokens at first", "requests at most")
+    return Table(columns, ((len(questions), len(first), counted.cached, counted.prompt_tokens, most),))
 
 
 def _short(table: Table) -> Table:

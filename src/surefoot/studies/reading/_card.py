@@ -1,11 +1,12 @@
 """A robustness card: one reader placed on the published landscape, with what it loses and what is still open."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
 from surefoot.language import Question, QuestionScores, reading_measurements
@@ -21,6 +22,7 @@ from surefoot.stats import (
 )
 from surefoot.studies.reading._published import IN_DISTRIBUTION
 
+Floats = NDArray[np.float64]
 Place = Literal["above", "on the line", "below", "open"]
 PUBLISHED_SIZES = {
     **{IN_DISTRIBUTION: 10_570, "squadshifts_new_wiki": 7938, "squadshifts_nyt": 10_065},
@@ -92,10 +94,7 @@ def reader_card(
     if lacking:
         raise SurefootError(f"The card needs the reader's answers on '{lacking[0]}': {IN_DISTRIBUTION} and a shift.")
     means = {name: _mean(name, found) for name, found in scored.items()}
-    y, error = (np.array([column]) for column in zip(*(means[name] for name in shifts), strict=True))
-    if fit.data.shifts[0] == AVERAGE:  # of several shifts
-        joint = np.sqrt((error**2).sum(axis=1, keepdims=True)) / len(shifts)
-        y, error = np.hstack([y.mean(axis=1, keepdims=True), y]), np.hstack([joint, error])
+    y, error = _under_shift([means[name] for name in shifts], average=fit.data.shifts[0] == AVERAGE)
     x, x_error = (np.full((1, 1), value) for value in means[IN_DISTRIBUTION])
     across = np.broadcast_to(x, y.shape)
     carried = carried_error(across, np.broadcast_to(x_error, y.shape), fit.lines, axis=fit.axis)
@@ -127,6 +126,15 @@ def reader_card(
         lost=tuple(one for name, found in scored.items() for one in _lost(name, found, shown, seed)),
         remarks=tuple(_remarks(scored)),
     )
+
+
+def _under_shift(means: Sequence[tuple[float, float]], *, average: bool) -> tuple[Floats, Floats]:
+    """F1 and its error under each shift, (1, S), their average first if there are several."""
+    y, error = (np.array([column]) for column in zip(*means, strict=True))
+    if not average:
+        return y, error
+    joint = np.sqrt((error**2).sum(axis=1, keepdims=True)) / len(means)
+    return np.hstack([y.mean(axis=1, keepdims=True), y]), np.hstack([joint, error])
 
 
 def _mean(name: str, found: QuestionScores) -> tuple[float, float]:
