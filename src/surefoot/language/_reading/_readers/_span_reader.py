@@ -107,8 +107,10 @@ def _check(step: SpanReader) -> None:
     for name in ("steps", "batch", "threads", "rank"):
         if getattr(step, name) < 1:
             raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least 1.")
-    if step.learning_rate <= 0 or step.frozen < 0:
-        raise SurefootError(f"learning_rate {step.learning_rate} must be above 0, frozen {step.frozen} at least 0.")
+    if step.learning_rate <= 0:
+        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
+    if step.frozen < 0:
+        raise SurefootError(f"frozen is {step.frozen}: it must be at least 0.")
     if step.robust != "none" and (step.method == "head" or step.frozen):
         raise SurefootError(f"robust is '{step.robust}': it perturbs the embeddings, so all layers must be trained.")
 
