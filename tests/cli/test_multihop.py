@@ -1,6 +1,7 @@
 """`surefoot multihop`: a run that is killed goes on, and its file makes the same tables without a network."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import Reply, server
 
 Surefoot = Callable[..., Any]
 QUESTIONS = 200
@@ -154,7 +156,9 @@ def test_a_gap_without_known_questions_is_undefined_in_words_and_null_in_json(
     surefoot: Surefoot, model: Model, tmp_path: Path
 ) -> None:
     path = tmp_path / "wrong.jsonl"
-    path.write_text(json.dumps(_question(1) | {"hops": [{"question": "Where was Person1 born?", "answers": ["x"]}]}))
+    path.write_text(
+        json.dumps(_question(1) | {"hops": [{"question": "Where was Person1 born?", "answers": ["x"]}] * 2})
+    )
     asked = ("--model", model.url, "--questions", path, "--strategies", "direct")
     text = surefoot("multihop", "gap", *asked, "--format", "text").out
     assert [line.split().count("undefined") for line in text.split("\n\n")[0].splitlines()[1:]] == [1] * 4
@@ -184,7 +188,15 @@ def test_a_dry_run_asks_nothing(surefoot: Surefoot, model: Model, questions: Pat
         (("--hops", "0"), "hops is 0: it must be at least 1"),
         (("--search", "nothing"), "There is no file 'nothing'"),
         (("--search", "http://a/{query}", "--search-fields", "x"), "'x' must have the form name=place"),
-        (("--out", "no/where.jsonl"), "cannot be written to no/where.jsonl"),
+        (("--out", "no/where.jsonl"), "no/where.jsonl cannot be written: its folder is not there"),
+        (("--out", "run.csv"), "must end in .jsonl or .jsonl.gz"),
+        (("--out", "questions.jsonl"), "questions.jsonl is read by this command"),
+        (("--out", "linked.jsonl"), "linked.jsonl is read by this command"),
+        (("--out", "pipe.jsonl"), "it is a device, a pipe or a link to itself"),
+        (("--out", "notes.jsonl"), "is there, and is no run"),
+        (("--figure", "x.txt"), "Cannot write a figure as 'x.txt'"),
+        (("--figure", "no/x.svg"), "its folder is not there"),
+        (("--format", "parquet"), "choose tsv, csv or json"),
         (("--rule", "guess"), "There is no rule 'guess'"),
         (("--prompts", "questions.jsonl"), "is not JSON that can be read"),
     ],
@@ -192,8 +204,84 @@ def test_a_dry_run_asks_nothing(surefoot: Surefoot, model: Model, questions: Pat
 def test_mistakes_are_one_sentence_before_anything_is_asked(
     surefoot: Surefoot, model: Model, questions: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    os.mkfifo(questions.with_name("pipe.jsonl"))
+    questions.with_name("linked.jsonl").symlink_to("questions.jsonl")
+    questions.with_name("notes.jsonl").write_text('{"my": "notes"}\n')
+    before = questions.read_bytes()
     code, _, err = surefoot("multihop", "gap", "--model", model.url, "--questions", questions, *arguments)
     assert code == 2
+    assert questions.read_bytes() == before
     assert message in err
     assert "Traceback" not in err
     assert not model.answered
+
+
+def test_equal_requests_are_counted_once(surefoot: Surefoot, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "twice.jsonl"
+    path.write_text("".join(json.dumps(_question(1) | {"id": str(at)}) + "\n" for at in range(3)))
+    asked = ("--model", model.url, "--questions", path, "--format", "json")
+    (told,) = json.loads(surefoot("multihop", "gap", *asked, "--dry-run").out)
+    assert (told["requests at first"], told["answered already"]) == (FIRST, 0)
+    assert surefoot("multihop", "gap", *asked).code == 0
+    assert FIRST <= len(model.answered) == model.answered.total() <= told["requests at most"]
+    (told,) = json.loads(surefoot("multihop", "gap", *asked, "--dry-run").out)
+    assert (told["requests at first"], told["answered already"]) == (FIRST, FIRST)
+
+
+def test_a_run_file_of_another_run_is_not_written_over(surefoot: Surefoot, model: Model, tmp_path: Path) -> None:
+    path, out = tmp_path / "one.jsonl", tmp_path / "real.jsonl"
+    path.write_text(json.dumps(_question(3)) + "\n")
+    (tmp_path / "run.jsonl").symlink_to(out)
+    asked = ("--model", model.url, "--questions", path, "--out", "run.jsonl")
+    assert surefoot("multihop", "gap", *asked).code == 0
+    kept = out.read_bytes()
+    assert (tmp_path / "run.jsonl").is_symlink()
+    assert surefoot("multihop", "gap", *asked).code == 0  # the same run may be made again
+    path.write_text(json.dumps(_question(4)) + "\n")
+    for more, differs in (((), "questions"), (("--strategies", "direct"), "strategies"), (("--hops", 2), "asking")):
+        code, _, err = surefoot("multihop", "gap", *asked, *more)
+        assert code == 2
+        assert differs in err
+        assert "name another file with --out" in err
+    assert out.read_bytes() == kept
+
+
+def test_a_server_that_has_had_enough_ends_the_run_and_what_was_answered_is_kept(
+    surefoot: Surefoot, questions: Path
+) -> None:
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        if number < 5:
+            return Reply({"choices": [{"text": said(body["prompt"]), "finish_reason": "stop"}]})
+        return Reply({"error": {"message": "slow down"}}, status=429, headers={"Retry-After": "0"})
+
+    with server(reply) as asked:
+        code, out, err = surefoot("multihop", "gap", "--model", f"{asked.url}#m", "--questions", questions)
+    assert (code, out) == (2, "")
+    assert "status 429" in err
+    assert "Run again later to go on. 5 of 1200 requests were answered and are kept" in err
+
+
+def test_all_refused_is_an_error_and_a_part_is_counted(surefoot: Surefoot, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text("".join(json.dumps(_question(at)) + "\n" for at in (3, 6, 9, 12)))
+
+    def part(body: dict[str, Any], number: int) -> Reply:
+        if "birthplace of Person6" in body["prompt"]:
+            return Reply({"error": {"message": "filtered"}}, status=400)
+        return Reply({"choices": [{"text": said(body["prompt"]), "finish_reason": "stop"}]})
+
+    with server(part) as asked:
+        options = ("--model", f"{asked.url}#m", "--questions", path, "--strategies", "direct", "--format", "json")
+        code, out, err = surefoot("multihop", "gap", *options)
+    assert code == 0, err
+    for row in json.loads(out):
+        assert (row["questions"], row["refused"], row["accuracy"], row["with hops"]) == (3, 1, 1.0, 3)
+        assert (row["hops known"], row["whole wrong"], row["gap"]) == (3, 0, 0.0)
+        assert "1 questions refused by the server are left out" in row["note"]
+    with server(lambda body, number: Reply({"error": {"message": "filtered"}}, status=400)) as asked:
+        code, out, err = surefoot(
+            "multihop", "gap", "--model", f"{asked.url}#m", "--questions", path, "--out", "b.jsonl"
+        )
+    assert (code, out) == (2, "")
+    assert "m answered none of 24 requests" in err
+    assert "filtered" in err

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,7 +15,7 @@ from rich.console import Console
 from surefoot.cli._output import Format, check_place, emit, say
 from surefoot.core import SurefootError, Table
 
-Printed = Callable[..., str]
+Printed = Callable[..., Any]
 HOSTILE = Table(("a,b", 'say "x"\tor | y'), (("1,5", "p|q\nr"), ('"', 1 / 3), (None, float("nan"))))
 
 
@@ -83,3 +85,22 @@ def test_a_long_path_is_not_broken_into_lines_beside_the_bars() -> None:
     shown = io.StringIO()
     say(f"/{'x' * 100} [b]kept[/b]", Console(file=shown, width=40))
     assert shown.getvalue() == f"/{'x' * 100} [b]kept[/b]\n"
+
+
+def test_no_command_writes_over_what_it_reads_or_what_is_no_file(surefoot: Printed, tmp_path: Path) -> None:
+    table, examples = tmp_path / "t.csv", tmp_path / "b.json"
+    table.write_text("x,y\n1,2\n")
+    examples.write_text("[]")
+    (tmp_path / "t.json").symlink_to("b.json")
+    os.mkfifo(tmp_path / "pipe.tsv")
+    for command in (
+        ("fit", "scaling", "t.csv", "--x", "x", "--y", "y", "--out", "t.csv"),
+        ("fit", "scaling", "./t.csv", "--x", "x", "--y", "y", "--figure", "t.csv"),
+        ("compare", "old=t.csv", "new=b.json", "--out", "t.json"),
+        ("data", "list", "--out", "pipe.tsv"),
+    ):
+        code, _, err = surefoot(*command)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "is read by this command" in err or "cannot be written" in err, err
+    assert (table.read_text(), examples.read_text()) == ("x,y\n1,2\n", "[]")
+    assert (tmp_path / "pipe.tsv").is_fifo()

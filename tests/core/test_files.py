@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import SurefootError, digest_of, write_text
 
 
 def sha256(content: bytes) -> str:
@@ -70,3 +70,18 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret").chmod(0)
     with pytest.raises(SurefootError, match=r"secret cannot be read: Permission denied\."):
         digest_of(tmp_path / "secret")
+
+
+def test_a_file_is_written_through_a_link_and_never_over_what_is_no_file(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    write_text(link, "one")
+    assert link.is_symlink()
+    assert (tmp_path / "real").read_text() == "one"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "loop", "."):
+        with pytest.raises(SurefootError, match="cannot be written: it is a"):
+            write_text(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "loop", "pipe", "real"]

@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from surefoot.language import (
     CAUSES,
     STRATEGIES,
     Asking,
+    Completion,
     Document,
     FollowUp,
     Hop,
@@ -34,6 +36,7 @@ from surefoot.language import (
     gap_table,
     is_right,
     pairs_table,
+    read_multihop,
     read_run,
     run_notes,
     write_run,
@@ -119,7 +122,7 @@ def test_a_question_without_sub_questions_counts_for_accuracy_alone() -> None:
     assert row["accuracy"] == sum(at % 3 == 0 for at in range(N)) / N
     assert row["hops known"] == sum(at % 10 > 0 and at % 2 == 0 for at in range(N))
     assert row["right without hops"] == sum(at % 10 == 0 and at % 3 == 0 for at in range(N))
-    assert "20 questions have no sub-questions: they count for accuracy alone." in run_notes(found)
+    assert "20 questions have fewer than two sub-questions, or not" in " ".join(run_notes(found))
 
 
 def test_recall_of_supports_stands_beside_accuracy_or_is_not_measured(run: MultiHopRun) -> None:
@@ -186,6 +189,23 @@ def test_a_judge_stands_beside_the_rules_and_its_agreement_is_shown(run: MultiHo
         ("exact", "$", "$", True),
         ("exact", "10:30", "10:30", True),
         ("exact", "", "a", False),
+        *(("exact", f"{before}1812{after}", "1812", True) for before, after in [("**", "**."), ("(", ")"), ("", "!")]),
+        ("exact", "the 1812", "1812", True),
+        ("exact", "$5", "5", True),
+        ("exact", "5.0", "5", True),
+        ("exact", ".5", "5", False),
+        ("exact", "(-5)", "-5", True),
+        ("exact", "1812 AD", "1812", False),
+        ("exact", "9007199254740993", "9007199254740992", False),
+        ("exact", "Cafe\u0301", "Caf\u00e9", True),
+        ("cover", "the Cafe\u0301 Noir", "Caf\u00e9", True),
+        ("cover_answer", "-29 days", "29 days", False),
+        ("cover_answer", "3.5 million people", "35 million", False),
+        ("cover_answer", "1990-1995", "1995", True),
+        ("f1", "-29", "29", False),
+        ("f1", "3.5", "35", False),
+        ("f1", "1.000", "1000", False),
+        ("f1", "1,000.0", "1000", True),
         ("cover", "It was James Madison of course", "james madison", True),
         ("cover", "1989", "9", True),
         ("cover_answer", "1989", "9", False),
@@ -280,6 +300,109 @@ def test_the_causes_of_a_strategy_add_up_to_its_gap_and_make_one_figure(run: Mul
     assert {row["label"] for row in figure.table()} <= set(CAUSES)
     with pytest.raises(SurefootError, match="no question has all its hops right"):
         causes_figure(causes_table(run), "exact")
+
+
+def test_a_short_name_in_capitals_is_not_the_word() -> None:
+    one = replace(_question(1), hops=(Hop(question="Where?", answers=("US",)), _question(1).hops[1]))
+    for said, cause in (
+        ("Let us think.", "bridge not found"),
+        ("In the US.", "second hop not applied"),
+        ("In the U.S. of America.", "second hop not applied"),
+    ):
+        answer = TracedAnswer(text="x", trace=Trace("chain_of_thought", said, "answered", ()))
+        assert cause_of_loss(one, answer) == cause
+
+
+class _Refusing:
+    """Says what the script says, and refuses some prompts."""
+
+    name = identity = "refusing"
+
+    def __init__(self, *refused: str, script: Callable[[Request], str]) -> None:
+        self.refused, self.script = refused, script
+
+    def answer(self, requests: Sequence[Request]) -> list[Completion]:
+        return [
+            Completion(text="", finish="error", error="It is refused.")
+            if any(part in one.prompt.rsplit("Question: ", 1)[1] for part in self.refused)
+            else Completion(text=self.script(one))
+            for one in requests
+        ]
+
+
+def test_what_a_server_refused_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    # The reference is the run without the refused questions: 3 (wholly), 4 (its sub-question; with it no gap).
+    client = _Refusing("birthplace of Person3?", "Where was Person4 born", script=_model)
+    asked = [replace(one, id=f"{at}") for at, one in enumerate(QUESTIONS[1:35], start=1)]
+    run = ask_multihop(client, asked, ["direct", "self_ask"])
+    write_run(run, tmp_path / "run.jsonl")
+    assert gap_table(read_run(tmp_path / "run.jsonl")) == gap_table(run)
+    row = _row(gap_table(run), rule="cover_answer", strategy="direct")
+    known = [at for at in range(1, 35) if at % 10 and at not in (3, 4)]
+    lost = [at for at in known if at % 3]
+    assert (row["questions"], row["refused"], row["with hops"]) == (33, 1, 32)
+    assert row["accuracy"] == sum(at % 3 == 0 for at in range(1, 35) if at != 3) / 33
+    assert (row["hops known"], row["whole wrong"]) == (len(known), len(lost))
+    note = "1 questions refused by the server are left out; 1 with a refused sub-question have no gap"
+    assert str(row["note"]).startswith(note)
+    pair = _row(pairs_table(run), rule="cover_answer", measure="accuracy")
+    assert pair["questions"] == 33
+    causes = [
+        one for one in causes_table(run).records() if (one["rule"], one["strategy"]) == ("cover_answer", "direct")
+    ]
+    assert sum(one["questions"] for one in causes) == len(lost)
+    assert {one["hops known"] for one in causes} == {len(known)}
+    (file,) = write_run_examples(replace(run, answers={"direct": run.answers["direct"]}), tmp_path, "cover_answer")
+    assert len(read_examples({"a": file, "b": file}).examples) == 33
+    assert "3 answers were refused by the server: they count for nothing." in run_notes(run)  # two strategies, one hop
+    with pytest.raises(SurefootError, match=r"refusing answered none of \d+ requests: It is refused."):
+        ask_multihop(_Refusing("", script=_model), asked, ["direct"])
+
+
+def test_what_a_judge_refused_is_no_verdict() -> None:
+    judge = ScriptedClient(script=lambda request: "no" if "City3\n" in request.prompt else "yes")
+
+    class Judge:
+        name = identity = "judge"
+
+        def answer(self, requests: Sequence[Request]) -> list[Completion]:
+            refused = Completion(text="", finish="error", error="Filtered.")
+            return [refused if "Person9?" in one.prompt else judge.answer([one])[0] for one in requests]
+
+    run = ask_multihop(ScriptedClient(script=_model), QUESTIONS[:20], ["chain_of_thought"], judge=Judge())
+    row = _row(gap_table(run), rule="judge")
+    assert (row["questions"], row["refused"]) == (19, 1)
+    assert not any("neither" in note for note in run_notes(run))
+    assert any("server refused" in note for note in run_notes(run))
+    assert {row["answers"] for row in agreement_table(run).records()} == {19}
+    with pytest.raises(SurefootError, match="refusing answered none of 4 requests"):
+        ask_multihop(ScriptedClient(script=_model), QUESTIONS[:1], ["direct"], judge=_Refusing("", script=_model))
+
+
+def test_a_question_of_one_hop_has_no_gap(tmp_path: Path) -> None:
+    path = tmp_path / "bamboogle.json"
+    rows = [
+        {"Question": one.question, "Answer": one.answers[0]}
+        | {f"Q{at}": hop.question for at, hop in zip(places, one.hops, strict=False)}
+        | {f"A{at}": hop.answers[0] for at, hop in zip(places, one.hops, strict=False)}
+        for one, places in zip(QUESTIONS[1:6], ((1, 2), (1,), (1, 3), (2,), ()), strict=True)
+    ]
+    path.write_text(json.dumps(rows))
+    run = ask_multihop(ScriptedClient(script=_model), read_multihop(path).questions, ["direct"])
+    row = _row(gap_table(run), rule="cover_answer")
+    assert (row["questions"], row["with hops"], row["hops known"], row["whole wrong"]) == (5, 1, 1, 1)
+    assert "4 questions have fewer than two sub-questions" in " ".join(run_notes(run))
+    bare = ask_multihop(ScriptedClient(script=_model), read_multihop(path).questions[1:], ["direct"])
+    assert _row(gap_table(bare), rule="exact")["note"] == "gap undefined: no question has two sub-questions"
+
+
+def test_an_empty_completion_is_recorded(tmp_path: Path) -> None:
+    run = ask_multihop(ScriptedClient(script=lambda request: ""), QUESTIONS[:2], ["direct", "self_ask"])
+    write_run(run, tmp_path / "run.jsonl")
+    assert gap_table(read_run(tmp_path / "run.jsonl")) == gap_table(run)
+    old = (tmp_path / "run.jsonl").read_text().replace('"text": "", ', "")  # as 0.1 wrote it
+    (tmp_path / "run.jsonl").write_text(old)
+    assert gap_table(read_run(tmp_path / "run.jsonl")) == gap_table(run)
 
 
 @pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.language import Asking, Completion, ScriptedClient, SearchResult, parse_completion, self_ask
+from surefoot.language import Asking, Completion, ScriptedClient, SearchResult, direct, parse_completion, self_ask
 
 MARKS = [
     *("Follow up:", "Follow-up 1:", "**Follow up:**", "Subquestion 2:", "Intermediate answer:", "Answer 1:", "\n", " "),
@@ -32,6 +32,13 @@ WRITTEN = st.lists(st.sampled_from(MARKS) | st.text(max_size=6), max_size=30).ma
         ("<think>So the final answer is: 3.", None),
         ("Follow up: What is it?\nIntermediate answer: The final word.", None),
         ("So the final answer is:", None),
+        ("So the final answer is: **1812**.", "1812"),
+        ('So the final answer is: *"1812."*', "1812"),
+        ("So the final answer is: $\\boxed{1812}$.", "1812"),
+        ("It is \\boxed{7}, no, \\boxed{8}.", "8"),
+        ("So the final answer is: 1812<|im_end|>\nmore", "1812"),
+        ("So the final answer is: 1812</s>", "1812"),
+        ("So the final answer is: A.\nSo the final answer is: ", "A"),
         ("Follow up: Where?\nIntermediate answer: Senegal.\n**Answer:** Dakar.", "Dakar"),
         ("Follow up: Where?\nAnswer: Senegal.", None),
         ("", None),
@@ -51,6 +58,8 @@ def test_the_final_answer_is_found_in_every_spelling(written: str, answer: str |
         "Follow-up 2: When did Ann die?\nIntermediate answer 2: In 1812\n\nFinal answer: 1812",
         "Subquestion 1: Who founded it? \nAnswer 1: Ann: of Kent\nSubquestion 2: When did Ann die? \nAnswer 2: "
         "In\n1812",
+        "1. Follow up: Who founded it?\n2) Intermediate answer: Ann: of Kent\n3. **Follow up:** When did Ann die?\n"
+        "4. Intermediate answer: In 1812</s>",
         "- **Follow up:** Who founded it?\n- **Intermediate answer:** Ann: of Kent\n- **Follow up question 2:** When "
         "did Ann die?\n- **Intermediate answer:** In 1812.",
     ],
@@ -76,6 +85,24 @@ def test_any_text_can_be_taken_apart(written: str) -> None:
 def test_a_long_text_of_marks_takes_no_long_time() -> None:
     assert parse_completion("*" * 100_000 + "final answer (" * 20_000).answer is None or True
     assert len(parse_completion("Follow up: a\n" * 20_000).follow_ups) == 20_000
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1812",
+        "W?\n1812",
+        "**W?**\n\n1812.",
+        "Question: W? Answer: 1812",
+        "W? Answer: 1812",
+        "Question: W?\nAnswer: 1812",
+    ],
+)
+def test_a_question_that_is_said_again_is_no_answer(written: str) -> None:
+    assert direct(ScriptedClient(script=lambda request: written), "W?").text == "1812"
+    assert direct(ScriptedClient(script=lambda request: "W?"), "W?").text == ""
+    where = direct(ScriptedClient(script=lambda request: "Where's Waldo?\nA book."), "Which book?")
+    assert where.text == "Where's Waldo?"
 
 
 class _Found:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +23,7 @@ from surefoot.language import (
     searxng,
 )
 
-Serve = Callable[[int, object], str]
+Serve = Callable[[int | Callable[[], int], object], str]
 
 
 @pytest.fixture
@@ -30,13 +31,13 @@ def serve() -> Iterator[Serve]:
     """A server on loopback that gives one answer to every query, and its address."""
     servers: list[ThreadingHTTPServer] = []
 
-    def start(status: int, told: object) -> str:
+    def start(status: int | Callable[[], int], told: object) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked = parse_qs(urlsplit(self.path).query)
                 answer = told(asked) if callable(told) else told
                 body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
+                self.send_response(status() if callable(status) else status)
                 if status == 302:
                     self.send_header("Location", "http://127.0.0.1:1/")
                 self.end_headers()
@@ -159,13 +160,76 @@ def test_any_engine_by_template_with_a_key_that_is_not_told(serve: Serve, monkey
 )
 def test_what_an_engine_does_wrong_is_one_sentence(serve: Serve, status: int, told: object, message: str) -> None:
     with pytest.raises(SurefootError, match=message):
-        searxng(serve(status, told)).search("x", 1)
+        replace(searxng(serve(status, told)), first_wait=0.001).search("x", 1)
 
 
-def test_odd_json_gives_no_results_and_no_fault(serve: Serve) -> None:
-    for told in ([], {}, {"results": "x"}, {"results": [1, None, {"content": None}]}, {"answers": {}}):
-        found = searxng(serve(200, told)).search("x", 5)
-        assert all(isinstance(one.snippet, str) and one.snippet for one in found)
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ([], "has no 'results' .it is no object"),
+        ({}, "has no 'results' .it has nothing"),
+        ({"error": "quota exceeded"}, "has no 'results' .*quota exceeded"),
+        ({"results": None}, "has no 'results'"),
+        ({"results": {"a": 1}}, "something else than a list as 'results'"),
+        ({"results": "x"}, "something else than a list"),
+        (
+            {"results": [1, None, {"content": None}, {"content": ["x"]}, {"content": " "}]},
+            "none of its 5 results a text",
+        ),
+        ({"results": [], "errors": ["key"]}, "has no results, but an error"),
+        ({"results": [], "unresponsive_engines": [["google", "timeout"]]}, "google.*timeout"),
+    ],
+)
+def test_a_failure_that_calls_itself_a_success_is_an_error_and_is_not_kept(
+    serve: Serve, tmp_path: Path, told: object, message: str
+) -> None:
+    file = tmp_path / "searches.jsonl"
+    with pytest.raises(SurefootError, match=message):
+        RecordedSearch(searxng(serve(200, told)), file=file).search("x", 5)
+    assert not file.exists()
+
+
+def test_nothing_found_is_no_failure(serve: Serve) -> None:
+    assert searxng(serve(200, {"results": []})).search("x", 5) == ()
+    some = {"results": [{"content": "x"}, {"content": None}], "unresponsive_engines": [["google", "timeout"]]}
+    assert [one.snippet for one in searxng(serve(200, some)).search("x", 5)] == ["x"]
+    url = serve(200, {"kind": "search"}) + "?q={query}"
+    assert open_search(url, fields={"results": "items?"}).search("x", 1) == ()  # Google leaves items out
+    assert [one.snippet for one in searxng(serve(200, {"answers": ["A"]})).search("x", 5)] == ["A"]
+
+
+def test_an_engine_that_fails_for_a_while_is_asked_again(serve: Serve) -> None:
+    left = [500, 429, 503]
+
+    def told(_: object) -> object:
+        return {"results": [{"content": "at last"}]}
+
+    engine = HttpSearch(url=serve(lambda: left.pop() if left else 200, told) + "?q={query}", snippet="content")
+    assert replace(engine, first_wait=0.001).search("x", 1)[0].snippet == "at last"
+    assert not left
+    left += [500] * 3
+    with pytest.raises(SurefootError, match="status 500"):
+        replace(engine, first_wait=0.001, retries=1).search("x", 1)
+
+
+def test_what_was_kept_with_other_fields_is_asked_again(serve: Serve, tmp_path: Path) -> None:
+    url = serve(200, {"results": [{"snippet": "short", "text": "long"}]}) + "?q={query}"
+    found = [
+        RecordedSearch(open_search(url, fields=fields), file=tmp_path / "searches.jsonl").search("x", 1)[0].snippet
+        for fields in ({}, {"snippet": "text"}, {})
+    ]
+    assert found == ["short", "long", "short"]
+    assert len((tmp_path / "searches.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "named", ["searxng:", "searxng:localhost:8080", "searxng:http://", "http://me:secret@host/?q={query}", "http://["]
+)
+def test_an_address_that_is_none_or_holds_a_password_is_refused_without_it(named: str) -> None:
+    with pytest.raises(SurefootError) as error:
+        open_search(named)
+    assert "secret" not in str(error.value)
+    assert "earch engine" in str(error.value)
 
 
 def test_a_name_that_leads_into_a_private_network_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +241,7 @@ def test_a_name_that_leads_into_a_private_network_is_refused_unless_allowed(monk
         searxng("http://search.example").search("x", 1)
     monkeypatch.undo()
     with pytest.raises(SurefootError, match="cannot be asked"):  # the address itself was named
-        HttpSearch(url="http://127.0.0.1:1/?q={query}", timeout=2).search("x", 1)
+        HttpSearch(url="http://127.0.0.1:1/?q={query}", timeout=2, first_wait=0.001).search("x", 1)
 
 
 def test_a_record_answers_again_without_its_engine_and_survives_a_torn_line(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from surefoot.cli._output import Format, emit
 from surefoot.contrastive import EMOJIBASE, STYLES, folder_rows, style_rows
-from surefoot.core import Figure, SurefootError, Table
+from surefoot.core import Figure, SurefootError, Table, write_text
 from surefoot.figures import contact_sheet, render_svg, write_figure
 from surefoot.registry import Package, fetch, is_cached
 
@@ -65,7 +65,7 @@ def show(
     if out.suffix == ".html":
         drawn = render_svg(sheet, width=_WIDTH)
         page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{sheet.title}</title>{drawn}</html>\n'
-        out.write_text(page, encoding="utf-8")
+        write_text(out, page)
     else:
         write_figure(sheet, out, width=_WIDTH)
     print(out)

@@ -4,16 +4,19 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import is_dataclass
 from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
 from surefoot import __version__
 from surefoot.cli._common import Exit
 from surefoot.cli._output import say
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, file_place
 
 app = App(
     name="surefoot",
@@ -134,6 +137,7 @@ for _group in map(Group.create_ordered, _COMMANDS):
         app.command(f"surefoot.cli.{_target}", name=_name, help=f"{_first}\n\n{_rest}", group=_group)
 
 
+_WRITTEN = ("out", "figure", "report", "junit")
 _WITH_OPTIONS = ("run", "plan", "why", "check", "report", "table")
 
 
@@ -156,6 +160,7 @@ def _run(arguments: Sequence[str]) -> int:
         if "" in arguments:  # to the parser it is the folder where one stands
             before = arguments[arguments.index("") - 1] if arguments[0] else "surefoot"
             raise SurefootError(f"What follows {before} is empty: a variable of the shell that is not set?")
+        _check_written(arguments)
         result = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
         _say_options(arguments)
         sys.stdout.flush()
@@ -186,6 +191,26 @@ def _run(arguments: Sequence[str]) -> int:
             "SUREFOOT_TRACEBACK=1 shows more."
         )
         return Exit.FAULT
+
+
+def _check_written(arguments: Sequence[str]) -> None:
+    """Refuse before all work to write a file that the command reads, and what is no file."""
+    told = app.parse_args(arguments, exit_on_error=False, print_error=False)[1].arguments
+    given = [(name, Path(part)) for name, value in _plain(told) for part in {value, value.rpartition("=")[2]} if part]
+    with suppress(ValueError, OSError):  # a text with a NUL, or too long, is no path, which the command says
+        for out in (path for name, path in given if name in _WRITTEN and not path.is_dir()):
+            place = file_place(out)
+            if any(name not in _WRITTEN and path.is_file() and place == file_place(path) for name, path in given):
+                raise SurefootError(f"{out} is read by this command: write to another file.")
+
+
+def _plain(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every argument as text, by name; those of one option, and of groups of options, each for itself."""
+    for name, value in told.items():
+        if is_dataclass(value):
+            yield from _plain(vars(value))
+        else:
+            yield from ((name, str(one)) for one in (value if isinstance(value, (tuple, list)) else [value]))
 
 
 def _refused(text: str) -> int:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from surefoot.core import SurefootError, Table
+from surefoot.core import SurefootError, Table, file_place, write_bytes, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +42,13 @@ def say(text: str, console: "Console | None" = None) -> None:
 def check_place(out: Path | None, form: Format | None = None) -> None:
     """Raise before long work for a file that cannot be written after it."""
     _chosen(form, out)
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise SurefootError(
-            f"{out} cannot be written: {'it is a folder' if out.is_dir() else 'its folder is not there'}."
-        )
+    check_file(out)
+
+
+def check_file(out: Path | None) -> None:
+    """Raise before long work where no file can be written, whatever its format."""
+    if out is not None and not file_place(out).parent.is_dir():
+        raise SurefootError(f"{out} cannot be written: its folder is not there.")
 
 
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
@@ -59,7 +62,7 @@ def emit(table: Table, form: Format | None = None, out: Path | None = None) -> N
     }  # fmt: skip
     text = writers[chosen](table)
     if out:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
     else:
         sys.stdout.write(plain(text) if chosen == "text" else text)
 
@@ -146,15 +149,17 @@ def _latex(table: Table) -> str:
 
 def _write_parquet(table: Table, out: Path | None) -> None:
     if out is None:
-        raise SurefootError("Parquet is not text: name a file with --out FILE.parquet.")
+        raise SurefootError("Parquet is not text: name a file with --out FILE.parquet, or choose tsv, csv or json.")
     import tempfile
 
     import duckdb
 
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as draft:
-        draft.writelines(
+    with tempfile.TemporaryDirectory() as folder:
+        draft, made = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
+        text = "".join(
             json.dumps({name: finite(value) for name, value in record.items()}, default=str) + "\n"
             for record in table.records()
         )
-        draft.flush()
-        duckdb.read_json(draft.name, format="newline_delimited").write_parquet(str(out))
+        draft.write_text(text, encoding="utf-8")
+        duckdb.read_json(str(draft), format="newline_delimited").write_parquet(str(made))
+        write_bytes(out, made.read_bytes())

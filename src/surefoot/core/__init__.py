@@ -11,7 +11,9 @@ from surefoot.core._errors import missing_module as missing_module
 from surefoot.core._files import Pinned as Pinned
 from surefoot.core._files import check_pinned as check_pinned
 from surefoot.core._files import digest_of as digest_of
+from surefoot.core._files import file_place as file_place
 from surefoot.core._files import full_disk_is_said as full_disk_is_said
+from surefoot.core._files import write_bytes as write_bytes
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement

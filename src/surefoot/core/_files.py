@@ -17,12 +17,27 @@ class StoreError(SurefootError):
     """Nothing can be kept where the store lies (disk full, read-only): no other Step could be kept either."""
 
 
+def file_place(path: Path) -> Path:
+    """Where a file of this name is written: a link's target. Raises `SurefootError` for a folder, a device, a pipe."""
+    place = Path(os.path.realpath(path))
+    if place.is_dir() or place.is_symlink() or (place.exists() and not place.is_file()):
+        what = "it is a folder" if place.is_dir() else "it is a device, a pipe or a link to itself, and no file"
+        raise SurefootError(f"{path} cannot be written: {what}.")
+    return place
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file through a temporary one beside it and one rename, after fsync."""
+    """Write a text as `write_bytes` does, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file (see `file_place`) through a temporary one beside it and one rename, after fsync."""
+    path = file_place(path)
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     with full_disk_is_said(path.parent):
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(data)
             _sync(temporary)
             temporary.replace(path)
         finally:

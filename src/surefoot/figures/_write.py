@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from surefoot.core import Figure, SurefootError, write_text
+from surefoot.core import Figure, SurefootError, write_bytes, write_text
 from surefoot.figures._sheet import sheet_svg
 from surefoot.figures._theme import Theme, theme_config
 
@@ -82,4 +82,4 @@ def _text(figure: Figure, suffix: str, theme: Theme, width: int) -> str:
 def _write_drawn(svg: str, path: Path, scale: float) -> None:
     from vl_convert import svg_to_pdf, svg_to_png
 
-    path.write_bytes(svg_to_png(svg, scale=scale) if path.suffix.lower() == ".png" else svg_to_pdf(svg))
+    write_bytes(path, svg_to_png(svg, scale=scale) if path.suffix.lower() == ".png" else svg_to_pdf(svg))

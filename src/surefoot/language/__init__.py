@@ -73,6 +73,7 @@ from surefoot.language._multihop._questions import MultiHopFile as MultiHopFile
 from surefoot.language._multihop._questions import MultiHopQuestion as MultiHopQuestion
 from surefoot.language._multihop._questions import read_multihop as read_multihop
 from surefoot.language._multihop._questions import write_multihop as write_multihop
+from surefoot.language._multihop._record import check_run_place as check_run_place
 from surefoot.language._multihop._record import read_run as read_run
 from surefoot.language._multihop._record import write_run as write_run
 from surefoot.language._multihop._rules import RULES as RULES

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from surefoot.cli._fit._figures import HELP, write_figures
 from surefoot.cli._fit._scaling import TABLE
 from surefoot.cli._output import Format, emit
-from surefoot.core import SurefootError, Table
+from surefoot.core import SurefootError, Table, write_text
 
 if TYPE_CHECKING:
     from surefoot.laws import Accuracies
@@ -128,7 +128,7 @@ def _print(tables: dict[str, Table], names: Sequence[str], format: Format | None
         text = (
             json.dumps({name: table.records() for name, table in tables.items()}, indent=1, ensure_ascii=False) + "\n"
         )
-        out.write_text(text, encoding="utf-8") if out else sys.stdout.write(text)
+        write_text(out, text) if out else sys.stdout.write(text)
         return
     asked = {name: tables[name] for name in names}
     if len(asked) == 1:

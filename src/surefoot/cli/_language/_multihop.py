@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._common import StoreOption, open_store
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, check_file, emit, say
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def gap(
     chosen = _sampled(read.questions, sample, seed)
     names = tuple(dict.fromkeys(name for part in strategies.split(",") if (name := part.strip().replace("-", "_"))))
     names += ("self_ask_search",) * (bool(search) and "self_ask_search" not in names)
+    if not out.name.endswith((".jsonl", ".jsonl.gz")):
+        raise SurefootError(f"{out} must end in .jsonl or .jsonl.gz: a run is lines of JSON.")
+    _check_given(figure, format)
     asking = language.Asking(force=force, hops=hops, results=results, max_tokens=max_tokens)
     told = language.read_prompts(prompts) if prompts else language.our_prompts()
     place = language.answers_file(open_store(store).root)
@@ -82,9 +85,15 @@ def gap(
         client = opened.enter_context(language.open_client(model, options, cache=place))
         if dry_run:
             emit(_plan(client, chosen, names, told, asking), format)
+            if judge:
+                say("The judge is asked about each different answer besides.")
             return
-        if out.is_dir() or not out.parent.is_dir():  # before hours of answers
-            raise SurefootError(f"The run cannot be written to {out}: name a file in a folder that is there.")
+        check_file(out)  # before hours of answers
+        unasked = language.MultiHopRun(
+            model=client.name, questions=tuple(chosen), of=len(read.questions), prompts=told, asking=asking,
+            engine=engine.identity if engine else "", answers=dict.fromkeys(names, ()), hop_answers=(), bridge_given=(),
+        )  # fmt: skip
+        language.check_run_place(out, unasked)
         place.parent.mkdir(parents=True, exist_ok=True)
         run = language.ask_multihop(
             client,
@@ -117,6 +126,7 @@ def replay(
     """
     from surefoot.language import read_run
 
+    _check_given(figure, format)
     _give(read_run(run), (show, rule, figure, examples), format)
 
 
@@ -156,9 +166,11 @@ def _plan(
     from surefoot.language import count_requests, first_requests, most_requests
 
     first = first_requests(questions, names, prompts, asking)
-    counted, most = count_requests(client, first), most_requests(names, asking, len(first), len(questions))
+    counted = count_requests(client, first)
+    least = counted.cached + counted.asked  # equal ones are asked once
+    most = most_requests(names, asking, least, len(questions))
     columns = ("questions", "requests at first", "answered already", "prompt tokens at first", "requests at most")
-    return Table(columns, ((len(questions), len(first), counted.cached, counted.prompt_tokens, most),))
+    return Table(columns, ((len(questions), least, counted.cached, counted.prompt_tokens, most),))
 
 
 def _short(table: Table) -> Table:
@@ -188,6 +200,16 @@ def _sampled(questions: "Sequence[MultiHopQuestion]", sample: int | None, seed: 
 def _check_rule(rule: str, known: Sequence[str]) -> None:
     if rule not in known:
         raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(known)}.")
+
+
+def _check_given(figure: Path | None, form: Format | None) -> None:
+    from surefoot.figures import SUFFIXES
+
+    if form == "parquet":
+        raise SurefootError("The tables of a run are printed, and Parquet is not text: choose tsv, csv or json.")
+    if figure and figure.suffix.lower() not in SUFFIXES:
+        raise SurefootError(f"Cannot write a figure as '{figure.name}': the name must end in {', '.join(SUFFIXES)}.")
+    check_file(figure)
 
 
 def _fields(given: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._output import Format, emit, say
-from surefoot.core import Measurement, SurefootError, Table
+from surefoot.core import Measurement, SurefootError, Table, write_bytes
 
 if TYPE_CHECKING:
     from surefoot.language import Predictions, Question, QuestionScores
@@ -161,5 +161,5 @@ def _write_examples(found: "QuestionScores", path: Path) -> None:
         raise SurefootError(f"{path} must end in .parquet: that is what compare reads.")
     with TemporaryDirectory() as folder:
         write_reading_examples(Path(folder), found)
-        path.write_bytes(next(Path(folder).iterdir()).read_bytes())
+        write_bytes(path, next(Path(folder).iterdir()).read_bytes())
     say(f"Examples: {path}")

@@ -294,6 +294,7 @@ class Client:
         for error in sorted(errors, key=lambda error: isinstance(error, DeadlineError)):
             if not isinstance(error, SurefootError):
                 raise error
-            answered = sum(not one.cancelled() and not one.exception() for one in asked)
-            kept = f" and are kept in {self.answers.path}" if self.answers.path else ""
+            done = [one.result() for one in asked if not one.cancelled() and not one.exception()]
+            answered = sum(one.finish != "error" for one in done)
+            kept = f" and are kept in {self.answers.path}" if self.answers.path and answered else ""
             raise type(error)(f"{error} {answered} of {len(asked)} requests were answered{kept}.") from error

@@ -102,7 +102,10 @@ class Endpoint:
                     raise self._error(f"wants a wait of {asked_for:.0f} seconds ({trouble}): ask again later.")
                 call.queue.pause(asked_for)
                 wait = asked_for
-        raise self._error(f"failed {self.options.retries + 1} times ({trouble}).", GivenUpError)
+        said = f"failed {self.options.retries + 1} times ({trouble})."
+        if trouble.startswith("status 429"):  # it would answer, later: no request is refused
+            raise self._error(f"{said} Run again later to go on.")
+        raise self._error(said, GivenUpError)
 
     def _once(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
         """One try. Raises `TimeoutError` also for a server that sends a byte now and then."""

@@ -140,7 +140,7 @@ def asked_once(strategy: str, prompt: str, asking: Asking) -> Strategy[TracedAns
     """One request whose answer is short."""
     log = _Log(strategy, asking)
     said = yield from log.ask(prompt)
-    answer = short_answer(said.text)
+    answer = short_answer(said.text, prompt)
     return log.end(answer, said.text, "answered" if answer else "no answer")
 
 
@@ -301,7 +301,8 @@ class MultiHopRun:
 
     `answers` are by strategy, in the order of the questions; `hop_answers` by question and hop; `bridge_given` to each
     question after its hops but the last are told with their answers, empty where it has none or was not asked so.
-    `verdicts` are those of the judge, by question, gold answers and answer: None where it said neither yes nor no.
+    `verdicts` are those of the judge, by question, gold answers and answer: None where it said neither yes nor no;
+    what its server refused is not among them.
     """
 
     model: str
@@ -332,13 +333,15 @@ def ask_multihop(
 
     All go on side by side, so that the client has many requests at a time. With "direct" among the strategies each
     question is also asked with its bridge given, which tells apart what a text without reasoning does not. Raises
-    `SurefootError` for an unknown strategy, and for "self_ask_search" without a search engine.
+    `SurefootError` for an unknown strategy, for "self_ask_search" without a search engine, and where every request, or
+    every one of the judge, is refused.
     """
     prompts, questions = prompts or our_prompts(), tuple(questions)
     plans = _plans(questions, strategies, prompts, asking)
     if "self_ask_search" in strategies and search is None:
         raise SurefootError("The strategy self_ask_search needs a search engine: name one.")
     found = dict(zip(plans, answer_all(client, list(plans.values()), search), strict=True))
+    _check_answered(client, [call.completion for answer in found.values() for call in answer.trace.calls])
     run = MultiHopRun(
         model=client.name,
         questions=questions,
@@ -354,6 +357,11 @@ def ask_multihop(
         judge=judge.name if judge else "",
     )
     return _judged(run, judge) if judge else run
+
+
+def _check_answered(client: LanguageClient, said: Sequence[Completion]) -> None:
+    if said and all(one.finish == "error" for one in said):
+        raise SurefootError(f"{client.name} answered none of {len(said)} requests: {said[0].error}")
 
 
 def first_requests(
@@ -397,16 +405,23 @@ def bridge_given(question: MultiHopQuestion) -> str:
     return f"{told} {question.question}"
 
 
-def _judged(run: MultiHopRun, judge: LanguageClient) -> MultiHopRun:
-    """The run with the judge's verdict on every answer; an empty answer is wrong without being shown."""
+def to_judge(run: MultiHopRun) -> list[tuple[str, tuple[str, ...], str]]:
+    """Question, gold answers and answer, each once, of all that a judge is shown: an empty answer is wrong unseen."""
     whole = [*run.answers.values(), run.bridge_given]
     pairs = [pair for given in whole for pair in zip(run.questions, given, strict=True)]
     hops = zip(run.questions, run.hop_answers, strict=True)
     every = [*pairs, *(pair for one, given in hops for pair in zip(one.hops, given, strict=True))]
-    answers = [(one.question, one.answers, answer) for one, answer in every if answer]
-    shown = list(dict.fromkeys((question, golds, answer.text) for question, golds, answer in answers if answer.text))
+    answers = [(one, answer) for one, answer in every if answer and answer.text and answer.trace.ended != "refused"]
+    return list(dict.fromkeys((one.question, one.answers, answer.text) for one, answer in answers))
+
+
+def _judged(run: MultiHopRun, judge: LanguageClient) -> MultiHopRun:
+    """The run with the judge's verdicts."""
+    shown = to_judge(run)
     prompts = [_JUDGING.format(question, " or ".join(golds), answer) for question, golds, answer in shown]
     said = judge.answer([Request(prompt=prompt, max_tokens=8) for prompt in prompts])
-    words = [answer.text.strip().lstrip("*_\"' ").lower() for answer in said]
-    verdicts = [word.startswith("yes") if word.startswith(("yes", "no")) else None for word in words]
-    return replace(run, verdicts=dict(zip(shown, verdicts, strict=True)))
+    _check_answered(judge, said)
+    answered = [(pair, one.text) for pair, one in zip(shown, said, strict=True) if one.finish != "error"]
+    words = {pair: text.strip().lstrip("*_\"' ").lower() for pair, text in answered}
+    verdicts = {pair: word[:3] == "yes" if word.startswith(("yes", "no")) else None for pair, word in words.items()}
+    return replace(run, verdicts=verdicts)

@@ -153,11 +153,9 @@ def document_of(row: Row) -> Document:
 def _pairs(row: Row) -> MultiHopQuestion:
     """Bamboogle and Compositional Celebrities: Q1 and A1 to the last that there is."""
     question, category = _asked(row, "Question"), row.text("category", "")
-    hops = [
-        Hop(question=_asked(row, f"Q{place}"), answers=_answers(row, f"A{place}"))
-        for place in range(1, 10)
-        if f"Q{place}" in row.told
-    ]
+    places = [place for place in range(1, 10) if f"Q{place}" in row.told]
+    whole = places == [*range(1, len(places) + 1)]  # with one of them missing nobody knows whether all hops are known
+    hops = [Hop(question=_asked(row, f"Q{at}"), answers=_answers(row, f"A{at}")) for at in places if whole]
     return MultiHopQuestion(
         id=f"{category}: {question}" if category else question,
         question=question,
@@ -190,7 +188,7 @@ def _hotpotqa(row: Row) -> MultiHopQuestion:
     return MultiHopQuestion(
         id=row.text("_id" if "_id" in row.told else "id"),
         question=_asked(row),
-        answers=_answers(row),
+        answers=_answers(row, "answer"),
         supports=tuple(dict.fromkeys(titles)),
         documents=tuple(documents),
         hops=tuple(hops),
@@ -213,11 +211,11 @@ def _musique(row: Row) -> MultiHopQuestion:
         named = "paragraph_support_idx"
         support = None if step.told.get(named) is None else documents.get(step.whole(named))
         asked = re.sub(r"#(\d+)", answer, _asked(step))
-        hops.append(Hop(question=asked, answers=_answers(step), supports=(support.id,) if support else ()))
+        hops.append(Hop(question=asked, answers=_answers(step, "answer"), supports=(support.id,) if support else ()))
     return MultiHopQuestion(
         id=row.text("id"),
         question=_asked(row),
-        answers=(*_answers(row), *filter(str.strip, row.texts("answer_aliases", []))),
+        answers=(*_answers(row, "answer"), *filter(str.strip, row.texts("answer_aliases", []))),
         hops=tuple(hops),
         supports=tuple(dict.fromkeys(support for hop in hops for support in hop.supports)),
         documents=tuple(documents.values()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from surefoot import __version__
-from surefoot.core import SurefootError, write_text
+from surefoot.core import SurefootError, write_bytes
 from surefoot.language._clients._protocol import Completion, Request
 from surefoot.language._multihop._ask import Asking, MultiHopRun, ask_multihop
 from surefoot.language._multihop._prompts import Prompts
@@ -47,12 +47,23 @@ def write_run(run: MultiHopRun, path: Path) -> None:
     """
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _lines(run))
     text += "".join(search_line(run.engine, one.text, one.k, found) for one, found in _searches(run).items())
-    if path.suffix != ".gz":
-        write_text(path, text)
+    write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+
+
+def check_run_place(path: Path, run: MultiHopRun) -> None:
+    """Raise before a run is asked for a file that is not its own: another run, or no run. `run` has no answers yet."""
+    if not path.exists() or not path.stat().st_size:
         return
-    draft = path.with_name(f"{path.name}.part")
-    draft.write_bytes(gzip.compress(text.encode(), mtime=0))
-    draft.replace(path)
+    head, *rows = rows_of(unpacked(path), str(path))
+    if head.told.get("format") != FORMAT:
+        raise SurefootError(f"{path} is there, and is no run of surefoot multihop: name another file with --out.")
+    wanted, *questions = json.loads(json.dumps([*_lines(run)]))
+    other = [name for name in wanted if name not in ("surefoot", "judge") and head.told.get(name) != wanted[name]]
+    other += ["questions"] * ([row.told for row in rows if "answers" in row.told] != questions)
+    if other:
+        raise SurefootError(
+            f"{path} holds another run ({', '.join(other)} differ): name another file with --out, or remove it."
+        )
 
 
 def read_run(path: Path) -> MultiHopRun:
@@ -71,7 +82,7 @@ def read_run(path: Path) -> MultiHopRun:
 
 def _asked_again(head: Row, rows: list[Row]) -> MultiHopRun:
     called = [row for row in rows if "request" in row.told]
-    known = {_filled(Request, row, "request"): _filled(Completion, row, "completion") for row in called}
+    known = {_filled(Request, row, "request"): _filled(Completion, row, "completion", text="") for row in called}
     found = dict(read_search(row) for row in rows if "query" in row.told)
     results = {Query(query, k): result for (_, query, k), result in found.items()}
     engine = head.text("engine")
@@ -100,7 +111,7 @@ def _lines(run: MultiHopRun) -> Iterator[dict[str, object]]:
     for request, completion in calls.items():
         asked = {name: value for name, value in asdict(request).items() if value != default[name]}
         kept = {name: value for name, value in asdict(completion).items() if name in _TOLD and value}
-        yield {"request": asked, "completion": kept}
+        yield {"request": asked, "completion": {"text": ""} | kept}
     for (question, golds, answer), verdict in run.verdicts.items():
         yield {"question": question, "golds": golds, "answer": answer, "verdict": verdict}
 
@@ -120,9 +131,9 @@ def _verdict(row: Row) -> tuple[tuple[str, tuple[str, ...], str], bool | None]:
 _Filled = TypeVar("_Filled", Prompts, Asking, Request, Completion)
 
 
-def _filled(kind: type[_Filled], row: Row, name: str) -> _Filled:
+def _filled(kind: type[_Filled], row: Row, name: str, **default: object) -> _Filled:
     """An object of that class from the fields of a JSON object; lists become tuples."""
-    told = Row.of(row.told.get(name), f"{row.where}: '{name}'").told
+    told = default | Row.of(row.told.get(name), f"{row.where}: '{name}'").told
     return kind(**{field: _frozen(cell) for field, cell in told.items()})  # pyright: ignore[reportArgumentType]
 
 

@@ -1,31 +1,38 @@
 """Rules that say whether an answer is right; what a judge model says stands beside them and is never mixed in."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 
 from surefoot.language._reading._rules import READING_RULES, normalised, scores_of
 
 F1_RIGHT = 0.5
 """The least F1 of an answer that counts as right by the rule `f1`."""
-_NUMBER = re.compile(r"(?<![\w.])[-−+]?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])[-−+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _WORD = re.compile(r"\w+")
 _SQUAD = READING_RULES["squad-1.1"]
 
 
 @cache
 def _normal(text: str) -> str:
-    return normalised([text], _SQUAD)[text]
+    composed = unicodedata.normalize("NFC", text)
+    return normalised([composed], _SQUAD)[composed]
 
 
+@cache
 def _plain(text: str) -> str:
-    """SQuAD's normal form; of what that leaves nothing (a currency sign), the text itself."""
-    return _normal(text) or text.strip()
+    """SQuAD's normal form with numbers by value; of what that leaves nothing (a currency sign), the text itself.
+
+    SQuAD's would lose the sign and the point: -5 would be 5, and 1.5 would be 15. So both are spelt as no punctuation.
+    """
+    valued = _NUMBER.sub(lambda found: f"{_value(found[0]):f}".replace("-", "−").replace(".", "·"), text)
+    return _normal(valued) or text.strip()
 
 
 def _exact(answer: str, text: str, gold: str) -> bool:
-    number = _number(gold)
-    return _plain(answer) == _plain(gold) if number is None else _number(answer) == number
+    return _plain(answer) == _plain(gold)
 
 
 def _cover(answer: str, text: str, gold: str) -> bool:
@@ -45,14 +52,16 @@ def _f1(answer: str, text: str, gold: str) -> bool:
     return scores_of(_plain(answer), {_plain(gold)}, _SQUAD)[1] >= F1_RIGHT
 
 
-def _number(text: str) -> float | None:
+def _number(text: str) -> Decimal | None:
     found = _NUMBER.fullmatch(text.strip())
     return _value(found[0]) if found else None
 
 
-def _value(number: str) -> float:
-    """SQuAD's normal form would lose the sign and the point: -5 would be 5, and 1.5 would be 15."""
-    return float(number.replace(",", "").replace("−", "-"))
+def _value(number: str) -> Decimal:
+    """Exact, also for more digits than a float has; 1.50 is 1.5, and 1000 stays so."""
+    found = Decimal(number.replace(",", "").replace("−", "-"))
+    whole = found.to_integral_value()
+    return abs(whole) if not found else whole if found == whole else found.normalize()
 
 
 RULES: Mapping[str, Callable[[str, str, str], bool]] = {
@@ -76,8 +85,11 @@ def is_right(rule: str, answer: str, text: str, golds: Sequence[str]) -> bool:
 
 def is_recognisable(answer: str, golds: Sequence[str]) -> bool:
     """Whether a person would see a gold answer in the answer, whatever marks stand between the words."""
-    parted = tuple(" ".join(_WORD.findall(gold)) for gold in golds if _number(gold) is None)
-    shown = " ".join(_WORD.findall(answer))
+
+    def words(text: str) -> str:
+        return " ".join(_WORD.findall(unicodedata.normalize("NFC", text)))
+
+    parted, shown = tuple(words(gold) for gold in golds if _number(gold) is None), words(answer)
     return is_right("cover_answer", answer, "", golds) or is_right(
         "cover_answer", shown, "", tuple(filter(None, parted))
     )

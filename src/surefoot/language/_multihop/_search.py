@@ -5,12 +5,13 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from surefoot.core import SurefootError, digest_of, missing_module
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
@@ -19,6 +20,7 @@ from surefoot.language._unpacked import Row, json_of, rows_of, unpacked
 AT_ONCE = 4
 LARGEST = 8 << 20
 _TEXTS = (".txt", ".md")
+_FIELDS = ("results", "title", "snippet", "link", "source", "answers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,10 @@ def read_documents(path: Path) -> list[Document]:
     return found
 
 
+class PassingError(SurefootError):
+    """A search engine failed in a way that may pass."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpSearch:
     """A search engine over HTTP that answers with JSON.
@@ -125,7 +131,9 @@ class HttpSearch:
     `results` is the path to the list of results ("web.results"), `title`, `snippet`, `link` and `source` the names in
     each; `answers` is the path to an answer that the engine gives itself, a text, an object or a list of them, which
     then is the first result. An address in a private network is asked only where the URL names it as a number or as
-    localhost, or with `private`; redirects are not followed.
+    localhost, or with `private`; redirects are not followed. After status 429, 408, 5xx or a lost connection it is
+    asked `retries` times more, after `first_wait` seconds, then twice as long. A path of results that ends in "?" may
+    be missing where nothing is found. Raises `SurefootError` for a URL that is none or holds a user or a password.
     """
 
     url: str
@@ -137,31 +145,88 @@ class HttpSearch:
     answers: str = ""
     private: bool = False
     timeout: float = 30.0
+    retries: int = 4
+    first_wait: float = 0.5
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+        except ValueError as error:
+            raise SurefootError(f"The URL of the search engine cannot be read: {error}.") from error
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise SurefootError(f"The search engine '{self.url}' must begin with http:// or https:// and name a host.")
+        if "@" in re.sub(r"\$\{\w+\}(:\$\{\w+\})?@", "", parts.netloc):
+            raise SurefootError(
+                f"The URL of the search engine at {parts.netloc.rpartition('@')[2]} holds a user or a password, which "
+                "would be recorded: name environment variables in their place, as ${NAME}."
+            )
 
     @property
     def identity(self) -> str:
-        """The URL with its place holders."""
-        return f"http {self.url}"
+        """The URL with its place holders, and the names by which its answers are read."""
+        return f"http {self.url} " + ",".join(f"{name}={getattr(self, name)}" for name in _FIELDS)
 
     def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
-        """Ask, and read what came. Raises `SurefootError` for every failure; nothing is tried twice."""
-        told = _fetched(self, _filled(self.url, query, k))
-        own = _at(told, self.answers) if self.answers else None
-        found: list[SearchResult] = []
-        for part in (own, _at(told, self.results)):
-            for one in part if isinstance(part, list) else [] if part is None else [part]:
-                row = one if isinstance(one, dict) else {"answer": one}
-                texts = [str(row.get(name) or "") for name in (self.title, self.snippet, self.link, self.source)]
-                title, snippet, link, source = texts
-                snippet = str(row.get("answer") or snippet)
-                found.append(SearchResult(title=title, snippet=snippet, url=link, source=source))
-        return tuple(one for one in found if one.snippet)[:k]
+        """Ask, and read what came. Raises `SurefootError` for every failure, also for one that calls itself a success:
+        an answer without the results, or with an error in the place of them."""
+        told = _asked(self, _filled(self.url, query, k))
+        own, listed = _at(told, self.answers) if self.answers else None, _at(told, self.results.removesuffix("?"))
+        found = self._read(own if isinstance(own, list) else [own], ("answer", self.snippet))
+        if listed is None and (found or self.results.endswith("?")):
+            listed = []
+        if not isinstance(listed, list):
+            what = "has no" if listed is None else "has something else than a list as"
+            there = f"it has {', '.join(told)[:200] or 'nothing'}" if isinstance(told, dict) else "it is no object"
+            raise self._failed(f"{what} '{self.results}' ({there}){_error_in(told)}; --search-fields names the place")
+        found += self._read(listed, (self.snippet,))
+        if not found and listed:
+            raise self._failed(f"gives none of its {len(listed)} results a text '{self.snippet}'")
+        if not found and _error_in(told):
+            raise self._failed(f"has no results{_error_in(told)}")
+        return tuple(found[:k])
+
+    def _read(self, given: Sequence[object], names: Sequence[str]) -> list[SearchResult]:
+        """Those that have a text, under the first of the names that has one."""
+        rows = [one if isinstance(one, dict) else {names[0]: one} for one in given]
+        texts = [[_text(row.get(name)) for name in (self.title, self.link, self.source)] for row in rows]
+        snippets = [next(filter(None, (_text(row.get(name)) for name in names)), "") for row in rows]
+        return [
+            SearchResult(title=title, snippet=snippet, url=link, source=source)
+            for (title, link, source), snippet in zip(texts, snippets, strict=True)
+            if snippet
+        ]
+
+    def _failed(self, what: str) -> SurefootError:
+        return SurefootError(f"The answer of the search engine {self.url} {what}. Nothing of it is kept.")
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _error_in(told: object) -> str:
+    """What an answer says of its own failure; SearXNG names engines that did not respond. '' where it says nothing."""
+    names = ("error", "errors", "unresponsive_engines")
+    said = [told[name] for name in names if told.get(name)] if isinstance(told, dict) else []
+    return f", but an error: {json.dumps(said[0], ensure_ascii=False)[:200]}" if said else ""
 
 
 def searxng(address: str, *, private: bool = False) -> HttpSearch:
     """A SearXNG instance by its address, which must offer JSON (`search.formats` in its settings)."""
     url = f"{address.rstrip('/')}/search?q={{query}}&format=json"
     return HttpSearch(url=url, snippet="content", source="engine", answers="answers", private=private)
+
+
+def _asked(engine: HttpSearch, url: str) -> object:
+    """The JSON at a URL, after as many tries as the engine allows."""
+    for tried in range(engine.retries + 1):
+        try:
+            return _fetched(engine, url)
+        except PassingError:
+            if tried == engine.retries:
+                raise
+        time.sleep(engine.first_wait * 2**tried)
+    raise AssertionError
 
 
 def _at(told: object, path: str) -> object:
@@ -198,10 +263,12 @@ def _fetched(engine: HttpSearch, url: str) -> object:
                     raise SurefootError(f"The search engine {engine.url} sent more than {LARGEST >> 20} MiB.")
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         said = str(error).split(" for url", 1)[0] or type(error).__name__
-        raise SurefootError(f"The search engine {engine.url} cannot be asked: {said}.") from None
+        kind = PassingError if isinstance(error, httpx.TransportError) else SurefootError
+        raise kind(f"The search engine {engine.url} cannot be asked: {said}.") from None
     if status != 200:
         hint = " (SearXNG: allow json in search.formats)" if status == 403 else ""
-        raise SurefootError(f"The search engine {engine.url} answered with status {status}{hint}.")
+        kind = PassingError if status in (408, 429) or status >= 500 else SurefootError
+        raise kind(f"The search engine {engine.url} answered with status {status}{hint}.")
     return json_of(data, f"The answer of the search engine {engine.url}")
 
 
@@ -285,13 +352,12 @@ def open_search(named: str, *, private: bool = False, fields: Mapping[str, str] 
     {query} of an engine that answers with JSON, whose `fields` are those of `HttpSearch`.
     """
     if named.startswith("searxng:"):
-        return searxng(named.removeprefix("searxng:"), private=private)
+        return searxng(named.removeprefix("searxng:").strip(), private=private)
     if named.startswith(("http://", "https://")):
-        known = ("results", "title", "snippet", "link", "source", "answers")
-        wrong = [name for name in fields or {} if name not in known]
+        wrong = [name for name in fields or {} if name not in _FIELDS]
         if wrong or "{query}" not in named:
-            said = f"'{wrong[0]}' is no field of it: there is {', '.join(known)}" if wrong else "it needs {query}"
-            raise SurefootError(f"The search engine {named}: {said}.")
+            said = f"'{wrong[0]}' is no field of it: there is {', '.join(_FIELDS)}" if wrong else "it needs {query}"
+            raise SurefootError(f"The search engine {named.partition('?')[0].rpartition('@')[2]}: {said}.")
         return replace(HttpSearch(url=named, private=private), **(fields or {}))
     path = Path(named)
     return LocalSearch(read_documents(path), name=f"{path.name} {digest_of(path)[:12]}")

@@ -67,14 +67,14 @@ def _traced(name: str, said: str) -> TracedAnswer:
 
 def _measured(run: MultiHopRun, where: Mapping[str, str]) -> Iterator[Measurement]:
     marks, n = language.mark_run(run, RULE), len(run.questions)
-    known = np.array(marks.known)
+    known = np.array(marks.known, dtype=bool)
     for at, hop in enumerate(("first", "second")):
         given = zip(run.questions, run.hop_answers, strict=True)
         right = sum(language.is_right(RULE, said[at].text, "", one.hops[at].answers) for one, said in given)
         yield share_of("hop", wilson(right, n), n, group=hop, **where)
-    lost = {name: known & ~np.array(whole) for name, whole in marks.whole.items()}
+    lost = {name: known & ~np.array(whole, dtype=bool) for name, whole in marks.whole.items()}
     for name in FORMATS:
-        yield share_of("accuracy", wilson(sum(marks.whole[name]), n), n, group=name, **where)
+        yield share_of("accuracy", wilson(sum(map(bool, marks.whole[name])), n), n, group=name, **where)
         if not known.any():
             continue
         told = [(run.questions[at], run.answers[name][at], marks.bridge[at]) for at in np.flatnonzero(lost[name])]

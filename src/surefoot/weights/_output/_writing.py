@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, file_place
 from surefoot.weights._arithmetic._engine import Progress, Sink, calm_allocator, compute, thread_count
 from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._plan import MergePlan, Row, parts
@@ -39,6 +39,7 @@ def write(
     the end, of one length for any rows. The workers of a `pool`, which must see the same files, write the same bytes.
     """
     calm_allocator()
+    paths = [file_place(path) for path in paths]
     _check_outputs(plan, paths)
     given = provenance or (lambda _output, _rows: {})
     layout = {one.name: (one.dtype, one.shape) for one in plan.assignments}
