@@ -107,8 +107,8 @@ def unfinished_findings(missing: Sequence[Step], failed: Sequence[Step]) -> Iter
         )
     waiting = len(missing) - len(failed)
     if waiting > 0:
-        missing = f"{counted(waiting, 'Step')} of the study {agreed(waiting, 'are')} not in the store"
-        text = f"{missing}; the numbers here are without them."
+        absent = f"{counted(waiting, 'Step')} of the study {agreed(waiting, 'are')} not in the store"
+        text = f"{absent}; the numbers here are without them."
         yield Finding(code="R2", level="warning", text=text)
 
 

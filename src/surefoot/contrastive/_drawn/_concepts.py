@@ -200,4 +200,4 @@ _WORDS = (
     "math=math symbol; currency=currency symbol; other-symbol=other symbol; alphanum=letters or digits in a box; "
     "geometric=coloured shape"
 )
-_ENGLISH = dict(pair.split("=") for pair in _WORDS.split("; "))
+_ENGLISH = {key: words for key, _, words in (pair.partition("=") for pair in _WORDS.split("; "))}
