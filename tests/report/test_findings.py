@@ -47,6 +47,14 @@ def test_claims_within_noise_unchecked_or_without_an_interval(verdict: Verdict, 
     assert codes(claim_findings([(claim, verdict)])) == expected
 
 
+@pytest.mark.parametrize(("low", "said"), [(-0.5, "holds 0;"), (0.1, "leaves out 0;")])
+def test_an_interval_is_said_to_hold_only_what_it_holds(low: float, said: str) -> None:
+    """An interval beyond the bound may be undecided still: as one of many claims, or where a line is extrapolated."""
+    verdict = Verdict(status="undecided", effect=0.3, low=low, high=0.6, n=9)
+    (found,) = claim_findings([(Claim(name="c", sentence="It rises.", check=lambda results: verdict), verdict)])
+    assert said in found.text
+
+
 def test_small_samples_bare_numbers_and_standard_errors_are_counted_and_named() -> None:
     group = [observed(n=12, group="left-handed"), observed(n=49, group="left-handed"), observed(n=50)]
     bare, approximate = observed(low=None, high=None), observed(low=None, high=None, stderr=0.05)

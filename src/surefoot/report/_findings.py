@@ -26,7 +26,7 @@ class Finding:
 
 
 def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding]:
-    """C1: an interval that holds the bound. C2: a claim that could not be checked. C3: no interval."""
+    """C1: not decided, by its interval or beside its fellows. C2: could not be checked. C3: no interval."""
     for claim, verdict in decided:
         anchor = f"claim-{claim.name}"
         if verdict.effect is None:
@@ -36,10 +36,12 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
             text = f"The effect of the claim '{claim.name}' has no interval: how sure it is cannot be said."
             yield Finding(code="C3", level="warning", text=text, anchor=anchor)
         elif verdict.status in ("undecided", "imprecise"):
+            held = verdict.low <= verdict.bound <= verdict.high
             text = (
                 f"The claim '{claim.name}' is not decided: {effect_text(verdict)}, and the interval "
-                f"{interval_text(verdict)} holds {bound_text(verdict)}; n = {verdict.n:,}."
-            )
+                f"{interval_text(verdict)} {'holds' if held else 'leaves out'} {bound_text(verdict)}; "
+                f"n = {verdict.n:,}. {'' if held else 'What speaks against a verdict is said beside the claim.'}"
+            ).rstrip()
             yield Finding(code="C1", level="note", text=text, anchor=anchor)
 
 
