@@ -398,7 +398,7 @@ def test_a_mistake_about_a_store_is_one_line_and_exit_code_2(finished: Verb) -> 
     mistakes = {
         ("show", "ffff"): "no artifact",
         ("why", "none.json"): "There is no spec file none.json",
-        ("table", "--where", "nonsense ("): "The query cannot be answered",
+        ("table", "--rows", "metric", "--where", "nonsense ("): "The query cannot be answered",
         ("export", "x.csv"): "suffix must be",
         ("export", "nowhere/x.sqlite"): "its folder is not there",
     }

@@ -68,7 +68,7 @@ def test_what_is_more_than_a_product_is_refused_by_name(kind: str, tmp_path: Pat
         ({"target_parameters": ["experts.w"]}, "target_parameters"),
         ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
         ({"use_qalora": True}, "use_qalora"),
-        ({"r": 3}, r"The rank of \w+ is 3 by r and rank_pattern, and its factors \[2, \d+\] and \[\d+, 2\] have 2"),
+        ({"r": 3}, r"The rank of \w+ is 3 by r and rank_pattern; its factors \[2, \d+\] and \[\d+, 2\] have 2"),
         ({"rank_pattern": {".*": 4}}, "is 4 by r and rank_pattern"),
         ({"rank_pattern": [4]}, "a mapping is expected"),
         ({"r": "2"}, "The key r must be a number, not '2'"),

@@ -131,6 +131,8 @@ def export(
 ) -> None:
     """Write everything measured into one file: SQLite (steps, edges, measurements) or Parquet (one wide table)."""
     place = existing_store(store)
+    if out.suffix not in (".sqlite", ".db", ".parquet"):
+        raise SurefootError(f"No format for {out}: its suffix must be .sqlite, .db or .parquet.")
     check_place(out, "parquet")
     if out.exists():
         raise SurefootError(f"{out} is there already: remove it or choose another name.")
@@ -138,12 +140,10 @@ def export(
     draft.unlink(missing_ok=True)
     if out.suffix in (".sqlite", ".db"):
         _export_sqlite(place, draft)
-    elif out.suffix == ".parquet":
+    else:
         with connect(place) as connection:
             joined = connection.sql("SELECT * FROM measurements JOIN steps USING (step) ORDER BY step")
             joined.write_parquet(str(draft))
-    else:
-        raise SurefootError(f"No format for {out}: its suffix must be .sqlite, .db or .parquet.")
     draft.replace(out)
     print(out)
 
