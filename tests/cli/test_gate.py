@@ -36,7 +36,14 @@ def check(surefoot: Verb) -> Verb:
 def test_what_cannot_be_judged_comes_before_what_is_contradicted(
     check: Verb, statuses: str, code: int, strict: int
 ) -> None:
-    assert (check(statuses), check(statuses, "--strict")) == (code, strict)
+    made = (statuses, "-o", "steps=1", "--run", "--pool", "here")
+    assert (check(*made), check(*made, "--strict")) == (code, strict)
+
+
+def test_a_study_without_steps_has_nothing_to_judge(check: Verb, tmp_path: Path) -> None:
+    assert check("supported", "--junit", "gate.xml") == 2
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()[0]
+    assert suite.get("errors") == "1"
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -20,6 +20,7 @@ from surefoot.core import (
     SurefootError,
     damages,
     open_pool,
+    plan,
     query,
     run,
     write_text,
@@ -166,6 +167,7 @@ def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
             with pytest.raises(SurefootError, match=r"record\.json is damaged: run its study again"):
                 read(step)
         assert not store.has(step)
+        assert plan([step], store).missing == (step,)
     assert [event.kind for event in make(step)] == ["made"]
     assert store.measurements(step)[0].value == 1
 

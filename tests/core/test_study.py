@@ -140,6 +140,7 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: verdict_above(float("nan"), 0.0, 1.0, 3), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, bound=float("nan")), "not a number"),
+        (lambda found: verdict_above(0.5, 0.9, 0.1, 5), "a low end above the high one"),
     ],
 )
 def test_a_check_with_a_mistake_is_broken_and_never_undecided(
@@ -207,3 +208,8 @@ def test_a_study_names_its_outermost_steps() -> None:
     study = Study(name="s", title="S", summary="x", steps=(Total(parts=(Number(value=1.0),)),))
     assert [type(step).__name__ for step in walk(study.steps)] == ["Number", "Total"]
     assert (study.claims, study.figures, study.credits) == ((), (), ())
+
+
+def test_an_effect_that_rests_on_nothing_has_no_verdict() -> None:
+    verdict = verdict_above(0.5, 0.1, 0.9, 0)
+    assert (verdict.status, verdict.effect, verdict.detail) == ("undecided", None, "The effect rests on n = 0.")

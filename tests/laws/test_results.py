@@ -80,6 +80,14 @@ def test_a_column_that_mixes_units_is_refused_unless_the_unit_is_named() -> None
     assert fractions["val"][1] == pytest.approx(0.0058)
 
 
+def test_one_slip_above_1_does_not_turn_fractions_into_percentages() -> None:
+    slipped = [*np.linspace(0.3, 0.9, 20), 1.1]
+    with pytest.raises(SurefootError, match=r"holds values up to 1, but 1\.1 in row 21 \(1 such, row 21\)"):
+        as_fractions(make_table({"val": slipped}), ["val"])
+    beside, _ = as_fractions(make_table({"val": slipped, "clean": np.linspace(40, 90, 21)}), ["val", "clean"])
+    assert beside["val"][-1] == pytest.approx(0.011)  # low percentages among percentages
+
+
 def test_values_that_are_no_accuracy_are_refused_with_their_rows() -> None:
     with pytest.raises(SurefootError, match=r"'val' has -1 in row 2.*between 0 and 1 "):
         as_fractions(make_table({"val": [0.3, -1.0]}), ["val"])

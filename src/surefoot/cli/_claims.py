@@ -69,9 +69,9 @@ def say_why(decided: Decided, code: Exit, *, strict: bool) -> None:
         say(f"surefoot: Of {len(decided)} claims: {', '.join(bad)}{hint}.")
 
 
-def write_junit(path: Path, study: Study, decided: Decided, missing: int, *, strict: bool) -> None:
-    """JUnit XML: a case a claim, one for missing Steps. Contradicted is a failure, what cannot be judged an error."""
-    cases = [_case(study, "steps", "error", f"{missing} Steps are not in the store.")] if missing else []
+def write_junit(path: Path, study: Study, decided: Decided, unjudged: str, *, strict: bool) -> None:
+    """JUnit XML: a case a claim, one for what keeps all from being judged. What cannot be judged is an error."""
+    cases = [_case(study, "steps", "error", unjudged)] if unjudged else []
     for claim, verdict in decided:
         outcome = {"supported": "", "contradicted": "failure", "undecided": "failure" if strict else "skipped"}
         text = f"{claim.sentence} {verdict.detail}".strip()

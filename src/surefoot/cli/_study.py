@@ -138,9 +138,13 @@ def check(
     else:
         emit(verdict_table(decided), format)
     missing = len(results.missing)
-    unjudged = missing and not (partial and missing < len(results.steps))
+    enough = partial and missing < len(results.steps)
+    unjudged = f"{missing} Steps are not in the store." if missing and not enough else ""
+    if not results.steps:
+        unjudged = "The study has no Steps: there is nothing to judge."
+        say(f"surefoot: {unjudged}")
     if junit:
-        write_junit(junit, asked, decided, missing if unjudged else 0, strict=strict)
+        write_junit(junit, asked, decided, unjudged, strict=strict)
     code = exit_code(decided, strict=strict)
     say_why(decided, code, strict=strict)
     if missing:

@@ -18,7 +18,7 @@ from typing import Any
 
 from surefoot.core._errors import SurefootError
 from surefoot.core._step import Rebuilt, Spec, Step, find_kind, held_fields, inputs_of, own_spec, walk
-from surefoot.core._store import Artifact, Store
+from surefoot.core._store import Artifact, DamagedError, Store
 
 _SAMPLED_ARTIFACTS = 50
 _COMPARED, _COMPARED_IN_DEPTH, _DIFFERENCES = 500, 20, 100
@@ -308,9 +308,10 @@ def _pace(missing: Iterable[Step], made: dict[str, Path]) -> Pace:
             sampled[path.parent.name].append(path)
     for kind, paths in sampled.items():
         for artifact in map(Artifact, paths):
-            cost = _cost(artifact.spec["fields"], wanted[kind])
-            if (took := artifact.provenance.get("wall_seconds")) is not None:  # put into the store by hand
-                pace.rates[kind].append(took / cost)
+            with suppress(DamagedError):  # a run makes it anew: what it took is not known, and stops nothing
+                cost = _cost(artifact.spec["fields"], wanted[kind])
+                if (took := artifact.provenance.get("wall_seconds")) is not None:  # put into the store by hand
+                    pace.rates[kind].append(took / cost)
     return pace
 
 

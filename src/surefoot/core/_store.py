@@ -230,7 +230,9 @@ def _read_record(path: Path) -> dict[str, Any]:
     first, _, rest = content.partition(b"\n")
     # The digest is looked for in the first line before anything is taken for what it says.
     if sha256(rest).hexdigest().encode() not in first:
-        raise DamagedError(f"{path} is damaged: run its study again, which makes it anew, or delete its directory.")
+        raise DamagedError(
+            f"{path} is damaged: run its study again, which makes it anew, or remove it with surefoot verify --remove."
+        )
     return json.loads(content)
 
 

@@ -229,7 +229,12 @@ def recorded(store: Store) -> list[Recorded]:
 def verdict_above(
     effect: float, low: float, high: float, n: int, *, bound: float = 0.0, detail: str = "", unit: Unit = "number"
 ) -> Verdict:
-    """The verdict on 'the effect is above `bound`' by its interval: all above, all below, or undecided."""
+    """The verdict on 'the effect is above `bound`' by its interval: all above, all below, or undecided.
+
+    `n` counts what the effect rests on; of nothing (0) there is none.
+    """
+    if n < 1:
+        return Verdict(status="undecided", detail=detail or "The effect rests on n = 0.")
     status: Status = "supported" if low > bound else "contradicted" if high < bound else "undecided"
     return Verdict(status=status, effect=effect, low=low, high=high, n=n, detail=detail, bound=bound, unit=unit)
 
@@ -261,6 +266,8 @@ def _verdict(claim: Claim, results: Results) -> Verdict:
         return Verdict(status="broken", detail=f"Its check returned {type(verdict).__name__}, not a Verdict.")
     if any(value is not None and math.isnan(value) for value in _numbers_of(verdict)):
         return Verdict(status="broken", n=verdict.n, detail="Its effect, interval or bound is not a number (NaN).")
+    if verdict.low is not None and verdict.high is not None and verdict.low > verdict.high:
+        return Verdict(status="broken", n=verdict.n, detail="Its interval has a low end above the high one.")
     if asked.times and not asked.answered:
         asked.misspelt = bool(asked.unknown)  # a check that does not mind is none
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")

@@ -15,6 +15,8 @@ from surefoot.tables import Remark, rows_text
 ShareUnit = Literal["auto", "fraction", "percent"]
 # Values of 1 and below and values above are of two units where nothing lies between them for a factor this large.
 GAP_OF_TWO_UNITS = 10.0
+# No more values above 1 than this share of a column may be slips in one of fractions.
+SHARE_OF_SLIPS = 0.1
 # Two results that agree to this many units of the last place kept (four decimals of a fraction) are taken as equal.
 SAME = 2e-4
 AGGREGATE_NAME = re.compile(r"(?<![a-z])(mean|average|avg|overall|aggregate|macro)(?![a-z])|^all$", re.IGNORECASE)
@@ -28,10 +30,12 @@ def as_fractions(
     With `auto` a column is of percentages if it holds a value above 1 or a percent sign, else of fractions. A cell with
     a percent sign is a percentage whatever the unit of the others. Raises SurefootError, with the rows, for values
     below 0 or above 100, and for one column that mixes both units: signs beside values up to 1, or values up to 1 and
-    values above, ten times apart with nothing between. Naming the unit settles it.
+    values above, ten times apart with nothing between, or a tenth of the values above where no column is plainly of
+    percentages. Naming the unit settles it.
     """
     columns = {name: numbers_of(table, name) for name in names}
     percent = [name for name in names if _is_percent(table, name, columns[name], unit)]
+    plain = any(np.nanmedian(columns[name]) > 1 for name in percent)
     remarks: list[Remark] = []
     fractions = {}
     for name in names:
@@ -40,6 +44,8 @@ def as_fractions(
             refuse_mixed_signs(table, name, values)
             if name in percent and not signed.any():
                 _check_mixture(table, name, values)
+                if not plain:
+                    _check_slips(table, name, values)
         hundreds = signed | (name in percent)
         _check_bounds(table, name, values, np.where(hundreds, 100.0, 1.0))
         fractions[name] = np.where(hundreds, values / 100, values)
@@ -162,6 +168,17 @@ def _check_mixture(table: ResultTable, name: str, values: Floats) -> None:
         raise SurefootError(
             f"{table.source}: column '{name}' mixes fractions and percentages: {rows_text(rows, 'hold')} values "
             f"up to 1, all others are above {values[large].min():g}. Mend them, or say which unit the column has."
+        )
+
+
+def _check_slips(table: ResultTable, name: str, values: Floats) -> None:
+    """A few values above 1 would turn a column of fractions into percentages, where no other column is of them."""
+    large = values > 1
+    if 0 < large.sum() <= SHARE_OF_SLIPS * np.isfinite(values).sum():
+        rows = table.rows[large].tolist()
+        raise SurefootError(
+            f"{table.source}: column '{name}' holds values up to 1, but {values[large][0]:g} in row {rows[0]} "
+            f"({len(rows)} such, {rows_text(rows)}). Mend them, or say which unit the column has."
         )
 
 
