@@ -180,6 +180,8 @@ def test_the_commands_print_numbers_and_say_what_they_show(tmp_path: Path, capsy
         )
         assert capsys.readouterr().out.count("\n") >= 2
     fit_command("curve", path, "--x", "gmacs", "--y", "accuracy", *reading, "--at", "100T", "--format", "tsv")
-    assert capsys.readouterr().out.startswith("family\tgmacs\tprediction\tlow\thigh\n\t100000000000000.0\t")
+    predicted = capsys.readouterr().out
+    assert predicted.startswith("family\tgmacs\tprediction\tlow\thigh\tof\n\t100000000000000.0\t")
+    assert predicted.endswith("\t1 - accuracy\n")  # a law of a score is one of its error
     with pytest.raises(SurefootError, match="Rows are chosen by 'column=pattern'"):
         fit_command("scaling", path, "--x", "gmacs", "--y", "accuracy", "--where", "source")

@@ -59,7 +59,9 @@ class LawFlags:
 class LawOutput:
     """What is printed, and where to."""
 
-    at: Annotated[_Names, _names("Places to predict y at, with the band of a new run: 1e12, 34B, or N,D.")] = ()
+    at: Annotated[
+        _Names, _names("Places to predict y at (1 - y with --score), with the band of a new run: 1e12, 34B, or N,D.")
+    ] = ()
     show: Annotated[Section, Parameter(help="What to print.")] = "laws"
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None
@@ -220,5 +222,5 @@ def _prediction_table(laws: ScalingLaws, at: tuple[str, ...]) -> Table:
     rows = []
     for fit in laws.fits:
         values = zip(places.tolist(), *(part.tolist() for part in predict_band(fit, places)), strict=True)
-        rows += [(fit.points.family, *place, *map(plain_cell, band)) for place, *band in values]
-    return Table(("family", *names, "prediction", "low", "high"), tuple(rows))
+        rows += [(fit.points.family, *place, *map(plain_cell, band), fit.points.y_name) for place, *band in values]
+    return Table(("family", *names, "prediction", "low", "high", "of"), tuple(rows))
