@@ -76,8 +76,9 @@ def test_a_column_that_mixes_units_is_refused_unless_the_unit_is_named() -> None
     table = make_table({"val": [61.2, 0.58, 70.1, 0.62]})
     with pytest.raises(SurefootError, match="mixes fractions and percentages: rows 2, 4 hold values up to 1"):
         as_fractions(table, ["val"])
-    fractions, _ = as_fractions(table, ["val"], unit="percent")
+    fractions, (remark,) = as_fractions(table, ["val"], unit="percent")
     assert fractions["val"][1] == pytest.approx(0.0058)
+    assert (remark.code, remark.rows) == ("small-percentages", (2, 4))
 
 
 def test_one_slip_above_1_does_not_turn_fractions_into_percentages() -> None:

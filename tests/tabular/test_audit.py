@@ -121,6 +121,19 @@ def test_what_cannot_be_compared_is_left_empty_and_said(tmp_path: Path) -> None:
     assert "p gives every row one answer (yes): no rate can differ." in audit.notes
 
 
+def test_notes_speak_of_the_columns_of_the_audit_by_their_names_in_the_file(tmp_path: Path) -> None:
+    ages = np.tile([*map(str, range(20, 33)), "old"], 60)
+    data = {
+        "y": np.tile([0, 1], 420),
+        "p": np.linspace(0, 1, 840),
+        "g": ages,
+        "income": np.tile(["1", "2", "n/k"], 280),
+    }
+    notes = " ".join(audit_predictions(write(tmp_path / "p.csv", data), COLUMNS).notes)
+    assert "column 'g' has 60 cells without a number" in notes
+    assert "__group" not in notes and "income" not in notes
+
+
 def test_bounds_of_groups_are_exact_and_never_of_no_width(tmp_path: Path) -> None:
     data = {"y": np.tile([0, 1], 60), "p": np.tile([0.1, 0.9], 60), "g": np.repeat([1, 2], 60)}
     audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)

@@ -46,6 +46,8 @@ def as_fractions(
                 _check_mixture(table, name, values)
                 if not plain:
                     _check_slips(table, name, values)
+        elif unit == "percent":
+            remarks += _small_percentages(table, name, values)
         hundreds = signed | (name in percent)
         _check_bounds(table, name, values, np.where(hundreds, 100.0, 1.0))
         fractions[name] = np.where(hundreds, values / 100, values)
@@ -180,6 +182,16 @@ def _check_slips(table: ResultTable, name: str, values: Floats) -> None:
             f"{table.source}: column '{name}' holds values up to 1, but {values[large][0]:g} in row {rows[0]} "
             f"({len(rows)} such, {rows_text(rows)}). Mend them, or say which unit the column has."
         )
+
+
+def _small_percentages(table: ResultTable, name: str, values: Floats) -> list[Remark]:
+    """Cells of 1 and below in a column that was said to be of percentages and has larger ones: shares, perhaps."""
+    small = ~_signed(table, name) & (values > 0) & (values <= 1)
+    if not small.any() or not np.any(values > GAP_OF_TWO_UNITS):
+        return []
+    rows = tuple(table.rows[small].tolist())
+    message = f"{table.source}: '{name}' has values up to 1 beside larger ones ({rows_text(rows)}), read as percent."
+    return [Remark(code="small-percentages", severity="warning", message=message, rows=rows, columns=(name,))]
 
 
 def _unit_remark(percent: list[str], fractions: list[str]) -> Remark:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tables import quote
+from surefoot.tables import Remark, quote
 from surefoot.tabular._tables._columns import coded, plain
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def add_sides(connection: DuckDBPyConnection, table: str, sensitive: Sequence[st
         if distinct <= _FEW:
             few.append(side)
     return few
+
+
+def said_of(remarks: Sequence[Remark]) -> list[str]:
+    """What was said of columns, each by its name in the file."""
+    return [remark.message.replace("__group'", "'") for remark in remarks]
 
 
 def divide(connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list[str]) -> tuple[Division, ...]:

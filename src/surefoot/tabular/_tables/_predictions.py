@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError, agreed
 from surefoot.tables import Remark, check_column, database, load_table, quote, rows_text, type_columns
 from surefoot.tabular._tables._columns import plain
-from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved
+from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved, said_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -72,7 +72,8 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         for name in scores:
             _read_words(connection, name)
         remarks = type_columns(connection, loaded, keep=kept)
-        notes += [remark.message for remark in remarks]
+        asked = {*columns.named().values(), *(f"{name}__group" for name in columns.sensitive)}
+        notes += said_of([remark for remark in remarks if asked.issuperset(remark.columns)])
         for name in scores:
             _read_percents(connection, name, remarks, loaded.source)
         _select(connection, columns, loaded.rows, notes)

@@ -12,7 +12,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned
 from surefoot.tables import check_column, column_names, database, load_table, quote, type_columns
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._columns import index_levels, read_times
-from surefoot.tabular._tables._groups import add_sides, refuse_reserved
+from surefoot.tabular._tables._groups import add_sides, refuse_reserved, said_of
 from surefoot.tabular._tables._raw import RawTable
 from surefoot.tabular._tables._recipes import RECIPES, Recipe, two_sides
 
@@ -103,7 +103,7 @@ class FileTable(Step):
             for column in (self.label, *self.sensitive, *self.drop, *self.categorical):
                 check_column(column, loaded.columns, self.path)
             kept = [self.label, *self.categorical, *add_sides(connection, "raw", self.sensitive)]
-            notes += [remark.message for remark in type_columns(connection, loaded, keep=kept)]
+            notes += said_of(type_columns(connection, loaded, keep=kept))
             read_times(connection, "raw", kept)
             if levels := [name for name in index_levels(connection, Path(self.path)) if name not in self.sensitive]:
                 notes.append(f"The index of the rows ({', '.join(levels)}) is no feature and was left out.")
