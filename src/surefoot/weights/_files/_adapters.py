@@ -42,7 +42,8 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
             continue
         if not factor or other not in opened.tensors:
             raise SurefootError(
-                f"{opened.label}: {name!r} is not a LoRA factor with a partner; only A and B are merged."
+                f"{opened.label}: {name!r} is not a LoRA factor with a partner (PEFT saves layers of the base "
+                "as well where embeddings were tuned); only A and B are merged."
             )
         module = stem.removeprefix("base_model.model.")
         alpha = _setting(config, options, module, ("alpha_pattern", "lora_alpha"))

@@ -283,9 +283,9 @@ def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
     reference = entry["model"]
     checkpoint = shelf.open(reference, entry)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
-        raise SurefootError(
-            f"{reference}: An adapter is merged as a change of base_model; write {base or 'BASE'}+ADAPTER."
-        )
+        own = reference.partition("+")[0]
+        cure = f"write {base}+ADAPTER" if base else f"add base_model: {own}, and a merge_method that has one"
+        raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; {cure}.")
     layers = layer_range(entry.get("layer_range"), reference)
     return _Model(reference, checkpoint, _parameters(entry), layers)
 
