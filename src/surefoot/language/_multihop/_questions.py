@@ -120,6 +120,8 @@ def _answers(row: Row, *names: str) -> tuple[str, ...]:
     names = names or ("answers", "answer", "golden_answers", "Answer")
     name = next((name for name in names if name in row.told), names[0])
     value, where = row.told.get(name), f"{row.where}: '{name}'"
+    if value is None:
+        raise SurefootError(f"{where} is missing.")
     given = checked(list, [value] if isinstance(value, (str, int, float)) else value, where)
     texts = tuple(str(one) if type(one) in (int, float) else checked(str, one, where) for one in given)
     if not texts or not all(text.strip() for text in texts):
