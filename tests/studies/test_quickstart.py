@@ -14,8 +14,9 @@ from surefoot.contrastive import Pretrain, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, Verdict, decide, walk
 from surefoot.examples import write_examples
 from surefoot.laws import ScalingFit, ShiftFit
-from surefoot.stats import mean_crossed, mean_t, wilson
+from surefoot.stats import Interval, mean_crossed, mean_t, wilson
 from surefoot.studies.quickstart import study as quickstart
+from surefoot.studies.quickstart._claims import _of_the_weakest
 from surefoot.studies.quickstart._steps import (
     SHIFTS,
     SOURCES,
@@ -109,6 +110,12 @@ def test_intervals_are_over_things_as_well_as_runs(results: Results) -> None:
     width = found.high - found.low
     assert width > 0.95 * (things.high - things.low)
     assert width > 1.15 * (runs.high - runs.low)
+
+
+def test_the_weakest_source_is_the_one_of_the_lowest_bound_not_of_the_smallest_effect() -> None:
+    means = {"unsure": Interval(0.5, -0.1, 1.1), "small": Interval(0.2, 0.1, 0.3)}
+    verdict = _of_the_weakest(means, "", n=9, unit="points")
+    assert (verdict.status, verdict.effect, verdict.low) == ("undecided", 0.5, -0.1)
 
 
 def test_the_exponent_is_that_of_the_runs_and_its_interval_wider(results: Results) -> None:
