@@ -16,7 +16,7 @@ from surefoot.examples import write_examples
 from surefoot.laws import ScalingFit, ShiftFit
 from surefoot.stats import Interval, mean_crossed, mean_t, wilson
 from surefoot.studies.quickstart import study as quickstart
-from surefoot.studies.quickstart._claims import _of_the_weakest
+from surefoot.studies.quickstart._claims import _of_the_weakest, _surest
 from surefoot.studies.quickstart._steps import (
     SHIFTS,
     SOURCES,
@@ -152,6 +152,11 @@ def test_the_difference_of_sources_is_the_surest_of_all_pairs_at_bonferronis_lev
     (a, b), surest = max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
     assert f"Effective robustness of {a} less that of {b}, over" in found.detail
     assert (found.effect, found.low, found.high) == pytest.approx((surest.estimate, surest.low, surest.high))
+
+
+def test_the_surest_pair_is_not_the_one_of_the_largest_difference() -> None:
+    means = {("a", "b"): Interval(-0.3, -0.4, -0.2), ("a", "c"): Interval(0.5, -0.5, 1.5)}
+    assert _surest(means)[0] == ("a", "b")
 
 
 def test_the_figures_draw_the_intervals_of_their_numbers(results: Results) -> None:

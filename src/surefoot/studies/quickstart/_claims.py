@@ -75,7 +75,7 @@ def _sources_differ(results: Results) -> Verdict:
     level = 1 - (1 - LEVEL) / len(pairs)
     gaps = {(a, b): _enough(by_source[a] - by_source[b]) for a, b in pairs}
     means = {pair: mean_crossed(gap, level=level) for pair, gap in gaps.items()}
-    (a, b), surest = max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
+    (a, b), surest = _surest(means)
     differs = surest.low > 0 or surest.high < 0
     runs, things = gaps[a, b].shape
     detail = (
@@ -93,6 +93,11 @@ def _sources_differ(results: Results) -> Verdict:
         detail=detail,
         unit="points",
     )
+
+
+def _surest(means: Mapping[tuple[str, str], Interval]) -> tuple[tuple[str, str], Interval]:
+    """The pair whose difference is the largest for the width of its interval."""
+    return max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
 
 
 def _what_would_tell(gap: Floats, mean: Interval, pairs_a_seed: float) -> str:
