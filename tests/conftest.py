@@ -1,10 +1,12 @@
 """What tests of several wings share: an empty cache, archives, and a store in which Steps are made once a session."""
 
 import io
+import sys
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,10 +24,10 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tarball() -> Callable[..., Path]:
-    """Write a .tgz with members by name, and symbolic links before them."""
+    """Write a .tgz, or a .tar, with members by name, and symbolic links before them."""
 
     def write(path: Path, members: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
-        with tarfile.open(path, "w:gz") as archive:
+        with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
             for name, target in (links or {}).items():
                 link = tarfile.TarInfo(name)
                 link.type, link.linkname = tarfile.SYMTYPE, target
@@ -55,3 +57,33 @@ def made(store: Store) -> Made:
         return store.path(step)
 
     return make
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def surefoot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ended]:
+    """Run `surefoot ARGUMENTS` in an empty directory with a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SUREFOOT_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    from surefoot.cli import main
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["surefoot", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        code = stopped.value.code
+        return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return call

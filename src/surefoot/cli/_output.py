@@ -39,9 +39,20 @@ def say(text: str, console: "Console | None" = None) -> None:
             print(clean, file=sys.stderr, flush=True)
 
 
+def counter(what: str) -> Callable[[int, int], None]:
+    """Shows on a terminal how many of all are done, in one line."""
+
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{done:,} of {total:,} {what} are done" + ("\n" if done == total else ""))
+            sys.stderr.flush()
+
+    return told
+
+
 def check_place(out: Path | None, form: Format | None = None) -> None:
     """Raise before long work for a file that cannot be written after it."""
-    _chosen(form, out)
+    chosen_format(form, out)
     check_file(out)
 
 
@@ -53,7 +64,7 @@ def check_file(out: Path | None) -> None:
 
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
     """Print a table or write it to `out`. Without `form`: by the suffix of `out`, text on a terminal, TSV in a pipe."""
-    chosen = _chosen(form, out)
+    chosen = chosen_format(form, out)
     if chosen == "parquet":
         _write_parquet(table, out)
         return
@@ -73,7 +84,8 @@ _OF_SUFFIX: Mapping[str, Format] = {
 }  # fmt: skip
 
 
-def _chosen(form: Format | None, out: Path | None) -> Format:
+def chosen_format(form: Format | None, out: Path | None = None) -> Format:
+    """What is written: as named, by the suffix of `out`, text on a terminal, or TSV in a pipe."""
     if out is None:
         return form or ("text" if sys.stdout.isatty() else "tsv")
     known = _OF_SUFFIX.get(out.suffix.lower())

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from surefoot.cli._claims import MARKS
 from surefoot.cli._common import StoreOption, WorkersOption, open_store, results_of
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, chosen_format, emit, say
 from surefoot.cli._study import PoolOption, make_missing
 from surefoot.core import Store, Study, SurefootError, Table, decide, plan
 
@@ -109,7 +109,7 @@ def audit(
     found = audit_predictions(predictions, columns, threshold=threshold, least=least)
     for note in found.notes:
         say(note)
-    if (format or ("text" if sys.stdout.isatty() else "tsv")) == "text":
+    if chosen_format(format) == "text":
         for table in _shown(found):
             emit(table, format)
     else:

@@ -36,6 +36,7 @@ from surefoot.core._query import examples_path as examples_path
 from surefoot.core._query import pivot as pivot
 from surefoot.core._query import query as query
 from surefoot.core._run import Event as Event
+from surefoot.core._run import check_installed as check_installed
 from surefoot.core._run import check_modules as check_modules
 from surefoot.core._run import nobody_else as nobody_else
 from surefoot.core._run import run as run

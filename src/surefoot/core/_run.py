@@ -106,7 +106,12 @@ def nobody_else(store: Store) -> Iterator[None]:
 
 def check_modules(steps: Iterable[Step]) -> None:
     """Raise before any work when a module that a Step requires is not installed."""
-    for name in dict.fromkeys(name for step in steps for name in type(step).requires):
+    check_installed(dict.fromkeys(name for step in steps for name in type(step).requires))
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raise for the first of these modules that is not installed."""
+    for name in names:
         if find_spec(name.partition(".")[0]) is None:
             raise missing_module(name)
 

@@ -10,7 +10,7 @@ from typing import Any
 from surefoot.core import SurefootError
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, sources_in
 from surefoot.pairs._stages._work import Progress, make_parts
-from surefoot.tables import check_column, database, quote
+from surefoot.tables import check_column, database, literal, quote
 
 _MEMORY, _MOST = "400MB", 1 << 40
 
@@ -63,8 +63,9 @@ class _Search:
             CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
             FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
             ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
-        to = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({marked}) TO '{to}' (FORMAT parquet, COMPRESSION zstd)", [str(source.path)])
+        self.connection.execute(
+            f"COPY ({marked}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)", [str(source.path)]
+        )
         return {}
 
     @cached_property

@@ -1,8 +1,6 @@
 """Extract and Deduplicate as Steps: a stage in the store, its inputs known by their contents."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,6 +23,7 @@ from surefoot.pairs._deduplicate import DuplicateRules, deduplicate
 from surefoot.pairs._extract._candidates import extract
 from surefoot.pairs._extract._rules import CANDIDATE_RULES, CandidateRules
 from surefoot.pairs._stages._manifest import Manifest
+from surefoot.pairs._stages._work import keep
 
 
 def rules_text(rules: CandidateRules) -> str:
@@ -95,7 +94,7 @@ def _rules(text: str) -> CandidateRules:
 
 
 def _kept(made: Manifest, work: Path, out: Path) -> Sequence[Measurement]:
-    shutil.copytree(work, out, copy_function=os.link, dirs_exist_ok=True)
+    keep(work, out)
     counted = {("rows", ""): made.rows, ("kept", ""): made.kept}
     counted |= {("dropped", reason): rows for reason, rows in made.reasons.items()}
     counted |= {("faults", fault): times for fault, times in made.faults.items()}

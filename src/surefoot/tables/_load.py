@@ -98,9 +98,14 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: object) -> str:
+    """A text, or a path, as an SQL literal: for statements that take no parameters."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
 _EMPTY = "\0"
 """The beginning of the inner name of a column without one, which is left out if it is empty."""
-_WORDS = ", ".join("'" + word.replace("'", "''") + "'" for word in sorted(MISSING))
+_WORDS = ", ".join(map(literal, sorted(MISSING)))
 
 
 def _trimmed(column: str) -> str:

@@ -1,12 +1,9 @@
 """Vectors without a model, and a model of colours: what comes after embedding is tested against brute force on them."""
 
 import io
-import sys
-import tarfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow
@@ -15,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from surefoot.cli import main
 from surefoot.pairs import Manifest, PairEncoder, Recipe, Source, make_parts, uid_of
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
@@ -108,41 +104,3 @@ def png() -> Callable[..., bytes]:
         return stream.getvalue()
 
     return encode
-
-
-@pytest.fixture(scope="session")
-def shard() -> Callable[[Path, dict[str, bytes]], Path]:
-    def write(path: Path, members: dict[str, bytes]) -> Path:
-        with tarfile.open(path, "w") as archive:
-            for name, content in members.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-        return path
-
-    return write
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def surefoot(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Ended]:
-    """Run `surefoot ARGUMENTS` in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["surefoot", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return Ended(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call

@@ -85,9 +85,9 @@ def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path, colour_model: PairE
 
 
 def test_rows_beside_a_shard_are_kept_with_all_they_know(
-    tmp_path: Path, png: Png, shard: Shard, colour_model: PairEncoder
+    tmp_path: Path, png: Png, tarball: Shard, colour_model: PairEncoder
 ) -> None:
-    shard(tmp_path / "00000.tar", {"000.png": png("red"), "000.txt": b"other words", "001.png": b"broken",
+    tarball(tmp_path / "00000.tar", {"000.png": png("red"), "000.txt": b"other words", "001.png": b"broken",
                                    "003.png": png("blue"), "009.png": png("blue")})  # fmt: skip
     table = {
         "key": ["000", "001", "002", "003"],
@@ -124,12 +124,12 @@ def test_a_table_of_paths_is_read(folder: Path, tmp_path: Path, colour_model: Pa
 
 
 def test_hostile_pictures_are_rows_with_a_reason(
-    tmp_path: Path, png: Png, shard: Shard, colour_model: PairEncoder
+    tmp_path: Path, png: Png, tarball: Shard, colour_model: PairEncoder
 ) -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     huge = b"\x89PNG\r\n\x1a\n" + chunk + png("red")[33:]
-    path = shard(tmp_path / "a.tar", {"../../../tmp/outside.png": png("red"), "huge.png": huge, "x.svg": b"<svg/>"})
+    path = tarball(tmp_path / "a.tar", {"../../../tmp/outside.png": png("red"), "huge.png": huge, "x.svg": b"<svg/>"})
     with tarfile.open(path, "a") as archive:
         link = tarfile.TarInfo("link.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"

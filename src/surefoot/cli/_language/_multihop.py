@@ -1,6 +1,5 @@
 """Questions of several hops: the compositionality gap of a model, and tables of a recorded run."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._common import StoreOption, open_store
-from surefoot.cli._output import Format, check_file, emit, say
+from surefoot.cli._output import Format, check_file, chosen_format, emit, say
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
         "causes": language.causes_table,
         "agreement": language.agreement_table,
     }
-    text = (form or ("text" if sys.stdout.isatty() else "tsv")) == "text"
+    text = chosen_format(form) == "text"
     names = [show] if show != "all" else list(makers) if text else ["gap"]
     for note in language.run_notes(run):
         say(note)

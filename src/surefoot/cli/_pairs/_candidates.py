@@ -1,14 +1,13 @@
 """Candidates of web archives, and the first of those that are the same."""
 
 import runpy
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from surefoot.cli._common import WorkersOption
-from surefoot.cli._output import Format, emit
+from surefoot.cli._output import Format, counter, emit
 from surefoot.core import SurefootError, Table, check_modules, open_pool
 from surefoot.pairs import CANDIDATE_RULES, CandidateRules, DuplicateRules, Extract, Manifest
 from surefoot.pairs import deduplicate as deduplicate_parts
@@ -30,7 +29,7 @@ def extract(
     check_modules([Extract(rules=recipe)])
     rules = _rules(recipe)
     with open_pool("processes", workers) as pool:
-        _report(extract_files(files, out, rules, pool=pool, progress=_told), format)
+        _report(extract_files(files, out, rules, pool=pool, progress=counter("files")), format)
 
 
 def deduplicate(
@@ -45,7 +44,7 @@ def deduplicate(
     """See the help of the app."""
     keys = tuple(key.strip() for key in by.split(",") if key.strip())
     rules = DuplicateRules(by=keys, first=first, phash_distance=phash_distance, cosine=cosine)
-    _report(deduplicate_parts(directory, out, rules, progress=_told), format)
+    _report(deduplicate_parts(directory, out, rules, progress=counter("files")), format)
 
 
 def _rules(recipe: str) -> CandidateRules:
@@ -57,12 +56,6 @@ def _rules(recipe: str) -> CandidateRules:
     if not isinstance(found, CandidateRules):
         raise SurefootError(f"{recipe} must define `rules`, a surefoot.pairs.CandidateRules.")
     return found
-
-
-def _told(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done:,} of {total:,} files are done" + ("\n" if done == total else ""))
-        sys.stderr.flush()
 
 
 def _report(made: Manifest, form: Format | None) -> None:

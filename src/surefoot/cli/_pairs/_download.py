@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, counter, emit, say
 from surefoot.core import SurefootError
 from surefoot.pairs import (
     Manifest,
@@ -44,7 +44,11 @@ def download(
         if not pairs_directory(candidates):
             stage = Path(place, "candidates")
             pairs_from_tables([candidates], stage, columns=PairColumns(url=url, text=text), rows=_ROWS)
-        _report(out, download_pictures(sources_in(stage), out, form=form, manners=manners, progress=_told), format)
+        _report(
+            out,
+            download_pictures(sources_in(stage), out, form=form, manners=manners, progress=counter("rows begun")),
+            format,
+        )
 
 
 def _report(out: Path, manifest: Manifest, format: Format | None) -> None:
@@ -59,9 +63,3 @@ def _report(out: Path, manifest: Manifest, format: Format | None) -> None:
     if format in (None, "text") and (hosts := failing_hosts(out)).rows:
         sys.stdout.write("\n")
         emit(hosts, format)
-
-
-def _told(done: int, begun: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done:,} of {begun:,} rows begun are done" + ("\n" if done == begun else ""))
-        sys.stderr.flush()

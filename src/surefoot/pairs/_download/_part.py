@@ -22,7 +22,7 @@ import duckdb
 from surefoot.core import SurefootError
 from surefoot.pairs._stages._manifest import Part
 from surefoot.pairs._stages._work import described_part
-from surefoot.tables import quote
+from surefoot.tables import literal, quote
 
 COLUMNS = {
     "key": "VARCHAR", "caption": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR", "status": "VARCHAR",
@@ -53,7 +53,7 @@ class PartWork:
         self._log_path, self._tar_path = work / f"part-{number:05d}.log", work / f"part-{number:05d}.tar"
         self._draft = work / f"part-{number:05d}.draft"
         self._base = (
-            f"SELECT * FROM read_parquet({_literal(self._final)})"
+            f"SELECT * FROM read_parquet({literal(self._final)})"
             if self._final.exists()
             else _first_query(source, number)
         )
@@ -153,11 +153,11 @@ class PartWork:
             base = base if self._final.exists() else f"SELECT *, NULL::BLOB AS jpg FROM ({base})"
             if any(folder.glob("*.jpg")):
                 newer.append("coalesce(p.content, b.jpg) AS jpg")
-                blobs = _literal(folder / "*.jpg")
+                blobs = literal(folder / "*.jpg")
                 pictures = f"LEFT JOIN read_blob({blobs}) p ON parse_filename(p.filename, true) = b.key"
         joined = f"({base}) b LEFT JOIN log l ON b.key = l.key {pictures}"
         rows = f"SELECT b.* REPLACE ({', '.join(newer)}) FROM {joined} WHERE l.state IS DISTINCT FROM 'screened'"
-        written = f"TO {_literal(self._draft)} (FORMAT parquet, COMPRESSION zstd)"
+        written = f"TO {literal(self._draft)} (FORMAT parquet, COMPRESSION zstd)"
         connection.execute(f"COPY ({rows} ORDER BY b.key) {written}")
         ((screened,),) = connection.execute("SELECT count(*) FROM log WHERE state = 'screened'").fetchall()
         return screened
@@ -166,7 +166,7 @@ class PartWork:
 def _first_query(source: Path, number: int) -> str:
     """The candidates of a part as rows that nobody has asked yet."""
     with duckdb.connect() as connection:
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({_literal(source)})").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(source)})").fetchall()
     names = [name for name, *_ in described]
     missing = {"url", "text", "reasons"} - set(names)
     if missing:
@@ -178,7 +178,7 @@ def _first_query(source: Path, number: int) -> str:
     named += [f"NULL::{kind} AS {name}" for name, kind in COLUMNS.items() if name not in ("key", "caption")]
     named.append("coalesce(text, '') AS caption")
     key = f"format('{number:05d}{{:06d}}', file_row_number) AS key"
-    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({_literal(source)}, file_row_number = true)"
+    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({literal(source)}, file_row_number = true)"
 
 
 def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
@@ -218,7 +218,3 @@ def _copy(old: IO[bytes], new: IO[bytes], length: int) -> None:
     while length and (piece := old.read(min(length, 1 << 20))):
         new.write(piece)
         length -= len(piece)
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

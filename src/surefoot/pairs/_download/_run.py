@@ -7,10 +7,10 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +19,8 @@ from surefoot.core import (
     Measurement,
     Step,
     SurefootError,
+    check_installed,
     full_disk_is_said,
-    missing_module,
     report_progress,
     resume_directory,
     unkeyed,
@@ -37,7 +37,7 @@ from surefoot.pairs._stages._manifest import (
     sources_in,
     write_manifest,
 )  # fmt: skip
-from surefoot.pairs._stages._work import WORK, begin, check_same, headed
+from surefoot.pairs._stages._work import WORK, Progress, begin, check_same, headed, keep
 
 
 def download(
@@ -46,7 +46,7 @@ def download(
     *,
     form: PictureForm | None = None,
     manners: Manners | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Download the pictures of candidates into `out`: a part of a stage for each source, a row a URL with its state.
 
@@ -54,9 +54,7 @@ def download(
     same parts. Raises `SurefootError` when `out` holds something else, or another run works in it. `progress` is told
     the rows done and begun.
     """
-    for name in ("pycurl", "simplejpeg", "PIL"):
-        if find_spec(name) is None:
-            raise missing_module(name)
+    check_installed(("pycurl", "simplejpeg", "PIL"))
     from surefoot.pairs._download._engine import Engine
     from surefoot.pairs._download._hashes import read_hash_lists
 
@@ -148,11 +146,9 @@ class Download(Step):
             work.with_name("copy").rename(work)
         form = PictureForm(**{own.name: getattr(self, own.name) for own in fields(PictureForm)})
         manners = Manners(**{own.name: getattr(self, own.name) for own in fields(Manners) if hasattr(self, own.name)})
-        manifest = download(
-            sources_in(inputs[self.candidates]), work, form=form, manners=manners,
-            progress=lambda done, begun: report_progress(out, done, begun),
-        )  # fmt: skip
-        shutil.copytree(work, out, dirs_exist_ok=True)
+        sources, progress = sources_in(inputs[self.candidates]), partial(report_progress, out)
+        manifest = download(sources, work, form=form, manners=manners, progress=progress)
+        keep(work, out)
         ends = {name.removeprefix("download_"): n for name, n in manifest.reasons.items() if "download_" in name}
         asked = manifest.kept + sum(ends.values())
         counts = {"ok": manifest.kept} | ends

@@ -1,8 +1,8 @@
 """Embedding and indexing as Steps."""
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -11,6 +11,7 @@ from surefoot.core import Inputs, Measurement, Step, check_pinned, report_progre
 from surefoot.pairs._search._embed import embed_pairs
 from surefoot.pairs._search._encoders import conse_encoder, openclip_encoder
 from surefoot.pairs._search._index import IndexKind, build_index
+from surefoot.pairs._stages._work import keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,8 @@ class Embed(Step):
             check_pinned(self)
         source, work = inputs[self.pairs] if self.pairs else Path(self.path), resume_directory(out) / "embedded"
         encoder = openclip_encoder(load_model(inputs[self.model])) if self.model else conse_encoder()
-        told = embed_pairs(source, work, encoder, template=self.template,
-                           progress=lambda done, total: report_progress(out, done, total))  # fmt: skip
-        shutil.copytree(work, out, dirs_exist_ok=True)
+        told = embed_pairs(source, work, encoder, template=self.template, progress=partial(report_progress, out))
+        keep(work, out)
         counts = [
             ("rows", told.rows, ""),
             ("kept", told.kept, ""),

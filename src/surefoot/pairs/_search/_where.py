@@ -16,6 +16,7 @@ from surefoot.core import SurefootError, Table
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import make_parts
+from surefoot.tables import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,7 +31,7 @@ def rows_of(files: Sequence[Path]) -> Iterator[DuckDBPyConnection]:
     """A connection whose view `rows` are these Parquet files, and which can read nothing else."""
     import duckdb
 
-    shown = ", ".join("'" + str(file.absolute()).replace("'", "''") + "'" for file in files)
+    shown = ", ".join(literal(file.absolute()) for file in files)
     with duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "autoload_known_extensions": False}) as connection:
         try:
             connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet([{shown}], union_by_name = true)")

@@ -11,7 +11,7 @@ from surefoot.core import SurefootError
 from surefoot.pairs._stages._columns import PAIR_TYPES
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest, Recipe, manifest_of, sources_of, write_manifest
 from surefoot.pairs._stages._work import described_part, part_name
-from surefoot.tables import check_column, database, load_table, quote
+from surefoot.tables import check_column, database, literal, load_table, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,7 +51,7 @@ def pairs_from_tables(
         for number, start in enumerate(range(0, total, rows)):
             path = out / part_name(number)
             chosen = f"SELECT * FROM pairs WHERE rowid >= {start} AND rowid < {start + rows} ORDER BY rowid"
-            connection.execute(f"COPY ({chosen}) TO {_literal(str(path))} (FORMAT parquet)")
+            connection.execute(f"COPY ({chosen}) TO {literal(path)} (FORMAT parquet)")
             parts.append(described_part(path))
     manifest = manifest_of("read", Recipe(name="columns", rules=asdict(named)), inputs, parts)
     write_manifest(out, manifest)
@@ -86,7 +86,3 @@ def _selected(connection: DuckDBPyConnection, place: int, file: Path, named: Pai
     rest = {name: sql for name, sql in given.items() if name not in {*PAIR_TYPES, named.url, named.text}}
     listed = ", ".join(f"{sql} AS {quote(name)}" for name, sql in (ours | rest).items())
     return f"SELECT {listed} FROM {quote(loaded.name)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -61,6 +62,11 @@ def make_parts(
         write_manifest(out, manifest_of(stage, recipe, inputs, [parts[number] for number in range(len(sources))]))
         shutil.rmtree(out / WORK, ignore_errors=True)
     return read_manifest(out)
+
+
+def keep(made: Path, out: Path) -> None:
+    """Put a finished stage into the directory of a Step: by links, since shards may be of any size."""
+    shutil.copytree(made, out, copy_function=os.link, dirs_exist_ok=True)
 
 
 def part_name(number: int) -> str:

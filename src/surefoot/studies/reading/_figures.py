@@ -18,73 +18,86 @@ WORDS = {PublishedLandscape: ("published", "published readers"), ShiftFit: ("own
 
 def landscape_figures(kind: Landscape) -> tuple[Callable[[Results], Figure], ...]:
     """The three figures of one landscape; two landscapes have the same ones, side by side."""
+
+    def of_kind(draw: Callable[[Landscape, Results], Figure]) -> Callable[[Results], Figure]:
+        def figure(results: Results) -> Figure:
+            return draw(kind, results)
+
+        figure.__name__ = f"{WORDS[kind][0]}{draw.__name__}"  # what the page calls one that could not be drawn
+        return figure
+
+    return of_kind(_landscape), of_kind(_by_adaptation), of_kind(_scales)
+
+
+def _landscape(kind: Landscape, results: Results) -> Figure:
+    """Every reader under shift against itself in distribution, with the line."""
     label, readers = WORDS[kind]
+    found_in(results, kind)
+    told = read_section(results, main_fit(results, kind), "models")
+    rows = [row for row in told if row["shift"] == AVERAGE and row["x"] and row["y"]]
+    named = {"family": "group", "label": "model"}
+    points = [
+        {"x": float(row["x"]), "y": float(row["y"])} | {name: row[column] for name, column in named.items()}
+        for row in rows
+    ]
+    line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
+    return robustness_scatter(
+        points,
+        [{"x": x, "y": y} for x, y in line],
+        name=f"{label}-landscape",
+        title=f"Accuracy under shift against accuracy in distribution: {readers}",
+        caption=f"F1 averaged over shifts. The line is that of {BASELINE} readers on logit axes, drawn as far as "
+        "there are readers: beyond theirs it is an extrapolation.",
+        x_title="F1 in distribution",
+        y_title="F1, mean of the shifts",
+        families=_there({row["group"] for row in rows}),
+        family_title="Adaptation",
+    )
 
-    def landscape(results: Results) -> Figure:
-        found_in(results, kind)
-        told = read_section(results, main_fit(results, kind), "models")
-        rows = [row for row in told if row["shift"] == AVERAGE and row["x"] and row["y"]]
-        named = {"family": "group", "label": "model"}
-        points = [
-            {"x": float(row["x"]), "y": float(row["y"])} | {name: row[column] for name, column in named.items()}
-            for row in rows
-        ]
-        line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
-        return robustness_scatter(
-            points,
-            [{"x": x, "y": y} for x, y in line],
-            name=f"{label}-landscape",
-            title=f"Accuracy under shift against accuracy in distribution: {readers}",
-            caption=f"F1 averaged over shifts. The line is that of {BASELINE} readers on logit axes, drawn as far as "
-            "there are readers: beyond theirs it is an extrapolation.",
-            x_title="F1 in distribution",
-            y_title="F1, mean of the shifts",
-            families=_there({row["group"] for row in rows}),
-            family_title="Adaptation",
-        )
 
-    def by_adaptation(results: Results) -> Figure:
-        found = found_in(results, kind)
-        cells = [
-            {"row": group, "column": shift, "value": one.value / 100, "n": one.n} | _bounds(one.low, one.high)
-            for (metric, shift, group), one in found.items()
-            if metric == MEAN and group != BASELINE
-        ]
-        return heat_table(
-            cells,
-            name=f"{label}-effective-robustness",
-            title=f"Effective robustness by adaptation and shift: {readers}",
-            caption=f"Points of F1 over the line of {BASELINE} readers under that shift, mean over readers.",
-            row_title="Adaptation",
-            column_title="Shift",
-            value_title="Effective robustness",
-            unit="points",
-            row_order=_there({str(cell["row"]) for cell in cells}),
-            column_order=sorted({str(cell["column"]) for cell in cells}, key=lambda name: (name != AVERAGE, name)),
-        )
+def _by_adaptation(kind: Landscape, results: Results) -> Figure:
+    """What each adaptation gains over the line, under each shift."""
+    label, readers = WORDS[kind]
+    found = found_in(results, kind)
+    cells = [
+        {"row": group, "column": shift, "value": one.value / 100, "n": one.n} | _bounds(one.low, one.high)
+        for (metric, shift, group), one in found.items()
+        if metric == MEAN and group != BASELINE
+    ]
+    return heat_table(
+        cells,
+        name=f"{label}-effective-robustness",
+        title=f"Effective robustness by adaptation and shift: {readers}",
+        caption=f"Points of F1 over the line of {BASELINE} readers under that shift, mean over readers.",
+        row_title="Adaptation",
+        column_title="Shift",
+        value_title="Effective robustness",
+        unit="points",
+        row_order=_there({str(cell["row"]) for cell in cells}),
+        column_order=sorted({str(cell["column"]) for cell in cells}, key=lambda name: (name != AVERAGE, name)),
+    )
 
-    def scales(results: Results) -> Figure:
-        effects = [
-            {"label": f"{axis} axes", "group": group, "family": axis, "value": one.value / 100, "n": one.n}
-            | _bounds(one.low, one.high)
-            for group in ADAPTATIONS[1:]
-            for axis in AXES
-            if (one := found_in(results, kind, axis=axis).get((MEAN, AVERAGE, group))) is not None
-        ]
-        return interval_plot(
-            effects,
-            name=f"{label}-scales",
-            title=f"How the finding moves with the scale of the axes: {readers}",
-            caption="Mean effective robustness over all shifts. Where readers lie beyond the range of the baseline the "
-            "line is extrapolated, and the scale decides.",
-            x_title="Effective robustness",
-            families=AXES,
-            family_title="Axes",
-        )
 
-    for function in (landscape, by_adaptation, scales):
-        function.__name__ = f"{label}_{function.__name__}"
-    return landscape, by_adaptation, scales
+def _scales(kind: Landscape, results: Results) -> Figure:
+    """The finding on each scale of the axes."""
+    label, readers = WORDS[kind]
+    effects = [
+        {"label": f"{axis} axes", "group": group, "family": axis, "value": one.value / 100, "n": one.n}
+        | _bounds(one.low, one.high)
+        for group in ADAPTATIONS[1:]
+        for axis in AXES
+        if (one := found_in(results, kind, axis=axis).get((MEAN, AVERAGE, group))) is not None
+    ]
+    return interval_plot(
+        effects,
+        name=f"{label}-scales",
+        title=f"How the finding moves with the scale of the axes: {readers}",
+        caption="Mean effective robustness over all shifts. Where readers lie beyond the range of the baseline the "
+        "line is extrapolated, and the scale decides.",
+        x_title="Effective robustness",
+        families=AXES,
+        family_title="Axes",
+    )
 
 
 def lost_answers(results: Results) -> Figure:
