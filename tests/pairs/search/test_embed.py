@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from surefoot.contrastive import LoadedModel, Pixels, build, embed_images, embed_texts
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import Store, SurefootError, digest_of, run
 from surefoot.pairs import (
+    Embed,
+    Index,
     Manifest,
     PairEncoder,
     build_index,
@@ -65,6 +68,24 @@ def test_a_folder_is_embedded_part_by_part(folder: Path, tmp_path: Path, colour_
     before = digest_of(tmp_path / "out")
     embed_pairs(folder, tmp_path / "again", colour_model, template="{} paint", rows=4)
     assert digest_of(tmp_path / "again") == before
+
+
+def test_embedding_and_index_are_steps_that_give_what_the_functions_give(
+    folder: Path, tmp_path: Path, colour_model: PairEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surefoot.pairs._search._steps.conse_encoder", lambda: colour_model)
+    step, store = Embed(path=str(folder), template="{} paint").pinned(), Store(tmp_path / "store")
+    index = Index(embedded=step)
+    with ThreadPoolExecutor(1) as pool:
+        assert {event.step for event in run([index], store, pool) if event.kind == "made"} == {step, index}
+    told = embed_pairs(folder, tmp_path / "out", colour_model, template="{} paint")
+    made = {(one.metric, one.group): one.value for one in store.measurements(step)}
+    assert made == {("rows", ""): told.rows, ("kept", ""): told.kept, ("rows", "picture_refused"): 1}
+    for part in told.parts:
+        for file in (part.file, *part.beside):
+            assert digest_of(store.path(step) / file) == digest_of(tmp_path / "out" / file)
+    with open_index(store.path(index)) as opened:
+        assert opened.told.rows == told.kept == store.measurements(index)[0].value
 
 
 def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:
