@@ -771,6 +771,18 @@ def test_a_download_is_a_step_that_another_one_goes_on_with(web: Web, tmp_path: 
     assert web.asked == {"/robots.txt": 1, "/late": 1} and len(members(later)) == 6 and len(members(out)) == 3
 
 
+def test_a_hash_list_of_a_step_is_known_by_its_contents(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name, text in (("a", "0" * 32), ("x/a", "0" * 32), ("b", "1" * 32)):
+        (tmp_path / name).write_text(text)
+    keys = [Download(candidates=Given(), date="d", hash_list=(str(tmp_path / name),)).pinned().key
+            for name in ("a", "x/a", "b")]  # fmt: skip
+    assert keys[0] == keys[1] != keys[2]
+    assert Download(candidates=Given(), date="d").pinned().key == Download(candidates=Given(), date="d").key
+    with pytest.raises(SurefootError, match="pinned"):
+        Download(candidates=Given(), date="d", hash_list=("a",)).make(tmp_path, Made({}))
+
+
 def test_the_command_says_why_first_and_how_to_go_on(
     web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,15 +13,18 @@ import pytest
 from surefoot.core import SurefootError
 from surefoot.pairs import (
     PAIR_TYPES,
+    DuplicateRules,
     PairColumns,
     Recipe,
     Source,
+    deduplicate,
     make_parts,
     pair_schema,
     pairs_from_tables,
     read_manifest,
     sources_in,
     sources_of,
+    subset,
     uid_of,
 )
 
@@ -151,3 +154,21 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out")
     with pytest.raises(SurefootError, match="at least 1 row"):
         pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out", rows=0)
+
+
+@pytest.mark.parametrize("name", ["a*", "a[b]", "a?"])
+def test_a_folder_is_read_as_it_is_named_not_as_a_pattern(tmp_path: Path, name: str) -> None:
+    for place in (name, "ab"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x.csv").write_text(f"url,text\nhttp://h/{place},t\nhttp://h/{place},t\n")
+        made = pairs_from_tables([tmp_path / place / "x.csv"], tmp_path / place / "pairs")
+        assert (made.rows, made.kept) == (2, 2)
+        unique = deduplicate(tmp_path / place / "pairs", tmp_path / place / "unique", DuplicateRules())
+        assert (unique.rows, unique.kept) == (2, 1)
+    assert subset(tmp_path / name / "unique", "true", tmp_path / "x.parquet").rows[1][1] == 1
+    assert pyarrow.parquet.read_table(tmp_path / "x.parquet")["url"].to_pylist() == [f"http://h/{name}"]
+
+
+def test_a_list_of_reasons_in_json_lines_is_read_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"url": "http://a", "text": "b", "reasons": ["gone", "a \\"b\\""]}\n')
+    assert pairs_from_tables([tmp_path / "a.jsonl"], tmp_path / "out").reasons == {"gone": 1, 'a "b"': 1}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from glob import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class _Search:
             FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
             ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
         self.connection.execute(
-            f"COPY ({marked}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)", [str(source.path)]
+            f"COPY ({marked}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)", [escape(str(source.path))]
         )
         return {}
 
@@ -72,7 +73,8 @@ class _Search:
     def found(self) -> list[str]:
         """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
         files = [str(source.path) for source in self.sources]
-        columns = [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [files]).fetchall()]
+        read = [*map(escape, files)]
+        columns = [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [read]).fetchall()]
         rules = self.rules
         near = {"phash": rules.phash_distance >= 0, "embedding": rules.cosine > 0}
         keys = [key.split("+") for key in rules.by]
@@ -82,9 +84,9 @@ class _Search:
         self.connection.execute(
             f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY {_order(rules.first)} place) AS rank, *
             FROM (SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
-            {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($files, file_row_number = true,
+            {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($read, file_row_number = true,
             filename = true, union_by_name = true) WHERE len(reasons) = 0)""",
-            {"files": files, "most": _MOST},
+            {"files": files, "read": read, "most": _MOST},
         )
         self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
         for key in keys:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -141,8 +142,8 @@ def _source(connection: DuckDBPyConnection, file: TableFile) -> Iterator[_Source
             yield _described(connection, "arrow_file", [], file)
             connection.unregister("arrow_file")
         else:
-            reader = "read_parquet(?)" if file.kind == "parquet" else "read_json(?, sample_size=-1, maximum_depth=2)"
-            yield _described(connection, reader, [str(file.path)], file)
+            reader = "read_parquet(?)" if file.kind == "parquet" else "read_json(?, sample_size=-1, maximum_depth=3)"
+            yield _described(connection, reader, [escape(str(file.path))], file)
     except duckdb.Error as error:
         raise SurefootError(f"{file.shown} {_reason(str(error), file.kind)}") from error
 
@@ -155,7 +156,7 @@ def _csv_source(file: TableFile) -> _Source:
         f"max_line_size=16777216, columns={{{columns}}})"
     )
     return _Source(
-        sql=sql, values=[str(file.path)], columns=names, kinds=("VARCHAR",) * len(names), delimiter=delimiter
+        sql=sql, values=[escape(str(file.path))], columns=names, kinds=("VARCHAR",) * len(names), delimiter=delimiter
     )
 
 

@@ -303,3 +303,13 @@ def test_the_model_of_packages_finds_real_photographs(tmp_path: Path) -> None:
             right[name] = sum(str(one.row["picture"]).startswith(name) for one in found)
     assert right["ship"] >= 6  # by chance 2.5
     assert sum(right.values()) >= 28
+
+
+def test_a_picture_in_a_shard_that_is_too_large_is_refused_and_not_read(
+    tmp_path: Path, png: Png, tarball: Shard, colour_model: PairEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surefoot.contrastive._pictures._captioned.MAX_FILE_BYTES", 1000)
+    tarball(tmp_path / "00000.tar", {"000.png": png("red", (4, 4)), "001.png": png("blue") + bytes(1000)})
+    told = embed_pairs(tmp_path, tmp_path / "out", colour_model)
+    assert dict(told.reasons) == {"picture_refused": 1}
+    assert str(rows_of(tmp_path / "out")[1]["picture_error"]).startswith("it has 1,")

@@ -5,10 +5,11 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from surefoot.contrastive._pictures._listing import Sample, samples_of
-from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, read_stored
+from surefoot.contrastive._pictures._photos import MAX_FILE_BYTES, SUFFIXES, RefusedPictureError, Stored, read_stored
 from surefoot.core import SurefootError
 from surefoot.tables import database, load_table, quote
 
@@ -93,15 +94,21 @@ def _of_shards(shards: Sequence[Path], template: str | None) -> Iterator[Caption
         try:
             with tarfile.open(shard) as archive:
                 for sample in samples_of(shard, archive):
-                    stream = (
-                        archive.extractfile(sample.picture) if isinstance(sample, Sample) and sample.picture else None
-                    )
-                    if isinstance(sample, Sample) and stream:
-                        picture, name = stream.read(), f"{shard.name.partition('.')[0]}/{sample.base}"
+                    member = sample.picture if isinstance(sample, Sample) else None
+                    stream = archive.extractfile(member) if member else None
+                    if isinstance(sample, Sample) and member and stream:
+                        name = f"{shard.name.partition('.')[0]}/{sample.base}"
+                        picture = stream.read() if member.size <= MAX_FILE_BYTES else b""
                         said = _captions(sample.base, sample.texts, template)
-                        yield Captioned(name=name, captions=said, read=lambda picture=picture: picture)
+                        yield Captioned(name=name, captions=said, read=partial(_within, picture, member.size))
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise SurefootError(f"{shard} is not a readable .tar file ({error}).") from error
+
+
+def _within(picture: bytes, size: int) -> bytes:
+    if size > MAX_FILE_BYTES:
+        raise RefusedPictureError(f"it has {size:,} bytes")
+    return picture
 
 
 def _captions(name: str, texts: Mapping[str, str | None], template: str | None) -> tuple[str, ...]:

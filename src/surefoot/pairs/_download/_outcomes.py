@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 from surefoot.core import Table
@@ -51,7 +52,7 @@ def failing_hosts(directory: Path, most: int = 20) -> Table:
 def _counted(directory: Path, listed: str) -> list[tuple[object, ...]]:
     import duckdb
 
-    parts = [str(directory / part.file) for part in read_manifest(directory).parts]
+    parts = [escape(str(directory / part.file)) for part in read_manifest(directory).parts]
     if not parts:
         return []
     counted = f"SELECT state, reason, {_HOST} AS host, count(*) AS n FROM read_parquet(?) WHERE state IS NOT NULL"

@@ -14,6 +14,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,7 +54,7 @@ class PartWork:
         self._log_path, self._tar_path = work / f"part-{number:05d}.log", work / f"part-{number:05d}.tar"
         self._draft = work / f"part-{number:05d}.draft"
         self._base = (
-            f"SELECT * FROM read_parquet({literal(self._final)})"
+            f"SELECT * FROM read_parquet({_read(self._final)})"
             if self._final.exists()
             else _first_query(source, number)
         )
@@ -142,7 +143,9 @@ class PartWork:
         """Write the rows, those of the log anew, without those that a hash list names; returns how many these are."""
         types = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
         read = f"read_json(?, format = 'newline_delimited', maximum_object_size = 100000000, columns = {{{types}}})"
-        connection.execute(f"CREATE TABLE log AS SELECT * FROM {read} WHERE key IS NOT NULL", [str(self._log_path)])
+        connection.execute(
+            f"CREATE TABLE log AS SELECT * FROM {read} WHERE key IS NOT NULL", [escape(str(self._log_path))]
+        )
         asked = [name for name in COLUMNS if name not in ("key", "caption")]
         newer = [f"CASE WHEN l.key IS NULL THEN b.{name} ELSE l.{name} END AS {name}" for name in asked]
         kept = "[one FOR one IN b.reasons IF NOT starts_with(one, 'download_')]"
@@ -153,7 +156,7 @@ class PartWork:
             base = base if self._final.exists() else f"SELECT *, NULL::BLOB AS jpg FROM ({base})"
             if any(folder.glob("*.jpg")):
                 newer.append("coalesce(p.content, b.jpg) AS jpg")
-                blobs = literal(folder / "*.jpg")
+                blobs = literal(Path(escape(str(folder)), "*.jpg"))
                 pictures = f"LEFT JOIN read_blob({blobs}) p ON parse_filename(p.filename, true) = b.key"
         joined = f"({base}) b LEFT JOIN log l ON b.key = l.key {pictures}"
         rows = f"SELECT b.* REPLACE ({', '.join(newer)}) FROM {joined} WHERE l.state IS DISTINCT FROM 'screened'"
@@ -163,10 +166,15 @@ class PartWork:
         return screened
 
 
+def _read(path: Path) -> str:
+    """A path that DuckDB reads as it is, where `[` and `*` would be a pattern."""
+    return literal(escape(str(path)))
+
+
 def _first_query(source: Path, number: int) -> str:
     """The candidates of a part as rows that nobody has asked yet."""
     with duckdb.connect() as connection:
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(source)})").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({_read(source)})").fetchall()
     names = [name for name, *_ in described]
     missing = {"url", "text", "reasons"} - set(names)
     if missing:
@@ -178,7 +186,7 @@ def _first_query(source: Path, number: int) -> str:
     named += [f"NULL::{kind} AS {name}" for name, kind in COLUMNS.items() if name not in ("key", "caption")]
     named.append("coalesce(text, '') AS caption")
     key = f"format('{number:05d}{{:06d}}', file_row_number) AS key"
-    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({literal(source)}, file_row_number = true)"
+    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({_read(source)}, file_row_number = true)"
 
 
 def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:

@@ -9,10 +9,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from surefoot.core import (
     Inputs,
@@ -20,6 +21,8 @@ from surefoot.core import (
     Step,
     SurefootError,
     check_installed,
+    check_pinned,
+    digest_of,
     full_disk_is_said,
     report_progress,
     resume_directory,
@@ -115,7 +118,8 @@ class Download(Step):
     """The pictures of candidates, as the web gave them on a `date` (in words of your own: it is part of the key).
 
     The fields are those of `PictureForm` and `Manners`. `again` is an earlier one: its pictures are kept, and what
-    was `retryable` there is asked once more. Measures the share of URLs that gave a picture, and how the others ended.
+    was `retryable` there is asked once more. A hash list is known by its contents (`.pinned()`). Measures the share of
+    URLs that gave a picture, and how the others ended.
     """
 
     candidates: Step
@@ -127,7 +131,8 @@ class Download(Step):
     max_bytes: int = 10_000_000
     max_pixels: int = 89_478_484
     layout: Layout = "webdataset"
-    hash_list: tuple[str, ...] = ()
+    hash_list: tuple[str, ...] = unkeyed(())
+    digest: str = ""
     again: Download | None = None
     contact: str = unkeyed("")
     per_host: int = unkeyed(2)
@@ -139,7 +144,15 @@ class Download(Step):
     allow_private: bool = unkeyed(False)
     requires: ClassVar[tuple[str, ...]] = ("pycurl", "simplejpeg", "PIL", "pyarrow")
 
+    def pinned(self) -> Self:
+        """With whole paths of the hash lists, and the digest of what they hold now."""
+        paths = [Path(file).resolve() for file in self.hash_list]
+        digest = sha256("\n".join(sorted(map(digest_of, paths))).encode()).hexdigest() if paths else ""
+        return replace(self, hash_list=tuple(map(str, paths)), digest=digest)
+
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        if self.hash_list:
+            check_pinned(self)
         work = resume_directory(out) / "download"
         if self.again and not work.exists():
             shutil.copytree(inputs[self.again], work.with_name("copy"), dirs_exist_ok=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,14 @@ def rows_of(files: Sequence[Path]) -> Iterator[DuckDBPyConnection]:
     """A connection whose view `rows` are these Parquet files, and which can read nothing else."""
     import duckdb
 
-    shown = ", ".join(literal(file.absolute()) for file in files)
+    read = [escape(str(file.absolute())) for file in files]
+    shown, allowed = (", ".join(map(literal, some)) for some in (read, {*read, *(file.absolute() for file in files)}))
     with duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "autoload_known_extensions": False}) as connection:
         try:
             connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet([{shown}], union_by_name = true)")
         except duckdb.Error as error:
             raise SurefootError(f"{files[0]} is missing or damaged: {str(error).splitlines()[0]}.") from error
-        connection.execute(f"SET allowed_paths = [{shown}]; SET enable_external_access = false")
+        connection.execute(f"SET allowed_paths = [{allowed}]; SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
 

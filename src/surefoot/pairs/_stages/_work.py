@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
@@ -78,11 +79,12 @@ def described_part(path: Path, faults: Mapping[str, int] | None = None) -> Part:
     """A Parquet file with a column `reasons` and what lies beside it under its stem: counted and digested."""
     import duckdb
 
+    place = escape(str(path))  # DuckDB takes `[` and `*` for a pattern
     with duckdb.connect(config={"threads": 1}) as connection:
         listed = "SELECT count(*), count(*) FILTER (len(reasons) = 0) FROM read_parquet(?)"
-        ((rows, kept),) = connection.execute(listed, [str(path)]).fetchall()
+        ((rows, kept),) = connection.execute(listed, [place]).fetchall()
         counted = "SELECT reason, count(*) FROM (SELECT unnest(list_distinct(reasons)) AS reason FROM read_parquet(?))"
-        reasons = dict(connection.execute(f"{counted} GROUP BY reason ORDER BY reason", [str(path)]).fetchall())
+        reasons = dict(connection.execute(f"{counted} GROUP BY reason ORDER BY reason", [place]).fetchall())
     beside = {other.name: digest_of(other) for other in sorted(path.parent.glob(f"{path.stem}.*")) if other != path}
     return Part(
         file=path.name, sha256=digest_of(path), rows=rows, kept=kept, reasons=reasons,
