@@ -1,0 +1,129 @@
+"""Probabilistic genotyping: how much better a stain is explained with the suspect than without."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any
+
+from surefoot.core import SurefootError
+from surefoot.scrutiny._forensic._likelihood import REST, Locus, log10_likelihoods
+from surefoot.scrutiny._forensic._populations import LEAST_FREQUENCY, Population, population
+
+Evidence = Mapping[str, Any]
+"""Plain JSON values. `population`; `replicates`, each the alleles seen by locus; `suspect`, two alleles by locus; those
+who are `known` likewise; `contributors`, how many in all; `dropout` of each, the suspect's first, then those of the
+known, or `amounts` with `unit` "pg" or "ng"; `dropin`, `fst`, `least_frequency`."""
+ByLocus = dict[str, tuple[float, float]]
+"""log10 of the stain's probability with the suspect and without, by locus."""
+MOST_CONTRIBUTORS = 4
+HALF_LOST, STEEPNESS = 30.0, 2.0
+"""Half of the alleles drop out at 30 picograms; the odds fall with the square of the amount: declared, not measured."""
+
+
+def dropout_of(picograms: float) -> float:
+    """The probability that one copy of an allele drops out, by the contributor's amount of DNA."""
+    return 1 / (1 + (max(picograms, 0.0) / HALF_LOST) ** STEEPNESS)
+
+
+def genotype_ratio(evidence: Evidence, seed: int = 0) -> dict[str, object]:
+    """The likelihood ratio of a stain, with its propositions and population; the same for every seed.
+
+    `log10_lr` is None where the ratio is zero, or where neither proposition explains the stain (`lr` is then None too).
+    """
+    return report(evidence, by_locus(evidence))
+
+
+def by_locus(evidence: Evidence) -> ByLocus:
+    """The likelihoods of both propositions at every locus of the suspect's profile. Raises for wrong evidence."""
+    asked = _read(evidence)
+    loci = [_locus(asked, name) for name in asked.suspect]
+    known = [[profile[name] for name in asked.suspect] for profile in asked.known]
+    suspect = [asked.suspect[name] for name in asked.suspect]
+    first, others = asked.dropout[0], asked.dropout[1:]
+    theirs, unknown = others[: len(known)], others[len(known) :]
+    model = {"dropin": asked.dropin, "fst": asked.fst}
+    with_suspect = log10_likelihoods(loci, [suspect, *known], [first, *theirs], unknown=unknown, **model)
+    without = log10_likelihoods(loci, known, theirs, unknown=[first, *unknown], **model)
+    return dict(zip(asked.suspect, zip(with_suspect.tolist(), without.tolist(), strict=True), strict=True))
+
+
+def report(evidence: Evidence, likelihoods: ByLocus) -> dict[str, object]:
+    """What is handed out: the ratio, its two propositions, the population and the assumptions of the model."""
+    prosecution = sum(one for one, _ in likelihoods.values())
+    defence = sum(one for _, one in likelihoods.values())
+    value = None if defence == -inf else prosecution - defence
+    known, several = len(evidence.get("known", ())), int(evidence["contributors"])
+    shared = f"{known} known and " if known else ""
+    where = f"unrelated unknown persons of the population {evidence['population']}"
+    return {
+        "log10_lr": value if value is not None and isfinite(value) else None,
+        "lr": None if value is None else 10 ** min(value, 300.0),
+        "loci": len(evidence["suspect"]),
+        "prosecution": f"the stain comes from the suspect, {shared}{several - known - 1} {where}",
+        "defence": f"the stain comes from {shared}{several - known} {where}, none of them the suspect",
+        "population": str(evidence["population"]),
+        "model": f"semi-continuous; drop-out of each contributor {', '.join(f'{d:.3g}' for d in _dropouts(evidence))}; "
+        f"drop-in {evidence.get('dropin', 0.0):g}; FST {evidence.get('fst', 0.0):g}",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    people: Population
+    least: float
+    replicates: Sequence[Mapping[str, Sequence[str]]]
+    suspect: Mapping[str, Sequence[str]]
+    known: Sequence[Mapping[str, Sequence[str]]]
+    dropout: Sequence[float]
+    dropin: float
+    fst: float
+
+
+def _read(evidence: Evidence) -> _Asked:
+    try:
+        asked = _Asked(
+            people=population(evidence["population"]),
+            least=float(evidence.get("least_frequency", LEAST_FREQUENCY)),
+            replicates=evidence["replicates"],
+            suspect=evidence["suspect"],
+            known=evidence.get("known", ()),
+            dropout=_dropouts(evidence),
+            dropin=float(evidence.get("dropin", 0.0)),
+            fst=float(evidence.get("fst", 0.0)),
+        )
+        several = int(evidence["contributors"])
+    except KeyError as error:
+        raise SurefootError(f"The evidence has no {error}: a stain is judged by its whole description.") from error
+    if not len(asked.known) < several <= MOST_CONTRIBUTORS or len(asked.dropout) != several:
+        raise SurefootError(
+            f"The evidence names {several} contributors, {len(asked.known)} of them known, and {len(asked.dropout)} "
+            f"drop-outs or amounts: give 1 to {MOST_CONTRIBUTORS}, more than are known, and a drop-out for each."
+        )
+    wrong = [one for one in (*asked.dropout, asked.dropin, asked.fst) if not 0 <= one < 1]
+    if wrong or not asked.replicates or not asked.suspect:
+        raise SurefootError("Drop-out, drop-in and FST are from 0 to below 1; replicates and a profile are needed.")
+    people = [asked.suspect, *asked.known]
+    if lacks := [name for name in asked.suspect for one in people if len(one.get(name, ())) != 2]:
+        raise SurefootError(f"The locus {lacks[0]} has not two alleles in every profile: type it or leave it out.")
+    return asked
+
+
+def _dropouts(evidence: Evidence) -> list[float]:
+    if "dropout" in evidence:
+        return [float(one) for one in evidence["dropout"]]
+    unit = {"pg": 1.0, "ng": 1000.0}.get(evidence.get("unit", "pg"))
+    if unit is None:
+        raise SurefootError(f"Amounts are in pg or ng, not in '{evidence.get('unit')}'.")
+    return [dropout_of(float(one) * unit) for one in evidence["amounts"]]
+
+
+def _locus(asked: _Asked, name: str) -> Locus:
+    seen = [list(replicate.get(name, ())) for replicate in asked.replicates]
+    typed = [asked.suspect[name], *(profile[name] for profile in asked.known)]
+    alleles = dict.fromkeys(allele for group in (*seen, *typed) for allele in group)
+    raised = {allele: asked.people.frequency(name, allele, least=asked.least) for allele in alleles}
+    total = sum(raised.values())
+    if total > 1:
+        raised, total = {allele: value / total for allele, value in raised.items()}, 1.0
+    unseen = [asked.dropin * value for allele, value in asked.people.of(name).items() if allele not in alleles]
+    return Locus(frequencies={**raised, REST: 1 - total}, replicates=seen, typed=typed, unseen=unseen)
