@@ -1,7 +1,7 @@
 """The likelihood ratio of a stain against closed forms, full enumeration, and what any likelihood ratio must obey."""
 
 from itertools import combinations_with_replacement, product
-from math import log10, prod
+from math import inf, log10, prod
 
 import numpy as np
 import pytest
@@ -154,13 +154,13 @@ def test_a_ratio_comes_with_its_propositions_and_its_population() -> None:
     assert found["log10_lr"] == pytest.approx(log10(float(str(found["lr"]))))
 
 
-def test_an_excluded_person_has_ratio_nought_and_no_logarithm() -> None:
+def test_an_excluded_person_has_ratio_nought() -> None:
     others = {name: list(found)[5:7] for name, found in population("synthetic").loci.items()}
     clean = whole(dropout=[0.0, 0.0], dropin=0.0, suspect=others, replicates=whole()["replicates"][:1])
     found = genotype_ratio(clean)
-    assert (found["lr"], found["log10_lr"]) == (0.0, None)
-    nobody = genotype_ratio(clean | {"contributors": 1, "dropout": [0.0]})
-    assert (nobody["lr"], nobody["log10_lr"]) == (None, None)
+    assert (found["lr"], found["log10_lr"]) == (0.0, -inf)
+    with pytest.raises(SurefootError, match="No 1 unknown persons can give the stain at L1"):
+        genotype_ratio(clean | {"contributors": 1, "dropout": [0.0]})
 
 
 @pytest.mark.parametrize(

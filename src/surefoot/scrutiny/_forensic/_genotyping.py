@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 from surefoot.core import SurefootError
@@ -28,7 +28,7 @@ def dropout_of(picograms: float) -> float:
 def genotype_ratio(evidence: Evidence, seed: int = 0) -> dict[str, object]:
     """The likelihood ratio of a stain, with its propositions and population; the same for every seed.
 
-    `log10_lr` is None where the ratio is zero, or where neither proposition explains the stain (`lr` is then None too).
+    `log10_lr` is -inf for a ratio of zero. Raises `SurefootError` where the second proposition cannot give the stain.
     """
     return report(evidence, by_locus(evidence))
 
@@ -51,13 +51,18 @@ def report(evidence: Evidence, likelihoods: ByLocus) -> dict[str, object]:
     """What is handed out: the ratio, its two propositions, the population and the assumptions of the model."""
     prosecution = sum(one for one, _ in likelihoods.values())
     defence = sum(one for _, one in likelihoods.values())
-    value = None if defence == -inf else prosecution - defence
+    if impossible := [name for name, (_, without) in likelihoods.items() if without == -inf]:
+        raise SurefootError(
+            f"No {evidence['contributors']} unknown persons can give the stain at {impossible[0]}: state more "
+            "contributors, or allow drop-in and drop-out."
+        )
+    value = prosecution - defence
     known, several = len(evidence.get("known", ())), int(evidence["contributors"])
     shared = f"{known} known and " if known else ""
     where = f"unrelated unknown persons of the population {evidence['population']}"
     return {
-        "log10_lr": value if value is not None and isfinite(value) else None,
-        "lr": None if value is None else 10 ** min(value, 300.0),
+        "log10_lr": value,
+        "lr": 10 ** min(value, 300.0),
         "loci": len(evidence["suspect"]),
         "prosecution": f"the stain comes from the suspect, {shared}{several - known - 1} {where}",
         "defence": f"the stain comes from {shared}{several - known} {where}, none of them the suspect",

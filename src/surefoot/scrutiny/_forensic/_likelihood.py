@@ -99,7 +99,7 @@ def _sampled(loci: Sequence[Locus], size: int, total: NDArray[np.int_], fst: flo
     rising = np.concatenate([np.ones((len(loci), size, 1)), np.cumprod(each, axis=2)], axis=2)[:, :, total]
     # every way to spread all copies draws `most` of them: the denominator is shared, and put on the first allele
     rising[:, 0] /= np.prod(1 + (typed + drawn - 1) * fst, axis=2)
-    return rising
+    return np.asarray(rising, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)
