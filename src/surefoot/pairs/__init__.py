@@ -54,3 +54,14 @@ from surefoot.pairs._stages._work import make_parts as make_parts
 from surefoot.pairs._steps import Deduplicate as Deduplicate
 from surefoot.pairs._steps import Extract as Extract
 from surefoot.pairs._steps import rules_text as rules_text
+from surefoot.pairs._tag._heads import Head as Head
+from surefoot.pairs._tag._heads import read_head as read_head
+from surefoot.pairs._tag._heads import write_head as write_head
+from surefoot.pairs._tag._steps import Tag as Tag
+from surefoot.pairs._tag._tags import EmbeddedRows as EmbeddedRows
+from surefoot.pairs._tag._tags import Tagger as Tagger
+from surefoot.pairs._tag._tags import head_taggers as head_taggers
+from surefoot.pairs._tag._tags import prompt_head as prompt_head
+from surefoot.pairs._tag._tags import read_taggers as read_taggers
+from surefoot.pairs._tag._tags import tag_pairs as tag_pairs
+from surefoot.pairs._tag._train import train_head as train_head

@@ -32,6 +32,20 @@ pairs.command(
     "Example: surefoot pairs embed pictures --model ViT-B-32 --pretrained clip.safetensors --out embedded",
 )
 pairs.command(
+    "surefoot.cli._pairs._tag:tag",
+    name="tag",
+    help="Score embedded pictures and texts by heads, prompts or a function of yours: columns, no thresholds.\n\n"
+    "A head or prompts give the column NAME for pictures and NAME_text for texts; no code in a head is "
+    "run. Run it again to go on after a stop.\n\n"
+    "Example: surefoot pairs tag embedded --head punsafe=nsfw.npz --prompts violent=q16.txt --out tagged",
+)
+pairs.command(
+    "surefoot.cli._pairs._tag:train_head",
+    name="train-head",
+    help="Train a head for pairs tag on labelled rows, with its calibration on rows kept apart.\n\n"
+    "Example: surefoot pairs train-head embedded --label \"unsafe = 'yes'\" --out nsfw.npz",
+)
+pairs.command(
     "surefoot.cli._pairs._search:subset",
     name="subset",
     help="Write the pairs for which a condition over their columns holds: thresholds after the fact.\n\n"

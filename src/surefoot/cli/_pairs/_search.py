@@ -37,15 +37,15 @@ _Template = Annotated[str | None, Parameter(help="The text of a picture without 
 _Where = Annotated[str, Parameter(help="An SQL condition over the columns of a row.")]
 
 
-_CONSE = ModelFlags(model=CONSE)
+CONSE_FLAGS = ModelFlags(model=CONSE)
 """What embeds where no model is named; an index knows its own."""
 
 
-def _encoder(flags: ModelFlags) -> "PairEncoder":
+def encoder_of(flags: ModelFlags) -> "PairEncoder":
     try:
         if flags.model != CONSE:
             return openclip_encoder(flags.load(Path(flags.model), flags.pretrained))
-        if flags != replace(_CONSE, device=flags.device, precision=flags.precision):
+        if flags != replace(CONSE_FLAGS, device=flags.device, precision=flags.precision):
             raise SurefootError("conse has its own weights and pictures: name the model of yours with --model.")
         return conse_encoder()
     except ModuleNotFoundError as error:
@@ -65,25 +65,28 @@ def _own(flags: ModelFlags, told: IndexDescription) -> ModelFlags:
         for name, value in told.model.get("given", {}).items()
     }
     kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-    return ModelFlags(**kept) if flags == _CONSE and kept else flags
+    return ModelFlags(**kept) if flags == CONSE_FLAGS and kept else flags
 
 
 def embed(
     source: Annotated[Path, Parameter(help="Pictures: a folder, a table, .tar shards, or a download.")], /, *,
     out: Annotated[Path, Parameter(help="A new folder, or that of a run to go on with.")],
-    model: ModelFlags = _CONSE, template: _Template = None,
+    model: ModelFlags = CONSE_FLAGS, template: _Template = None,
     rows: Annotated[int, Parameter(help="Pictures of a part: what a stop can lose.")] = 2_000,
     batch_size: Annotated[int, Parameter(help="Pictures at once.")] = 64, format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
-    told = embed_pairs(source, out, _encoder(model), template=template, rows=rows, batch=batch_size, progress=_progress)
+    told = embed_pairs(
+        source, out, encoder_of(model), template=template, rows=rows, batch=batch_size, progress=_progress
+    )
     counts = {"rows": told.rows, "kept": told.kept, **told.reasons, **told.faults}
     emit(Table(("of", "n"), tuple(counts.items())), format)
 
 
 def subset(
     directory: Annotated[Path, Parameter(help="What pairs embed wrote, or another stage.")], /, *, where: _Where,
-    out: Annotated[Path, Parameter(help="uids.npy, rows.parquet, or a new folder.")], format: Format | None = None,
+    out: Annotated[Path | None, Parameter(help="uids.npy, rows.parquet, or a new folder; without it none.")] = None,
+    format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
     emit(write_subset(directory, where, out), format)
@@ -95,16 +98,16 @@ def index(
     kind: Annotated[IndexKind | None, Parameter(help="Default: exact up to 10,000 rows, else pq4.")] = None,
     recall: Annotated[float, Parameter(help="The share of the ten nearest that a search shall find.")] = 0.99,
     seed: Annotated[int, Parameter(help="Of the training of its cells.")] = 0,
-    model: ModelFlags = _CONSE, template: _Template = None, format: Format | None = None,
+    model: ModelFlags = CONSE_FLAGS, template: _Template = None, format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
-    done = pairs_directory(source) and read_manifest(source).stage in ("embed", "subset")
+    done = pairs_directory(source) and read_manifest(source).stage in ("embed", "subset", "tag")
     embedded, root = source, None
     model = _own(model, read_index(out)) if (out / INDEX).is_file() else model
     if not done:
         root = source.resolve() if source.is_dir() else source.resolve().parent
         embedded = out / f"embedded-{CaptionedPictures(path=str(source)).pinned().digest[:12]}"
-        told = embed_pairs(source, embedded, _encoder(model), template=template, progress=_progress)
+        told = embed_pairs(source, embedded, encoder_of(model), template=template, progress=_progress)
         for reason, count in told.reasons.items():
             say(f"{count} of {told.rows} rows are left out: {reason}.")
     given = {"given": _kept(model)}
@@ -124,13 +127,13 @@ def search(
     without: Annotated[tuple[str, ...], Parameter(help="A text to keep away from.", negative=())] = (),
     where: _Where = "", k: Annotated[int, Parameter(name=["-k", "--results"], help="Results.")] = 20,
     fold: Annotated[float | None, Parameter(help="Fold what has this cosine with a better one; usual: 0.94.")] = None,
-    model: ModelFlags = _CONSE, format: Format | None = None,
+    model: ModelFlags = CONSE_FLAGS, format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .parquet or .txt.")] = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
     check_place(out, format)
     with open_index(index) as opened:
-        known, chosen = opened.told.model, _encoder(_own(model, opened.told))
+        known, chosen = opened.told.model, encoder_of(_own(model, opened.told))
         if chosen.digest != known["digest"]:
             raise SurefootError(
                 f"{index} was made with {known['model']} and other weights than this {chosen.name}: name them with "

@@ -17,12 +17,12 @@ from surefoot.core import SurefootError, Table
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import make_parts
-from surefoot.tables import literal
+from surefoot.tables import literal, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_KEPT = "len(reasons) = 0"
+KEPT = "len(reasons) = 0"
 _NUMBERS = ("similarity", "width", "height", "length(text)")
 _SHARES = (0.05, 0.5, 0.95)
 
@@ -66,12 +66,13 @@ def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tup
         raise SurefootError(f"--where '{where}' cannot be used: {str(error).splitlines()[0].rstrip('.')}.") from error
 
 
-def subset(directory: Path, where: str, out: Path) -> Table:
+def subset(directory: Path, where: str, out: Path | None = None) -> Table:
     """Write the rows without a reason for which a condition holds, and give their number and statistics.
 
     `out` is a file `.npy` of sorted uids as two unsigned 64-bit numbers, upper half first (`u8,u8`, as DataComp's
     subsets), a file `.parquet` of the rows, or a folder: a stage's directory with the embeddings, as `embed_pairs`
-    writes it. Nothing is embedded again. Raises `SurefootError` for a condition that is none, and when no row is left.
+    writes it; without it nothing is written. Nothing is embedded again. Raises `SurefootError` for a condition that is
+    none, and when no row is left.
     """
     import pyarrow.parquet
 
@@ -79,10 +80,12 @@ def subset(directory: Path, where: str, out: Path) -> Table:
     rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
     with rows_of([source.path for source in sources]) as connection:
         select(connection, "count(*)", where)  # it is checked alone: "true) OR (true" would undo what stands beside it
-        chosen = f"{_KEPT} AND ({where}\n)"
+        chosen = f"{KEPT} AND ({where}\n)"
         told = _statistics(connection, chosen)
         if not told.rows[1][1]:
             raise SurefootError(f"No row of {directory} is left by --where '{where}': move the threshold.")
+        if out is None:
+            return told
         if out.suffix == ".npy":
             np.save(out, _uids(connection, chosen))
         elif out.suffix == ".parquet":
@@ -101,14 +104,17 @@ def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:
 
 def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
     """Rows in all and in the subset, and of each number its mean and quantiles there."""
-    known = {name for name, *_ in connection.execute("DESCRIBE rows").fetchall()}
+    known = {name: kind for name, kind, *_ in connection.execute("DESCRIBE rows").fetchall()}
     shown = [name for name in _NUMBERS if name in known or "(" in name]
+    shown += [quote(name) for name, kind in known.items() if kind in ("FLOAT", "DOUBLE") and name not in shown]
     parts = ", ".join(f"avg({name}), quantile_cont({name}, {list(_SHARES)})" for name in shown)
     ((every, count, *told),) = connection.execute(
         f"SELECT (SELECT count(*) FROM rows), count(*), {parts} FROM rows WHERE {chosen}"
     ).fetchall()
     blank = (None,) * (1 + len(_SHARES))
-    numbers = [(name, count, told[2 * at], *(told[2 * at + 1] or blank[1:])) for at, name in enumerate(shown)]
+    numbers = [
+        (name.strip('"'), count, told[2 * at], *(told[2 * at + 1] or blank[1:])) for at, name in enumerate(shown)
+    ]
     columns = ("of", "n", "mean", *(f"q{round(100 * share):02d}" for share in _SHARES))
     return Table(columns, (("rows", every, *blank), ("subset", count, *blank), *numbers))
 
