@@ -4,29 +4,26 @@ A defect changes the evidence as it is read, the likelihoods between the loci an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf, log
 from typing import Any
 
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._genotyping import ByLocus, Evidence, by_locus, dropout_of, report
+from surefoot.scrutiny._forensic._genotyping import (
+    HALF_LOST,
+    STEEPNESS,
+    ByLocus,
+    Evidence,
+    by_locus,
+    dropout_of,
+    dropouts,
+    report,
+)
 from surefoot.scrutiny._forensic._populations import population
 
 Output = dict[str, object]
-
-
-def _as_read(evidence: Evidence) -> Evidence:
-    return evidence
-
-
-def _as_computed(likelihoods: ByLocus, evidence: Evidence) -> ByLocus:
-    return likelihoods
-
-
-def _as_printed(output: Output, evidence: Evidence, seed: int) -> Output:
-    return output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +33,9 @@ class Defect:
     name: str
     says: str
     exposed_by: str
-    read: Callable[[Evidence], Evidence] = field(default=_as_read, repr=False)
-    combine: Callable[[ByLocus, Evidence], ByLocus] = field(default=_as_computed, repr=False)
-    printed: Callable[[Output, Evidence, int], Output] = field(default=_as_printed, repr=False)
+    read: Callable[[Evidence], Evidence] = lambda evidence: evidence
+    combine: Callable[[ByLocus, Evidence], ByLocus] = lambda likelihoods, evidence: likelihoods
+    logarithm: Callable[[float, int], float] = lambda value, seed: value
 
 
 def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
@@ -46,8 +43,9 @@ def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
     if name not in DEFECTS:
         raise SurefootError(f"There is no planted defect '{name}'. Known: {', '.join(DEFECTS)}.")
     defect = DEFECTS[name]
-    likelihoods = defect.combine(by_locus(defect.read(evidence)), evidence)
-    return defect.printed(report(evidence, likelihoods), evidence, seed)
+    output = report(evidence, defect.combine(by_locus(defect.read(evidence)), evidence))
+    value = defect.logarithm(float(str(output["log10_lr"])), seed)
+    return {**output, "log10_lr": value, "lr": 10 ** min(value, 300.0)}
 
 
 def seen_frequency(evidence: Evidence, locus: str) -> float:
@@ -57,25 +55,11 @@ def seen_frequency(evidence: Evidence, locus: str) -> float:
     return sum(people.of(locus).get(allele, 0.0) for allele in seen)
 
 
-def _without_common(likelihoods: ByLocus, evidence: Evidence) -> ByLocus:
-    return {name: pair for name, pair in likelihoods.items() if seen_frequency(evidence, name) < 0.97}
-
-
-def _without_exclusions(likelihoods: ByLocus, evidence: Evidence) -> ByLocus:
-    return {name: pair for name, pair in likelihoods.items() if pair[0] > -inf}
-
-
-def _in_single_precision(likelihoods: ByLocus, evidence: Evidence) -> ByLocus:
-    """The products of both sides as 32-bit numbers: 0 over 0 is answered with 1."""
-    lost = sum(below for _, below in likelihoods.values()) < float(np.log10(np.finfo(np.float32).tiny))
-    return dict.fromkeys(likelihoods, (0.0, 0.0)) if lost else likelihoods
-
-
 def _counted(evidence: Evidence) -> Evidence:
     """The number of contributors by the most alleles at a locus, in place of the stated one."""
     most = max(len(found) for replicate in evidence["replicates"] for found in replicate.values())
     several = max(1, len(evidence.get("known", ())) + 1, -(-most // 2))
-    lost = _lost(evidence)
+    lost = dropouts(evidence)
     return _stated(evidence, (lost + [lost[-1]] * several)[:several], contributors=several)
 
 
@@ -84,20 +68,11 @@ def _stated(evidence: Evidence, dropout: list[float], **changed: object) -> Evid
     return {**kept, "dropout": dropout, **changed}
 
 
-def _lost(evidence: Evidence) -> list[float]:
-    if "dropout" in evidence:
-        return [float(one) for one in evidence["dropout"]]
-    scale = 1000.0 if evidence.get("unit") == "ng" else 1.0
-    return [dropout_of(float(one) * scale) for one in evidence["amounts"]]
-
-
 def _on_a_line(evidence: Evidence) -> Evidence:
     """Drop-out as a straight line through its values at 60 and 200 picograms, however far that is."""
-    if "amounts" not in evidence:
-        return evidence
     near, far = dropout_of(60), dropout_of(200)
-    scale = 1000.0 if evidence.get("unit") == "ng" else 1.0
-    line = [near + (float(one) * scale - 60) * (far - near) / 140 for one in evidence["amounts"]]
+    amounts = [HALF_LOST * (1 / max(one, 1e-9) - 1) ** (1 / STEEPNESS) for one in dropouts(evidence)]
+    line = [near + (one - 60) * (far - near) / 140 for one in amounts]
     return _stated(evidence, [min(max(one, 0.001), 0.95) for one in line])
 
 
@@ -110,21 +85,6 @@ def _alleles(evidence: Evidence, change: Callable[[str], str]) -> Evidence:
         "suspect": changed(evidence["suspect"]),
         "known": [changed(one) for one in evidence.get("known", ())],
         "replicates": [changed(one) for one in evidence["replicates"]],
-    }
-
-
-def _by_position(evidence: Evidence) -> Evidence:
-    """The n-th locus of a profile with the frequencies of the n-th of the table."""
-    columns = dict(zip(evidence["suspect"], population(evidence["population"]).loci, strict=False))
-
-    def moved(profile: Mapping[str, Any]) -> dict[str, Any]:
-        return {columns[name]: found for name, found in profile.items() if name in columns}
-
-    return {
-        **evidence,
-        "suspect": moved(evidence["suspect"]),
-        "known": [moved(one) for one in evidence.get("known", ())],
-        "replicates": [moved(one) for one in evidence["replicates"]],
     }
 
 
@@ -142,11 +102,6 @@ def _elsewhere(evidence: Evidence) -> Evidence:
     return {**evidence, "population": other.name, "suspect": kept}
 
 
-def _shifted(output: Output, by: float) -> Output:
-    value = float(str(output["log10_lr"])) + by
-    return {**output, "log10_lr": value, "lr": 10 ** min(value, 300.0)}
-
-
 DEFECTS: Mapping[str, Defect] = {
     one.name: one
     for one in (
@@ -155,19 +110,15 @@ DEFECTS: Mapping[str, Defect] = {
             says="A locus is left out without a word where the frequencies of the alleles seen sum to .97 or more "
             "(as in the FST program of New York, unsealed in 2017).",
             exposed_by="a suspect made to lack the stain's alleles at one locus must lose; three persons, not two",
-            combine=_without_common,
+            combine=lambda likelihoods, evidence: {
+                name: pair for name, pair in likelihoods.items() if seen_frequency(evidence, name) < 0.97
+            },
         ),
         Defect(
             name="swallowed locus",
             says="A locus at which the suspect is excluded raises an error that is caught, and is left out.",
             exposed_by="false inclusions without drop-out and drop-in",
-            combine=_without_exclusions,
-        ),
-        Defect(
-            name="single precision",
-            says="Likelihoods are multiplied in single precision: many loci or persons give 0 over 0, answered with 1.",
-            exposed_by="a true contributor at many loci, or more than one replicate",
-            combine=_in_single_precision,
+            combine=lambda likelihoods, evidence: {n: pair for n, pair in likelihoods.items() if pair[0] > -inf},
         ),
         Defect(
             name="unit ignored",
@@ -191,7 +142,7 @@ DEFECTS: Mapping[str, Defect] = {
             name="seed leaks",
             says="Unknown persons are drawn at random and too few: the ratio moves with the seed.",
             exposed_by="the same question twice with another seed",
-            printed=lambda output, evidence, seed: _shifted(output, float(np.random.default_rng(seed).normal(0, 0.05))),
+            logarithm=lambda value, seed: value + float(np.random.default_rng(seed).normal(0, 0.05)),
         ),
         Defect(
             name="decimal mark",
@@ -209,7 +160,7 @@ DEFECTS: Mapping[str, Defect] = {
             name="drop-out squared",
             says="Each copy drops out with the square of its probability.",
             exposed_by="small amounts: true contributors with lost alleles are held against",
-            read=lambda evidence: _stated(evidence, [one**2 for one in _lost(evidence)]),
+            read=lambda evidence: _stated(evidence, [one**2 for one in dropouts(evidence)]),
         ),
         Defect(
             name="no least frequency",
@@ -236,16 +187,10 @@ DEFECTS: Mapping[str, Defect] = {
             read=lambda evidence: {**evidence, "known": []},
         ),
         Defect(
-            name="columns by position",
-            says="Frequencies are read by the place of a locus in the profile, not by its name.",
-            exposed_by="the order of the loci",
-            read=_by_position,
-        ),
-        Defect(
             name="natural logarithm",
             says="The logarithm printed as log10 is the natural one.",
             exposed_by="one person without drop-out; more than one in t above t",
-            printed=lambda output, evidence, seed: {**output, "log10_lr": float(str(output["log10_lr"])) * log(10)},
+            logarithm=lambda value, seed: value * log(10),
         ),
     )
 }

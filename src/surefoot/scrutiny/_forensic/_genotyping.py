@@ -25,6 +25,16 @@ def dropout_of(picograms: float) -> float:
     return 1 / (1 + (max(picograms, 0.0) / HALF_LOST) ** STEEPNESS)
 
 
+def dropouts(evidence: Evidence) -> list[float]:
+    """The drop-out of each contributor, as stated or by amount. Raises for an unknown unit."""
+    if "dropout" in evidence:
+        return [float(one) for one in evidence["dropout"]]
+    unit = {"pg": 1.0, "ng": 1000.0}.get(evidence.get("unit", "pg"))
+    if unit is None:
+        raise SurefootError(f"Amounts are in pg or ng, not in '{evidence.get('unit')}'.")
+    return [dropout_of(float(one) * unit) for one in evidence["amounts"]]
+
+
 def genotype_ratio(evidence: Evidence, seed: int = 0) -> dict[str, object]:
     """The likelihood ratio of a stain, with its propositions and population; the same for every seed.
 
@@ -67,7 +77,7 @@ def report(evidence: Evidence, likelihoods: ByLocus) -> dict[str, object]:
         "prosecution": f"the stain comes from the suspect, {shared}{several - known - 1} {where}",
         "defence": f"the stain comes from {shared}{several - known} {where}, none of them the suspect",
         "population": str(evidence["population"]),
-        "model": f"semi-continuous; drop-out of each contributor {', '.join(f'{d:.3g}' for d in _dropouts(evidence))}; "
+        "model": f"semi-continuous; drop-out of each contributor {', '.join(f'{d:.3g}' for d in dropouts(evidence))}; "
         f"drop-in {evidence.get('dropin', 0.0):g}; FST {evidence.get('fst', 0.0):g}",
     }
 
@@ -92,7 +102,7 @@ def _read(evidence: Evidence) -> _Asked:
             replicates=evidence["replicates"],
             suspect=evidence["suspect"],
             known=evidence.get("known", ()),
-            dropout=_dropouts(evidence),
+            dropout=dropouts(evidence),
             dropin=float(evidence.get("dropin", 0.0)),
             fst=float(evidence.get("fst", 0.0)),
         )
@@ -111,15 +121,6 @@ def _read(evidence: Evidence) -> _Asked:
     if lacks := [name for name in asked.suspect for one in people if len(one.get(name, ())) != 2]:
         raise SurefootError(f"The locus {lacks[0]} has not two alleles in every profile: type it or leave it out.")
     return asked
-
-
-def _dropouts(evidence: Evidence) -> list[float]:
-    if "dropout" in evidence:
-        return [float(one) for one in evidence["dropout"]]
-    unit = {"pg": 1.0, "ng": 1000.0}.get(evidence.get("unit", "pg"))
-    if unit is None:
-        raise SurefootError(f"Amounts are in pg or ng, not in '{evidence.get('unit')}'.")
-    return [dropout_of(float(one) * unit) for one in evidence["amounts"]]
 
 
 def _locus(asked: _Asked, name: str) -> Locus:

@@ -1,0 +1,148 @@
+"""Glass: whether two pieces come from one window, by the elements in them (LA-ICP-MS, log10, relative to silicon)."""
+
+import csv
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surefoot.core import SurefootError
+from surefoot.scrutiny._forensic._calibration import LogisticRatio, fit_logistic, invariance_bounds
+from surefoot.scrutiny._forensic._populations import scrutiny_folder
+
+Floats = NDArray[np.float64]
+Method = Literal["two-level", "learned"]
+
+
+@lru_cache(maxsize=4)
+def glass(part: str) -> Floats:
+    """The windows of a part ("training", "duplo" or "triplo"), (windows, measurements, 10 elements)."""
+    path = scrutiny_folder() / "glass" / f"{part}.csv.gz"
+    if not path.is_file():
+        raise SurefootError(f"There is no part of the glass data {path}: parts are training, duplo and triplo.")
+    windows: dict[str, list[list[float]]] = {}
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+        for row in list(csv.reader(lines))[1:]:
+            windows.setdefault(row[1], []).append([float(one) for one in row[3:]])
+    most = max(map(len, windows.values()))
+    return np.array([one for one in windows.values() if len(one) == most])
+
+
+@dataclass(frozen=True)
+class TwoLevel:
+    """Windows differ normally about `mean` with `between`, pieces of a window with `within` (Aitken and Lucy 2004)."""
+
+    mean: Floats
+    within: Floats
+    between: Floats
+
+    def log10_ratio(self, recovered: ArrayLike, control: ArrayLike) -> float:
+        """log10 LR of two sets of measurements, (n, d) and (m, d), of one window against two windows."""
+        x, y = np.atleast_2d(recovered), np.atleast_2d(control)
+        n, m, a, b = len(x), len(y), x.mean(axis=0), y.mean(axis=0)
+        together = (n * a + m * b) / (n + m)
+        one = _normal(a - b, self.within * (1 / n + 1 / m))
+        one += _normal(together - self.mean, self.between + self.within / (n + m))
+        two = sum(_normal(each - self.mean, self.between + self.within / k) for each, k in ((a, n), (b, m)))
+        return float((one - two) / np.log(10))
+
+
+def fit_two_level(windows: ArrayLike) -> TwoLevel:
+    """Fit by moments to (windows, measurements, d)."""
+    x = np.asarray(windows, dtype=np.float64)
+    means, (count, repeats, d) = x.mean(axis=1), x.shape
+    left = (x - means[:, None]).reshape(-1, d)
+    within = left.T @ left / (count * (repeats - 1))
+    return TwoLevel(means.mean(axis=0), within, np.cov(means.T) - within / repeats)
+
+
+def _normal(x: Floats, covariance: Floats) -> float:
+    _, determinant = np.linalg.slogdet(2 * np.pi * covariance)
+    return -(determinant + float(x @ np.linalg.solve(covariance, x))) / 2
+
+
+def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = "two-level") -> dict[str, object]:
+    """The likelihood ratio of `recovered` and `control` measurements, with its propositions and population.
+
+    "learned" is the `score` that a logistic regression on absolute differences learned from half of the training
+    windows, calibrated on the other half. `log10_lr_bounded` is kept within the invariance bounds of that half.
+    """
+    x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
+    system = trained()
+    score = system.learned.log10_ratio(_features(x, y, system.model))
+    value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated.log10_ratio([score]))
+    low, high = system.bounds[method]
+    return {
+        "log10_lr": value,
+        "log10_lr_bounded": min(max(value, low), high),
+        "score": float(score),
+        "prosecution": "both sets of pieces come from one window",
+        "defence": "they come from two windows of the population",
+        "population": "float glass of Dutch casework, training part",
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration."""
+
+    model: TwoLevel
+    learned: LogisticRatio
+    calibrated: LogisticRatio
+    scores: Floats
+    same: NDArray[np.bool_]
+    bounds: Mapping[str, tuple[float, float]]
+
+
+@lru_cache(maxsize=1)
+def trained() -> Trained:
+    """The systems for glass, trained once a process."""
+    windows = glass("training")
+    model = fit_two_level(windows[::2])
+    learned = fit_logistic(*_pairs(windows[::2], model)[:2])
+    features, same, pairs = _pairs(windows[1::2], model)
+    scores = learned.log10_ratio(features)
+    calibrated = fit_logistic(scores[:, None], same)
+    ratios = {
+        "two-level": [model.log10_ratio(x, y) for x, y in pairs],
+        "learned": calibrated.log10_ratio(scores[:, None]),
+    }
+    bounds = {name: invariance_bounds(found, same) for name, found in ratios.items()}
+    return Trained(model, learned, calibrated, scores, same, bounds)
+
+
+def _pairs(windows: Floats, model: TwoLevel) -> tuple[Floats, NDArray[np.bool_], list[tuple[Floats, Floats]]]:
+    """Each window with itself, and with the next seven: features, truth, and the measurements."""
+    several = len(windows)
+    pairs = [(windows[k, :1], windows[(k + step) % several, 1:]) for step in range(8) for k in range(several)]
+    return np.array([_features(x, y, model) for x, y in pairs]), np.arange(len(pairs)) < several, pairs
+
+
+def _features(x: Floats, y: Floats, model: TwoLevel) -> Floats:
+    scale = np.sqrt(np.diag(model.within) * (1 / len(x) + 1 / len(y)))
+    return np.minimum(np.abs(x.mean(axis=0) - y.mean(axis=0)) / scale, 20.0)
+
+
+def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two sets of pieces from windows that no training saw, and whether they are of one window.
+
+    The condition may have `part` ("duplo" or "triplo"), `same`, and `rank`: of two windows the second is the `rank`-th
+    nearest to the first in composition (0: any).
+    """
+    part, same, rank = (
+        condition.get("part", "triplo"),
+        bool(condition.get("same", False)),
+        int(condition.get("rank", 0)),
+    )
+    windows, generator = glass(str(part)), np.random.default_rng(seed)
+    first, second = (int(one) for one in generator.choice(len(windows), size=2, replace=False))
+    if rank:
+        means = windows.mean(axis=1) / np.sqrt(np.diag(trained().model.within))
+        order = np.argsort(((means - means[first]) ** 2).sum(axis=1), kind="stable")
+        second = int(order[min(rank, len(order) - 1)])
+    control = windows[first if same else second, 1:]
+    return {"recovered": windows[first, :1].tolist(), "control": control.tolist()}, {"same": same}

@@ -1,0 +1,49 @@
+"""Toolmarks: striations of tools, simulated, and how well two of them match at their best shift."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from surefoot.core import SurefootError
+
+_LENGTH = 400
+
+
+def striation_score(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
+    """The largest correlation of two profiles, `first` and `second`, over shifts of up to a fifth of their length."""
+    x, y = (np.asarray(evidence[name], dtype=np.float64) for name in ("first", "second"))
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 20 or min(np.ptp(x), np.ptp(y)) == 0:
+        raise SurefootError("Two profiles of one length, 20 points or more, and not flat, are needed.")
+    reach, n = len(x) // 5, len(x)
+    shifts = range(-reach, reach + 1)
+    found = [float(np.corrcoef(x[max(0, s) : n + min(0, s)], y[max(0, -s) : n - max(0, s)])[0, 1]) for s in shifts]
+    best = int(np.argmax(found))
+    return {"score": found[best], "shift": shifts[best]}
+
+
+def simulate_striations(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two marks of one tool (`same`) or of two tools of one make, and the truth.
+
+    The condition may have `feature` (the share of relief that is of the make: a periodic class characteristic), `noise`
+    (of a mark, relative to the relief), and `wear` (the share of the tool's own relief that is new at the second mark).
+    """
+    generator = np.random.default_rng(seed)
+    feature, noise, wear = (
+        float(condition.get(name, usual)) for name, usual in (("feature", 0), ("noise", 0.3), ("wear", 0))
+    )
+    first, other, fresh, *spoilt = (_relief(one) for one in generator.standard_normal((5, _LENGTH)))
+    same = bool(condition.get("same", False))
+    second = np.sqrt(1 - wear) * (first if same else other) + np.sqrt(wear) * fresh
+    make = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_LENGTH) / 40)
+    marks = [
+        np.sqrt(1 - feature) * one + np.sqrt(feature) * make + noise * extra
+        for one, extra in zip((first, second), spoilt, strict=True)
+    ]
+    return {"first": marks[0].round(6).tolist(), "second": marks[1].round(6).tolist()}, {"same": same}
+
+
+def _relief(noise: np.ndarray) -> np.ndarray:
+    smooth = gaussian_filter1d(noise, 3)
+    return (smooth - smooth.mean()) / smooth.std()
