@@ -167,6 +167,7 @@ def test_an_excluded_person_has_ratio_nought() -> None:
     ("changed", "said"),
     [
         ({"contributors": 3}, "names 3 contributors"),
+        ({"replicates": []}, "no 'replicates'"),
         ({"population": "nowhere.csv"}, "no table"),
         ({"dropout": [1.2, 0.1]}, "below 1"),
         ({"suspect": {"L1": ["8"]}}, "two alleles"),

@@ -26,16 +26,17 @@ from surefoot.scrutiny._forensic._populations import population
 Output = dict[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Defect:
     """A planted fault: what it does, and what would expose it."""
 
-    name: str
     says: str
     exposed_by: str
     read: Callable[[Evidence], Evidence] = lambda evidence: evidence
-    combine: Callable[[ByLocus, Evidence], ByLocus] = lambda likelihoods, evidence: likelihoods
+    combine: Callable[[ByLocus, Evidence], ByLocus] = lambda found, evidence: found
     logarithm: Callable[[float, int], float] = lambda value, seed: value
+    both: bool = True
+    """Whether the ratio moves with its logarithm."""
 
 
 def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
@@ -45,7 +46,7 @@ def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
     defect = DEFECTS[name]
     output = report(evidence, defect.combine(by_locus(defect.read(evidence)), evidence))
     value = defect.logarithm(float(str(output["log10_lr"])), seed)
-    return {**output, "log10_lr": value, "lr": 10 ** min(value, 300.0)}
+    return {**output, "log10_lr": value, **({"lr": 10 ** min(value, 300.0)} if defect.both else {})}
 
 
 def seen_frequency(evidence: Evidence, locus: str) -> float:
@@ -80,118 +81,85 @@ def _alleles(evidence: Evidence, change: Callable[[str], str]) -> Evidence:
     def changed(profile: Mapping[str, Any]) -> dict[str, list[str]]:
         return {name: [change(allele) for allele in found] for name, found in profile.items()}
 
-    return {
-        **evidence,
-        "suspect": changed(evidence["suspect"]),
-        "known": [changed(one) for one in evidence.get("known", ())],
-        "replicates": [changed(one) for one in evidence["replicates"]],
-    }
+    lists = {name: [changed(one) for one in evidence.get(name, ())] for name in ("known", "replicates")}
+    return {**evidence, "suspect": changed(evidence["suspect"]), **lists}
 
 
-_OTHERS = {
-    **{"synthetic": "synthetic-b", "synthetic-b": "synthetic", "SGMPlus_UK": "SGMPlus_Norway"},
-    **{"SGMPlus_Norway": "SGMPlus_UK", "NGM_Holland": "SGMPlus_Norway"},
-    **{"Identifiler_Caucasian": "Identifiler_NIST", "Identifiler_NIST": "Identifiler_Caucasian"},
-}
-
-
-def _elsewhere(evidence: Evidence) -> Evidence:
-    """The frequencies of another population than the report says, as far as it has the loci."""
-    other = population(_OTHERS.get(evidence["population"], evidence["population"]))
-    kept = {name: pair for name, pair in evidence["suspect"].items() if name in other.loci}
-    return {**evidence, "population": other.name, "suspect": kept}
+_OTHERS = {"synthetic-b": "synthetic", "SGMPlus_UK": "SGMPlus_Norway", "SGMPlus_Norway": "SGMPlus_UK"}
 
 
 DEFECTS: Mapping[str, Defect] = {
-    one.name: one
-    for one in (
-        Defect(
-            name="common locus dropped",
-            says="A locus is left out without a word where the frequencies of the alleles seen sum to .97 or more "
-            "(as in the FST program of New York, unsealed in 2017).",
-            exposed_by="a suspect made to lack the stain's alleles at one locus must lose; three persons, not two",
-            combine=lambda likelihoods, evidence: {
-                name: pair for name, pair in likelihoods.items() if seen_frequency(evidence, name) < 0.97
-            },
-        ),
-        Defect(
-            name="swallowed locus",
-            says="A locus at which the suspect is excluded raises an error that is caught, and is left out.",
-            exposed_by="false inclusions without drop-out and drop-in",
-            combine=lambda likelihoods, evidence: {n: pair for n, pair in likelihoods.items() if pair[0] > -inf},
-        ),
-        Defect(
-            name="unit ignored",
-            says="Amounts in nanograms are read as picograms.",
-            exposed_by="the same amounts in another unit",
-            read=lambda evidence: {**evidence, "unit": "pg"},
-        ),
-        Defect(
-            name="contributors counted",
-            says="The stated number of contributors is replaced by the least that explains the most alleles.",
-            exposed_by="the second version; mixtures whose contributors share alleles",
-            read=_counted,
-        ),
-        Defect(
-            name="population swapped",
-            says="The frequencies are those of another population than the report says.",
-            exposed_by="one person without drop-out: 1 / 2pq by hand",
-            read=_elsewhere,
-        ),
-        Defect(
-            name="seed leaks",
-            says="Unknown persons are drawn at random and too few: the ratio moves with the seed.",
-            exposed_by="the same question twice with another seed",
-            logarithm=lambda value, seed: value + float(np.random.default_rng(seed).normal(0, 0.05)),
-        ),
-        Defect(
-            name="decimal mark",
-            says="Alleles such as 9.3 are read up to the decimal mark, as under a locale with a comma.",
-            exposed_by="profiles with intermediate alleles",
-            read=lambda evidence: _alleles(evidence, lambda allele: allele.split(".")[0]),
-        ),
-        Defect(
-            name="extrapolated drop-out",
-            says="Drop-out is a straight line through 60 and 200 picograms, used at any amount.",
-            exposed_by="amounts outside of that range; the second version",
-            read=_on_a_line,
-        ),
-        Defect(
-            name="drop-out squared",
-            says="Each copy drops out with the square of its probability.",
-            exposed_by="small amounts: true contributors with lost alleles are held against",
-            read=lambda evidence: _stated(evidence, [one**2 for one in dropouts(evidence)]),
-        ),
-        Defect(
-            name="no least frequency",
-            says="An allele that the table lacks has frequency one in a billion.",
-            exposed_by="rare alleles: the mean ratio of those who did not contribute",
-            read=lambda evidence: {**evidence, "least_frequency": 1e-9},
-        ),
-        Defect(
-            name="first replicate alone",
-            says="All replicates but the first are left out.",
-            exposed_by="the order of the replicates",
-            read=lambda evidence: {**evidence, "replicates": list(evidence["replicates"])[:1]},
-        ),
-        Defect(
-            name="coancestry ignored",
-            says="The stated FST is not used.",
-            exposed_by="one person without drop-out: Balding and Nichols by hand",
-            read=lambda evidence: {**evidence, "fst": 0.0},
-        ),
-        Defect(
-            name="known contributor forgotten",
-            says="A known contributor is printed in both propositions and counted as an unknown person.",
-            exposed_by="the second version where somebody is known; its text is the same",
-            read=lambda evidence: {**evidence, "known": []},
-        ),
-        Defect(
-            name="natural logarithm",
-            says="The logarithm printed as log10 is the natural one.",
-            exposed_by="one person without drop-out; more than one in t above t",
-            logarithm=lambda value, seed: value * log(10),
-        ),
-    )
+    "common locus dropped": Defect(
+        "A locus is left out without a word where the frequencies of the alleles seen sum to .97 or more (as in New "
+        "York's program FST, whose code was unsealed in 2017).",
+        "a suspect who loses a match must lose; three persons, not two",
+        combine=lambda found, evidence: {n: one for n, one in found.items() if seen_frequency(evidence, n) < 0.97},
+    ),
+    "swallowed locus": Defect(
+        "A locus at which the suspect is excluded raises an error that is caught, and is left out.",
+        "one person without drop-in, and a suspect who is another",
+        combine=lambda found, evidence: {name: one for name, one in found.items() if one[0] > -inf},
+    ),
+    "unit ignored": Defect(
+        "Amounts in nanograms are read as picograms.",
+        "the same amounts in another unit",
+        read=lambda evidence: {**evidence, "unit": "pg"},
+    ),
+    "contributors counted": Defect(
+        "The stated number of contributors is replaced by the least that explains the most alleles.",
+        "a second version, where contributors share alleles",
+        read=_counted,
+    ),
+    "population swapped": Defect(
+        "The frequencies are those of another population than the report says.",
+        "one person without drop-out: Balding and Nichols by hand",
+        read=lambda evidence: {**evidence, "population": _OTHERS.get(evidence["population"], "synthetic-b")},
+    ),
+    "seed leaks": Defect(
+        "Unknown persons are drawn at random and too few: the ratio moves with the seed.",
+        "the same question with another seed",
+        logarithm=lambda value, seed: value + float(np.random.default_rng(seed).normal(0, 0.05)),
+    ),
+    "decimal mark": Defect(
+        "Alleles such as 9.3 are read up to the decimal mark, as under a locale with a comma.",
+        "intermediate alleles: Balding and Nichols by hand",
+        read=lambda evidence: _alleles(evidence, lambda allele: allele.split(".")[0]),
+    ),
+    "extrapolated drop-out": Defect(
+        "Drop-out is a straight line through 60 and 200 picograms, used at any amount.",
+        "a second version; amounts outside of that range",
+        read=_on_a_line,
+    ),
+    "drop-out squared": Defect(
+        "Each copy drops out with the square of its probability.",
+        "a second version; small amounts",
+        read=lambda evidence: _stated(evidence, [one**2 for one in dropouts(evidence)]),
+    ),
+    "no least frequency": Defect(
+        "An allele that the table lacks has frequency one in a billion.",
+        "an allele that nobody has: Balding and Nichols by hand",
+        read=lambda evidence: {**evidence, "least_frequency": 1e-9},
+    ),
+    "first replicate alone": Defect(
+        "All replicates but the first are left out.",
+        "the order of the replicates",
+        read=lambda evidence: {**evidence, "replicates": list(evidence["replicates"])[:1]},
+    ),
+    "coancestry ignored": Defect(
+        "The stated FST is not used.",
+        "one person without drop-out: Balding and Nichols by hand",
+        read=lambda evidence: {**evidence, "fst": 0.0},
+    ),
+    "known contributor forgotten": Defect(
+        "A known contributor is printed in both propositions and counted as an unknown person.",
+        "a second version, where somebody is known; its text is the same",
+        read=lambda evidence: {**evidence, "known": []},
+    ),
+    "natural logarithm": Defect(
+        "The logarithm printed as log10 is the natural one.",
+        "the ratio and its logarithm, side by side",
+        logarithm=lambda value, seed: value * log(10),
+        both=False,
+    ),
 }
 """All planted defects by name."""

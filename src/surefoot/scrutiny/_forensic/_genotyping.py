@@ -1,7 +1,6 @@
 """Probabilistic genotyping: how much better a stain is explained with the suspect than without."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -45,16 +44,15 @@ def genotype_ratio(evidence: Evidence, seed: int = 0) -> dict[str, object]:
 
 def by_locus(evidence: Evidence) -> ByLocus:
     """The likelihoods of both propositions at every locus of the suspect's profile. Raises for wrong evidence."""
-    asked = _read(evidence)
-    loci = [_locus(asked, name) for name in asked.suspect]
-    known = [[profile[name] for name in asked.suspect] for profile in asked.known]
-    suspect = [asked.suspect[name] for name in asked.suspect]
-    first, others = asked.dropout[0], asked.dropout[1:]
-    theirs, unknown = others[: len(known)], others[len(known) :]
-    model = {"dropin": asked.dropin, "fst": asked.fst}
-    with_suspect = log10_likelihoods(loci, [suspect, *known], [first, *theirs], unknown=unknown, **model)
-    without = log10_likelihoods(loci, known, theirs, unknown=[first, *unknown], **model)
-    return dict(zip(asked.suspect, zip(with_suspect.tolist(), without.tolist(), strict=True), strict=True))
+    suspect, known, dropout = evidence["suspect"], list(evidence.get("known", ())), _checked(evidence)
+    people, least = population(evidence["population"]), float(evidence.get("least_frequency", LEAST_FREQUENCY))
+    model = {"dropin": float(evidence.get("dropin", 0.0)), "fst": float(evidence.get("fst", 0.0))}
+    loci = [_locus(evidence, name, people, least, model["dropin"]) for name in suspect]
+    pairs = [[profile[name] for name in suspect] for profile in known]
+    theirs, unknown = dropout[1 : 1 + len(known)], dropout[1 + len(known) :]
+    above = log10_likelihoods(loci, [[*suspect.values()], *pairs], [dropout[0], *theirs], unknown=unknown, **model)
+    below = log10_likelihoods(loci, pairs, theirs, unknown=[dropout[0], *unknown], **model)
+    return dict(zip(suspect, zip(above.tolist(), below.tolist(), strict=True), strict=True))
 
 
 def report(evidence: Evidence, likelihoods: ByLocus) -> dict[str, object]:
@@ -82,54 +80,31 @@ def report(evidence: Evidence, likelihoods: ByLocus) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    people: Population
-    least: float
-    replicates: Sequence[Mapping[str, Sequence[str]]]
-    suspect: Mapping[str, Sequence[str]]
-    known: Sequence[Mapping[str, Sequence[str]]]
-    dropout: Sequence[float]
-    dropin: float
-    fst: float
-
-
-def _read(evidence: Evidence) -> _Asked:
-    try:
-        asked = _Asked(
-            people=population(evidence["population"]),
-            least=float(evidence.get("least_frequency", LEAST_FREQUENCY)),
-            replicates=evidence["replicates"],
-            suspect=evidence["suspect"],
-            known=evidence.get("known", ()),
-            dropout=dropouts(evidence),
-            dropin=float(evidence.get("dropin", 0.0)),
-            fst=float(evidence.get("fst", 0.0)),
-        )
-        several = int(evidence["contributors"])
-    except KeyError as error:
-        raise SurefootError(f"The evidence has no {error}: a stain is judged by its whole description.") from error
-    if not len(asked.known) < several <= MOST_CONTRIBUTORS or len(asked.dropout) != several:
+def _checked(evidence: Evidence) -> list[float]:
+    """The drop-outs of evidence that can be judged."""
+    needed = ("population", "replicates", "suspect", "contributors")
+    if lacks := [name for name in needed if not evidence.get(name)]:
+        raise SurefootError(f"The evidence has no '{lacks[0]}': a stain is judged by its whole description.")
+    dropout, known, several = dropouts(evidence), list(evidence.get("known", ())), int(evidence["contributors"])
+    if not len(known) < several <= MOST_CONTRIBUTORS or len(dropout) != several:
         raise SurefootError(
-            f"The evidence names {several} contributors, {len(asked.known)} of them known, and {len(asked.dropout)} "
-            f"drop-outs or amounts: give 1 to {MOST_CONTRIBUTORS}, more than are known, and a drop-out for each."
+            f"The evidence names {several} contributors, {len(known)} of them known, and {len(dropout)} drop-outs or "
+            f"amounts: give 1 to {MOST_CONTRIBUTORS}, more than are known, and a drop-out for each."
         )
-    wrong = [one for one in (*asked.dropout, asked.dropin, asked.fst) if not 0 <= one < 1]
-    if wrong or not asked.replicates or not asked.suspect:
-        raise SurefootError("Drop-out, drop-in and FST are from 0 to below 1; replicates and a profile are needed.")
-    people = [asked.suspect, *asked.known]
-    if lacks := [name for name in asked.suspect for one in people if len(one.get(name, ())) != 2]:
+    if any(not 0 <= one < 1 for one in (*dropout, evidence.get("dropin", 0.0), evidence.get("fst", 0.0))):
+        raise SurefootError("Drop-out, drop-in and FST must be from 0 to below 1.")
+    if lacks := [n for n in evidence["suspect"] for one in (evidence["suspect"], *known) if len(one.get(n, ())) != 2]:
         raise SurefootError(f"The locus {lacks[0]} has not two alleles in every profile: type it or leave it out.")
-    return asked
+    return dropout
 
 
-def _locus(asked: _Asked, name: str) -> Locus:
-    seen = [list(replicate.get(name, ())) for replicate in asked.replicates]
-    typed = [asked.suspect[name], *(profile[name] for profile in asked.known)]
+def _locus(evidence: Evidence, name: str, people: Population, least: float, dropin: float) -> Locus:
+    seen = [list(replicate.get(name, ())) for replicate in evidence["replicates"]]
+    typed = [profile[name] for profile in (evidence["suspect"], *evidence.get("known", ()))]
     alleles = dict.fromkeys(allele for group in (*seen, *typed) for allele in group)
-    raised = {allele: asked.people.frequency(name, allele, least=asked.least) for allele in alleles}
+    raised = {allele: people.frequency(name, allele, least=least) for allele in alleles}
     total = sum(raised.values())
     if total > 1:
         raised, total = {allele: value / total for allele, value in raised.items()}, 1.0
-    unseen = [asked.dropin * value for allele, value in asked.people.of(name).items() if allele not in alleles]
+    unseen = [dropin * value for allele, value in people.of(name).items() if allele not in alleles]
     return Locus(frequencies={**raised, REST: 1 - total}, replicates=seen, typed=typed, unseen=unseen)

@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._calibration import LogisticRatio, fit_logistic, invariance_bounds
+from surefoot.core import SurefootError, missing_module
+from surefoot.scrutiny._forensic._bounds import invariance_bounds
 from surefoot.scrutiny._forensic._populations import scrutiny_folder
 
 Floats = NDArray[np.float64]
@@ -73,13 +73,13 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
     """
     x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
     system = trained()
-    score = system.learned.log10_ratio(_features(x, y, system.model))
-    value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated.log10_ratio([score]))
+    score = system.score(_features(x, y, system.model)[None])
+    value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated(score[:, None])[0])
     low, high = system.bounds[method]
     return {
         "log10_lr": value,
         "log10_lr_bounded": min(max(value, low), high),
-        "score": float(score),
+        "score": float(score[0]),
         "prosecution": "both sets of pieces come from one window",
         "defence": "they come from two windows of the population",
         "population": "float glass of Dutch casework, training part",
@@ -91,8 +91,8 @@ class Trained:
     """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration."""
 
     model: TwoLevel
-    learned: LogisticRatio
-    calibrated: LogisticRatio
+    score: Callable[[Floats], Floats]
+    calibrated: Callable[[Floats], Floats]
     scores: Floats
     same: NDArray[np.bool_]
     bounds: Mapping[str, tuple[float, float]]
@@ -103,16 +103,23 @@ def trained() -> Trained:
     """The systems for glass, trained once a process."""
     windows = glass("training")
     model = fit_two_level(windows[::2])
-    learned = fit_logistic(*_pairs(windows[::2], model)[:2])
+    score = _log10_odds(*_pairs(windows[::2], model)[:2])
     features, same, pairs = _pairs(windows[1::2], model)
-    scores = learned.log10_ratio(features)
-    calibrated = fit_logistic(scores[:, None], same)
-    ratios = {
-        "two-level": [model.log10_ratio(x, y) for x, y in pairs],
-        "learned": calibrated.log10_ratio(scores[:, None]),
-    }
+    scores = score(features)
+    calibrated = _log10_odds(scores[:, None], same)
+    ratios = {"two-level": [model.log10_ratio(x, y) for x, y in pairs], "learned": calibrated(scores[:, None])}
     bounds = {name: invariance_bounds(found, same) for name, found in ratios.items()}
-    return Trained(model, learned, calibrated, scores, same, bounds)
+    return Trained(model, score, calibrated, scores, same, bounds)
+
+
+def _log10_odds(features: Floats, same: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    """A logistic regression in which both classes count by half, so that its odds are a likelihood ratio."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ModuleNotFoundError:
+        raise missing_module("sklearn") from None
+    fitted = LogisticRegression(C=1e4, class_weight="balanced", max_iter=2000).fit(features, same)
+    return lambda x: np.asarray(fitted.decision_function(x) / np.log(10), dtype=np.float64)
 
 
 def _pairs(windows: Floats, model: TwoLevel) -> tuple[Floats, NDArray[np.bool_], list[tuple[Floats, Floats]]]:
