@@ -1,18 +1,30 @@
-"""What tests of several wings share: an empty cache, archives, and a store in which Steps are made once a session."""
+"""What tests of several wings share: an empty cache, archives, a store in which Steps are made once a session,
+and a headless browser."""
 
 import io
+import os
+import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from surefoot.core import Step, Store, run
 
 Made = Callable[[Step], Path]
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture
@@ -87,3 +99,17 @@ def surefoot(
         return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Chromium, from the variable SUREFOOT_CHROMIUM or the search path."""
+    names = (os.environ.get("SUREFOOT_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on the search path, and SUREFOOT_CHROMIUM does not name one")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()

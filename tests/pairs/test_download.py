@@ -349,7 +349,7 @@ def test_a_full_disk_is_one_message_and_the_next_run_goes_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(SurefootError, match="is full: free some space"):
-        patched.setattr(_part, "_sample", full)
+        patched.setattr(_part, "sample", full)
         asked(tmp_path, given)
     assert asked(tmp_path, given).kept == 1
 

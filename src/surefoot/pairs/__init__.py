@@ -36,6 +36,10 @@ from surefoot.pairs._search._query import search_pairs as search_pairs
 from surefoot.pairs._search._steps import Embed as Embed
 from surefoot.pairs._search._steps import Index as Index
 from surefoot.pairs._search._where import subset as subset
+from surefoot.pairs._serve._server import search_server as search_server
+from surefoot.pairs._set import PairSetPlaces as PairSetPlaces
+from surefoot.pairs._set import StageOutput as StageOutput
+from surefoot.pairs._set import places_of as places_of
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema
 from surefoot.pairs._stages._columns import uid_of as uid_of

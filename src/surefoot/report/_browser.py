@@ -6,12 +6,12 @@ import webbrowser
 from pathlib import Path
 
 
-def open_in_browser(path: Path) -> bool:
-    """Open a file in the user's browser; False, and nothing happens, in CI or where there is no display."""
+def open_in_browser(place: Path | str) -> bool:
+    """Open a file or an address in the user's browser; False, and nothing happens, in CI or without a display."""
     if os.environ.get("CI") or not _has_display():
         return False
     try:
-        return webbrowser.open(path.absolute().as_uri())
+        return webbrowser.open(place if isinstance(place, str) else place.absolute().as_uri())
     except webbrowser.Error:
         return False
 

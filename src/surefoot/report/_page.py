@@ -314,5 +314,10 @@ def templates() -> Templates:
     return templates
 
 
+def page_style() -> str:
+    """The stylesheet that all pages share."""
+    return asset("report.css")
+
+
 def asset(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

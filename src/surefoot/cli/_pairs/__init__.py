@@ -66,3 +66,10 @@ pairs.command(
     "--where takes a condition over the columns of a row; K results come back where there are as many.\n\n"
     'Example: surefoot pairs search my-index "a dog on a beach" --without "a cat" --where "width > 256" -k 10',
 )
+pairs.command(
+    "surefoot.cli._pairs._serve:serve",
+    name="serve",
+    help="A search page of a set on this machine, and its API: words, pictures, what to keep away from, facets.\n\n"
+    "It answers clients of clip-retrieval, too. Nothing is fetched from the net, and nobody else can ask.\n\n"
+    "Example: surefoot pairs serve my-index --open",
+)

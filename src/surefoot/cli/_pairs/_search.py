@@ -68,6 +68,17 @@ def _own(flags: ModelFlags, told: IndexDescription) -> ModelFlags:
     return ModelFlags(**kept) if flags == CONSE_FLAGS and kept else flags
 
 
+def index_encoder(index: Path, told: IndexDescription, flags: ModelFlags) -> "PairEncoder":
+    """The model of an index, or the one that is named. Raises for other weights than it was made with."""
+    chosen = encoder_of(_own(flags, told))
+    if chosen.digest != told.model["digest"]:
+        raise SurefootError(
+            f"{index} was made with {told.model['model']} and other weights than this {chosen.name}: name them with "
+            "--model and --pretrained."
+        )
+    return chosen
+
+
 def embed(
     source: Annotated[Path, Parameter(help="Pictures: a folder, a table, .tar shards, or a download.")], /, *,
     out: Annotated[Path, Parameter(help="A new folder, or that of a run to go on with.")],
@@ -133,12 +144,7 @@ def search(
     """See the help of the app."""
     check_place(out, format)
     with open_index(index) as opened:
-        known, chosen = opened.told.model, encoder_of(_own(model, opened.told))
-        if chosen.digest != known["digest"]:
-            raise SurefootError(
-                f"{index} was made with {known['model']} and other weights than this {chosen.name}: name them with "
-                "--model and --pretrained."
-            )
+        chosen = index_encoder(index, opened.told, model)
         vector = query_vector(chosen, texts=texts, images=image, without=without)
         found = search_pairs(opened, vector, k=k, where=where, fold=fold)
     if len(found) < k:

@@ -74,11 +74,12 @@ class PartWork:
         """Keep a finished row: its sample first, then the line that says so."""
         told = {"key": row.key} | told
         if picture:
-            sample = _sample(row, told, picture)
-            self._tar.write(sample)
+            words = {"url": row.url, "caption": row.text} | told
+            whole = sample(row.key, row.text, words, picture)
+            self._tar.write(whole)
             self._tar.flush()
-            self._place += len(sample)
-            told = told | {"end": self._place, "crc": zlib.crc32(sample)}
+            self._place += len(whole)
+            told = told | {"end": self._place, "crc": zlib.crc32(whole)}
         self._log.write(json.dumps(told).encode() + b"\n")
         self._log.flush()
 
@@ -203,13 +204,13 @@ def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
         yield told, place
 
 
-def _sample(row: Row, told: dict[str, Any], picture: bytes) -> bytes:
-    """The members of one sample: KEY.jpg, KEY.txt and KEY.json, names of our own making."""
-    words = json.dumps({"url": row.url, "caption": row.text} | told).encode()
-    members = {"jpg": picture, "txt": row.text.encode("utf-8", "replace"), "json": words}
+def sample(key: str, text: str, words: dict[str, Any], picture: bytes, suffix: str = "jpg") -> bytes:
+    """The members of one sample of a tar: KEY.jpg (none without a picture), KEY.txt and KEY.json: names of ours."""
+    members = {suffix: picture} if picture else {}
+    members |= {"txt": text.encode("utf-8", "replace"), "json": json.dumps(words).encode()}
     whole = bytearray()
-    for suffix, data in members.items():
-        member = tarfile.TarInfo(f"{row.key}.{suffix}")
+    for ending, data in members.items():
+        member = tarfile.TarInfo(f"{key}.{ending}")
         member.size, member.mode = len(data), 0o644
         whole += member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
     return bytes(whole)

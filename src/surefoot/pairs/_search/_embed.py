@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 IMAGES, TEXTS = ".images.npy", ".texts.npy"
 """Beside a part: float16 vectors (n, dimension) of its pictures and texts, whose rows the column `vector` names."""
-_SHARDS = (".tar", ".tar.gz", ".tgz")
+SHARDS = (".tar", ".tar.gz", ".tgz")
 _OURS = {"picture": "string", "width": "int32", "height": "int32", "picture_error": "string",
          "similarity": "float32", "vector": "int64"}  # fmt: skip
 
@@ -81,7 +81,7 @@ def embed_pairs(
 def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
     if pairs_directory(path):
         read_manifest(path)
-    tars = sorted(one for one in (path.iterdir() if path.is_dir() else [path]) if one.name.endswith(_SHARDS))
+    tars = sorted(one for one in (path.iterdir() if path.is_dir() else [path]) if one.name.endswith(SHARDS))
     for tar in tars:
         beside = tar.with_name(f"{tar.name.partition('.')[0]}.parquet")
         table = beside if beside.is_file() else None

@@ -65,16 +65,19 @@ def open_index(directory: Path) -> Iterator[PairIndex]:
 
 
 def query_vector(
-    encoder: PairEncoder, *, texts: Sequence[str] = (), images: Sequence[Path] = (), without: Sequence[str] = ()
-) -> NDArray[np.float32]:
+    encoder: PairEncoder, *, texts: Sequence[str] = (), images: Sequence[Path | bytes] = (),
+    without: Sequence[str] = (), vectors: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
     """One unit vector (dimension): the mean of what is looked for, less half the mean of the texts to keep away from.
 
-    Raises `SurefootError` for an empty query, and a picture that cannot be read.
+    `images` are files or their bytes, `vectors` (n, dimension) embeddings. Raises `SurefootError` for an empty query,
+    and a picture that cannot be read.
     """
-    if not (texts or images):
-        raise SurefootError("There is nothing to look for: give a text or --image FILE.")
     wanted = [encoder.texts(list(texts))] if texts else []
-    wanted += [encoder.images(np.stack([_pixels(encoder, path) for path in images]))] if images else []
+    wanted += [encoder.images(np.stack([_pixels(encoder, one) for one in images]))] if images else []
+    wanted += [vectors] if vectors is not None and len(vectors) else []
+    if not wanted:
+        raise SurefootError("There is nothing to look for: give a text or a picture (--image FILE).")
     vector = np.concatenate(wanted).mean(0) - (_AWAY * encoder.texts(list(without)).mean(0) if without else 0)
     length = float(np.linalg.norm(vector))
     if not length > 1e-6:
@@ -82,7 +85,9 @@ def query_vector(
     return (vector / length).astype(np.float32)
 
 
-def _pixels(encoder: PairEncoder, path: Path) -> NDArray[np.uint8]:
+def _pixels(encoder: PairEncoder, path: Path | bytes) -> NDArray[np.uint8]:
+    if isinstance(path, bytes):
+        return encoder.prepare(decode(path))
     if not path.is_file() or path.stat().st_size > _LARGEST_QUERY:
         raise SurefootError(f"{path} is no file of a picture, or larger than {_LARGEST_QUERY >> 20} MB.")
     try:

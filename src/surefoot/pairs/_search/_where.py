@@ -74,8 +74,6 @@ def subset(directory: Path, where: str, out: Path | None = None) -> Table:
     writes it; without it nothing is written. Nothing is embedded again. Raises `SurefootError` for a condition that is
     none, and when no row is left.
     """
-    import pyarrow.parquet
-
     sources = sources_in(directory)
     rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
     with rows_of([source.path for source in sources]) as connection:
@@ -86,13 +84,21 @@ def subset(directory: Path, where: str, out: Path | None = None) -> Table:
             raise SurefootError(f"No row of {directory} is left by --where '{where}': move the threshold.")
         if out is None:
             return told
-        if out.suffix == ".npy":
-            np.save(out, _uids(connection, chosen))
-        elif out.suffix == ".parquet":
-            pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
+        if out.suffix in (".npy", ".parquet"):
+            write_rows(connection, chosen, out)
     if out.suffix not in (".npy", ".parquet"):
         make_parts("subset", Recipe(name="where", rules=rules), sources, out, partial(_subset, chosen=chosen))
     return told
+
+
+def write_rows(connection: DuckDBPyConnection, chosen: str, out: Path) -> None:
+    """The chosen rows as a file: sorted uids in `.npy`, whole rows in `.parquet`."""
+    import pyarrow.parquet
+
+    if out.suffix == ".npy":
+        np.save(out, _uids(connection, chosen))
+    else:
+        pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
 
 
 def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:

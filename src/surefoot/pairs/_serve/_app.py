@@ -1,0 +1,213 @@
+"""The search server: one set, on loopback, for one's own browser and for clients of clip-retrieval."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from surefoot.core import SurefootError
+from surefoot.pairs._download._address import Ended
+from surefoot.pairs._download._decoders import Decoders
+from surefoot.pairs._download._part import sample
+from surefoot.pairs._search._where import write_rows
+from surefoot.pairs._serve._ask import PairSet, answer, plain, read_ask, read_client, read_ids, rows_by_id
+from surefoot.pairs._serve._pictures import picture_of
+
+LARGEST_BODY = 16 << 20
+_PAGE = Path(__file__).with_name("page")
+_KINDS = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
+_DECODED = {"size": 384, "resize": "keep_ratio", "quality": 90, "exact": False, "most": 89_478_484}
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache",
+    "cross-origin-resource-policy": "same-origin",
+}  # fmt: skip
+_T = TypeVar("_T")
+
+
+class _RefusedError(SurefootError):
+    def __init__(self, status: int, text: str) -> None:
+        self.args, self.status = (text,), status
+
+
+def search_app(pairs: PairSet, style: str) -> Starlette:
+    """The application: the page at `/`, its API below `/api/`, and `/knn-service`, `/metadata`, `/indices-list`.
+
+    Nothing is fetched from anywhere; pictures are decoded in programs of their own. A wrong question has one sentence
+    and a status of 400 to 499.
+    """
+    server = _Server(pairs, style)
+    gets = {"/": server.page, "/page/{name}": server.page, "/api/about": server.about, "/thumbnail/{id:int}":
+            server.thumbnail, "/indices-list": server.indices}  # fmt: skip
+    posts = {"/api/search": server.search, "/api/export/{form}": server.export, "/knn-service": server.knn,
+             "/metadata": server.metadata}  # fmt: skip
+    routes = [Route(path, one, methods=["GET"]) for path, one in gets.items()]
+    routes += [Route(path, one, methods=["POST"]) for path, one in posts.items()]
+    guard = Middleware(BaseHTTPMiddleware, dispatch=_guard)
+    return Starlette(
+        routes=routes, middleware=[guard], exception_handlers={SurefootError: _say}, lifespan=server.running
+    )
+
+
+def _say(request: Request, error: Exception) -> Response:
+    text = str(error).encode("utf-8", "replace").decode()
+    return JSONResponse({"error": text}, getattr(error, "status", 400))
+
+
+async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Only our own page may ask: a page of another site may know the port, or give its own name our address."""
+    given = request.headers
+    host = given.get("host", "")
+    own = _LOOPBACK.fullmatch(host) and given.get("origin", f"http://{host}") == f"http://{host}"
+    foreign = given.get("sec-fetch-site") in ("cross-site", "same-site") and given.get("sec-fetch-mode") != "navigate"
+    if not own or foreign:
+        text = "This server answers its own page at localhost, and programs of this machine, alone."
+        return JSONResponse({"error": text}, 403)
+    response = await go_on(request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+class _Server:
+    def __init__(self, pairs: PairSet, style: str) -> None:
+        self._pairs = pairs
+        self._files = {name: (_PAGE / name).read_text(encoding="utf-8") for name in _KINDS}
+        self._files["page.css"] = style + self._files["page.css"]
+        self._thread = ThreadPoolExecutor(1)  # the tables and the model are used by one at a time
+
+    @asynccontextmanager
+    async def running(self, app: Starlette) -> AsyncIterator[None]:
+        self._decoders = Decoders(2, _DECODED)
+        await self._decoders.check()
+        yield
+        self._decoders.close()
+        self._thread.shutdown(cancel_futures=True)
+
+    async def page(self, request: Request) -> Response:
+        name = request.path_params.get("name", "page.html")
+        if name not in _KINDS:
+            raise _RefusedError(404, "There is no such page.")
+        return Response(self._files[name], media_type=_KINDS[name])
+
+    async def about(self, request: Request) -> Response:
+        pairs, told = self._pairs, self._pairs.index.told
+        known = {"name": pairs.name, "rows": told.rows, "model": told.model.get("model"), "dimension": told.dimension}
+        safe = {"columns": [name for name, _ in pairs.safe_by], "threshold": pairs.threshold}
+        return JSONResponse(known | {"facets": [asdict(facet) for facet in pairs.facets], "safe": safe})
+
+    async def search(self, request: Request) -> Response:
+        begun = time.perf_counter()
+        found, matching, hidden = await self._answer(await _told(request, read_ask))
+        results = [{"id": one.id, "score": one.score, "folded": one.folded, "row": plain(one.row)} for one in found]
+        took = round(1000 * (time.perf_counter() - begun), 1)
+        return JSONResponse({"results": results, "matching": matching, "hidden": hidden, "milliseconds": took})
+
+    async def export(self, request: Request) -> Response:
+        form = request.path_params["form"]
+        if form not in ("npy", "parquet", "tar"):
+            raise _RefusedError(404, "A result is exported as npy, parquet or tar.")
+        found, *_ = await self._answer(await _told(request, read_ask))
+        if not found:
+            raise SurefootError("There is no result to export.")
+        headers = {"content-disposition": f'attachment; filename="subset.{form}"'}
+        if form == "tar":
+            return StreamingResponse(self._shard([one.row for one in found]), 200, headers, "application/x-tar")
+        data = await self._apart(_table, self._pairs, [one.id for one in found], form)
+        return Response(data, 200, headers, "application/octet-stream")
+
+    async def thumbnail(self, request: Request) -> Response:
+        number = request.path_params["id"]
+        try:
+            row = (await self._apart(rows_by_id, self._pairs, [min(number, 1 << 62)], "root, picture"))[number]
+            picture = await self._decoded(await asyncio.to_thread(picture_of, row, self._pairs.pictures))
+        except (SurefootError, KeyError) as error:
+            raise _RefusedError(404, f"There is no thumbnail of row {number}: {error}") from None
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+    async def indices(self, request: Request) -> Response:
+        return JSONResponse([self._pairs.name])
+
+    async def knn(self, request: Request) -> Response:
+        ask, shown = await _told(request, read_client)
+        found, *_ = await self._answer(ask)
+        rows = [_for_client(one.row) if place < shown else {} for place, one in enumerate(found)]
+        listed = zip(rows, found, strict=True)
+        return JSONResponse([row | {"id": one.id, "similarity": one.score} for row, one in listed])
+
+    async def metadata(self, request: Request) -> Response:
+        ids = await _told(request, read_ids)
+        rows = await self._apart(rows_by_id, self._pairs, ids)
+        return JSONResponse([{"id": one, "metadata": _for_client(rows[one])} for one in ids if one in rows])
+
+    async def _apart(self, work: Callable[..., _T], *given: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given))
+
+    async def _answer(self, ask: Any) -> Any:
+        """Pictures of strangers are decoded apart, and go on as JPEG of our own."""
+        pictures = [await self._decoded(one) for one in ask.images]
+        return await self._apart(answer, self._pairs, replace(ask, images=tuple(pictures)))
+
+    async def _decoded(self, data: bytes) -> bytes:
+        try:
+            return (await self._decoders.decode(data))[1]
+        except Ended as ended:
+            raise SurefootError(f"The picture cannot be used: {ended.reason} ({ended.detail}).") from None
+
+    def _shard(self, rows: list[Mapping[str, Any]]) -> Iterator[bytes]:
+        """A tar of samples as they lie in our own shards; a row whose picture is not there has none."""
+        for number, row in enumerate(rows):
+            picture = b""
+            with suppress(SurefootError):
+                picture = picture_of(row, self._pairs.pictures)
+            suffix = "png" if picture[:4] == b"\x89PNG" else "webp" if picture[8:12] == b"WEBP" else "jpg"
+            yield sample(f"{number:09d}", str(row.get("text") or ""), plain(row), picture, suffix)
+        yield bytes(1024)
+
+
+def _table(pairs: PairSet, ids: list[int], form: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"subset.{form}")
+        write_rows(pairs.index.rows, f"id IN ({', '.join(map(str, ids))})", file)
+        return file.read_bytes()
+
+
+def _for_client(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"caption" if name == "text" else name: value for name, value in plain(row).items() if name != "id"}
+
+
+async def _told(request: Request, read: Callable[[object], _T]) -> _T:
+    """What the body says, read by `read`."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise _RefusedError(413, f"A question has at most {LARGEST_BODY >> 20} MiB.")
+    try:
+        told = json.loads(body, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise SurefootError(f"The question is no JSON: {error!s:.80}.") from None
+    return read(told)
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,93 @@
+"""What results can be narrowed by: every column of numbers or texts, and the columns that safe mode reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from surefoot.core import SurefootError
+from surefoot.pairs._serve._checks import checked
+from surefoot.tables import literal, quote
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+_INTERNAL = ("id", "root", "vector")
+_MOST_VALUES = 40
+_UNSAFE = re.compile(r"(^|[^a-z])(p?unsafe|nsfw)([^a-z]|$)", re.IGNORECASE)
+_SAFE_WORDS = "('unlikely', 'safe', 'sfw', 'no', 'false', '0')"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facet:
+    """A column: numbers from `low` to `high`, a few `values` with the rows of each, or a text of many values."""
+
+    column: str
+    kind: Literal["number", "choice", "text"]
+    low: float | None = None
+    high: float | None = None
+    values: tuple[tuple[str | None, int], ...] = ()
+
+
+def facets_of(rows: DuckDBPyConnection) -> tuple[Facet, ...]:
+    """The columns that differ between rows, in their order."""
+    found = []
+    for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall():
+        column = quote(name)
+        if _NUMBERS.fullmatch(kind) and name not in _INTERNAL:
+            number = f"{column}::DOUBLE"
+            asked = f"SELECT min({number}), max({number}) FROM rows WHERE isfinite({number})"
+            ((low, high),) = rows.execute(asked).fetchall()
+            found += [Facet(column=name, kind="number", low=low, high=high)] if low != high else []
+        elif kind in ("VARCHAR", "BOOLEAN") and name not in _INTERNAL:
+            counted = f"SELECT {column}::VARCHAR, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1"
+            values = tuple(rows.execute(f"{counted} LIMIT {_MOST_VALUES + 1}").fetchall())
+            many = len(values) > _MOST_VALUES
+            facet = Facet(column=name, kind="text" if many else "choice", values=() if many else values)
+            found += [facet] if len(values) > 1 else []
+    return tuple(found)
+
+
+def condition_of(asked: Mapping[str, Any], facets: Sequence[Facet]) -> str:
+    """The SQL of what is asked: {column: {"min": 1, "max": 2} or {"is": ["en", None]} or {"has": "word"}}; '' for none.
+
+    Raises `SurefootError` for a column that is none of these, and for other values.
+    """
+    numbers = {one.column: one.kind == "number" for one in facets}
+    parts: list[str] = []
+    for name, want in asked.items():
+        known = ({"min", "max"}, {"min"}, {"max"}) if numbers.get(name) else ({"is"}, {"has"})
+        if name not in numbers or not isinstance(want, dict) or want.keys() not in known:
+            raise SurefootError(f"There is no facet '{name:.80}' of this form: ask /api/about for those there are.")
+        column = quote(name) if numbers[name] else f"{quote(name)}::VARCHAR"
+        for end, value in want.items():
+            if end == "has":
+                parts.append(f"contains(lower({column}), lower({literal(checked(name, value, str))}))")
+            elif end == "is":
+                listed = checked(name, value, list, 1, 2 * _MOST_VALUES)
+                words = ", ".join(literal(checked(name, one, str)) for one in listed if one is not None) or "NULL"
+                parts.append(f"({column} IN ({words}){f' OR {column} IS NULL' if None in listed else ''})")
+            else:
+                parts.append(
+                    f"{column} {'>=' if end == 'min' else '<='} ({checked(name, value, float, -1e30, 1e30)!r}::DOUBLE)"
+                )
+    return " AND ".join(parts)
+
+
+def safe_columns(rows: DuckDBPyConnection) -> tuple[tuple[str, str], ...]:
+    """The columns named nsfw, unsafe or punsafe (also as a word of a longer name), with their types."""
+    return tuple((name, kind) for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall() if _UNSAFE.search(name))
+
+
+def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
+    """The SQL of a row that each of them calls safe. A row that was not judged is not shown to be safe."""
+    parts = [
+        f"{quote(name)} <= {threshold!r}"
+        if _NUMBERS.fullmatch(kind)
+        else f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}"
+        for name, kind in columns
+    ]
+    return " AND ".join(f"coalesce({one}, false)" for one in parts)

@@ -1,0 +1,55 @@
+"""The bytes of a row's picture, from one's own folder or shards, and from nowhere else."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from surefoot.core import SurefootError
+from surefoot.pairs._search._embed import SHARDS
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_LARGEST = 64 << 20
+
+
+def picture_of(row: Mapping[str, Any], folder: Path | None = None) -> bytes:
+    """The bytes of a row's picture, at most 64 MiB, below `folder` or the `root` that the row names.
+
+    Raises `SurefootError` where there is none, and for a place outside.
+    """
+    root, place = folder or row.get("root"), PurePosixPath(str(row.get("picture") or ""))
+    if not root or not place.name:
+        raise SurefootError("Nothing is known of where this picture lies: name its folder with --pictures.")
+    shard = next((one for one in (place, *place.parents) if one.name.endswith(SHARDS)), None)
+    try:
+        base = Path(root).resolve()
+        file = (base / (shard or place)).resolve()
+        if not (file.is_relative_to(base) and file.is_file() and (shard or place.suffix.lower() in _SUFFIXES)):
+            raise SurefootError(f"There is no picture {place} here.")
+        offset, size = _places(file).get(str(place.relative_to(shard)), (0, 0)) if shard else (0, file.stat().st_size)
+        with gzip.open(file) if file.name.endswith("gz") else file.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(size) if 0 < size <= _LARGEST else b""
+    except (OSError, ValueError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise SurefootError(f"The picture {place} cannot be read: {type(error).__name__}.") from None
+    if not data:
+        raise SurefootError(f"The picture {place} is not there, is empty, or has more than {_LARGEST >> 20} MiB.")
+    return data
+
+
+@cache
+def _places(tar: Path) -> dict[str, tuple[int, int]]:
+    """Offset and size of every picture of a shard, by its name without the suffix."""
+    found: dict[str, tuple[int, int]] = {}
+    with tarfile.open(tar) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if member.isreg() and path.suffix.lower() in _SUFFIXES:
+                for base in (path.name.partition(".")[0], path.stem):
+                    found.setdefault(str(path.parent / base), (member.offset_data, member.size))
+    return found
