@@ -17,6 +17,8 @@ from surefoot.pairs._download._run import download as download
 from surefoot.pairs._extract._candidates import extract as extract
 from surefoot.pairs._extract._rules import CANDIDATE_RULES as CANDIDATE_RULES
 from surefoot.pairs._extract._rules import CandidateRules as CandidateRules
+from surefoot.pairs._release import ReleaseTable as ReleaseTable
+from surefoot.pairs._release import release_set as release_set
 from surefoot.pairs._search._embed import embed_pairs as embed_pairs
 from surefoot.pairs._search._encoders import CONSE as CONSE
 from surefoot.pairs._search._encoders import PairEncoder as PairEncoder
@@ -37,8 +39,8 @@ from surefoot.pairs._search._steps import Embed as Embed
 from surefoot.pairs._search._steps import Index as Index
 from surefoot.pairs._search._where import subset as subset
 from surefoot.pairs._serve._server import search_server as search_server
-from surefoot.pairs._set import PairSetPlaces as PairSetPlaces
-from surefoot.pairs._set import StageOutput as StageOutput
+from surefoot.pairs._set import SetPlaces as SetPlaces
+from surefoot.pairs._set import gather_set as gather_set
 from surefoot.pairs._set import places_of as places_of
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema
@@ -57,6 +59,7 @@ from surefoot.pairs._stages._work import MakePart as MakePart
 from surefoot.pairs._stages._work import make_parts as make_parts
 from surefoot.pairs._steps import Deduplicate as Deduplicate
 from surefoot.pairs._steps import Extract as Extract
+from surefoot.pairs._steps import PairTables as PairTables
 from surefoot.pairs._steps import rules_text as rules_text
 from surefoot.pairs._tag._heads import Head as Head
 from surefoot.pairs._tag._heads import read_head as read_head

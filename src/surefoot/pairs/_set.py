@@ -1,47 +1,62 @@
-"""A set: a folder that holds the outputs of stages, from candidates to index, as `pairs run` leaves them."""
+"""A set: a folder of the outputs of stages, from candidates to index, as `pairs run` leaves them."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from surefoot.core import SurefootError
+from surefoot.core import Step, Store, SurefootError, digest_of, walk
 from surefoot.pairs._search._index import INDEX
-from surefoot.pairs._stages._manifest import Manifest, read_manifest
+from surefoot.pairs._stages._manifest import MANIFEST, Manifest, read_manifest
 from surefoot.pairs._stages._tables import pairs_directory
+from surefoot.pairs._stages._work import keep
 
-_ORDER = ("read", "extract", "deduplicate", "screen", "download", "embed", "tag", "subset")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageOutput:
-    """A stage's folder and its manifest."""
-
-    path: Path
-    manifest: Manifest
+_ORDER = ("read", "extract", "deduplicate", "download", "embed", "tag", "subset")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairSetPlaces:
-    """The stages of a set in the order of the way, its index, and the folder of its pictures, where there are such."""
+class SetPlaces:
+    """The stages of a set with their manifests, in the order of the way; its index; the folder of its pictures."""
 
-    stages: tuple[StageOutput, ...]
+    stages: tuple[tuple[Path, Manifest], ...]
     index: Path | None
     pictures: Path | None
 
 
-def places_of(path: Path) -> PairSetPlaces:
+def places_of(path: Path) -> SetPlaces:
     """What a set holds: `path` is the folder of a stage, an index, or a folder of such. Raises for one of none."""
-    inner = sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
-    folders = [one for one in (path, *inner) if pairs_directory(one)]
-    stages = [StageOutput(path=one, manifest=read_manifest(one)) for one in folders]
-    order = {name: place for place, name in enumerate(_ORDER)}
-    stages.sort(key=lambda one: (order.get(one.manifest.stage, len(order)), one.path.name))
-    index = next((one for one in (path, *inner) if (one / INDEX).is_file()), None)
+    inner = [path, *(sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else [])]
+    stages = [(one, read_manifest(one)) for one in inner if pairs_directory(one)]
+    stages.sort(key=lambda one: _ORDER.index(one[1].stage) if one[1].stage in _ORDER else len(_ORDER))
+    index = next((one for one in inner if (one / INDEX).is_file()), None)
     if not (stages or index):
-        raise SurefootError(
-            f"{path} holds neither the output of a stage nor an index: 'surefoot pairs run' makes a set."
-        )
-    pictures = [one.path for one in stages if one.manifest.stage == "download"]
+        raise SurefootError(f"{path} holds no output of a stage and no index: 'surefoot pairs run' makes a set.")
+    pictures = [one for one, manifest in stages if manifest.stage == "download"]
     pictures = [path / "pictures"] if (path / "pictures").is_dir() else pictures
-    return PairSetPlaces(stages=tuple(stages), index=index, pictures=pictures[-1] if pictures else None)
+    return SetPlaces(stages=tuple(stages), index=index, pictures=pictures[-1] if pictures else None)
+
+
+def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
+    """Put what Steps made into one folder, each stage under its place in the order and its name, by links.
+
+    What is there already and the same stays; an older output of a stage is replaced.
+    """
+    heads = (MANIFEST, INDEX)
+    made = [step for step in walk(tuple(steps)) if any((store.path(step) / head).is_file() for head in heads)]
+    if not made:
+        raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
+    for number, step in enumerate(made, 1):
+        source, target = store.path(step), out / f"{number}-{type(step).__name__.lower()}"
+        head = MANIFEST if (source / MANIFEST).is_file() else INDEX
+        if not (target / head).is_file() or digest_of(target / head) != digest_of(source / head):
+            draft = out / f".{target.name}"
+            for old in (draft, target):
+                shutil.rmtree(old, ignore_errors=True)
+            keep(source, draft)
+            draft.rename(target)
+        folder = getattr(step, "path", "")
+        if folder and not (out / "pictures").is_symlink():
+            (out / "pictures").symlink_to(folder if Path(folder).is_dir() else Path(folder).parent)
+    return places_of(out)

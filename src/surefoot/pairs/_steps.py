@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, final
 
 from surefoot.core import (
@@ -23,6 +24,7 @@ from surefoot.pairs._deduplicate import DuplicateRules, deduplicate
 from surefoot.pairs._extract._candidates import extract
 from surefoot.pairs._extract._rules import CANDIDATE_RULES, CandidateRules
 from surefoot.pairs._stages._manifest import Manifest
+from surefoot.pairs._stages._tables import PairColumns, pairs_from_tables
 from surefoot.pairs._stages._work import keep
 
 
@@ -48,11 +50,8 @@ class Extract(Step):
 
     def pinned(self) -> Self:
         """With whole paths, the digest of the files as they are now, and the rules in full. Raises for unknown ones."""
-        if not self.files:
-            raise SurefootError("Extract needs at least one file: WARC or WAT, plain or gzip.")
-        paths = [Path(file).resolve() for file in self.files]
-        digest = sha256("".join(f"{path.name}\0{digest_of(path)}\n" for path in paths).encode()).hexdigest()
-        return replace(self, files=tuple(map(str, paths)), digest=digest, rules=rules_text(_rules(self.rules)))
+        files, digest = _pinned(self.files, "Extract needs at least one file: WARC or WAT, plain or gzip.")
+        return replace(self, files=files, digest=digest, rules=rules_text(_rules(self.rules)))
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read the files, one after the other; a file that was finished before a kill is not read again."""
@@ -60,6 +59,32 @@ class Extract(Step):
         work = resume_directory(out) / "parts"
         made = extract(list(map(Path, self.files)), work, _rules(self.rules), progress=partial(report_progress, out))
         return _kept(made, work, out)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PairTables(Step):
+    """Tables of URLs and texts as the beginning of a chain: `PairTables(files=("urls.csv",)).pinned()`.
+
+    `url` and `text` are their columns, as in `PairColumns`; measures what `Extract` does.
+    """
+
+    files: tuple[str, ...] = unkeyed(())
+    digest: str = ""
+    url: str = "url"
+    text: str = "text"
+
+    def pinned(self) -> Self:
+        """With whole paths and the digest of the files as they are now."""
+        files, digest = _pinned(self.files, "PairTables needs at least one file: a table in any format.")
+        return replace(self, files=files, digest=digest)
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Read the tables."""
+        check_pinned(self)
+        with TemporaryDirectory(dir=out.parent) as place:
+            columns = PairColumns(url=self.url, text=self.text)
+            return _kept(pairs_from_tables([*map(Path, self.files)], Path(place), columns=columns), Path(place), out)
 
 
 @final
@@ -79,6 +104,14 @@ class Deduplicate(Step):
         work = resume_directory(out) / "parts"
         made = deduplicate(inputs[self.pairs], work, rules, progress=partial(report_progress, out))
         return _kept(made, work, out)
+
+
+def _pinned(files: tuple[str, ...], needed: str) -> tuple[tuple[str, ...], str]:
+    if not files:
+        raise SurefootError(needed)
+    paths = [Path(file).resolve() for file in files]
+    digest = sha256("".join(f"{path.name}\0{digest_of(path)}\n" for path in paths).encode()).hexdigest()
+    return tuple(map(str, paths)), digest
 
 
 def _rules(text: str) -> CandidateRules:

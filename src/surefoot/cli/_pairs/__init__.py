@@ -73,3 +73,18 @@ pairs.command(
     "It answers clients of clip-retrieval, too. Nothing is fetched from the net, and nobody else can ask.\n\n"
     "Example: surefoot pairs serve my-index --open",
 )
+pairs.command(
+    "surefoot.cli._pairs._set:run",
+    name="run",
+    help="Make a set by a recipe of yours, from archives or a list of URLs to its index, with one command.\n\n"
+    "RECIPE.py has study(), a Study whose Steps stand one on the other. What is made stays in the store: after a stop "
+    "or a kill the same command goes on. OUT has a folder a stage.\n\n"
+    "Example: surefoot pairs run recipe.py -o urls=urls.csv --out my-set",
+)
+pairs.command(
+    "surefoot.cli._pairs._set:release",
+    name="release",
+    help="Write the manifest and the datasheet of a set, with statistics and figures: what was dropped, and by which "
+    "rule.\n\n"
+    "Example: surefoot pairs release my-set --about about.txt --out release",
+)

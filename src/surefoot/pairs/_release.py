@@ -1,0 +1,86 @@
+"""The release of a set: one manifest of its stages, and a datasheet with the statistics of what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from surefoot.core import SurefootError, digest_of, write_text
+from surefoot.pairs._search._where import rows_of
+from surefoot.pairs._set import places_of
+from surefoot.pairs._stages._manifest import MANIFEST
+
+_MOST, _BINS = 20, 10
+_NUMBERS = {"similarity": "similarity", "width": "width", "height": "height", "length of the text": "length(text)"}
+
+
+@dataclass(frozen=True)
+class ReleaseTable:
+    """A part of a datasheet: a sentence and a table; of `drawn` ones the rows are (label, rows, share)."""
+
+    title: str
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    drawn: bool = False
+
+
+def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable, ...]:
+    """Write `manifest.json` and `datasheet.md` of a set into `out`, and give the tables of the datasheet.
+
+    The manifest has each stage's recipe, counts and the SHA-256 of its own manifest, which has those of all files.
+    `about` stands first in the datasheet: purpose, licence, contact, which nobody else can know.
+    """
+    stages = places_of(path).stages
+    if not stages:
+        raise SurefootError(f"{path} has an index alone, and no manifest to release: name the folder of its stages.")
+    made = tuple((one.stage, one.recipe.name, one.rows, one.kept) for _, one in stages)
+    dropped = tuple((one.stage, *drop) for _, one in stages for drop in one.reasons.items())
+    said = "Stages in their order; a row that a rule drops stays, with its reasons."
+    tables = (
+        ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
+        ReleaseTable("What each rule dropped", "Rows by stage and reason.", ("stage", "reason", "rows"), dropped),
+        *_distributions([stages[-1][0] / part.file for part in stages[-1][1].parts]),
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    listed = [
+        {"folder": folder.name, "manifest_sha256": digest_of(folder / MANIFEST)} | asdict(one) for folder, one in stages
+    ]
+    write_text(out / MANIFEST, json.dumps({"format": 1, "stages": listed}, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"# Datasheet of {path.resolve().name}", "", about or "Purpose, licence and contact: to be written.", ""]
+    for table in tables:
+        lines += [f"## {table.title}", "", table.sentence, "", *_markdown([table.columns, *table.rows]), ""]
+    write_text(out / "datasheet.md", "\n".join(lines))
+    return tables
+
+
+def _markdown(rows: Sequence[tuple[object, ...]]) -> list[str]:
+    lines = [" | ".join(str(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) for row in rows]
+    return [f"| {line} |" for line in (lines[0], " | ".join("---" for _ in rows[0]), *lines[1:])]
+
+
+def _distributions(files: Sequence[Path]) -> list[ReleaseTable]:
+    """Languages, and histograms of the numbers that every set may have, of the rows that are kept."""
+    tables, kept = [], "FROM rows WHERE len(reasons) = 0"
+    with rows_of(files) as rows:
+        known = {name for name, *_ in rows.execute("DESCRIBE rows").fetchall()}
+        counted = f"SELECT coalesce(language, 'not known'), count(*) {kept} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST}"
+        found = {"language": rows.execute(counted).fetchall()}
+        for title, sql in _NUMBERS.items():
+            if title in known or "(" in sql:
+                ((low, high),) = rows.execute(f"SELECT min({sql})::DOUBLE, max({sql})::DOUBLE {kept}").fetchall()
+                wide = ((high or 0) - (low or 0)) / _BINS or 1.0
+                place = f"least({_BINS - 1}, floor(({sql} - {low or 0}) / {wide}))"
+                counted = f"SELECT {place}, count(*) {kept} AND {sql} IS NOT NULL GROUP BY 1 ORDER BY 1"
+                bins = rows.execute(counted).fetchall()
+                found[title] = [(f"{low + at * wide:.4g} to {low + (at + 1) * wide:.4g}", n) for at, n in bins]
+    for title, counts in found.items():
+        total = sum(n for _, n in counts)
+        shares = tuple((label, n, n / total) for label, n in counts)
+        said = f"Of {total:,} rows that are kept."
+        tables += (
+            [ReleaseTable(title.capitalize(), said, (title, "rows", "share"), shares, drawn=True)] if total else []
+        )
+    return tables

@@ -1,0 +1,112 @@
+"""A recipe of a user, from an archive on loopback to a search that finds the right picture, and its release."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from archives import WebPage, response, write_archive
+from hostile_web import Web, reply, serving
+
+from surefoot.core import SurefootError, digest_of
+from surefoot.pairs import PairEncoder, gather_set, places_of, read_manifest, release_set
+
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_model: PairEncoder) -> Path:
+    """The recipe of the guide, with a model that needs no weights."""
+    for place in ("surefoot.pairs._search._steps", "surefoot.cli._pairs._search"):
+        monkeypatch.setattr(f"{place}.conse_encoder", lambda: colour_model)
+    text = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert text
+    file = tmp_path / f"recipe_{tmp_path.name}.py".replace("-", "_")
+    file.write_text(text[1])
+    return file
+
+
+def pages(web: Web, png: Callable[..., bytes], folder: Path) -> Path:
+    for colour in COLOURS:
+        web.routes[f"/{colour}.png"] = reply(png(colour, (64, 48)))
+    tags = "".join(f'<img src="/{colour}.png" alt="a {colour} thing">' for colour in (*COLOURS, "red"))
+    body = f'<html><body>{tags}<img src="/gone.png" alt="it is gone"><img src="/x.png" alt="no"></body></html>'
+    page = WebPage(url=f"{web.base}/index.html", body=body.encode())
+    return write_archive(folder / "crawl.warc.gz", [response(page)])
+
+
+def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes_on_after_a_stop(
+    recipe: Path,
+    tmp_path: Path,
+    png: Callable[..., bytes],
+    surefoot: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving() as web:
+        archive = pages(web, png, tmp_path)
+        call = ("pairs", "run", recipe, "-o", f"archives={archive}", "-o", "own_server=true", "--pool", "here")
+
+        def stopped(*given: object, **more: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("surefoot.pairs._search._steps.build_index", stopped)
+            assert surefoot(*call, "--out", "set").code == 130
+        asked = dict(web.asked)
+        assert {path: asked.get(path) for path in ("/red.png", "/gone.png", "/x.png")} == {
+            "/red.png": 1, "/gone.png": 1, "/x.png": None}  # fmt: skip
+        ended = surefoot(*call, "--out", "set", "--format", "json")
+        assert ended.code == 0, ended.err
+        assert dict(web.asked) == asked
+        assert "surefoot pairs serve set" in ended.err
+    told = {row["stage"]: (row["rows"], row["kept"]) for row in json.loads(ended.out)}
+    assert told == {"extract": (6, 5), "deduplicate": (6, 4), "download": (6, 3), "embed": (6, 3)}
+    places = places_of(Path("set"))
+    assert places.index == Path("set/5-index") and places.pictures == Path("set/3-download")
+    found = json.loads(surefoot("pairs", "search", places.index, "blue", "-k", "1", "--format", "json").out)
+    assert found[0]["url"].endswith("/blue.png")
+    before = digest_of(Path("set"))
+    (Path("set") / "4-embed" / "manifest.json").unlink()
+    assert surefoot(*call, "--out", "set").code == 0
+    assert digest_of(Path("set")) == before
+
+    ended = surefoot("pairs", "release", "set", "--out", "release", "--format", "json")
+    assert ended.code == 0, ended.err
+    sheet = Path("release/datasheet.md").read_text(encoding="utf-8")
+    told = ("extract | text_short | 1", "deduplicate | duplicate_url | 1", "download | download_gone | 1")
+    assert all(f"| {line} |" in sheet for line in told) and "## Width" in sheet
+    stages = json.loads(Path("release/manifest.json").read_text(encoding="utf-8"))["stages"]
+    assert [one["manifest_sha256"] for one in stages] == [
+        digest_of(path / "manifest.json") for path, _ in places_of(Path("set")).stages
+    ]
+    page = Path("release/datasheet.html").read_text(encoding="utf-8")
+    assert "3 pairs are kept of set." in page and page.count("<img") == 5
+
+
+def test_shares_of_a_release_are_those_of_the_kept_rows(embedded: Callable[..., Any], tmp_path: Path) -> None:
+    vectors = np.eye(32, dtype=np.float32)
+    embedded(tmp_path / "set" / "embedded", vectors)
+    tables = {one.title: one for one in release_set(tmp_path / "set", tmp_path / "out", about="# Ours | <b>")}
+    files = [tmp_path / "set" / "embedded" / part.file for part in read_manifest(tmp_path / "set" / "embedded").parts]
+    rows = [row for file in files for row in pq.read_table(file).to_pylist() if not row["reasons"]]
+    counts, edges = np.histogram([row["similarity"] for row in rows], bins=10)
+    shown = tables["Similarity"].rows
+    assert [row[1] for row in shown] == [n for n in counts if n]
+    assert float(str(shown[0][0]).split(" to ")[1]) == pytest.approx(edges[1], rel=1e-3)
+    languages = {str(row[0]): row[1] for row in tables["Language"].rows}
+    assert languages == {name: sum((row["language"] or "not known") == name for row in rows) for name in languages}
+    assert sum(row[2] for row in tables["Language"].rows) == pytest.approx(1)  # type: ignore[misc]
+
+
+def test_a_folder_without_stages_and_a_recipe_without_pairs_are_said(tmp_path: Path) -> None:
+    from surefoot.core import Store
+
+    with pytest.raises(SurefootError, match="no output of a stage"):
+        places_of(tmp_path)
+    with pytest.raises(SurefootError, match="no Step of pairs"):
+        gather_set([], Store(tmp_path / "store"), tmp_path / "set")
