@@ -13,7 +13,7 @@ from archives import WebPage, response, write_archive
 from hostile_web import Web, reply, serving
 
 from surefoot.core import SurefootError, digest_of
-from surefoot.pairs import PairEncoder, gather_set, places_of, read_manifest, release_set
+from surefoot.pairs import PairEncoder, build_index, gather_set, places_of, read_manifest, release_set
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
 COLOURS = ("red", "green", "blue")
@@ -101,6 +101,14 @@ def test_shares_of_a_release_are_those_of_the_kept_rows(embedded: Callable[..., 
     languages = {str(row[0]): row[1] for row in tables["Language"].rows}
     assert languages == {name: sum((row["language"] or "not known") == name for row in rows) for name in languages}
     assert sum(row[2] for row in tables["Language"].rows) == pytest.approx(1)  # type: ignore[misc]
+
+
+def test_a_part_without_rows_is_indexed_as_none(embedded: Callable[..., Any], tmp_path: Path) -> None:
+    embedded(tmp_path / "embedded", np.eye(32, dtype=np.float32)[:1])
+    assert build_index(tmp_path / "embedded", tmp_path / "index").rows == 1
+    embedded(tmp_path / "none", np.empty((0, 32), np.float32))
+    with pytest.raises(SurefootError, match="nothing to index"):
+        build_index(tmp_path / "none", tmp_path / "empty")
 
 
 def test_a_folder_without_stages_and_a_recipe_without_pairs_are_said(tmp_path: Path) -> None:

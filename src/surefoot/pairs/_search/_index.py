@@ -172,7 +172,8 @@ def _new_rows(
             raise SurefootError(f"{embedded} has no embeddings: make them with 'surefoot pairs embed'.")
         rows = zip(*(table[name].to_pylist() for name in ("uid", "vector", "reasons")), strict=True)
         fresh = {uid: place for place, (uid, at, why) in reversed([*enumerate(rows)]) if not why and at is not None}
-        table = table.take(sorted(place for uid, place in fresh.items() if uid not in seen))
+        new = sorted(place for uid, place in fresh.items() if uid not in seen)
+        table = table.take(pyarrow.array(new, pyarrow.int64()))
         seen |= fresh.keys()
         for suffix, blocks in vectors.items():
             stored = np.load((embedded / part.file).with_suffix(suffix), mmap_mode="r")

@@ -55,17 +55,32 @@ def search_app(pairs: PairSet, style: str) -> Starlette:
     Nothing is fetched from anywhere; pictures are decoded in programs of their own. A wrong question has one sentence
     and a status of 400 to 499.
     """
-    server = _Server(pairs, style)
-    gets = {"/": server.page, "/page/{name}": server.page, "/api/about": server.about, "/thumbnail/{id:int}":
-            server.thumbnail, "/indices-list": server.indices}  # fmt: skip
+    server = _Server(pairs)
+    files = {name: (_PAGE / name).read_text(encoding="utf-8") for name in _KINDS}
+    files["page.css"] = style + files["page.css"]
+
+    def page(request: Request) -> Response:
+        name = request.path_params.get("name", "page.html")
+        if name not in files:
+            raise _RefusedError(404, "There is no such page.")
+        return Response(files[name], media_type=_KINDS[name])
+
+    told = {"/api/about": _about(pairs), "/indices-list": [pairs.name]}
+    gets = {"/": page, "/page/{name}": page, "/thumbnail/{id:int}": server.thumbnail} | {
+        path: lambda request, known=known: JSONResponse(known) for path, known in told.items()
+    }
     posts = {"/api/search": server.search, "/api/export/{form}": server.export, "/knn-service": server.knn,
              "/metadata": server.metadata}  # fmt: skip
     routes = [Route(path, one, methods=["GET"]) for path, one in gets.items()]
     routes += [Route(path, one, methods=["POST"]) for path, one in posts.items()]
-    guard = Middleware(BaseHTTPMiddleware, dispatch=_guard)
-    return Starlette(
-        routes=routes, middleware=[guard], exception_handlers={SurefootError: _say}, lifespan=server.running
-    )
+    guard, said = Middleware(BaseHTTPMiddleware, dispatch=_guard), {SurefootError: _say}
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=said, lifespan=server.running)
+
+
+def _about(pairs: PairSet) -> dict[str, Any]:
+    told, safe = pairs.index.told, {"columns": [name for name, _ in pairs.safe_by], "threshold": pairs.threshold}
+    known = {"name": pairs.name, "rows": told.rows, "model": told.model.get("model"), "dimension": told.dimension}
+    return known | {"facets": [asdict(facet) for facet in pairs.facets], "safe": safe}
 
 
 def _say(request: Request, error: Exception) -> Response:
@@ -89,10 +104,8 @@ async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response
 
 
 class _Server:
-    def __init__(self, pairs: PairSet, style: str) -> None:
+    def __init__(self, pairs: PairSet) -> None:
         self._pairs = pairs
-        self._files = {name: (_PAGE / name).read_text(encoding="utf-8") for name in _KINDS}
-        self._files["page.css"] = style + self._files["page.css"]
         self._thread = ThreadPoolExecutor(1)  # the tables and the model are used by one at a time
 
     @asynccontextmanager
@@ -102,18 +115,6 @@ class _Server:
         yield
         self._decoders.close()
         self._thread.shutdown(cancel_futures=True)
-
-    async def page(self, request: Request) -> Response:
-        name = request.path_params.get("name", "page.html")
-        if name not in _KINDS:
-            raise _RefusedError(404, "There is no such page.")
-        return Response(self._files[name], media_type=_KINDS[name])
-
-    async def about(self, request: Request) -> Response:
-        pairs, told = self._pairs, self._pairs.index.told
-        known = {"name": pairs.name, "rows": told.rows, "model": told.model.get("model"), "dimension": told.dimension}
-        safe = {"columns": [name for name, _ in pairs.safe_by], "threshold": pairs.threshold}
-        return JSONResponse(known | {"facets": [asdict(facet) for facet in pairs.facets], "safe": safe})
 
     async def search(self, request: Request) -> Response:
         begun = time.perf_counter()
@@ -143,9 +144,6 @@ class _Server:
         except (SurefootError, KeyError) as error:
             raise _RefusedError(404, f"There is no thumbnail of row {number}: {error}") from None
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
-
-    async def indices(self, request: Request) -> Response:
-        return JSONResponse([self._pairs.name])
 
     async def knn(self, request: Request) -> Response:
         ask, shown = await _told(request, read_client)

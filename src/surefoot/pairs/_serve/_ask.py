@@ -14,8 +14,7 @@ import numpy as np
 from surefoot.core import SurefootError
 from surefoot.pairs._search._index import exact_of
 from surefoot.pairs._search._query import MOST_RESULTS, FoundPair, PairIndex, query_vector, search_pairs
-from surefoot.pairs._serve._checks import checked
-from surefoot.pairs._serve._facets import Facet, condition_of, safe_condition
+from surefoot.pairs._serve._facets import Facet, checked, condition_of, safe_condition
 
 if TYPE_CHECKING:
     from surefoot.pairs._search._encoders import PairEncoder

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from surefoot.core import check_installed
 from surefoot.pairs._search._query import PairIndex
 from surefoot.pairs._serve._ask import PairSet
-from surefoot.pairs._serve._checks import checked
-from surefoot.pairs._serve._facets import facets_of, safe_columns
+from surefoot.pairs._serve._facets import checked, facets_of, safe_columns
 
 if TYPE_CHECKING:
     from uvicorn import Server

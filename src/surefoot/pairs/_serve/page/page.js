@@ -36,10 +36,7 @@ async function post(path) {
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `The server answers ${answer.status}.`);
   return answer;
 }
-function say(text, wrong = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("wrong", wrong);
-}
+const say = (text, wrong = false) => { $("status").textContent = text; $("status").classList.toggle("wrong", wrong); };
 async function search(change = {}, remember = true) {
   Object.assign(state, remember ? { k: STEP } : {}, change);
   if (remember) write();
@@ -80,11 +77,7 @@ function card(one) {
   return element("li", {}, element("button", { type: "button", onclick: () => detail(one), onkeydown: keyed }, element("div", { class: "picture" }, picture(one.id, text), ...alike),
     element("div", { class: "caption", dir: "auto" }, text || "(no text)"), element("div", { class: "small" }, facts)));
 }
-function go(change) {
-  $("detail").close();
-  scrollTo(0, 0);
-  search(change);
-}
+const go = (change) => { $("detail").close(); scrollTo(0, 0); search(change); };
 const add = (id) => go({ ids: [...new Set([...state.ids, id])] });
 const more = (id) => { $("q").value = $("not").value = ""; go({ q: "", not: "", ids: [id], images: [] }); };
 const word = (value) => (typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : Array.isArray(value) ? value.join(", ") : String(value));
@@ -166,9 +159,7 @@ addEventListener("keydown", (event) => {
 
 (async () => {
   about = await (await fetch("/api/about")).json();
-  document.title = `${about.name}: search pairs`;
-  $("name").textContent = about.name;
-  $("safe").disabled = !about.safe.columns.length;
+  [document.title, $("name").textContent, $("safe").disabled] = [`${about.name}: search pairs`, about.name, !about.safe.columns.length];
   if ($("safe").disabled) $("safe").after(" (nothing is tagged)");
   $("narrow").open = matchMedia("(min-width: 68rem)").matches;
   read();
