@@ -19,6 +19,10 @@ from surefoot.pairs._extract._rules import CANDIDATE_RULES as CANDIDATE_RULES
 from surefoot.pairs._extract._rules import CandidateRules as CandidateRules
 from surefoot.pairs._release import ReleaseTable as ReleaseTable
 from surefoot.pairs._release import release_set as release_set
+from surefoot.pairs._remove._find import RemovalRequest as RemovalRequest
+from surefoot.pairs._remove._find import screen_pairs as screen_pairs
+from surefoot.pairs._remove._proof import verify_removal as verify_removal
+from surefoot.pairs._remove._remove import remove_pairs as remove_pairs
 from surefoot.pairs._search._embed import embed_pairs as embed_pairs
 from surefoot.pairs._search._encoders import CONSE as CONSE
 from surefoot.pairs._search._encoders import PairEncoder as PairEncoder

@@ -88,3 +88,17 @@ pairs.command(
     "rule.\n\n"
     "Example: surefoot pairs release my-set --about about.txt --out release",
 )
+pairs.command(
+    "surefoot.cli._pairs._remove:screen",
+    name="screen",
+    help="Count the rows of a finished set that hash lists name; nothing of them is shown.\n\n"
+    "Example: surefoot pairs screen set --hash-list known.txt",
+)
+pairs.command(
+    "surefoot.cli._pairs._remove:remove",
+    name="remove",
+    help="Remove rows from every stage and index of a set, and look in all its files for what was removed.\n\n"
+    "The same URL and the same bytes go everywhere. Stopped, it is finished by running it again; the exit code is 1 "
+    "where anything is found.\n\n"
+    "Example: surefoot pairs remove set --url https://example.org/me.jpg",
+)

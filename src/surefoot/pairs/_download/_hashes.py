@@ -26,6 +26,10 @@ class HashLists:
         """Whether a list names these bytes, those of a picture as they came or of a URL."""
         return any(self._holds(length, hashlib.new(_DIGESTS[length], data).digest()) for length in self.sorted)
 
+    def holds(self, digest: str) -> bool:
+        """Whether a list has this digest, in hexadecimal digits."""
+        return len(digest) // 2 in self.sorted and self._holds(len(digest) // 2, bytes.fromhex(digest))
+
     def _holds(self, length: int, digest: bytes) -> bool:
         entries = self.sorted[length]
         place = int(np.searchsorted(entries, np.bytes_(digest)))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -122,6 +122,27 @@ def read_index(directory: Path) -> IndexDescription:
         raise SurefootError(f"{directory} is no index: make one with 'surefoot pairs index'.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SurefootError(f"{directory / INDEX} does not describe an index ({error}): make it anew.") from None
+
+
+def shrink_index(directory: Path, out: Path, table: pyarrow.Table, moved: Mapping[str, str]) -> None:
+    """Write an index of the rows of `table` alone, trained anew on them; `moved` are new digests of manifests."""
+    import pyarrow
+
+    told, faiss = read_index(directory), library()
+    if not len(table):
+        raise SurefootError(f"Nothing would be left in the index {directory}: delete it first.")
+    images = exact_of(faiss.read_index(str(directory / told.vectors))).reconstruct_n(0, told.rows)[table["id"]]
+    with _one_thread():
+        queries = _queries(images, np.zeros_like(images), 0, 0)
+        index = _trained(images, told.kind, 0, queries)
+        index.add(images)
+        probes, refined, found = _tuned(index, queries, 0.99)
+    described = replace(
+        told, rows=len(images), cells=getattr(_base(index), "nlist", 1), probes=probes, refined=refined, recall=found,
+        trained_on=len(images), inputs=tuple(moved.get(one, one) for one in told.inputs),
+    )  # fmt: skip
+    table = table.set_column(0, "id", pyarrow.array(range(len(table)), pyarrow.int64()))
+    _publish(out, index, table, described, None)
 
 
 def library() -> Any:

@@ -90,6 +90,8 @@ def read_manifest(directory: Path) -> Manifest:
         found |= {"recipe": Recipe(**found["recipe"]), "parts": tuple(Part(**part) for part in found["parts"])}
         return Manifest(**found)
     except FileNotFoundError:
+        if (directory / ".removal").exists():
+            raise SurefootError(f"A removal was stopped in {directory}: 'surefoot pairs remove' finishes it.") from None
         raise SurefootError(
             f"{directory} has no {MANIFEST}: it is no finished output of a stage. Run that stage again to finish it."
         ) from None

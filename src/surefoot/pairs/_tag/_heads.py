@@ -13,7 +13,6 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.weights import read_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +130,21 @@ def _arrays(path: Path) -> Mapping[str, Any]:
                 return dict(loaded)
     except (OSError, ValueError, BadZipFile, EOFError) as error:
         raise SurefootError(f"{path} cannot be read as plain numbers ({error}).") from None
-    return {name: tensor.float().numpy() for name, tensor in read_state(path).items()}
+    return _tensors(path)
+
+
+def _tensors(path: Path) -> Mapping[str, Any]:
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        packed = path.suffix == ".safetensors"
+        state: Any = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor.float().numpy() for name, tensor in state.get("state_dict", state).items()}
+    except Exception as error:  # torch raises many kinds for one reason
+        raise SurefootError(
+            f"{path} is no file of plain tensors, and nothing else is loaded ({error!s:.80})."
+        ) from None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

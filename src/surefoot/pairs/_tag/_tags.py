@@ -138,7 +138,7 @@ def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mappin
         np.load(source.path.with_suffix(suffix), mmap_mode="r")[[at[row] for row in rows]].astype(np.float32)
         for suffix in (IMAGES, TEXTS)
     )
-    seen = EmbeddedRows(images=images, texts=texts, rows=table.take(rows))
+    seen = EmbeddedRows(images=images, texts=texts, rows=table.take(np.array(rows, np.int64)))
     places = dict(zip(rows, range(len(rows)), strict=True))
     index = pyarrow.array(map(places.get, range(len(table))), pyarrow.int64())
     for tagger in taggers:

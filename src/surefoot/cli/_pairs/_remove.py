@@ -1,0 +1,36 @@
+"""Screening, removal and its proof."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from surefoot.cli._common import Exit
+from surefoot.cli._output import Format, emit
+from surefoot.core import SurefootError
+from surefoot.pairs import RemovalRequest, remove_pairs, screen_pairs, verify_removal
+
+_Places = Annotated[tuple[Path, ...], Parameter(help="Folders of stages and indexes, or folders of such.")]
+_Lists = Annotated[tuple[str, ...], Parameter(help="A file of MD5, SHA-1 or SHA-256, one a line.", negative=())]
+
+
+def screen(places: _Places, /, *, hash_list: _Lists, format: Format | None = None) -> None:
+    """See the help of the app."""
+    emit(screen_pairs(places, hash_list), format)
+
+
+def remove(
+    places: _Places, /, *,
+    url: Annotated[tuple[str, ...], Parameter(help="The URL of a picture.", negative=())] = (),
+    hash_list: _Lists = (),
+    where: Annotated[str, Parameter(help="An SQL condition over the columns of a row.")] = "",
+    verify: Annotated[bool, Parameter(help="Remove nothing: look again for what was removed.", negative=())] = False,
+    format: Format | None = None,
+) -> int:  # fmt: skip
+    """See the help of the app."""
+    request = RemovalRequest(urls=url, hash_lists=hash_list, where=where)
+    if verify and request != RemovalRequest():
+        raise SurefootError("--verify removes nothing: leave out what is to be removed.")
+    told = verify_removal(places) if verify else remove_pairs(places, request)
+    emit(told, format)
+    return Exit.CONTRADICTED if any(row[-1] for row in told.rows) else Exit.HOLDS

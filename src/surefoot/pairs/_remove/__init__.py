@@ -1,0 +1,1 @@
+"""Removal from finished sets, its proof, and what a set can say of a URL."""

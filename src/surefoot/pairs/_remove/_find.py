@@ -1,0 +1,104 @@
+"""What a removal takes: the folders of a set, the rows that a request names, and those that are the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from surefoot.core import SurefootError, Table
+from surefoot.pairs._download._hashes import HashLists, read_hash_lists
+from surefoot.pairs._search._index import INDEX, read_index
+from surefoot.pairs._search._where import rows_of, select
+from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
+
+WORK, TOMBS, KEY = ".removal", "removed.json", "removed.key"
+_SAME = ("uid", "url", "sha256", "md5")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalRequest:
+    """What is to go: rows of these URLs, rows that hash lists name, and rows for which an SQL condition holds."""
+
+    urls: tuple[str, ...] = ()
+    hash_lists: tuple[str, ...] = ()
+    where: str = ""
+
+
+def folders_of(places: Sequence[Path]) -> list[Path]:
+    """The stages and indexes in these folders, or right below them. Raises `SurefootError` where there are none."""
+    inside = {
+        place: [] if (place / INDEX).exists() or not place.is_dir() else sorted(place.iterdir()) for place in places
+    }
+    found = [one.resolve() for place, more in inside.items() for one in (place, *more)]
+    found = [one for one in dict.fromkeys(found) if any((one / name).exists() for name in (MANIFEST, INDEX, WORK))]
+    if not found:
+        raise SurefootError(f"No stage and no index lies in {', '.join(map(str, places))}: name folders of a set.")
+    return found
+
+
+def tables_of(folder: Path) -> list[Path]:
+    """The Parquet files of a stage's rows, or that of an index."""
+    if (folder / INDEX).exists():
+        return [folder / read_index(folder).table]
+    return [folder / part.file for part in read_manifest(folder).parts]
+
+
+def screen_pairs(places: Sequence[Path], hash_lists: Sequence[str]) -> Table:
+    """How many rows of a finished set hash lists name, by folder; no row is shown.
+
+    Pictures are known by the `md5` and `sha256` of their bytes as they came, URLs by MD5, SHA-1 or SHA-256.
+    """
+    lists = read_hash_lists(hash_lists)
+    rows = []
+    for folder in folders_of(places):
+        named = [_listed(lists, one) for file in tables_of(folder) for one in _identities(file)]
+        rows.append((folder.name, len(named), sum(named)))
+    return Table(("folder", "rows", "named"), tuple(rows))
+
+
+def doomed(folders: Sequence[Path], request: RemovalRequest) -> dict[Path, set[int]]:
+    """The places of the rows to remove, by file: what is named, and what has the same uid, URL or bytes anywhere."""
+    known = {file: list(_identities(file)) for folder in folders for file in tables_of(folder)}
+    lists, urls = read_hash_lists(request.hash_lists), set(request.urls)
+    chosen = _chosen([*known], request.where)
+    gone = {
+        file: {at for at, one in enumerate(rows) if one[0] in chosen or one[1] in urls or _listed(lists, one)}
+        for file, rows in known.items()
+    }
+    names: set[tuple[int, str]] = set()
+    while True:
+        more = {(kind, value) for file, rows in gone.items() for at in rows
+                for kind, value in enumerate(known[file][at]) if value} - names  # fmt: skip
+        if not more:
+            return gone
+        names |= more
+        for file, rows in known.items():
+            gone[file] |= {at for at, one in enumerate(rows) if any(pair in more for pair in enumerate(one))}
+
+
+def _identities(file: Path) -> Iterator[tuple[str | None, ...]]:
+    import pyarrow.parquet as pq
+
+    there = pq.read_schema(file).names
+    table = pq.ParquetFile(file).read(columns=[name for name in _SAME if name in there])
+    return zip(*(table[name].to_pylist() if name in there else [None] * len(table) for name in _SAME), strict=True)
+
+
+def _listed(lists: HashLists, row: tuple[str | None, ...]) -> bool:
+    _, url, *digests = row
+    return bool(url and lists.name(url.encode())) or any(lists.holds(one) for one in digests if one)
+
+
+def _chosen(files: Sequence[Path], where: str) -> set[str | None]:
+    """The uids of rows for which a condition holds, in the tables that have its columns."""
+    found, refused = set[str | None](), list[SurefootError]()
+    for file in files if where else ():
+        with rows_of([file]) as connection:
+            try:
+                found |= {uid for (uid,) in select(connection, "uid", where)}
+            except SurefootError as error:
+                refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
+    return found
