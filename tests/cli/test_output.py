@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,31 @@ def test_no_command_writes_over_what_it_reads_or_what_is_no_file(surefoot: Print
     table.write_text("x,y\n1,2\n")
     examples.write_text("[]")
     (tmp_path / "t.json").symlink_to("b.json")
-    os.mkfifo(tmp_path / "pipe.tsv")
     for command in (
         ("fit", "scaling", "t.csv", "--x", "x", "--y", "y", "--out", "t.csv"),
         ("fit", "scaling", "./t.csv", "--x", "x", "--y", "y", "--figure", "t.csv"),
         ("compare", "old=t.csv", "new=b.json", "--out", "t.json"),
-        ("data", "list", "--out", "pipe.tsv"),
+        ("data", "list", "--out", "/dev/full"),
     ):
         code, _, err = surefoot(*command)
         assert (code, err.count("\n")) == (2, 1), err
         assert "is read by this command" in err or "cannot be written" in err, err
     assert (table.read_text(), examples.read_text()) == ("x,y\n1,2\n", "[]")
-    assert (tmp_path / "pipe.tsv").is_fifo()
+
+
+def test_a_dash_a_pipe_and_the_shells_process_take_a_table(surefoot: Printed, tmp_path: Path) -> None:
+    printed = surefoot("data", "list")[1]
+    assert surefoot("data", "list", "--out", "-")[:2] == (0, printed)
+    assert surefoot("data", "list", "--out", "/dev/stdout", "--format", "tsv")[:2] == (0, printed)
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        assert surefoot("data", "list", "--out", pipe)[:2] == (0, "")
+        assert read.result().splitlines()[0] == printed.splitlines()[0].replace("\t", ",")
+
+
+def test_help_shows_no_option_that_empties_another(surefoot: Printed) -> None:
+    for verb in ("evaluate", "reading evaluate", "pairs download", "table"):
+        code, out, _ = surefoot(*verb.split(), "--help")
+        assert code == 0 and "--" in out and "--empty" not in out

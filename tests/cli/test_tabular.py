@@ -101,6 +101,19 @@ def test_a_learner_that_fails_is_left_out_and_said(command: Callable[..., Answer
     assert "Left out, because a fit failed (the reason is above): threshold-gbm." in err
 
 
+def test_cells_that_few_positives_leave_blank_are_said(command: Callable[..., Answer], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = [f"{generator.normal():.3f},{'FM'[row % 2]},{int(row % 60 == 0)}" for row in range(400)]
+    (tmp_path / "few.csv").write_text("\n".join(["a,sex,y", *rows]) + "\n", encoding="utf-8")
+    asked = ("sweep", "few.csv", "--label", "y", "--sensitive", "sex", "--budget", "1", "--splits", "1")
+    code, out, err = command(*asked, "--learners", "logistic", "--workers", "1")
+    assert code == 0, err
+    head, line = (one.split("\t") for one in out.splitlines()[:2])
+    blank = {name for name, cell in zip(head, line, strict=True) if not cell}
+    assert {"equalised_odds", "worst_group_balanced_accuracy"} <= blank and "accuracy" not in blank
+    assert "Blank cells in worst_group_balanced_accuracy, equalised_odds: of a label" in err
+
+
 def predictions(path: Path) -> None:
     rows = [
         f"{row % 2},{0.8 if row % 2 or row % 7 == 0 else 0.3},{0.6 if row % 3 else 0.4},"

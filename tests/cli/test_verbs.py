@@ -421,3 +421,11 @@ def test_table_speaks_csv_and_markdown(finished: Verb, tmp_path: Path) -> None:
         "| shift | value | low | high | Steps |",
         "| --- | --- | --- | --- | --- |",
     ]
+
+
+def test_what_is_of_one_measurement_and_stays_blank_is_said(finished: Verb) -> None:
+    where = ("--where", "\"metric\" = 'total'")
+    several = finished("table", STUDY, "--rows", "metric", "--values", "n", *where)
+    assert several.out.split() == ["metric", "n", "total"]
+    assert "A blank n is that of several Steps, or of none: more --rows part them." in several.err
+    assert "blank" not in finished("table", STUDY, "--rows", "step", "--values", "n", *where).err

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,21 @@ def test_a_file_is_written_through_a_link_and_never_over_what_is_no_file(tmp_pat
     write_text(link, "one")
     assert link.is_symlink()
     assert (tmp_path / "real").read_text() == "one"
-    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
-    for name in ("pipe", "loop", "."):
+    for name in (tmp_path / "loop", tmp_path, Path("/dev/full")):
         with pytest.raises(SurefootError, match="cannot be written: it is a"):
-            write_text(tmp_path / name, "x")
-    assert (tmp_path / "pipe").is_fifo()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "loop", "pipe", "real"]
+            write_text(name, "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "loop", "real"]
+
+
+def test_a_pipe_and_standard_output_take_a_text_as_it_comes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        write_text(pipe, "one")
+        assert read.result() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    print("before")
+    write_text(Path("/dev/stdout"), "after\n")
+    assert capfd.readouterr().out == "before\nafter\n"

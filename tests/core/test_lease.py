@@ -20,7 +20,7 @@ import pytest
 from core_helpers import STEPS, Runner, ended, environment, eventually
 from core_steps import Number, Slow, Total
 
-from surefoot.core import Event, Store, SurefootError, holder_is_alive, nobody_else, run, write_record
+from surefoot.core import Event, Store, SurefootError, claim, holder_is_alive, nobody_else, run, write_record
 from surefoot.core import _lease as leases
 from surefoot.core import _run as running
 from surefoot.core._lease import HeldError, holder_state, lease
@@ -448,3 +448,22 @@ def test_what_a_worker_makes_whose_runner_is_gone_keeps_others_from_removing(sto
         pytest.fail("It may remove what is being made.")
     with nobody_else(store):
         pass
+
+
+def test_a_claim_is_refused_while_another_has_it_and_warns_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    claim(first, tmp_path, "Another run writes there.")
+    with pytest.raises(SurefootError, match="Another run writes there"):
+        claim(second, tmp_path, "Another run writes there.")
+    os.close(first)
+    claim(second, tmp_path, "Another run writes there.")
+    os.close(second)
+
+    def no_locks(*told: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning, match=r"has no locks \(flock\): let no other run write there"):
+        claim(0, tmp_path, "")

@@ -274,9 +274,9 @@ def read(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     load = querying._load
 
-    def noted(connection: object, of: Store, artifacts: dict[Path, int]) -> None:
+    def noted(connection: object, of: Store, artifacts: dict[Path, int], steps: object) -> None:
         keys.extend(path.name for path in artifacts)
-        load(connection, of, artifacts)  # type: ignore[arg-type]
+        load(connection, of, artifacts, steps)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(querying, "_load", noted)
@@ -389,6 +389,18 @@ def test_a_damaged_artifact_is_named(store: Store, make: Make) -> None:
     os.utime(path)
     with pytest.raises(SurefootError, match=r"record\.json is damaged"):
         values(store)
+
+
+def test_a_damaged_artifact_concerns_those_alone_who_ask_for_it(store: Store, make: Make) -> None:
+    whole, other = Number(value=1.0), Number(value=2.0)
+    make(whole, other)
+    path = store.path(other) / "record.json"
+    path.write_text(path.read_text().replace("2.0", "3.0"))
+    with pytest.warns(UserWarning, match=rf"Left out.*{other.key}.record\.json is damaged"):
+        assert pivot(store, rows=["value"], values=["value"], steps=[whole.key]).rows[0][0] == 1.0
+    for steps in ([whole.key, other.key], None):
+        with pytest.raises(SurefootError, match=r"record\.json is damaged"):
+            pivot(store, rows=["value"], steps=steps)
 
 
 # --- per-example scores

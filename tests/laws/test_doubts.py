@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from surefoot.cli import app
 from surefoot.core import SurefootError
@@ -275,7 +276,7 @@ def test_exact_points_are_said_to_have_no_noise_everywhere(capsys: pytest.Captur
     assert plan["N"] > 0 and plan["N_low"] is None and plan["value_high"] is None
 
 
-def test_the_band_is_the_laws_own_within_the_points_and_what_held_out_error_says_where_that_is_wider_beyond() -> None:
+def test_the_band_of_a_doubted_law_is_beyond_the_points_what_held_out_error_says() -> None:
     x = np.geomspace(1, 1e4, 12)
     y = (1 + 20 * x**-0.25) * np.exp(np.random.default_rng(0).normal(0, 0.01, 12))
     fit = fit_scaling({"x": x, "y": y}, PointOptions(x=("x",), y="y"), LawOptions(form="power")).fits[0]
@@ -288,3 +289,36 @@ def test_the_band_is_the_laws_own_within_the_points_and_what_held_out_error_says
     assert told[:2].tolist() == [0, 0] and (told[2:] > own[2:]).all()
     np.testing.assert_allclose(np.log(high / centre), [*own[:2], *told[2:]])
     np.testing.assert_allclose(np.log(centre / low), [*own[:2], *told[2:]])
+
+
+def test_the_band_of_an_undoubted_power_law_is_students_and_holds_19_of_20_new_runs() -> None:
+    """Three in twenty true laws are doubted, by a test of a curve and one of a floor at .1 each."""
+    x, at, held, widened = np.geomspace(1, 1e4, 12), 1e5, 0, 0
+    generator = np.random.default_rng(0)
+    for _ in range(100):
+        y = 20 * x**-0.25 * np.exp(generator.normal(0, 0.03, 12))
+        fit = fitted({"x": x, "y": y}, method="t").fits[0]
+        _, low, high = predict_band(fit, np.array([at]))
+        line = scipy.stats.linregress(np.log(x), np.log(y))
+        spread = np.sqrt(((np.log(y) - line.intercept - line.slope * np.log(x)) ** 2).sum() / 10)
+        far = 1 + 1 / 12 + (np.log(at) - np.log(x).mean()) ** 2 / (12 * np.log(x).var())
+        exact = 2 * scipy.stats.t.ppf(0.975, 10) * spread * np.sqrt(far)
+        wide = np.log(high[0] / low[0]) > exact * 1.000001
+        if fit.law.checks.noise_p >= 0.05:
+            assert wide or np.log(high[0] / low[0]) == pytest.approx(exact)
+            assert wide <= fit.law.checks.doubted
+        widened += wide
+        held += low[0] <= 20 * at**-0.25 * np.exp(generator.normal(0, 0.03)) <= high[0]
+    assert 91 <= held <= 99
+    assert 5 <= widened <= 25
+
+
+def test_a_floor_is_said_of_one_pure_law_in_twenty_at_most_and_uneven_noise_too() -> None:
+    floors = noises = 0
+    for seed in range(120):
+        said = fitted(simulated(n=12, noise=0.03, seed=seed), method="t").fits[0].verdict
+        floors += "a floor lowers" in said
+        floored = fitted(simulated(n=12, noise=0.03, floor=1.0, seed=seed), form="power+floor", method="t").fits[0]
+        noises += "the noise" in floored.verdict
+    assert floors <= 12
+    assert noises <= 12

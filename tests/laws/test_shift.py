@@ -509,3 +509,11 @@ def test_a_models_interval_holds_its_own_sampling_noise_and_that_of_its_x() -> N
     none, of_x, of_y, both = (width(n) for n in ({}, {"clean": 300}, {"fog": 300}, {"clean": 300, "fog": 300}))
     assert none + 2 < of_x < both - 1 and none + 2 < of_y < both - 1
     assert both**2 == pytest.approx(of_x**2 + of_y**2 - none**2, rel=0.05)
+
+
+def test_families_that_count_as_independent_are_said() -> None:
+    data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
+    alone = replace(data, families=tuple(f"f{place}" for place in range(len(data.models))))
+    for families, cluster, told in ((data, False, True), (data, True, False), (alone, False, False)):
+        codes = {one.code for one in fit_shift(families, replicates=50, cluster=cluster).remarks}
+        assert ("families-not-clustered" in codes) == told

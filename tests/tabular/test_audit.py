@@ -242,3 +242,17 @@ def test_decisions_have_no_calibration(tmp_path: Path) -> None:
     assert named(audit)["all rows"]["accuracy"] == 1
     assert not {"calibration_error", "auc"} & set(named(audit)["all rows"])
     assert any("decisions" in note for note in audit.notes)
+
+
+def test_groups_written_in_two_ways_and_groups_without_weight_are_named(tmp_path: Path) -> None:
+    sex = ["M", "F", "m ", "f", "X"] * 60
+    weight = np.where(np.array(sex) == "X", 0.0, 1.0)
+    data = {"y": [0, 1, 1] * 100, "p": [0.2, 0.7, 0.4] * 100, "g": sex, "w": weight}
+    found = audit_predictions(write(tmp_path / "a.csv", data), replace(COLUMNS, weight="w"))
+    assert [line["group"] for line in found.groups] == ["all rows", "g F", "g M", "g f", "g m"]
+    assert "Column g has groups that differ in case or spaces alone, and are kept apart: 'F' and 'f'; 'M' and 'm'." in (
+        found.notes
+    )
+    assert "No row is left of X: nothing is said of it." in found.notes
+    plain = audit_predictions(tmp_path / "a.csv", COLUMNS)
+    assert not any("No row is left" in note for note in plain.notes)

@@ -11,12 +11,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from surefoot import __version__
 from surefoot.cli._common import Exit
 from surefoot.cli._output import say
-from surefoot.core import SurefootError, file_place
+from surefoot.core import SurefootError, file_place, is_stream
 
 app = App(
     name="surefoot",
@@ -24,6 +24,7 @@ app = App(
     version=__version__,
     version_flags=("--version", "-V"),
     help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=()),
 )
 app.register_install_completion_command()
 # Target, first line of the help, and the rest of it. They stand here so that `surefoot --help` imports no command.
@@ -154,14 +155,16 @@ def main() -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    # The parser takes a single dash for an option.
-    arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
+    # The parser takes a single dash for an option: it is what stands there, standard output after --out and its like.
+    ends = [f"/dev/std{'out' if before.lstrip('-') in _WRITTEN else 'in'}" for before in ("", *arguments)]
+    arguments = [end if argument == "-" else argument for argument, end in zip(arguments, ends, strict=False)]
     try:
         if "" in arguments:  # to the parser it is the folder where one stands
             before = arguments[arguments.index("") - 1] if arguments[0] else "surefoot"
             raise SurefootError(f"What follows {before} is empty: a variable of the shell that is not set?")
-        _check_written(arguments)
-        result = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+        command, told, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        _check_written(told.arguments)
+        result = command(*told.args, **told.kwargs)
         _say_options(arguments)
         sys.stdout.flush()
         return result if isinstance(result, int) else Exit.HOLDS
@@ -193,12 +196,11 @@ def _run(arguments: Sequence[str]) -> int:
         return Exit.FAULT
 
 
-def _check_written(arguments: Sequence[str]) -> None:
+def _check_written(told: Mapping[str, Any]) -> None:
     """Refuse before all work to write a file that the command reads, and what is no file."""
-    told = app.parse_args(arguments, exit_on_error=False, print_error=False)[1].arguments
     given = [(name, Path(part)) for name, value in _plain(told) for part in {value, value.rpartition("=")[2]} if part]
     with suppress(ValueError, OSError):  # a text with a NUL, or too long, is no path, which the command says
-        for out in (path for name, path in given if name in _WRITTEN and not path.is_dir()):
+        for out in (path for name, path in given if name in _WRITTEN and not (path.is_dir() or is_stream(path))):
             place = file_place(out)
             if any(name not in _WRITTEN and path.is_file() and place == file_place(path) for name, path in given):
                 raise SurefootError(f"{out} is read by this command: write to another file.")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from surefoot.core import SurefootError, Table, file_place, write_bytes, write_text
+from surefoot.core import SurefootError, Table, file_place, is_stream, write_bytes, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,8 @@ def counter(what: str) -> Callable[[int, int], None]:
 def check_place(out: Path | None, form: Format | None = None) -> None:
     """Raise before long work for a file that cannot be written after it."""
     chosen_format(form, out)
-    check_file(out)
+    if out is not None and not is_stream(out):
+        check_file(out)
 
 
 def check_file(out: Path | None) -> None:
@@ -86,9 +87,9 @@ _OF_SUFFIX: Mapping[str, Format] = {
 
 def chosen_format(form: Format | None, out: Path | None = None) -> Format:
     """What is written: as named, by the suffix of `out`, text on a terminal, or TSV in a pipe."""
-    if out is None:
-        return form or ("text" if sys.stdout.isatty() else "tsv")
-    known = _OF_SUFFIX.get(out.suffix.lower())
+    known = _OF_SUFFIX.get(out.suffix.lower()) if out else None
+    if out is None or (is_stream(out) and not known):
+        return form or ("text" if out is None and sys.stdout.isatty() else "tsv")
     if form and known not in (None, "text", form):
         raise SurefootError(f"{out} is a name for {known}, and --format says {form}: leave one out, or rename it.")
     if not (form or known):

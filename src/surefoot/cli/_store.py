@@ -74,8 +74,17 @@ def table(
     asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}
     found = pivot(place, where=where, steps=keys, **asked)
     emit(found, format, out)
+    if blank := sorted({name for name in ("n", "stderr") if _has_blank(found, name, values, len({*rows}))}):
+        say(f"surefoot: A blank {' or '.join(blank)} is that of several Steps, or of none: more --rows part them.")
     if not found.rows:
         say(f"surefoot: No measurement in {place.root}{' of the study' * bool(study)}{' fits --where' * bool(where)}.")
+
+
+def _has_blank(found: Table, name: str, values: tuple[str, ...], keys: int) -> bool:
+    """Whether `name` was asked for and is empty in some cell."""
+    heads = [name == head or head.endswith(f" / {name}") or values == (name,) for head in found.columns]
+    asked = [at for at, head in enumerate(heads) if head and at >= keys]
+    return name in values and any(row[at] is None for row in found.rows for at in asked)
 
 
 def stale(

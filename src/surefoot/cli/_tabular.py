@@ -69,7 +69,8 @@ def sweep(
         make_missing(study, place, (pool, workers), retry=False)
     say_what_was_read(_opened(study, place))
     results = results_of(study, place)
-    emit(_reached(results), format)
+    emit(reached := _reached(results), format)
+    _say_blank(reached)
     for claim, verdict in decide(study.claims, results):
         print(f"{MARKS[verdict.status]} {claim.sentence} {verdict.detail}", file=sys.stderr)
     from surefoot.report import write_report
@@ -231,6 +232,19 @@ def say_what_was_read(opened: "OpenedDesign") -> None:
         say(f"Too few test rows to say anything (left out): {'; '.join(small)}.")
     for note in opened.notes:
         say(note)
+
+
+def _say_blank(reached: Table) -> None:
+    """Which columns have cells without a number, and why."""
+    from surefoot.stats import LEAST_ROWS
+
+    rows = [row for row in reached.records() if row["configurations"] is not None]
+    ends = ("accuracy", "disparity", "odds")
+    if blank := [name for name in reached.columns if name.endswith(ends) and any(row[name] is None for row in rows)]:
+        say(
+            f"Blank cells in {', '.join(blank)}: of a label, or of all but one group, fewer than {LEAST_ROWS} test "
+            "rows stand behind them."
+        )
 
 
 def _reached(results: Any) -> Table:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
@@ -11,6 +12,8 @@ from typing import Protocol, Self
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
+
+_STREAMS = {Path("/dev/stdout"): "stdout", Path("/dev/stderr"): "stderr"}
 
 
 class StoreError(SurefootError):
@@ -26,13 +29,27 @@ def file_place(path: Path) -> Path:
     return place
 
 
+def is_stream(path: Path) -> bool:
+    """Whether what is written there goes on at once: standard output or error, a pipe, the shell's `>(...)`."""
+    return path in _STREAMS or path.is_fifo() or str(path) == os.devnull
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text as `write_bytes` does, in UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file (see `file_place`) through a temporary one beside it and one rename, after fsync."""
+    """Write a file (see `file_place`) through a temporary one beside it and one rename, after fsync; or to a stream."""
+    if is_stream(path):
+        if path in _STREAMS:
+            stream = getattr(sys, _STREAMS[path])
+            stream.flush()
+            stream.buffer.write(data)
+            stream.flush()
+        else:
+            path.write_bytes(data)
+        return
     path = file_place(path)
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     with full_disk_is_said(path.parent):

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from surefoot.core._errors import SurefootError
 from surefoot.core._files import StoreError
 
 HEARTBEAT_SECONDS = 2.0
@@ -127,20 +129,43 @@ def guard(path: Path) -> Iterator[None]:
     try:
         for waited in _patience():
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if _lock(descriptor):
+                    break
             except BlockingIOError:
                 _say_or_give_up(place, waited)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                raise StoreError(
-                    f"The file system of {place.parent} has no locks (flock), which keep two runners from making one "
-                    "Step twice: put the store on another file system, or mount this one with locks."
-                ) from error
+                continue
+            raise StoreError(
+                f"The file system of {place.parent} has no locks (flock), which keep two runners from making one "
+                "Step twice: put the store on another file system, or mount this one with locks."
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def claim(descriptor: int, place: Path, busy: str) -> None:
+    """Keep other processes from the open file or folder at `place` until it is closed; raises `busy` if one has it.
+
+    A file system without locks is named in a warning: there nothing keeps them away.
+    """
+    try:
+        if not _lock(descriptor):
+            warnings.warn(
+                f"The file system of {place} has no locks (flock): let no other run write there.", stacklevel=2
+            )
+    except BlockingIOError:
+        raise SurefootError(busy) from None
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock of an open file at once; False where the file system has none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 def _patience() -> Iterator[float]:

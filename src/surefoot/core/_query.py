@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from surefoot.core._files import full_disk_is_said
 from surefoot.core._measurement import COLUMNS
 from surefoot.core._plan import flatten_spec
 from surefoot.core._step import held_keys
-from surefoot.core._store import EXAMPLES, Artifact, Store
+from surefoot.core._store import EXAMPLES, Artifact, DamagedError, Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -55,12 +56,13 @@ class Table:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-def connect(store: Store) -> "DuckDBPyConnection":
+def connect(store: Store, steps: Iterable[str] | None = None) -> "DuckDBPyConnection":
     """A connection with the tables `steps`, `edges` and `measurements` of everything in the store.
 
     `steps.fields` is JSON: every field of the Step and of the Steps below it by its path (`model.samples`), as
     `flatten` gives it. Past 2,000 new artifacts a Parquet index is written into the store; it is derived and may be
-    deleted at any time.
+    deleted at any time. Raises for a damaged record, or, where one of `steps` alone would matter, names the others in a
+    warning and leaves them out.
     """
     import duckdb
 
@@ -70,7 +72,7 @@ def connect(store: Store) -> "DuckDBPyConnection":
     indexed = dict(connection.execute("SELECT step, stamp FROM artifacts").fetchall())
     _forget(connection, {key for key, stamp in indexed.items() if key not in stamps or stamps[key][1] != stamp})
     fresh = {Path(path): stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
-    _load(connection, store, fresh)
+    _load(connection, store, fresh, None if steps is None else {*steps})
     if len(fresh) > COMPACT_ABOVE:
         # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.
         with suppress(duckdb.Error, OSError):
@@ -106,12 +108,12 @@ def pivot(
     rows = list(dict.fromkeys(rows))
     names = list(dict.fromkeys([*rows, *columns]))
     asked = [*values, *(name for name in ("low", "high") if "value" in values and name not in values)]
-    with connect(store) as connection:
+    keys = [] if steps is None else [list(steps)]
+    with connect(store, keys[0] if keys else None) as connection:
         connection.execute("SET enable_external_access = false")
         keyed = [f"{_column(connection, name)} AS k{place}" for place, name in enumerate(names)]
         cells = [f"avg(TRY_CAST({_column(connection, name)} AS DOUBLE)) AS c{at}" for at, name in enumerate(asked)]
         limits = [f"({_condition(connection, where)})"] if where else ["true"]
-        keys = [] if steps is None else [list(steps)]
         limits += ["m.step IN (SELECT unnest(?::VARCHAR[]))"] * len(keys)
         group = [f"k{place}" for place in range(len(names))]
         inner = (
@@ -239,7 +241,7 @@ def _forget(connection: "DuckDBPyConnection", keys: set[str]) -> None:
         connection.execute(f"DELETE FROM {name} WHERE step IN (SELECT unnest(?))", [sorted(keys)])
 
 
-def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, int]) -> None:
+def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, int], steps: set[str] | None) -> None:
     """Read fresh artifacts through newline-delimited JSON files, which DuckDB takes in far faster than inserts."""
     if not artifacts:
         return
@@ -247,7 +249,7 @@ def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, 
         drafts = {name: Path(place, f"{name}.jsonl") for name in _TABLES}
         with ExitStack() as stack:
             streams = {name: stack.enter_context(path.open("w", encoding="utf-8")) for name, path in drafts.items()}
-            for name, row in _rows(store, artifacts):
+            for name, row in _rows(store, artifacts, steps):
                 streams[name].write(json.dumps(row) + "\n")
         for name, draft in drafts.items():
             if draft.stat().st_size:
@@ -258,13 +260,18 @@ def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, 
                 )
 
 
-def _rows(store: Store, artifacts: dict[Path, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(store: Store, artifacts: dict[Path, int], steps: set[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
     spec_of = store.specs()
     for path, stamp in artifacts.items():
         artifact = Artifact(path)
         try:
             provenance, spec = artifact.provenance, artifact.spec
         except FileNotFoundError:  # removed since it was listed
+            continue
+        except DamagedError as error:
+            if steps is None or artifact.key in steps:
+                raise
+            warnings.warn(f"Left out, since nothing asked for stands on it: {error}", stacklevel=2)
             continue
         timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
         yield "artifacts", {"step": artifact.key, "stamp": stamp}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import tarfile
 import zlib
@@ -140,6 +141,16 @@ def test_pictures_without_a_class_are_named(pets: Path, tmp_path: Path, store: S
     table.write_text("cat\tcat\nloose.png\tdog\n")
     with pytest.raises(SurefootError, match=r"no row for hot_dog/a\.jpg \(class 'hot_dog'\)"):
         image_folder(pets, table).make(tmp_path, StoredInputs(store))
+    for name in ("owl", "pig", "elk"):
+        (pets / name).mkdir()
+        (pets / name / "a.png").write_bytes(plain("red"))
+    for text, first in (("cat\tcat\nloose.png\tdog\n", "elk/a.png (class 'elk')"), ("cat\nhot_dog\n", "")):
+        table.write_text(text)
+        (pets / "loose.png").unlink(missing_ok=not first)
+        with pytest.raises(
+            SurefootError, match=rf"no row for {re.escape(first)}.* and \d others, of \d labels: .*'pig'"
+        ):
+            image_folder(pets, table).make(tmp_path, StoredInputs(store))
 
 
 @pytest.mark.parametrize("text", ["", "a\tb\nc\td\te\n", "a\tb\nalone\n"])

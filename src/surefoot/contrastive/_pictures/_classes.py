@@ -9,7 +9,7 @@ from pathlib import Path
 
 from surefoot.contrastive._pictures._listing import Labelled
 from surefoot.contrastive._pictures._photos import SUFFIXES
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 
 OTHER_NAMES = " | "
 """Stands between several names of one class, `cat | house cat`: the mean of their prompts is the class. In a file of
@@ -120,11 +120,10 @@ def _few(names: Sequence[str]) -> str:
 
 def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
     """Each folder, or each label of a shard, is a class: in the order of the names, numbers in that of numbers."""
-    for item in pictures:
-        if not item.label:
-            raise SurefootError(
-                f"{path}: {item.name} has no class. Put pictures in a subfolder a class, or give a table of classes."
-            )
+    if bare := [item for item in pictures if not item.label]:
+        raise SurefootError(
+            f"{path}: {_listed(bare)} has no class. Put pictures in a subfolder a class, or give a table of classes."
+        )
     keys = sorted({item.label for item in pictures}, key=_place)
     return Labels(keys=tuple(item.label for item in pictures), names={key: key.replace("_", " ") for key in keys})
 
@@ -151,18 +150,24 @@ def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> L
                 f"which of them {key} belongs to."
             )
         of |= {key: name} if key in single else {}
-    return Labels(keys=tuple(_in_table(item, of, classes.path, path) for item in pictures), names=shown)
+    found = [of.get(item.name, of.get(item.label, "")) for item in pictures]
+    if unknown := [item for item, key in zip(pictures, found, strict=True) if not key]:
+        raise SurefootError(f"{path}: {classes.path} has no row for {_listed(unknown)}.")
+    return Labels(keys=tuple(found), names=shown)
 
 
 def _looks_a_picture(key: str) -> bool:
     return Path(key).suffix.lower() in SUFFIXES
 
 
-def _in_table(item: Labelled, of: Mapping[str | None, str], table: Path, path: Path) -> str:
-    for key in (item.name, item.label):
-        if key in of:
-            return of[key]
-    raise SurefootError(f"{path}: {table} has no row for {item.name} (class '{item.label}').")
+def _listed(pictures: Sequence[Labelled]) -> str:
+    """The first picture with its label, how many others there are, and their labels."""
+    first, labels = pictures[0], list(dict.fromkeys(f"'{item.label}'" for item in pictures))
+    of_class = f" (class '{first.label}')" if first.label else ""
+    others = f" and {counted(len(pictures) - 1, 'other')}" if len(pictures) > 1 else ""
+    return f"{first.name}{of_class}{others}" + (
+        f", of {counted(len(labels), 'label')}: {_few(labels)}" if labels[1:] else ""
+    )
 
 
 def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> Labels:
@@ -172,7 +177,7 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
     by_name = _name_reading(names, labels, classes.path)
     by_number = {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
     if not (complete := [reading for reading in (by_name, by_number) if len(reading) == len(labels)]):
-        _refuse(labels, by_name, by_number, classes, path)
+        _refuse(pictures, by_name, by_number, classes, path)
     if len(complete) == 2 and by_name != by_number:
         _, item = next((name, item) for name, item in labels.items() if by_name[name] != by_number[name])
         raise SurefootError(
@@ -222,18 +227,19 @@ def _name_reading(names: Mapping[str, str], labels: Mapping[str, Labelled], path
 
 
 def _refuse(
-    labels: Mapping[str, Labelled],
+    pictures: Sequence[Labelled],
     by_name: Mapping[str, str],
     by_number: Mapping[str, str],
     classes: ClassFile,
     path: Path,
 ) -> None:
     best = by_name if len(by_name) >= len(by_number) else by_number
-    item = next(item for name, item in labels.items() if name not in best)
+    unknown = [item for item in pictures if item.label not in best]
+    item = unknown[0]
     how = "the name of a class" if best is by_name else f"a line from 0 to {len(classes.rows) - 1}"
     near = [name for _, _, name in classes.rows if item.label and name.startswith(f"{item.label},")]
     hint = f" Several names of a class are written 'a | b'; '{near[0]}' is one name." if near else ""
     raise SurefootError(
-        f"{path}: {classes.path} has no row for {item.name} (class '{item.label}'): it is not {how}, as the others "
+        f"{path}: {classes.path} has no row for {_listed(unknown)}: it is not {how}, as the others "
         f"are.{hint} Rows FOLDER<tab>CLASS say it, or FOLDER,CLASS in a .csv file."
     )

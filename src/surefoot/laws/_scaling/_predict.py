@@ -17,15 +17,16 @@ def predictive_band(
     """Prediction (m,) at `x` (m,) or (m, variables) with the bounds (m,), (m,) of a new run.
 
     The prediction is the average of forms weighted by held-out error where several were tried, else the law. The half
-    width, in log y, is the larger of the law's own band and, beyond the points, of what held-out error says
-    (`held_out_half_width`): residuals alone are blind to a form that bends the wrong way.
+    width, in log y, is that of the law's own band. Where several forms were tried, or the points make its shape
+    doubtful (`LawChecks.doubted`), it is beyond the points at least what the law was off by when held out
+    (`held_out_half_width`): residuals are blind to a form that bends the wrong way.
     """
     at = np.asarray(x, dtype=np.float64).reshape(-1, len(law.problem.form.variables))
     centre = predict_average(laws, choice.weights, at) if choice and len(laws) > 1 else predict(law, at)
     low, high = band(law, at, level=level)
     with np.errstate(divide="ignore"):
         half = (np.log(high) - np.log(low)) / 2
-    if choice is not None:
+    if choice is not None and (len(laws) > 1 or law.checks.doubted):
         seen = np.exp(law.problem.z + law.problem.centre)
         decades = np.log10(along(at) / along(seen).max())
         half = np.maximum(half, held_out_half_width(choice, decades, level=level))

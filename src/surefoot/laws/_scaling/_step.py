@@ -44,7 +44,7 @@ class ScalingFit(Step):
     selection: Selection = "all"
     huber: float = 0.0
 
-    version = 2
+    version = 3
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit, write `law.json`, and return the parameters as Measurements."""

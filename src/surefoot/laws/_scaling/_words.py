@@ -6,7 +6,6 @@ from surefoot.laws._scaling._types import FamilyLaw
 from surefoot.stats import restriction_p
 
 _LIKELY, _SEEN, _SURE = 0.1, 0.05, 0.01
-_MARGIN = 1.25
 
 
 def verdict_of(fit: FamilyLaw) -> str:
@@ -52,17 +51,17 @@ def _shape(fit: FamilyLaw) -> Iterator[str]:
     if checks.curve_p < _SEEN:
         yield f"{'WRONG SHAPE: ' if wrong else ''}the residuals are curved (p = {checks.curve_p:.2g})"
     if floor:
-        yield f"a floor lowers the held-out error from {floor[0]:.3g} to {floor[1]:.3g}"
+        yield f"a floor lowers the held-out error from {floor[0]:.3g} to {floor[1]:.3g} (p = {checks.floor_p:.2g})"
     if wrong:
         yield "do not believe the exponent or its interval: try --form auto"
 
 
 def floor_gain(fit: FamilyLaw) -> tuple[float, float] | None:
-    """Held-out error without and with a floor, where a floor lowers it by a fifth or more."""
-    if fit.choice is None or fit.floored is None:
+    """Held-out error without and with a floor, where a floor lowers it and the points show one (p below .05)."""
+    if fit.choice is None or fit.floored is None or not fit.law.checks.floor_p < _SEEN:
         return None
     plain = next((held.score for held in fit.choice.held_out if held.form == fit.law.form), None)
-    return (plain, fit.floored.score) if plain is not None and plain > _MARGIN * fit.floored.score else None
+    return (plain, fit.floored.score) if plain is not None and plain > fit.floored.score else None
 
 
 def _noise(fit: FamilyLaw) -> Iterator[str]:

@@ -130,7 +130,7 @@ def fit_shift(
             *data.remarks,
             *_edge_remarks(data, points),
             *_fit_remarks(data, points, lines, effective),
-            *_few_families(lines, cluster),
+            *_family_remarks(data, lines, cluster),
         ),
     )
 
@@ -294,8 +294,11 @@ def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effe
         yield Remark(code="few-baseline-models", severity="warning", message=message)
 
 
-def _few_families(lines: Lines, cluster: bool) -> Iterator[Remark]:
-    """With whole families drawn, how few the smallest baseline has."""
+def _family_remarks(data: ShiftData, lines: Lines, cluster: bool) -> Iterator[Remark]:
+    """Of whole families, how few the smallest baseline has; else that models of one family count as independent."""
+    if not cluster and len(set(_clusters(data))) < len(data.families):
+        message = "Models of one family count as independent: with --cluster intervals are over whole families."
+        yield Remark(code="families-not-clustered", severity="note", message=message)
     few = int(lines.freedom[lines.n > 0].min(initial=_FEW_FAMILIES)) + 1 if cluster else _FEW_FAMILIES
     if few < _FEW_FAMILIES:
         groups = "" if few > 2 else ", and means of groups have no interval"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
@@ -19,9 +18,9 @@ from surefoot.core import (
     Inputs,
     Measurement,
     Step,
-    SurefootError,
     check_installed,
     check_pinned,
+    claim,
     digest_of,
     full_disk_is_said,
     report_progress,
@@ -80,10 +79,8 @@ def download(
 def _alone(out: Path) -> Iterator[None]:
     descriptor = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(descriptor, out, f"Another run downloads into {out}: wait for it, or name another folder.")
         yield
-    except BlockingIOError:
-        raise SurefootError(f"Another run downloads into {out}: wait for it, or name another folder.") from None
     finally:
         os.close(descriptor)
 

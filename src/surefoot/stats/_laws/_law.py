@@ -226,8 +226,8 @@ def _described(
     freedom = len(gap) - size
     bread, condition = _bread(slopes[0], weights, moving)
     runs = clusters if clustered else np.arange(len(gap))
-    z, means, rates, masses = _means((problem.z, gap, slopes[0][:, moving], weights), runs)
-    checks = check_fit(z, means, rates, masses)
+    floor = np.exp(log_e[0].min() - log_e[0])
+    checks = check_fit(*_means((problem.z, gap, slopes[0][:, moving], weights, floor), runs))
     if clustered:
         covariance = _clustered(bread, slopes[0], weights * gap, clusters)
         freedom = max(int(clusters.max()) + 1 - size, 0)

@@ -162,6 +162,11 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
             f"{total - kept} of {total} rows {agreed(total - kept, 'have')} no {missing} that can be read"
             f"{weightless}: left out."
         )
+        shown = ", ".join(sides)
+        gone = f"SELECT DISTINCT {shown} FROM raw EXCEPT SELECT DISTINCT {shown} FROM features ORDER BY ALL"
+        if lost := connection.execute(gone).fetchall():
+            names = "; ".join(", ".join(str(side) for side in group) for group in lost)
+            notes.append(f"No row is left of {names}: nothing is said of {'it' if len(lost) == 1 else 'them'}.")
 
 
 def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: PredictionColumns, source: str) -> None:

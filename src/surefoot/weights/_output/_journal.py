@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, claim
 from surefoot.weights._arithmetic._plan import Row
 
 
@@ -49,21 +49,12 @@ def claimed(path: Path) -> Iterator[int]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _lock(path, descriptor)
+            claim(descriptor, path, f"{path}: Another process is writing it; wait for it, or name another output.")
             if _is_there(path, descriptor):  # the one before may have given the file its last name meanwhile
                 yield descriptor
                 return
         finally:
             _unlock(descriptor)
-
-
-def _lock(path: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SurefootError(f"{path}: Another process is writing it; wait for it, or name another output.") from None
-    except OSError:  # a file system without locks
-        return
 
 
 def _unlock(descriptor: int) -> None:
