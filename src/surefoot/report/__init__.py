@@ -13,5 +13,6 @@ from surefoot.report._numbers import interval_text as interval_text
 from surefoot.report._page import page_style as page_style
 from surefoot.report._page import still as still
 from surefoot.report._page import write_report as write_report
+from surefoot.report._scrutiny import write_scrutiny as write_scrutiny
 from surefoot.report._sheet import Section as Section
 from surefoot.report._sheet import write_sheet as write_sheet

@@ -12,14 +12,14 @@ from surefoot.report._page import asset, templates, write_page
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Sentences, a drawing ('' for none), and a table, whose cells are numbers but the first, or all text."""
+    """Sentences, a drawing ('' for none), and a table (or none), whose cells are numbers but the first, or all text."""
 
     title: str
     anchor: str
     sentences: tuple[str, ...]
     still: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     text: bool = False
 
 

@@ -1,0 +1,180 @@
+"""The report of a scrutiny in two readings: for a lawyer in plain words and counts, for an expert with every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surefoot.figures import interval_plot
+from surefoot.report._page import slug, still
+from surefoot.report._sheet import Section, write_sheet
+from surefoot.stats import clopper_pearson
+
+if TYPE_CHECKING:
+    from surefoot.scrutiny import Verified
+
+Line = Mapping[str, Any]
+_LIMITS = (
+    "No figure here is the probability that a person is guilty, or is the donor. 'Such evidence is rare if he is not the "
+    "donor' does not mean 'he is unlikely not to be the donor': to swap the two is the transposed conditional, the "
+    "prosecutor's fallacy.",
+    "A failure that a search found shows that such failures exist. It is no rate: how often one happens depends on how "
+    "often such conditions occur.",
+    "A test that was passed shows no failure in the cases that were asked; a rarer one could be missed.",
+    "Cases were made by a generator that knows the truth. Whether they are like this case is for experts to say.",
+)
+_METHOD = (
+    "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh seeds: "
+    "that interval and its p hold whenever the test stopped. p values are corrected by Holm over all claims.",
+    "The distance of a condition is its largest difference from the case, each in the scale that is stated for it. What "
+    "drives a claim is the share of the variance of the rank of its margin that a condition explains alone.",
+    "Every query with its seed and output is in the bundle: `surefoot scrutiny verify` and its replay.py repeat them.",
+)
+
+
+def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
+    """Write the report of a verified bundle as one HTML file that opens from disk and loads nothing; returns its path.
+
+    Raises `SurefootError` when the file cannot be written.
+    """
+    plan, found, claims = verified.plan, verified.findings, verified.findings["claims"]
+    failing = sum(one["verdict"].startswith("fails") for one in claims)
+    told = [f"Ratios compare '{plan['propositions'][0]}' with '{plan['propositions'][1]}', in: {plan['population']}."]
+    words = (*(told if plan["population"] else ()), *map(_in_words, claims))
+    lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
+    said = "All tests, passed and failed. What was found by a search is existence, never a rate."
+    sections = (
+        lawyer,
+        _section("What this does not show", [*_LIMITS, *_untested(plan, found)]),
+        _section(
+            "Questions for cross-examination", [ask for one in claims for ask in _questions(one, plan)] or ["None."]
+        ),
+        _section("For an expert: every test", [said], [row for one in claims for row in _tests(one)]),
+        _section("Searches", [], [{"claim": one["name"], **row} for one in claims for row in one["searches"]]),
+        _section("Conditions", [*_bound(plan)], [_condition(one, claims) for one in plan["domain"]]),
+        _section("Failure rates that would be seen with probability .9", [], plan["can find"]),
+        _section("The bundle", [*_bundle(verified)]),
+    )
+    return write_sheet(
+        path,
+        kind="scrutiny",
+        source=source,
+        opening=f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown.",
+        leads=(plan["question"], f"Tested: {plan['name']}, version {plan['system']['version']}."),
+        facts=(f"{found['queries']:,} queries", f"{found['cases']:,} cases", f"plan signed {plan['signed at']}"),
+        sections=sections,
+        notes=(),
+        method=_METHOD,
+    )
+
+
+def _section(title: str, sentences: Iterable[str], lines: Sequence[Line] = ()) -> Section:
+    columns = tuple(dict.fromkeys(name for line in lines for name in line))
+    rows = tuple(tuple(_cell(line.get(name)) for name in columns) for line in lines)
+    return Section(title=title, anchor=slug(title), sentences=tuple(sentences), still="", columns=columns, rows=rows)
+
+
+def _cell(value: object) -> str:
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _where(found: Line) -> str:
+    return (
+        ", ".join(f"{name} {_cell(found['condition'][name])}" for name in found["changed"])
+        or "the case's own condition"
+    )
+
+
+def _in_words(claim: Line) -> str:
+    near, case = claim["samples"][1], claim["samples"][2]
+    said = f"{claim['sentence']} Near this case {near['failed']} of {near['n']} did not keep to it, and {case['failed']} of "
+    said += f"{case['n']} made exactly like it. "
+    if claim["found"]:
+        worst = claim["found"][-1]
+        said += f"Where the search led ({_where(worst)}) {worst['failed']} of {worst['n']} did not. "
+    return f"{said}Finding: {claim['verdict']}."
+
+
+def _questions(claim: Line, plan: Line) -> Iterator[str]:
+    name, near = claim["name"], claim["samples"][1]
+    if claim["verdict"].startswith("fails"):
+        for one in claim["found"][:1]:
+            yield f"Was it validated at {_where(one)}? There '{name}' failed in {one['failed']} of {one['n']} cases."
+    if known := plan["known"].get(name):
+        reported = f"{known['failed']} failures of {known['n']} are reported ({known['source']})"
+        yield f"{reported}. How many of those were like this case? Near it, {near['failed']} of {near['n']} failed."
+    if claim["unjudged"]:
+        yield f"Why did it give no figure for '{name}' in {sum(claim['unjudged'].values())} cases?"
+    for one in claim["drivers"][:1]:
+        if one["assumption"] and one["share"] > 0.1:
+            yield f"Why was {one['condition']} assumed so? It alone explains {100 * one['share']:.0f} percent of '{name}'."
+
+
+def _untested(plan: Line, found: Line) -> Iterator[str]:
+    yield f"Nothing was tested outside of: {'; '.join(one['name'] + ' ' + _range(one) for one in plan['domain'])}."
+    if not (found["held"].get("files") and found["held"].get("processes")):
+        yield "This machine could not keep the system from other files and from the network; it was only limited in time."
+    if rest := {name: n for name, n in found["status"].items() if name != "answered"}:
+        yield f"Queries without an answer count for 'answers' alone: {_pairs(rest)}."
+    for claim in (one for one in found["claims"] if one["unjudged"]):
+        yield f"'{claim['name']}' could not be judged everywhere: {_pairs(claim['unjudged'])}."
+
+
+def _pairs(counts: Line) -> str:
+    return "; ".join(f"{_cell(value)} {name}" for name, value in counts.items())
+
+
+def _range(one: Line) -> str:
+    return " or ".join(map(str, one["choices"])) or f"{_cell(one['low'])} to {_cell(one['high'])}"
+
+
+def _drawn(plan: Line, claims: Sequence[Line]) -> str:
+    """One figure: the reported rate, the overall one, that near the case, at it, and where the search found failures."""
+    effects = []
+    for claim in (one for one in claims if one["effect"] == "rate"):
+        lines = [(one["sample"], one) for one in claim["samples"]]
+        lines += [(f"{one['which']} found, distance {one['distance']:.2g}", one) for one in claim["found"]]
+        if known := plan["known"].get(claim["name"]):
+            lines.insert(0, ("as reported", vars(clopper_pearson(known["failed"], known["n"]))))
+        effects += [
+            {"label": label, "value": one["estimate"], "low": one["low"], "high": one["high"], "group": claim["name"]}
+            for label, one in lines
+            if one["estimate"] is not None
+        ]
+    named = {"name": "rates", "title": "Failure rates", "caption": "", "x_title": "Share of cases that fail"}
+    return still(interval_plot(effects, unit="share", reference=None, **named)) if effects else ""
+
+
+def _tests(claim: Line) -> Iterator[Line]:
+    for one in (*claim["samples"], *claim["found"]):
+        place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
+        figures = {name: one[name] for name in ("failed", "n", "estimate", "low", "high")} | {"at most": claim["bound"]}
+        holm = {"near": claim["p near"]}.get(place, None if "sample" in one else claim["p found"])
+        figures |= {
+            "p": one["p"],
+            "p (Holm)": holm,
+            "plausibility": one.get("plausibility"),
+            "detail": _pairs(one["detail"]),
+        }
+        yield {"claim": claim["name"], "test": place, **figures}
+
+
+def _condition(one: Line, claims: Sequence[Line]) -> Line:
+    told = {"condition": one["name"], "case": one["case"], "range": _range(one), "scale": one["scale"]}
+    told |= {"kind": "assumption" if one["assumption"] else "fact", "source": one["source"]}
+    shares = {(claim["name"], line["condition"]): line["share"] for claim in claims for line in claim["drivers"]}
+    return told | {f"drives {claim['name']}": shares.get((claim["name"], one["name"])) for claim in claims}
+
+
+def _bound(plan: Line) -> Iterator[str]:
+    yield from (f"Constraint: {one['name']} ({one['source']})." for one in plan["constraints"])
+    if plan["plausibility"]["source"]:
+        yield f"Plausibility of at least {plan['plausibility']['least']:g}: {plan['plausibility']['source']}."
+
+
+def _bundle(verified: Verified) -> Iterator[str]:
+    plan, seal = verified.plan, verified.seal
+    yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}, Ed25519 key {plan['public key']}, chain {seal['head']}."
+    yield from (f"{name}: SHA-256 {digest}" for name, digest in plan["system"]["files"].items())
+    yield f"Plan: {', '.join(f'{name} {value}' for name, value in plan['plan'].items())}."

@@ -1,0 +1,227 @@
+"""The bundle: a signed plan, every query in a chain of hashes, what was found, and a seal over all of it."""
+
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from surefoot import __version__
+from surefoot.core import SurefootError, digest_of, full_disk_is_said, missing_module, write_text
+from surefoot.scrutiny._scrutiny import describe, load_scrutiny
+
+PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
+_CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
+_LINE = b'{"hash":"%s","record":%s}\n'
+_SYNC_SECONDS = 1.0
+
+
+class Chain:
+    """The queries of a bundle, open for more: `records` by stage and number, `head` the last hash, `cut` bytes dropped.
+
+    A record is with the system when `append` returns, so that a killed run loses none, and on the disk within about a
+    second. A last line that was cut short is dropped.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        path, self.head, self.length = bundle / QUERIES, digest_of(bundle / PLAN), 0
+        self.records: dict[tuple[str, int], dict[str, Any]] = {}
+        whole = 0
+        for self.head, body in links(bundle) if path.exists() else ():
+            whole += len(_LINE % (self.head.encode(), body))
+            self._hold(json.loads(body))
+        self.stream, self.synced = path.open("ab"), time.monotonic()
+        self.cut = self.stream.tell() - whole
+        self.stream.truncate(whole)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record at the end."""
+        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        self.head = sha256(self.head.encode() + body).hexdigest()
+        with full_disk_is_said(Path(self.stream.name)):
+            self.stream.write(_LINE % (self.head.encode(), body))
+            self.stream.flush()
+            if time.monotonic() - self.synced > _SYNC_SECONDS:
+                os.fsync(self.stream.fileno())
+                self.synced = time.monotonic()
+        self._hold(json.loads(body))
+
+    def close(self) -> None:
+        """Wait until all of it is on the disk."""
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+
+    def _hold(self, record: dict[str, Any]) -> None:
+        self.length += 1
+        if "stage" in record:
+            self.records[record["stage"], record["number"]] = record
+
+
+def links(bundle: Path) -> Iterator[tuple[str, bytes]]:
+    """Hash and bytes of each record of a bundle. Raises `SurefootError` at the first line that is not as written."""
+    head = digest_of(bundle / PLAN)
+    with (bundle / QUERIES).open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                return
+            body = line[84:-2]
+            head = sha256(head.encode() + body).hexdigest()
+            if line != _LINE % (head.encode(), body):
+                raise SurefootError(
+                    f"Line {number} of {bundle / QUERIES} is not as it was written, or one before it is missing."
+                )
+            yield head, body
+
+
+def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str, Any]:
+    """Fix a scrutiny before its first query: a new bundle with its plan, signed; the plan.
+
+    `key` is a private Ed25519 key (PEM); without it a new one is kept beside the bundle. Raises `SurefootError` where
+    the bundle has a plan already.
+    """
+    if (bundle / PLAN).exists():
+        raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
+    scrutiny = load_scrutiny(case)
+    told, private = describe(scrutiny, case), _key(bundle, key, new=True)
+    told["plan"]["seed"] = scrutiny.plan.seed or random.SystemRandom().randrange(1, 2**31)
+    told |= {"signed at": _now(), "public key": private.public_key().public_bytes_raw().hex(), "surefoot": __version__}
+    bundle.mkdir(parents=True, exist_ok=True)
+    write_text(bundle / _CASE, case.read_text(encoding="utf-8"))
+    write_text(bundle / _REPLAY, Path(__file__).with_name("_replay.py").read_text(encoding="utf-8"))
+    _write(bundle / PLAN, told, private)
+    return told
+
+
+def read_plan(bundle: Path) -> dict[str, Any]:
+    """The plan of a bundle, its signature checked. Raises `SurefootError` for none, or one that was changed."""
+    if not (bundle / PLAN).is_file():
+        raise SurefootError(f"{bundle} has no plan: make one with `surefoot scrutiny plan CASE.py`.")
+    return _read(bundle / PLAN)
+
+
+def check_same(bundle: Path, case: Path) -> dict[str, Any]:
+    """The plan of a bundle. Raises `SurefootError` where the case file or the system is another than was signed."""
+    told, found = read_plan(bundle), json.loads(json.dumps(describe(load_scrutiny(case), case)))
+    found["plan"]["seed"] = told["plan"]["seed"]
+    if changed := [name for name, value in found.items() if told.get(name) != value]:
+        raise SurefootError(
+            f"The {changed[-1]} changed since the plan of {bundle} was signed at {told['signed at']}: put back what it "
+            "was, or sign a new plan in a new bundle."
+        )
+    return told
+
+
+def event(name: str, **more: Any) -> dict[str, Any]:
+    """What the chain says beside queries: when, on what machine, with which packages."""
+    packages = {one.metadata["Name"]: one.version for one in distributions()}
+    machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+    return {"event": name, "at": _now(), "machine": machine, "packages": packages} | more
+
+
+def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: Path | None = None) -> None:
+    """Keep what was found, and sign every file of the bundle with the end of its chain."""
+    private = _key(bundle, key, new=False)
+    if private.public_key().public_bytes_raw().hex() != read_plan(bundle)["public key"]:
+        raise SurefootError(f"The key is not the one that signed the plan of {bundle}: name that with --key.")
+    write_text(bundle / FINDINGS, _text(findings))
+    names = (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS)
+    sealed = {"files": {name: digest_of(bundle / name) for name in names}, "head": chain.head, "lines": chain.length}
+    _write(bundle / SEAL, sealed | {"sealed at": _now()}, private)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A bundle that is as it was sealed: plan, findings, seal, its number of queries, those drawn to ask again."""
+
+    plan: Mapping[str, Any]
+    findings: Mapping[str, Any]
+    seal: Mapping[str, Any]
+    queries: int
+    drawn: tuple[Mapping[str, Any], ...]
+
+
+def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verified:
+    """Check every byte of a bundle, and draw a share of its queries.
+
+    Raises `SurefootError` that names the first file and line that is not as it was sealed.
+    """
+    plan, draw, drawn, end, lines, queries = read_plan(bundle), random.Random(seed), [], "", 0, 0
+    if not (bundle / SEAL).is_file():
+        raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
+    seal = _read(bundle / SEAL, plan["public key"])
+    for head, body in links(bundle):
+        end, lines, asked = head, lines + 1, body.startswith(b'{"stage":')
+        queries += asked
+        drawn += [json.loads(body)] if asked and draw.random() < share else []
+    if (end, lines) != (seal["head"], seal["lines"]):
+        raise SurefootError(
+            f"{bundle / QUERIES} has {lines:,} lines, and {seal['lines']:,} were sealed: some are missing."
+        )
+    present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    if strange := present - {*seal["files"], SEAL, SEAL + _SIGNED}:
+        raise SurefootError(f"{bundle} holds {min(strange)}, which was not sealed: move it away.")
+    for name, digest in seal["files"].items():
+        if digest_of(bundle / name) != digest:
+            raise SurefootError(f"{bundle / name} is not as it was sealed.")
+    findings = json.loads((bundle / FINDINGS).read_bytes())
+    return Verified(plan=plan, findings=findings, seal=seal, queries=queries, drawn=tuple(drawn))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write(path: Path, value: object, private: Any) -> None:
+    write_text(path, _text(value))
+    write_text(path.with_name(path.name + _SIGNED), private.sign(_text(value).encode()).hex() + "\n")
+
+
+def _read(path: Path, public: str = "") -> dict[str, Any]:
+    """What was signed, by this key or the one that it names itself."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ModuleNotFoundError as error:
+        raise missing_module("cryptography") from error
+    data = path.read_bytes()
+    try:
+        told, signed = json.loads(data), path.with_name(path.name + _SIGNED).read_bytes()
+        signature = bytes.fromhex(signed.decode())
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public or told["public key"])).verify(signature, data)
+        if signed == signature.hex().encode() + b"\n":
+            return told
+    except (InvalidSignature, ValueError, KeyError, TypeError, OSError):
+        pass
+    raise SurefootError(f"{path} is not what was signed, or {path.name}{_SIGNED} is not its signature.")
+
+
+def _key(bundle: Path, given: Path | None, *, new: bool) -> Any:
+    try:
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ModuleNotFoundError as error:
+        raise missing_module("cryptography") from error
+    path = given or bundle.with_name(f"{bundle.name}.key")
+    if new and not given and not path.exists():
+        made = Ed25519PrivateKey.generate()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    try:
+        found = form.load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise SurefootError(f"{path} is no private key in PEM without a password: name one with --key.") from error
+    if not isinstance(found, Ed25519PrivateKey):
+        raise SurefootError(f"{path} must be an Ed25519 key: `openssl genpkey -algorithm ed25519` makes one.")
+    return found

@@ -1,0 +1,331 @@
+"""Validity claims: what a system under test must do, judged query by query and tested over many."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from surefoot.core import SurefootError
+from surefoot.scrutiny._domain import Condition
+from surefoot.scrutiny._statistics import (
+    cllr_costs,
+    elub,
+    mean_ratio,
+    mean_ratio_p,
+    rate_sequence,
+    sequential_p,
+    tail_p,
+)
+from surefoot.scrutiny._systems import Reply, Values
+from surefoot.stats import Interval, clopper_pearson, mean_t
+
+Change = Callable[[Mapping[str, Any], int], Values]
+_FAR = 1e9  # stands for an infinite margin, which no search can follow
+_TAILS = np.geomspace(1e-6, 1.0, 61)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A case that was made, and the replies: the system's, and to a claim that asks twice the `second`, by its name."""
+
+    condition: Condition
+    evidence: Mapping[str, Any]
+    truth: Mapping[str, Any]
+    reply: Reply
+    second: Mapping[str, Reply] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a claim says of one query: the margin by which it fails (above 0: it does), its number, and its group."""
+
+    margin: float
+    number: float = math.nan
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidityClaim:
+    """A sentence about a system: `judge` says of one query what margin it fails by, or None where it has no say.
+
+    The `effect` is at most `bound`: of a "rate" the share of queries that fail, of a "mean ratio" the mean of 10 to the
+    judged number, of "calibration" Cllr, of a "gap" the largest difference of failure rates between groups. With
+    `change` a second query is asked about changed evidence (evidence and seed to evidence), of the `other` version if
+    so said. `ratio`: it speaks of likelihood ratios. `always`: it judges queries without an answer too.
+    """
+
+    name: str
+    sentence: str
+    judge: Callable[[Trial], Judged | None]
+    effect: Literal["rate", "mean ratio", "calibration", "gap"] = "rate"
+    bound: float = 0.0
+    ratio: bool = False
+    change: Change | None = None
+    other: bool = False
+    always: bool = False
+
+    @property
+    def searched(self) -> bool:
+        """Whether single conditions can be told apart by it."""
+        return self.effect in ("rate", "mean ratio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A claim over queries: the effect with its interval, p against the claim, how many were judged and failed."""
+
+    effect: Interval
+    p: float
+    n: int
+    failed: int
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def judge(claim: ValidityClaim, trial: Trial) -> Judged | None:
+    """What a claim says of one query. Raises what its own check raises."""
+    replies = [trial.reply, *([trial.second[claim.name]] if claim.change else [])]
+    if not claim.always and any(reply.status != "answered" for reply in replies):
+        return None
+    found = claim.judge(trial)
+    return found and Judged(float(np.clip(found.margin, -_FAR, _FAR)), found.number, found.group)
+
+
+def tested(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.95, looks: bool = False) -> Tested:
+    """A claim over queries in the order they were asked; with `looks` one may have stopped at any time."""
+    failed = [one.margin > 0 for one in judged]
+    k, n = sum(failed), len(failed)
+    nothing = Tested(effect=Interval(math.nan, 0.0, math.inf, level=level), p=1.0, n=n, failed=k)
+    if claim.effect == "rate":
+        if looks or not n:
+            effect, p = rate_sequence(k, n, level=level), sequential_p(failed, claim.bound)
+        else:
+            effect, p = clopper_pearson(k, n, level=level), tail_p(k, n, claim.bound)
+        return Tested(effect=effect, p=p, n=n, failed=k)
+    if claim.effect == "mean ratio":
+        ratios = _ratios(judged)
+        effect = mean_ratio(ratios, level=level) if n else nothing.effect
+        return Tested(effect=effect, p=mean_ratio_p(ratios, claim.bound), n=n, failed=k)
+    groups = {name: [one for one in judged if one.group == name] for name in sorted({one.group for one in judged})}
+    if looks or len(groups) < 2 or (claim.effect == "calibration" and min(map(len, groups.values())) < 2):
+        return nothing
+    bounds, detail = (_cllr if claim.effect == "calibration" else _gap)(groups)
+    effect = bounds(level)
+    p = next((float(tail) for tail in _TAILS[:-1] if bounds(1 - tail).low > claim.bound), 1.0)
+    return Tested(effect=effect, p=p, n=n, failed=k, detail=detail)
+
+
+def suspicious(claim: ValidityClaim, judged: Sequence[Judged]) -> bool:
+    """Whether a few queries are reason enough to confirm with fresh seeds."""
+    if claim.effect == "mean ratio":
+        return bool(judged) and float(_ratios(judged).mean()) > claim.bound
+    failed = sum(one.margin > 0 for one in judged)
+    return claim.effect == "rate" and tail_p(failed, len(judged), claim.bound) <= 0.05
+
+
+def _ratios(judged: Sequence[Judged]) -> np.ndarray:
+    return 10.0 ** np.clip(np.array([one.number for one in judged], dtype=float), -300, 300)
+
+
+Bounds = Callable[[float], Interval]
+
+
+def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
+    """Both classes count by half; each class's interval takes half of the error rate, so that both hold together."""
+    logs = {name: np.array([one.number for one in group]) for name, group in groups.items()}
+    costs = [cllr_costs(values, name == "same") for name, values in logs.items()]
+    supported = elub(logs["same"], logs["different"])
+    infinite = int(sum(np.isinf(one).sum() for one in costs))
+    detail = {"elub low": supported.low, "elub high": supported.high, "infinite": infinite}
+    every = np.concatenate(list(logs.values()))
+    detail["outside"] = int(((every < supported.low) | (every > supported.high)).sum())
+
+    def bounds(level: float) -> Interval:
+        if infinite:
+            return Interval(math.inf, math.inf, math.inf, level=level)
+        ends = [mean_t(one, level=(1 + level) / 2) for one in costs]
+        return Interval(
+            *(sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low", "high")), level=level
+        )
+
+    return bounds, detail
+
+
+def _gap(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
+    """The largest difference of shares, within bounds in which all groups' exact intervals hold (Bonferroni)."""
+    counts = {name: (sum(one.margin > 0 for one in group), len(group)) for name, group in groups.items()}
+
+    def bounds(level: float) -> Interval:
+        each = [clopper_pearson(k, n, level=1 - (1 - level) / len(counts)) for k, n in counts.values()]
+        estimates, lows, highs = ([getattr(one, end) for one in each] for end in ("estimate", "low", "high"))
+        widest = max(estimates) - min(estimates)
+        return Interval(widest, max(0.0, max(lows) - min(highs)), max(highs) - min(lows), level=level)
+
+    return bounds, {name: f"{k} of {n}" for name, (k, n) in counts.items()}
+
+
+def number_of(values: Values, name: str) -> float:
+    """A number by its name, which may be infinite. Raises `SurefootError` for none, and for NaN."""
+    found = values.get(name)
+    try:
+        value = math.nan if isinstance(found, bool) else float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = math.nan
+    if math.isnan(value):
+        raise SurefootError(f"There is no number '{name}', it is {found!r:.60}. There are: {', '.join(values)}.")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratios:
+    """Where likelihood ratios are: `value` names one in the output, a logarithm to base 10 unless not `log10`.
+
+    `truth` names what the generator says of the first proposition: true, or false for "did not contribute".
+    """
+
+    value: str
+    truth: str
+    log10: bool = True
+
+    def of(self, trial: Trial) -> float:
+        """log10 of the ratio; infinite for a ratio of 0 or infinity."""
+        found = number_of(trial.reply.output, self.value)
+        if not self.log10 and found < 0:
+            raise SurefootError(f"The likelihood ratio '{self.value}' is {found:g}, below 0: is it a logarithm?")
+        return found if self.log10 else math.log10(found) if found else -math.inf
+
+    def same(self, trial: Trial) -> bool:
+        """Whether the first proposition is true."""
+        if self.truth not in trial.truth:
+            raise SurefootError(f"The generator's truth has no '{self.truth}'. It has: {', '.join(trial.truth)}.")
+        return bool(trial.truth[self.truth])
+
+
+def false_inclusion(rate: float, ratios: Ratios, *, above: float = 1.0) -> ValidityClaim:
+    """At most a share `rate` of non-contributors gets a ratio above `above`."""
+    said = f"At most {rate:.4g} of those who did not contribute get a ratio above {above:g}."
+    edge = math.log10(above)
+    return ValidityClaim(
+        name=f"false inclusion above {above:g}",
+        sentence=said,
+        judge=lambda trial: None if ratios.same(trial) else Judged(ratios.of(trial) - edge),
+        bound=rate,
+        ratio=True,
+    )
+
+
+def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityClaim, ...]:
+    """P(LR >= t) <= 1 / t for each t where the second proposition is true, and a mean ratio of at most 1 there.
+
+    The mean of a calibrated system is 1; of one below 1 nothing is said, since a rare large ratio may be missing.
+    """
+    edges = [(t, math.nextafter(t, 0.0)) for t in thresholds]
+    said = "At most 1 in {0:g} of those who did not contribute gets a ratio of {0:g} or more."
+    rates = [false_inclusion(1 / t, ratios, above=edge) for t, edge in edges]
+    mean = ValidityClaim(
+        name="mean ratio",
+        sentence="The mean ratio of those who did not contribute is at most 1.",
+        judge=lambda trial: None if ratios.same(trial) else Judged(found := ratios.of(trial), found),
+        effect="mean ratio",
+        bound=1.0,
+        ratio=True,
+    )
+    named = [
+        replace(one, name=f"ratio of {t:g}", sentence=said.format(t)) for one, t in zip(rates, thresholds, strict=True)
+    ]
+    return (*named, mean)
+
+
+def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:
+    """Cllr is at most `bound`: 0 for a perfect system, 1 for one that always answers LR = 1."""
+
+    def judged(trial: Trial) -> Judged:
+        logs, same = ratios.of(trial), ratios.same(trial)
+        return Judged(float(cllr_costs([logs], same)[0]) - bound, logs, "same" if same else "different")
+
+    said = f"The ratios cost at most {bound:g} bits (Cllr; 1 is the cost of always answering LR = 1)."
+    return ValidityClaim(name="calibration", sentence=said, judge=judged, effect="calibration", bound=bound, ratio=True)
+
+
+def invariant(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
+    """A change that must not matter does not move the output; with a tolerance: a small change moves it little."""
+    said = f"The output {value} moves by at most {tolerance:g} under the change '{name}'."
+    return _compared(name, said, change, value, lambda first, second: abs(first - second) - tolerance)
+
+
+def monotone(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
+    """A change that makes the evidence stronger never lowers the output."""
+    said = f"The output {value} never falls under the change '{name}'."
+    return _compared(name, said, change, value, lambda first, second: first - second - tolerance)
+
+
+def _compared(
+    name: str, said: str, change: Change, value: str, margin: Callable[[float, float], float]
+) -> ValidityClaim:
+    def judged(trial: Trial) -> Judged:
+        first, second = (number_of(one.output, value) for one in (trial.reply, trial.second[name]))
+        return Judged(-1.0 if first == second else margin(first, second))  # two infinities have no difference
+
+    ratio = bool({"lr", "llr", "ratio"} & set(value.lower().split("_")))
+    return ValidityClaim(name=name, sentence=said, judge=judged, change=change, ratio=ratio)
+
+
+def deterministic() -> ValidityClaim:
+    """The same evidence with the same seed gives the same output, number by number and word by word."""
+    said = "The same evidence with the same seed gives the same output."
+    return _same("deterministic", said, 0.0, (), other=False)
+
+
+def same_in_versions(*, tolerance: float = 0.0, leave_out: Sequence[str] = ()) -> ValidityClaim:
+    """Both versions of a system give the same: numbers within a tolerance, texts word by word, under the same names."""
+    said = f"Both versions give the same: numbers within {tolerance:g}, texts word by word."
+    return _same("same in both versions", said, tolerance, leave_out, other=True)
+
+
+def _same(name: str, said: str, tolerance: float, leave_out: Sequence[str], *, other: bool) -> ValidityClaim:
+    def judged(trial: Trial) -> Judged:
+        first, second = trial.reply.output, trial.second[name].output
+        return Judged(
+            max((_differs(first.get(key), second.get(key)) for key in {*first, *second} - {*leave_out}), default=0)
+            - tolerance
+        )
+
+    return ValidityClaim(name=name, sentence=said, judge=judged, change=lambda evidence, seed: evidence, other=other)
+
+
+def _differs(first: object, second: object) -> float:
+    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (first, second))
+    return 0.0 if first == second else abs(first - second) if numbers else math.inf  # type: ignore[operator]
+
+
+def answers() -> ValidityClaim:
+    """Every query is answered within its limits, and leaves nothing running."""
+    return ValidityClaim(
+        name="answers",
+        sentence="Every query is answered within its limits, and leaves nothing running.",
+        judge=lambda trial: Judged(-1.0 if trial.reply.status == "answered" and not trial.reply.error else 1.0),
+        always=True,
+    )
+
+
+def worst_case(name: str, score: Callable[[Trial], float | None], *, bound: float, rate: float = 0.0) -> ValidityClaim:
+    """A score of a query with known truth (higher is worse) is above `bound` in at most a share `rate` of queries."""
+    said = f"The score '{name}' is above {bound:g} in at most {rate:.4g} of queries."
+
+    def judged(trial: Trial) -> Judged | None:
+        return None if (found := score(trial)) is None else Judged(found - bound)
+
+    return ValidityClaim(name=name, sentence=said, judge=judged, bound=rate)
+
+
+def subgroup_gap(of: ValidityClaim, variable: str, *, bound: float) -> ValidityClaim:
+    """The failure rates of a claim differ by at most `bound` between the values of a condition."""
+
+    def judged(trial: Trial) -> Judged | None:
+        return (found := of.judge(trial)) and Judged(found.margin, group=str(trial.condition[variable]))
+
+    said = f"Failures of '{of.name}' differ by at most {100 * bound:g} points between values of {variable}."
+    return ValidityClaim(
+        name=f"{of.name} by {variable}", sentence=said, judge=judged, effect="gap", bound=bound, ratio=of.ratio
+    )

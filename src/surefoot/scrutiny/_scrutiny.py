@@ -1,0 +1,159 @@
+"""A scrutiny: who is asked what, near which case, with how many queries. A user's file defines one."""
+
+import importlib.util
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from surefoot.core import SurefootError, digest_of, what_failed
+from surefoot.scrutiny._claims import ValidityClaim
+from surefoot.scrutiny._domain import Condition, Domain, Sampling
+from surefoot.scrutiny._statistics import smallest_rate_seen
+from surefoot.scrutiny._systems import System, Values, describe_system
+
+Method = Literal["random", "latin hypercube", "local", "cma", "hypothesis"]
+SAMPLES = {"overall": "overall", "near": "near", "at the case": "at_case"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScrutinyPlan:
+    """How much is asked, fixed and signed before the first query.
+
+    `overall` queries over the whole domain, `near` within the distance `radius` of the case, `at_case` at the case
+    itself; a search of `budget` queries a claim and method, `repeats` a condition; `approach` queries a claim to come
+    nearer to the case; at most `confirm` queries with fresh seeds at what was found. `alpha` is the error rate of all
+    claims together (Holm). A `seed` of 0 is drawn when the plan is signed.
+    """
+
+    overall: int = 200
+    near: int = 200
+    at_case: int = 100
+    radius: float = 1.0
+    sampling: Sampling = "sobol"
+    methods: tuple[Method, ...] = ("local", "cma", "hypothesis")
+    budget: int = 150
+    repeats: int = 3
+    approach: int = 60
+    confirm: int = 200
+    alpha: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = dict.fromkeys(("overall", "near", "at_case", "repeats", "confirm"), 1)
+        for name, value in (least | dict.fromkeys(("budget", "approach", "seed"), 0)).items():
+            if getattr(self, name) < value:
+                raise SurefootError(f"The plan's {name} is {getattr(self, name)}: it must be at least {value}.")
+        if not (0 < self.alpha < 1 and self.radius > 0):
+            raise SurefootError("The plan's alpha must lie between 0 and 1, and its radius above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRate:
+    """A rate that somebody else reports, such as the maker's validation study: `failed` of `n`, and where it stands."""
+
+    failed: int
+    n: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrutiny:
+    """The question, the system, the case with its domain, how cases are made, the claims, and the plan.
+
+    `generate(condition, seed)` gives evidence and truth, both mappings of plain values. `other` is another version of
+    the system, for claims that compare both. `propositions` and `population` must be stated where a claim speaks of
+    likelihood ratios: the two hypotheses, and whose frequencies count. `known` are reported rates by name of a claim.
+    """
+
+    name: str
+    question: str
+    system: System
+    domain: Domain
+    generate: Callable[[Condition, int], tuple[Values, Values]]
+    claims: tuple[ValidityClaim, ...]
+    plan: ScrutinyPlan = ScrutinyPlan()
+    other: System | None = None
+    propositions: tuple[str, str] = ("", "")
+    population: str = ""
+    known: Mapping[str, KnownRate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = Counter(claim.name for claim in self.claims)
+        if not names or max(names.values()) > 1:
+            raise SurefootError(f"A scrutiny needs claims of different names, got: {', '.join(names) or 'none'}.")
+        if any(claim.ratio for claim in self.claims) and not (all(self.propositions) and self.population):
+            raise SurefootError(
+                "A likelihood ratio means nothing without its two propositions and its population: state them as "
+                "propositions=(first, second) and population=... of the Scrutiny."
+            )
+        if self.other is None and any(claim.other for claim in self.claims):
+            raise SurefootError("A claim compares two versions: give the second as other=... of the Scrutiny.")
+        if strange := [name for name in self.known if name not in names]:
+            raise SurefootError(f"A rate is reported of '{strange[0]}', which is no claim here: {', '.join(names)}.")
+
+
+@lru_cache(maxsize=8)
+def load_scrutiny(path: Path) -> Scrutiny:
+    """The scrutiny that a Python file defines by its function `scrutiny()`.
+
+    Raises `SurefootError` for a file that is not there, cannot be run, or defines none.
+    """
+    path = path.resolve()
+    spec = importlib.util.spec_from_file_location(f"surefoot_case_{path.stem}", path)
+    if path.suffix != ".py" or not path.is_file() or not (spec and spec.loader):
+        raise SurefootError(f"There is no case file {path}: it must be a Python file, named .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+        made = module.scrutiny() if callable(getattr(module, "scrutiny", None)) else None
+    except SurefootError:
+        raise
+    except Exception as error:
+        raise SurefootError(f"The case file {path.name} cannot be read: {what_failed(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    if not isinstance(made, Scrutiny):
+        raise SurefootError(f"{path.name} must define a function `scrutiny()` that returns a surefoot Scrutiny.")
+    return made
+
+
+def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
+    """All that is fixed before the first query, as plain values: what a plan is signed over."""
+    domain, same = scrutiny.domain, ("name", "question", "propositions", "population")
+    return {name: getattr(scrutiny, name) for name in same} | {
+        "system": describe_system(scrutiny.system),
+        "other": describe_system(scrutiny.other) if scrutiny.other else None,
+        "domain": [asdict(one) for one in domain.variables],
+        "constraints": [{"name": one.name, "source": one.source} for one in domain.constraints],
+        "plausibility": {"source": domain.plausibility_source, "least": domain.least_plausible},
+        "claims": [
+            {name: getattr(one, name) for name in ("name", "sentence", "effect", "bound", "ratio")}
+            for one in scrutiny.claims
+        ],
+        "known": {name: asdict(one) for name, one in scrutiny.known.items()},
+        "plan": asdict(scrutiny.plan),
+        "can find": can_find(scrutiny),
+        "case file": {"name": path.name, "digest": digest_of(path)},
+    }
+
+
+def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
+    """For each claim on a rate: the smallest true failure rate that each sample shows with that power, exactly.
+
+    At the strictest step of Holm's correction, if a claim judges every query; of one that judges some it is larger.
+    None: no count of failures in that many queries could show it.
+    """
+    plan, told = scrutiny.plan, []
+    for claim in (one for one in scrutiny.claims if one.effect == "rate"):
+        for sample, name in SAMPLES.items():
+            n = getattr(plan, name)
+            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / 2 / len(scrutiny.claims), power=power)
+            told.append({"claim": claim.name, "sample": sample, "n": n, "rate": None if math.isnan(rate) else rate})
+    return told

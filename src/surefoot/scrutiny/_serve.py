@@ -1,0 +1,143 @@
+"""The process in which a system under test is called: a line of JSON for each query, and one for each answer."""
+
+import ipaddress
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from surefoot.core import what_failed
+from surefoot.scrutiny._scrutiny import load_scrutiny
+from surefoot.scrutiny._systems import CommandSystem, HttpSystem, Status, System, Values, plain
+
+_BUSY, _TRIES = (429, 502, 503, 504), 8
+
+
+class _NoAnswerError(Exception):
+    """How a query ended without an answer, and why."""
+
+
+def main(case: str, which: str, descriptor: int) -> None:
+    """Answer the queries of a socket until it is closed."""
+    call = _caller(getattr(load_scrutiny(Path(case)), which))
+    with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as asked:
+        channel.sendall(b"ready\n")
+        for line in asked:
+            query = json.loads(line)
+            told: dict[str, Any] = {"status": "answered", "output": {}, "error": ""}
+            try:
+                told["output"] = plain(call(query["evidence"], query["seed"]))
+                json.dumps(told, allow_nan=False)
+                if not isinstance(told["output"], dict):
+                    raise _NoAnswerError("malformed", "The output is no object of names and values.")
+            except _NoAnswerError as error:
+                told |= {"status": error.args[0], "error": error.args[1], "output": {}}
+            except Exception as error:
+                told |= {"status": "failed", "error": what_failed(error)[:500], "output": {}}
+            with suppress(ChildProcessError):
+                told["left"] = not os.waitpid(-1, os.WNOHANG)[0]
+            channel.sendall(json.dumps(told).encode() + b"\n")
+
+
+def _caller(system: System) -> Callable[[Values, int], Any]:
+    if isinstance(system, HttpSystem):
+        return lambda evidence, seed: _post(system, evidence, seed)
+    return (
+        (lambda evidence, seed: _started(system, evidence, seed)) if isinstance(system, CommandSystem) else system.call
+    )
+
+
+def _started(system: CommandSystem, evidence: Values, seed: int) -> Any:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        given, made, said = (Path(place, name) for name in ("input.json", "output.json", "said.txt"))
+        if system.write:
+            system.write(evidence, given)
+        else:
+            given.write_text(json.dumps(evidence), encoding="utf-8")
+        command = [
+            part.replace("{input}", str(given)).replace("{output}", str(made)).replace("{seed}", str(seed))
+            for part in system.command
+        ]
+        with given.open("rb") as stdin, said.open("wb") as out:
+            code = subprocess.run(command, cwd=place, stdin=stdin, stdout=out, stderr=out, check=False).returncode
+        most = system.limits.output_bytes
+        if code:
+            how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            status: Status = "too much output" if code == -signal.SIGXFSZ else "crashed"
+            raise _NoAnswerError(status, f"{how}: {(_text(said, most) or '')[-300:].strip()}")
+        text = _text(made if any("{output}" in part for part in system.command) else said, most)
+        if text is None:
+            raise _NoAnswerError("malformed", f"It left no plain file of output of at most {most:,} bytes.")
+        try:
+            return (system.read or json.loads)(text)
+        except Exception as error:
+            raise _NoAnswerError("malformed", f"The output cannot be read: {error}"[:500]) from error
+
+
+def _text(path: Path, most: int) -> str | None:
+    """The text of a plain file that a stranger wrote; None for a link, a pipe, too long a file, or none."""
+    with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        found = os.fstat(stream.fileno())
+        return stream.read().decode(errors="replace") if stat.S_ISREG(found.st_mode) and found.st_size <= most else None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect could lead to an address that was not checked."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:  # noqa: PLR0917
+        return None
+
+
+def _post(system: HttpSystem, evidence: Values, seed: int) -> Any:
+    """Ask a service, which may be busy for a while; the time it may take in all is kept from outside."""
+    parts, body = urlsplit(system.url), json.dumps({"evidence": evidence, "seed": seed}).encode()
+    asked = urllib.request.Request(system.url, body, {"Content-Type": "application/json"})
+    opener, why, most = (
+        urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect),
+        "",
+        system.limits.output_bytes,
+    )
+    for attempt in range(_TRIES):
+        wait = 0.1 * 2**attempt
+        try:
+            found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(parts.hostname, None)}
+            if not system.private and (inside := [one for one in found if not ipaddress.ip_address(one).is_global]):
+                raise _NoAnswerError(
+                    "failed", f"{inside[0]} is no public address: HttpSystem(..., private=True) allows it."
+                )
+            with opener.open(asked) as response:
+                text = response.read(most + 1)
+        except urllib.error.HTTPError as error:
+            error.close()
+            why, after = f"HTTP {error.code}.", str(error.headers.get("Retry-After", ""))
+            if error.code not in _BUSY:
+                raise _NoAnswerError("failed", why) from error
+            wait = max(wait, float(after) if after.isdigit() else 0.0)
+        except (OSError, HTTPException) as error:
+            why = f"{type(error).__name__}: {error}"
+        else:
+            if len(text) > most:
+                raise _NoAnswerError("too much output", f"It answered with more than {most:,} bytes.")
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise _NoAnswerError("malformed", f"The answer is no JSON: {error}") from error
+        time.sleep(wait)
+    raise _NoAnswerError("unreachable", why)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

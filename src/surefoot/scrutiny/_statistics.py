@@ -1,0 +1,138 @@
+"""What tests of a system under scrutiny say: exact, or valid however often one looks. Pure functions on arrays."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainc, betaincinv, betaln, xlog1py, xlogy
+
+from surefoot.stats import Interval
+
+Floats = NDArray[np.float64]
+_BISECTIONS = 60
+_STAKES = 0.99 * 0.5 ** np.arange(13.0)
+"""Shares of the fortune that are bet against a mean of at most 1; what they win is averaged."""
+
+
+def tail_p(failures: int, n: int, rate: float) -> float:
+    """Exact one-sided p that at least so many of n fail where each does with at most `rate`."""
+    return float(betainc(failures, n - failures + 1, rate)) if failures else 1.0
+
+
+def smallest_rate_seen(n: int, rate: float, *, alpha: float = 0.05, power: float = 0.9) -> float:
+    """The smallest true failure rate that n queries show with that power to be above `rate` (exact, closed form).
+
+    At `rate` 0 one failure is enough: 1 - (1 - power)^(1 / n). NaN where no count of n could show it.
+    """
+    counts = np.arange(1, n + 1)
+    enough = counts[betainc(counts, n - counts + 1, rate) <= alpha]
+    return float(betaincinv(enough[0], n - enough[0] + 1, power)) if len(enough) else math.nan
+
+
+def rate_sequence(failures: int, n: int, *, level: float = 0.95) -> Interval:
+    """A share's interval that holds at all looks together: one may stop when one likes (Robbins 1970).
+
+    The shares whose likelihood is above 1 - level of that averaged over all shares.
+    """
+    if not n:
+        return Interval(math.nan, 0.0, 1.0, level=level)
+    share, mixed, ends = failures / n, betaln(failures + 1, n - failures + 1), []
+    for end in (0.0, 1.0):
+        out, inside = end, share
+        for _ in range(_BISECTIONS if share != end else 0):
+            middle = (out + inside) / 2
+            likelihood = xlogy(failures, middle) + xlog1py(n - failures, -middle)
+            out, inside = (middle, inside) if mixed - likelihood > -math.log1p(-level) else (out, middle)
+        ends.append(out)
+    return Interval(share, *ends, level=level)
+
+
+def sequential_p(failed: Sequence[bool], rate: float) -> float:
+    """The p against a failure rate of at most `rate` that holds at any look: queries in the order they were asked.
+
+    One over the largest fortune of bets spread over all higher rates (Ville's inequality).
+    """
+    if rate <= 0 or not len(failed):
+        return 0.0 if any(failed) else 1.0
+    k, n = np.cumsum(failed), np.arange(1, len(failed) + 1)
+    above = np.log(np.maximum(1 - betainc(k + 1, n - k + 1, rate), 1e-300)) - math.log1p(-rate)
+    won = betaln(k + 1, n - k + 1) + above - xlogy(k, rate) - xlog1py(n - k, -rate)
+    return math.exp(-max(0.0, float(won.max())))
+
+
+def mean_ratio_p(ratios: ArrayLike, bound: float = 1.0) -> float:
+    """The p against a mean of at most `bound` of values of at least 0, at any look: what bets on more have won.
+
+    Under a calibrated system the ratio of a non-contributor is itself the outcome of such a bet.
+    """
+    gains = np.log1p(_STAKES[:, None] * (np.asarray(ratios, dtype=np.float64) / bound - 1))
+    fortune = np.logaddexp.reduce(np.cumsum(gains, axis=1), axis=0) - math.log(len(_STAKES))
+    return math.exp(-max(0.0, float(fortune.max()))) if fortune.size else 1.0
+
+
+def mean_ratio(ratios: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The mean of finite values of at least 0, with a lower bound by betting; nothing bounds it from above."""
+    values = np.asarray(ratios, dtype=np.float64)
+    low, high = 0.0, float(values.mean())
+    for _ in range(_BISECTIONS if high > 0 else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean_ratio_p(values, middle) <= 1 - level else (low, middle)
+    return Interval(float(values.mean()), low, math.inf, level=level)
+
+
+def cllr_costs(log10_ratios: ArrayLike, same: bool) -> Floats:
+    """The cost of each ratio in bits: log2(1 + 1/LR) where the first proposition is true, log2(1 + LR) where not.
+
+    Cllr is the mean of both classes' means (Brummer and du Preez 2006).
+    """
+    logs = np.asarray(log10_ratios, dtype=np.float64) * math.log(10)
+    return np.logaddexp(0.0, -logs if same else logs) / math.log(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportedRatios:
+    """The range of log10 LR that a validation set of this size supports, `low` <= 0 <= `high`."""
+
+    low: float
+    high: float
+
+
+def elub(same: ArrayLike, different: ArrayLike) -> SupportedRatios:
+    """Empirical lower and upper bound of log10 ratios (Vergeer et al. 2016): where they do better than LR = 1 always.
+
+    One misleading ratio is added to each class. At a threshold t the system errs with FNR + t FPR, and deciding always
+    alike with min(1, t); the range reaches out from 1 as far as the first stays below the second.
+    """
+    first = np.sort(np.append(np.asarray(same, dtype=np.float64), -np.inf))
+    second = np.sort(np.append(np.asarray(different, dtype=np.float64), np.inf))
+    finite = np.concatenate([first, second])
+    finite = np.unique(np.append(finite[np.isfinite(finite)], 0.0))
+    ends = []
+    for places, inside in ((finite[finite <= 0][::-1], 1e-12), (finite[finite >= 0], -1e-12)):
+        missed = np.searchsorted(first, places + inside) / len(first)
+        falsely = 1 - np.searchsorted(second, places + inside) / len(second)
+        better = missed + 10.0**places * falsely < np.minimum(1.0, 10.0**places)
+        kept = places[: len(places) if better.all() else int(np.argmin(better))]
+        ends.append(float(kept[-1]) if len(kept) else 0.0)
+    return SupportedRatios(low=ends[0], high=ends[1])
+
+
+def first_order(points: ArrayLike, values: ArrayLike, *, classes: int = 8) -> Floats:
+    """Which coordinate drives a value: the share of its variance that each explains alone (first-order Sobol index).
+
+    From a given sample (Plischke 2013), `points` (n, d) and `values` (n,): the variance between classes of about equal
+    size along a coordinate, less what chance makes of it; 0 to 1.
+    """
+    x, y = np.asarray(points, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    y -= y.mean()
+    total, shares = float((y**2).sum()), []
+    for column in x.T:
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, classes + 1)[1:-1]))
+        _, member = np.unique(np.searchsorted(edges, column), return_inverse=True)
+        counts = np.bincount(member)
+        between, free, rest = float((np.bincount(member, y) ** 2 / counts).sum()), len(counts) - 1, len(y) - len(counts)
+        chance = free * (total - between) / rest if rest > 0 else total
+        shares.append(max(0.0, between - chance) / total if total > 0 and free else 0.0)
+    return np.asarray(shares)

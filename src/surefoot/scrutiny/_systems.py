@@ -1,0 +1,114 @@
+"""The system under test: a Python function, a command, or an HTTP service, and what came of asking it."""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from surefoot.core import digest_of
+
+Values = Mapping[str, Any]
+Status = Literal["answered", "failed", "malformed", "unreachable", "timed out", "crashed", "too much output"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one query may take: seconds, memory in MB, bytes of output. `network`: whether a program may use it."""
+
+    seconds: float = 60.0
+    memory_mb: int = 4_096
+    output_bytes: int = 1_000_000
+    network: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What came of one query: how it ended, the output, what went wrong (also of an answer), and seconds."""
+
+    status: Status
+    output: Values = field(default_factory=dict)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonSystem:
+    """A function `(evidence, seed) -> output`. Its file is hashed, and further `files`; `version` is its maker's."""
+
+    call: Callable[[Values, int], Values]
+    version: str
+    files: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSystem:
+    """A program that is started for each query: `("tool", "--in", "{input}", "--out", "{output}", "{seed}")`.
+
+    It reads a JSON object of evidence (without `{input}`: from standard input), and writes one of output into that file
+    (without `{output}`: to standard output). `write(evidence, path)` and `read(text)` replace JSON by its own formats.
+    """
+
+    command: tuple[str, ...]
+    version: str
+    files: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    write: Callable[[Values, Path], object] | None = None
+    read: Callable[[str], Values] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSystem:
+    """A service that takes a POST of `{"evidence": ..., "seed": ...}` and answers with a JSON object of output.
+
+    A private or loopback address is asked only with `private`. It is asked again, later, where it says it is busy.
+    """
+
+    url: str
+    version: str
+    files: tuple[str, ...] = ()
+    limits: Limits = Limits(network=True)
+    private: bool = False
+
+
+System = PythonSystem | CommandSystem | HttpSystem
+
+
+def describe_system(system: System) -> dict[str, Any]:
+    """What is under test: kind, version, how it is called, and the digest of each of its files that is here."""
+    told: dict[str, Any] = {"kind": type(system).__name__, "version": system.version, "limits": asdict(system.limits)}
+    files = list(system.files)
+    if isinstance(system, CommandSystem):
+        told |= {"command": list(system.command), "own formats": [bool(system.write), bool(system.read)]}
+        files += [
+            name for name in (shutil.which(system.command[0]), *system.command[1:]) if name and Path(name).is_file()
+        ]
+    elif isinstance(system, HttpSystem):
+        told["url"] = system.url
+    else:
+        told["function"] = f"{system.call.__module__}:{system.call.__qualname__}"
+        files.append(str(getattr(sys.modules.get(system.call.__module__), "__file__", "") or __file__))
+    return told | {"files": {name: digest_of(Path(name)) for name in dict.fromkeys(files)}}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: arrays are lists, numbers without a word in JSON are 'inf', '-inf' or 'nan'."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
+        listed = value if isinstance(value, (list, tuple)) else value.tolist()
+        return [plain(one) for one in listed] if isinstance(listed, (list, tuple)) else plain(listed)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def reply_of(line: bytes) -> Reply:
+    """The reply in a line of JSON; `malformed` for what is none."""
+    try:
+        told = json.loads(line)
+        return Reply(status=told["status"], output=plain(dict(told["output"])), error=told["error"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return Reply(status="malformed", error=f"The answer cannot be read: {type(error).__name__}: {error}"[:500])
