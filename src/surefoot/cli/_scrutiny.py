@@ -76,10 +76,8 @@ def verify(
     from surefoot.scrutiny import ask_again, verify_bundle
 
     found = verify_bundle(bundle, share=rerun)
-    say(f"All of {bundle} is as it was sealed at {found.seal['sealed at']}, {found.queries:,} cases, by the key")
-    say(
-        f"{found.plan['public key']} that signed its plan at {found.plan['signed at']}. Compare it with the deposited one."
-    )
+    say(f"All of {bundle} is as it was sealed at {found.seal['sealed at']}: {found.queries:,} cases.")
+    say(f"Signed at {found.plan['signed at']} by {found.plan['public key']}: compare with what was deposited.")
     differ = ask_again(case or bundle / "case.py", found.drawn) if found.drawn else []
     for one in differ:
         say(one)

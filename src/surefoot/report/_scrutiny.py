@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Line = Mapping[str, Any]
 _LIMITS = (
-    "No figure here is the probability that a person is guilty, or is the donor. 'Such evidence is rare if he is not the "
-    "donor' does not mean 'he is unlikely not to be the donor': to swap the two is the transposed conditional, the "
+    "No figure here is the probability that a person is guilty, or is the donor. 'Such evidence is rare if he is not "
+    "the donor' does not mean 'he is unlikely not to be the donor': to swap the two is the transposed conditional, the "
     "prosecutor's fallacy.",
     "A failure that a search found shows that such failures exist. It is no rate: how often one happens depends on how "
     "often such conditions occur.",
@@ -25,10 +25,10 @@ _LIMITS = (
     "Cases were made by a generator that knows the truth. Whether they are like this case is for experts to say.",
 )
 _METHOD = (
-    "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh seeds: "
-    "that interval and its p hold whenever the test stopped. p values are corrected by Holm over all claims.",
-    "The distance of a condition is its largest difference from the case, each in the scale that is stated for it. What "
-    "drives a claim is the share of the variance of the rank of its margin that a condition explains alone.",
+    "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh "
+    "seeds: that interval and its p hold whenever the test stopped. p values are corrected by Holm over all claims.",
+    "The distance of a condition is its largest difference from the case, each in the scale that is stated for it. "
+    "What drives a claim is the share of the variance of the rank of its margin that a condition explains alone.",
     "Every query with its seed and output is in the bundle: `surefoot scrutiny verify` and its replay.py repeat them.",
 )
 
@@ -88,8 +88,8 @@ def _where(found: Line) -> str:
 
 def _in_words(claim: Line) -> str:
     near, case = claim["samples"][1], claim["samples"][2]
-    said = f"{claim['sentence']} Near this case {near['failed']} of {near['n']} did not keep to it, and {case['failed']} of "
-    said += f"{case['n']} made exactly like it. "
+    said = f"{claim['sentence']} Near this case {near['failed']} of {near['n']} did not keep to it, "
+    said += f"and {case['failed']} of {case['n']} made exactly like it. "
     if claim["found"]:
         worst = claim["found"][-1]
         said += f"Where the search led ({_where(worst)}) {worst['failed']} of {worst['n']} did not. "
@@ -108,13 +108,13 @@ def _questions(claim: Line, plan: Line) -> Iterator[str]:
         yield f"Why did it give no figure for '{name}' in {sum(claim['unjudged'].values())} cases?"
     for one in claim["drivers"][:1]:
         if one["assumption"] and one["share"] > 0.1:
-            yield f"Why was {one['condition']} assumed so? It alone explains {100 * one['share']:.0f} percent of '{name}'."
+            yield f"Why was {one['condition']} assumed so? It explains {100 * one['share']:.0f} percent of '{name}'."
 
 
 def _untested(plan: Line, found: Line) -> Iterator[str]:
     yield f"Nothing was tested outside of: {'; '.join(one['name'] + ' ' + _range(one) for one in plan['domain'])}."
     if not (found["held"].get("files") and found["held"].get("processes")):
-        yield "This machine could not keep the system from other files and from the network; it was only limited in time."
+        yield "This machine could not keep the system from other files and the network; it was only limited in time."
     if rest := {name: n for name, n in found["status"].items() if name != "answered"}:
         yield f"Queries without an answer count for 'answers' alone: {_pairs(rest)}."
     for claim in (one for one in found["claims"] if one["unjudged"]):
@@ -130,7 +130,7 @@ def _range(one: Line) -> str:
 
 
 def _drawn(plan: Line, claims: Sequence[Line]) -> str:
-    """One figure: the reported rate, the overall one, that near the case, at it, and where the search found failures."""
+    """One figure: the reported rate, the overall one, that near the case, at it, and at what the search found."""
     effects = []
     for claim in (one for one in claims if one["effect"] == "rate"):
         lines = [(one["sample"], one) for one in claim["samples"]]
@@ -175,6 +175,7 @@ def _bound(plan: Line) -> Iterator[str]:
 
 def _bundle(verified: Verified) -> Iterator[str]:
     plan, seal = verified.plan, verified.seal
-    yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}, Ed25519 key {plan['public key']}, chain {seal['head']}."
+    yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}."
+    yield f"Ed25519 key {plan['public key']}, end of the chain {seal['head']}."
     yield from (f"{name}: SHA-256 {digest}" for name, digest in plan["system"]["files"].items())
     yield f"Plan: {', '.join(f'{name} {value}' for name, value in plan['plan'].items())}."

@@ -13,6 +13,7 @@ from surefoot.scrutiny._claims import Ratios as Ratios
 from surefoot.scrutiny._claims import Trial as Trial
 from surefoot.scrutiny._claims import ValidityClaim as ValidityClaim
 from surefoot.scrutiny._claims import answers as answers
+from surefoot.scrutiny._claims import assess as assess
 from surefoot.scrutiny._claims import calibration as calibration
 from surefoot.scrutiny._claims import deterministic as deterministic
 from surefoot.scrutiny._claims import false_inclusion as false_inclusion
@@ -22,7 +23,6 @@ from surefoot.scrutiny._claims import monotone as monotone
 from surefoot.scrutiny._claims import ratio_bounds as ratio_bounds
 from surefoot.scrutiny._claims import same_in_versions as same_in_versions
 from surefoot.scrutiny._claims import subgroup_gap as subgroup_gap
-from surefoot.scrutiny._claims import tested as tested
 from surefoot.scrutiny._claims import worst_case as worst_case
 from surefoot.scrutiny._domain import Constraint as Constraint
 from surefoot.scrutiny._domain import Domain as Domain
@@ -46,3 +46,7 @@ from surefoot.scrutiny._systems import HttpSystem as HttpSystem
 from surefoot.scrutiny._systems import Limits as Limits
 from surefoot.scrutiny._systems import PythonSystem as PythonSystem
 from surefoot.scrutiny._systems import Reply as Reply
+from surefoot.scrutiny._validation import FaultSeen as FaultSeen
+from surefoot.scrutiny._validation import ValidationPower as ValidationPower
+from surefoot.scrutiny._validation import shows as shows
+from surefoot.scrutiny._validation import validation_power as validation_power

@@ -1,4 +1,4 @@
-"""Validity claims: what a system under test must do, judged query by query and tested over many."""
+"""Validity claims: what a system under test must do, judged query by query and assess over many."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +92,7 @@ def judge(claim: ValidityClaim, trial: Trial) -> Judged | None:
     return found and Judged(float(np.clip(found.margin, -_FAR, _FAR)), found.number, found.group)
 
 
-def tested(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.95, looks: bool = False) -> Tested:
+def assess(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.95, looks: bool = False) -> Tested:
     """A claim over queries in the order they were asked; with `looks` one may have stopped at any time."""
     failed = [one.margin > 0 for one in judged]
     k, n = sum(failed), len(failed)
@@ -205,14 +205,7 @@ class Ratios:
 def false_inclusion(rate: float, ratios: Ratios, *, above: float = 1.0) -> ValidityClaim:
     """At most a share `rate` of non-contributors gets a ratio above `above`."""
     said = f"At most {rate:.4g} of those who did not contribute get a ratio above {above:g}."
-    edge = math.log10(above)
-    return ValidityClaim(
-        name=f"false inclusion above {above:g}",
-        sentence=said,
-        judge=lambda trial: None if ratios.same(trial) else Judged(ratios.of(trial) - edge),
-        bound=rate,
-        ratio=True,
-    )
+    return _included(f"false inclusion above {above:g}", said, rate, ratios, math.log10(above))
 
 
 def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityClaim, ...]:
@@ -220,21 +213,21 @@ def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityC
 
     The mean of a calibrated system is 1; of one below 1 nothing is said, since a rare large ratio may be missing.
     """
-    edges = [(t, math.nextafter(t, 0.0)) for t in thresholds]
     said = "At most 1 in {0:g} of those who did not contribute gets a ratio of {0:g} or more."
-    rates = [false_inclusion(1 / t, ratios, above=edge) for t, edge in edges]
-    mean = ValidityClaim(
-        name="mean ratio",
-        sentence="The mean ratio of those who did not contribute is at most 1.",
-        judge=lambda trial: None if ratios.same(trial) else Judged(found := ratios.of(trial), found),
-        effect="mean ratio",
-        bound=1.0,
-        ratio=True,
-    )
-    named = [
-        replace(one, name=f"ratio of {t:g}", sentence=said.format(t)) for one, t in zip(rates, thresholds, strict=True)
+    edges = [math.nextafter(math.log10(t), -math.inf) for t in thresholds]
+    rates = [
+        _included(f"ratio of {t:g}", said.format(t), 1 / t, ratios, edge)
+        for t, edge in zip(thresholds, edges, strict=True)
     ]
-    return (*named, mean)
+    mean = "The mean ratio of those who did not contribute is at most 1."
+    return (*rates, replace(_included("mean ratio", mean, 1.0, ratios, 0.0), effect="mean ratio"))
+
+
+def _included(name: str, said: str, bound: float, ratios: Ratios, edge: float) -> ValidityClaim:
+    def judged(trial: Trial) -> Judged | None:
+        return None if ratios.same(trial) else Judged((found := ratios.of(trial)) - edge, found)
+
+    return ValidityClaim(name=name, sentence=said, judge=judged, bound=bound, ratio=True)
 
 
 def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:

@@ -1,8 +1,8 @@
 """Ask the system again what this bundle asked it, and say what differs. It needs Python, this bundle and the system.
 
-python replay.py [--share 0.05] [--system "tool --in {input} --out {output}" | http://host/path | module:function]
+python replay.py [--share 0.05] [--system "tool {input} {output}" | http://host/path | module:function]
 
-Without --system the system is called as plan.json says. Times and messages of errors are not compared.
+Without --system it is called as plan.json says. Times and messages of errors are not compared.
 """
 
 import argparse
@@ -28,15 +28,13 @@ def answer(system: str, evidence: object, seed: int) -> object:
             return json.load(reply)
     if "{" not in system and ":" in system:
         module, _, name = system.partition(":")
-        sys.path.insert(0, str(HERE))
-        found = importlib.import_module(module.removeprefix("surefoot_case_"))
-        return json.loads(json.dumps(getattr(found, name)(evidence, seed), default=float))
+        return getattr(importlib.import_module(module), name)(evidence, seed)
     with tempfile.TemporaryDirectory() as place:
         given, made = Path(place, "input.json"), Path(place, "output.json")
         given.write_text(json.dumps(evidence), encoding="utf-8")
         named = {"{input}": str(given), "{output}": str(made), "{seed}": str(seed)}
-        command = [named.get(part, part) for part in shlex.split(system)]
         with given.open("rb") as stdin:
+            command = [named.get(part, part) for part in shlex.split(system)]
             said = subprocess.run(command, stdin=stdin, capture_output=True, check=False).stdout
         return json.loads(made.read_bytes() if made.exists() else said)
 
@@ -45,20 +43,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0, help="the share of queries to ask again")
     parser.add_argument("--system", default="", help="how to call the system")
-    parser.add_argument("--seed", type=int, default=0, help="which queries are drawn")
-    given = parser.parse_args()
+    given, drawn, asked, differ = parser.parse_args(), random.Random(0), 0, 0
     plan = json.loads((HERE / "plan.json").read_text(encoding="utf-8"))["system"]
-    system = given.system or plan.get("url") or shlex.join(plan.get("command", [])) or plan.get("function", "")
-    asked = differ = 0
-    drawn = random.Random(given.seed)
-    with (HERE / "queries.jsonl").open(encoding="utf-8") as lines:
-        records = (json.loads(line)["record"] for line in lines)
-        for record in (one for one in records if "stage" in one and drawn.random() < given.share):
-            if record["reply"]["status"] != "answered":
-                continue
-            asked += 1
-            found = answer(system, record["evidence"], record["seed"])
-            if json.loads(json.dumps(found)) != record["reply"]["output"]:
+    own = plan.get("url") or shlex.join(plan.get("command", [])) or plan["function"].replace("surefoot_case_", "")
+    sys.path[:0] = [str(Path.cwd()), str(HERE)]
+    for line in (HERE / "queries.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)["record"]
+        if "stage" in record and record["reply"]["status"] == "answered" and drawn.random() < given.share:
+            found = json.loads(json.dumps(answer(given.system or own, record["evidence"], record["seed"])))
+            asked, same = asked + 1, found == record["reply"]["output"]
+            if not same:
                 differ += 1
                 print(f"{record['stage']} {record['number']}: was {record['reply']['output']}, is {found}")
     print(f"{asked - differ} of {asked} queries gave the same output again.")

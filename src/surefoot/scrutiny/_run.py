@@ -13,7 +13,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, what_failed
 from surefoot.scrutiny._bundle import SEAL, Chain, check_same, event, write_seal
-from surefoot.scrutiny._claims import Judged, Tested, Trial, ValidityClaim, judge, suspicious, tested
+from surefoot.scrutiny._claims import Judged, Tested, Trial, ValidityClaim, assess, judge, suspicious
 from surefoot.scrutiny._domain import Condition, sample
 from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
@@ -189,7 +189,7 @@ class _Run:
 
     def _claim(self, claim: ValidityClaim, samples: Mapping[str, list[Record]]) -> Record:
         told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
-        tests = {name: tested(claim, _judged(records, claim)) for name, records in samples.items()}
+        tests = {name: assess(claim, _judged(records, claim)) for name, records in samples.items()}
         told["samples"] = [{"sample": name, "asked": len(samples[name])} | _told(one) for name, one in tests.items()]
         methods = enumerate(self.scrutiny.plan.methods if claim.searched else ())
         told["searches"] = [self._search(claim, method, number) for number, method in methods]
@@ -248,7 +248,7 @@ class _Run:
         while len(records) < plan.confirm:
             size = min(_LOOK, plan.confirm - len(records))
             records += self.ask(f"confirm/{which}/{claim.name}", [condition] * size, first=len(records))
-            test = tested(claim, _judged(records, claim), looks=True)
+            test = assess(claim, _judged(records, claim), looks=True)
             enough = test.p * 2 * tests * len(self.scrutiny.claims) <= plan.alpha or test.effect.high <= claim.bound
             if enough and len(records) >= _LEAST:
                 break

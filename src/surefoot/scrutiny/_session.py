@@ -72,7 +72,7 @@ class Session:
         told = {
             "network": self.limits.network,
             "memory": self.limits.memory_mb * 2**20,
-            "output": self.limits.output_bytes,
+            "output": 64 * self.limits.output_bytes,  # all that it writes for itself
         }
         command = [sys.executable, "-S", "-E", str(_CONTAIN), json.dumps(told), str(write), sys.executable, "-m"]
         command += ["surefoot.scrutiny._serve", str(self.case), self.which, str(theirs.fileno())]

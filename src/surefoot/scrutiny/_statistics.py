@@ -12,6 +12,7 @@ from surefoot.stats import Interval
 
 Floats = NDArray[np.float64]
 _BISECTIONS = 60
+_GRID = np.arange(0, 10, 0.01)
 _STAKES = 0.99 * 0.5 ** np.arange(13.0)
 """Shares of the fortune that are bet against a mean of at most 1; what they win is averaged."""
 
@@ -103,19 +104,16 @@ def elub(same: ArrayLike, different: ArrayLike) -> SupportedRatios:
     """Empirical lower and upper bound of log10 ratios (Vergeer et al. 2016): where they do better than LR = 1 always.
 
     One misleading ratio is added to each class. At a threshold t the system errs with FNR + t FPR, and deciding always
-    alike with min(1, t); the range reaches out from 1 as far as the first stays below the second.
+    alike with min(1, t); the range reaches out from 1, in steps of .01, as far as the first stays below the second.
     """
     first = np.sort(np.append(np.asarray(same, dtype=np.float64), -np.inf))
     second = np.sort(np.append(np.asarray(different, dtype=np.float64), np.inf))
-    finite = np.concatenate([first, second])
-    finite = np.unique(np.append(finite[np.isfinite(finite)], 0.0))
     ends = []
-    for places, inside in ((finite[finite <= 0][::-1], 1e-12), (finite[finite >= 0], -1e-12)):
-        missed = np.searchsorted(first, places + inside) / len(first)
-        falsely = 1 - np.searchsorted(second, places + inside) / len(second)
-        better = missed + 10.0**places * falsely < np.minimum(1.0, 10.0**places)
-        kept = places[: len(places) if better.all() else int(np.argmin(better))]
-        ends.append(float(kept[-1]) if len(kept) else 0.0)
+    for logs in (-_GRID, _GRID):
+        missed = np.searchsorted(first, logs) / len(first)
+        falsely = 1 - np.searchsorted(second, logs) / len(second)
+        better = missed + 10.0**logs * falsely < np.minimum(1.0, 10.0**logs)
+        ends.append(float(logs[max(0, int(np.argmin([*better, False])) - 1)]))
     return SupportedRatios(low=ends[0], high=ends[1])
 
 

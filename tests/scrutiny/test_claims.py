@@ -1,0 +1,184 @@
+"""What a claim says of a query and of many, on replies made by hand; domains; how a case file is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surefoot.core import SurefootError
+from surefoot.scrutiny import (
+    Constraint,
+    Domain,
+    Judged,
+    Ratios,
+    Reply,
+    Trial,
+    ValidityClaim,
+    Variable,
+    answers,
+    assess,
+    calibration,
+    deterministic,
+    false_inclusion,
+    invariant,
+    judge,
+    monotone,
+    ratio_bounds,
+    same_in_versions,
+    sample,
+    subgroup_gap,
+    worst_case,
+    write_plan,
+)
+
+RATIOS = Ratios(value="log10_lr", truth="donor")
+CASE = Path(__file__).with_name("case.py")
+
+
+def trial(value: object, *, donor: bool = False, second: object = None, name: str = "", **condition: Any) -> Trial:
+    replies = {name: Reply(status="answered", output={"log10_lr": second, "text": "same"})} if name else {}
+    reply = Reply(status="answered", output={"log10_lr": value, "text": "same"})
+    return Trial(condition=condition, evidence={}, truth={"donor": donor}, reply=reply, second=replies)
+
+
+def margin(claim: ValidityClaim, of: Trial) -> float:
+    found = judge(claim, of)
+    assert found
+    return found.margin
+
+
+def test_ratios_of_non_contributors_are_judged_and_of_contributors_not() -> None:
+    claim = false_inclusion(0.1, RATIOS)
+    assert margin(claim, trial(0.5)) > 0 >= margin(claim, trial(0.0))
+    assert judge(claim, trial(5.0, donor=True)) is None
+    assert margin(claim, trial("inf")) > 1e6
+    hundred = ratio_bounds((100,), RATIOS)[0]
+    assert margin(hundred, trial(2.0)) > 0 > margin(hundred, trial(1.999))
+    plain = false_inclusion(0.1, Ratios(value="log10_lr", truth="donor", log10=False))
+    assert margin(plain, trial(0)) < -1e6
+    for value, said in ((None, "no number"), ("nan", "no number"), (True, "no number")):
+        with pytest.raises(SurefootError, match=said):
+            judge(claim, trial(value))
+    with pytest.raises(SurefootError, match="is it a logarithm"):
+        judge(plain, trial(-0.5))
+
+
+def test_metamorphic_claims_compare_two_replies() -> None:
+    rises = monotone("more", lambda evidence, seed: evidence, value="log10_lr")
+    still = invariant("order", lambda evidence, seed: evidence, value="log10_lr", tolerance=0.1)
+    assert margin(rises, trial(1.0, second=0.5, name="more")) == 0.5
+    assert margin(rises, trial("-inf", second="-inf", name="more")) < 0
+    assert (
+        margin(still, trial(1.0, second=1.05, name="order")) < 0 < margin(still, trial(1.0, second=1.2, name="order"))
+    )
+    assert margin(deterministic(), trial(1.0, second=1.0 + 1e-12, name="deterministic")) > 0
+    versions = same_in_versions(tolerance=0.01)
+    assert margin(versions, trial(1.0, second=1.005, name=versions.name)) < 0
+    other = trial(1.0, second=1.0, name=versions.name)
+    changed = replace(
+        other, second={versions.name: Reply(status="answered", output={"log10_lr": 1.0, "text": "other"})}
+    )
+    assert margin(versions, changed) > 1e6
+
+
+def test_what_has_no_answer_is_judged_by_one_claim_alone() -> None:
+    silent = replace(trial(1.0), reply=Reply(status="crashed", error="SIGSEGV"))
+    assert judge(false_inclusion(0.1, RATIOS), silent) is None
+    assert margin(answers(), silent) > 0 > margin(answers(), trial(1.0))
+    score = worst_case("error", lambda one: abs(float(one.reply.output["log10_lr"])), bound=2.0)
+    assert margin(score, trial(-3.0)) == 1.0
+
+
+def test_calibration_is_cllr_with_the_bounds_of_its_data() -> None:
+    claim = calibration(RATIOS, bound=0.5)
+    neutral = [judge(claim, trial(0.0, donor=bool(number % 2))) for number in range(40)]
+    uneven = [
+        judge(claim, trial(value, donor=donor)) for value in (2.0, 2.2, -1.8, 1.9) * 10 for donor in (True, False)
+    ]
+    found = assess(claim, [one for one in neutral if one])
+    assert found.effect.estimate == pytest.approx(1.0)
+    assert found.detail["elub low"] == found.detail["elub high"] == 0.0
+    assert assess(claim, [one for one in uneven if one]).p < 1e-3
+    infinite = [judge(claim, trial(value, donor=donor)) for value in ("inf", 1.0, 1.1) for donor in (True, False)]
+    assert assess(claim, [one for one in infinite if one]).p == pytest.approx(1e-6)
+
+
+def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> None:
+    of = false_inclusion(0.5, RATIOS)
+    claim = subgroup_gap(of, "population", bound=0.1)
+    judged = [
+        judge(claim, trial(1.0 if name == "a" and number % 2 else -1.0, population=name))
+        for name in "ab"
+        for number in range(60)
+    ]
+    found = assess(claim, [one for one in judged if one])
+    assert (found.effect.estimate, found.detail) == (0.5, {"a": "30 of 60", "b": "0 of 60"})
+    assert found.effect.low < 0.5 < found.effect.high
+    assert found.p < 0.01
+    assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
+
+
+def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them() -> None:
+    amount = Variable(name="amount", case=100.0, low=0.0, high=400.0, scale=50.0, source="study")
+    people = Variable(name="people", case=2, low=1, high=5, source="expert")
+    model = Variable(name="model", case="one", choices=("one", "each"), source="paper", assumption=True)
+    many = Constraint(name="enough of each", holds=lambda one: one["amount"] >= 20 * one["people"], source="expert")
+    domain = Domain(variables=(amount, people, model), constraints=(many,))
+    assert domain.distance({"amount": 175.0, "people": 3, "model": "one"}) == 1.5
+    assert domain.distance({"amount": 100.0, "people": 2, "model": "each"}) == 1.0
+    for method in ("sobol", "latin hypercube", "random"):
+        drawn = sample(domain, 50, method=method, seed=1)
+        assert len(drawn) == 50
+        assert all(one["amount"] >= 20 * one["people"] and isinstance(one["people"], int) for one in drawn)
+        assert {one["people"] for one in drawn} == {1, 2, 3, 4, 5}
+    near = sample(domain.within(0.9), 40, method="sobol", seed=1)
+    assert {one["people"] for one in near} == {2}
+    assert max(map(domain.distance, near)) <= 0.9
+    for condition in drawn:
+        assert domain.at(domain.point(condition)) == pytest.approx(condition)
+    impossible = replace(domain, constraints=(replace(many, holds=lambda one: one == domain.case),))
+    with pytest.raises(SurefootError, match="hardly one is allowed"):
+        sample(impossible, 2, method="random", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": " "}, "needs a source"),
+        ({"scale": 0.0}, "scale above 0"),
+        ({"case": 7.0}, "must be a number from 0 to 1"),
+        ({"case": "x"}, "must be a number"),
+        ({"choices": (1.0, 2.0)}, "must be among"),
+    ],
+)
+def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(SurefootError, match=said):
+        Variable(**({"name": "x", "case": 0.5, "low": 0, "high": 1, "source": "study"} | change))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('population="toy population"', 'population=""', "two propositions and its population"),
+        ("deterministic(),", "deterministic(), deterministic(),", "claims of different names"),
+        ("confirm=40", "confirm=0", "must be at least 1"),
+        ('"false inclusion above 1": Known', '"other": Known', "no claim here"),
+        ("def scrutiny()", "def other()", "must define a function"),
+        ("import random", "import nowhere_random", "case.py, line 3"),
+        ("answers(),", "same_in_versions(),", "same_in_versions"),
+    ],
+)
+def test_a_case_file_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    case = tmp_path / "case.py"
+    case.write_text(CASE.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(SurefootError, match=said):
+        write_plan(case, tmp_path / "a.bundle")
+
+
+def test_the_plan_says_what_it_can_find_and_names_no_ratio_without_its_propositions(tmp_path: Path) -> None:
+    told = write_plan(CASE, tmp_path / "a.bundle")
+    found = {(one["claim"], one["sample"]): one["rate"] for one in told["can find"]}
+    assert found["deterministic", "overall"] == pytest.approx(1 - 0.1 ** (1 / 32))
+    assert json.loads((tmp_path / "a.bundle" / "plan.json").read_text())["propositions"] == list(told["propositions"])

@@ -1,0 +1,130 @@
+"""Whatever a system under test does, an answer comes in time and nothing of it stays behind."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from surefoot.scrutiny import Session
+from surefoot.scrutiny._scrutiny import load_scrutiny
+
+HOSTILE = Path(__file__).with_name("hostile.py")
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Session]:
+    session = Session(load_scrutiny(HOSTILE).system, HOSTILE, "system")
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Session]:
+    other = load_scrutiny(HOSTILE).other
+    assert other
+    session = Session(other, HOSTILE, "other")
+    yield session
+    session.close()
+
+
+def test_answers_pass_infinite_numbers_and_prints_are_no_answers(python: Session) -> None:
+    assert python.ask({"do": ""}, 1).output == {"value": 1.0}
+    assert python.ask({"do": "infinite"}, 1).output == {"value": "inf"}
+    assert python.ask({"do": "print"}, 1).output == {"value": 1.0}
+    assert python.ask({"do": "count"}, 1).output != python.ask({"do": "count"}, 1).output
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "error"),
+    [
+        ("crash", "crashed", "SIGSEGV"),
+        ("hang", "timed out", "3 seconds"),
+        ("flood", "too much output", "100,000 bytes"),
+        ("memory", "failed", "MemoryError"),
+        ("nonsense", "malformed", "no object"),
+    ],
+)
+def test_a_python_system_that_fails_is_told_and_asked_on(python: Session, word: str, status: str, error: str) -> None:
+    reply = python.ask({"do": word}, 1)
+    assert (reply.status, error in reply.error) == (status, True)
+    assert reply.seconds < 20
+    assert python.ask({"do": ""}, 1).output == {"value": 1.0}
+
+
+def test_what_it_leaves_running_is_ended_and_told(python: Session) -> None:
+    reply = python.ask({"do": "fork"}, 1)
+    assert (reply.status, reply.error) == ("answered", "It left processes running, which were ended.")
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 61.5" not in running
+
+
+def test_it_writes_nowhere_but_in_its_own_directory(python: Session, tmp_path: Path) -> None:
+    place = tmp_path / "outside"
+    reply = python.ask({"do": "write", "where": str(place)}, 1)
+    if python.had["files"]:
+        assert reply.output == {"refused": "Read-only file system"}
+        assert not place.exists()
+    assert python.had["network"] == "none" or not python.had["files"]
+    assert python.ask({"do": "write", "where": "inside"}, 1).output == {"value": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "error"),
+    [
+        ("crash", "crashed", "SIGSEGV"),
+        ("exit", "crashed", "exit code 1: no licence"),
+        ("link", "malformed", "no plain file"),
+        ("flood", "malformed", "at most 100,000 bytes"),
+        ("nothing", "malformed", "no plain file"),
+    ],
+)
+def test_a_program_that_fails_is_told(program: Session, word: str, status: str, error: str) -> None:
+    reply = program.ask({"do": word, "x": 1}, 1)
+    assert (reply.status, error in reply.error) == (status, True), reply
+
+
+def test_a_program_with_files_in_and_out_answers(program: Session) -> None:
+    assert program.ask({"do": "", "x": 21}, 1).output == {"value": 42}
+
+
+class _Service(BaseHTTPRequestHandler):
+    busy = 2
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
+        word = next(one for one in (b"busy", b"wrong", b"broken", b"slow", b"move", b"fine") if one in asked)
+        type(self).busy -= word == b"busy"
+        status = 429 if word == b"busy" and self.busy >= 0 else {b"broken": 500, b"move": 302}.get(word, 200)
+        self.send_response(status)
+        self.send_header("Location", "http://127.0.0.1:9/")
+        self.end_headers()
+        if word == b"slow":
+            threading.Event().wait(6)
+        self.wfile.write(b"<html>" if word == b"wrong" else b'{"value": 7}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_service_may_be_busy_slow_wrong_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HOSTILE_URL", f"http://127.0.0.1:{server.server_port}/")
+        load_scrutiny.cache_clear()
+        system = load_scrutiny(HOSTILE).other
+        assert system
+        session = Session(system, HOSTILE, "other")
+        assert "no public address" in session.ask({"do": "fine"}, 1).error
+        session.close()
+        monkeypatch.setenv("HOSTILE_PRIVATE", "1")
+        told = {word: session.ask({"do": word}, 1) for word in ("busy", "fine", "wrong", "broken", "move", "slow")}
+        session.close()
+        server.shutdown()
+    load_scrutiny.cache_clear()
+    assert {word: reply.status for word, reply in told.items()} == {
+        "busy": "answered", "fine": "answered", "wrong": "malformed", "broken": "failed", "move": "failed",
+        "slow": "timed out",
+    }  # fmt: skip
