@@ -52,6 +52,8 @@ def run(
     with open_pool("processes" if (workers or 1) > 1 else "here", workers) as pool:
         found = run_scrutiny(case, _bundle(case, out), pool=pool, workers=workers or 1, key=key, progress=progress)
     say(f"{found['queries']:,} queries in {found['cases']:,} cases; the bundle is sealed: {_bundle(case, out)}")
+    for why, count in found["errors"]:
+        say(f"{count:,} queries: {why}")
     emit(_verdicts(found), format)
     shown = {one["verdict"] for one in found["claims"]}
     if any(one.startswith("fails") for one in shown):

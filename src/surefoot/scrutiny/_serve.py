@@ -30,9 +30,12 @@ class _NoAnswerError(Exception):
     """How a query ended without an answer, and why."""
 
 
-def main(case: str, which: str, descriptor: int) -> None:
-    """Answer the queries of a socket until it is closed."""
+def main(case: str, which: str, descriptor: int, folder: str) -> None:
+    """Answer the queries of a socket until it is closed; the case is read where its user stands, in `folder`."""
+    own = Path.cwd()
+    os.chdir(folder)
     call = _caller(getattr(load_scrutiny(Path(case)), which))
+    os.chdir(own)
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as asked:
         channel.sendall(b"ready\n")
         for line in asked:
@@ -140,4 +143,4 @@ def _post(system: HttpSystem, evidence: Values, seed: int) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

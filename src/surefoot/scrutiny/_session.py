@@ -75,7 +75,7 @@ class Session:
             "output": 64 * self.limits.output_bytes,  # all that it writes for itself
         }
         command = [sys.executable, "-S", "-E", str(_CONTAIN), json.dumps(told), str(write), sys.executable, "-m"]
-        command += ["surefoot.scrutiny._serve", str(self.case), self.which, str(theirs.fileno())]
+        command += ["surefoot.scrutiny._serve", str(self.case), self.which, str(theirs.fileno()), str(Path.cwd())]
         environment = os.environ | {"TMPDIR": directory, "HOME": directory, "OMP_NUM_THREADS": "1"}
         quiet, keep = subprocess.DEVNULL, (write, theirs.fileno())
         self.process = subprocess.Popen(
