@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny import (
@@ -81,6 +82,19 @@ def test_metamorphic_claims_compare_two_replies() -> None:
         other, second={versions.name: Reply(status="answered", output={"log10_lr": 1.0, "text": "other"})}
     )
     assert margin(versions, changed) > 1e6
+
+
+def test_a_rate_is_tested_exactly_and_at_every_look() -> None:
+    claim = false_inclusion(0.1, RATIOS)
+    judged = [Judged(1.0 if number % 3 == 0 else -1.0) for number in range(15)]
+    found, looked = assess(claim, judged), assess(claim, judged, looks=True)
+    exact = binomtest(5, 15, 0.1, alternative="greater")
+    both = binomtest(5, 15).proportion_ci(method="exact")
+    assert (found.failed, found.n, found.p) == (5, 15, pytest.approx(exact.pvalue))
+    assert (found.effect.low, found.effect.high) == (pytest.approx(both.low), pytest.approx(both.high))
+    assert looked.effect.low < found.effect.low < found.effect.high < looked.effect.high
+    mean = ratio_bounds((), RATIOS)[0]
+    assert assess(mean, [Judged(1.0, 1.0)] * 20).p < 0.01 < assess(mean, [Judged(-1.0, -1.0)] * 20).p == 1.0
 
 
 def test_what_has_no_answer_is_judged_by_one_claim_alone() -> None:

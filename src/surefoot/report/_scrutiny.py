@@ -93,6 +93,8 @@ def _in_words(claim: Line) -> str:
     if claim["found"]:
         worst = claim["found"][-1]
         said += f"Where the search led ({_where(worst)}) {worst['failed']} of {worst['n']} did not. "
+    if (nearest := claim["fails at distance"]) is not None:
+        said += f"The failure nearest to the case that was confirmed lies at a distance of {nearest:.2g}. "
     return f"{said}Finding: {claim['verdict']}."
 
 
