@@ -18,7 +18,7 @@ from surefoot.scrutiny._statistics import (
     sequential_p,
     tail_p,
 )
-from surefoot.scrutiny._systems import Reply, Values
+from surefoot.scrutiny._systems._kinds import Reply, Values
 from surefoot.stats import Interval, clopper_pearson, mean_t
 
 Change = Callable[[Mapping[str, Any], int], Values]

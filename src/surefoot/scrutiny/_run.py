@@ -17,9 +17,9 @@ from surefoot.scrutiny._claims import Judged, Tested, Trial, ValidityClaim, asse
 from surefoot.scrutiny._domain import Condition, sample
 from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
-from surefoot.scrutiny._session import Session
 from surefoot.scrutiny._statistics import first_order
-from surefoot.scrutiny._systems import plain
+from surefoot.scrutiny._systems._kinds import plain
+from surefoot.scrutiny._systems._session import Session
 from surefoot.stats import holm
 
 _STAGE = 10_000_000  # seeds of one stage: those of two never meet

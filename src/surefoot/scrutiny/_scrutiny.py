@@ -14,7 +14,7 @@ from surefoot.core import SurefootError, digest_of, what_failed
 from surefoot.scrutiny._claims import ValidityClaim
 from surefoot.scrutiny._domain import Condition, Domain, Sampling
 from surefoot.scrutiny._statistics import smallest_rate_seen
-from surefoot.scrutiny._systems import System, Values, describe_system
+from surefoot.scrutiny._systems._kinds import System, Values, describe_system
 
 Method = Literal["random", "latin hypercube", "local", "cma", "hypothesis"]
 SAMPLES = {"overall": "overall", "near": "near", "at the case": "at_case"}

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny._claims import Trial, ValidityClaim, judge
-from surefoot.scrutiny._systems import Reply, Values
+from surefoot.scrutiny._systems._kinds import Reply, Values
 from surefoot.stats import Interval, clopper_pearson
 
 Sample = tuple[Values, Values]
@@ -58,7 +58,7 @@ def validation_power(
         add.append(int(gains.argmax()))
         left &= ~more[:, add[-1]]
     missed = [name for name, own in zip(names, seen, strict=True) if not own.any()]
-    then = [name for name, still in zip(names, left, strict=True) if name in missed and not still]
+    then = [name for name, still in zip(names, left.tolist(), strict=True) if name in missed and not still]
     return ValidationPower(faults=tuple(faults), missed=tuple(missed), add=tuple(add), then_seen=tuple(then))
 
 

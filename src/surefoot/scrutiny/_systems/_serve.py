@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from surefoot.core import what_failed
 from surefoot.scrutiny._scrutiny import load_scrutiny
-from surefoot.scrutiny._systems import CommandSystem, HttpSystem, Status, System, Values, plain
+from surefoot.scrutiny._systems._kinds import CommandSystem, HttpSystem, Status, System, Values, plain
 
 _BUSY, _TRIES = (429, 502, 503, 504), 8
 

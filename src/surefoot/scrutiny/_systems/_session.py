@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._systems import Reply, Status, System, Values, plain, reply_of
+from surefoot.scrutiny._systems._kinds import Reply, Status, System, Values, plain, reply_of
 
 _CONTAIN = Path(__file__).with_name("_contain.py")
 _START_SECONDS = 120.0  # for the imports of a case file
@@ -75,7 +75,13 @@ class Session:
             "output": 64 * self.limits.output_bytes,  # all that it writes for itself
         }
         command = [sys.executable, "-S", "-E", str(_CONTAIN), json.dumps(told), str(write), sys.executable, "-m"]
-        command += ["surefoot.scrutiny._serve", str(self.case), self.which, str(theirs.fileno()), str(Path.cwd())]
+        command += [
+            "surefoot.scrutiny._systems._serve",
+            str(self.case),
+            self.which,
+            str(theirs.fileno()),
+            str(Path.cwd()),
+        ]
         environment = os.environ | {"TMPDIR": directory, "HOME": directory, "OMP_NUM_THREADS": "1"}
         quiet, keep = subprocess.DEVNULL, (write, theirs.fileno())
         self.process = subprocess.Popen(
