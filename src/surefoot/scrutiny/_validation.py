@@ -53,12 +53,13 @@ def validation_power(
         share = clopper_pearson(int(other.sum()), len(other), level=level)
         ends = (1 - (1 - one) ** len(own) for one in (share.estimate, share.low, share.high))
         faults.append(FaultSeen(name=name, shown=int(own.sum()), share=share, chance=Interval(*ends, level=level)))
-    left, add = ~seen.any(axis=1), []
+    left = np.asarray(seen.sum(axis=1) == 0)
+    add: list[int] = []
     while len(add) < most and (gains := more[left].sum(axis=0)).any():
         add.append(int(gains.argmax()))
-        left &= ~more[:, add[-1]]
+        left = left & ~more[:, add[-1]]
     missed = [name for name, own in zip(names, seen, strict=True) if not own.any()]
-    then = [name for name, still in zip(names, left.tolist(), strict=True) if name in missed and not still]
+    then = [name for name, still in zip(names, left, strict=True) if name in missed and not still]
     return ValidationPower(faults=tuple(faults), missed=tuple(missed), add=tuple(add), then_seen=tuple(then))
 
 
