@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surefoot.core import SurefootError, missing_module
+from surefoot.core import SurefootError
 from surefoot.scrutiny._forensic._bounds import invariance_bounds
 from surefoot.scrutiny._forensic._populations import scrutiny_folder
 
@@ -44,11 +44,9 @@ class TwoLevel:
         """log10 LR of two sets of measurements, (n, d) and (m, d), of one window against two windows."""
         x, y = np.atleast_2d(recovered), np.atleast_2d(control)
         n, m, a, b = len(x), len(y), x.mean(axis=0), y.mean(axis=0)
-        together = (n * a + m * b) / (n + m)
-        one = _normal(a - b, self.within * (1 / n + 1 / m))
-        one += _normal(together - self.mean, self.between + self.within / (n + m))
-        two = sum(_normal(each - self.mean, self.between + self.within / k) for each, k in ((a, n), (b, m)))
-        return float((one - two) / np.log(10))
+        sets = ((a, n), (b, m), ((n * a + m * b) / (n + m), n + m))
+        first, second, both = (_normal(mean - self.mean, self.between + self.within / k) for mean, k in sets)
+        return float((_normal(a - b, self.within * (1 / n + 1 / m)) + both - first - second) / np.log(10))
 
 
 def fit_two_level(windows: ArrayLike) -> TwoLevel:
@@ -114,10 +112,8 @@ def trained() -> Trained:
 
 def _log10_odds(features: Floats, same: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
     """A logistic regression in which both classes count by half, so that its odds are a likelihood ratio."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ModuleNotFoundError:
-        raise missing_module("sklearn") from None
+    from sklearn.linear_model import LogisticRegression
+
     fitted = LogisticRegression(C=1e4, class_weight="balanced", max_iter=2000).fit(features, same)
     return lambda x: np.asarray(fitted.decision_function(x) / np.log(10), dtype=np.float64)
 
@@ -140,12 +136,8 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
     The condition may have `part` ("duplo" or "triplo"), `same`, and `rank`: of two windows the second is the `rank`-th
     nearest to the first in composition (0: any).
     """
-    part, same, rank = (
-        condition.get("part", "triplo"),
-        bool(condition.get("same", False)),
-        int(condition.get("rank", 0)),
-    )
-    windows, generator = glass(str(part)), np.random.default_rng(seed)
+    same, rank = bool(condition.get("same", False)), int(condition.get("rank", 0))
+    windows, generator = glass(str(condition.get("part", "triplo"))), np.random.default_rng(seed)
     first, second = (int(one) for one in generator.choice(len(windows), size=2, replace=False))
     if rank:
         means = windows.mean(axis=1) / np.sqrt(np.diag(trained().model.within))

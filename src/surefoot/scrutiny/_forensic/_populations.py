@@ -25,7 +25,7 @@ class Population:
     loci: Mapping[str, Mapping[str, float]]
 
     def frequency(self, locus: str, allele: str, *, least: float = LEAST_FREQUENCY) -> float:
-        """The frequency of an allele, at least `least`. Raises for a locus that the table lacks."""
+        """The frequency of an allele, at least `least`."""
         return max(self.of(locus).get(allele, 0.0), least)
 
     def of(self, locus: str) -> Mapping[str, float]:
