@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "surefoot"
 FILES = sorted(SOURCE.rglob("*.py"))
-MOST_ARROWS = 40
+MOST_ARROWS = 42
 """Between wings; those to `core`, which all have, and those of the command line, which calls all, are left out."""
 
 
