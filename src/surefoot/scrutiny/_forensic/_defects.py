@@ -8,22 +8,10 @@ from dataclasses import dataclass
 from math import inf, log
 from typing import Any
 
-import numpy as np
-
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._genotyping import (
-    HALF_LOST,
-    STEEPNESS,
-    ByLocus,
-    Evidence,
-    by_locus,
-    dropout_of,
-    dropouts,
-    report,
-)
+from surefoot.scrutiny._forensic import _genotyping as sound
+from surefoot.scrutiny._forensic._genotyping import ByLocus, Evidence, dropout_of, dropouts
 from surefoot.scrutiny._forensic._populations import population
-
-Output = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -39,12 +27,12 @@ class Defect:
     """Whether the ratio moves with its logarithm."""
 
 
-def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
+def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> dict[str, object]:
     """What the genotyping system answers with the defect of that name. Its report is that of the sound one."""
     if name not in DEFECTS:
         raise SurefootError(f"There is no planted defect '{name}'. Known: {', '.join(DEFECTS)}.")
     defect = DEFECTS[name]
-    output = report(evidence, defect.combine(by_locus(defect.read(evidence)), evidence))
+    output = sound.report(evidence, defect.combine(sound.by_locus(defect.read(evidence)), evidence))
     value = defect.logarithm(float(str(output["log10_lr"])), seed)
     return {**output, "log10_lr": value, **({"lr": 10 ** min(value, 300.0)} if defect.both else {})}
 
@@ -65,14 +53,13 @@ def _counted(evidence: Evidence) -> Evidence:
 
 
 def _stated(evidence: Evidence, dropout: list[float], **changed: object) -> Evidence:
-    kept = {name: value for name, value in evidence.items() if name not in ("amounts", "unit")}
-    return {**kept, "dropout": dropout, **changed}
+    return {**evidence, "dropout": dropout, **changed}
 
 
 def _on_a_line(evidence: Evidence) -> Evidence:
     """Drop-out as a straight line through its values at 60 and 200 picograms, however far that is."""
     near, far = dropout_of(60), dropout_of(200)
-    amounts = [HALF_LOST * (1 / max(one, 1e-9) - 1) ** (1 / STEEPNESS) for one in dropouts(evidence)]
+    amounts = [sound.HALF_LOST * (1 / max(one, 1e-9) - 1) ** (1 / sound.STEEPNESS) for one in dropouts(evidence)]
     line = [near + (one - 60) * (far - near) / 140 for one in amounts]
     return _stated(evidence, [min(max(one, 0.001), 0.95) for one in line])
 
@@ -83,10 +70,6 @@ def _truncated(evidence: Evidence) -> Evidence:
 
     lists = {name: [changed(one) for one in evidence.get(name, ())] for name in ("known", "replicates")}
     return {**evidence, "suspect": changed(evidence["suspect"]), **lists}
-
-
-def _noise(seed: int) -> float:
-    return float(np.random.default_rng(seed).normal(0, 0.05))
 
 
 def _elsewhere(evidence: Evidence) -> Evidence:
@@ -108,7 +91,7 @@ DEFECTS: Mapping[str, Defect] = {
     "unit ignored": Defect("Nanograms are read as picograms.", "another unit", lambda e: {**e, "unit": "pg"}),
     "contributors counted": Defect("The stated number is not used, but the least.", "another version", _counted),
     "population swapped": Defect("Frequencies are not the stated ones.", "one person by hand", _elsewhere),
-    "seed leaks": Defect("The ratio moves with the seed.", "another seed", logarithm=lambda x, seed: x + _noise(seed)),
+    "seed leaks": Defect("The ratio moves with the seed.", "another seed", logarithm=lambda x, seed: x + seed % 7 / 50),
     "decimal mark": Defect("Alleles such as 9.3 are read as 9.", "one person by hand", _truncated),
     "extrapolated drop-out": Defect("A line through 60 and 200 pg holds anywhere.", "another version", _on_a_line),
     "drop-out squared": Defect(

@@ -5,13 +5,12 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._bounds import invariance_bounds
 from surefoot.scrutiny._forensic._populations import scrutiny_folder
 
 Floats = NDArray[np.float64]
@@ -63,6 +62,26 @@ def _normal(x: Floats, covariance: Floats) -> float:
     return -(determinant + float(x @ np.linalg.solve(covariance, x))) / 2
 
 
+def invariance_bounds(log10_ratios: ArrayLike, same: ArrayLike) -> tuple[float, float]:
+    """The log10 LRs within which "the ratio of the ratio is the ratio" may hold, by data of this size.
+
+    At a threshold t, P(LR >= t) where the first proposition is true must be t times that where the second is; both are
+    counts with Jeffreys' prior. The bounds are where that first fails going out from 1 (Alberink et al. 2025).
+    """
+    logs, y = np.clip(np.asarray(log10_ratios, dtype=np.float64), -9, 9), np.asarray(same, dtype=bool)
+    if y.all() or not y.any():
+        raise SurefootError("Bounds need ratios of both kinds: of one source, and of different sources.")
+    grid = np.arange(np.floor(1000 * min(logs.min(), 0)), np.ceil(1000 * max(logs.max(), 0)) + 1) / 1000
+    above = [
+        (len(one) - np.searchsorted(np.sort(one), grid, "left") + 0.5) / (len(one) + 1) for one in (logs[y], logs[~y])
+    ]
+    up = (np.log10(above[0]) - np.log10(above[1]) < grid) & (grid > 0)
+    down = (np.log10(1 - above[0]) - np.log10(1 - above[1]) > grid) & (grid < 0)
+    high = grid[np.argmax(up)] - 0.001 if up.any() else max(0.0, float(np.max(logs[y])))
+    low = grid[len(grid) - 1 - np.argmax(down[::-1])] + 0.001 if down.any() else min(0.0, float(np.min(logs[~y])))
+    return float(min(low, 0.0)), float(max(high, 0.0))
+
+
 def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = "two-level") -> dict[str, object]:
     """The likelihood ratio of `recovered` and `control` measurements, with its propositions and population.
 
@@ -84,8 +103,7 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
     }
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration."""
 
     model: TwoLevel
@@ -126,8 +144,7 @@ def _pairs(windows: Floats, model: TwoLevel) -> tuple[Floats, NDArray[np.bool_],
 
 
 def _features(x: Floats, y: Floats, model: TwoLevel) -> Floats:
-    scale = np.sqrt(np.diag(model.within) * (1 / len(x) + 1 / len(y)))
-    return np.minimum(np.abs(x.mean(axis=0) - y.mean(axis=0)) / scale, 20.0)
+    return np.minimum(np.abs(x.mean(axis=0) - y.mean(axis=0)) / np.sqrt(np.diag(model.within)), 20.0)
 
 
 def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -143,5 +160,5 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
         means = windows.mean(axis=1) / np.sqrt(np.diag(trained().model.within))
         order = np.argsort(((means - means[first]) ** 2).sum(axis=1), kind="stable")
         second = int(order[min(rank, len(order) - 1)])
-    control = windows[first if same else second, 1:]
-    return {"recovered": windows[first, :1].tolist(), "control": control.tolist()}, {"same": same}
+    pieces = {"recovered": windows[first, :1].tolist(), "control": windows[first if same else second, 1:].tolist()}
+    return pieces, {"same": same}
