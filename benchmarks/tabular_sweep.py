@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from surefoot.core import Store, open_pool, run
-from surefoot.tabular import Design, PublicTable, TableFits, full_grid, size_of_grid
+from surefoot.tabular import Design, PublicTable, TableFits, full_grid
 
 PEER = """
 import json, sys
@@ -81,10 +81,10 @@ def main(ensembles: int) -> None:
         for each in chosen[::4][:4]:
             subprocess.run([sys.executable, "-W", "ignore", "-c", PEER, json.dumps(dict(each)), str(csv)], check=True)
         theirs = (children_seconds() - before) / min(4, len(chosen) // 4)
-    print(f"{len(chosen)} of the {size_of_grid('lightgbm')} configurations of LightGBM on Adult")
+    print(f"{len(chosen)} of the {len(full_grid('lightgbm'))} configurations of LightGBM on Adult")
     print(f"a process a configuration: {theirs:.2f} CPU s each, {3600 / theirs:,.0f} an hour and core")
     print(f"one Step: {ours:.3f} CPU s each, {3600 / ours:,.0f} an hour and core; {theirs / ours:.1f} times")
-    minutes = size_of_grid("lightgbm") * ours / 120
+    minutes = len(full_grid("lightgbm")) * ours / 120
     print(f"the full grid at this rate on two cores: {minutes:.0f} minutes")
 
 

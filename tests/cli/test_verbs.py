@@ -427,5 +427,5 @@ def test_what_is_of_one_measurement_and_stays_blank_is_said(finished: Verb) -> N
     where = ("--where", "\"metric\" = 'total'")
     several = finished("table", STUDY, "--rows", "metric", "--values", "n", *where)
     assert several.out.split() == ["metric", "n", "total"]
-    assert "A blank n is that of several Steps, or of none: more --rows part them." in several.err
+    assert "A blank n or stderr is that of several Steps, or of none: more --rows part them." in several.err
     assert "blank" not in finished("table", STUDY, "--rows", "step", "--values", "n", *where).err

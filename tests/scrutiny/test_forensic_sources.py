@@ -7,8 +7,14 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._bounds import invariance_bounds
-from surefoot.scrutiny._forensic._glass import TwoLevel, fit_two_level, glass, glass_pair, glass_ratio
+from surefoot.scrutiny._forensic._glass import (
+    TwoLevel,
+    fit_two_level,
+    glass,
+    glass_pair,
+    glass_ratio,
+    invariance_bounds,
+)
 from surefoot.scrutiny._forensic._striations import simulate_striations, striation_score
 
 needs_data = pytest.mark.skipif(not os.environ.get("SUREFOOT_DATA"), reason="SUREFOOT_DATA has the published data")

@@ -154,11 +154,13 @@ def test_real_stains_are_drawn_by_condition() -> None:
     evidence, truth = laboratory_stain({"donors": 2, "kind": "D", "contributors": 4, "threshold": "low"}, 7)
     assert truth["picograms"] == [150, 30, 60, 30] and len(evidence["alleles"]) == 27
     with pytest.raises(SurefootError, match="No published mixture"):
-        laboratory_stain({"kind": "A", "minor": 30}, 0)
+        laboratory_stain({"kind": "A", "replicate": 9}, 0)
+    with pytest.raises(SurefootError, match="donor sets are 1 to 4"):
+        laboratory_mixtures(5)
 
 
 def test_the_count_needs_alleles_and_leaves_sex_out() -> None:
     found = contributors_by_count({"alleles": {"AMEL": ["X", "Y"], "FGA": ["20", "21", "22"], "DYS391": ["1"] * 9}})
-    assert (found["contributors"], found["locus"], found["left out"]) == (2, "FGA", "AMEL, DYS391")
+    assert (found["contributors"], found["locus"], found["alleles"]) == (2, "FGA", 3)
     with pytest.raises(SurefootError, match="no alleles"):
         contributors_by_count({"alleles": {"AMEL": ["X"]}})

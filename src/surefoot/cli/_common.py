@@ -38,7 +38,6 @@ Options = Annotated[
     Parameter(
         name=["--option", "-o"],
         help="An option of the study as name=value; may be given again.",
-        negative=(),
         consume_multiple=False,
     ),
 ]

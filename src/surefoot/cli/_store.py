@@ -49,15 +49,9 @@ def table(
     study: Annotated[str | None, Parameter(help="Only the Steps of this study. Default: the whole store.")] = None,
     /,
     *,
-    rows: Annotated[
-        tuple[str, ...], Parameter(help="Fields that make the lines.", consume_multiple=True, negative=())
-    ] = (),
-    columns: Annotated[
-        tuple[str, ...], Parameter(help="Fields that make the columns.", consume_multiple=True, negative=())
-    ] = (),
-    values: Annotated[tuple[str, ...], Parameter(help="What the cells show.", consume_multiple=True, negative=())] = (
-        "value",
-    ),
+    rows: Annotated[tuple[str, ...], Parameter(help="Fields that make the lines.", consume_multiple=True)] = (),
+    columns: Annotated[tuple[str, ...], Parameter(help="Fields that make the columns.", consume_multiple=True)] = (),
+    values: Annotated[tuple[str, ...], Parameter(help="What the cells show.", consume_multiple=True)] = ("value",),
     where: Annotated[
         str, Parameter(help="""An SQL condition: "metric = 'top1'"; a name with dots in double quotes.""")
     ] = "",
@@ -74,17 +68,10 @@ def table(
     asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}
     found = pivot(place, where=where, steps=keys, **asked)
     emit(found, format, out)
-    if blank := sorted({name for name in ("n", "stderr") if _has_blank(found, name, values, len({*rows}))}):
-        say(f"surefoot: A blank {' or '.join(blank)} is that of several Steps, or of none: more --rows part them.")
+    if {"n", "stderr"}.intersection(values) and any(None in row[len({*rows}) :] for row in found.rows):
+        say("surefoot: A blank n or stderr is that of several Steps, or of none: more --rows part them.")
     if not found.rows:
         say(f"surefoot: No measurement in {place.root}{' of the study' * bool(study)}{' fits --where' * bool(where)}.")
-
-
-def _has_blank(found: Table, name: str, values: tuple[str, ...], keys: int) -> bool:
-    """Whether `name` was asked for and is empty in some cell."""
-    heads = [name == head or head.endswith(f" / {name}") or values == (name,) for head in found.columns]
-    asked = [at for at, head in enumerate(heads) if head and at >= keys]
-    return name in values and any(row[at] is None for row in found.rows for at in asked)
 
 
 def stale(
@@ -164,7 +151,6 @@ def clean(
         Parameter(
             help="Also remove what only other studies made. These are kept with every option that they were run with.",
             consume_multiple=True,
-            negative=(),
         ),
     ] = (),
     option: Annotated[Options, Parameter(help="Keep the one study of --keep with these options alone.")] = (),

@@ -91,7 +91,7 @@ def holder_is_alive(path: Path) -> bool:
 
 
 def _acquire(held: Lease, expired: int | None) -> None:
-    me = {"token": held.token, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    me = {"token": held.token, "machine": _machine(), "pid": os.getpid(), "started": _my_start(os.getpid())}
     draft = held.path.with_name(f"{held.path.name}.{held.token}.tmp")
     try:
         with guard(held.path):
@@ -243,6 +243,12 @@ def _machine() -> str:
         str(namespace.readlink()) if namespace.is_symlink() else "",
     ]
     return "/".join([socket.gethostname(), *where])
+
+
+@cache
+def _my_start(pid: int) -> str | None:
+    """When this process, of this number, started: asked once, and anew in a fork."""
+    return _started(pid)
 
 
 def _started(pid: int) -> str | None:

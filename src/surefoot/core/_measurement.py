@@ -38,12 +38,13 @@ class Measurement:
             raise SurefootError(f"Measurement '{self.metric}' has n = {self.n}: it must be a count.")
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 COLUMNS = tuple(field.name for field in fields(Measurement))
 
 
 def dump_measurements(measurements: Iterable[Measurement]) -> str:
     """The measurements as JSON text: one object a line in a list, the same bytes for the same numbers."""
-    lines = [json.dumps(_plain(measurement), ensure_ascii=False) for measurement in measurements]
+    lines = [_ENCODE(_plain(measurement)) for measurement in measurements]
     return "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
 
 

@@ -68,8 +68,8 @@ from surefoot.pairs._steps import rules_text as rules_text
 from surefoot.pairs._tag._heads import Head as Head
 from surefoot.pairs._tag._heads import read_head as read_head
 from surefoot.pairs._tag._heads import write_head as write_head
-from surefoot.pairs._tag._steps import Tag as Tag
 from surefoot.pairs._tag._tags import EmbeddedRows as EmbeddedRows
+from surefoot.pairs._tag._tags import Tag as Tag
 from surefoot.pairs._tag._tags import Tagger as Tagger
 from surefoot.pairs._tag._tags import head_taggers as head_taggers
 from surefoot.pairs._tag._tags import prompt_head as prompt_head

@@ -37,7 +37,10 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     if not stages:
         raise SurefootError(f"{path} has an index alone, and no manifest to release: name the folder of its stages.")
     made = tuple((one.stage, one.recipe.name, one.rows, one.kept) for _, one in stages)
-    dropped = tuple((one.stage, *drop) for _, one in stages for drop in one.reasons.items())
+    before = [{}, *(one.reasons for _, one in stages)]  # a row keeps its reasons in the stages that follow
+    counts = ((one.stage, why, n - known.get(why, 0)) for (_, one), known in zip(stages, before, strict=False)
+              for why, n in one.reasons.items())  # fmt: skip
+    dropped = tuple(count for count in counts if count[2] > 0)
     said = "Stages in their order; a row that a rule drops stays, with its reasons."
     tables = (
         ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
@@ -57,7 +60,8 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
 
 
 def _markdown(rows: Sequence[tuple[object, ...]]) -> list[str]:
-    lines = [" | ".join(str(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) for row in rows]
+    texts = [[f"{cell:.1%}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    lines = [" | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) for row in texts]
     return [f"| {line} |" for line in (lines[0], " | ".join("---" for _ in rows[0]), *lines[1:])]
 
 
@@ -75,7 +79,9 @@ def _distributions(files: Sequence[Path]) -> list[ReleaseTable]:
                 place = f"least({_BINS - 1}, floor(({sql} - {low or 0}) / {wide}))"
                 counted = f"SELECT {place}, count(*) {kept} AND {sql} IS NOT NULL GROUP BY 1 ORDER BY 1"
                 bins = rows.execute(counted).fetchall()
-                found[title] = [(f"{low + at * wide:.4g} to {low + (at + 1) * wide:.4g}", n) for at, n in bins]
+                bounds = [(low + at * wide, min(high, low + (at + 1) * wide), n) for at, n in bins]
+                found[title] = [(f"{one:.4g} to {other:.4g}" if one < other else f"{one:.4g}", n)
+                                for one, other, n in bounds]  # fmt: skip
     for title, counts in found.items():
         total = sum(n for _, n in counts)
         shares = tuple((label, n, n / total) for label, n in counts)

@@ -51,6 +51,8 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
         source, target = store.path(step), out / f"{number}-{type(step).__name__.lower()}"
         head = MANIFEST if (source / MANIFEST).is_file() else INDEX
         if not (target / head).is_file() or digest_of(target / head) != digest_of(source / head):
+            if (target / "removed.json").exists():
+                raise SurefootError(f"Rows were removed from {target}, which {store.root} still has: name a new --out.")
             draft = out / f".{target.name}"
             for old in (draft, target):
                 shutil.rmtree(old, ignore_errors=True)

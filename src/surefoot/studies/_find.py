@@ -24,6 +24,7 @@ STUDIES: Mapping[str, str] = {
     "trees": "subgroup robustness: tree ensembles against robust and fair learners, on eight public tables",
     "reading": "robustness in question answering: the published readers and our own, by adaptation and shift",
     "multihop": "the compositionality gap: small models that learn facts, by size and step; published transcripts",
+    "pairs": "filtering image-text pairs by similarity: what it buys, under shift too, and where it is too strict",
 }
 
 

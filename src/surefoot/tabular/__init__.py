@@ -12,7 +12,6 @@ from surefoot.tabular._learners._configurations import Configuration as Configur
 from surefoot.tabular._learners._configurations import Value as Value
 from surefoot.tabular._learners._configurations import configuration as configuration
 from surefoot.tabular._learners._configurations import full_grid as full_grid
-from surefoot.tabular._learners._configurations import size_of_grid as size_of_grid
 from surefoot.tabular._learners._fit import LEARNERS as LEARNERS
 from surefoot.tabular._learners._fit import Fitted as Fitted
 from surefoot.tabular._learners._fit import Learner as Learner

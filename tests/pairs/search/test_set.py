@@ -72,6 +72,8 @@ def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes
     assert found[0]["url"].endswith("/blue.png")
     before = digest_of(Path("set"))
     (Path("set") / "4-embed" / "manifest.json").unlink()
+    (Path("set") / "3-download" / "manifest.json").unlink()
+    (Path("set") / "3-download" / "manifest.json").write_text("of another run")
     assert surefoot(*call, "--out", "set").code == 0
     assert digest_of(Path("set")) == before
 
@@ -79,7 +81,8 @@ def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes
     assert ended.code == 0, ended.err
     sheet = Path("release/datasheet.md").read_text(encoding="utf-8")
     told = ("extract | text_short | 1", "deduplicate | duplicate_url | 1", "download | download_gone | 1")
-    assert all(f"| {line} |" in sheet for line in told) and "## Width" in sheet
+    assert all(sheet.count(f"| {line} |") == 1 for line in told) and "| 256 | 3 | 100.0% |" in sheet
+    assert sheet.count("text_short") == sheet.count("duplicate_url") == 1
     stages = json.loads(Path("release/manifest.json").read_text(encoding="utf-8"))["stages"]
     assert [one["manifest_sha256"] for one in stages] == [
         digest_of(path / "manifest.json") for path, _ in places_of(Path("set")).stages

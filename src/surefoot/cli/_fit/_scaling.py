@@ -23,7 +23,7 @@ _Names = tuple[str, ...]
 
 
 def _names(text: str) -> Parameter:
-    return Parameter(help=text, consume_multiple=True, negative=())
+    return Parameter(help=text, consume_multiple=True)
 
 
 @dataclass(frozen=True, kw_only=True)

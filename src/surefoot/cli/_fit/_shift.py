@@ -21,7 +21,7 @@ Section = Literal["lines", "groups", "models", "families", "sensitivity", "relat
 
 
 def _names(text: str) -> Parameter:
-    return Parameter(help=text, consume_multiple=True, negative=())
+    return Parameter(help=text, consume_multiple=True)
 
 
 @dataclass(frozen=True, kw_only=True)

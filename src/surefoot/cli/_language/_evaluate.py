@@ -41,9 +41,7 @@ def evaluate(
             "sliding-window, or a file of predictions."
         ),
     ],
-    data: Annotated[
-        tuple[Path, ...], Parameter(help="A question file; may be given again.", negative=(), consume_multiple=False)
-    ],
+    data: Annotated[tuple[Path, ...], Parameter(help="A question file; may be given again.", consume_multiple=False)],
     rule: RuleOption = None,
     abstain: AbstainOption = (),
     no_answer_above: AboveOption = None,

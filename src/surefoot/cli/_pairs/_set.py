@@ -13,6 +13,8 @@ from surefoot.figures import interval_plot
 from surefoot.pairs import ReleaseTable, SetPlaces, gather_set, places_of, release_set
 from surefoot.report import Section, still, write_sheet
 
+_FORMS = {float: ".1%", int: ","}
+
 
 def run(
     recipe: Annotated[str, Parameter(help="A Python file with study(): its Steps, one on the other.")], /, *,
@@ -62,7 +64,7 @@ def _section(number: int, table: ReleaseTable) -> Section:
     if table.drawn:
         effects = [{"label": row[0], "value": row[2], "n": row[1]} for row in table.rows]
         drawn = still(interval_plot(effects, name="rows", title=table.title, caption="", x_title="Share", unit="share"))
-    cells = [tuple(f"{cell:.1%}" if isinstance(cell, float) else str(cell) for cell in row) for row in table.rows]
+    cells = [tuple(format(cell, _FORMS.get(type(cell), "")) for cell in row) for row in table.rows]
     return Section(
         title=table.title, anchor=f"table-{number}", sentences=(table.sentence,), still=drawn, columns=table.columns,
         rows=tuple(cells), text=not table.drawn,

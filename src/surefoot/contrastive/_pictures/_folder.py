@@ -28,13 +28,15 @@ class ImageFolder(Step):
     says where each lies and `load_images` decodes them when they are used. Other files as in `ClassificationSet`, and
     `refused.json`: `{name, label, reason}` of every picture that cannot be decoded. Measures `examples`, `classes`,
     `refused` and `unread` (files that by their names are no pictures). Raises `SurefootError` when the files have
-    changed since the digest was taken, and where it is unclear which class a picture has.
+    changed since the digest was taken, and where it is unclear which class a picture has. `pictures` is, in place of a
+    path, a Step that leaves such a folder or shards.
     """
 
     path: str = unkeyed("")
     digest: str = ""
     classes: str | None = unkeyed(None)
     size: int | None = None
+    pictures: Step | None = None
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
 
     def pinned(self) -> Self:
@@ -49,9 +51,10 @@ class ImageFolder(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """List, decode each picture once, label, and keep."""
-        path, classes = Path(self.path), Path(self.classes) if self.classes else None
-        listing, labels = read_labelled(path, classes)
-        check_pinned(self)
+        path = inputs[self.pictures] if self.pictures else Path(self.path)
+        listing, labels = read_labelled(path, Path(self.classes) if self.classes else None)
+        if self.pictures is None:
+            check_pinned(self)
         rows, refused = _decode_all(listing.pictures, labels, self, out)
         if not (kept := [listing.pictures[row] for row in rows]):
             raise SurefootError(f"No picture in {path} can be decoded. The first: {refused[0]['reason']}.")

@@ -26,7 +26,8 @@ class CaptionedPictures(Step):
     refused. Pictures are cut to centred squares of `size` pixels; `limit` of them are taken at random by `seed`, a
     larger limit of one seed holding a smaller one. Files: `images.npy` (N, size, size, 3) uint8, `captions.json`,
     `items.json`, `credit.json` (empty), `refused.json` (`{name, reason}`). Measures `pictures`, `captions`, `refused`.
-    Raises `SurefootError` when nothing is left, and when the files have changed since the digest was taken.
+    Raises `SurefootError` when nothing is left, and when the files have changed since the digest was taken. `pairs` is,
+    in place of a path, a Step that leaves such a folder or shards.
     """
 
     path: str = unkeyed("")
@@ -35,6 +36,7 @@ class CaptionedPictures(Step):
     template: str | None = None
     limit: int | None = None
     seed: int = 0
+    pairs: Step | None = None
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
 
     def pinned(self) -> Self:
@@ -56,13 +58,15 @@ class CaptionedPictures(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Choose, decode each picture once, and keep."""
-        check_pinned(self)
-        chosen = None if self.limit is None else _chosen(self, self.limit)
+        if self.pairs is None:
+            check_pinned(self)
+        path = inputs[self.pairs] if self.pairs else Path(self.path)
+        chosen = None if self.limit is None else _chosen(self, path, self.limit)
         captions: list[tuple[str, ...]] = []
         items: list[Item] = []
         refused: list[Item] = []
         with ImageAppender(out, self.size) as images:
-            for one in captioned_pictures(Path(self.path), self.template):
+            for one in captioned_pictures(path, self.template):
                 if chosen is not None and one.name not in chosen:
                     continue
                 if len(items) % 64 == 0:
@@ -79,23 +83,23 @@ class CaptionedPictures(Step):
                 items.append({"name": one.name, "label": one.captions[0]})
         if not items:
             why = f" The first: {refused[0]['name']}, {refused[0]['reason']}." if refused else ""
-            raise SurefootError(f"{self.path} holds no pictures with captions.{why}")
-        _refuse_twins([item["name"] for item in items], self.path)
+            raise SurefootError(f"{path} holds no pictures with captions.{why}")
+        _refuse_twins([item["name"] for item in items], path)
         write_captions(out, captions)
         write_items(out, items, [], refused)
         counts = {"pictures": len(items), "captions": sum(map(len, captions)), "refused": len(refused)}
         return [Measurement(metric=name, value=count, n=len(items) + len(refused)) for name, count in counts.items()]
 
 
-def _chosen(step: CaptionedPictures, limit: int) -> frozenset[str]:
-    names = [one.name for one in captioned_pictures(Path(step.path), step.template) if one.captions]
-    _refuse_twins(names, step.path)
+def _chosen(step: CaptionedPictures, path: Path, limit: int) -> frozenset[str]:
+    names = [one.name for one in captioned_pictures(path, step.template) if one.captions]
+    _refuse_twins(names, path)
     if limit > len(names):
-        raise SurefootError(f"limit is {limit}, but {step.path} has {len(names)} pictures with captions.")
+        raise SurefootError(f"limit is {limit}, but {path} has {len(names)} pictures with captions.")
     return frozenset(shuffled(names, step.seed)[:limit])
 
 
-def _refuse_twins(names: list[str], path: str) -> None:
+def _refuse_twins(names: list[str], path: Path) -> None:
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
         raise SurefootError(f"{path}: two pictures are called {name}: give every one a name of its own.")

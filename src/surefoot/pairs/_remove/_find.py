@@ -57,8 +57,8 @@ def screen_pairs(places: Sequence[Path], hash_lists: Sequence[str]) -> Table:
     return Table(("folder", "rows", "named"), tuple(rows))
 
 
-def doomed(folders: Sequence[Path], request: RemovalRequest) -> dict[Path, set[int]]:
-    """The places of the rows to remove, by file: what is named, and what has the same uid, URL or bytes anywhere."""
+def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path, set[int]], set[str]]:
+    """The places of the rows to remove, by file, and their uids: what is named, and the same uid, URL or bytes."""
     known = {file: list(_identities(file)) for folder in folders for file in tables_of(folder)}
     lists, urls = read_hash_lists(request.hash_lists), set(request.urls)
     chosen = _chosen([*known], request.where)
@@ -71,7 +71,7 @@ def doomed(folders: Sequence[Path], request: RemovalRequest) -> dict[Path, set[i
         more = {(kind, value) for file, rows in gone.items() for at in rows
                 for kind, value in enumerate(known[file][at]) if value} - names  # fmt: skip
         if not more:
-            return gone
+            return gone, {value for kind, value in names if not kind}
         names |= more
         for file, rows in known.items():
             gone[file] |= {at for at, one in enumerate(rows) if any(pair in more for pair in enumerate(one))}

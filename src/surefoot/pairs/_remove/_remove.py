@@ -48,21 +48,20 @@ def remove_pairs(places: Sequence[Path], request: RemovalRequest) -> Table:
     """
     folders = folders_of(places)
     finished = [folder for folder in folders if finish_removal(folder)]
-    gone = doomed(folders, request)
+    gone, uids = doomed(folders, request)
     if not any(gone.values()):
         if finished:
             return verify_removal(places)
         raise SurefootError("No row is named by this: nothing was removed.")
     lead = folders[0]
     known = next((tombs(folder)[0] for folder in folders if (folder / KEY).exists()), secrets.token_bytes(16))
-    removed = _Removed(key=known)
+    removed = _Removed(key=known, uids=uids)
     try:
         with full_disk_is_said(lead):
             for folder in folders:
                 (folder / WORK / "new").mkdir(parents=True)
                 told = {"lead": str(lead), "folders": [str(one) for one in folders]}
                 write_text(folder / WORK / "set.json", json.dumps(told))
-            removed.uids = _uids(gone)
             indexes = [folder for folder in folders if (folder / INDEX).exists()]
             stages = {folder: _parts(folder, gone, removed) for folder in folders if folder not in indexes}
             for folder, parts in stages.items():  # a manifest names parts of other folders
@@ -108,15 +107,6 @@ def _put(folder: Path) -> None:
         if file.is_dir() and (folder / file.name).exists():
             shutil.rmtree(folder / file.name)
         file.replace(folder / file.name)
-
-
-def _uids(gone: Mapping[Path, set[int]]) -> set[str]:
-    import pyarrow.parquet as pq
-
-    found = set[str]()
-    for file, rows in gone.items():
-        found |= set(pq.ParquetFile(file).read(columns=["uid"])["uid"].take(_places(rows)).to_pylist())
-    return found
 
 
 def _places(rows: set[int]) -> np.ndarray:

@@ -5,25 +5,36 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from surefoot.core import SurefootError, digest_of
+from surefoot.contrastive import load_model
+from surefoot.core import (
+    Inputs,
+    Measurement,
+    Step,
+    SurefootError,
+    check_pinned,
+    digest_of,
+    report_progress,
+    resume_directory,
+    unkeyed,
+)  # fmt: skip
 from surefoot.pairs._search._embed import IMAGES, TEXTS
+from surefoot.pairs._search._encoders import PairEncoder, conse_encoder, openclip_encoder
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
-from surefoot.pairs._stages._work import Progress, make_parts
+from surefoot.pairs._stages._work import Progress, keep, make_parts
 from surefoot.pairs._tag._heads import Activation, Head, read_head
 
 if TYPE_CHECKING:
     import pyarrow
     from numpy.typing import ArrayLike, NDArray
-
-    from surefoot.pairs._search._encoders import PairEncoder
 
 _SPEC = re.compile(r"([a-z_][a-z0-9_]*)=(.+?)((?:,(?:activation|output)=[a-z]+)*)")
 
@@ -125,6 +136,47 @@ def tag_pairs(directory: Path, out: Path, taggers: Sequence[Tagger], *, progress
     return make_parts("tag", Recipe(name="tag", rules=told), sources, out, make, progress=progress)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tag(Step):
+    """Scores as columns beside embedded pairs, as `tag_pairs` writes them, of what `read_taggers` reads (`.pinned()`).
+
+    `model` is the Step whose model embeds prompts, as in `Embed`. Measures `rows` and `kept`.
+    """
+
+    embedded: Step
+    heads: tuple[str, ...] = unkeyed(())
+    prompts: tuple[str, ...] = unkeyed(())
+    functions: tuple[str, ...] = unkeyed(())
+    model: Step | None = None
+    digest: str = ""
+    requires: ClassVar[tuple[str, ...]] = ("pyarrow",)
+
+    def pinned(self) -> Self:
+        """With whole paths, and the digest of what is told of the files and of their contents now."""
+        whole: dict[str, tuple[str, ...]] = {}
+        told: list[str] = []
+        for kind in ("heads", "prompts", "functions"):
+            specs: tuple[str, ...] = getattr(self, kind)
+            parsed = [(spec, _parsed(spec)[1]) for spec in specs]
+            whole[kind] = tuple(spec.replace(str(file), str(file.resolve()), 1) for spec, file in parsed)
+            told += [f"{kind} {spec.replace(str(file), digest_of(file), 1)}" for spec, file in parsed]
+        return replace(self, **whole, digest=sha256("\n".join(told).encode()).hexdigest())
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Score part by part; what is finished survives a stop."""
+        check_pinned(self)
+        taggers = read_taggers(
+            heads=self.heads, prompts=self.prompts, functions=self.functions,
+            encoder=lambda: openclip_encoder(load_model(inputs[self.model])) if self.model else conse_encoder(),
+        )  # fmt: skip
+        work = resume_directory(out) / "tagged"
+        made = tag_pairs(inputs[self.embedded], work, taggers, progress=partial(report_progress, out))
+        keep(work, out)
+        return [
+            Measurement(metric=name, value=n, n=made.rows) for name, n in (("rows", made.rows), ("kept", made.kept))
+        ]
+
+
 def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mapping[str, int]:
     import pyarrow
     import pyarrow.parquet as pq
@@ -160,11 +212,6 @@ def _parsed(spec: str) -> tuple[str, Path, dict[str, Activation]]:
         )
     more: Any = dict(one.split("=") for one in found[3].split(",")[1:])
     return found[1], Path(found[2]), more
-
-
-def spec_file(spec: str) -> Path:
-    """The file of `NAME=FILE`."""
-    return _parsed(spec)[1]
 
 
 def _of_texts(head: Head, texts: NDArray[np.float32]) -> NDArray[np.float32]:

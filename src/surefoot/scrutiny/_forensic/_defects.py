@@ -8,27 +8,15 @@ from dataclasses import dataclass
 from math import inf, log
 from typing import Any
 
-import numpy as np
-
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._genotyping import (
-    HALF_LOST,
-    STEEPNESS,
-    ByLocus,
-    Evidence,
-    by_locus,
-    dropout_of,
-    dropouts,
-    report,
-)
+from surefoot.scrutiny._forensic import _genotyping as sound
+from surefoot.scrutiny._forensic._genotyping import ByLocus, Evidence, dropout_of, dropouts
 from surefoot.scrutiny._forensic._populations import population
-
-Output = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A planted fault: what it does, and what would expose it."""
+    """A planted fault: what it does, and what exposes it."""
 
     says: str
     exposed_by: str
@@ -39,12 +27,12 @@ class Defect:
     """Whether the ratio moves with its logarithm."""
 
 
-def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> Output:
+def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> dict[str, object]:
     """What the genotyping system answers with the defect of that name. Its report is that of the sound one."""
     if name not in DEFECTS:
         raise SurefootError(f"There is no planted defect '{name}'. Known: {', '.join(DEFECTS)}.")
     defect = DEFECTS[name]
-    output = report(evidence, defect.combine(by_locus(defect.read(evidence)), evidence))
+    output = sound.report(evidence, defect.combine(sound.by_locus(defect.read(evidence)), evidence))
     value = defect.logarithm(float(str(output["log10_lr"])), seed)
     return {**output, "log10_lr": value, **({"lr": 10 ** min(value, 300.0)} if defect.both else {})}
 
@@ -65,101 +53,56 @@ def _counted(evidence: Evidence) -> Evidence:
 
 
 def _stated(evidence: Evidence, dropout: list[float], **changed: object) -> Evidence:
-    kept = {name: value for name, value in evidence.items() if name not in ("amounts", "unit")}
-    return {**kept, "dropout": dropout, **changed}
+    return {**evidence, "dropout": dropout, **changed}
 
 
 def _on_a_line(evidence: Evidence) -> Evidence:
     """Drop-out as a straight line through its values at 60 and 200 picograms, however far that is."""
     near, far = dropout_of(60), dropout_of(200)
-    amounts = [HALF_LOST * (1 / max(one, 1e-9) - 1) ** (1 / STEEPNESS) for one in dropouts(evidence)]
+    amounts = [sound.HALF_LOST * (1 / max(one, 1e-9) - 1) ** (1 / sound.STEEPNESS) for one in dropouts(evidence)]
     line = [near + (one - 60) * (far - near) / 140 for one in amounts]
     return _stated(evidence, [min(max(one, 0.001), 0.95) for one in line])
 
 
-def _alleles(evidence: Evidence, change: Callable[[str], str]) -> Evidence:
+def _truncated(evidence: Evidence) -> Evidence:
     def changed(profile: Mapping[str, Any]) -> dict[str, list[str]]:
-        return {name: [change(allele) for allele in found] for name, found in profile.items()}
+        return {name: [allele.split(".")[0] for allele in found] for name, found in profile.items()}
 
     lists = {name: [changed(one) for one in evidence.get(name, ())] for name in ("known", "replicates")}
     return {**evidence, "suspect": changed(evidence["suspect"]), **lists}
 
 
-_OTHERS = {"synthetic-b": "synthetic", "SGMPlus_UK": "SGMPlus_Norway", "SGMPlus_Norway": "SGMPlus_UK"}
+def _elsewhere(evidence: Evidence) -> Evidence:
+    others = {"synthetic-b": "synthetic", "SGMPlus_UK": "SGMPlus_Norway", "SGMPlus_Norway": "SGMPlus_UK"}
+    return {**evidence, "population": others.get(evidence["population"], "synthetic-b")}
 
 
 DEFECTS: Mapping[str, Defect] = {
-    "common locus dropped": Defect(
-        "A locus is left out without a word where the frequencies of the alleles seen sum to .97 or more (as in New "
-        "York's program FST, whose code was unsealed in 2017).",
-        "a suspect who loses a match must lose; three persons, not two",
-        combine=lambda found, evidence: {n: one for n, one in found.items() if seen_frequency(evidence, n) < 0.97},
+    "common locus dropped": Defect(  # as in New York's program FST, whose code was unsealed in 2017
+        "A locus is left out where the frequencies of the alleles seen sum to .97.",
+        "a lost match; three persons",
+        combine=lambda found, e: {name: one for name, one in found.items() if seen_frequency(e, name) < 0.97},
     ),
     "swallowed locus": Defect(
-        "A locus at which the suspect is excluded raises an error that is caught, and is left out.",
-        "one person without drop-in, and a suspect who is another",
-        combine=lambda found, evidence: {name: one for name, one in found.items() if one[0] > -inf},
+        "A locus that excludes the suspect is left out.",
+        "no drop-in, another suspect",
+        combine=lambda found, e: {name: one for name, one in found.items() if one[0] > -inf},
     ),
-    "unit ignored": Defect(
-        "Amounts in nanograms are read as picograms.",
-        "the same amounts in another unit",
-        read=lambda evidence: {**evidence, "unit": "pg"},
-    ),
-    "contributors counted": Defect(
-        "The stated number of contributors is replaced by the least that explains the most alleles.",
-        "a second version, where contributors share alleles",
-        read=_counted,
-    ),
-    "population swapped": Defect(
-        "The frequencies are those of another population than the report says.",
-        "one person without drop-out: Balding and Nichols by hand",
-        read=lambda evidence: {**evidence, "population": _OTHERS.get(evidence["population"], "synthetic-b")},
-    ),
-    "seed leaks": Defect(
-        "Unknown persons are drawn at random and too few: the ratio moves with the seed.",
-        "the same question with another seed",
-        logarithm=lambda value, seed: value + float(np.random.default_rng(seed).normal(0, 0.05)),
-    ),
-    "decimal mark": Defect(
-        "Alleles such as 9.3 are read up to the decimal mark, as under a locale with a comma.",
-        "intermediate alleles: Balding and Nichols by hand",
-        read=lambda evidence: _alleles(evidence, lambda allele: allele.split(".")[0]),
-    ),
-    "extrapolated drop-out": Defect(
-        "Drop-out is a straight line through 60 and 200 picograms, used at any amount.",
-        "a second version; amounts outside of that range",
-        read=_on_a_line,
-    ),
+    "unit ignored": Defect("Nanograms are read as picograms.", "another unit", lambda e: {**e, "unit": "pg"}),
+    "contributors counted": Defect("The stated number is not used, but the least.", "another version", _counted),
+    "population swapped": Defect("Frequencies are not the stated ones.", "one person by hand", _elsewhere),
+    "seed leaks": Defect("The ratio moves with the seed.", "another seed", logarithm=lambda x, seed: x + seed % 7 / 50),
+    "decimal mark": Defect("Alleles such as 9.3 are read as 9.", "one person by hand", _truncated),
+    "extrapolated drop-out": Defect("A line through 60 and 200 pg holds anywhere.", "another version", _on_a_line),
     "drop-out squared": Defect(
-        "Each copy drops out with the square of its probability.",
-        "a second version; small amounts",
-        read=lambda evidence: _stated(evidence, [one**2 for one in dropouts(evidence)]),
+        "Drop-out is squared.", "another version", lambda e: _stated(e, [d * d for d in dropouts(e)])
     ),
-    "no least frequency": Defect(
-        "An allele that the table lacks has frequency one in a billion.",
-        "an allele that nobody has: Balding and Nichols by hand",
-        read=lambda evidence: {**evidence, "least_frequency": 1e-9},
-    ),
+    "no least frequency": Defect("It is 1e-9.", "a novel allele", lambda e: {**e, "least_frequency": 1e-9}),
     "first replicate alone": Defect(
-        "All replicates but the first are left out.",
-        "the order of the replicates",
-        read=lambda evidence: {**evidence, "replicates": list(evidence["replicates"])[:1]},
+        "Others are left out.", "their order", lambda e: {**e, "replicates": e["replicates"][:1]}
     ),
-    "coancestry ignored": Defect(
-        "The stated FST is not used.",
-        "one person without drop-out: Balding and Nichols by hand",
-        read=lambda evidence: {**evidence, "fst": 0.0},
-    ),
-    "known contributor forgotten": Defect(
-        "A known contributor is printed in both propositions and counted as an unknown person.",
-        "a second version, where somebody is known; its text is the same",
-        read=lambda evidence: {**evidence, "known": []},
-    ),
-    "natural logarithm": Defect(
-        "The logarithm printed as log10 is the natural one.",
-        "the ratio and its logarithm, side by side",
-        logarithm=lambda value, seed: value * log(10),
-        both=False,
-    ),
+    "coancestry ignored": Defect("FST is not used.", "one person by hand", lambda e: {**e, "fst": 0.0}),
+    "known contributor forgotten": Defect("It is printed alone.", "another version", lambda e: {**e, "known": []}),
+    "natural logarithm": Defect("It is printed as log10.", "the ratio", logarithm=lambda x, _: x * log(10), both=False),
 }
 """All planted defects by name."""

@@ -5,13 +5,12 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surefoot.core import SurefootError, missing_module
-from surefoot.scrutiny._forensic._bounds import invariance_bounds
+from surefoot.core import SurefootError
 from surefoot.scrutiny._forensic._populations import scrutiny_folder
 
 Floats = NDArray[np.float64]
@@ -44,11 +43,9 @@ class TwoLevel:
         """log10 LR of two sets of measurements, (n, d) and (m, d), of one window against two windows."""
         x, y = np.atleast_2d(recovered), np.atleast_2d(control)
         n, m, a, b = len(x), len(y), x.mean(axis=0), y.mean(axis=0)
-        together = (n * a + m * b) / (n + m)
-        one = _normal(a - b, self.within * (1 / n + 1 / m))
-        one += _normal(together - self.mean, self.between + self.within / (n + m))
-        two = sum(_normal(each - self.mean, self.between + self.within / k) for each, k in ((a, n), (b, m)))
-        return float((one - two) / np.log(10))
+        sets = ((a, n), (b, m), ((n * a + m * b) / (n + m), n + m))
+        first, second, both = (_normal(mean - self.mean, self.between + self.within / k) for mean, k in sets)
+        return float((_normal(a - b, self.within * (1 / n + 1 / m)) + both - first - second) / np.log(10))
 
 
 def fit_two_level(windows: ArrayLike) -> TwoLevel:
@@ -63,6 +60,26 @@ def fit_two_level(windows: ArrayLike) -> TwoLevel:
 def _normal(x: Floats, covariance: Floats) -> float:
     _, determinant = np.linalg.slogdet(2 * np.pi * covariance)
     return -(determinant + float(x @ np.linalg.solve(covariance, x))) / 2
+
+
+def invariance_bounds(log10_ratios: ArrayLike, same: ArrayLike) -> tuple[float, float]:
+    """The log10 LRs within which "the ratio of the ratio is the ratio" may hold, by data of this size.
+
+    At a threshold t, P(LR >= t) where the first proposition is true must be t times that where the second is; both are
+    counts with Jeffreys' prior. The bounds are where that first fails going out from 1 (Alberink et al. 2025).
+    """
+    logs, y = np.clip(np.asarray(log10_ratios, dtype=np.float64), -9, 9), np.asarray(same, dtype=bool)
+    if y.all() or not y.any():
+        raise SurefootError("Bounds need ratios of both kinds: of one source, and of different sources.")
+    grid = np.arange(np.floor(1000 * min(logs.min(), 0)), np.ceil(1000 * max(logs.max(), 0)) + 1) / 1000
+    above = [
+        (len(one) - np.searchsorted(np.sort(one), grid, "left") + 0.5) / (len(one) + 1) for one in (logs[y], logs[~y])
+    ]
+    up = (np.log10(above[0]) - np.log10(above[1]) < grid) & (grid > 0)
+    down = (np.log10(1 - above[0]) - np.log10(1 - above[1]) > grid) & (grid < 0)
+    high = grid[np.argmax(up)] - 0.001 if up.any() else max(0.0, float(np.max(logs[y])))
+    low = grid[len(grid) - 1 - np.argmax(down[::-1])] + 0.001 if down.any() else min(0.0, float(np.min(logs[~y])))
+    return float(min(low, 0.0)), float(max(high, 0.0))
 
 
 def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = "two-level") -> dict[str, object]:
@@ -86,8 +103,7 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
     }
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration."""
 
     model: TwoLevel
@@ -114,10 +130,8 @@ def trained() -> Trained:
 
 def _log10_odds(features: Floats, same: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
     """A logistic regression in which both classes count by half, so that its odds are a likelihood ratio."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ModuleNotFoundError:
-        raise missing_module("sklearn") from None
+    from sklearn.linear_model import LogisticRegression
+
     fitted = LogisticRegression(C=1e4, class_weight="balanced", max_iter=2000).fit(features, same)
     return lambda x: np.asarray(fitted.decision_function(x) / np.log(10), dtype=np.float64)
 
@@ -130,8 +144,7 @@ def _pairs(windows: Floats, model: TwoLevel) -> tuple[Floats, NDArray[np.bool_],
 
 
 def _features(x: Floats, y: Floats, model: TwoLevel) -> Floats:
-    scale = np.sqrt(np.diag(model.within) * (1 / len(x) + 1 / len(y)))
-    return np.minimum(np.abs(x.mean(axis=0) - y.mean(axis=0)) / scale, 20.0)
+    return np.minimum(np.abs(x.mean(axis=0) - y.mean(axis=0)) / np.sqrt(np.diag(model.within)), 20.0)
 
 
 def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -140,16 +153,12 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
     The condition may have `part` ("duplo" or "triplo"), `same`, and `rank`: of two windows the second is the `rank`-th
     nearest to the first in composition (0: any).
     """
-    part, same, rank = (
-        condition.get("part", "triplo"),
-        bool(condition.get("same", False)),
-        int(condition.get("rank", 0)),
-    )
-    windows, generator = glass(str(part)), np.random.default_rng(seed)
+    same, rank = bool(condition.get("same", False)), int(condition.get("rank", 0))
+    windows, generator = glass(str(condition.get("part", "triplo"))), np.random.default_rng(seed)
     first, second = (int(one) for one in generator.choice(len(windows), size=2, replace=False))
     if rank:
         means = windows.mean(axis=1) / np.sqrt(np.diag(trained().model.within))
         order = np.argsort(((means - means[first]) ** 2).sum(axis=1), kind="stable")
         second = int(order[min(rank, len(order) - 1)])
-    control = windows[first if same else second, 1:]
-    return {"recovered": windows[first, :1].tolist(), "control": control.tolist()}, {"same": same}
+    pieces = {"recovered": windows[first, :1].tolist(), "control": windows[first if same else second, 1:].tolist()}
+    return pieces, {"same": same}

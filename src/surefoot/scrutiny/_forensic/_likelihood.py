@@ -1,13 +1,10 @@
 """The probability of a stain's alleles under a hypothesis: a semi-continuous model with drop-out, drop-in and FST.
 
-Each copy of an allele that a contributor holds drops out of a replicate independently, with that contributor's
-probability d (a homozygote's allele is lost with d squared); each allele of the population drops in independently with
-the drop-in probability times its frequency. So an allele is absent with (1 - c p) prod d^copies, alleles are
-independent given genotypes, and the probabilities of all stains sum to one. Genotypes of unknown persons follow Balding
-and Nichols (1994), given the alleles of everybody who is typed.
-
-The sum over all genotypes of u unknown persons is one coefficient of a product of polynomials, one for each allele: a
-person's two copies are spread over the alleles. So it takes some hundred products an allele, not all combinations.
+Each copy of an allele drops out of a replicate independently with its contributor's probability d (a homozygote's with
+d squared); each allele of the population drops in with the drop-in probability times its frequency. So an allele is
+absent with (1 - c p) prod d^copies, and the probabilities of all stains sum to one. Genotypes of unknown persons follow
+Balding and Nichols (1994), given everybody who is typed. The sum over all of them is one coefficient of a product of
+polynomials, one for each allele: a person's two copies are spread over the alleles.
 """
 
 from collections.abc import Mapping, Sequence

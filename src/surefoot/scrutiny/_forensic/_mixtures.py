@@ -5,7 +5,6 @@ import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ PICOGRAMS: Mapping[str, Sequence[float]] = {
     "E": (600, 30, 60, 30, 30),
 }
 """Amounts of DNA by type of mixture, one for each contributor (Benschop et al. 2019)."""
-THRESHOLDS = {"low": "L", "high": "H"}
 NOVEL = "99"
 """An allele that no table has."""
 _SEX = ("AMEL", "DYS391", "DYS576", "DYS570")
@@ -105,12 +103,9 @@ def _seen(
     dropin: float,
 ) -> list[str]:
     luck = generator.random((len(persons), 2)).tolist()
-    kept = {
-        allele
-        for pair, d, lucks in zip(persons, dropout, luck, strict=True)
-        for allele, one in zip(pair, lucks, strict=True)
-        if one >= d
-    }
+    each = zip(persons, dropout, luck, strict=True)
+    held = [(allele, u >= d) for pair, d, us in each for allele, u in zip(pair, us, strict=True)]
+    kept = {allele for allele, stays in held if stays}
     strays = generator.random(len(frequencies)) < dropin * np.array(list(frequencies.values()))
     kept.update(allele for allele, here in zip(frequencies, strays, strict=True) if here)
     return [allele for allele in (*frequencies, NOVEL) if allele in kept]
@@ -118,84 +113,57 @@ def _seen(
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """A real mixture: the donor set, its type (`PICOGRAMS`), contributors, replicate, and the alleles by locus."""
+    """A real mixture: its type (`PICOGRAMS`), contributors, replicate, and the alleles by locus."""
 
-    donors: int
-    threshold: str
     kind: str
     contributors: int
     replicate: int
     alleles: Mapping[str, Sequence[str]]
-
-    @property
-    def picograms(self) -> tuple[float, ...]:
-        """The amount of DNA of each contributor."""
-        return tuple(PICOGRAMS[self.kind][: self.contributors])
 
 
 @lru_cache(maxsize=8)
 def laboratory_mixtures(donors: int = 1, threshold: str = "high") -> tuple[Mixture, ...]:
     """The published mixtures of a donor set (1 to 4) at the "low" or "high" detection threshold.
 
-    Raises where the folder of published data is not there.
+    Names are as `1L_11148_1A2`: replicate (L: low threshold); then donor set, type and number of contributors.
+    Raises where there is no such file of published data.
     """
-    if threshold not in THRESHOLDS:
-        raise SurefootError(f"A detection threshold is low or high, not '{threshold}'.")
-    path = scrutiny_folder() / "mixtures" / f"dataset_{donors}_DT{THRESHOLDS[threshold]}.tsv.gz"
-    if not Path(path).is_file():
-        raise SurefootError(f"There are no mixtures {path.name} in {path.parent}: donor sets are 1 to 4.")
+    path = scrutiny_folder() / "mixtures" / f"dataset_{donors}_DT{threshold[:1].upper()}.tsv.gz"
+    if not path.is_file():
+        raise SurefootError(f"There is no file {path}: donor sets are 1 to 4, thresholds low and high.")
     samples: dict[str, dict[str, list[str]]] = {}
     with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):
             alleles = [row[name] for name in row if name and name.startswith("Allele#") and row[name]]
             samples.setdefault(row["Sample Name"], {})[row["Marker"]] = alleles
-    return tuple(_mixture(name, threshold, alleles) for name, alleles in samples.items())
-
-
-def _mixture(name: str, threshold: str, alleles: Mapping[str, Sequence[str]]) -> Mixture:
-    """`1L_11148_1A2`: the replicate, with L at the low threshold; then donor set, type and number of contributors."""
-    replicate, _, sample = name.split("_")
-    return Mixture(
-        donors=int(sample[0]),
-        threshold=threshold,
-        kind=sample[1],
-        contributors=int(sample[2]),
-        replicate=int(replicate.rstrip("L")),
-        alleles=alleles,
-    )
+    parts = [(name[0], name.rsplit("_", 1)[1], alleles) for name, alleles in samples.items()]
+    return tuple(Mixture(kind=m[1], contributors=int(m[2]), replicate=int(r), alleles=a) for r, m, a in parts)
 
 
 def contributors_by_count(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
     """The least number of contributors that explains the most alleles at one locus: a rule in daily use.
 
-    Evidence: `alleles` by locus. Loci on sex chromosomes are left out and named.
+    Evidence: `alleles` by locus. Loci on sex chromosomes are left out.
     """
     counts = {name: len(set(found)) for name, found in evidence["alleles"].items() if name not in _SEX}
     if not counts:
         raise SurefootError("The evidence has no alleles at any autosomal locus.")
     most = max(counts, key=lambda name: counts[name])
-    left_out = [name for name in evidence["alleles"] if name in _SEX]
-    return {
-        "contributors": max(1, -(-counts[most] // 2)),
-        "locus": most,
-        "alleles": counts[most],
-        "left out": ", ".join(left_out),
-    }
+    return {"contributors": max(1, -(-counts[most] // 2)), "locus": most, "alleles": counts[most]}
 
 
 def laboratory_stain(condition: Mapping[str, Any], seed: int) -> tuple[Values, Values]:
     """The alleles of one published mixture, drawn by seed among those of the condition, and the true number.
 
-    The condition may have `donors`, `threshold`, `kind`, `contributors`, `replicate`, and `minor` (picograms of the
-    smallest contributor). Raises when no mixture has it.
+    The condition may have `donors` (all four sets), `threshold`, `kind`, `contributors` and `replicate`. Raises when no
+    mixture has it.
     """
     sets = [int(condition["donors"])] if "donors" in condition else [1, 2, 3, 4]
     found = [one for donors in sets for one in laboratory_mixtures(donors, str(condition.get("threshold", "high")))]
-    for name in ("kind", "contributors", "replicate"):
-        found = [one for one in found if name not in condition or getattr(one, name) == condition[name]]
-    found = [one for one in found if "minor" not in condition or min(one.picograms) == condition["minor"]]
+    for name in {"kind", "contributors", "replicate"} & {*condition}:
+        found = [one for one in found if getattr(one, name) == condition[name]]
     if not found:
         raise SurefootError(f"No published mixture has the condition {dict(condition)}.")
     one = found[int(np.random.default_rng(seed).integers(len(found)))]
-    truth = {"contributors": one.contributors, "picograms": list(one.picograms), "replicate": one.replicate}
+    truth = {"contributors": one.contributors, "picograms": list(PICOGRAMS[one.kind][: one.contributors])}
     return {"alleles": {name: list(seen) for name, seen in one.alleles.items()}}, truth

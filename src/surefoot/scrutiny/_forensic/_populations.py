@@ -25,7 +25,7 @@ class Population:
     loci: Mapping[str, Mapping[str, float]]
 
     def frequency(self, locus: str, allele: str, *, least: float = LEAST_FREQUENCY) -> float:
-        """The frequency of an allele, at least `least`. Raises for a locus that the table lacks."""
+        """The frequency of an allele, at least `least`."""
         return max(self.of(locus).get(allele, 0.0), least)
 
     def of(self, locus: str) -> Mapping[str, float]:
@@ -56,17 +56,14 @@ def population(name: str) -> Population:
         raise SurefootError(f"There is no table of allele frequencies {path}.")
     text = path.read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.split("\n", 1)[0] else ","))
-    if not rows or "Allele" not in rows[0]:
-        raise SurefootError(f"The table of allele frequencies {path} has no column 'Allele'.")
-    loci = [column for column in rows[0] if column != "Allele"]
-    return Population(name=name, loci={locus: _frequencies(path, locus, rows) for locus in loci})
+    return Population(name, {n: _frequencies(path, n, rows) for n in (rows[0] if rows else {}) if n != "Allele"})
 
 
 def _frequencies(path: Path, locus: str, rows: list[dict[str, str]]) -> dict[str, float]:
     try:
         found = {row["Allele"].strip(): float(row[locus]) for row in rows if (row[locus] or "").strip()}
-    except ValueError as error:
-        raise SurefootError(f"{path}, column {locus}: a frequency is not a number with a decimal point.") from error
+    except (KeyError, ValueError) as error:
+        raise SurefootError(f"{path}, column {locus}: no column Allele, or no number with a decimal point.") from error
     total = sum(found.values())
     if not 0.98 < total < 1.02 or min(found.values()) < 0:
         raise SurefootError(f"{path}, column {locus}: frequencies must be at least 0 and sum to one, not {total:.4g}.")

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from surefoot.core import SurefootError
 
-_LENGTH = 400
+_LENGTH, _USUAL = 400, {"feature": 0.0, "noise": 0.3, "wear": 0.0}
 
 
 def striation_score(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
@@ -29,21 +29,13 @@ def simulate_striations(condition: Mapping[str, Any], seed: int) -> tuple[dict[s
     The condition may have `feature` (the share of relief that is of the make: a periodic class characteristic), `noise`
     (of a mark, relative to the relief), and `wear` (the share of the tool's own relief that is new at the second mark).
     """
-    generator = np.random.default_rng(seed)
-    feature, noise, wear = (
-        float(condition.get(name, usual)) for name, usual in (("feature", 0), ("noise", 0.3), ("wear", 0))
-    )
-    first, other, fresh, *spoilt = (_relief(one) for one in generator.standard_normal((5, _LENGTH)))
+    feature, noise, wear = (float(condition.get(name, usual)) for name, usual in _USUAL.items())
+    smooth = gaussian_filter1d(np.random.default_rng(seed).standard_normal((5, _LENGTH)), 3)
+    first, other, fresh, *spoilt = (smooth - smooth.mean(axis=1)[:, None]) / smooth.std(axis=1)[:, None]
     same = bool(condition.get("same", False))
     second = np.sqrt(1 - wear) * (first if same else other) + np.sqrt(wear) * fresh
-    make = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_LENGTH) / 40)
+    make = np.sqrt(2 * feature) * np.sin(2 * np.pi * np.arange(_LENGTH) / 40)
     marks = [
-        np.sqrt(1 - feature) * one + np.sqrt(feature) * make + noise * extra
-        for one, extra in zip((first, second), spoilt, strict=True)
+        np.sqrt(1 - feature) * one + make + noise * more for one, more in zip((first, second), spoilt, strict=True)
     ]
     return {"first": marks[0].round(6).tolist(), "second": marks[1].round(6).tolist()}, {"same": same}
-
-
-def _relief(noise: np.ndarray) -> np.ndarray:
-    smooth = gaussian_filter1d(noise, 3)
-    return (smooth - smooth.mean()) / smooth.std()

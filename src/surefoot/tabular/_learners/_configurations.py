@@ -1,7 +1,6 @@
 """Configurations of learners: the paper's grids without their dead factors, and defaults."""
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -128,11 +127,6 @@ DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     "constrained-xgboost": {**_DEFAULT_BOOSTING, "step": 0.1, "constraint": "loss", "allowed": 0.0},
 }
 """One sound configuration of each learner: its library's own defaults, where it has them. It is in every budget."""
-
-
-def size_of_grid(learner: str) -> int:
-    """How many distinct configurations the full grid of a learner has."""
-    return sum(math.prod(map(len, axes.values())) for axes in _axes(learner))
 
 
 @lru_cache(maxsize=32)

@@ -160,7 +160,7 @@ addEventListener("keydown", (event) => {
 (async () => {
   about = await (await fetch("/api/about")).json();
   [document.title, $("name").textContent, $("safe").disabled] = [`${about.name}: search pairs`, about.name, !about.safe.columns.length];
-  if ($("safe").disabled) $("safe").after(" (nothing is tagged)");
+  if ($("safe").disabled) $("safe").parentElement.append(" (nothing is tagged)");
   $("narrow").open = matchMedia("(min-width: 68rem)").matches;
   read();
   facets();
