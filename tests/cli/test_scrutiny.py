@@ -22,7 +22,7 @@ def test_plan_run_verify_replay_and_report(tmp_path: Path) -> None:
     assert "deposit this line" in planned.stderr
     assert "deterministic\toverall\t8\t0.25" in planned.stdout
     assert surefoot(tmp_path, "verify", "case.bundle").returncode == 2
-    ran = surefoot(tmp_path, "run", "case.py")
+    ran = surefoot(tmp_path, "run", "case.py", "--workers", "2")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("no failure shown") == 4
     verified = surefoot(tmp_path, "verify", "case.bundle", "--rerun", "0.2")

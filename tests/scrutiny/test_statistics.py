@@ -33,6 +33,8 @@ def test_an_interval_of_no_or_only_failures_reaches_the_edge() -> None:
     # Beta mixture at 0 of n: (1 - p)^n (n + 1) = 1 / 20.
     assert rate_sequence(0, 60).high == pytest.approx(1 - (0.05 / 61) ** (1 / 60), rel=1e-6)
     assert sequential_p([False, True], 0.0) == 0.0
+    # One failure: the likelihood averaged over rates above .1, (1 + .1) / 2, over that of .1.
+    assert sequential_p([True], 0.1) == pytest.approx(0.2 / 1.1)
 
 
 def test_calibrated_ratios_are_not_refuted_and_three_times_as_large_ones_are() -> None:
@@ -69,4 +71,6 @@ def test_the_driver_is_the_coordinate_that_the_value_depends_on() -> None:
     assert found[0] == pytest.approx(expected[0] / sum(expected), abs=0.05)
     assert found[1] < 0.02
     assert found[2] == pytest.approx(expected[1] / sum(expected), abs=0.03)
+    by_chance = [first_order(draw.random((60, 1)), draw.random(60))[0] for _ in range(100)]
+    assert np.mean(by_chance) < 0.05  # seven degrees of freedom would explain .12
     assert list(first_order(points, np.ones(800))) == [0.0, 0.0, 0.0]
