@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny import (
@@ -115,6 +116,11 @@ def test_calibration_is_cllr_with_the_bounds_of_its_data() -> None:
     assert found.effect.estimate == pytest.approx(1.0)
     assert found.detail["elub low"] == found.detail["elub high"] == 0.0
     assert assess(claim, [one for one in uneven if one]).p < 1e-3
+    values = np.array([2.0, 2.2, -1.8, 1.9] * 10)
+    costs = [np.log2(1 + 10**-values), np.log2(1 + 10**values)]
+    ends = [t.interval(0.975, 39, loc=one.mean(), scale=one.std(ddof=1) / 40**0.5) for one in costs]
+    effect = assess(claim, [one for one in uneven if one]).effect
+    assert (effect.low, effect.high) == pytest.approx(tuple(np.mean(ends, axis=0)))
     infinite = [judge(claim, trial(value, donor=donor)) for value in ("inf", 1.0, 1.1) for donor in (True, False)]
     assert assess(claim, [one for one in infinite if one]).p == pytest.approx(1e-6)
 
