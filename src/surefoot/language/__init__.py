@@ -13,7 +13,6 @@ from surefoot.language._clients._count import Usage as Usage
 from surefoot.language._clients._count import count_requests as count_requests
 from surefoot.language._clients._count import usage as usage
 from surefoot.language._clients._llama import LocalServer as LocalServer
-from surefoot.language._clients._llama import gguf_file as gguf_file
 from surefoot.language._clients._llama import local_server as local_server
 from surefoot.language._clients._open import open_client as open_client
 from surefoot.language._clients._protocol import ClientOptions as ClientOptions
@@ -48,17 +47,14 @@ from surefoot.language._multihop._facts import birthplace_facts as birthplace_fa
 from surefoot.language._multihop._facts import compose as compose
 from surefoot.language._multihop._facts import country_facts as country_facts
 from surefoot.language._multihop._gap import CAUSES as CAUSES
-from surefoot.language._multihop._gap import CompositionalityGap as CompositionalityGap
 from surefoot.language._multihop._gap import RuleMarks as RuleMarks
 from surefoot.language._multihop._gap import agreement_table as agreement_table
 from surefoot.language._multihop._gap import cause_of_loss as cause_of_loss
 from surefoot.language._multihop._gap import causes_figure as causes_figure
 from surefoot.language._multihop._gap import causes_table as causes_table
-from surefoot.language._multihop._gap import compositionality_gap as compositionality_gap
 from surefoot.language._multihop._gap import gap_table as gap_table
 from surefoot.language._multihop._gap import mark_run as mark_run
 from surefoot.language._multihop._gap import pairs_table as pairs_table
-from surefoot.language._multihop._gap import retrieval_recall as retrieval_recall
 from surefoot.language._multihop._gap import rules_of as rules_of
 from surefoot.language._multihop._gap import run_notes as run_notes
 from surefoot.language._multihop._gap import write_run_examples as write_run_examples

@@ -3,8 +3,9 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -169,6 +170,17 @@ def _save(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimize
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, temporary)
     temporary.replace(path)
+
+
+def choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> int:
+    """Let only the weights change that a pattern names; how many numbers they hold. Raises for one that names none."""
+    named = dict(model.named_parameters())
+    for pattern in patterns or ("",):
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise SurefootError(f"No weight is named like '{pattern}': they are {', '.join([*named][:3])}, ...")
+    for name, parameter in named.items():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    return sum(parameter.numel() for parameter in named.values() if parameter.requires_grad)
 
 
 def moments_of(optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":

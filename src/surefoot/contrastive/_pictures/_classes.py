@@ -139,7 +139,11 @@ def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> L
     Every folder is a class of its own, also where two have one name; single pictures are of the class that they name.
     """
     names = {item.name for item in pictures}
-    single = {key for _, key, _ in classes.rows if key and (key in names or "/" in key or _looks_a_picture(key))}
+    single = {
+        key
+        for _, key, _ in classes.rows
+        if key and (key in names or "/" in key or Path(key).suffix.lower() in SUFFIXES)
+    }
     apart = Counter(name for _, key, name in dict.fromkeys((0, *row[1:]) for row in classes.rows) if key not in single)
     of = {key: f"{name} [{key}]" if apart[name] > 1 else name for _, key, name in classes.rows if key not in single}
     shown = {of.get(key, name): name for _, key, name in classes.rows}
@@ -154,10 +158,6 @@ def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> L
     if unknown := [item for item, key in zip(pictures, found, strict=True) if not key]:
         raise SurefootError(f"{path}: {classes.path} has no row for {_listed(unknown)}.")
     return Labels(keys=tuple(found), names=shown)
-
-
-def _looks_a_picture(key: str) -> bool:
-    return Path(key).suffix.lower() in SUFFIXES
 
 
 def _listed(pictures: Sequence[Labelled]) -> str:

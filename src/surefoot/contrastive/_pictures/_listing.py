@@ -70,7 +70,9 @@ def list_pictures(path: Path) -> Listing:
 def content_digest(path: Path, classes: Path | None) -> str:
     """The SHA-256 of the names and contents of everything that `list_pictures` reads, and of the file of classes."""
     digest = sha256()
-    files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(_pictures_below(path))
+    below = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = (file for file in below if _is_shown(file.relative_to(path)) and file.is_file())
+    files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(found)
     names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
     if classes:  # how it is read depends on its suffix
         files, names = [*files, classes], [*names, f"classes{classes.suffix.lower()}"]
@@ -81,12 +83,6 @@ def content_digest(path: Path, classes: Path | None) -> str:
 
 def _is_shown(path: Path) -> bool:
     return not any(part.startswith(".") for part in path.parts)
-
-
-def _pictures_below(path: Path) -> Iterator[Path]:
-    for file in path.rglob("*"):
-        if file.suffix.lower() in SUFFIXES and _is_shown(file.relative_to(path)) and file.is_file():
-            yield file
 
 
 def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import ModelDescription, save_model
 from surefoot.contrastive._models._build import build
@@ -22,7 +21,6 @@ from surefoot.training import Schedule, adamw, generator_for, last_tenth, reprod
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["float32", "bfloat16"]
 MOST_LOGIT_SCALE = math.log(100)
 
 
@@ -34,8 +32,7 @@ class Pretrain(Step):
     alternative captions: each time a picture is seen, one of them is drawn. `model` is a name on the `ladder()`.
     `samples` is the number of image-text pairs seen, repeats counted (rounded up to whole batches). The loss is
     OpenCLIP's symmetric cross-entropy over a batch (Radford et al. 2021, 2103.00020); AdamW, warm-up over a fraction of
-    the steps, then a cosine to zero. `precision` "bfloat16" is automatic mixed precision: faster where the processor
-    multiplies bfloat16 (AVX-512 BF16, AMX), far slower elsewhere.
+    the steps, then a cosine to zero.
 
     On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
     threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
@@ -54,7 +51,6 @@ class Pretrain(Step):
     augmentation: Augmentation = "shift"
     seed: int = 0
     threads: int = 1
-    precision: Precision = "float32"
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
     cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
 
@@ -124,17 +120,9 @@ def contrastive_loss(
         changed = augmented(images, step.augmentation, generator_for("augment", step.seed, number))
         prepared = normalized(changed, pixels).contiguous(memory_format=torch.channels_last)
         torch.manual_seed(seed_for("dropout", step.seed, number))
-        with autocast(step.precision):
-            told = model(prepared, tokens)
-            return loss(*told)
+        return loss(*model(prepared, tokens))
 
     return at
-
-
-def autocast(precision: Precision) -> AbstractContextManager[object]:
-    import torch
-
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def measured(description: ModelDescription, losses: list[float]) -> list[Measurement]:

@@ -88,7 +88,8 @@ class WeightEdit(Step):
             if description is None:
                 raise SurefootError("WeightEdit needs a model artifact with a description.")
             save_model(editor.model.model, description, out)
-        _write_search(out, found)
+        told = {"message": found.message, "rows": found.rows()}
+        (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         return _measured(found, point)
 
 
@@ -181,11 +182,6 @@ def _rule(step: WeightEdit, editor: _Editor, inputs: Inputs) -> Any:
     if zero := [name for name, value in own.items() if not value]:
         raise SurefootError(f"The own model of {zero[0]} gets nothing right, so no accuracy can be divided by its.")
     return learning(own), None
-
-
-def _write_search(out: Path, found: CoefficientSearch) -> None:
-    told = {"message": found.message, "rows": found.rows()}
-    (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(found: CoefficientSearch, point: Sequence[float]) -> list[Measurement]:
