@@ -190,7 +190,9 @@ def _payload(drawn: Sequence[tuple[str, Figure]], table: PageTable, browsed: Bro
             "name": slug(figure.name),
             "columns": figure_columns(figure),
             "spec": figure.spec() if figure.vega_lite is not None else None,
-            "rows": _without_pictures(figure) if figure.vega_lite is None else None,
+            "rows": [{name: row[name] for name in row if name != "image"} for row in figure.table()]
+            if figure.vega_lite is None
+            else None,
         }
         for anchor, figure in drawn
     ]
@@ -198,10 +200,6 @@ def _payload(drawn: Sequence[tuple[str, Figure]], table: PageTable, browsed: Bro
     measurements = {"columns": table.columns, "rows": table.rows}
     packed = browsed.payload() if browsed else None
     return {"figures": figures, "themes": themes, "measurements": measurements, "configurations": packed}
-
-
-def _without_pictures(figure: Figure) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "image"} for row in figure.table()]
 
 
 def _draw(study: Study, results: Results) -> list[tuple[FigureEntry, Figure | None]]:
