@@ -89,9 +89,7 @@ from surefoot.language._reading._predictions import read_predictions as read_pre
 from surefoot.language._reading._predictions import write_predictions as write_predictions
 from surefoot.language._reading._questions import NOWHERE as NOWHERE
 from surefoot.language._reading._questions import Question as Question
-from surefoot.language._reading._questions import QuestionCounts as QuestionCounts
 from surefoot.language._reading._questions import QuestionFile as QuestionFile
-from surefoot.language._reading._questions import QuestionPart as QuestionPart
 from surefoot.language._reading._questions import QuestionSample as QuestionSample
 from surefoot.language._reading._questions import count_questions as count_questions
 from surefoot.language._reading._questions import question_part as question_part
@@ -129,7 +127,6 @@ from surefoot.language._texts._perplexity import language_measurements as langua
 from surefoot.language._texts._perplexity import perplexity as perplexity
 from surefoot.language._texts._perplexity import text_losses as text_losses
 from surefoot.language._texts._styles import TEXT_STYLES as TEXT_STYLES
-from surefoot.language._texts._styles import TextPart as TextPart
 from surefoot.language._texts._styles import TextSet as TextSet
 from surefoot.language._texts._styles import TextStyle as TextStyle
 from surefoot.language._texts._styles import read_texts as read_texts

@@ -172,6 +172,15 @@ def _save(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimize
     temporary.replace(path)
 
 
+def check_settings(step: Any, **least: int) -> None:
+    """Raise `SurefootError` for a field below its least value, and for a learning rate that is not above 0."""
+    for name, bound in least.items():
+        if getattr(step, name) < bound:
+            raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least {bound}.")
+    if step.learning_rate <= 0:
+        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
+
+
 def choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> int:
     """Let only the weights change that a pattern names; how many numbers they hold. Raises for one that names none."""
     named = dict(model.named_parameters())

@@ -12,11 +12,11 @@ from surefoot.contrastive._models._pixels import normalized, resized
 from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import TokenizedPairs, read_pairs
-from surefoot.contrastive._training._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training import (
     Schedule,
     adamw,
+    check_settings,
     choose_parameters,
     generator_for,
     last_tenth,
@@ -84,7 +84,7 @@ class Finetune(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        check_settings(self, samples=1, batch=2, threads=1)
         if not self.data or not 0 <= self.shard[0] < self.shard[1]:
             raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
         with reproducible(self.threads):

@@ -15,8 +15,8 @@ from surefoot.contrastive._models._tokenizer import RestrictedTokenizer, vocabul
 from surefoot.contrastive._pictures._directory import read_captions
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import Batches, read_pairs
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, seed_for, train
+from surefoot.core import Inputs, Measurement, Step
+from surefoot.training import Schedule, adamw, check_settings, generator_for, last_tenth, reproducible, seed_for, train
 
 if TYPE_CHECKING:
     import torch
@@ -56,18 +56,9 @@ class Pretrain(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        check_settings(self, samples=1, batch=2, threads=1)
         with reproducible(self.threads):
             return _pretrain(self, out, inputs[self.data])
-
-
-def check_numbers(samples: int, batch: int, learning_rate: float, threads: int) -> None:
-    """Raise `SurefootError` for a setting that no training can have."""
-    for name, value, least in (("samples", samples, 1), ("batch", batch, 2), ("threads", threads, 1)):
-        if value < least:
-            raise SurefootError(f"{name} is {value}: it must be at least {least}.")
-    if learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {learning_rate}: it must be above 0.")
 
 
 def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.core import Inputs, Measurement, Step
 from surefoot.language._models._language import (
     LanguageModel,
     Windows,
@@ -15,7 +15,16 @@ from surefoot.language._models._language import (
     windows_of,
 )
 from surefoot.language._texts._styles import read_texts
-from surefoot.training import Schedule, adamw, choose_parameters, last_tenth, reproducible, rows_of_batch, train
+from surefoot.training import (
+    Schedule,
+    adamw,
+    check_settings,
+    choose_parameters,
+    last_tenth,
+    reproducible,
+    rows_of_batch,
+    train,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,11 +64,7 @@ class FinetuneLanguage(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        for name in ("steps", "batch", "threads"):
-            if getattr(self, name) < 1:
-                raise SurefootError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        if self.learning_rate <= 0:
-            raise SurefootError(f"learning_rate is {self.learning_rate}: it must be above 0.")
+        check_settings(self, steps=1, batch=1, threads=1)
         loaded = load_language(inputs[self.model])
         parameters = choose_parameters(loaded.model, self.trained)
         windows = windows_of(loaded, [row["text"] for row in read_texts(inputs[self.data])], self.length)

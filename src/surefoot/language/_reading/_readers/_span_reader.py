@@ -24,6 +24,7 @@ from surefoot.language._reading._readers._encoder import (
 from surefoot.training import (
     Schedule,
     adamw,
+    check_settings,
     choose_parameters,
     generator_for,
     last_tenth,
@@ -81,7 +82,11 @@ class SpanReader(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        _check(self)
+        check_settings(self, steps=1, batch=1, threads=1, rank=1)
+        if self.robust != "none" and self.method == "head":
+            raise SurefootError(
+                f"robust is '{self.robust}': it perturbs the embeddings, so all layers must be trained."
+            )
         with reproducible(self.threads):
             encoder = load_encoder(inputs[self.encoder], layers=self.layers, seed=self.seed)
             found = _training_windows(self, encoder, read_questions(inputs[self.questions]))
@@ -106,16 +111,6 @@ class _Targets:
     rows: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-
-
-def _check(step: SpanReader) -> None:
-    for name in ("steps", "batch", "threads", "rank"):
-        if getattr(step, name) < 1:
-            raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least 1.")
-    if step.learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
-    if step.robust != "none" and step.method == "head":
-        raise SurefootError(f"robust is '{step.robust}': it perturbs the embeddings, so all layers must be trained.")
 
 
 def _training_windows(step: SpanReader, encoder: Encoder, questions: Sequence[Question]) -> _Targets:
