@@ -52,7 +52,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     pixels: Pixels
     name: str
-    description: ModelDescription | None = None
+    description: ModelDescription
     tokenizer_directory: Path | None = None
     device: str = "cpu"
     precision: InferencePrecision = "float32"
