@@ -25,7 +25,7 @@ from surefoot.contrastive._models._build import build as build
 from surefoot.contrastive._models._build import openclip_config as openclip_config
 from surefoot.contrastive._models._cost import count_gmacs as count_gmacs
 from surefoot.contrastive._models._cost import count_parameters as count_parameters
-from surefoot.contrastive._models._embed import embed_classes as embed_classes
+from surefoot.contrastive._models._embed import class_head as class_head
 from surefoot.contrastive._models._embed import embed_images as embed_images
 from surefoot.contrastive._models._embed import embed_texts as embed_texts
 from surefoot.contrastive._models._ladder import ladder as ladder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
-from surefoot.contrastive._models._embed import embed_classes
+from surefoot.contrastive._models._embed import class_head
 from surefoot.contrastive._models._pixels import normalized, resized
 from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
@@ -115,7 +115,7 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     return LabelledPictures(
         images=resized(open_images(directory, "c"), loaded.pixels),
         labels=torch.from_numpy(classes.labels),
-        head=embed_classes(loaded, classes.names, templates).clone(),
+        head=class_head(loaded, classes.names, templates).embeddings.clone(),
     )
 
 
