@@ -137,7 +137,8 @@ def read_names(package: Path) -> dict[str, str]:
     """
     files = ["en/data", *(f"en/shortcodes/{name}" for name in _SHORTCODES), "meta/unicode-names"]
     members = {name: json.loads(text) for name, text in read_members(package, map(_member, files)).items()}
-    labels = [(row["label"], row["hexcode"]) for row in _with_skins(members[_member("en/data")])]
+    rows = [one for row in members[_member("en/data")] for one in (row, *row.get("skins", ()))]
+    labels = [(row["label"], row["hexcode"]) for row in rows]
     found: dict[str, str] = {}
     for pairs in (labels, *(_listed(members[_member(name)]) for name in files[1:])):
         level: dict[str, set[str]] = {}
@@ -160,11 +161,6 @@ _SHORTCODES = ("cldr", "joypixels", "emojibase", "emojibase-legacy", "github", "
 
 def _member(name: str) -> str:
     return f"package/{name}.json"
-
-
-def _with_skins(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for row in rows:
-        yield from (row, *row.get("skins", ()))
 
 
 def _listed(table: dict[str, str | list[str]]) -> list[tuple[str, str]]:

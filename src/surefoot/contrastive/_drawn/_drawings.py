@@ -1,6 +1,6 @@
 """Drawings: all pictures of one style, drawn once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,20 +69,15 @@ def _draw_all(
     images = np.empty((len(icons), step.size, step.size, 3), np.uint8)
     items: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
-    for icon in _counted(icons, out):
+    for done, icon in enumerate(icons):
+        if done % 64 == 0:
+            report_progress(out, done, len(icons))
         try:
             images[len(items)] = render(icon.svg, step.size)
             items.append(_describe(icon, step.style, shown.get(icon.name)))
         except RefusedDrawingError as error:
             refused.append({"name": icon.name, "reason": str(error)})
     return images[: len(items)], items, refused
-
-
-def _counted(icons: tuple[Icon, ...], out: Path) -> Iterator[Icon]:
-    for done, icon in enumerate(icons):
-        if done % 64 == 0:
-            report_progress(out, done, len(icons))
-        yield icon
 
 
 def _describe(icon: Icon, style_name: str, shown: Emoji | None) -> dict[str, Any]:

@@ -142,7 +142,12 @@ def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
         if member.name in sample.members:
             raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
         sample.members.add(member.name)
-        if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
+        if suffix in SUFFIXES and sample.picture is None:
+            sample.picture = member
+        elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
+            stream = archive.extractfile(member)
+            sample.texts[suffix] = stream.read().decode("utf-8", errors="replace") if stream else ""
+        else:
             yield member.name
     yield sample
 
@@ -175,16 +180,6 @@ def _at_last(name: str) -> tuple[str, str]:
     return str(path.parent / path.stem), path.suffix.lower()
 
 
-def _collect(sample: Sample, suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> bool:
-    if suffix in SUFFIXES and sample.picture is None:
-        sample.picture = member
-    elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
-        sample.texts[suffix] = text()
-    else:
-        return False
-    return True
-
-
 def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
     if sample.picture is None:
         yield from (f"{sample.base}{suffix}" for suffix in sample.texts)
@@ -207,8 +202,3 @@ def _label_in_json(path: Path, name: str, text: str) -> str:
         raise SurefootError(f"{path}, sample {name}: its .json is not JSON ({error}).") from error
     found = [row[key] for key in _JSON_KEYS if isinstance(row, dict) and key in row]
     return str(found[0]) if found else ""
-
-
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    stream = archive.extractfile(member)
-    return stream.read().decode("utf-8", errors="replace") if stream else ""

@@ -16,15 +16,12 @@ def augmented(images: "torch.Tensor", kind: Augmentation, generator: "torch.Gene
     "shift" moves each by up to a tenth of its side and scales it by 0.8 to 1.2; its edges go on outwards. Pictures are
     not mirrored: arrows, letters and flags would become others.
     """
-    values = images.float().div_(255)
-    return _moved(values, generator) if kind == "shift" else values
-
-
-def _moved(values: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
     import torch
     import torch.nn.functional as F
 
-    count = len(values)
+    values, count = images.float().div_(255), len(images)
+    if kind == "none":
+        return values
     affine = torch.zeros(count, 2, 3)
     scale = 1 + SCALE * _symmetric(count, generator=generator)
     affine[:, 0, 0] = affine[:, 1, 1] = scale

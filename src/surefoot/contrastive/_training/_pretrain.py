@@ -91,7 +91,13 @@ def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
         samples=samples,
     )
     save_model(model, description, out)
-    return measured(description, losses)
+    values = {
+        "parameters": description.parameters,
+        "gmacs_per_sample": description.gmacs_per_sample,
+        "samples": samples,
+        "gmacs": description.gmacs_per_sample * samples,
+    }
+    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]
 
 
 def contrastive_loss(
@@ -114,14 +120,3 @@ def contrastive_loss(
         return loss(*model(prepared, tokens))
 
     return at
-
-
-def measured(description: ModelDescription, losses: list[float]) -> list[Measurement]:
-    """What a training says of itself: its loss at the end, and what it cost."""
-    values = {
-        "parameters": description.parameters,
-        "gmacs_per_sample": description.gmacs_per_sample,
-        "samples": description.samples,
-        "gmacs": description.gmacs_per_sample * description.samples,
-    }
-    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]
