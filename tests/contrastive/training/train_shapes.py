@@ -17,7 +17,7 @@ from surefoot.training import _loop
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (40, 40, 220), "black": (10, 10, 10)}
 DATA = TrainingPairs(drawings=(Drawings(style="twemoji"),))  # its place in a store; what lies there is ours
-STEP = Pretrain(data=DATA, model="rn-4", samples=1600, batch=16, learning_rate=3e-3)
+STEP = Pretrain(data=DATA, model="rn-4", samples=1600, batch=16, augmentation="colour", learning_rate=3e-3)
 
 SHORT = replace(STEP, samples=256)
 
