@@ -231,7 +231,6 @@ def test_it_learns_where_the_answer_is_and_transformers_reads_it(store: Store, t
     [
         (replace(STEP, method="head"), ("qa_outputs",)),
         (replace(STEP, method="lora", rank=2), ("qa_outputs", "layer", "attention")),
-        (replace(STEP, frozen=1), ("qa_outputs", "layer.1")),
         (replace(STEP, layers=1, robust="freelb"), ("",)),
         (replace(STEP, layers=1, robust="r3f"), ("",)),
     ],

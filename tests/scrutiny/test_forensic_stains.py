@@ -52,6 +52,18 @@ def test_siblings_share_half_of_their_alleles_by_descent() -> None:
     assert same["sibling"] > 3 * same["unrelated"]
 
 
+def test_coancestry_makes_persons_alike_as_it_says() -> None:
+    """Homozygotes at a locus are the share F + (1 - F) sum p^2, and the suspect is drawn from the same urn."""
+    t, same = 0.3, []
+    for seed in range(300):
+        found, _ = simulate_stain({**CLEAN, "fst": t, "loci": 4}, seed)
+        same += [one == other for one, other in found["suspect"].values()]
+    loci = list(population("synthetic").loci.values())[:4]
+    assert np.mean(same) == pytest.approx(
+        np.mean([t + (1 - t) * sum(p * p for p in one.values()) for one in loci]), abs=0.04
+    )
+
+
 def test_ratios_of_others_have_mean_one_and_those_of_contributors_are_high() -> None:
     hard = {"picograms": 30.0, "loci": 2, "fst": 0.03}
     others = [genotype_ratio(simulate_stain(hard, seed)[0])["lr"] for seed in range(800)]

@@ -183,7 +183,7 @@ def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
 
 
 def _prompts(path: Path | None, loaded: "LoadedModel") -> tuple[str, ...]:
-    own = loaded.description is not None and loaded.description.vocabulary is not None
+    own = loaded.description.vocabulary is not None
     return _read_templates(path) if path else ("{}",) if own else _TEMPLATES
 
 
@@ -201,7 +201,7 @@ def _used(prompted: PromptedModel) -> dict[str, Any]:
         "name": loaded.name,
         "pixels": asdict(loaded.pixels),
         "prepared": loaded.pixels.said,
-        "from": loaded.description.source if loaded.description and loaded.description.source else "the model's own",
+        "from": loaded.description.source or "the model's own",
         "templates": list(prompted.templates),
         "device": loaded.device,
         "precision": loaded.precision,

@@ -25,7 +25,7 @@ from surefoot.contrastive._models._build import build as build
 from surefoot.contrastive._models._build import openclip_config as openclip_config
 from surefoot.contrastive._models._cost import count_gmacs as count_gmacs
 from surefoot.contrastive._models._cost import count_parameters as count_parameters
-from surefoot.contrastive._models._embed import embed_classes as embed_classes
+from surefoot.contrastive._models._embed import class_head as class_head
 from surefoot.contrastive._models._embed import embed_images as embed_images
 from surefoot.contrastive._models._embed import embed_texts as embed_texts
 from surefoot.contrastive._models._ladder import ladder as ladder
@@ -68,6 +68,5 @@ from surefoot.contrastive._training._batches import read_pairs as read_pairs
 from surefoot.contrastive._training._directions import DirectionAngles as DirectionAngles
 from surefoot.contrastive._training._directions import RandomDirection as RandomDirection
 from surefoot.contrastive._training._finetune import Finetune as Finetune
-from surefoot.contrastive._training._pretrain import Precision as Precision
 from surefoot.contrastive._training._pretrain import Pretrain as Pretrain
 from surefoot.contrastive._training._weight_edit import WeightEdit as WeightEdit

@@ -7,8 +7,11 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from surefoot.contrastive._drawn._concepts import Emoji
-from surefoot.contrastive._drawn._drawings import credit_of, read_style
+from surefoot.contrastive._drawn._drawings import read_style
 from surefoot.contrastive._drawn._iconify import Icon
 from surefoot.contrastive._drawn._render import render_png
 from surefoot.contrastive._drawn._split import WIDELY_DRAWN
@@ -23,7 +26,6 @@ from surefoot.figures import contact_sheet
 from surefoot.stats import shuffled
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
 LabelledPicture = tuple[str, bytes]
@@ -67,7 +69,7 @@ def _wrong_rows(results: Results, name: str, test: Observation, n: int, size: in
         yield {"image": png_uri(_png(picture, size)), "label": text, "section": f"{name}: {wrong:,} wrong", **shown}
 
 
-def png_of(image: "np.ndarray") -> bytes:
+def png_of(image: NDArray[np.uint8]) -> bytes:
     """A picture (height, width, 3) uint8 as PNG."""
     from PIL import Image
 
@@ -88,7 +90,7 @@ def style_rows(names: Sequence[str], n: int, *, seed: int = 0, size: int = 64) -
     by_code = {name: _usual_drawings(*read[name]) for name in names}
     common = set.intersection(*(set(drawings) for drawings in by_code.values()))
     chosen = shuffled(common, seed)[:n]
-    credits = {name: _credit_line(credit_of(style(name))) for name in names}
+    credits = {name: f"{style(name).title}: {style(name).package.credit}" for name in names}
     return [
         {"image": png_uri(render_png(svg)), "label": label, "section": credits[name]}
         for name in names
@@ -119,10 +121,6 @@ def folder_rows(path: Path, n: int, *, seed: int = 0, size: int = 64) -> list[Sh
         raise SurefootError(f"No picture in {path} can be decoded.")
     section = f"{path.name}: from {path}" + (f"; {refused} others cannot be decoded" if refused else "")
     return [{"image": png_uri(png), "label": label, "section": section} for label, png in shown]
-
-
-def _credit_line(row: dict[str, str]) -> str:
-    return f"{row['title']}: {row['author']}, {row['licence']}, {row['url']} ({row['package']})"
 
 
 def _png(picture: "Image.Image", size: int) -> bytes:

@@ -59,7 +59,12 @@ def interval_plot(
         *named_fields(rows, "n"),
     ]
     transform = [{"calculate": interval_text("value", "low", "high", unit), "as": "shown"}]
-    layers = [*_reference(reference, x), *_effects(x, y, names, tooltip)]
+    line = {
+        "data": {"values": [{"value": reference}]},
+        "mark": {"type": "rule", "color": NEUTRAL},
+        "encoding": {"x": x},
+    }
+    layers = [*([] if reference is None else [line]), *_effects(x, y, names, tooltip)]
     spec = drawing(_LINE_HEIGHT * len(labels), transform, layers)
     return Figure(name=name, title=title, caption=caption, rows=tuple(lines), vega_lite=spec)
 
@@ -89,14 +94,6 @@ def _line_axis(labels: list[str], headings: list[int]) -> Layer:
     }
     scale = {"domain": list(range(len(labels)))}
     return {"field": "line", "type": "ordinal", "scale": scale, "axis": axis}
-
-
-def _reference(reference: float | None, x: Layer) -> list[Layer]:
-    if reference is None:
-        return []
-    return [
-        {"data": {"values": [{"value": reference}]}, "mark": {"type": "rule", "color": NEUTRAL}, "encoding": {"x": x}}
-    ]
 
 
 def _effects(x: Layer, y: Layer, names: Families, tooltip: list[Layer]) -> list[Layer]:

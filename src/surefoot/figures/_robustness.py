@@ -88,15 +88,8 @@ def _identity(across: ShareScale, up: ShareScale, x: Layer, y: Layer) -> list[La
     placed = [{"calculate": across.place("x"), "as": "x_at"}, {"calculate": up.place("y"), "as": "y_at"}]
     data: dict[str, Any] = {"data": {"values": ends}, "transform": placed}
     line = {"type": "line", "color": NEUTRAL, "strokeDash": [4, 4], "strokeWidth": 1.2}
-    text = {
-        "type": "text",
-        "align": "right",
-        "baseline": "bottom",
-        "dx": -32,
-        "dy": 12,
-        "color": NEUTRAL,
-        "fontStyle": "italic",
-    }
+    text = {"type": "text", "align": "right", "baseline": "bottom", "dx": -32, "dy": 12, "color": NEUTRAL}
+    text["fontStyle"] = "italic"
     return [
         {**data, "mark": line, "encoding": {"x": x, "y": y}},
         {**data, "mark": text, "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}}},

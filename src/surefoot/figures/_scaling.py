@@ -1,7 +1,7 @@
 """Error against scale, and what a fit leaves over."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from surefoot.core import Figure, Unit
 from surefoot.figures._axes import above_the_axis, interval_text, log_axis, log_bounds, unit_axis, wrapped
@@ -71,7 +71,6 @@ def residual_plot(
     x_title: str,
     y_title: str,
     unit: Unit = "share",
-    x_scale: Literal["log", "linear"] = "log",
     families: Sequence[str] | None = None,
     family_title: str | None = None,
 ) -> Figure:
@@ -81,15 +80,8 @@ def residual_plot(
     """
     rows = plain_rows("point", points, ("x", "y"))
     names = families_of(rows, families, family_title)
-    x: dict[str, Any] = {
-        "field": "x",
-        "type": "quantitative",
-        "scale": {"zero": False},
-        "axis": {"title": wrapped(x_title)},
-    }
-    if x_scale == "log":
-        x_low, x_high = log_bounds(columns_of(rows, "x"), "x values")
-        x = _log_channel("x", x_low, x_high, log_axis(x_low, x_high, x_title, "number") | {"title": wrapped(x_title)})
+    x_low, x_high = log_bounds(columns_of(rows, "x"), "x values")
+    x = _log_channel("x", x_low, x_high, log_axis(x_low, x_high, x_title, "number") | {"title": wrapped(x_title)})
     y = {"field": "y", "type": "quantitative", "axis": unit_axis(unit, y_title) | above_the_axis(y_title)}
     tooltip = _tooltip(rows, x_title, y_title)
     layers = [
@@ -130,11 +122,13 @@ def coefficient_curve(
     }
     axis = unit_axis(unit, y_title) | above_the_axis(y_title)
     y = {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": axis}
+    mark = {"type": "rule", "color": NEUTRAL, "strokeDash": [5, 4]}
+    dashed = {"data": {"values": [{"x": chosen}]}, "mark": mark}
     tooltip = _tooltip(rows, x_title, y_title)
     layers = [
         *band(rows, x, {**y, "field": "low"}, "high", names, part="point"),
         *curve(rows, x, y, names, part="point"),
-        *_chosen_rule(chosen, x),
+        *([] if chosen is None else [{**dashed, "encoding": {"x": x}}]),
         *marks(rows, x, y, names, tooltip),
     ]
     transform = [{"calculate": interval_text("y", "low", "high", unit), "as": "shown"}]
@@ -149,13 +143,6 @@ def _tooltip(rows: Sequence[Row], x_title: str, y_title: str) -> list[dict[str, 
         {"field": "shown", "title": y_title, "type": "nominal"},
         *named_fields(rows, "n", "held_out"),
     ]
-
-
-def _chosen_rule(chosen: float | None, x: dict[str, Any]) -> list[dict[str, Any]]:
-    if chosen is None:
-        return []
-    mark = {"type": "rule", "color": NEUTRAL, "strokeDash": [5, 4]}
-    return [{"data": {"values": [{"x": chosen}]}, "mark": mark, "encoding": {"x": x}}]
 
 
 def _log_channel(field: str, low: float, high: float, axis: dict[str, Any]) -> dict[str, Any]:

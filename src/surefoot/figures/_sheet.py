@@ -15,7 +15,9 @@ def sheet_svg(figure: Figure, *, theme: Theme, width: int, titled: bool) -> str:
     """The pictures of a contact sheet in rows, under the name and the accuracy of their section."""
     config = theme_config(theme)
     ink, quiet, paper = config["text"]["color"], config["axis"]["labelColor"], config["background"]
-    parts, y = _title(figure.title, width, ink) if titled else ([], 0)
+    lines = wrap(figure.title, max(20, width // 9)) if titled else []
+    parts = [_text(line, _GAP, 22 + 20 * index, ink, size=16, weight=600) for index, line in enumerate(lines)]
+    y = 12 + 20 * len(lines) if titled else 0
     across = max(1, (width - _GAP) // (_PICTURE + _GAP))
     for section, rows in groupby(sorted_by_section(figure), key=lambda row: row["section"]):
         pictures = list(rows)
@@ -52,13 +54,6 @@ def _picture(row: dict[str, Any], left: int, top: int) -> str:
     place = f'x="{left}" y="{top}" width="{_PICTURE}" height="{_PICTURE}"'
     label, image = escape(str(row["label"])), escape(str(row["image"]))
     return f'<g><title>{label}</title><rect {place} rx="4" fill="#ffffff"/><image {place} href="{image}"/></g>'
-
-
-def _title(title: str, width: int, ink: str) -> tuple[list[str], int]:
-    lines = wrap(title, max(20, width // 9))
-    return [
-        _text(line, _GAP, 22 + 20 * index, ink, size=16, weight=600) for index, line in enumerate(lines)
-    ], 12 + 20 * len(lines)
 
 
 def _text(text: object, x: int, y: int, ink: str, *, size: int = 12, weight: int = 400, anchor: str = "start") -> str:

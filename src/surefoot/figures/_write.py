@@ -25,7 +25,10 @@ def write_figure(figure: Figure, path: Path, *, theme: Theme = "light", width: i
     if suffix not in SUFFIXES:
         raise SurefootError(f"Cannot write a figure as '{path.name}': the name must end in {', '.join(SUFFIXES)}.")
     if suffix in (".png", ".pdf"):
-        _write_drawn(render_svg(figure, theme=theme, width=width), path, scale)
+        from vl_convert import svg_to_pdf, svg_to_png
+
+        svg = render_svg(figure, theme=theme, width=width)
+        write_bytes(path, svg_to_png(svg, scale=scale) if suffix == ".png" else svg_to_pdf(svg))
     else:
         write_text(path, _text(figure, suffix, theme, width))
     return path
@@ -77,9 +80,3 @@ def _text(figure: Figure, suffix: str, theme: Theme, width: int) -> str:
         return render_svg(figure, theme=theme, width=width)
     content = figure.table() if figure.vega_lite is None else figure.spec()
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write_drawn(svg: str, path: Path, scale: float) -> None:
-    from vl_convert import svg_to_pdf, svg_to_png
-
-    write_bytes(path, svg_to_png(svg, scale=scale) if path.suffix.lower() == ".png" else svg_to_pdf(svg))

@@ -13,7 +13,6 @@ from surefoot.language._clients._count import Usage as Usage
 from surefoot.language._clients._count import count_requests as count_requests
 from surefoot.language._clients._count import usage as usage
 from surefoot.language._clients._llama import LocalServer as LocalServer
-from surefoot.language._clients._llama import gguf_file as gguf_file
 from surefoot.language._clients._llama import local_server as local_server
 from surefoot.language._clients._open import open_client as open_client
 from surefoot.language._clients._protocol import ClientOptions as ClientOptions
@@ -48,17 +47,14 @@ from surefoot.language._multihop._facts import birthplace_facts as birthplace_fa
 from surefoot.language._multihop._facts import compose as compose
 from surefoot.language._multihop._facts import country_facts as country_facts
 from surefoot.language._multihop._gap import CAUSES as CAUSES
-from surefoot.language._multihop._gap import CompositionalityGap as CompositionalityGap
 from surefoot.language._multihop._gap import RuleMarks as RuleMarks
 from surefoot.language._multihop._gap import agreement_table as agreement_table
 from surefoot.language._multihop._gap import cause_of_loss as cause_of_loss
 from surefoot.language._multihop._gap import causes_figure as causes_figure
 from surefoot.language._multihop._gap import causes_table as causes_table
-from surefoot.language._multihop._gap import compositionality_gap as compositionality_gap
 from surefoot.language._multihop._gap import gap_table as gap_table
 from surefoot.language._multihop._gap import mark_run as mark_run
 from surefoot.language._multihop._gap import pairs_table as pairs_table
-from surefoot.language._multihop._gap import retrieval_recall as retrieval_recall
 from surefoot.language._multihop._gap import rules_of as rules_of
 from surefoot.language._multihop._gap import run_notes as run_notes
 from surefoot.language._multihop._gap import write_run_examples as write_run_examples
@@ -93,9 +89,7 @@ from surefoot.language._reading._predictions import read_predictions as read_pre
 from surefoot.language._reading._predictions import write_predictions as write_predictions
 from surefoot.language._reading._questions import NOWHERE as NOWHERE
 from surefoot.language._reading._questions import Question as Question
-from surefoot.language._reading._questions import QuestionCounts as QuestionCounts
 from surefoot.language._reading._questions import QuestionFile as QuestionFile
-from surefoot.language._reading._questions import QuestionPart as QuestionPart
 from surefoot.language._reading._questions import QuestionSample as QuestionSample
 from surefoot.language._reading._questions import count_questions as count_questions
 from surefoot.language._reading._questions import question_part as question_part
@@ -133,7 +127,6 @@ from surefoot.language._texts._perplexity import language_measurements as langua
 from surefoot.language._texts._perplexity import perplexity as perplexity
 from surefoot.language._texts._perplexity import text_losses as text_losses
 from surefoot.language._texts._styles import TEXT_STYLES as TEXT_STYLES
-from surefoot.language._texts._styles import TextPart as TextPart
 from surefoot.language._texts._styles import TextSet as TextSet
 from surefoot.language._texts._styles import TextStyle as TextStyle
 from surefoot.language._texts._styles import read_texts as read_texts

@@ -44,7 +44,7 @@ def unpacked(path: Path) -> bytes:
 def json_of(data: bytes, where: str) -> object:
     """The JSON value in the bytes. Raises for broken JSON, NaN and infinity, and a name that an object has twice."""
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse, object_pairs_hook=_unique)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=refuse_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SurefootError(f"{where} is not JSON that can be read: {said}.") from error
@@ -121,7 +121,8 @@ def rows_of(data: bytes, shown: str) -> list[Row]:
     return [Row.of(json_of(line, where), where) for where, line in places if line.strip()]
 
 
-def _refuse(name: str) -> Callable[..., object]:
+def refuse_constant(name: str) -> Callable[..., object]:
+    """For `json.loads`: NaN and infinity, which Python reads and the standard does not know."""
     raise ValueError(f"it holds {name}, which is no number of JSON")
 
 

@@ -50,12 +50,12 @@ def write_audit(audit: Audit, path: Path, *, source: str) -> Path:
     `source` is what was audited, as it is shown. Raises `SurefootError` when the file cannot be written.
     """
     first = audit.between[0]
-    whole = audit.groups[0]
+    whole, worst = audit.groups[0], first.get("worst_group")
     return write_sheet(
         path,
         kind="audit",
         source=source,
-        opening=_opening(first),
+        opening=f"Your worst group is {worst}." if worst else "Without labels: how often each group is called yes.",
         leads=tuple(_leads(audit, first, whole)),
         facts=(f"{whole['rows']:,} rows", *((f"{whole['positives']:,} positives",) if "positives" in whole else ())),
         sections=(*(_section(audit, line) for line in audit.between), *_difference_sections(audit)),
@@ -64,19 +64,13 @@ def write_audit(audit: Audit, path: Path, *, source: str) -> Path:
     )
 
 
-def _opening(line: Line) -> str:
-    if line.get("worst_group"):
-        return f"Your worst group is {line['worst_group']}."
-    return "Without labels: how often each group is called yes."
-
-
 def _leads(audit: Audit, line: Line, whole: Line) -> Iterator[str]:
     """What the first screen says: the worst group in numbers, and whether groups differ at all."""
     if line.get("worst_group"):
         (rows,) = (each["rows"] for each in audit.groups if _same(each, line) and each["group"] == line["worst_group"])
         yield (
-            f"{line['model']} is right for {_percent(line, 'worst_group_accuracy')} of its {rows:,} rows, and for "
-            f"{_percent(whole, 'accuracy')} of all."
+            f"{line['model']} is right for {_bounded(line, 'worst_group_accuracy')} of its {rows:,} rows, and for "
+            f"{_bounded(whole, 'accuracy')} of all."
         )
     apart = {title: line.get(f"{title}_low") or 0.0 for title in _BETWEEN}
     sure = [f"{_BETWEEN[title][1]} by at least {100 * least:.1f} points" for title, least in apart.items() if least > 0]
@@ -96,7 +90,7 @@ def _section(audit: Audit, line: Line) -> Section:
         (
             each["group"] + (" (too few rows)" if each["too_few_rows"] else ""),
             *(f"{each[name]:,}" for name in head[0][1:]),
-            *(_percent(each, name, "%") for name in names),
+            *(_bounded(each, name, "%") for name in names),
         )
         for each in groups
     )
@@ -112,14 +106,14 @@ def _section(audit: Audit, line: Line) -> Section:
 
 def _sentences(line: Line) -> Iterator[str]:
     if line.get("worst_group"):
-        yield f"Worst group: {line['worst_group']}, right for {_percent(line, 'worst_group_accuracy')}."
+        yield f"Worst group: {line['worst_group']}, right for {_bounded(line, 'worst_group_accuracy')}."
     for title, (words, _) in _BETWEEN.items():
         if line.get(title) is not None:
-            yield f"{words} {_points(line, title)}."
+            yield f"{words} {_bounded(line, title, ' points')}."
         elif title in line:
             yield f"{words}: not known, fewer than two groups have enough rows of each label."
     if line.get("demographic_parity_ratio") is not None:
-        ratio = _ratio(line, "demographic_parity_ratio")
+        ratio = _bounded(line, "demographic_parity_ratio", "", scale=1, digits=2)
         yield f"The lowest selection rate is {ratio} of the highest: the four-fifths rule is {line['four_fifths']}."
 
 
@@ -132,7 +126,7 @@ def _difference_sections(audit: Audit) -> Iterator[Section]:
         (
             each["group"],
             f"{each['rows']:,}",
-            _points(each, metric),
+            _bounded(each, metric, " points"),
             "" if each["p_holm"] is None else f"{each['p_holm']:.3g}",
         )
         for each in audit.differences
@@ -157,18 +151,8 @@ def _same(each: Line, line: Line) -> bool:
     return (each["model"], each["division"]) == (line["model"], line["division"]) and each["group"] != "all rows"
 
 
-def _percent(line: Line, name: str, unit: str = " percent") -> str:
-    value, low, high = (line.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
-        return "–"
-    return f"{100 * value:.1f}{unit} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _points(line: Line, name: str) -> str:
-    value, low, high = (100 * line[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.1f} points ({low:.1f} to {high:.1f})"
-
-
-def _ratio(line: Line, name: str) -> str:
-    value, low, high = (line[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+def _bounded(line: Line, name: str, unit: str = " percent", *, scale: float = 100.0, digits: int = 1) -> str:
+    """A number of the audit with its bounds; a dash where it is not known."""
+    numbers = [line.get(f"{name}{end}") for end in ("", "_low", "_high")]
+    value, low, high = ("–" if one is None else f"{scale * one:.{digits}f}" for one in numbers)
+    return "–" if "–" in (value, low, high) else f"{value}{unit} ({low} to {high})"

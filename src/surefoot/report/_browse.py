@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,8 +98,6 @@ def _plain(values: NDArray[Any]) -> list[Any]:
 
 
 def _read(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    import duckdb
-
     if not paths:
         return {}
     with duckdb.connect() as connection:
@@ -112,14 +111,11 @@ def _read(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
         sql = f'SELECT {wanted} FROM {source} WHERE "table" IS NOT NULL'
         found = connection.execute(sql, [files]).fetchnumpy()
     told = {name: _filled(values) for name, values in found.items()}
-    return told | {name: _in_words(told[name]) for name in ("configuration",) if name in told}
-
-
-def _in_words(values: NDArray[Any]) -> NDArray[Any]:
-    """Configurations, kept as JSON, as one reads them: each different one is read once."""
-    different, places = np.unique(values.astype(str), return_inverse=True)
-    words = [", ".join(f"{name} {value}" for name, value in json.loads(text).items()) for text in different]
-    return np.array(words, dtype=object)[places]
+    if "configuration" in told:  # kept as JSON: each different one is read once
+        different, places = np.unique(told["configuration"].astype(str), return_inverse=True)
+        words = [", ".join(f"{name} {value}" for name, value in json.loads(text).items()) for text in different]
+        told["configuration"] = np.array(words, dtype=object)[places]
+    return told
 
 
 def _filled(values: Any) -> NDArray[Any]:

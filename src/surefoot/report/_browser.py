@@ -8,16 +8,13 @@ from pathlib import Path
 
 def open_in_browser(place: Path | str) -> bool:
     """Open a file or an address in the user's browser; False, and nothing happens, in CI or without a display."""
-    if os.environ.get("CI") or not _has_display():
+    # Without a display the standard library may start a browser in the terminal, which nobody asked for.
+    displays = sys.platform in ("darwin", "win32") or any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    )
+    if os.environ.get("CI") or not displays:
         return False
     try:
         return webbrowser.open(place if isinstance(place, str) else place.absolute().as_uri())
     except webbrowser.Error:
         return False
-
-
-def _has_display() -> bool:
-    """Without a display the standard library may start a browser in the terminal, which nobody asked for."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

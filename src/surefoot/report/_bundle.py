@@ -1,8 +1,8 @@
 """The drawing library of a page, as one script that loads nothing."""
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from surefoot.core import SurefootError, write_text
 from surefoot.figures import VEGA_LITE_VERSION
@@ -24,18 +24,12 @@ def drawing_library() -> str:
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
     text = inline_script(f"(function(){{{javascript_bundle(_SNIPPET, vl_version=VEGA_LITE_VERSION)}}})();")
-    _keep(kept, text)
+    with suppress(OSError, SurefootError):  # no such place, no permission, or a full disk
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_text(kept, text)
     return text
 
 
 def inline_script(text: str) -> str:
     """The script with nothing in it that would end or confuse the element around it."""
     return text.replace("</script", "<\\/script").replace("<!--", "\\x3C!--")
-
-
-def _keep(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except (OSError, SurefootError):  # no such place, no permission, or a full disk
-        return

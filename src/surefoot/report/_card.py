@@ -51,13 +51,8 @@ def write_card(card: ReaderCard, path: Path, *, source: str) -> Path:
 
 def _placed(card: ReaderCard, sentences: tuple[str, ...]) -> Section:
     effects = [
-        {
-            "label": one.shift,
-            "value": one.points / 100,
-            "low": one.low / 100,
-            "high": one.high / 100,
-            "n": one.questions,
-        }
+        {"label": one.shift, "n": one.questions}
+        | {"value": one.points / 100, "low": one.low / 100, "high": one.high / 100}
         for one in card.sets
     ]
     title = "Beside the line of the published readers"

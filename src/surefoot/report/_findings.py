@@ -121,15 +121,10 @@ def _repeated(observations: Sequence[Observation]) -> bool:
     steps = {item.step.key: item.step for item in observations}
     seeds: dict[frozenset[Any], set[Any]] = {}
     for step in steps.values():
-        row = plain_fields(step)
+        row = flatten(step)
         other = frozenset((name, value) for name, value in row.items() if not _is_seed(name))
         seeds.setdefault(other, set()).add(tuple(value for name, value in row.items() if _is_seed(name)))
     return any(len(found) > 1 for found in seeds.values())
-
-
-def plain_fields(step: Step) -> dict[str, Any]:
-    """The plain fields of a Step and of the Steps in it, by path."""
-    return flatten(step)
 
 
 def _is_seed(name: str) -> bool:

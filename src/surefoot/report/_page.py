@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from surefoot import __version__
 from surefoot.core import (
-    Claim,
     Figure,
     Observation,
     Plan,
@@ -63,21 +62,6 @@ class FigureEntry:
     sections: tuple[tuple[str, str, tuple[dict[str, Any], ...]], ...] = ()
     problem: str = ""
     count: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimEntry:
-    """A claim as the page shows it; `strip` places low, effect, high and the bound from 0 to 100 on a small axis."""
-
-    anchor: str
-    sentence: str
-    source: str
-    status: str
-    effect: str
-    interval: str
-    n: str
-    detail: str
-    strip: tuple[float, float, float, float | None] | None
 
 
 def write_report(
@@ -140,7 +124,10 @@ def render_report(
         .get_template("report.html.j2")
         .render(
             study=study,
-            claims=[_claim_entry(claim, verdict) for claim, verdict in decided],
+            claims=decided,
+            effect_text=effect_text,
+            interval_text=interval_text,
+            strip_of=_strip,
             findings=sorted(found, key=lambda finding: finding.level != "warning"),
             figures=[entry for entry, _ in figures],
             table=table,
@@ -190,7 +177,9 @@ def _payload(drawn: Sequence[tuple[str, Figure]], table: PageTable, browsed: Bro
             "name": slug(figure.name),
             "columns": figure_columns(figure),
             "spec": figure.spec() if figure.vega_lite is not None else None,
-            "rows": _without_pictures(figure) if figure.vega_lite is None else None,
+            "rows": [{name: row[name] for name in row if name != "image"} for row in figure.table()]
+            if figure.vega_lite is None
+            else None,
         }
         for anchor, figure in drawn
     ]
@@ -198,10 +187,6 @@ def _payload(drawn: Sequence[tuple[str, Figure]], table: PageTable, browsed: Bro
     measurements = {"columns": table.columns, "rows": table.rows}
     packed = browsed.payload() if browsed else None
     return {"figures": figures, "themes": themes, "measurements": measurements, "configurations": packed}
-
-
-def _without_pictures(figure: Figure) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "image"} for row in figure.table()]
 
 
 def _draw(study: Study, results: Results) -> list[tuple[FigureEntry, Figure | None]]:
@@ -237,20 +222,6 @@ def still(figure: Figure) -> str:
     """The figure as a picture for print and for readers without scripts: it cannot run anything."""
     svg = render_svg(figure, width=STILL_WIDTH, titled=False)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-
-
-def _claim_entry(claim: Claim, verdict: Verdict) -> ClaimEntry:
-    return ClaimEntry(
-        anchor=f"claim-{claim.name}",
-        sentence=claim.sentence,
-        source=claim.source,
-        status=verdict.status,
-        effect=f"{claim.effect} {effect_text(verdict)}".strip() if verdict.effect is not None else "",
-        interval=interval_text(verdict),
-        n=f"{verdict.n:,} {claim.counted}".strip() if verdict.n else "",
-        detail=verdict.detail,
-        strip=_strip(verdict),
-    )
 
 
 def _strip(verdict: Verdict) -> tuple[float, float, float, float | None] | None:

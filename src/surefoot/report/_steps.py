@@ -101,7 +101,11 @@ def _error(path: Path) -> str:
 
 def _entry(step: Step, label: str, record: dict[str, Any] | None, environment: int, error: str | None) -> StepEntry:
     described = own_spec(step)
-    plain = {name: value for name, value in described["fields"].items() if not _holds_steps(value)}
+    plain = {
+        name: value
+        for name, value in described["fields"].items()
+        if not any(isinstance(one, dict) for one in (value if isinstance(value, list) else [value]))
+    }
     return StepEntry(
         key=step.key,
         kind=step.kind,
@@ -114,10 +118,6 @@ def _entry(step: Step, label: str, record: dict[str, Any] | None, environment: i
         environment=environment,
         error="" if record else error or "",
     )
-
-
-def _holds_steps(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
 def _facts(record: dict[str, Any]) -> tuple[Fact, ...]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from surefoot.core import Figure, Observation, Step, shortened
-from surefoot.report._findings import plain_fields
+from surefoot.core import Figure, Observation, Step, flatten, shortened
 from surefoot.report._numbers import bounds
 
 ColumnKind = Literal["text", "number", "key"]
@@ -47,7 +46,7 @@ def choose(observations: Sequence[Observation], limit: int) -> list[Observation]
 def measurement_table(chosen: Sequence[Observation], total: int) -> PageTable:
     """The measurements with the Step behind each and the fields in which those Steps differ."""
     steps = {item.step.key: item.step for item in chosen}
-    fields = {key: plain_fields(step) for key, step in steps.items()}
+    fields = {key: flatten(step) for key, step in steps.items()}
     varying = varying_fields(fields.values())
     rows = [
         (
@@ -97,7 +96,7 @@ def figure_columns(figure: Figure) -> list[Column]:
 
 def labels(steps: Sequence[Step]) -> list[str]:
     """What tells Steps of one kind apart, each in one line: their own plain fields and what varies below them."""
-    fields = [plain_fields(step) for step in steps]
+    fields = [flatten(step) for step in steps]
     varying = set(varying_fields(fields))
     return [", ".join(_told(row, varying)) for row in fields]
 

@@ -8,12 +8,14 @@ from math import isnan
 from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.contrastive import GROUPS, STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
 from surefoot.core import Claim, Observation, Results, Step, SurefootError, Unit, Verdict, verdict_above, verdict_below
 from surefoot.stats import Interval, mean_crossed, mean_t
+from surefoot.studies._hypotheses import read_once
 
 Trial = TypeVar("Trial")
 Model = TypeVar("Model")
@@ -29,6 +31,10 @@ SHORT = dict(
     zip(GROUPS, ("faces", "people", "animals", "food", "places", "activities", "objects", "symbols"), strict=True)
 )
 """Short names of the groups of things."""
+
+
+TOP1: dict[str, Any] = {"x_title": "Top-1 accuracy", "unit": "share", "reference": None}
+"""What interval plots of accuracies have in common."""
 
 
 def drawings(styles: Iterable[str]) -> tuple[Drawings, ...]:
@@ -80,8 +86,6 @@ class TaskAccuracies:
     @cached_property
     def _changes(self) -> Mapping[str, Sequence[float]]:
         """By the key of a test: how its accuracy changes without each block of things, the same in all tests."""
-        import duckdb
-
         steps = {
             str(self.results.store.path(item.step) / "examples.parquet"): item.step.key for item in self._found.values()
         }
@@ -116,8 +120,6 @@ class TaskAccuracies:
 
     def examples(self, model: Step, data: Step, columns: str) -> list[tuple[Any, ...]]:
         """These columns (SQL) of the scores of every test picture, in the order of the data."""
-        import duckdb
-
         step = self.observation(model, data).step
         examples = str(self.results.store.path(step) / "examples.parquet")
         with duckdb.connect() as connection:
@@ -134,9 +136,8 @@ def _changes_of(right: NDArray[np.float64], pictures: NDArray[np.float64]) -> Se
     return np.where(left > 0, without - right.sum() / pictures.sum(), 0.0).tolist()
 
 
-def accuracies_of(results: Results) -> TaskAccuracies:
-    """The accuracies in these results: one for all claims and figures, so that the examples are read once."""
-    return vars(results).setdefault("task_accuracies", TaskAccuracies(results))
+accuracies_of = read_once(TaskAccuracies)
+"""The accuracies in these results: one for all claims and figures, so that the examples are read once."""
 
 
 def crossed_interval(number: Callable[[TaskAccuracies], Sequence[float]], results: Results) -> Interval:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial, wraps
 from math import inf
-from typing import final
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -45,18 +45,21 @@ class Pooled:
         return self.value + side * t_quantile(0.95, self.freedom) * self.stderr
 
 
-@final
-class Same:
-    """Results by identity: what was read of them once is not read again for the next figure."""
+Rest = ParamSpec("Rest")
+Value = TypeVar("Value")
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
 
-    def __hash__(self) -> int:
-        return id(self.results)
+def read_once(read: Callable[Concatenate[Results, Rest], Value]) -> Callable[Concatenate[Results, Rest], Value]:
+    """What a function makes of Results (and more that can be hashed), kept with them for the next claim or figure."""
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.results is other.results
+    @wraps(read)
+    def kept(results: Results, *rest: Rest.args, **named: Rest.kwargs) -> Value:
+        known = vars(results).setdefault("_read_once", {})
+        if (key := (read, rest)) not in known:
+            known[key] = read(results, *rest, **named)
+        return known[key]
+
+    return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Ve
         said = f"{said}; one split does not say what another would give: ask for more"
         numbers = {"effect": found.value, "n": found.n, "bound": tested.bound, "unit": tested.unit}
         return Verdict(status="undecided", detail=said, **numbers)
-    p_values = _p_values(Same(results), family)
+    p_values = _p_values(results, family)
     p, adjusted = p_values[place], holm(p_values)[place]
     counted = int(np.isfinite(p_values).sum())
     verdict = _judged(tested, found, f"{said}; p {p:.2g}, among {counted} claims {adjusted:.2g} (Holm)")
@@ -119,31 +122,25 @@ def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Ve
 def _judged(tested: Hypothesis, found: Pooled, detail: str) -> Verdict:
     if found.low is None or found.high is None:
         raise SurefootError("This mean has no interval.")
-    side = _side(tested, found)
-    decide = verdict_below if side < 0 else verdict_above
-    interval = (found.value, found.low, found.high, found.n)
-    bound = _bound(tested, found)
+    # The effect must be above its bound or below it: of a band the nearer end decides.
+    decide = verdict_below if tested.below or (tested.within and found.value >= 0) else verdict_above
+    interval, bound = (found.value, found.low, found.high, found.n), _bound(tested, found)
     verdict = decide(*interval, bound=bound, detail=detail, unit=tested.unit)
     beyond = tested.within and max(-found.low, found.high) >= tested.bound
     return replace(verdict, status="undecided") if beyond and verdict.status == "supported" else verdict
-
-
-def _side(tested: Hypothesis, found: Pooled) -> int:
-    """1 where the effect must be above its bound, -1 where below: of a band the nearer end decides."""
-    return -1 if tested.below or (tested.within and found.value >= 0) else 1
 
 
 def _bound(tested: Hypothesis, found: Pooled) -> float:
     return -tested.bound if tested.within and found.value < 0 else tested.bound
 
 
-@lru_cache(maxsize=4)
-def _p_values(same: Same, family: tuple[Hypothesis, ...]) -> tuple[float, ...]:
+@read_once
+def _p_values(results: Results, family: tuple[Hypothesis, ...]) -> tuple[float, ...]:
     """Two-sided p of each hypothesis against its bound; NaN where it has no effect yet."""
 
     def p_of(tested: Hypothesis) -> float:
         try:
-            found, _ = tested.effect(same.results)
+            found, _ = tested.effect(results)
         except SurefootError:
             return float("nan")
         error = float("nan") if found.stderr is None else found.stderr

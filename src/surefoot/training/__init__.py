@@ -11,6 +11,8 @@ from surefoot.training._local import Average as Average
 from surefoot.training._local import OuterStep as OuterStep
 from surefoot.training._loop import Schedule as Schedule
 from surefoot.training._loop import adamw as adamw
+from surefoot.training._loop import check_settings as check_settings
+from surefoot.training._loop import choose_parameters as choose_parameters
 from surefoot.training._loop import last_tenth as last_tenth
 from surefoot.training._loop import moments_of as moments_of
 from surefoot.training._loop import set_moments as set_moments

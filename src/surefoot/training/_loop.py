@@ -3,8 +3,9 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -169,6 +170,26 @@ def _save(path: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimize
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, temporary)
     temporary.replace(path)
+
+
+def check_settings(step: Any, **least: int) -> None:
+    """Raise `SurefootError` for a field below its least value, and for a learning rate that is not above 0."""
+    for name, bound in least.items():
+        if getattr(step, name) < bound:
+            raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least {bound}.")
+    if step.learning_rate <= 0:
+        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
+
+
+def choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> int:
+    """Let only the weights change that a pattern names; how many numbers they hold. Raises for one that names none."""
+    named = dict(model.named_parameters())
+    for pattern in patterns or ("",):
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise SurefootError(f"No weight is named like '{pattern}': they are {', '.join([*named][:3])}, ...")
+    for name, parameter in named.items():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    return sum(parameter.numel() for parameter in named.values() if parameter.requires_grad)
 
 
 def moments_of(optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":

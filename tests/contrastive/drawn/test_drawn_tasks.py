@@ -89,14 +89,6 @@ def test_halves_share_no_class_or_no_thing(made: Made, drawn: Drawn) -> None:
     assert rows(half(0, "things"), "class_keys") == rows(whole, "class_keys")
 
 
-def test_each_thing_can_be_its_own_class(made: Made, drawn: Drawn) -> None:
-    place = made(
-        DrawnTask(drawings=(drawn["emojione"],), groups=("activities",), part="all", least=1, labels="concept")
-    )
-    assert sorted(np.load(place / "labels.npy").tolist()) == list(range(len(rows(place, "classes"))))
-    assert "soccer ball" in rows(place, "classes")
-
-
 def test_what_names_nothing_is_refused(drawn: Drawn, store: Store, tmp_path: Path) -> None:
     drawings = tuple(drawn.values())
     for wrong, message in (

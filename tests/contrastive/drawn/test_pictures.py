@@ -152,7 +152,7 @@ def test_an_unknown_style_or_size_is_refused(store: Store, tmp_path: Path) -> No
     assert "size is 4" in failure(Drawings(style="emojione", size=4), store, tmp_path)
 
 
-@pytest.mark.parametrize(("labels", "count"), [("subgroup", 40), ("group", 8)])
+@pytest.mark.parametrize(("labels", "count"), [("subgroup", 40), ("concept", 320)])
 def test_classes_are_the_same_in_every_style(labels: Any, count: int, made: Made, drawn: Drawn) -> None:
     sets = [made(ClassificationSet(drawings=step, labels=labels)) for step in drawn.values()]
     assert len({json.dumps(rows(out, "classes")) for out in sets}) == 1
@@ -174,32 +174,16 @@ def test_styles_are_paired_by_the_ids_of_their_examples(made: Made, drawn: Drawn
     assert all(labels[0][name] == labels[1][name] for name in common)
 
 
-def test_seen_concepts_are_named_one_of_two_hundred(made: Made, drawn: Drawn, emoji: dict[str, Emoji]) -> None:
-    out = made(ClassificationSet(drawings=drawn["emojione"], labels="concept", concepts="trained", ways=200))
+def test_held_out_concepts_are_named_one_by_one(made: Made, drawn: Drawn, emoji: dict[str, Emoji]) -> None:
+    out = made(ClassificationSet(drawings=drawn["emojione"], labels="concept"))
     names = rows(out, "classes")
-    assert len(set(names)) == 200
-    assert 190 < len(rows(out)) <= 200
     assert [names[number] for number in np.load(out / "labels.npy")] == [item["label"] for item in rows(out)]
-    assert not {item["concept"] for item in rows(out)} & held_out_concepts(emoji, 320, 0)
-
-
-def test_fewer_ways_are_some_of_the_classes(made: Made, drawn: Drawn) -> None:
-    all_keys = rows(made(ClassificationSet(drawings=drawn["emojione"])), "class_keys")
-    ten = made(ClassificationSet(drawings=drawn["emojione"], ways=10))
-    keys = rows(ten, "class_keys")
-    assert len(keys) == 10
-    assert keys == [key for key in all_keys if key in keys]
-    assert {item["subgroup"] for item in rows(ten)} == set(keys)
-
-
-def test_impossible_ways_are_refused(store: Store, drawn: Drawn, tmp_path: Path) -> None:
-    message = failure(ClassificationSet(drawings=drawn["emojione"], ways=41), store, tmp_path)
-    assert message == "ways is 41: it must be from 2 to 40 for labels='subgroup'."
+    assert {item["concept"] for item in rows(out)} <= held_out_concepts(emoji, 320, 0)
 
 
 def test_steps_survive_their_description(drawn: Drawn) -> None:
     pairs = TrainingPairs(drawings=tuple(drawn.values()), limit=100, locale="de")
-    for step in (pairs, ClassificationSet(drawings=drawn["emojione"], ways=10)):
+    for step in (pairs, ClassificationSet(drawings=drawn["emojione"], held_out=300)):
         assert from_spec(json.loads(json.dumps(to_spec(step)))) == step
         assert from_spec(to_spec(step)).key == step.key
     assert pairs.kind == "surefoot.contrastive.TrainingPairs"

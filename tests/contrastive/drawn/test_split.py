@@ -10,9 +10,7 @@ from surefoot.contrastive import EMOJIBASE
 from surefoot.contrastive._drawn._concepts import Emoji, read_class_words
 from surefoot.contrastive._drawn._split import (
     LEAST_CONCEPTS,
-    all_concepts,
     concept_classes,
-    group_classes,
     held_out_concepts,
     subgroup_classes,
 )
@@ -35,7 +33,6 @@ def test_forty_subgroups_are_classes_with_enough_concepts_on_both_sides(emoji: d
     held_out = held_out_concepts(emoji, 320, 0)
     classes = subgroup_classes(emoji)
     assert len(classes) == 40
-    assert len(group_classes(emoji)) == 8
     for name in classes:
         assert len(members(emoji, name) & held_out) >= 5
         assert len(members(emoji, name) - held_out) >= LEAST_CONCEPTS // 2
@@ -79,14 +76,12 @@ def test_too_many_held_out_concepts_are_refused(emoji: dict[str, Emoji]) -> None
             held_out_concepts(emoji, number, 0)
 
 
-def test_named_concepts_are_widely_drawn_and_never_flags(emoji: dict[str, Emoji]) -> None:
-    trained = all_concepts(emoji) - held_out_concepts(emoji, 320, 0)
-    classes = concept_classes(emoji, trained, 200, 0)
-    assert len(set(classes)) == 200
-    assert all(emoji[code].since <= 1 and emoji[code].group not in ("flags", "component", "") for code in classes)
-    assert set(classes) <= trained
-    with pytest.raises(SurefootError, match=r"ways is 9999: it must be from 2 to \d+"):
-        concept_classes(emoji, trained, 9999, 0)
+def test_named_concepts_are_those_of_the_side_and_never_flags(emoji: dict[str, Emoji]) -> None:
+    side = frozenset(emoji) - held_out_concepts(emoji, 320, 0)
+    classes = concept_classes(emoji, side)
+    assert len(set(classes)) == len(classes) > 900
+    assert all(emoji[code].group not in ("flags", "component", "") for code in classes)
+    assert set(classes) <= side
 
 
 def test_an_order_depends_on_names_and_seed_alone() -> None:

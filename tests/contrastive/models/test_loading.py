@@ -13,9 +13,9 @@ from surefoot.contrastive import (
     ModelDescription,
     Pixels,
     build,
+    class_head,
     count_gmacs,
     count_parameters,
-    embed_classes,
     embed_images,
     embed_texts,
     ladder_config,
@@ -77,7 +77,7 @@ def test_the_zero_shot_head_is_that_of_openclip(artifact: Path) -> None:
     loaded = load_model(artifact)
     templates = ("{}", "red {}", "{} disc")
     theirs = open_clip.build_zero_shot_classifier(loaded.model, loaded.tokenizer, TEXTS, templates)
-    assert torch.allclose(embed_classes(loaded, TEXTS, templates), theirs.T, atol=1e-6)
+    assert torch.allclose(class_head(loaded, TEXTS, templates).embeddings, theirs.T, atol=1e-6)
 
 
 def test_embeddings_do_not_depend_on_the_batch(artifact: Path) -> None:

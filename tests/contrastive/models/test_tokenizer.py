@@ -34,8 +34,8 @@ def test_unknown_tokens_are_left_out() -> None:
 def test_the_end_of_text_has_the_highest_id_and_is_never_cut_off(words: list[str]) -> None:
     ids = restricted(context_length=8)([" ".join(words)])
     assert ids.shape == (1, 8)
-    assert ids.max() == restricted().size - 1
-    assert ids[0, 0] == restricted().size - 2
+    assert ids.max() == len(restricted().vocabulary)
+    assert ids[0, 0] == len(restricted().vocabulary) - 1
 
 
 def test_the_vocabulary_holds_each_token_once_in_openclips_order() -> None:

@@ -163,7 +163,7 @@ def test_shards_share_no_picture_and_leave_none_out(warm: Finetune) -> None:
     [
         ({"shard": (2, 2)}, r"a shard \(i, n\) with 0 <= i < n"),
         ({"data": ()}, "needs data"),
-        ({"trained": ("vision.*",)}, "No parameter of the model fits"),
+        ({"trained": ("vision.*",)}, r"No weight is named like 'vision\.\*'"),
         ({"learning_rate": 0.0}, "must be above 0"),
         ({"shard": (999, 1000)}, "has none for shard"),
     ],

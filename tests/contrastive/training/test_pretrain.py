@@ -20,8 +20,8 @@ from surefoot.contrastive import (
     Pretrain,
     RestrictedTokenizer,
     build,
+    class_head,
     count_gmacs,
-    embed_classes,
     embed_images,
     ladder_config,
     load_model,
@@ -75,7 +75,7 @@ def test_it_learns_to_tell_shapes_and_colours(learnt: tuple[Path, list[Measureme
     captions = [texts[0] for texts in json.loads((data / "captions.json").read_text())]
     classes = sorted(set(captions))
     images = embed_images(loaded, np.load(data / "images.npy"))
-    named = (images @ embed_classes(loaded, classes, ("{}", "a {}")).T).argmax(dim=1)
+    named = (images @ class_head(loaded, classes, ("{}", "a {}")).embeddings.T).argmax(dim=1)
     right = sum(classes[guess] == caption for guess, caption in zip(named.tolist(), captions, strict=True))
     assert right / len(captions) > 0.5  # chance is 1 in 8
     assert by_metric(measurements)["loss"] < 2.2  # a batch of 16 at chance: 2.77

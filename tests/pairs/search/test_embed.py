@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from surefoot.contrastive import LoadedModel, Pixels, build, embed_images, embed_texts
+from surefoot.contrastive import LoadedModel, ModelDescription, Pixels, build, embed_images, embed_texts
 from surefoot.core import Store, SurefootError, digest_of, run
 from surefoot.pairs import (
     Embed,
@@ -193,8 +193,12 @@ def made_model() -> LoadedModel:
     tower = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     model = build({"embed_dim": 16, "vision_cfg": tower, "text_cfg": text})
-    return LoadedModel(model=model.eval(), tokenizer=open_clip.SimpleTokenizer(context_length=16),
-                       pixels=Pixels(size=32, resize_mode="squash"), name="tiny")  # fmt: skip
+    pixels = Pixels(size=32, resize_mode="squash")
+    told = ModelDescription(
+        name="tiny", config={}, pixels=pixels, vocabulary=None, parameters=0, gmacs_per_sample=0, samples=0
+    )
+    tokenizer = open_clip.SimpleTokenizer(context_length=16)
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=pixels, name="tiny", description=told)
 
 
 def test_thresholds_are_moved_after_the_fact(

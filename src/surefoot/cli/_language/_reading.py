@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -89,13 +89,13 @@ def data(
     for file in files:
         form, questions = read_question_file(file)
         counts = count_questions(questions)
-        if counts.nowhere:
+        if counts["nowhere"]:
             say(
-                f"{file}: {counts.nowhere} of {counts.answers} answers do not stand in their paragraph where the file "
-                f"says: they count as right answers, and no span is trained on them ({counts.untrainable} questions "
-                "have no other)."
+                f"{file}: {counts['nowhere']} of {counts['answers']} answers do not stand in their paragraph where the "
+                "file says: they count as right answers, and no span is trained on them "
+                f"({counts['untrainable']} questions have no other)."
             )
-        rows.append({"file": str(file), "format": form, **asdict(counts)})
+        rows.append({"file": str(file), "format": form, **counts})
     if not rows:
         raise SurefootError("Name at least one question file.")
     emit(Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows)), format, out)

@@ -107,7 +107,7 @@ def read_emoji(package: Path, locale: str = "en") -> dict[str, Emoji]:
 
 
 def read_class_words(package: Path, locale: str = "en") -> dict[str, str]:
-    """The words for every group and subgroup key in a language; in English those of the table in this module."""
+    """The words for every group and subgroup key in a language; in English those of `english.json`."""
     members = read_members(package, [f"package/{locale}/messages.json"])
     messages = json.loads(members[f"package/{locale}/messages.json"])
     words = {row["key"]: row["message"] for kind in ("groups", "subgroups") for row in messages[kind]}
@@ -137,7 +137,8 @@ def read_names(package: Path) -> dict[str, str]:
     """
     files = ["en/data", *(f"en/shortcodes/{name}" for name in _SHORTCODES), "meta/unicode-names"]
     members = {name: json.loads(text) for name, text in read_members(package, map(_member, files)).items()}
-    labels = [(row["label"], row["hexcode"]) for row in _with_skins(members[_member("en/data")])]
+    rows = [one for row in members[_member("en/data")] for one in (row, *row.get("skins", ()))]
+    labels = [(row["label"], row["hexcode"]) for row in rows]
     found: dict[str, str] = {}
     for pairs in (labels, *(_listed(members[_member(name)]) for name in files[1:])):
         level: dict[str, set[str]] = {}
@@ -162,42 +163,9 @@ def _member(name: str) -> str:
     return f"package/{name}.json"
 
 
-def _with_skins(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for row in rows:
-        yield from (row, *row.get("skins", ()))
-
-
 def _listed(table: dict[str, str | list[str]]) -> list[tuple[str, str]]:
     return [(name, code) for code, names in table.items() for name in ([names] if isinstance(names, str) else names)]
 
 
-# The package's English words name a subgroup inside its group ("smiling"); these stand alone.
-_WORDS = (
-    "smileys-emotion=smileys and emotion; people-body=people and body; animals-nature=animals and nature; "
-    "food-drink=food and drink; travel-places=travel and places; face-smiling=smiling face; "
-    "face-affection=affectionate face; face-tongue=face with tongue; face-hand=face with hands; "
-    "face-neutral-skeptical=neutral or skeptical face; face-sleepy=sleepy face; face-unwell=unwell face; "
-    "face-hat=face with hat; face-glasses=face with glasses; face-concerned=concerned face; "
-    "face-negative=negative face; face-costume=costumed face or creature; cat-face=cat face; "
-    "monkey-face=monkey face; heart=heart; emotion=emotion symbol; hand-fingers-open=hand with open fingers; "
-    "hand-fingers-partial=hand sign; hand-single-finger=hand pointing with a finger; "
-    "hand-fingers-closed=hand with closed fingers; hands=two hands; hand-prop=hand holding something; "
-    "body-parts=body part; person=person; person-gesture=person making a gesture; "
-    "person-role=person in a role or career; person-fantasy=fantasy person; "
-    "person-activity=person doing an activity; person-sport=person doing sport; person-resting=person resting; "
-    "person-symbol=symbol of people; animal-mammal=animal, mammal; animal-bird=animal, bird; "
-    "animal-amphibian=animal, amphibian; animal-reptile=animal, reptile; animal-marine=animal of the sea; "
-    "animal-bug=animal, bug; plant-flower=plant, flower; plant-other=other plant; food-fruit=food, fruit; "
-    "food-vegetable=food, vegetable; food-prepared=prepared food; food-asian=asian food; food-marine=seafood; "
-    "food-sweet=sweet food; place-map=globe or map; place-geographic=landscape; place-building=building; "
-    "place-religious=religious building; place-other=other place; transport-ground=ground transport; "
-    "transport-water=water transport; transport-air=air transport; sky-weather=sky and weather; "
-    "event=event or holiday; award-medal=award medal; sport=sports equipment; game=game or hobby; "
-    "arts-crafts=arts and crafts; light-video=light, film or video; book-paper=book or paper; "
-    "office=office supplies; lock=lock or key; tool=tool; science=science equipment; medical=medical equipment; "
-    "household=household item; other-object=other object; warning=warning sign; transport-sign=transport sign; "
-    "arrow=arrow sign; religion=religious symbol; zodiac=zodiac sign; av-symbol=audio or video symbol; "
-    "math=math symbol; currency=currency symbol; other-symbol=other symbol; alphanum=letters or digits in a box; "
-    "geometric=coloured shape"
-)
-_ENGLISH = {key: words for key, _, words in (pair.partition("=") for pair in _WORDS.split("; "))}
+_ENGLISH = json.loads(Path(__file__).with_name("english.json").read_text(encoding="utf-8"))
+"""The package's English words name a subgroup inside its group ("smiling"); these stand alone."""

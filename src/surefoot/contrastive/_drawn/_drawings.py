@@ -1,9 +1,11 @@
 """Drawings: all pictures of one style, drawn once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from surefoot.contrastive._drawn._concepts import Emoji, read_emoji, read_names
 from surefoot.contrastive._drawn._iconify import Icon, read_icon_set
@@ -14,9 +16,6 @@ from surefoot.contrastive._pictures._directory import write_images, write_items
 from surefoot.contrastive._pictures._photos import check_side
 from surefoot.core import Inputs, Measurement, Step, report_progress
 from surefoot.registry import fetch
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class Drawings(Step):
         icons, shown = read_style(chosen, self.size)
         images, items, refused = _draw_all(icons, shown, self, out)
         write_images(out, images)
-        write_items(out, items, [credit_of(chosen)], refused)
+        write_items(out, items, [chosen.package.credit_row(chosen.title, style=chosen.name)], refused)
         concepts = {item["concept"] for item in items} - {""}
         counts = {"pictures": len(items), "concepts": len(concepts), "refused": len(refused)}
         return [Measurement(metric=name, value=count, n=len(icons)) for name, count in counts.items()]
@@ -60,37 +59,25 @@ def read_style(chosen: Style, size: int) -> tuple[tuple[Icon, ...], dict[str, Em
     package = fetch(EMOJIBASE)
     emoji = read_emoji(package)
     names = {} if code_points else read_names(package)
-    hexcodes = hexcodes_of(icon_set.icons, code_points, names, dict(chosen.renamed))
+    hexcodes = hexcodes_of(icon_set.icons, code_points, names, chosen.renamed)
     return icon_set.icons, {name: emoji[code] for name, code in hexcodes.items() if code in emoji}
-
-
-def credit_of(chosen: Style) -> dict[str, str]:
-    """Whose drawings they are, and under which licence."""
-    return chosen.package.credit_row(chosen.title, style=chosen.name)
 
 
 def _draw_all(
     icons: tuple[Icon, ...], shown: dict[str, Emoji], step: Drawings, out: Path
-) -> tuple["np.ndarray", list[dict[str, Any]], list[dict[str, str]]]:
-    import numpy as np
-
+) -> tuple[np.ndarray, list[dict[str, Any]], list[dict[str, str]]]:
     images = np.empty((len(icons), step.size, step.size, 3), np.uint8)
     items: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
-    for icon in _counted(icons, out):
+    for done, icon in enumerate(icons):
+        if done % 64 == 0:
+            report_progress(out, done, len(icons))
         try:
             images[len(items)] = render(icon.svg, step.size)
             items.append(_describe(icon, step.style, shown.get(icon.name)))
         except RefusedDrawingError as error:
             refused.append({"name": icon.name, "reason": str(error)})
     return images[: len(items)], items, refused
-
-
-def _counted(icons: tuple[Icon, ...], out: Path) -> Iterator[Icon]:
-    for done, icon in enumerate(icons):
-        if done % 64 == 0:
-            report_progress(out, done, len(icons))
-        yield icon
 
 
 def _describe(icon: Icon, style_name: str, shown: Emoji | None) -> dict[str, Any]:

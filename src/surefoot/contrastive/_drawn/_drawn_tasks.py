@@ -35,18 +35,17 @@ class DrawnTask(Step):
 
     Of each thing that at least `least` of the styles draw, one drawing is for "test", one for "validation" and the
     others are for "train", by `split_seed`; "rest" takes all but those for test, where nothing is to be chosen, and
-    "all" takes every drawing. `labels` are the kinds of things ("subgroup",
-    such as fruit), or each thing is a class of its own ("concept"). `half` 0 or 1 leaves only that half of what is
-    `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay. Variants
-    (skin tones, genders) are left out. Styles of one designer resemble each other (see `STYLES`): take one of each, or
-    training and test are not independent. Files as in `ClassificationSet`; `ids.json` holds `style:hexcode`. Measures
+    "all" takes every drawing. The classes are the kinds of things, such as fruit. `half` 0 or 1 leaves only that half
+    of what is `halved`: of the classes, so that the two halves share none, or of the things, so that all classes stay.
+    Variants (skin tones, genders) are left out. Styles of one designer resemble each other (see `STYLES`): take one of
+    each, or training and test are not independent. Files as in `ClassificationSet`; `ids.json` holds `style:hexcode`.
+    Measures
     `examples` and `classes`. Raises `SurefootError` when a field names nothing, or nothing is left.
     """
 
     drawings: tuple[Drawings, ...]
     groups: tuple[str, ...] = GROUPS
     part: Part = "train"
-    labels: Literal["subgroup", "concept"] = "subgroup"
     half: Literal[0, 1] | None = None
     halved: Literal["classes", "things"] = "classes"
     least: int = 4
@@ -61,23 +60,19 @@ class DrawnTask(Step):
         emoji, words = read_emoji(package, self.locale), read_class_words(package, self.locale)
         items = [read_items(inputs[source]) for source in self.drawings]
         drawn = _drawings_by_concept(items, self, emoji)
-        classes = _classes(self, [emoji[concept] for concept in drawn])
+        kinds = list(dict.fromkeys(emoji[concept].subgroup for concept in drawn))
+        classes = _halved(kinds, self) if self.halved == "classes" else kinds
         things = _halved(list(drawn), self) if self.halved == "things" else list(drawn)
         rows = sorted(row for concept in things for row in _part(drawn[concept], items, self))
-        if not (rows := [(source, index) for source, index in rows if _key(self, items[source][index]) in classes]):
+        if not (rows := [(source, index) for source, index in rows if items[source][index]["subgroup"] in classes]):
             raise SurefootError(f"No thing of {', '.join(self.groups)} is drawn by {self.least} of the styles.")
         chosen = [items[source][index] for source, index in rows]
         copy_images([inputs[source] for source in self.drawings], rows, out)
-        names = {key: emoji[key].label if self.labels == "concept" else words[key] for key in classes}
         ids = [f"{item['style']}:{item['hexcode']}" for item in chosen]
-        write_classes(out, ids, [_key(self, item) for item in chosen], names)
+        write_classes(out, ids, [item["subgroup"] for item in chosen], {key: words[key] for key in classes})
         write_items(out, chosen, [row for source in self.drawings for row in read_credit(inputs[source])])
         counts = {"examples": len(chosen), "classes": len(classes)}
         return [Measurement(metric=name, value=count, n=len(chosen)) for name, count in counts.items()]
-
-
-def _key(step: DrawnTask, item: Item) -> str:
-    return item["hexcode"] if step.labels == "concept" else item["subgroup"]
 
 
 def _check(step: DrawnTask) -> None:
@@ -101,11 +96,6 @@ def _drawings_by_concept(items: list[list[Item]], step: DrawnTask, emoji: Mappin
             if item["hexcode"] in found:
                 found[item["hexcode"]].append((source, index))
     return {concept: rows for concept, rows in found.items() if len({source for source, _ in rows}) >= step.least}
-
-
-def _classes(step: DrawnTask, things: list[Emoji]) -> list[str]:
-    keys = list(dict.fromkeys(one.hexcode if step.labels == "concept" else one.subgroup for one in things))
-    return _halved(keys, step) if step.halved == "classes" else keys
 
 
 def _halved(keys: list[str], step: DrawnTask) -> list[str]:

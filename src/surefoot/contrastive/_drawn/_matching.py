@@ -1,11 +1,12 @@
 """Which concept a drawing shows: by the set's own table of code points, else by its names."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from surefoot.contrastive._drawn._concepts import compact_name, normal_hexcode
 from surefoot.contrastive._drawn._iconify import Icon
 
-_FLAG_PREFIXES = ("flag-for-flag-", "flag-for-")
+_FLAG = re.compile("^flag-for-(?:flag-)?")
 
 
 def hexcodes_of(
@@ -37,10 +38,5 @@ def _guesses(icons: Iterable[Icon], names: Mapping[str, str], renamed: Mapping[s
     """Kept drawings by their own names, then by their aliases, and then the dropped ones."""
     tries = [(icon.hidden, place > 0, icon.name, name) for icon in icons for place, name in enumerate(icon.names)]
     for _, _, drawing, name in sorted(tries, key=lambda attempt: attempt[:2]):
-        if hexcode := names.get(compact_name(renamed.get(name, _usual(name)))):
+        if hexcode := names.get(compact_name(renamed.get(name, _FLAG.sub("flag-", name)))):
             yield drawing, hexcode
-
-
-def _usual(name: str) -> str:
-    prefix = next((prefix for prefix in _FLAG_PREFIXES if name.startswith(prefix)), None)
-    return f"flag-{name.removeprefix(prefix)}" if prefix else name

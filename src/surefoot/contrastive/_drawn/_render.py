@@ -2,13 +2,11 @@
 
 import io
 import re
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from surefoot.core import SurefootError
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
+from surefoot.core import SurefootError
 
 MAX_CHARACTERS = 4 << 20
 MAX_ELEMENTS = 50_000
@@ -54,13 +52,12 @@ def check_svg(svg: str) -> None:
     _check_references(elements)
 
 
-def render(svg: str, size: int) -> "np.ndarray":
+def render(svg: str, size: int) -> np.ndarray:
     """Draw a checked document on white: an array of (`size`, `size`, 3) uint8 in sRGB.
 
     The document's own width and height must be `size`. Raises `RefusedDrawingError` when it is refused or cannot be
     drawn.
     """
-    import numpy as np
     from PIL import Image
 
     png = render_png(svg)

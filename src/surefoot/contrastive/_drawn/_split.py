@@ -41,26 +41,9 @@ def subgroup_classes(emoji: Mapping[str, Emoji]) -> list[str]:
     return [name for name, members in _strata(emoji).items() if len(members) >= LEAST_CONCEPTS]
 
 
-def group_classes(emoji: Mapping[str, Emoji]) -> list[str]:
-    """The groups that every style draws, in the order of the table of concepts."""
-    return list(dict.fromkeys(emoji[members[0]].group for members in _strata(emoji).values()))
-
-
-def concept_classes(emoji: Mapping[str, Emoji], side: frozenset[str], ways: int | None, split_seed: int) -> list[str]:
-    """`ways` concepts of one side of the split, from those that nearly every style draws; all of the side without."""
-    concepts = [concept for members in _strata(emoji).values() for concept in members if concept in side]
-    if ways is None:
-        return concepts
-    wide = shuffled((concept for concept in concepts if emoji[concept].since <= WIDELY_DRAWN), split_seed)
-    if not 1 < ways <= len(wide):
-        raise SurefootError(f"ways is {ways}: it must be from 2 to {len(wide)} on this side of the split.")
-    chosen = set(wide[:ways])
-    return [concept for concept in concepts if concept in chosen]
-
-
-def all_concepts(emoji: Mapping[str, Emoji]) -> frozenset[str]:
-    """Every concept there is, flags and parts of emoji included."""
-    return frozenset(item.concept for item in emoji.values())
+def concept_classes(emoji: Mapping[str, Emoji], side: frozenset[str]) -> list[str]:
+    """The concepts of one side of the split, in the order of the table of concepts."""
+    return [concept for members in _strata(emoji).values() for concept in members if concept in side]
 
 
 def _strata(emoji: Mapping[str, Emoji]) -> dict[str, list[str]]:

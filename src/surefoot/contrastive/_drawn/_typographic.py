@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from surefoot.contrastive._pictures._directory import (
     copy_description,
     has_classes,
@@ -19,7 +21,6 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.registry import write_json
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.ImageFont import FreeTypeFont
 
 _SMALLEST = 6
@@ -54,12 +55,13 @@ class Typographic(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Choose the words, write them, copy the rest."""
-        import numpy as np
-
         _check(self)
         source = inputs[self.data]
         items = read_items(source)
-        kinds = _chosen_kinds(items, self)
+        known = sorted({item["subgroup"] for item in items} - {""})
+        if self.word == "wrong" and len(known) < 2:
+            raise SurefootError("A wrong word needs pictures of at least two kinds of things.")
+        kinds = [_kind(item, known, self) for item in items]
         images = np.array(open_images(source))
         for row, kind in enumerate(kinds):
             if kind:
@@ -93,9 +95,8 @@ def word_of(kind: str, letters: int | None = None) -> str:
     return (kind.rpartition("-")[2] or kind).upper()[:letters]
 
 
-def with_word(image: "np.ndarray", word: str, *, at_top: bool, largest: int = 14) -> "np.ndarray":
+def with_word(image: np.ndarray, word: str, *, at_top: bool, largest: int = 14) -> np.ndarray:
     """A picture (height, width, 3) uint8 with a black word on a white strip over its top or bottom."""
-    import numpy as np
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(image)
@@ -117,13 +118,6 @@ def _font_for(word: str, width: int, largest: int) -> "FreeTypeFont":
 
     fonts: list[Any] = [ImageFont.load_default(size) for size in range(largest, _SMALLEST - 1, -1)]
     return next((font for font in fonts if font.getlength(word) <= width), fonts[-1])
-
-
-def _chosen_kinds(items: list[dict[str, Any]], step: Typographic) -> list[str | None]:
-    known = sorted({item["subgroup"] for item in items} - {""})
-    if step.word == "wrong" and len(known) < 2:
-        raise SurefootError("A wrong word needs pictures of at least two kinds of things.")
-    return [_kind(item, known, step) for item in items]
 
 
 def _kind(item: dict[str, Any], known: list[str], step: Typographic) -> str | None:

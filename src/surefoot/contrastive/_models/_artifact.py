@@ -52,7 +52,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     pixels: Pixels
     name: str
-    description: ModelDescription | None = None
+    description: ModelDescription
     tokenizer_directory: Path | None = None
     device: str = "cpu"
     precision: InferencePrecision = "float32"
@@ -112,10 +112,14 @@ def load_model(directory: Path | str) -> LoadedModel:
     told = read_description(directory)
     kept = directory / TOKENIZER if (directory / TOKENIZER).is_dir() else None
     model = build(told.config, kept)
+    if told.vocabulary is None:
+        tokenizer = open_tokenizer(told.config, kept)
+    else:
+        tokenizer = RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
     fill(model, read_state(directory / WEIGHTS), directory / WEIGHTS, told.name)
     return LoadedModel(
         model=model.eval(),
-        tokenizer=_tokenizer_of(told, kept),
+        tokenizer=tokenizer,
         pixels=told.pixels,
         name=told.name,
         description=told,
@@ -150,9 +154,3 @@ def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise SurefootError(f"The checkpoint {path} is not one of a {name}: {problems[0]}{more}.")
     model.load_state_dict(state)
-
-
-def _tokenizer_of(told: ModelDescription, directory: Path | None) -> Tokenizer:
-    if told.vocabulary is not None:
-        return RestrictedTokenizer(told.vocabulary, told.config["text_cfg"]["context_length"])
-    return open_tokenizer(told.config, directory)

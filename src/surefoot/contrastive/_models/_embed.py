@@ -179,17 +179,13 @@ def _suspects(loaded: LoadedModel, what: str) -> str:
     return f" Look at its weights: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}." if odd else ""
 
 
-def embed_classes(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> "torch.Tensor":
-    """Unit embeddings (classes, dimension): the mean over templates of the unit embeddings of the filled templates.
+def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> ClassHead:
+    """Of each class the mean over templates of the unit embeddings of the filled templates, of unit length.
 
     Prompt ensembling in the space of embeddings (Radford et al. 2021, 2103.00020, section 3.1.4). A template has `{}`
-    where the name of the class goes; of several names (`cat | house cat`) the mean is over them, too.
+    where the name of the class goes; of several names (`cat | house cat`) the mean is over them, too. Classes that the
+    model cannot tell apart, since their prompts have the same tokens, are named as alike.
     """
-    return class_head(loaded, classes, templates).embeddings
-
-
-def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[str]) -> ClassHead:
-    """`embed_classes`, and which classes the model cannot tell apart since their prompts have the same tokens."""
     import torch
     import torch.nn.functional as F
 

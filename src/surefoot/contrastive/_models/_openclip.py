@@ -73,11 +73,8 @@ class OpenClipModel(Step):
         loaded = load_openclip(
             self.model, self.checkpoint, tag=self.tag, options=options, tokenizer=tokenizer, key=self.key_in_file
         )
-        if loaded.description is None:
-            raise SurefootError("A model of OpenCLIP has a description.")
-        description = replace(
-            loaded.description, gmacs_per_sample=count_gmacs(loaded.description.config, loaded.tokenizer_directory)
-        )
+        gmacs = count_gmacs(loaded.description.config, loaded.tokenizer_directory)
+        description = replace(loaded.description, gmacs_per_sample=gmacs)
         save_model(loaded.model, description, out, loaded.tokenizer_directory)
         return [
             Measurement(metric="parameters", value=description.parameters, n=1),

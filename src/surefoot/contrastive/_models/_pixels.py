@@ -94,10 +94,7 @@ def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
     """OpenCLIP's own transform of an RGB picture, up to its pixels (height, width, 3) uint8, for `normalized`."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    names: dict[str, Any] = {
-        name: getattr(pixels, name) for name in ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
-    }
-    whole: Any = image_transform_v2(PreprocessCfg(**names), is_train=False)
+    whole: Any = image_transform_v2(PreprocessCfg(**vars(pixels)), is_train=False)
     steps = whole.transforms[:-2]
 
     def prepare(picture: "Image.Image") -> "NDArray[np.uint8]":

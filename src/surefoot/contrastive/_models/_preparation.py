@@ -102,16 +102,14 @@ def _beside(path: Path, config: Config) -> Preparation:
     quick = bool(model.get(_ACTIVATION))
     if config.get(_ACTIVATION) and not quick:
         raise SurefootError(f"{path} is of a model without QuickGELU: name the model without -quickgelu.")
-    return Preparation(
-        pixels=_pixels(config, _checked(preprocessing, path)),
-        config=config | ({_ACTIVATION: True} if quick else {}),
-        source=str(path),
-        notes=_activation_note(config, quick, str(path)),
-    )
+    return _prepared(config, _checked(preprocessing, path), quick, str(path))
 
 
-def _activation_note(config: Config, quick: bool, source: str) -> tuple[str, ...]:
-    return (f"QuickGELU, as {source} says.",) if quick and not config.get(_ACTIVATION) else ()
+def _prepared(config: Config, preprocessing: Published, quick: bool, source: str) -> Preparation:
+    """What a source says of pictures, and QuickGELU where it says so."""
+    notes = (f"QuickGELU, as {source} says.",) if quick and not config.get(_ACTIVATION) else ()
+    told = config | ({_ACTIVATION: True} if quick else {})
+    return Preparation(pixels=_pixels(config, preprocessing), config=told, source=source, notes=notes)
 
 
 def _published(name: str, config: Config, checkpoint: Path, tag: str | None, options: PixelOptions) -> Preparation:
@@ -127,13 +125,7 @@ def _published(name: str, config: Config, checkpoint: Path, tag: str | None, opt
     if told and told not in tags:
         raise SurefootError(f"OpenCLIP has published no {name} as '{tag}'. Its tags: {', '.join(tags) or 'none'}.")
     if known := told or _recognised(name, checkpoint, tags):
-        quick, source = bool(tags[known].get(_ACTIVATION)), f"OpenCLIP's {name} {known}"
-        return Preparation(
-            pixels=_pixels(config, tags[known]),
-            config=config | ({_ACTIVATION: True} if quick else {}),
-            source=source,
-            notes=_activation_note(config, quick, source),
-        )
+        return _prepared(config, tags[known], bool(tags[known].get(_ACTIVATION)), f"OpenCLIP's {name} {known}")
     return _unknown(name, config, checkpoint, tags, options)
 
 

@@ -34,11 +34,6 @@ class RestrictedTokenizer:
             row[: len(kept)] = torch.tensor(kept)
         return ids
 
-    @property
-    def size(self) -> int:
-        """Number of ids, the padding included: the vocab_size of a text tower."""
-        return len(self.vocabulary) + 1
-
     def encode(self, text: str) -> list[int]:
         """The ids of one text between start and end of text, cut to the context length, the end kept."""
         start, end = special_tokens()

@@ -61,7 +61,13 @@ def read_class_file(path: Path) -> ClassFile:
     if width == 1 and (empty := next((at for at, (line, _) in enumerate(filled, 1) if at != line), None)):
         raise SurefootError(f"{path}: line {empty} is empty, so that it is unclear which number the next class has.")
     rows = tuple((number, row[0] if width == 2 else None, _names(path, number, row[-1])) for number, row in filled)
-    return _without_clashes(ClassFile(path=path, rows=rows[1:] if _is_heading(filled[0][1]) and rows[1:] else rows))
+    rows = rows[1:] if _is_heading(filled[0][1]) and rows[1:] else rows
+    said: dict[str, tuple[int, str]] = {}
+    for line, key, name in rows:
+        if key is not None and said.setdefault(key, (line, name))[1] != name:
+            first = said[key]
+            raise SurefootError(f"{path}: '{key}' is '{first[1]}' in line {first[0]} and '{name}' in line {line}.")
+    return ClassFile(path=path, rows=rows)
 
 
 def _names(path: Path, line: int, text: str) -> str:
@@ -84,17 +90,6 @@ def _cells(path: Path, lines: Sequence[str]) -> list[list[str]]:
 def _is_heading(row: Sequence[str]) -> bool:
     words = [cell.lower() for cell in row]
     return len(words) == 2 and words[0] in _HEADS and words[1] in _CLASS_HEADS
-
-
-def _without_clashes(found: ClassFile) -> ClassFile:
-    said: dict[str, tuple[int, str]] = {}
-    for line, key, name in found.rows:
-        if key is not None and said.setdefault(key, (line, name))[1] != name:
-            first = said[key]
-            raise SurefootError(
-                f"{found.path}: '{key}' is '{first[1]}' in line {first[0]} and '{name}' in line {line}."
-            )
-    return found
 
 
 def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -> Labels:
@@ -139,7 +134,11 @@ def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> L
     Every folder is a class of its own, also where two have one name; single pictures are of the class that they name.
     """
     names = {item.name for item in pictures}
-    single = {key for _, key, _ in classes.rows if key and (key in names or "/" in key or _looks_a_picture(key))}
+    single = {
+        key
+        for _, key, _ in classes.rows
+        if key and (key in names or "/" in key or Path(key).suffix.lower() in SUFFIXES)
+    }
     apart = Counter(name for _, key, name in dict.fromkeys((0, *row[1:]) for row in classes.rows) if key not in single)
     of = {key: f"{name} [{key}]" if apart[name] > 1 else name for _, key, name in classes.rows if key not in single}
     shown = {of.get(key, name): name for _, key, name in classes.rows}
@@ -154,10 +153,6 @@ def _by_table(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> L
     if unknown := [item for item, key in zip(pictures, found, strict=True) if not key]:
         raise SurefootError(f"{path}: {classes.path} has no row for {_listed(unknown)}.")
     return Labels(keys=tuple(found), names=shown)
-
-
-def _looks_a_picture(key: str) -> bool:
-    return Path(key).suffix.lower() in SUFFIXES
 
 
 def _listed(pictures: Sequence[Labelled]) -> str:

@@ -25,13 +25,8 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 Row = tuple[int, int]  # which of the sources, and which of its pictures
-_IMAGES, _FILES, _ITEMS, _REFUSED, _CAPTIONS = (
-    "images.npy",
-    "files.json",
-    "items.json",
-    "refused.json",
-    "captions.json",
-)
+_IMAGES, _FILES, _ITEMS, _REFUSED = "images.npy", "files.json", "items.json", "refused.json"
+_CAPTIONS = "captions.json"
 _LABELS, _CLASSES, _KEYS, _IDS = "labels.npy", "classes.json", "class_keys.json", "ids.json"
 
 
@@ -180,13 +175,10 @@ def load_images(directory: Path, indices: Iterable[int] | None = None) -> "list[
 
     if has_array(directory):
         images = open_images(directory)
-        return [Image.fromarray(np.array(images[index])) for index in _rows(indices, len(images))]
+        chosen = range(len(images)) if indices is None else indices
+        return [Image.fromarray(np.array(images[index])) for index in chosen]
     stored = read_files(directory)
-    return [_open(stored[index]) for index in _rows(indices, len(stored))]
-
-
-def _rows(indices: Iterable[int] | None, count: int) -> Sequence[int]:
-    return range(count) if indices is None else list(indices)
+    return [_open(stored[index]) for index in (range(len(stored)) if indices is None else indices)]
 
 
 def _open(stored: Stored) -> "Image.Image":

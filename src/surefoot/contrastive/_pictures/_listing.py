@@ -70,7 +70,9 @@ def list_pictures(path: Path) -> Listing:
 def content_digest(path: Path, classes: Path | None) -> str:
     """The SHA-256 of the names and contents of everything that `list_pictures` reads, and of the file of classes."""
     digest = sha256()
-    files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(_pictures_below(path))
+    below = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = (file for file in below if _is_shown(file.relative_to(path)) and file.is_file())
+    files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(found)
     names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
     if classes:  # how it is read depends on its suffix
         files, names = [*files, classes], [*names, f"classes{classes.suffix.lower()}"]
@@ -81,12 +83,6 @@ def content_digest(path: Path, classes: Path | None) -> str:
 
 def _is_shown(path: Path) -> bool:
     return not any(part.startswith(".") for part in path.parts)
-
-
-def _pictures_below(path: Path) -> Iterator[Path]:
-    for file in path.rglob("*"):
-        if file.suffix.lower() in SUFFIXES and _is_shown(file.relative_to(path)) and file.is_file():
-            yield file
 
 
 def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:
@@ -146,7 +142,12 @@ def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
         if member.name in sample.members:
             raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
         sample.members.add(member.name)
-        if not _collect(sample, suffix, member, lambda member=member: _text(archive, member)):
+        if suffix in SUFFIXES and sample.picture is None:
+            sample.picture = member
+        elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
+            stream = archive.extractfile(member)
+            sample.texts[suffix] = stream.read().decode("utf-8", errors="replace") if stream else ""
+        else:
             yield member.name
     yield sample
 
@@ -179,16 +180,6 @@ def _at_last(name: str) -> tuple[str, str]:
     return str(path.parent / path.stem), path.suffix.lower()
 
 
-def _collect(sample: Sample, suffix: str, member: tarfile.TarInfo, text: Callable[[], str]) -> bool:
-    if suffix in SUFFIXES and sample.picture is None:
-        sample.picture = member
-    elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
-        sample.texts[suffix] = text()
-    else:
-        return False
-    return True
-
-
 def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
     if sample.picture is None:
         yield from (f"{sample.base}{suffix}" for suffix in sample.texts)
@@ -211,8 +202,3 @@ def _label_in_json(path: Path, name: str, text: str) -> str:
         raise SurefootError(f"{path}, sample {name}: its .json is not JSON ({error}).") from error
     found = [row[key] for key in _JSON_KEYS if isinstance(row, dict) and key in row]
     return str(found[0]) if found else ""
-
-
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    stream = archive.extractfile(member)
-    return stream.read().decode("utf-8", errors="replace") if stream else ""

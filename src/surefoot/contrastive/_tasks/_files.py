@@ -1,19 +1,17 @@
 """Zero-shot classification of pictures where they lie, by one or several models in one pass."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from surefoot.contrastive._models._artifact import LoadedModel
+from surefoot.contrastive._models._embed import class_head, embed_files
 from surefoot.contrastive._pictures._folder import read_labelled
 from surefoot.contrastive._tasks._zero_shot import Classified, check_templates, scale_of
 from surefoot.core import SurefootError
-
-if TYPE_CHECKING:
-    from surefoot.contrastive._models._artifact import LoadedModel
-    from surefoot.contrastive._models._embed import ClassHead
 
 _NAMED = 5
 Refused = dict[str, str]
@@ -23,7 +21,7 @@ Refused = dict[str, str]
 class PromptedModel:
     """A model and the templates of its prompts."""
 
-    loaded: "LoadedModel"
+    loaded: LoadedModel
     templates: tuple[str, ...]
 
 
@@ -55,8 +53,6 @@ def name_pictures(
     `classes` as in `ImageFolder`. Pictures that cannot be decoded are left out, or with `count_refused` counted as
     wrong. Raises `SurefootError` when none can be decoded, and where it is unclear which class a picture has.
     """
-    from surefoot.contrastive._models._embed import class_head, embed_files
-
     for model in models:
         check_templates(model.templates)
     listing, labels = read_labelled(pictures, classes)
@@ -70,7 +66,8 @@ def name_pictures(
     if not found.rows:
         raise SurefootError(f"No picture in {pictures} can be decoded. The first: {refused[0]['reason']}.")
     rows, n = [*found.rows, *(found.refused if count_refused else ())], len(found.rows)
-    number = {key: index for index, key in enumerate(labels.names)}
+    keys = tuple(labels.names)
+    number = {key: index for index, key in enumerate(keys)}
     truth = np.array([number[labels.keys[row]] for row in rows], np.int64)
     results = tuple(
         Classified.of(embedded, head.embeddings, truth[:n], scale_of(model.loaded)).with_wrong(truth[n:])
@@ -82,25 +79,19 @@ def name_pictures(
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         *labels.notes,
-        *_alike(heads, labels.names),
+        *(
+            "The prompts of these classes are the same, so that none of their pictures counts as right: "
+            f"{', '.join(keys[place] for place in places)}."
+            for places in dict.fromkeys(places for head in heads for places in head.alike)
+        ),
     )
     return NamedPictures(
         results=results,
-        columns=tuple(one.columns(names, tuple(labels.names)) | beside for one in results),
+        columns=tuple(one.columns(names, keys) | beside for one in results),
         refused=refused,
         unread=listing.unread,
         notes=tuple(one for one in told if one),
     )
-
-
-def _alike(heads: "Sequence[ClassHead]", names: Iterable[str]) -> list[str]:
-    keys = tuple(names)
-    groups = dict.fromkeys(places for head in heads for places in head.alike)
-    return [
-        "The prompts of these classes are the same, so that none of their pictures counts as right: "
-        f"{', '.join(keys[place] for place in places)}."
-        for places in groups
-    ]
 
 
 def _refused_said(refused: Sequence[Refused], pictures: int, count: bool) -> str:

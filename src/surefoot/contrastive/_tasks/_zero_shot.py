@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from surefoot.contrastive._models._artifact import LoadedModel, load_model
+from surefoot.contrastive._models._embed import class_head, embed_files, embed_images
 from surefoot.contrastive._pictures._directory import has_array, open_images, read_classes, read_files
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
@@ -15,8 +17,6 @@ from surefoot.stats import binomial_stderr, error_of_bounds, mean_of_shares, wil
 
 if TYPE_CHECKING:
     import torch
-
-    from surefoot.contrastive._models._artifact import LoadedModel
 
 TEMPLATES = ("{}",)
 
@@ -42,18 +42,14 @@ class ZeroShot(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Embed, compare, and write what came out for every example."""
-        from surefoot.contrastive._models._artifact import load_model
-
         check_templates(self.templates)
         scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates)
         write_examples(out, columns)
         return classification_measurements(scores, task=self.task, shift=self.shift)
 
 
-def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tuple[Classified, dict[str, Any]]":
+def classify(loaded: LoadedModel, data: Path, templates: Sequence[str]) -> "tuple[Classified, dict[str, Any]]":
     """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
-    from surefoot.contrastive._models._embed import class_head, embed_files, embed_images
-
     classes = read_classes(data)
     head = class_head(loaded, classes.names, templates).embeddings
     if has_array(data):
@@ -68,7 +64,7 @@ def classify(loaded: "LoadedModel", data: Path, templates: Sequence[str]) -> "tu
     return result, result.columns(classes.ids, classes.keys)
 
 
-def scale_of(loaded: "LoadedModel") -> float:
+def scale_of(loaded: LoadedModel) -> float:
     """What a model multiplies cosines by. Raises where it is 0 or infinite: all classes would be tied."""
     log_scale = loaded.model.logit_scale.detach().float()
     scale = float(log_scale.exp())

@@ -32,8 +32,6 @@ class RandomDirection(Step):
         import torch
 
         base, like = load_model(inputs[self.base]), load_model(inputs[self.like])
-        if base.description is None:
-            raise SurefootError("RandomDirection needs a model artifact with a description.")
         tuned, total = like.model.state_dict(), 0.0
         with torch.no_grad():
             for name, value in base.model.state_dict().items():

@@ -3,21 +3,21 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
-from surefoot.contrastive._models._embed import embed_classes
+from surefoot.contrastive._models._embed import class_head
 from surefoot.contrastive._models._pixels import normalized, resized
 from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import TokenizedPairs, read_pairs
-from surefoot.contrastive._training._pretrain import check_numbers
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training import (
     Schedule,
     adamw,
+    check_settings,
+    choose_parameters,
     generator_for,
     last_tenth,
     moments_of,
@@ -84,7 +84,7 @@ class Finetune(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        check_settings(self, samples=1, batch=2, threads=1)
         if not self.data or not 0 <= self.shard[0] < self.shard[1]:
             raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
         with reproducible(self.threads):
@@ -115,23 +115,23 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
     return LabelledPictures(
         images=resized(open_images(directory, "c"), loaded.pixels),
         labels=torch.from_numpy(classes.labels),
-        head=embed_classes(loaded, classes.names, templates).clone(),
+        head=class_head(loaded, classes.names, templates).embeddings.clone(),
     )
-
-
-def _read_pictures(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> Pictures:
-    if has_captions(directory):
-        return read_pairs(directory, read_captions(directory), loaded.tokenizer, loaded.pixels)
-    return read_labelled(directory, loaded, templates)
 
 
 def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     import torch
+    from safetensors.torch import load_file, save_file
 
     loaded = load_model(inputs[step.model])
     model: torch.nn.Module = loaded.model.train().to(memory_format=torch.channels_last)
-    sets = [_read_pictures(inputs[one], loaded, step.templates) for one in step.data]
-    _choose_parameters(model, step.trained)
+    sets = [
+        read_pairs(inputs[one], read_captions(inputs[one]), loaded.tokenizer, loaded.pixels)
+        if has_captions(inputs[one])
+        else read_labelled(inputs[one], loaded, step.templates)
+        for one in step.data
+    ]
+    choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)
     schedule = Schedule(
         steps=steps,
@@ -143,39 +143,15 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     )
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
     if step.moments:
-        set_moments(optimizer, _read_moments(inputs[step.moments]))
+        if not (kept := inputs[step.moments] / MOMENTS).is_file():
+            raise SurefootError("The Step in moments kept none: give it keep_moments=True.")
+        set_moments(optimizer, load_file(kept))
     loss_at, sign = finetuning_loss(step, loaded, sets), -1 if step.ascent else 1
     losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
-    description = loaded.description
-    if description is None:
-        raise SurefootError("Finetune needs a model artifact with a description.")
-    save_model(model, replace(description, samples=description.samples + steps * step.batch), out)
+    save_model(model, replace(loaded.description, samples=loaded.description.samples + steps * step.batch), out)
     if step.keep_moments:
-        _write_moments(optimizer, out)
+        save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
     return [last_tenth([sign * loss for loss in losses]), Measurement(metric="samples", value=steps * step.batch, n=1)]
-
-
-def _write_moments(optimizer: "torch.optim.Optimizer", out: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
-
-
-def _read_moments(place: Path) -> "dict[str, torch.Tensor]":
-    from safetensors.torch import load_file
-
-    if not (place / MOMENTS).is_file():
-        raise SurefootError("The Step in moments kept none: give it keep_moments=True.")
-    return load_file(place / MOMENTS)
-
-
-def _choose_parameters(model: "torch.nn.Module", patterns: Sequence[str]) -> None:
-    chosen = 0
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
-        chosen += parameter.requires_grad
-    if not chosen:
-        raise SurefootError(f"No parameter of the model fits trained={patterns}; its vision tower is 'visual.*'.")
 
 
 def finetuning_loss(step: Finetune, loaded: LoadedModel, sets: Sequence[Pictures]) -> "Callable[[int], torch.Tensor]":

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import ModelDescription, save_model
 from surefoot.contrastive._models._build import build
@@ -16,13 +15,12 @@ from surefoot.contrastive._models._tokenizer import RestrictedTokenizer, vocabul
 from surefoot.contrastive._pictures._directory import read_captions
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import Batches, read_pairs
-from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, seed_for, train
+from surefoot.core import Inputs, Measurement, Step
+from surefoot.training import Schedule, adamw, check_settings, generator_for, last_tenth, reproducible, seed_for, train
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["float32", "bfloat16"]
 MOST_LOGIT_SCALE = math.log(100)
 
 
@@ -34,8 +32,7 @@ class Pretrain(Step):
     alternative captions: each time a picture is seen, one of them is drawn. `model` is a name on the `ladder()`.
     `samples` is the number of image-text pairs seen, repeats counted (rounded up to whole batches). The loss is
     OpenCLIP's symmetric cross-entropy over a batch (Radford et al. 2021, 2103.00020); AdamW, warm-up over a fraction of
-    the steps, then a cosine to zero. `precision` "bfloat16" is automatic mixed precision: faster where the processor
-    multiplies bfloat16 (AVX-512 BF16, AMX), far slower elsewhere.
+    the steps, then a cosine to zero.
 
     On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
     threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
@@ -54,24 +51,14 @@ class Pretrain(Step):
     augmentation: Augmentation = "shift"
     seed: int = 0
     threads: int = 1
-    precision: Precision = "float32"
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
     cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        check_numbers(self.samples, self.batch, self.learning_rate, self.threads)
+        check_settings(self, samples=1, batch=2, threads=1)
         with reproducible(self.threads):
             return _pretrain(self, out, inputs[self.data])
-
-
-def check_numbers(samples: int, batch: int, learning_rate: float, threads: int) -> None:
-    """Raise `SurefootError` for a setting that no training can have."""
-    for name, value, least in (("samples", samples, 1), ("batch", batch, 2), ("threads", threads, 1)):
-        if value < least:
-            raise SurefootError(f"{name} is {value}: it must be at least {least}.")
-    if learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {learning_rate}: it must be above 0.")
 
 
 def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
@@ -104,7 +91,13 @@ def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
         samples=samples,
     )
     save_model(model, description, out)
-    return measured(description, losses)
+    values = {
+        "parameters": description.parameters,
+        "gmacs_per_sample": description.gmacs_per_sample,
+        "samples": samples,
+        "gmacs": description.gmacs_per_sample * samples,
+    }
+    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]
 
 
 def contrastive_loss(
@@ -124,25 +117,6 @@ def contrastive_loss(
         changed = augmented(images, step.augmentation, generator_for("augment", step.seed, number))
         prepared = normalized(changed, pixels).contiguous(memory_format=torch.channels_last)
         torch.manual_seed(seed_for("dropout", step.seed, number))
-        with autocast(step.precision):
-            told = model(prepared, tokens)
-            return loss(*told)
+        return loss(*model(prepared, tokens))
 
     return at
-
-
-def autocast(precision: Precision) -> AbstractContextManager[object]:
-    import torch
-
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
-
-
-def measured(description: ModelDescription, losses: list[float]) -> list[Measurement]:
-    """What a training says of itself: its loss at the end, and what it cost."""
-    values = {
-        "parameters": description.parameters,
-        "gmacs_per_sample": description.gmacs_per_sample,
-        "samples": description.samples,
-        "gmacs": description.gmacs_per_sample * description.samples,
-    }
-    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]

@@ -84,11 +84,9 @@ class WeightEdit(Step):
             point = found.chosen.coefficients if found.chosen else (0.0,) * len(found.table[0].coefficients)
             parts = vectors if self.separate else [sum_of(vectors)]
             editor.build(sum_of([factor * part for factor, part in zip(point, parts, strict=True)]))
-            description = editor.model.description
-            if description is None:
-                raise SurefootError("WeightEdit needs a model artifact with a description.")
-            save_model(editor.model.model, description, out)
-        _write_search(out, found)
+            save_model(editor.model.model, editor.model.description, out)
+        told = {"message": found.message, "rows": found.rows()}
+        (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         return _measured(found, point)
 
 
@@ -181,11 +179,6 @@ def _rule(step: WeightEdit, editor: _Editor, inputs: Inputs) -> Any:
     if zero := [name for name, value in own.items() if not value]:
         raise SurefootError(f"The own model of {zero[0]} gets nothing right, so no accuracy can be divided by its.")
     return learning(own), None
-
-
-def _write_search(out: Path, found: CoefficientSearch) -> None:
-    told = {"message": found.message, "rows": found.rows()}
-    (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(found: CoefficientSearch, point: Sequence[float]) -> list[Measurement]:

@@ -3,11 +3,10 @@
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from threading import Condition, Event, Lock
 from typing import Protocol, Self
@@ -172,13 +171,6 @@ class Answers:
                     database.execute(_ADD, (request.key(identity), identity, asked, json.dumps(told)))
 
             yield keep
-
-    def digest(self, identity: str, requests: Iterable[Request]) -> str:
-        """One digest of the answers to these requests: what provenance cites. 64 hexadecimal digits."""
-        keys = sorted(request.key(identity) for request in requests)
-        found = self.find(keys)
-        told = json.dumps([[key, found[key].text if key in found else None] for key in keys])
-        return sha256(told.encode()).hexdigest()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

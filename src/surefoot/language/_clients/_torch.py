@@ -10,6 +10,7 @@ from surefoot.language._clients._client import Call, RefusedError
 from surefoot.language._clients._protocol import ClientOptions, Completion, Request, TokenLogprob
 from surefoot.language._clients._wire import api_of
 from surefoot.language._models._language import LanguageModel, load_language
+from surefoot.training import reproducible
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +42,6 @@ class Torch:
     def ask(self, request: Request, call: Call) -> Completion:
         """The whole answer: the likeliest token each time, or drawn by the seed where there is a temperature."""
         import torch
-
-        from surefoot.training import reproducible
 
         with call.turn():
             prompt = self._prompt(request)

@@ -7,6 +7,7 @@ from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.language._clients._protocol import Api, ClientOptions, Completion, Request, TokenLogprob, estimated_tokens
+from surefoot.language._unpacked import refuse_constant
 
 Body = dict[str, Any]
 _MOST_STOPS = 4  # more are refused by some servers; the client cuts at all of them anyway
@@ -44,7 +45,7 @@ def body_of(request: Request, options: ClientOptions, model: str) -> Body:
 def read_json(content: bytes, kind: str = "") -> Body:
     """An object of JSON. Raises `ShapeError` for a web page, broken JSON, or another value; it says what came."""
     try:
-        told = json.loads(content, parse_constant=_no_constant)
+        told = json.loads(content, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         what = "a web page" if "html" in kind or content.lstrip()[:1] == b"<" else f"no JSON ({error})"
         raise ShapeError(f"answered with {what}: '{_start(content)}'") from error
@@ -85,10 +86,6 @@ def error_of(told: object) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(inner, dict):
         return str(inner)[:300], details
     return str(inner.get("message") or inner.get("detail") or "")[:300], inner
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _start(content: bytes) -> str:

@@ -12,7 +12,7 @@ from surefoot.registry import fetch, read_members
 from surefoot.stats import shuffled
 
 BIRTHPLACE = "birthplace"
-HeldOutBy = Literal["pair", "subject", "relation", "bridge"]
+HeldOutBy = Literal["pair", "bridge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +112,8 @@ def compose(
 ) -> Compositions:
     """Join facts whose object is the subject of another, but for capitals, into questions of two hops.
 
-    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), or with all their questions of the
-    subjects of the first facts, of the relations of the second, or of what joins them ("bridge"). Raises
-    `SurefootError` where no two facts meet.
+    A share `held_out` (0 to 1) is held out by `seed`: of the questions ("pair"), or with all their questions of what
+    joins the facts ("bridge"). Raises `SurefootError` where no two facts meet.
     """
     if not 0 <= held_out <= 1:
         raise SurefootError(f"held_out is {held_out}: it is a share, 0 to 1.")
@@ -124,13 +123,7 @@ def compose(
     joined = [(one, two) for one in first for two in of.get(one.object.casefold(), [])]
     if not joined:
         raise SurefootError("No object of the first facts is a subject of the second: there is nothing to compose.")
-    key_of: dict[HeldOutBy, Callable[[Fact, Fact], str]] = {
-        "pair": lambda one, two: f"{_id(one)} / {_id(two)}",
-        "subject": lambda one, two: one.subject,
-        "relation": lambda one, two: two.relation,
-        "bridge": lambda one, two: two.subject,
-    }
-    keys = {pair: key_of[by](*pair) for pair in joined}
+    keys = {pair: pair[1].subject if by == "bridge" else " / ".join(map(_id, pair)) for pair in joined}
     order = shuffled(dict.fromkeys(keys.values()), seed)
     out = set(order[: round(held_out * len(order))])
     used = dict.fromkeys(fact for pair in joined for fact in pair)

@@ -24,25 +24,6 @@ FEWEST = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompositionalityGap:
-    """Of `known` questions whose sub-questions are all answered right, `lost` whole questions are answered wrong.
-
-    `gap` is their share with Wilson's interval, None (undefined) where none is known (Press et al. 2023, section 2).
-    """
-
-    known: int
-    lost: int
-    gap: Interval | None
-
-
-def compositionality_gap(lost: int, known: int) -> CompositionalityGap:
-    """The gap from its two counts. Raises `SurefootError` for counts that cannot be."""
-    if not 0 <= lost <= known:
-        raise SurefootError(f"{lost} questions lost of {known} with known hops: the first cannot be above the second.")
-    return CompositionalityGap(known=known, lost=lost, gap=wilson(lost, known) if known else None)
-
-
-@dataclass(frozen=True, kw_only=True)
 class RuleMarks:
     """What is right by one rule: `whole` by strategy and question, `known` by question (all its hops), `bridge` whether
     the question is right after its bridge was given. None where a server refused, where it was not asked, and in
@@ -96,8 +77,9 @@ def gap_table(run: MultiHopRun) -> Table:
 
     `questions` count for accuracy; `refused` have no answer, because a server would not give one, and count for
     nothing. Of the questions `with hops` (two or more, none of them refused) `hops known` have all of them right, and
-    `whole wrong` of these are answered wrong; `right without hops` are right though a sub-question is not. `recall` is
-    the mean share of a question's supports that are among the results, over `recall on` questions; None: not measured.
+    `whole wrong` of these are answered wrong: `gap` is their share (Press et al. 2023, section 2), None (undefined)
+    where none is known; `right without hops` are right though a sub-question is not. `recall` is the mean share of a
+    question's supports that are among the results, over `recall on` questions; None: not measured.
     """
     marks = [mark_run(run, rule) for rule in rules_of(run)]
     return Table(_GAP, tuple(_gap_row(run, one, name) for one in marks for name in run.answers))
@@ -107,27 +89,28 @@ def _gap_row(run: MultiHopRun, marks: RuleMarks, strategy: str) -> tuple[object,
     whole = [mark for mark in marks.whole[strategy] if mark is not None]
     pairs = zip(marks.known, marks.whole[strategy], strict=True)
     both = Counter(pair for pair in pairs if None not in pair)
-    found = compositionality_gap(both[True, False], both[True, False] + both[True, True])
+    lost, known = both[True, False], both[True, False] + both[True, True]
+    gap = wilson(lost, known) if known else None
     recalls = retrieval_recall(run, strategy)
     accuracy, recall = wilson(sum(whole), len(whole)) if whole else None, float(np.mean(recalls)) if recalls else None
     return (
         marks.rule, strategy, len(whole), run.of, len(run.questions) - len(whole), *numbers_of(accuracy), both.total(),
-        found.known, found.lost, *numbers_of(found.gap), both[False, True], recall, len(recalls) or None,
-        _note(run, found, strategy, measured=bool(recalls)),
+        known, lost, *numbers_of(gap), both[False, True], recall, len(recalls) or None,
+        _note(run, known, strategy, measured=bool(recalls)),
     )  # fmt: skip
 
 
-def _note(run: MultiHopRun, found: CompositionalityGap, strategy: str, *, measured: bool) -> str:
+def _note(run: MultiHopRun, known: int, strategy: str, *, measured: bool) -> str:
     notes = []
     refused = sum(answer.trace.ended == "refused" for answer in run.answers[strategy])
     hops = sum(any(one.trace.ended == "refused" for one in given) for given in run.hop_answers)
     notes += [f"{refused} questions refused by the server are left out"] * bool(refused)
     notes += [f"{hops} with a refused sub-question have no gap"] * bool(hops)
-    if found.gap is None:
+    if not known:
         several = any(len(one.hops) > 1 for one in run.questions)
         what = "all its sub-questions right" if several else "two sub-questions"
         notes.append(f"gap undefined: no question has {what}")
-    elif found.known < FEWEST:
+    elif known < FEWEST:
         notes.append(f"gap on fewer than {FEWEST} questions")
     searches = [one for answer in run.answers[strategy] for one in answer.trace.follow_ups]
     nothing = sum(not one.results for one in searches)

@@ -14,7 +14,7 @@ from surefoot.language._clients._protocol import Completion, Request
 from surefoot.language._multihop._ask import Asking, MultiHopRun, ask_multihop
 from surefoot.language._multihop._prompts import Prompts
 from surefoot.language._multihop._questions import question_of
-from surefoot.language._multihop._search import Query, RecordedSearch, SearchResult, read_search, search_line
+from surefoot.language._multihop._search import Query, RecordedSearch, read_search, search_line
 from surefoot.language._unpacked import Row, rows_of, unpacked
 
 FORMAT = "surefoot multihop 1"
@@ -46,7 +46,9 @@ def write_run(run: MultiHopRun, path: Path) -> None:
     requests with completions, queries with results, and verdicts of the judge.
     """
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _lines(run))
-    text += "".join(search_line(run.engine, one.text, one.k, found) for one, found in _searches(run).items())
+    follow_ups = (one for answer in run.answers.get("self_ask_search", ()) for one in answer.trace.follow_ups)
+    searches = {(one.question, run.asking.results): one.results for one in follow_ups}
+    text += "".join(search_line(run.engine, *query, found) for query, found in searches.items())
     write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
 
@@ -114,11 +116,6 @@ def _lines(run: MultiHopRun) -> Iterator[dict[str, object]]:
         yield {"request": asked, "completion": {"text": ""} | kept}
     for (question, golds, answer), verdict in run.verdicts.items():
         yield {"question": question, "golds": golds, "answer": answer, "verdict": verdict}
-
-
-def _searches(run: MultiHopRun) -> dict[Query, tuple[SearchResult, ...]]:
-    follow_ups = (one for answer in run.answers.get("self_ask_search", ()) for one in answer.trace.follow_ups)
-    return {Query(one.question, run.asking.results): one.results for one in follow_ups}
 
 
 def _verdict(row: Row) -> tuple[tuple[str, tuple[str, ...], str], bool | None]:

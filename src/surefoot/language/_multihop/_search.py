@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol, cast
 from urllib.parse import quote, urlsplit
 
+import numpy as np
+
 from surefoot.core import SurefootError, digest_of, missing_module
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
 from surefoot.language._unpacked import Row, json_of, rows_of, unpacked
@@ -80,8 +82,6 @@ class LocalSearch:
 
     def search(self, query: str, k: int) -> tuple[SearchResult, ...]:
         """The `k` documents of the highest scores; those that share no word with the query are none."""
-        import numpy as np
-
         words = [word for word in dict.fromkeys(_tokens([query])[0]) if word in self._index.vocab_dict]
         if not words:
             return ()
@@ -305,7 +305,7 @@ class RecordedSearch:
         self._engine, self._file = engine, file
         self._known = {(self.identity, one.text, one.k): found for one, found in (known or {}).items()}
         if file and file.exists():
-            _drop_torn_line(file)
+            os.truncate(file, file.read_bytes().rfind(b"\n") + 1)  # half a line of a killed run is asked again
             if file.stat().st_size:
                 self._known |= dict(map(read_search, rows_of(unpacked(file), str(file))))
 
@@ -335,14 +335,6 @@ def read_search(row: Row) -> tuple[tuple[str, str, int], tuple[SearchResult, ...
     names = [one.name for one in fields(SearchResult)]
     results = [SearchResult(**{name: one.text(name, "") for name in names}) for one in row.rows("results", "a result")]
     return (row.text("engine"), row.text("query"), row.whole("k")), tuple(results)
-
-
-def _drop_torn_line(file: Path) -> None:
-    """A kill in the middle of writing leaves half a line at the end: it is cut off, and asked again."""
-    data = file.read_bytes()
-    if not data.endswith(b"\n"):
-        with file.open("r+b") as stream:
-            stream.truncate(data.rfind(b"\n") + 1)
 
 
 def open_search(named: str, *, private: bool = False, fields: Mapping[str, str] | None = None) -> SearchEngine:

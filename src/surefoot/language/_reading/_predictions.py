@@ -8,6 +8,7 @@ from glob import escape
 from pathlib import Path
 from typing import Self
 
+import duckdb
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
@@ -87,8 +88,6 @@ def read_no_answer(path: Path | str) -> dict[str, float]:
 
 def write_predictions(out: Path, predictions: Predictions) -> None:
     """Write `predictions.parquet` into a directory: the columns id, answer and no_answer (null for none)."""
-    import duckdb
-
     answers, scores = predictions.answers, predictions.no_answer
     columns = {
         "id": np.array(list(answers), dtype=object),
@@ -103,8 +102,6 @@ def write_predictions(out: Path, predictions: Predictions) -> None:
 
 
 def _parquet(file: Path) -> list[dict[str, object]]:
-    import duckdb
-
     try:
         with duckdb.connect() as connection:
             read = connection.execute("SELECT * FROM read_parquet(?)", [escape(str(file))])

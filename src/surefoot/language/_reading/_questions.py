@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -36,22 +36,6 @@ class Question:
     starts: tuple[int, ...]
     article: str
     paragraph: str
-
-
-@dataclass(frozen=True)
-class QuestionCounts:
-    """What a set of questions holds: `nowhere` answers do not stand where they should, `untrainable` questions have
-    answers and none of them does.
-    """
-
-    questions: int
-    articles: int
-    paragraphs: int
-    answerable: int
-    unanswerable: int
-    answers: int
-    nowhere: int
-    untrainable: int
 
 
 def read_questions(path: Path | str) -> list[Question]:
@@ -159,19 +143,23 @@ def _of_gold_paragraph(row: Row) -> Question:
     return Question(name, question, context, answers, starts, title, digest_of_paragraph(context))
 
 
-def count_questions(questions: Sequence[Question]) -> QuestionCounts:
-    """How many questions, articles, answers there are, and how many answers do not stand in their paragraph."""
+def count_questions(questions: Sequence[Question]) -> dict[str, int]:
+    """How many questions, articles, paragraphs, answers there are; and how many are not as they should be.
+
+    `nowhere` answers do not stand in their paragraph where the file says, `untrainable` questions have answers and none
+    of them does.
+    """
     starts = [one.starts for one in questions if one.answers]
-    return QuestionCounts(
-        questions=len(questions),
-        articles=len({one.article for one in questions}),
-        paragraphs=len({one.paragraph for one in questions}),
-        answerable=len(starts),
-        unanswerable=len(questions) - len(starts),
-        answers=sum(map(len, starts)),
-        nowhere=sum(one.count(NOWHERE) for one in starts),
-        untrainable=sum(set(one) == {NOWHERE} for one in starts),
-    )
+    return {
+        "questions": len(questions),
+        "articles": len({one.article for one in questions}),
+        "paragraphs": len({one.paragraph for one in questions}),
+        "answerable": len(starts),
+        "unanswerable": len(questions) - len(starts),
+        "answers": sum(map(len, starts)),
+        "nowhere": sum(one.count(NOWHERE) for one in starts),
+        "untrainable": sum(set(one) == {NOWHERE} for one in starts),
+    }
 
 
 def write_questions(out: Path, questions: Iterable[Question]) -> None:
@@ -264,5 +252,5 @@ def question_part(
 
 def _written(out: Path, questions: Sequence[Question]) -> list[Measurement]:
     write_questions(out, questions)
-    counts = asdict(count_questions(questions))
+    counts = count_questions(questions)
     return [Measurement(metric=name, value=count, n=len(questions)) for name, count in counts.items()]

@@ -4,18 +4,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.examples import write_examples
+from surefoot.language._models._language import LanguageModel, load_language, token_losses, windows_of
 from surefoot.language._texts._styles import read_texts
 from surefoot.stats import clustered_mean, t_quantile
-
-if TYPE_CHECKING:
-    from surefoot.language._models._language import LanguageModel
+from surefoot.training import reproducible
 
 WINDOWS_AT_ONCE = 4
 WINDOW = 128
@@ -44,9 +43,6 @@ class Perplexity(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read every text once."""
-        from surefoot.language._models._language import load_language
-        from surefoot.training import reproducible
-
         rows = read_texts(inputs[self.data])
         documents = [row["document"] for row in rows]
         with reproducible(self.threads):
@@ -74,18 +70,16 @@ class TextLosses:
         return math.exp(self.loss) if not self.loss > MOST_LOSS else math.inf
 
 
-def perplexity(loaded: "LanguageModel", texts: Sequence[str], length: int = WINDOW) -> float:
+def perplexity(loaded: LanguageModel, texts: Sequence[str], length: int = WINDOW) -> float:
     """The perplexity of a model in memory on texts, as the Step `Perplexity` computes it: for a search."""
     return text_losses(loaded, texts, length).perplexity
 
 
 def text_losses(
-    loaded: "LanguageModel", texts: Sequence[str], length: int = WINDOW, out: Path | None = None
+    loaded: LanguageModel, texts: Sequence[str], length: int = WINDOW, out: Path | None = None
 ) -> TextLosses:
     """The cross-entropies of n texts under a model in memory. Progress is told in the directory `out` of a Step."""
     import torch
-
-    from surefoot.language._models._language import token_losses, windows_of
 
     if not texts:
         raise SurefootError("There are no texts to measure a perplexity on.")

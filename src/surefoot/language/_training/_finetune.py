@@ -1,12 +1,11 @@
 """FinetuneLanguage: a language model trained onwards on texts, or away from them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.core import Inputs, Measurement, Step
 from surefoot.language._models._language import (
     LanguageModel,
     Windows,
@@ -16,7 +15,16 @@ from surefoot.language._models._language import (
     windows_of,
 )
 from surefoot.language._texts._styles import read_texts
-from surefoot.training import Schedule, adamw, last_tenth, reproducible, rows_of_batch, train
+from surefoot.training import (
+    Schedule,
+    adamw,
+    check_settings,
+    choose_parameters,
+    last_tenth,
+    reproducible,
+    rows_of_batch,
+    train,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -56,13 +64,9 @@ class FinetuneLanguage(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        for name in ("steps", "batch", "threads"):
-            if getattr(self, name) < 1:
-                raise SurefootError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        if self.learning_rate <= 0:
-            raise SurefootError(f"learning_rate is {self.learning_rate}: it must be above 0.")
+        check_settings(self, steps=1, batch=1, threads=1)
         loaded = load_language(inputs[self.model])
-        parameters = _freeze(loaded, self.trained)
+        parameters = choose_parameters(loaded.model, self.trained)
         windows = windows_of(loaded, [row["text"] for row in read_texts(inputs[self.data])], self.length)
         schedule = Schedule(steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, warmup=self.warmup)
         with reproducible(self.threads):
@@ -76,17 +80,6 @@ class FinetuneLanguage(Step):
             Measurement(metric="tokens", value=seen, n=self.steps),
             Measurement(metric="parameters", value=parameters, n=1),
         ]
-
-
-def _freeze(loaded: LanguageModel, trained: Sequence[str]) -> int:
-    """Only the weights that a pattern names will change; how many numbers they hold."""
-    named = dict(loaded.model.named_parameters())
-    for pattern in trained or ("",):
-        if not any(fnmatchcase(name, pattern) for name in named):
-            raise SurefootError(f"No weight is named like '{pattern}': they are {', '.join([*named][:3])}, ...")
-    for name, parameter in named.items():
-        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in trained))
-    return sum(parameter.numel() for parameter in named.values() if parameter.requires_grad)
 
 
 def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "Callable[[int], torch.Tensor]":

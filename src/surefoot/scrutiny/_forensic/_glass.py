@@ -89,7 +89,7 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
     windows, calibrated on the other half. `log10_lr_bounded` is kept within the invariance bounds of that half.
     """
     x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
-    system = trained()
+    system = trained_on_glass()
     score = system.score(_features(x, y, system.model)[None])
     value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated(score[:, None])[0])
     low, high = system.bounds[method]
@@ -115,7 +115,7 @@ class Trained(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def trained() -> Trained:
+def trained_on_glass() -> Trained:
     """The systems for glass, trained once a process."""
     windows = glass("training")
     model = fit_two_level(windows[::2])
@@ -157,7 +157,7 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
     windows, generator = glass(str(condition.get("part", "triplo"))), np.random.default_rng(seed)
     first, second = (int(one) for one in generator.choice(len(windows), size=2, replace=False))
     if rank:
-        means = windows.mean(axis=1) / np.sqrt(np.diag(trained().model.within))
+        means = windows.mean(axis=1) / np.sqrt(np.diag(trained_on_glass().model.within))
         order = np.argsort(((means - means[first]) ** 2).sum(axis=1), kind="stable")
         second = int(order[min(rank, len(order) - 1)])
     pieces = {"recovered": windows[first, :1].tolist(), "control": windows[first if same else second, 1:].tolist()}

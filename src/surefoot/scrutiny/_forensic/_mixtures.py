@@ -34,16 +34,14 @@ def simulate_stain(condition: Mapping[str, Any], seed: int) -> tuple[Values, Val
     The condition may have `population`, `contributors`, `picograms` in all, `minor` (the share of the first
     contributor, whose place the suspect has; the others share alike), `replicates`, `dropin`, `fst`, `loci` (how many),
     `suspect` (one of `SUSPECTS`), `known` (how many of the others are typed), `novel` (the first contributor has an
-    allele that no table has), and as assumptions of the analysis `declared` contributors and `dropout_model` ("each" or
-    "common").
-    All persons, the suspect too, are drawn with coancestry `fst`.
+    allele that no table has), and as assumptions `declared` contributors and `dropout_model` ("each" or "common"). All
+    persons, the suspect too, are drawn with coancestry `fst`.
     """
     asked = {**_USUAL, **condition}
     if asked["suspect"] not in SUSPECTS:
         raise SurefootError(f"A suspect is {', '.join(SUSPECTS)}, not '{asked['suspect']}'.")
     generator, several = np.random.default_rng(seed), int(asked["contributors"])
-    amounts = _amounts(asked, several)
-    dropout = [dropout_of(one) for one in amounts]
+    dropout = [dropout_of(one) for one in _amounts(asked, several)]
     suspect: dict[str, list[str]] = {}
     known: list[dict[str, list[str]]] = [{} for _ in range(min(int(asked["known"]), several - 1))]
     replicates: list[dict[str, list[str]]] = [{} for _ in range(int(asked["replicates"]))]
@@ -64,9 +62,8 @@ def simulate_stain(condition: Mapping[str, Any], seed: int) -> tuple[Values, Val
     lost = [dropout_of(one) for one in stated]
     evidence = {name: asked[name] for name in ("population", "dropin", "fst")}
     evidence |= {"contributors": declared, "suspect": suspect, "known": known, "replicates": replicates}
-    evidence |= (
-        {"dropout": [float(np.mean(lost))] * declared} if asked["dropout_model"] == "common" else {"amounts": stated}
-    )
+    common = asked["dropout_model"] == "common"
+    evidence |= {"dropout": [float(np.mean(lost))] * declared} if common else {"amounts": stated}
     return evidence, {"contributor": asked["suspect"] == "contributor", "contributors": several}
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from surefoot.contrastive import DirectionAngles, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
-from surefoot.studies._drawn import SHORT, accuracies_of, compared_rows, search_scores, seeds_row
+from surefoot.studies._drawn import SHORT, TOP1, accuracies_of, compared_rows, search_scores, seeds_row
 from surefoot.studies.arithmetic._claims import added_normalised, by_size, control, normalised, own
 from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, Analogy, ArithmeticSeed
 
@@ -47,9 +47,7 @@ def _negation(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
         title="Forgetting by negation, beside two controls",
         caption=f"Test accuracy, mean over {len(TASKS)} tasks; intervals are Student's over {len(trials)} seeds. The "
         "coefficient is the one that forgets most on validation data while the control keeps 95 percent.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(methods),
     )
 
@@ -130,9 +128,7 @@ def _analogies(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
         title="A combination never seen: task in colour + (helper in silhouette - helper in colour)",
         caption="Test accuracy on silhouettes of a group that no model but the last was tuned on, mean over two "
         f"helper groups; Student's intervals over {len(trials)} seeds.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(methods),
     )
 

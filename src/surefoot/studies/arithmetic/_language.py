@@ -1,11 +1,15 @@
 """The language part of the study of task vectors: forget a style of text, add two, with perplexity as the control."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
+import duckdb
+
 from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.examples import EXAMPLES
 from surefoot.figures import interval_plot
 from surefoot.language import TEXT_STYLES, FinetuneLanguage, LanguageEdit, Perplexity, SmolLM2, TextSet
 from surefoot.stats import mean_t
@@ -66,53 +70,49 @@ def language(steps: int, seed: int = 0) -> Language:
 
 def language_claims(parts: Language) -> tuple[Claim, ...]:
     """The claims over texts: one model, so the intervals are over documents, not over trainings."""
-
-    def claim(name: str, sentence: str, check: Callable[[Language, Results], Verdict], where: str) -> Claim:
-        return Claim(
-            name=name, sentence=sentence, check=lambda results: check(parts, results), source=f"{PAPER}, {where}"
-        )
-
     return (
-        claim(
-            "language-forgets",
-            "Subtracting a style of text from a language model costs that style more than it costs other text.",
-            _forgets,
-            "section 3.2",
+        Claim(
+            name="language-forgets",
+            sentence="Subtracting a style of text from a language model costs that style more than it costs other "
+            "text.",
+            check=partial(_forgets, parts),
+            source=f"{PAPER}, section 3.2",
         ),
-        claim("language-adds", "Adding two styles improves a language model on both at once.", _adds, "section 4.2"),
+        Claim(
+            name="language-adds",
+            sentence="Adding two styles improves a language model on both at once.",
+            check=partial(_adds, parts),
+            source=f"{PAPER}, section 4.2",
+        ),
     )
-
-
-def changes(results: Results, before: Perplexity, after: Perplexity) -> dict[str, float]:
-    """By document: mean loss of the second model less that of the first, in nats per token, over the same texts."""
-    import duckdb
-
-    paths = [str(results.store.path(step) / "examples.parquet") for step in (before, after)]
-    if not all(results.store.has(step) for step in (before, after)):
-        raise SurefootError("The language part was not measured yet.")
-    with duckdb.connect() as connection:
-        rows = connection.execute(
-            "SELECT document, avg(b.score - a.score) FROM read_parquet(?) a JOIN read_parquet(?) b "
-            "USING (example, document) GROUP BY document ORDER BY document",
-            paths,
-        ).fetchall()
-    return dict(rows)
 
 
 def _change(parts: Language, results: Results, model: Step, style: str) -> list[float]:
-    before, after = (Perplexity(model=one, data=parts.tests[style], shift=style) for one in (parts.base, model))
-    return list(changes(results, before, after).values())
+    """By document: mean loss of a model less that of the start, in nats per token, over the same texts."""
+    steps = [Perplexity(model=one, data=parts.tests[style], shift=style) for one in (parts.base, model)]
+    if not all(results.store.has(step) for step in steps):
+        raise SurefootError("The language part was not measured yet.")
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "SELECT avg(b.score - a.score) FROM read_parquet(?) a JOIN read_parquet(?) b "
+            "USING (example, document) GROUP BY document ORDER BY document",
+            [str(results.store.path(step) / EXAMPLES) for step in steps],
+        ).fetchall()
+    return [change for (change,) in rows]
 
 
 def _forgets(parts: Language, results: Results) -> Verdict:
+    """Difference of two means over different documents, with Welch's interval."""
+    from scipy.stats import ttest_ind
+
     own = [value for style, model in parts.forgotten.items() for value in _change(parts, results, model, style)]
     other = [value for model in parts.forgotten.values() for value in _change(parts, results, model, CONTROL)]
-    return _difference(
-        own,
-        other,
+    bounds = ttest_ind(own, other, equal_var=False).confidence_interval(0.95)
+    detail = (
         "Rise of the loss on the subtracted style less its rise on the control (inaugural addresses), in nats a token, "
-        f"over documents; the control's perplexity is {math.exp(sum(other) / len(other)) - 1:+.1%}.",
+        f"over documents; the control's perplexity is {math.exp(sum(other) / len(other)) - 1:+.1%}."
     )
+    return verdict_above(fmean(own) - fmean(other), bounds.low, bounds.high, len(own) + len(other), detail=detail)
 
 
 def _adds(parts: Language, results: Results) -> Verdict:
@@ -120,14 +120,6 @@ def _adds(parts: Language, results: Results) -> Verdict:
     found = mean_t(falls)
     detail = "Fall of the loss on the two styles in nats a token, over documents."
     return verdict_above(found.estimate, found.low, found.high, len(falls), detail=detail)
-
-
-def _difference(own: Sequence[float], other: Sequence[float], detail: str) -> Verdict:
-    """Difference of two means over different documents, with Welch's interval."""
-    from scipy.stats import ttest_ind
-
-    bounds = ttest_ind(own, other, equal_var=False).confidence_interval(0.95)
-    return verdict_above(fmean(own) - fmean(other), bounds.low, bounds.high, len(own) + len(other), detail=detail)
 
 
 def language_figure(parts: Language) -> Callable[[Results], Figure]:

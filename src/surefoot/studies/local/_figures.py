@@ -7,7 +7,7 @@ from statistics import median
 from surefoot.contrastive import wrong_sheet
 from surefoot.core import Figure, Results, Step, SurefootError
 from surefoot.figures import heat_table, interval_plot, scaling_curve
-from surefoot.studies._drawn import Row, accuracies_of, compared_rows, crossed_interval, seeds_row
+from surefoot.studies._drawn import TOP1, Row, accuracies_of, compared_rows, crossed_interval, seeds_row
 from surefoot.studies.local._claims import Models, bytes_moved, mean_accuracy, seconds_of_run, sent_once
 from surefoot.studies.local._steps import COUNTS, KNOWN, MAIN, SHIFTS, LocalSeed, LocalSettings
 
@@ -33,9 +33,7 @@ def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
         caption=f"Test accuracy after {settings.steps} steps of {settings.batch} pictures for each of {MAIN} workers; "
         f"rounds: {settings.rounds}. All use the learning rate {settings.learning_rate:g}. Intervals are over "
         f"{len(trials)} seeds, each with its own start and split; under shift over the things that are shown, too.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=names,
     )
 
@@ -65,9 +63,7 @@ def _workers(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
         title="More workers, the same number of steps for each",
         caption=f"Test accuracy; together, n workers have batches of n times {settings.batch} at the same learning "
         f"rate. Intervals are over {len(trials)} seeds; under shift over the things that are shown, too.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(kinds),
     )
 

@@ -1,7 +1,7 @@
 """The findings of arXiv 2210.03350 as claims, on models that learnt a world here and on published transcripts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from math import log10, sqrt
 from statistics import fmean, stdev
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from surefoot.core import Measurement, Results, SurefootError
 from surefoot.stats import error_of_bounds
-from surefoot.studies._hypotheses import Hypothesis, Pooled, Same
+from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
 from surefoot.studies.multihop._gaps import HELD_OUT, FactGaps
 from surefoot.studies.multihop._model import FactModel
 from surefoot.studies.multihop._published import BAMBOOGLE, CELEBRITIES, MODELS, NAMES, PAIRS, PublishedGaps
@@ -26,10 +26,10 @@ Where = tuple[str, str, str]
 Within = Callable[[Results, Sequence[FactModel]], float]
 
 
-@lru_cache(maxsize=4)
-def _found(same: Same) -> Mapping[tuple[str, int, Where], Measurement]:
+@read_once
+def _found(results: Results) -> Mapping[tuple[str, int, Where], Measurement]:
     found: dict[tuple[str, int, Where], Measurement] = {}
-    for each in same.results.select(FactGaps):
+    for each in results.select(FactGaps):
         if isinstance(each.step, FactGaps):
             one = each.measurement
             found[each.step.model.key, int(one.task.split()[1]), (one.metric, one.shift, one.group)] = one
@@ -38,7 +38,7 @@ def _found(same: Same) -> Mapping[tuple[str, int, Where], Measurement]:
 
 def value_of(results: Results, model: FactModel, step: int, where: Where) -> float | None:
     """What a model of the study has at a step; None where that is not measured, or undefined."""
-    found = _found(Same(results)).get((model.key, step, where))
+    found = _found(results).get((model.key, step, where))
     return None if found is None else found.value
 
 
@@ -104,7 +104,7 @@ def _over_seeds(models: Sequence[FactModel], within: Within, part: str, results:
     values = [within(results, [one for one in models if one.seed == seed]) for seed in seeds]
     error = stdev(values) / sqrt(len(values)) if len(set(values)) > 1 else None
     said = "points by seed: " + ", ".join(f"{100 * one:+.1f}" for one in values)
-    gaps = [_found(Same(results)).get((one.key, one.steps, ("gap", part, "direct"))) for one in models] if part else []
+    gaps = [_found(results).get((one.key, one.steps, ("gap", part, "direct"))) for one in models] if part else []
     few = sum(one is None or one.n < FEWEST for one in gaps)
     doubt = f"In {few} of {len(gaps)} models the hops of fewer than {FEWEST} questions are known." if few else ""
     freedom = len(values) - 1 if error else 0

@@ -20,7 +20,7 @@ from surefoot.contrastive import (
 from surefoot.core import Claim, Figure, Results, Step, Study, SurefootError, Verdict, missing_module, verdict_above
 from surefoot.figures import coefficient_curve, interval_plot
 from surefoot.stats import mean_share_difference
-from surefoot.studies._drawn import TaskAccuracies, accuracies_of, search_rows
+from surefoot.studies._drawn import TOP1, TaskAccuracies, accuracies_of, search_rows
 
 PAPER = "the protocol of 2208.05592"
 CLASSES = "classes.txt"
@@ -217,8 +217,6 @@ def _accuracies(patch: OwnPatch, results: Results) -> Figure:
         name="accuracies",
         title="Gained and kept",
         caption="Test accuracy, Wilson's 95 percent intervals. The claims compare picture by picture: that tells more.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(patch.models),
     )

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
+import numpy as np
+
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError
 from surefoot.studies._drawn import SeedClaims, TaskAccuracies, search_scores
@@ -235,8 +237,6 @@ def words_said(found: TaskAccuracies, attack: Attack, model: Step) -> float:
 
 def words_written(results: Results, attack: Attack) -> list[str]:
     """The name of the class that is written over each attacked picture."""
-    import numpy as np
-
     place = results.store.path(attack.attacked)
     classes: list[str] = json.loads((place / "classes.json").read_text(encoding="utf-8"))
     return [classes[number] for number in np.load(place / "attacks.npy")]

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
+import numpy as np
+
 from surefoot.contrastive import png_of, png_uri, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
-from surefoot.studies._drawn import Row, accuracies_of, compared_rows, search_scores, seeds_row
+from surefoot.studies._drawn import TOP1, Row, accuracies_of, compared_rows, search_scores, seeds_row
 from surefoot.studies.patching._claims import lost, moved, patched, said, supported, words_said, words_written
 from surefoot.studies.patching._steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
@@ -96,9 +98,7 @@ def _singles(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         caption="Test accuracy on the patched task, and the mean over the supported tasks; Student's intervals over "
         f"{len(trials)} seeds. The coefficient was chosen on validation data; guarded: only among points at which the "
         f"supported tasks lose at most {100 * GUARD:g} point there.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(_MODELS),
     )
 
@@ -123,9 +123,7 @@ def _several(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         title=f"{len(trials[0].middle.patches)} tasks in one model",
         caption=f"Test accuracy; Student's intervals over {len(trials)} seeds. Joint: one tuning on all tasks, one "
         "interpolation. Sequential: a patch, then a patch of the result. Parallel: tuned apart, one coefficient each.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=[*models, name],
     )
 
@@ -146,9 +144,7 @@ def _transfer(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         title="Classes that the patch never saw",
         caption="Models are tuned on half of a task's classes and their coefficient is chosen there; test accuracy is "
         f"on the other half. Student's intervals over {len(trials)} seeds, each with its own halves.",
-        x_title="Top-1 accuracy",
-        unit="share",
-        reference=None,
+        **TOP1,
         families=list(_MODELS),
     )
 
@@ -195,7 +191,12 @@ def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
-    names = list(trials[0].reading.models())
+    found, names = accuracies_of(results), list(trials[0].reading.models())
+    measures: Mapping[str, Callable[[Attack, Step], float]] = {
+        "no words": lambda attack, model: found.value(model, attack.clean),
+        "wrong words": lambda attack, model: found.value(model, attack.attacked),
+        "word believed": lambda attack, model: words_said(found, attack, model),
+    }
     attacks: Mapping[str, Callable[[PatchingSeed], Attack]] = {
         "patched": lambda trial: trial.reading.own,
         "unseen": lambda trial: trial.reading.unseen,
@@ -206,7 +207,7 @@ def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         {
             f"{place}: {measure}": lambda trial, model, attack=attack, value=value: value(attack(trial), model)
             for place, attack in attacks.items()
-            for measure, value in _measures(results).items()
+            for measure, value in measures.items()
         },
     )
     return interval_plot(
@@ -224,15 +225,6 @@ def _words(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     )
 
 
-def _measures(results: Results) -> Mapping[str, Callable[[Attack, Step], float]]:
-    found = accuracies_of(results)
-    return {
-        "no words": lambda attack, model: found.value(model, attack.clean),
-        "wrong words": lambda attack, model: found.value(model, attack.attacked),
-        "word believed": lambda attack, model: words_said(found, attack, model),
-    }
-
-
 def _sheet(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     return contact_sheet(
         list(_pictures(trials[0], results)),
@@ -244,8 +236,6 @@ def _sheet(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 
 def _pictures(trial: PatchingSeed, results: Results) -> Iterator[Row]:
-    import numpy as np
-
     attack, found = trial.reading.own, accuracies_of(results)
     pictures = np.load(results.store.path(attack.attacked) / "images.npy")
     written = words_written(results, attack)

@@ -260,7 +260,8 @@ def _reading(start: Step, seed: int, settings: PatchingSettings) -> WordsRead:
     shown = _read(SEEN_STYLES, "all", 0, seed)
     target = written(_read(TASK_STYLES, "validation", 0, seed), "wrong")
     kept = tuple(_read(TASK_STYLES, "validation", half, seed) for half in (0, 1))
-    own, unseen = (_attack(_read(TASK_STYLES, "test", half, seed)) for half in (0, 1))
+    tests = (_read(TASK_STYLES, "test", half, seed) for half in (0, 1))
+    own, unseen = (Attack(clean=clean, attacked=written(clean, "wrong")) for clean in tests)
 
     def patch(name: str, train: Step) -> PatchedTask:
         return _patch(base, Task(name=name, train=train, validation=target, test=own.attacked), seed, gentle, kept)
@@ -282,10 +283,6 @@ def _read(
 ) -> DrawnTask:
     shown, least = drawings(styles), 1 if part == "all" else 4
     return DrawnTask(drawings=shown, groups=READ_GROUPS, part=part, half=half, least=least, split_seed=seed)
-
-
-def _attack(clean: DrawnTask) -> Attack:
-    return Attack(clean=clean, attacked=written(clean, "wrong"))
 
 
 def written(data: Step, word: Literal["right", "wrong"], *, share: float = 1.0, erased: float = 0.0) -> Typographic:

@@ -17,7 +17,6 @@ from surefoot.studies.quickstart._steps import (
     models_of,
     robustness_by_thing,
     scores_by_thing,
-    seeds_of,
     source_of,
 )
 
@@ -83,7 +82,8 @@ def _sources_differ(results: Results) -> Verdict:
         f"by {things} things, at Bonferroni's level for {len(pairs)} pairs of sources."
     )
     if not differs:
-        detail += f" {_what_would_tell(gaps[a, b], surest, runs / seeds_of(models_of(results)[a]))}"
+        seeds = {model.seed for model in models_of(results)[a]}
+        detail += f" {_what_would_tell(gaps[a, b], surest, runs / len(seeds))}"
     return Verdict(
         status="supported" if differs else "undecided",
         effect=surest.estimate,

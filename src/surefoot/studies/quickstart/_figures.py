@@ -28,8 +28,8 @@ from surefoot.studies.quickstart._steps import (
 _LINE_POINTS = 40
 
 
-def _measurements(results: Results, style: str | None = None) -> Iterable[tuple[Pretrain, Any]]:
-    for item in results.select(ZeroShot, metric="top1", **({"shift": style} if style else {})):
+def _measurements(results: Results) -> Iterable[tuple[Pretrain, Any]]:
+    for item in results.select(ZeroShot, metric="top1"):
         step = item.step
         if isinstance(step, ZeroShot) and isinstance(step.model, Pretrain):
             yield step.model, item.measurement

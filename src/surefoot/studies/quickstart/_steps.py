@@ -1,6 +1,6 @@
 """The Steps of the quickstart, and what was measured of them thing by thing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +39,10 @@ def new_model(seed: int, samples: int, size: str, source: str) -> Pretrain:
     return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
 
 
-def test_set(style: str) -> ClassificationSet:
-    return ClassificationSet(drawings=Drawings(style=style), split_seed=SPLIT)
-
-
 def measured(model: Pretrain, style: str) -> ZeroShot:
     """A model on the held-out things in one style."""
-    return ZeroShot(model=model, data=test_set(style), task=TASK, shift=style)
+    data = ClassificationSet(drawings=Drawings(style=style), split_seed=SPLIT)
+    return ZeroShot(model=model, data=data, task=TASK, shift=style)
 
 
 def law(source: str, models: Sequence[Pretrain]) -> ScalingFit:
@@ -70,10 +67,6 @@ def models_of(results: Results) -> dict[str, list[Pretrain]]:
     found = [step for step in results.steps if isinstance(step, Pretrain)]
     found.sort(key=lambda model: (model.model, model.samples, model.seed))
     return {source: [model for model in found if source_of(model) == source] for source in SOURCES}
-
-
-def seeds_of(models: Iterable[Pretrain]) -> int:
-    return len({model.seed for model in models})
 
 
 def scores_by_thing(results: Results, steps: Sequence[Step]) -> dict[Step, Floats]:

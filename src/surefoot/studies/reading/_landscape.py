@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from math import hypot, inf
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from surefoot.examples import EXAMPLES
 from surefoot.language import ReadingScores
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.stats import Axis, error_of_bounds, from_axis, resample_counts, t_quantile, to_axis
-from surefoot.studies._hypotheses import Pooled, Same
+from surefoot.studies._hypotheses import Pooled, read_once
 from surefoot.studies.reading._published import BASELINE, IN_DISTRIBUTION, PublishedLandscape
 
 Floats = NDArray[np.float64]
@@ -29,7 +28,7 @@ Found = Mapping[tuple[str, str, str], Measurement]
 
 def found_in(results: Results, kind: Landscape, *, axis: Axis = "logit", cluster: bool = False) -> Found:
     """The Measurements of a landscape by metric, shift and group. Raises when it is not in the store."""
-    found = _by_choice(Same(results), kind).get((axis, cluster))
+    found = _by_choice(results, kind).get((axis, cluster))
     if not found:
         raise SurefootError(f"The landscape on {axis} axes is not in the store: run the study first.")
     return found
@@ -82,7 +81,7 @@ def what_moves_it(results: Results, kind: Landscape, group: str) -> str:
     """In words: how many are inside the range, over families, on other axes, without a family, the range of shifts."""
     share = found_in(results, kind)[OUTSIDE, AVERAGE, group]
     told = [f"{round((1 - share.value) * share.n)} of {share.n} inside the range of the baseline"]
-    families = _by_choice(Same(results), kind).get(("logit", True), {}).get((MEAN, AVERAGE, group))
+    families = _by_choice(results, kind).get(("logit", True), {}).get((MEAN, AVERAGE, group))
     if families is not None and families.low is not None and families.high is not None:
         told.append(f"with whole families drawn [{families.low:+.1f}, {families.high:+.1f}]")
     rows = read_section(results, main_fit(results, kind), "sensitivity")
@@ -96,10 +95,10 @@ def what_moves_it(results: Results, kind: Landscape, group: str) -> str:
     return "; ".join(told)
 
 
-@lru_cache(maxsize=4)
-def _by_choice(same: Same, kind: Landscape) -> dict[tuple[Axis, bool], dict[tuple[str, str, str], Measurement]]:
+@read_once
+def _by_choice(results: Results, kind: Landscape) -> dict[tuple[Axis, bool], dict[tuple[str, str, str], Measurement]]:
     found: dict[tuple[Axis, bool], dict[tuple[str, str, str], Measurement]] = {}
-    for each in same.results.select(kind):
+    for each in results.select(kind):
         measured = each.measurement
         found.setdefault(_choice(each.step), {})[measured.metric, measured.shift, measured.group] = measured
     return found
@@ -111,18 +110,14 @@ def _choice(step: Step) -> tuple[Axis, bool]:
     return step.axis, step.cluster
 
 
+@read_once
 def question_errors(results: Results, step: ShiftFit) -> Mapping[tuple[str, str], float]:
     """The standard error, by group and shift, of mean effective robustness from the questions alone, as a fraction.
 
     A bootstrap of whole articles of each set, the same for all readers, with the line fitted anew each time: what is
     hard for all of them moves readers and line together, and does not count. Empty before the answers are there.
     """
-    return _errors(Same(results), step)
-
-
-@lru_cache(maxsize=8)
-def _errors(same: Same, step: ShiftFit) -> dict[tuple[str, str], float]:
-    names, store = tuple(dict.fromkeys(step.models)), same.results.store
+    names, store = tuple(dict.fromkeys(step.models)), results.store
     group_of = dict(zip(step.models, step.groups, strict=True))
     by_set: dict[str, dict[str, Step]] = {}
     for name, result in zip(step.models, step.results, strict=True):

@@ -7,6 +7,7 @@ from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootErro
 from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
 from surefoot.studies import quickstart
 from surefoot.studies._folder import data_folder
+from surefoot.studies.quickstart._steps import source_of
 from surefoot.studies.scaling._figures import (
     ALL,
     LAION,
@@ -15,7 +16,6 @@ from surefoot.studies.scaling._figures import (
     PUBLISHED,
     exponents,
     own_curve,
-    own_source,
     residuals,
     sensitivity,
     task_curve,
@@ -56,7 +56,12 @@ luck, and the minima of bins are no independent runs, so the published compariso
 
 def study(*, tables: str = "", own: bool = True) -> Study:
     """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models."""
-    folder = _folder(tables)
+    folder = data_folder(
+        tables,
+        "laws",
+        "The study 'scaling' reads published tables: set SUREFOOT_DATA to the folder that holds 'laws', or give "
+        "-o tables=DIR, the folder of clip_benchmark_openclip_results.csv and clip_benchmark_linear_probe.json.gz.",
+    )
     laws = _zero_shot_laws(folder / "clip_benchmark_openclip_results.csv")
     probes = _probe_laws(folder / "clip_benchmark_linear_probe.json.gz")
     steps: list[Step] = [*laws.values(), *probes.values()]
@@ -70,15 +75,6 @@ def study(*, tables: str = "", own: bool = True) -> Study:
         claims=(*_power_claims(), *_source_claims(), *(_own_claims() if own else ())),
         figures=(*map(task_curve, ZERO_SHOT), *([own_curve] if own else []), exponents, sensitivity, residuals),
         credits=("Results of OpenCLIP and OpenAI CLIP models: CLIP benchmark (MIT)",),
-    )
-
-
-def _folder(tables: str) -> Path:
-    return data_folder(
-        tables,
-        "laws",
-        "The study 'scaling' reads published tables: set SUREFOOT_DATA to the folder that holds 'laws', or give "
-        "-o tables=DIR, the folder of clip_benchmark_openclip_results.csv and clip_benchmark_linear_probe.json.gz.",
     )
 
 
@@ -261,7 +257,9 @@ def _own_claims() -> Iterator[Claim]:
 def _own_falls(results: Results) -> Verdict:
     rows = results.select(ScalingFit, metric="exponent")
     weakest = _weakest([row.measurement for row in rows], "The laws of our own models")
-    each = ", ".join(f"{own_source(row.step)} {row.value:.3f}" for row in rows)
+    each = ", ".join(
+        f"{source_of(row.step.x_runs[0])} {row.value:.3f}" for row in rows if isinstance(row.step, ScalingFit)
+    )
     return _above(weakest, f"Exponents, each in the style of the training: {each}. The verdict is that of the weakest.")
 
 

@@ -1,6 +1,7 @@
 """Figures of the study `scaling`."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from surefoot.core import Figure, Observation, Results, Step
 from surefoot.figures import interval_plot
 from surefoot.laws import LawRecord, ScalingFit, TableScaling, law_figure, law_residual_figure
 from surefoot.studies import quickstart
+from surefoot.studies.quickstart._steps import source_of
 
 OPENAI = "OpenAI"
 PUBLISHED = "OpenCLIP, envelope of five bins"
@@ -25,7 +27,7 @@ def task_curve(task: str) -> Callable[[Results], Figure]:
         laws = {family.split(",")[0]: _law(results, task, family) for family in (PUBLISHED, OPENAI)}
         return law_figure(
             {family: law for family, law in laws.items() if law},
-            name=f"scaling-{_slug(task)}",
+            name=f"scaling-{'-'.join(re.findall('[a-z0-9]+', task.lower()))}",
             title=f"Error against compute: {task}",
             caption="As published: OpenCLIP's law through the lowest points of five bins of compute, OpenAI's through "
             "three points. Shaded: the 95 percent band of a new run.",
@@ -106,7 +108,7 @@ def residuals(results: Results) -> Figure:
 
 def _exponent_row(one: Observation) -> dict[str, Any]:
     found, own = one.measurement, isinstance(one.step, ScalingFit)
-    label = own_source(one.step) if own else found.group
+    label = source_of(one.step.x_runs[0]) if isinstance(one.step, ScalingFit) else found.group
     family = "our own" if own else found.group.split(",")[0]
     place = {"label": label, "group": "our own models" if own else found.task, "family": family}
     return place | {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
@@ -116,12 +118,6 @@ def _short(choice: str) -> str:
     """A choice as a label; of a dropped run only which of the two it is, not its long name."""
     name, bracket, which = choice.partition(" (")
     return f"one run less, {which.split()[0]} exponent" if bracket and name.startswith("without ") else choice
-
-
-def own_source(step: Any) -> str:
-    """The training source of one of our own laws."""
-    styles = tuple(drawings.style for drawings in step.x_runs[0].data.drawings)
-    return next(name for name, known in quickstart.SOURCES.items() if known == styles)
 
 
 def _law(results: Results, task: str, family: str) -> LawRecord | None:
@@ -134,7 +130,3 @@ def _law(results: Results, task: str, family: str) -> LawRecord | None:
 def _record(results: Results, step: Step) -> LawRecord | None:
     path = results.store.path(step) / "law.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _slug(task: str) -> str:
-    return "-".join("".join(mark if mark.isalnum() else " " for mark in task.lower()).split())

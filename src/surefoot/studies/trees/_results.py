@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from statistics import variance
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Observation, Results, SurefootError
-from surefoot.studies._hypotheses import Pooled, Same
+from surefoot.studies._hypotheses import Pooled, read_once
 from surefoot.tabular import FileTable, Table, TableComparison
 
 FAMILIES = ("trees", "robust trees", "robust", "fair", "network", "linear")
@@ -46,13 +45,13 @@ def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str,
 
 def observed(results: Results, metric: str, group: str, shift: str, *, curve: bool = False) -> list[Observation]:
     """The observations of all learners' comparisons, or of those of the few learners of a `curve`."""
-    return _indexed(Same(results)).get((metric, group, shift, curve), [])
+    return _indexed(results).get((metric, group, shift, curve), [])
 
 
-@lru_cache(maxsize=1)
-def _indexed(same: Same) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
+@read_once
+def _indexed(results: Results) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
     """By metric, group, shift, and whether a comparison is of a curve: it has fewer fits than another of its table."""
-    seen = same.results.select(TableComparison)
+    seen = results.select(TableComparison)
     most: dict[str, int] = {}
     for each in seen:
         most[table_of(each)] = max(most.get(table_of(each), 0), len(comparison_of(each).fits))

@@ -1,6 +1,5 @@
 """SpanReader: an encoder trained to mark the answer in its context."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,17 @@ from surefoot.language._reading._readers._encoder import (
     save_encoder,
     with_adapters,
 )
-from surefoot.training import Schedule, adamw, generator_for, last_tenth, reproducible, rows_of_batch, train
+from surefoot.training import (
+    Schedule,
+    adamw,
+    check_settings,
+    choose_parameters,
+    generator_for,
+    last_tenth,
+    reproducible,
+    rows_of_batch,
+    train,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +40,6 @@ BATCHES_SORTED = 16
 """Batches that are drawn together and sorted by length, so that little of a batch is padding."""
 NOISE, R3F_WEIGHT = 1e-5, 1.0
 FREELB_STEPS, FREELB_RATE, FREELB_RADIUS = 2, 0.1, 0.2
-_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +47,9 @@ class SpanReader(Step):
     """An encoder trained onwards, with a new head, to mark the first and the last token of the answer.
 
     `encoder` is a Step whose directory is a model of transformers (`MiniLM`, `SpanModel`, or another `SpanReader`: then
-    its head goes on, too); `layers` keeps its lowest ones (0: all), of which the lowest `frozen` and the embeddings
-    stay as they are. `questions` is a Step that `read_questions` reads. Contexts longer than `max_tokens` are windows
-    that overlap by `stride` tokens; of a question with an answer those that hold it are trained on, of one without all,
-    towards the classification token (Devlin et al. 2018, 1810.04805).
+    its head goes on, too); `layers` keeps its lowest ones (0: all). `questions` is a Step that `read_questions` reads.
+    Contexts longer than `max_tokens` are windows that overlap by `stride` tokens; of a question with an answer those
+    that hold it are trained on, of one without all, towards the classification token (Devlin et al. 2018, 1810.04805).
 
     `method` "full" trains all weights, "lora" low-rank updates of all linear layers (Hu et al. 2021, 2106.09685;
     `rank`, alpha twice that), merged when done, "head" the head alone, on features computed once. `robust` "freelb"
@@ -62,7 +69,6 @@ class SpanReader(Step):
     method: Literal["full", "lora", "head"] = "full"
     robust: Literal["none", "freelb", "r3f"] = "none"
     layers: int = 0
-    frozen: int = 0
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -76,7 +82,11 @@ class SpanReader(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
-        _check(self)
+        check_settings(self, steps=1, batch=1, threads=1, rank=1)
+        if self.robust != "none" and self.method == "head":
+            raise SurefootError(
+                f"robust is '{self.robust}': it perturbs the embeddings, so all layers must be trained."
+            )
         with reproducible(self.threads):
             encoder = load_encoder(inputs[self.encoder], layers=self.layers, seed=self.seed)
             found = _training_windows(self, encoder, read_questions(inputs[self.questions]))
@@ -101,18 +111,6 @@ class _Targets:
     rows: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-
-
-def _check(step: SpanReader) -> None:
-    for name in ("steps", "batch", "threads", "rank"):
-        if getattr(step, name) < 1:
-            raise SurefootError(f"{name} is {getattr(step, name)}: it must be at least 1.")
-    if step.learning_rate <= 0:
-        raise SurefootError(f"learning_rate is {step.learning_rate}: it must be above 0.")
-    if step.frozen < 0:
-        raise SurefootError(f"frozen is {step.frozen}: it must be at least 0.")
-    if step.robust != "none" and (step.method == "head" or step.frozen):
-        raise SurefootError(f"robust is '{step.robust}': it perturbs the embeddings, so all layers must be trained.")
 
 
 def _training_windows(step: SpanReader, encoder: Encoder, questions: Sequence[Question]) -> _Targets:
@@ -147,12 +145,8 @@ def _trained_parts(step: SpanReader, encoder: Encoder) -> "tuple[Any, int]":
     model = encoder.model
     if step.method == "lora":
         model = with_adapters(model, step.rank, step.seed, head="qa_outputs")
-    for name, parameter in model.named_parameters():
-        if step.method == "head":
-            parameter.requires_grad_(name.startswith("qa_outputs"))
-        elif step.frozen and "qa_outputs" not in name:
-            found = _LAYER.search(name)
-            parameter.requires_grad_(parameter.requires_grad and bool(found) and int(found[1]) >= step.frozen)
+    elif step.method == "head":
+        choose_parameters(model, ("qa_outputs*",))
     return model, sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
