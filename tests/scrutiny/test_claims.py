@@ -135,7 +135,8 @@ def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> Non
     ]
     found = assess(claim, [one for one in judged if one])
     assert (found.effect.estimate, found.detail) == (0.5, {"a": "30 of 60", "b": "0 of 60"})
-    assert found.effect.low < 0.5 < found.effect.high
+    half, none = (binomtest(k, 60).proportion_ci(0.975, method="exact") for k in (30, 0))
+    assert (found.effect.low, found.effect.high) == pytest.approx((half.low - none.high, half.high - none.low))
     assert found.p < 0.01
     assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
 
