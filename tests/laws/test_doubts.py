@@ -322,3 +322,9 @@ def test_a_floor_is_said_of_one_pure_law_in_twenty_at_most_and_uneven_noise_too(
         noises += "the noise" in floored.verdict
     assert floors <= 12
     assert noises <= 12
+
+
+def test_families_written_in_two_ways_are_said() -> None:
+    table = simulated(n=12) | {"f": np.array(["A", "a ", "b"] * 4)}
+    said = [one.message for one in fitted(table, family="f").remarks if one.code == "alike"]
+    assert len(said) == 1 and "differ in case or spaces alone, and are kept apart: 'A' and 'a" in said[0]

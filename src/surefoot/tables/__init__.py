@@ -20,6 +20,7 @@ from surefoot.tables._numbers import MISSING as MISSING
 from surefoot.tables._numbers import Numbers as Numbers
 from surefoot.tables._numbers import parse_numbers as parse_numbers
 from surefoot.tables._remarks import Remark as Remark
+from surefoot.tables._remarks import alike as alike
 from surefoot.tables._remarks import rows_text as rows_text
 from surefoot.tables._types import remarks_on as remarks_on
 from surefoot.tables._types import type_columns as type_columns

@@ -1,6 +1,6 @@
 """What a reader of a table must know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,3 +24,14 @@ def rows_text(rows: Iterable[int], verb: str = "") -> str:
     shown = ", ".join(str(number) for number in numbers[:8])
     more = f" and {len(numbers) - 8} more" if len(numbers) > 8 else ""
     return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}{f' {agreed(len(numbers), verb)}' if verb else ''}"
+
+
+def alike(column: str, values: Iterable[str]) -> Iterator[Remark]:
+    """Names values that differ in case or spaces alone, and may be one value written in two ways."""
+    written: dict[str, list[str]] = {}
+    for value in dict.fromkeys(values):
+        written.setdefault(" ".join(value.casefold().split()), []).append(f"'{value}'")
+    if twice := [same for same in written.values() if len(same) > 1]:
+        shown = "; ".join(" and ".join(same) for same in twice)
+        message = f"Column {column} has values that differ in case or spaces alone, and are kept apart: {shown}."
+        yield Remark(code="alike", severity="warning", message=message, columns=(column,))

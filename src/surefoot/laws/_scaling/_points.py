@@ -20,7 +20,7 @@ from surefoot.laws._results._table import (
     text_of,
 )
 from surefoot.stats import inside_shares
-from surefoot.tables import Remark, parse_numbers, rows_text
+from surefoot.tables import Remark, alike, parse_numbers, rows_text
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 Bools = NDArray[np.bool_]
@@ -89,7 +89,9 @@ def scaling_points(
     points = tuple(
         _points(kept, options, name, usable & (groups == name), (inputs, values, tests)) for name in families
     )
-    return points, (*remarks, *unit_remarks, *written, *moved, *dropped)
+    names = [name for name in (options.family, options.run) if name is not None]
+    twice = [remark for name in names for remark in alike(name, text_of(kept, name).tolist())]
+    return points, (*remarks, *unit_remarks, *written, *moved, *dropped, *twice)
 
 
 def _points(

@@ -15,7 +15,7 @@ from surefoot.laws._results._table import Floats, meets
 from surefoot.laws._shift._accuracies import Accuracies
 from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
 from surefoot.stats import rank_agreement, t_p_value
-from surefoot.tables import Remark
+from surefoot.tables import Remark, alike
 
 AVERAGE = "average"
 
@@ -89,6 +89,7 @@ def shift_data(
             "No baseline is named: the line is fitted on all models, so it cannot say what is beyond the ordinary."
         )
         said = (*said, Remark(code="no-baseline", severity="warning", message=message))
+    twice = [remark for name in (group, family) if name for remark in alike(name, _labels(scores, name, ()))]
     data = ShiftData(
         source=scores.source,
         models=scores.models,
@@ -105,7 +106,7 @@ def shift_data(
         groups=_labels(scores, group, np.where(member, "baseline", "other").tolist()),
         families=_labels(scores, family, [""] * len(scores.models)),
         parents=_parents(scores, parent),
-        remarks=(*scores.remarks, *remarks, *_chosen_remarks(scores, axes, chosen), *said),
+        remarks=(*scores.remarks, *remarks, *_chosen_remarks(scores, axes, chosen), *said, *twice),
         left_out=left_out,
     )
     return _with_average(_restricted(data, baseline_above))

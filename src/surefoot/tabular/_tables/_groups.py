@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tables import Remark, quote
+from surefoot.tables import Remark, alike, quote
 from surefoot.tabular._tables._columns import coded, plain
 
 if TYPE_CHECKING:
@@ -75,16 +75,6 @@ def divide(connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list
     return (crossed, *(division for division in alone if len(alone) > 1 and len(division.groups) > 1))
 
 
-def _alike(label: str, levels: Sequence[str]) -> Iterator[str]:
-    """Levels that differ in case or spaces alone, which may be one group written in two ways."""
-    written: dict[str, list[str]] = {}
-    for level in levels:
-        written.setdefault(" ".join(level.casefold().split()), []).append(f"'{level}'")
-    if alike := [same for same in written.values() if len(same) > 1]:
-        shown = "; ".join(" and ".join(same) for same in alike)
-        yield f"Column {label} has groups that differ in case or spaces alone, and are kept apart: {shown}."
-
-
 def _crossed(divisions: Sequence[Division]) -> Division:
     sizes = [len(division.groups) for division in divisions]
     number = np.ravel_multi_index([division.codes.astype(np.intp) for division in divisions], sizes)
@@ -116,7 +106,7 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
         codes = plain(connection, f"coalesce(({quoted} > ?)::INTEGER, -1)", [middle])
     else:
         levels, codes = coded(connection, column, "1")
-        notes += _alike(label, levels)
+        notes += [remark.message for remark in alike(label, levels)]
         names = list(levels) if column.endswith("__sensitive") else [f"{label} {level}" for level in levels]
     filled = np.where(codes < 0, len(names), codes).astype(np.uint16)
     return Division(name=label, groups=(*names, *([f"{label} missing"] if missing else [])), codes=filled)
