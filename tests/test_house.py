@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "surefoot"
 FILES = sorted(SOURCE.rglob("*.py"))
-MOST_ARROWS = 45
+MOST_ARROWS = 46
 """Between wings; those to `core`, which all have, and those of the command line, which calls all, are left out."""
 
 

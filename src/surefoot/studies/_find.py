@@ -25,6 +25,7 @@ STUDIES: Mapping[str, str] = {
     "reading": "robustness in question answering: the published readers and our own, by adaptation and shift",
     "multihop": "the compositionality gap: small models that learn facts, by size and step; published transcripts",
     "pairs": "filtering image-text pairs by similarity: what it buys, under shift too, and where it is too strict",
+    "scrutiny": "audits of forensic systems near a case and overall: real evidence, and planted defects",
 }
 
 

@@ -1,7 +1,4 @@
-"""Faults planted in the genotyping system, each of a kind that was found in real software or is easily made.
-
-A defect changes the evidence as it is read, the likelihoods between the loci and their product, or what is printed.
-"""
+"""Faults planted in the genotyping system, each of a kind that was found in real software or is easily made."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,8 +20,7 @@ class Defect:
     read: Callable[[Evidence], Evidence] = lambda evidence: evidence
     combine: Callable[[ByLocus, Evidence], ByLocus] = lambda found, evidence: found
     logarithm: Callable[[float, int], float] = lambda value, seed: value
-    both: bool = True
-    """Whether the ratio moves with its logarithm."""
+    both: bool = True  # whether the ratio moves with its logarithm
 
 
 def defective_ratio(name: str, evidence: Evidence, seed: int = 0) -> dict[str, object]:

@@ -15,13 +15,8 @@ from surefoot.scrutiny._forensic._populations import population, scrutiny_folder
 
 Values = dict[str, Any]
 SUSPECTS = ("contributor", "unrelated", "sibling")
-PICOGRAMS: Mapping[str, Sequence[float]] = {
-    "A": (300, 150, 150, 150, 150),
-    "B": (300, 30, 30, 30, 30),
-    "C": (150, 150, 60, 60, 60),
-    "D": (150, 30, 60, 30, 30),
-    "E": (600, 30, 60, 30, 30),
-}
+_TYPES = "A 300 150 150 150 150, B 300 30 30 30 30, C 150 150 60 60 60, D 150 30 60 30 30, E 600 30 60 30 30"
+PICOGRAMS = {one[0]: tuple(map(float, one.split()[1:])) for one in _TYPES.split(", ")}
 """Amounts of DNA by type of mixture, one for each contributor (Benschop et al. 2019)."""
 NOVEL = "99"
 """An allele that no table has."""
