@@ -1,15 +1,21 @@
-"""Pairs: does filtering by similarity make what is trained on better? On candidates of which the truth is known."""
+"""Pairs: does filtering by similarity make what is trained on better? On candidates of which the truth is known.
+
+Before it was run, on a candidate set and seeds that it does not use (10, 11): models of filtered pairs named 25.7 and
+27.1 percent of the photographs, of as many at random 19.8 and 20.2, a difference of 6.4 points with a deviation of 0.7.
+Were it twice that between sets, five seeds would see it with a half-width of 1.7 points, under half of it. As many
+right ones had 2.6 points more (one seed), so the margin of that claim is 5. Other shares and drawings chose nothing.
+"""
 
 from dataclasses import replace
-from itertools import chain
+from itertools import product
 
-from surefoot.contrastive import ImageFolder
+from surefoot.contrastive import ImageFolder, ZeroShot
 from surefoot.core import Study
 from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of, drawings
 from surefoot.studies._folder import data_folder
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs._claims import figures, hypotheses
-from surefoot.studies.pairs._steps import DRAWINGS, PHOTOGRAPHS, PairsSeed
+from surefoot.studies.pairs._steps import DRAWINGS, PHOTOS, PairsSeed
 from surefoot.studies.pairs._steps import DrawnThings as DrawnThings
 from surefoot.studies.pairs._steps import KeptPairs as KeptPairs
 from surefoot.studies.pairs._steps import Photographs as Photographs
@@ -25,7 +31,7 @@ of CIFAR-10 in 'train' and 'test', a folder a class (docs/how-to/pairs-search.md
 
 def study(
     *, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), candidates: int = 2_000, right: float = 0.4,
-    shares: tuple[float, ...] = (0.3, 0.05, 0.6), size: str = "rn-8", samples: int = 36_000, tested: int = 4_000,
+    shares: tuple[float, ...] = (0.3, 0.05, 0.6), size: str = "rn-8", samples: int = 12_000, tested: int = 4_000,
     photos: str = "",
 ) -> Study:  # fmt: skip
     """The study. Of the `candidates` of a seed the share `right` has right texts.
@@ -39,7 +45,7 @@ def study(
     train, test = (str((plain if plain.is_dir() else packed).resolve()) for plain, packed in archives.items())
     crawl = Photographs(path=train, count=candidates, right=right).pinned()
     held_out = Photographs(path=test, count=tested).pinned()
-    shown = {PHOTOGRAPHS: held_out, DRAWINGS: DrawnThings(drawings=drawings(_STYLES))}
+    shown = {PHOTOS: held_out, DRAWINGS: DrawnThings(drawings=drawings(_STYLES))}
     tests = {shift: ImageFolder(pictures=step, size=32) for shift, step in shown.items()}
     whole = PairsSeed(candidates=crawl, shares=shares, size=size, samples=samples, tests=tests)
     trials = [replace(whole, candidates=replace(crawl, part=seed)) for seed in seeds]
@@ -47,7 +53,11 @@ def study(
         name="pairs",
         title="Filtered pairs: what does the similarity of picture and text buy?",
         summary=SUMMARY,
-        steps=tuple(chain.from_iterable(one.measured() for one in trials)),
+        steps=tuple(
+            ZeroShot(model=model, data=data, templates=("a photo of a {}",), task="things", shift=shift)
+            for (shift, data), one in product(tests.items(), trials)
+            for model in one.models.values()
+        ),
         claims=claims_of(hypotheses(trials)),
         figures=figures(trials),
         credits=("CIFAR-10 (Krizhevsky 2009; no licence stated; not redistributed)", *credits_of(_STYLES)),

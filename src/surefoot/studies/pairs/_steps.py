@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from glob import escape
-from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,12 +16,11 @@ from surefoot.contrastive import (
     Drawings,
     ImageFolder,
     Pretrain,
-    ZeroShot,
     captioned_pictures,
     load_images,
     png_of,
 )  # fmt: skip
-from surefoot.core import Inputs, Measurement, Results, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.pairs import Embed, subset
 from surefoot.registry import read_json
 from surefoot.stats import shuffled
@@ -39,7 +37,7 @@ THINGS = {
 RIGHT, OTHER, BOILERPLATE, PARTLY = KINDS = ("right", "of another thing", "boilerplate", "true in part")
 """What texts are: of the wrong ones three, two and one sixth."""
 
-PHOTOGRAPHS, DRAWINGS = "photographs", "drawings (shift)"
+PHOTOS, DRAWINGS = "photographs", "drawings (shift)"
 RANDOM, TRUE, ALL = "as many at random", "as many right ones", 1.0
 """What is trained on beside the most similar share of the candidates, which is named by that number."""
 
@@ -60,9 +58,11 @@ def write_shard(out: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -
 
 
 def scored(directory: Path, columns: str, files: str = "part-*.parquet") -> list[tuple[Any, ...]]:
-    """These columns of all pairs of a stage, the most similar first."""
+    """These columns of all pairs of a stage, the most similar first. Raises where there are none yet."""
     import duckdb
 
+    if not any(directory.glob(files)):
+        raise SurefootError(f"The pairs of {directory} were not embedded yet.")
     with duckdb.connect() as connection:
         rows = connection.read_parquet(f"{escape(str(directory))}/{files}")
         return rows.order("similarity DESC, uid").project(columns).fetchall()
@@ -128,10 +128,10 @@ class DrawnThings(Step):
         shown = {code: thing for thing, (_, codes) in THINGS.items() for code in codes.split()}
         samples: dict[str, dict[str, bytes]] = {}
         for one in self.drawings:
-            codes = [item["hexcode"] for item in read_json(inputs[one] / "items.json")]
-            rows = [row for row, code in enumerate(codes) if code in shown]
-            for row, picture in zip(rows, load_images(inputs[one], rows), strict=True):
-                samples[f"{shown[codes[row]]}/{one.style}:{codes[row]}"] = {".png": png_of(np.asarray(picture))}
+            items = enumerate(read_json(inputs[one] / "items.json"))
+            rows = {row: code for row, item in items if (code := item["hexcode"]) in shown}
+            for code, picture in zip(rows.values(), load_images(inputs[one], rows), strict=True):
+                samples[f"{shown[code]}/{one.style}:{code}"] = {".png": png_of(np.asarray(picture))}
         write_shard(out, samples.items())
         return [Measurement(metric="pictures", value=len(samples), n=len(samples))]
 
@@ -174,7 +174,7 @@ class PairsSeed:
     samples: int
     tests: Mapping[str, ImageFolder]
 
-    @cached_property
+    @property
     def embedded(self) -> Embed:
         """The similarities of the candidates."""
         return Embed(pairs=self.candidates)
@@ -189,17 +189,6 @@ class PairsSeed:
 
     def _trained(self, choice: Choice, pairs: Step) -> Pretrain:
         limit = round((self.shares[0] if isinstance(choice, str) else choice) * self.candidates.count)
-        data = CaptionedPictures(pairs=pairs, limit=limit, seed=self.candidates.part)
-        return Pretrain(data=data, model=self.size, samples=self.samples, seed=self.candidates.part)
-
-    def measured(self) -> list[ZeroShot]:
-        """The outermost Steps of this seed."""
-        test = partial(ZeroShot, templates=("a photo of a {}",), task="things")
-        pairs = product(self.models.values(), self.tests.items())
-        return [test(model=model, data=data, shift=shift) for model, (shift, data) in pairs]
-
-    def scored(self, results: Results, columns: str) -> list[tuple[Any, ...]]:
-        """These columns of all candidates, the most similar first. Raises `SurefootError` before they are embedded."""
-        if not results.store.has(self.embedded):
-            raise SurefootError("The candidates were not embedded yet.")
-        return scored(results.store.path(self.embedded), columns)
+        seed, rate = self.candidates.part, 3e-3  # slower and longer, models of the pilot learned wrong texts by heart
+        data = CaptionedPictures(pairs=pairs, limit=limit, seed=seed)
+        return Pretrain(data=data, model=self.size, samples=self.samples, learning_rate=rate, seed=seed)
