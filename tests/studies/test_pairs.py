@@ -11,7 +11,15 @@ import pyarrow.parquet
 import pytest
 from scipy.stats import mannwhitneyu
 
-from surefoot.contrastive import CaptionedPictures, Drawings, ImageFolder, ZeroShot, captioned_pictures, png_of
+from surefoot.contrastive import (
+    CaptionedPictures,
+    Drawings,
+    ImageFolder,
+    Pretrain,
+    ZeroShot,
+    captioned_pictures,
+    png_of,
+)
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, SurefootError, Verdict, decide, walk
 from surefoot.pairs import Embed, PairEncoder
 from surefoot.registry import read_json, write_json
@@ -150,6 +158,31 @@ def test_drawings_of_the_same_things_are_chosen_by_code_point(
     names = {"0/cat/noto:1F408": 1, "0/ship/noto:26F5": 2, "0/cat/twemoji:1F408": 101, "0/ship/twemoji:26F5": 102}
     means = np.load(place / "images.npy").mean(axis=(1, 2, 3))
     assert dict(zip(read_json(place / "ids.json"), means, strict=True)) == names
+
+
+def test_what_is_compared_has_as_many_pairs_and_saw_as_many(photos: Path) -> None:
+    study = load_study("pairs", {"photos": str(photos), "candidates": "120", "tested": "40", "seeds": "0,3"})
+    models = list(dict.fromkeys(step.model for step in study.steps if isinstance(step, ZeroShot)))
+    found = []
+    for model in models:
+        assert isinstance(model, Pretrain) and isinstance(model.data, CaptionedPictures)
+        kept, crawl = model.data.pairs, model.data.pairs
+        if isinstance(kept, KeptPairs):
+            assert kept.embedded == Embed(pairs=kept.candidates)
+            crawl = kept.candidates
+        assert isinstance(crawl, Photographs)
+        assert (crawl.part, model.data.seed, crawl.right) == (model.seed, model.seed, 0.4)
+        how = (kept.top, kept.right) if isinstance(kept, KeptPairs) else "all"
+        found.append((model.seed, how, model.data.limit, model.samples))
+    expected = [
+        ((0.3, False), 36),
+        ((0.05, False), 6),
+        ((0.6, False), 72),
+        ("all", 36),
+        ((1.0, True), 36),
+        ("all", 120),
+    ]
+    assert found == [(seed, how, limit, 12_000) for seed in (0, 3) for how, limit in expected]
 
 
 def planted(step: ZeroShot, choices: dict[str, Choice], seed: int, effect: float) -> float:
