@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, sources_in
-from surefoot.pairs._stages._work import Progress, make_parts
+from surefoot.pairs._search._embed import IMAGES
+from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
+from surefoot.pairs._stages._work import Progress, carry, make_parts
 from surefoot.tables import check_column, database, literal, quote
 
 _MEMORY, _MOST = "400MB", 1 << 40
@@ -23,7 +24,8 @@ class DuplicateRules:
     `first` is a column: of rows that are the same the one with its largest value is kept, among equals (and without
     `first`) the one that comes first in the parts. `phash_distance`: bits in which the column `phash` (64 bits in 16
     hexadecimal digits) of near duplicates may differ; -1 does not look. `cosine`: the similarity of the column
-    `embedding` (lists of numbers) from which on rows are near duplicates; it compares all with all; 0 does not look.
+    `embedding` (lists of numbers), or else of the pictures' vectors that `embed_pairs` put beside the rows, from which
+    on rows are near duplicates; it compares all with all; 0 does not look.
     """
 
     by: tuple[str, ...] = ("url",)
@@ -45,7 +47,9 @@ def deduplicate(directory: Path, out: Path, rules: DuplicateRules, *, progress: 
     sources = sources_in(directory)
     if not sources:
         raise SurefootError(f"{directory} has no parts: there is nothing to compare.")
-    recipe = Recipe(name="+".join(("first", *rules.by)), rules=asdict(rules))
+    before = read_manifest(directory).recipe.rules
+    model = {name: before[name] for name in ("model", "digest", "dimension") if name in before}  # an index asks for it
+    recipe = Recipe(name="+".join(("first", *rules.by)), rules=asdict(rules) | model)
     with database() as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         search = _Search(connection, sources, rules)
@@ -60,7 +64,10 @@ class _Search:
 
     def mark(self, source: Source, path: Path) -> Mapping[str, int]:
         number = self.found.index(str(source.path))
-        marked = f"""SELECT p.* EXCLUDE (file_row_number, reasons), d.kept AS duplicate_of,
+        carry(source.path, path)
+        again = "duplicate_of" in self.columns
+        marked = f"""SELECT p.* EXCLUDE (file_row_number, reasons{", duplicate_of" if again else ""}),
+            {"coalesce(d.kept, p.duplicate_of)" if again else "d.kept"} AS duplicate_of,
             CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
             FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
             ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
@@ -70,13 +77,16 @@ class _Search:
         return {}
 
     @cached_property
+    def columns(self) -> list[str]:
+        read = [escape(str(source.path)) for source in self.sources]
+        return [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [read]).fetchall()]
+
+    @cached_property
     def found(self) -> list[str]:
         """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
-        files = [str(source.path) for source in self.sources]
-        read = [*map(escape, files)]
-        columns = [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [read]).fetchall()]
-        rules = self.rules
-        near = {"phash": rules.phash_distance >= 0, "embedding": rules.cosine > 0}
+        files, columns, rules = [str(source.path) for source in self.sources], self.columns, self.rules
+        vectors = "vector" if "vector" in columns and "embedding" not in columns else "embedding"
+        near = {"phash": rules.phash_distance >= 0, vectors: rules.cosine > 0}
         keys = [key.split("+") for key in rules.by]
         named = [*(name for key in keys for name in key), *filter(near.get, near), *filter(None, [rules.first])]
         for name in named:
@@ -86,7 +96,7 @@ class _Search:
             FROM (SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
             {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($read, file_row_number = true,
             filename = true, union_by_name = true) WHERE len(reasons) = 0)""",
-            {"files": files, "read": read, "most": _MOST},
+            {"files": files, "read": [*map(escape, files)], "most": _MOST},
         )
         self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
         for key in keys:
@@ -94,8 +104,8 @@ class _Search:
         if near["phash"]:
             self._same(["phash"])
             self._near("phash", self._near_hashes())
-        if near["embedding"]:
-            self._near("embedding", self._near_embeddings())
+        if near[vectors]:
+            self._near("embedding", self._near_embeddings(vectors))
         return files
 
     def _same(self, key: list[str]) -> None:
@@ -139,13 +149,16 @@ class _Search:
         while batch := rows.fetchmany(10_000):
             yield from batch
 
-    def _near_embeddings(self) -> Iterator[tuple[int, int]]:
+    def _near_embeddings(self, column: str) -> Iterator[tuple[int, int]]:
         import numpy as np
 
-        rows = self.connection.execute(
-            f"SELECT rank, embedding::FLOAT[] FROM {self._left('embedding')} WHERE embedding IS NOT NULL ORDER BY rank"
-        ).fetchall()
-        ranks, vectors = [row[0] for row in rows], np.array([row[1] for row in rows], np.float32)
+        left = self._left(f"place, {column}")
+        rows = self.connection.execute(f"FROM {left} WHERE {column} IS NOT NULL ORDER BY rank").fetchall()
+        ranks, values = [row[0] for row in rows], [row[2] for row in rows]
+        if column == "vector":  # a row of the file beside the part
+            beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in self.sources]
+            values = [beside[place // _MOST][at] for _, place, at in rows]
+        vectors = np.array(values, np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if len(rows) else 1.0
         for start in range(0, len(ranks), 1024):
             block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine

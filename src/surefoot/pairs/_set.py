@@ -30,12 +30,22 @@ def places_of(path: Path) -> SetPlaces:
     inner = [path, *(sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else [])]
     stages = [(one, read_manifest(one)) for one in inner if pairs_directory(one)]
     stages.sort(key=lambda one: _ORDER.index(one[1].stage) if one[1].stage in _ORDER else len(_ORDER))
+    placed = list[tuple[Path, Manifest]]()
+    while stages:  # one may come twice, as deduplicate: it stands behind what it was made of
+        ready = (one for one in stages if not any(_made_of(one[1], other) for _, other in stages))
+        placed.append(next(ready, stages[0]))
+        stages.remove(placed[-1])
     index = next((one for one in inner if (one / INDEX).is_file()), None)
-    if not (stages or index):
+    if not (placed or index):
         raise SurefootError(f"{path} holds no output of a stage and no index: 'surefoot pairs run' makes a set.")
-    pictures = [one for one, manifest in stages if manifest.stage == "download"]
+    pictures = [one for one, manifest in placed if manifest.stage == "download"]
     pictures = [path / "pictures"] if (path / "pictures").is_dir() else pictures
-    return SetPlaces(stages=tuple(stages), index=index, pictures=pictures[-1] if pictures else None)
+    return SetPlaces(stages=tuple(placed), index=index, pictures=pictures[-1] if pictures else None)
+
+
+def _made_of(one: Manifest, other: Manifest) -> bool:
+    digests = {told[start : start + 64] for told in one.inputs.values() for start in (0, 64)}  # embed joins two
+    return one is not other and any(part.sha256 in digests for part in other.parts)
 
 
 def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:

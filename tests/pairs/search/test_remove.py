@@ -32,6 +32,7 @@ from surefoot.pairs import (
     open_index,
     pairs_from_tables,
     read_manifest,
+    release_set,
     remove_pairs,
     screen_pairs,
     search_pairs,
@@ -289,3 +290,11 @@ def test_a_row_of_another_stage_goes_by_its_url_alone(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("0" * 32)
     remove_pairs([tmp_path / "set"], RemovalRequest(hash_lists=(str(tmp_path / "l.txt"),)))
     assert pq.read_table(file)["url"].to_pylist() == ["v"]
+
+
+def test_a_release_has_no_key_of_a_removal(whole: Path, tmp_path: Path) -> None:
+    remove_pairs([whole], RemovalRequest(urls=(url_of(5),)))
+    release_set(whole, tmp_path / "release")
+    keys = {one.read_text() for one in whole.rglob("removed.key")}
+    assert keys and sorted(one.name for one in (tmp_path / "release").iterdir()) == ["datasheet.md", "manifest.json"]
+    assert not any(key in one.read_text(encoding="utf-8") for key in keys for one in (tmp_path / "release").iterdir())

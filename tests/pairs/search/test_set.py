@@ -7,13 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from archives import WebPage, response, write_archive
 from hostile_web import Web, reply, serving
 
 from surefoot.core import SurefootError, digest_of
-from surefoot.pairs import PairEncoder, build_index, gather_set, places_of, read_manifest, release_set
+from surefoot.pairs import (
+    DuplicateRules,
+    PairEncoder,
+    Recipe,
+    Source,
+    build_index,
+    deduplicate,
+    gather_set,
+    make_parts,
+    pairs_from_tables,
+    places_of,
+    read_manifest,
+    release_set,
+    sources_in,
+)
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
 COLOURS = ("red", "green", "blue")
@@ -121,3 +136,52 @@ def test_a_folder_without_stages_and_a_recipe_without_pairs_are_said(tmp_path: P
         places_of(tmp_path)
     with pytest.raises(SurefootError, match="no Step of pairs"):
         gather_set([], Store(tmp_path / "store"), tmp_path / "set")
+
+
+def test_what_was_embedded_is_deduplicated_by_its_vectors_and_indexed(
+    embedded: Callable[..., Any], tmp_path: Path, surefoot: Callable[..., Any]
+) -> None:
+    vectors = np.random.default_rng(1).normal(size=(40, 32)).astype(np.float32)
+    vectors[20:36] = vectors[:16] + 0.01  # in the other part; rows 9, 19, 29, 39 are dropped by a rule
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    place = tmp_path / "set"
+    embedded(place / "1-embed", vectors)
+    deduplicate(place / "1-embed", place / "2-near", DuplicateRules(cosine=0.99))
+    deduplicate(place / "2-near", place / "3-again", DuplicateRules(by=("license",)))
+    rows = [
+        row
+        for part in read_manifest(place / "2-near").parts
+        for row in pq.read_table(place / "2-near" / part.file).to_pylist()
+    ]
+    near = {int(row["url"].split("/p")[1]): row["duplicate_of"] for row in rows if row["duplicate_of"]}
+    assert near == {n: rows[n - 20]["uid"] for n in range(20, 36) if n != 29}
+    assert [rows[n]["reasons"] for n in (8, 9, 20, 29)] == [
+        [], ["too_small"], ["duplicate_embedding_near"], ["too_small"]]  # fmt: skip
+    again = pq.read_table(place / "3-again" / "part-00001.parquet")
+    assert again.column_names.count("duplicate_of") == 1 and again["duplicate_of"][0].as_py() == rows[0]["uid"]
+    assert [one.name for one, _ in places_of(place).stages] == ["1-embed", "2-near", "3-again"]
+    index = build_index(place / "2-near", tmp_path / "index")
+    assert index.rows == 40 - 4 - 15 and index.model["digest"] == "numbers"
+    ended = surefoot("pairs", "index", place / "2-near", "--out", tmp_path / "other", "--format", "json")
+    assert json.loads(ended.out)[0]["value"] == index.rows, ended.err
+
+
+def test_stages_stand_behind_what_they_were_made_of_and_keep_their_pictures(tmp_path: Path) -> None:
+    """A second deduplicate, by the hashes of pictures, comes after the download, whatever its folder is called."""
+    place, rows = tmp_path / "set", [{"url": f"u{n}", "text": "a", "phash": f"{n // 2:016x}"} for n in range(4)]
+    place.mkdir()
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    pairs_from_tables([tmp_path / "rows.parquet"], place / "z", rows=2)
+    deduplicate(place / "z", place / "y", DuplicateRules())
+    make_parts("download", Recipe(name="download"), sources_in(place / "y"), place / "x", _with_pictures)
+    made = deduplicate(place / "x", place / "a", DuplicateRules(phash_distance=0))
+    assert [one.name for one, _ in places_of(place).stages] == ["z", "y", "x", "a"]
+    assert made.reasons == {"duplicate_phash": 2}
+    assert [(place / "a" / name).read_bytes() for part in made.parts for name in part.beside] == [b"u0", b"u2"]
+
+
+def _with_pictures(source: Source, out: Path) -> dict[str, int]:
+    table = pq.read_table(source.path)
+    out.with_suffix(".tar").write_bytes(table["url"][0].as_py().encode())
+    pq.write_table(table.append_column("state", pyarrow.array(["ok"] * len(table))), out)
+    return {}

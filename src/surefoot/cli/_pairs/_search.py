@@ -112,7 +112,8 @@ def index(
     model: ModelFlags = CONSE_FLAGS, template: _Template = None, format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
-    done = pairs_directory(source) and read_manifest(source).stage in ("embed", "subset", "tag")
+    beside = [name for part in read_manifest(source).parts for name in part.beside] if pairs_directory(source) else []
+    done = any(name.endswith(".npy") for name in beside)
     embedded, root = source, None
     model = _own(model, read_index(out)) if (out / INDEX).is_file() else model
     if not done:

@@ -70,6 +70,17 @@ def keep(made: Path, out: Path) -> None:
     shutil.copytree(made, out, copy_function=os.link, dirs_exist_ok=True)
 
 
+def carry(source: Path, out: Path) -> None:
+    """Put what lies beside a part beside another one, by links where the disk has them."""
+    for file in source.parent.glob(f"{source.stem}.*"):
+        if file != source:
+            target = out.with_suffix(file.name.removeprefix(source.stem))
+            try:
+                os.link(file, target)
+            except OSError:
+                shutil.copyfile(file, target)
+
+
 def part_name(number: int) -> str:
     """The file name of a part."""
     return f"part-{number:05d}.parquet"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,7 @@ from surefoot.core import (
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._search._encoders import PairEncoder, conse_encoder, openclip_encoder
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
-from surefoot.pairs._stages._work import Progress, keep, make_parts
+from surefoot.pairs._stages._work import Progress, carry, keep, make_parts
 from surefoot.pairs._tag._heads import Activation, Head, read_head
 
 if TYPE_CHECKING:
@@ -182,8 +181,7 @@ def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mappin
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(source.path).read()
-    for suffix in (IMAGES, TEXTS):
-        shutil.copyfile(source.path.with_suffix(suffix), out.with_suffix(suffix))
+    carry(source.path, out)
     at = table["vector"].to_pylist()
     rows = [row for row, place in enumerate(at) if place is not None]
     images, texts = (
