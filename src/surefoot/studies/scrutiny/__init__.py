@@ -89,12 +89,16 @@ def _nearer(name: str, claim: str, results: Results) -> Verdict:
 
 
 def _planted(results: Results) -> Verdict:
-    flagged: dict[str, list[str]] = {}
+    """A claim that fails of the sound program, too, has found nothing."""
+    failing: dict[str, set[str]] = {}
     for one in results.select(Audit, metric="fails"):
-        if isinstance(step := one.step, Audit) and step.name.startswith("genotyping: "):
-            flagged.setdefault(step.name.split(": ")[1], []).extend([one.measurement.task] if one.value else [])
+        if isinstance(step := one.step, Audit) and step.name.startswith("genotyping"):
+            failing.setdefault(step.name, set()).update([one.measurement.task] if one.value else [])
+    alarms = failing.pop("genotyping", set()) | failing.pop("genotyping of two", set())
+    flagged = {name.split(": ")[1]: found - alarms for name, found in failing.items()}
     alone = sum(any("versions" not in name for name in found) for found in flagged.values())
     missed = ", ".join(name for name, found in flagged.items() if not found) or "none"
     share = clopper_pearson(sum(map(bool, flagged.values())), len(flagged))
-    said = f"{alone} without a second version to compare; missed: {missed}"
+    said = f"{alone} without a second version to compare; missed: {missed}; false alarms of the sound program: "
+    said += ", ".join(sorted(alarms)) or "none"
     return verdict_above(share.estimate, share.low, share.high, len(flagged), bound=0.5, detail=said, unit="share")

@@ -96,9 +96,13 @@ def _genotyping(defect: str = "", several: int = 3) -> Scrutiny:
 
 
 def _by_hand(trial: Trial) -> float | None:
-    """How far the ratio is from Balding and Nichols' of one person whose whole profile is seen, where it is."""
+    """How far the ratio is from Balding and Nichols' of one person whose whole profile is seen, where it is.
+
+    Their formula knows no drop-in, which alone moves the ratio of a homozygous profile by up to .05.
+    """
     evidence, total = trial.evidence, 0.0
-    if evidence["contributors"] > 1 or evidence["amounts"][0] < 900 or len(evidence["replicates"]) > 1:
+    alone = evidence["contributors"] == 1 and not evidence["dropin"] and len(evidence["replicates"]) == 1
+    if not alone or evidence["amounts"][0] < 900:
         return None
     t, people = float(evidence["fst"]), scrutiny.population(evidence["population"])
     for name, (one, other) in evidence["suspect"].items():
