@@ -25,28 +25,21 @@ Trials = Sequence[PairsSeed]
 
 def hypotheses(trials: Trials) -> Iterator[Hypothesis]:
     """The claims over these seeds; the first of the `shares` is the filter, the least is called too strict."""
-    shares = trials[0].shares
+    top, least = trials[0].shares[0], min(trials[0].shares)
     ranks, effect = "Similarity ranks a right text above a wrong one.", partial(_separated, trials)
     yield Hypothesis(name="similarity-separates", sentence=ranks, effect=effect, source=LAION, bound=0.5, unit="share",
                      counted="seeds", shown="area under the curve")  # fmt: skip
-    gains, most = "Filtering by similarity raises zero-shot accuracy, of as many pairs", f"the best {shares[0]:.0%}"
+    gains, most = "Filtering by similarity raises zero-shot accuracy, of as many pairs", f"the best {top:.0%}"
     lack = f"lack less than {100 * MARGIN:g} points on those of as many right texts"
     compared: tuple[tuple[str, str, Choice, str, str, float], ...] = (
         ("filtering-gains", f"{gains}.", RANDOM, PHOTOS, LAION, 0),
         ("gains-under-shift", f"{gains}, on drawings, too.", RANDOM, DRAWINGS, LAION, 0),
         ("above-all", f"Models of {most} are better than those of all candidates.", ALL, PHOTOS, DATACOMP, 0),
-        (
-            "too-strict",
-            f"Keeping the best {min(shares):.0%} is too strict: models are worse.",
-            min(shares),
-            PHOTOS,
-            DATACOMP,
-            0,
-        ),
+        ("too-strict", f"Keeping the best {least:.0%} is too strict: models are worse.", least, PHOTOS, DATACOMP, 0),
         ("near-right", f"Models of {most} {lack}.", TRUE, PHOTOS, "ours", -MARGIN),
     )
     for name, sentence, other, shift, source, bound in compared:
-        effect = partial(_difference, trials, shares[0], other, shift)
+        effect = partial(_difference, trials, top, other, shift)
         yield Hypothesis(name=name, sentence=sentence, source=source, effect=effect, bound=bound, counted="seeds",
                          shown="difference in accuracy")  # fmt: skip
 
