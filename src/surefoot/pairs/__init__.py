@@ -23,6 +23,7 @@ from surefoot.pairs._remove._find import RemovalRequest as RemovalRequest
 from surefoot.pairs._remove._find import screen_pairs as screen_pairs
 from surefoot.pairs._remove._proof import verify_removal as verify_removal
 from surefoot.pairs._remove._remove import remove_pairs as remove_pairs
+from surefoot.pairs._remove._why import explain_urls as explain_urls
 from surefoot.pairs._search._embed import embed_pairs as embed_pairs
 from surefoot.pairs._search._encoders import CONSE as CONSE
 from surefoot.pairs._search._encoders import PairEncoder as PairEncoder

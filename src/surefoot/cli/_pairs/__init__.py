@@ -102,3 +102,11 @@ pairs.command(
     "where anything is found.\n\n"
     "Example: surefoot pairs remove set --url https://example.org/me.jpg",
 )
+pairs.command(
+    "surefoot.cli._pairs._remove:why",
+    name="why",
+    help="Say of URLs what a set knows: page, file and record, every rule with value and threshold, robots.txt, "
+    "redirects, hashes, tags, and which stage dropped the row, or that it was removed.\n\n"
+    "The first call after a change writes the rows by URL into SET.\n\n"
+    "Example: surefoot pairs why https://example.org/me.jpg my-set",
+)

@@ -1,4 +1,4 @@
-"""Screening, removal and its proof."""
+"""Screening, removal and its proof, and what a set says of URLs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +8,18 @@ from cyclopts import Parameter
 from surefoot.cli._common import Exit
 from surefoot.cli._output import Format, emit
 from surefoot.core import SurefootError
-from surefoot.pairs import RemovalRequest, remove_pairs, screen_pairs, verify_removal
+from surefoot.pairs import RemovalRequest, explain_urls, remove_pairs, screen_pairs, verify_removal
 
 _Places = Annotated[tuple[Path, ...], Parameter(help="Folders of stages and indexes, or folders of such.")]
 _Lists = Annotated[tuple[str, ...], Parameter(help="A file of MD5, SHA-1 or SHA-256, one a line.", negative=())]
+_Given = Annotated[tuple[str, ...], Parameter(name="URL... SET", help="URLs, and the folder of a set.")]
+
+
+def why(given: _Given, /, *, format: Format | None = None) -> None:
+    """See the help of the app."""
+    if len(given) < 2:
+        raise SurefootError("Name a URL at least, and then the folder of the set: surefoot pairs why URL SET.")
+    emit(explain_urls(Path(given[-1]), given[:-1]), format)
 
 
 def screen(places: _Places, /, *, hash_list: _Lists, format: Format | None = None) -> None:

@@ -62,7 +62,7 @@ def candidates(path: Path, rules: CandidateRules, faults: Counter[str]) -> Itera
         for picture in page.pictures:
             url, text = resolve(picture.url, page.base), cleaned(rules, picture.text)
             language, score = language_of(text)
-            reasons = list(reasons_of(rules, url, text, language, score))
+            reasons = reasons_of(rules, url, text, language, score)
             url = url or picture.url
             yield (
                 uid_of(url, text), url[:LARGEST_URL], text[:LARGEST_TEXT], capture.url, picture.license, language,

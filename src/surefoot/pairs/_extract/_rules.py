@@ -66,30 +66,31 @@ def cleaned(rules: CandidateRules, text: str) -> str:
     return " ".join(text.split()) if rules.join_spaces else text
 
 
-def reasons_of(rules: CandidateRules, url: str | None, text: str, language: str | None, score: float) -> Iterator[str]:
-    """The reasons against a row, in the order of its columns; `url` is None where it is invalid."""
-    if url is None:
-        yield "url_invalid"
-    elif not url.startswith(("http://", "https://")):
-        yield "url_scheme"
-    else:
-        if len(url) > LARGEST_URL:
-            yield "url_long"
-        if len(url.split("/", 3)[2]) > rules.longest_host:
-            yield "host_long"
-        if any(part in url for part in rules.url_without):
-            yield "url_kind"
-    if not text:
-        yield "text_missing"
-        return
-    if len(text) < rules.shortest_text:
-        yield "text_short"
-    if len(text) > rules.longest_text:
-        yield "text_long"
-    words = len(text.split())
-    if words < rules.fewest_words:
-        yield "words_few"
-    if words > rules.most_words:
-        yield "words_many"
-    if rules.languages and (language not in rules.languages or score < rules.reliable):
-        yield "language"
+def checks(
+    rules: CandidateRules, url: str | None, text: str, language: str | None, score: float
+) -> Iterator[tuple[str, object, object, bool]]:
+    """The rules in the order of a row's columns: the reason that each gives, the value it looks at, its threshold, and
+    whether it is against the row; `url` is None where it is invalid."""
+    yield "url_invalid", url, "a valid URL", url is None
+    scheme, _, rest = (url or "").partition("://")
+    if url is not None:
+        yield "url_scheme", scheme, "http, https", scheme not in ("http", "https")
+    if scheme in ("http", "https"):
+        host, kind = len(rest.split("/", 1)[0]), [part for part in rules.url_without if part in str(url)]
+        yield "url_long", len(str(url)), LARGEST_URL, len(str(url)) > LARGEST_URL
+        yield "host_long", host, rules.longest_host, host > rules.longest_host
+        yield "url_kind", kind, rules.url_without, bool(kind)
+    length, words = len(text), len(text.split())
+    yield "text_missing", length, 1, not length
+    if length:
+        yield "text_short", length, rules.shortest_text, length < rules.shortest_text
+        yield "text_long", length, rules.longest_text, length > rules.longest_text
+        yield "words_few", words, rules.fewest_words, words < rules.fewest_words
+        yield "words_many", words, rules.most_words, words > rules.most_words
+        other = language not in rules.languages or score < rules.reliable
+        yield "language", [language, score], [*rules.languages, rules.reliable], bool(rules.languages) and other
+
+
+def reasons_of(rules: CandidateRules, url: str | None, text: str, language: str | None, score: float) -> list[str]:
+    """The reasons against a row."""
+    return [reason for reason, _, _, against in checks(rules, url, text, language, score) if against]

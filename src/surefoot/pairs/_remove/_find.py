@@ -13,6 +13,8 @@ from surefoot.pairs._search._where import rows_of, select
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
 
 WORK, TOMBS, KEY = ".removal", "removed.json", "removed.key"
+LEDGER = ".why-"
+"""The beginning of a file in the folder of a set: its rows by URL, made anew when it changed."""
 _SAME = ("uid", "url", "sha256", "md5")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
-from surefoot.pairs._remove._find import KEY, TOMBS, WORK, RemovalRequest, doomed, folders_of, tables_of
+from surefoot.pairs._remove._find import KEY, LEDGER, TOMBS, WORK, RemovalRequest, doomed, folders_of, tables_of
 from surefoot.pairs._remove._proof import cells, digest, tombs, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, write_manifest
@@ -70,6 +70,8 @@ def remove_pairs(places: Sequence[Path], request: RemovalRequest) -> Table:
                 _index(folder, gone, removed)
             for folder in folders:
                 _tombs(folder, sum(len(gone[file]) for file in tables_of(folder)), request, removed)
+            for ledger in (one for place in {*places, lead.parent} for one in place.glob(f"{LEDGER}*")):
+                ledger.unlink(missing_ok=True)
             write_text(lead / WORK / "commit", "")
     finally:
         finish_removal(lead)
