@@ -13,7 +13,7 @@ from core_steps import Number
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.core import Artifact, Measurement, SurefootError, write_record
+from surefoot.core import Artifact, Measurement, Store, SurefootError, write_record
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 measurements = st.builds(
@@ -34,8 +34,10 @@ measurements = st.builds(
 def written(found: Iterable[Measurement]) -> tuple[str, tuple[Measurement, ...]]:
     """The text of a record that holds these measurements, and what is read back from it."""
     with tempfile.TemporaryDirectory() as place:
-        write_record(Path(place), Number(value=1), found)
-        return (Path(place) / "record.json").read_text(encoding="utf-8"), Artifact(Path(place)).measurements
+        folder = Store(Path(place)).path(Number(value=1))
+        folder.mkdir(parents=True)
+        write_record(folder, Number(value=1), found)
+        return (folder / "record.json").read_text(encoding="utf-8"), Artifact(folder).measurements
 
 
 @given(st.lists(measurements, max_size=5))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -18,6 +19,7 @@ from surefoot.core import (
     Store,
     StoredInputs,
     SurefootError,
+    connect,
     damages,
     open_pool,
     plan,
@@ -164,7 +166,9 @@ def test_a_damaged_file_is_named(store: Store, make: Make) -> None:
     for content in (b"", b"{", whole[:-1], whole + b" ", whole.replace(b"1.0", b"1.5"), b"{}\n" + whole, b"\xff"):
         path.write_bytes(content)
         for read in (store.measurements, store.provenance):
-            with pytest.raises(SurefootError, match=r"record\.json is damaged: run its study again"):
+            with pytest.raises(
+                SurefootError, match=r"record\.json is damaged, it is not what was written: run its study again"
+            ):
                 read(step)
         assert not store.has(step)
         assert plan([step], store).missing == (step,)
@@ -205,6 +209,44 @@ def test_an_artifact_among_those_of_another_kind_is_a_damage(store: Store, make:
     make(step, Wave(frequency=1.0))
     store.path(step).rename(store.path(Wave(frequency=1.0)).with_name(step.key))
     assert [what for _, _, what in damages(store)] == [f"is the record of core_steps.Number {step.key}"]
+
+
+def test_the_record_of_another_step_is_believed_by_nobody_and_is_made_again(store: Store, make: Make) -> None:
+    one, other, third = Number(value=1.0), Number(value=2.0), Number(value=3.0)
+    make(one, other)
+    shutil.copytree(store.path(one), store.path(other), dirs_exist_ok=True)
+    shutil.copytree(store.path(one), store.path(third))
+    assert not store.has(other)
+    assert not store.has(third)
+    for ask in (lambda: store.measurements(other), lambda: store.specs()(third.key), lambda: connect(store)):
+        with pytest.raises(SurefootError, match=rf"record\.json is damaged, it is the record of .*Number {one.key}"):
+            ask()
+    with pytest.warns(UserWarning, match=rf"Left out.*record\.json is damaged, it is the record of .*Number {one.key}"):
+        assert connect(store, [one.key]).execute("SELECT value FROM measurements").fetchall() == [(1.0,)]
+    assert [event.kind for event in make(one, other, third)] == ["kept", "made", "made"]
+    assert [store.measurements(step)[0].value for step in (one, other, third)] == [1.0, 2.0, 3.0]
+
+
+def test_a_copied_kind_hides_no_artifact_and_each_is_compared(store: Store, make: Make) -> None:
+    step = Number(value=1.0)
+    make(step)
+    for copied in ("a copy", "core_steps.Number (1)", "z copy"):
+        shutil.copytree(store.root / step.kind, store.root / copied)
+    assert store.made() == {step.key: store.path(step)}
+    assert store.held([step]) == {step.key}
+    flip(store.path(step) / "number.txt")
+    said = {artifact.kind: what for artifact, _, what in damages(store)}
+    foreign = f"is the record of core_steps.Number {step.key}"
+    assert said.pop("core_steps.Number") == "has another content than was recorded"
+    assert said == dict.fromkeys(("a copy", "core_steps.Number (1)", "z copy"), foreign)
+
+
+def test_a_folder_without_its_record_is_a_damage(store: Store, make: Make) -> None:
+    step = Number(value=1.0)
+    make(step)
+    (store.path(step) / "record.json").unlink()
+    assert [(file, what) for _, file, what in damages(store)] == [("record.json", "is missing")]
+    assert list(damages(store, [Number(value=2.0).key])) == []
 
 
 def test_a_file_that_lacks_is_made_again_and_a_step_that_meets_another_content_says_so(

@@ -103,9 +103,8 @@ def verify(
 ) -> int:
     """Compare every file in the store with the digest that was recorded of it; exits with 1 when one is damaged."""
     place = existing_store(store)
-    made = place.made()
-    asked = [step.key for step in walk(open_study(study, option).steps)] if study else list(made)
-    if not (there := [key for key in asked if key in made]):
+    asked = {step.key for step in walk(open_study(study, option).steps)} if study else None
+    if not (there := [key for _, key in place.places() if asked is None or key in asked]):
         raise SurefootError(
             f"There is nothing to verify: {place.root} holds {'none of its Steps' if study else 'no Steps'}."
         )
@@ -115,7 +114,8 @@ def verify(
     emit(Table(("kind", "key", "file", "damage"), rows), format)
     for path in damaged if remove else ():
         place.remove(path)
-    missing = f", {len(asked) - len(there)} Steps of the study are not in the store" if len(asked) > len(there) else ""
+    lacking = len((asked or {*there}) - {*there})
+    missing = f", {lacking} Steps of the study are not in the store" if lacking else ""
     print(
         f"{len(there)} artifacts compared, {len(damaged)} damaged{' and removed' * remove}{missing}.", file=sys.stderr
     )

@@ -26,6 +26,8 @@ _IS_LEFT = re.compile(rf"([0-9a-f]{{{KEY_LENGTH}}}|[0-9a-f]{{12}})\.").match  # 
 class DamagedError(SurefootError):
     """What lies in the store is not what was recorded."""
 
+    what = ""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -63,15 +65,23 @@ class Store:
         """The path of every published artifact and when it was made (nanoseconds), by key.
 
         Another stamp is another artifact. Plain text: paths as objects would take most of the time of a question.
+        Of a key that lies under two kinds, a copied folder, the one whose record says so counts.
         """
-        stamps = {}
-        for kind in self._kinds():
-            for key in filter(_IS_KEY, os.listdir(kind)):  # noqa: PTH208
-                try:
-                    stamps[key] = f"{kind}/{key}", os.stat(f"{kind}/{key}/{RECORD}").st_mtime_ns  # noqa: PTH116
-                except (FileNotFoundError, NotADirectoryError):
-                    self._refuse_format_1(kind / key)
+        stamps: dict[str, tuple[str, int]] = {}
+        for path, key in self.places():
+            try:
+                stamp = path, os.stat(f"{path}/{RECORD}").st_mtime_ns  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                self._refuse_format_1(Path(path))
+                continue
+            if key not in stamps or any(_damages_of(Artifact(Path(stamps[key][0])), contents=False)):
+                stamps[key] = stamp
         return stamps
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """The path, as text, and the key of every folder that has the name of an artifact, published or not."""
+        for kind in self._kinds():
+            yield from ((f"{kind}/{key}", key) for key in filter(_IS_KEY, os.listdir(kind)))  # noqa: PTH208
 
     def _refuse_format_1(self, path: Path) -> None:
         if (path / "step.json").exists() and (path / "provenance.json").exists():
@@ -223,6 +233,7 @@ def write_record(
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    """The record in a file. Raises `DamagedError` where it is damaged, or of another artifact than lies here."""
     try:
         content = path.read_bytes()
     except PermissionError as error:
@@ -230,30 +241,42 @@ def _read_record(path: Path) -> dict[str, Any]:
     first, _, rest = content.partition(b"\n")
     # The digest is looked for in the first line before anything is taken for what it says.
     if sha256(rest).hexdigest().encode() not in first:
-        raise DamagedError(
-            f"{path} is damaged: run its study again, which makes it anew, or remove it with surefoot verify --remove."
-        )
-    return json.loads(content)
+        raise _damaged(path, "is not what was written")
+    record = json.loads(content)
+    if (record["kind"], record["key"]) != path.parts[-3:-1]:
+        raise _damaged(path, f"is the record of {record['kind']} {record['key']}")
+    return record
+
+
+def _damaged(path: Path, what: str) -> DamagedError:
+    error = DamagedError(
+        f"{path} is damaged, it {what}: run its study again, which makes it anew, or remove it with "
+        "surefoot verify --remove."
+    )
+    error.what = what
+    return error
 
 
 def damages(store: Store, keys: Iterable[str] | None = None) -> Iterator[tuple[Artifact, str, str]]:
     """Compare every file of these artifacts (or of all) with its record: the artifact, the file, and what is wrong."""
-    made = store.made()
-    for artifact in (Artifact(made[key]) for key in (made if keys is None else keys)):
+    asked = None if keys is None else {*keys}
+    for artifact in [Artifact(Path(path)) for path, key in store.places() if asked is None or key in asked]:
         yield from ((artifact, file, what) for file, what in _damages_of(artifact))
 
 
-def _damages_of(artifact: Artifact) -> Iterator[tuple[str, str]]:
+def _damages_of(artifact: Artifact, *, contents: bool = True) -> Iterator[tuple[str, str]]:
     try:
         recorded = artifact.files
-    except DamagedError:
-        yield RECORD, "is not what was written"
+    except DamagedError as error:
+        yield RECORD, error.what
         return
-    if (artifact.record["kind"], artifact.record["key"]) != (artifact.kind, artifact.key):
-        yield RECORD, f"is the record of {artifact.record['kind']} {artifact.record['key']}"
+    except (FileNotFoundError, NotADirectoryError):
+        if artifact.path.exists():  # it was not removed since it was listed
+            yield RECORD, "is missing"
+        return
     wrong = dict(_strange_sizes(artifact))
     yield from wrong.items()
-    for name in [name for name in recorded if name not in wrong]:
+    for name in [name for name in recorded if contents and name not in wrong]:
         if digest_of(artifact.path / name) != recorded[name][1]:
             yield name, "has another content than was recorded"
 
