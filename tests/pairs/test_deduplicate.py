@@ -121,3 +121,68 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         deduplicate(tmp_path / "in", tmp_path / "out3", DuplicateRules())
     with pytest.raises(SurefootError, match="0 to 16 bits"):
         DuplicateRules(phash_distance=17)
+
+
+def test_what_is_near_an_evaluation_set_is_dropped_as_all_pairs_say(tmp_path: Path) -> None:
+    """By key, hash and vector; the reference compares each row with the evaluation set and with kept rows before it."""
+    draw, distance, cosine = np.random.default_rng(3), 3, 0.97
+    centres, bases = draw.normal(size=(60, 8)), [draw.integers(2, size=64) for _ in range(60)]
+
+    def drawn(name: str, n: int) -> list[Row]:
+        rows = list[Row]()
+        for number in range(n):
+            bits = bases[draw.integers(60)].copy()
+            bits[draw.choice(64, draw.integers(4), replace=False)] ^= 1
+            vector = centres[draw.integers(60)] + 0.2 * draw.normal(size=8)
+            url = str(draw.integers(150))
+            rows.append(row(f"{name}{number}", url=url, phash=f"{int(''.join(map(str, bits)), 2):016x}",
+                            embedding=vector.tolist(), width=int(draw.integers(9))))  # fmt: skip
+        return rows
+
+    own, test, other = drawn("o", 150), drawn("t", 12), drawn("v", 3)
+    for one in (*test, *other):
+        del one["width"]  # what orders the rows is of the set alone
+    test[1]["reasons"] = ["too_small"]  # it is not part of the evaluation
+    places = [stage(tmp_path / name, rows, 40) for name, rows in (("own", own), ("test", test), ("other", other))]
+    rules = DuplicateRules(first="width", phash_distance=distance, cosine=cosine)
+    made = deduplicate(places[0], tmp_path / "out", rules, against=places[1:])
+
+    by_width = sorted(own, key=lambda one: -one["width"])  # type: ignore[operator]
+    rows = [*(one for one in test + other if not one["reasons"]), *by_width]
+    first, why = len(test) + len(other) - 1, dict[int, tuple[str, int]]()
+    hashes = [int(str(one["phash"]), 16) for one in rows]
+    unit = np.array([one["embedding"] for one in rows], np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    same = {
+        "url": lambda a, b: rows[a]["url"] == rows[b]["url"],
+        "phash": lambda a, b: hashes[a] == hashes[b],
+        "phash_near": lambda a, b: (hashes[a] ^ hashes[b]).bit_count() <= distance,
+        "embedding_near": lambda a, b: unit[a] @ unit[b] >= cosine,
+    }
+    for name, alike in same.items():
+        for later in (one for one in range(first, len(rows)) if one not in why):
+            earlier = next((one for one in range(later) if one not in why and alike(one, later)), None)
+            if earlier is not None:
+                why[later] = (f"{'contaminated' if earlier < first else 'duplicate'}_{name}", earlier)
+    told = {rows[later]["uid"]: (rows[earlier]["uid"], [reason]) for later, (reason, earlier) in why.items()}
+    assert {uid: (of, reasons) for uid, of, reasons in result(tmp_path / "out") if reasons} == told
+    assert len({reason for reason, _ in why.values()}) == 8 and made.rows == 150 and made.kept == 150 - len(why)
+
+
+def test_an_evaluation_set_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    own, other = stage(tmp_path / "own", [row("a", phash="0" * 16)]), stage(tmp_path / "other", [row("b")])
+    with pytest.raises(SurefootError, match=r"other.* has no column 'phash'"):
+        deduplicate(own, tmp_path / "out", DuplicateRules(phash_distance=2), against=[other])
+    with pytest.raises(SurefootError, match="compared with itself"):
+        deduplicate(own, tmp_path / "out", DuplicateRules(), against=[tmp_path / "own"])
+    (other / "part-00000.parquet").unlink()
+    with pytest.raises(SurefootError, match="no rows to compare with"):
+        deduplicate(own, tmp_path / "out", DuplicateRules(), against=[other])
+
+
+def test_rows_of_an_evaluation_set_all_count_also_those_that_are_alike(tmp_path: Path) -> None:
+    test = [row("a", "1", phash=f"{0:016x}"), row("b", "1", phash=f"{0b111:016x}"), row("c", "2", phash="f" * 16)]
+    own = [row("x", "3", phash=f"{0b111111:016x}"), row("y", "4", phash=f"{0xFF << 8:016x}")]
+    places = [stage(tmp_path / name, rows) for name, rows in (("own", own), ("test", test))]
+    deduplicate(places[0], tmp_path / "out", DuplicateRules(phash_distance=3), against=places[1:])
+    assert result(tmp_path / "out") == [("x", "b", ["contaminated_phash_near"]), ("y", None, [])]

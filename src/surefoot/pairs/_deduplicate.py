@@ -1,6 +1,6 @@
 """Stage 2: of rows that are the same in a key, or near each other, the first is kept; in DuckDB, in limited memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from glob import escape
@@ -10,11 +10,13 @@ from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.pairs._search._embed import IMAGES
+from surefoot.pairs._set import places_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import Progress, carry, make_parts
 from surefoot.tables import check_column, database, literal, quote
 
 _MEMORY, _MOST = "400MB", 1 << 40
+_REASON = "CASE WHEN {} > 0 THEN 'duplicate_' ELSE 'contaminated_' END || ?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +40,41 @@ class DuplicateRules:
             raise SurefootError("Perceptual hashes may differ by 0 to 16 bits (-1: not looked at), a cosine is 0 to 1.")
 
 
-def deduplicate(directory: Path, out: Path, rules: DuplicateRules, *, progress: Progress | None = None) -> Manifest:
+def deduplicate(
+    directory: Path, out: Path, rules: DuplicateRules, *, against: Sequence[Path] = (), progress: Progress | None = None
+) -> Manifest:
     """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
 
-    Only rows without a reason are compared; a missing value is like no other. The same input gives the same bytes.
-    Raises `SurefootError` for a column that is not there, and as `make_parts` does.
+    `against` are stages of evaluation sets: what is the same as a row of theirs, or near one, by these very rules is
+    dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing value is like no other. The same
+    input gives the same bytes. Raises `SurefootError` for a column that is not there, an evaluation set of another
+    model, and as `make_parts` does.
     """
     sources = sources_in(directory)
     if not sources:
         raise SurefootError(f"{directory} has no parts: there is nothing to compare.")
     before = read_manifest(directory).recipe.rules
     model = {name: before[name] for name in ("model", "digest", "dimension") if name in before}  # an index asks for it
-    recipe = Recipe(name="+".join(("first", *rules.by)), rules=asdict(rules) | model)
+    other = tuple(one for place in dict.fromkeys(against) for one in _evaluation(place, directory, rules, model))
+    told = asdict(rules) | model | ({"against": [one.sha256 for one in other]} if other else {})
+    recipe = Recipe(name="+".join(("first", *rules.by)), rules=told)
     with database() as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
-        search = _Search(connection, sources, rules)
+        search = _Search(connection, sources, rules, other)
         return make_parts("deduplicate", recipe, sources, out, search.mark, progress=progress)
+
+
+def _evaluation(place: Path, own: Path, rules: DuplicateRules, model: Mapping[str, Any]) -> tuple[Source, ...]:
+    """The parts of an evaluation set: what the last stage of it left."""
+    stages = places_of(place).stages
+    if not stages or not all((stages[-1][0] / part.file).is_file() for part in stages[-1][1].parts):
+        raise SurefootError(f"{place} has no rows to compare with: name a folder that 'surefoot pairs embed' wrote.")
+    folder, told = stages[-1]
+    if folder.resolve() == own.resolve():
+        raise SurefootError(f"{own} would be compared with itself: name another set with --against.")
+    if rules.cosine and told.recipe.rules.get("digest") != model.get("digest"):
+        raise SurefootError(f"{place} was embedded by another model than {own}: embed both with the same one.")
+    return sources_in(folder)
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,8 @@ class _Search:
     connection: Any
     sources: tuple[Source, ...]
     rules: DuplicateRules
+    against: tuple[Source, ...]
+    """Their rows have ranks up to 0: they come before all others, and are not dropped."""
 
     def mark(self, source: Source, path: Path) -> Mapping[str, int]:
         number = self.found.index(str(source.path))
@@ -78,25 +101,32 @@ class _Search:
 
     @cached_property
     def columns(self) -> list[str]:
-        read = [escape(str(source.path)) for source in self.sources]
+        return self._columns(self.sources)
+
+    def _columns(self, sources: Sequence[Source]) -> list[str]:
+        read = [escape(str(source.path)) for source in sources]
         return [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [read]).fetchall()]
 
     @cached_property
     def found(self) -> list[str]:
         """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
-        files, columns, rules = [str(source.path) for source in self.sources], self.columns, self.rules
+        files, columns, rules = [str(one.path) for one in (*self.sources, *self.against)], self.columns, self.rules
         vectors = "vector" if "vector" in columns and "embedding" not in columns else "embedding"
         near = {"phash": rules.phash_distance >= 0, vectors: rules.cosine > 0}
         keys = [key.split("+") for key in rules.by]
         named = [*(name for key in keys for name in key), *filter(near.get, near), *filter(None, [rules.first])]
         for name in named:
             check_column(name, columns, str(self.sources[0].path.parent))
+        for one in self.against:
+            for name in named[: -1 if rules.first else None]:
+                check_column(name, self._columns([one]), str(one.path.parent))
         self.connection.execute(
-            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY {_order(rules.first)} place) AS rank, *
-            FROM (SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
+            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY place < $own, {_order(rules.first)} place)
+            - count(*) FILTER (place >= $own) OVER () AS rank, * FROM (
+            SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
             {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($read, file_row_number = true,
             filename = true, union_by_name = true) WHERE len(reasons) = 0)""",
-            {"files": files, "read": [*map(escape, files)], "most": _MOST},
+            {"files": files, "read": [*map(escape, files)], "most": _MOST, "own": len(self.sources) * _MOST},
         )
         self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
         for key in keys:
@@ -112,23 +142,24 @@ class _Search:
         columns = [quote(name) for name in key]
         there = " AND ".join(f"{one} IS NOT NULL" for one in columns)
         self.connection.execute(
-            f"""INSERT INTO duplicates SELECT place, ?, kept FROM (SELECT place, rank,
+            f"""INSERT INTO duplicates SELECT place, {_REASON.format("lowest")}, kept FROM (SELECT place, rank,
             min(rank) OVER same AS lowest, arg_min(uid, rank) OVER same AS kept FROM compared
             WHERE place NOT IN (SELECT place FROM duplicates) AND {there}
-            WINDOW same AS (PARTITION BY {", ".join(columns)})) WHERE rank > lowest""",
-            [f"duplicate_{'+'.join(key)}"],
+            WINDOW same AS (PARTITION BY {", ".join(columns)})) WHERE rank > greatest(lowest, 0)""",
+            ["+".join(key)],
         )
 
     def _near(self, column: str, pairs: Iterator[tuple[int, int]]) -> None:
         """Of pairs of ranks, the later one last of all in order, drop the later where the earlier is kept."""
         dropped: dict[int, int] = {}
         for earlier, later in pairs:
-            if later not in dropped and earlier not in dropped:
+            if later > 0 and later not in dropped and earlier not in dropped:
                 dropped[later] = earlier
         self.connection.execute(
-            """INSERT INTO duplicates SELECT a.place, ?, b.uid FROM (SELECT unnest(?::BIGINT[]) AS later,
-            unnest(?::BIGINT[]) AS earlier) JOIN compared a ON a.rank = later JOIN compared b ON b.rank = earlier""",
-            [f"duplicate_{column}_near", list(dropped), list(dropped.values())],
+            f"""INSERT INTO duplicates SELECT a.place, {_REASON.format("earlier")}, b.uid
+            FROM (SELECT unnest(?::BIGINT[]) AS later, unnest(?::BIGINT[]) AS earlier) JOIN compared a ON a.rank = later
+            JOIN compared b ON b.rank = earlier""",
+            [f"{column}_near", list(dropped), list(dropped.values())],
         )
 
     def _left(self, column: str) -> str:
@@ -156,7 +187,7 @@ class _Search:
         rows = self.connection.execute(f"FROM {left} WHERE {column} IS NOT NULL ORDER BY rank").fetchall()
         ranks, values = [row[0] for row in rows], [row[2] for row in rows]
         if column == "vector":  # a row of the file beside the part
-            beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in self.sources]
+            beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in (*self.sources, *self.against)]
             values = [beside[place // _MOST][at] for _, place, at in rows]
         vectors = np.array(values, np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if len(rows) else 1.0

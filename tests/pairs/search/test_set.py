@@ -185,3 +185,25 @@ def _with_pictures(source: Source, out: Path) -> dict[str, int]:
     out.with_suffix(".tar").write_bytes(table["url"][0].as_py().encode())
     pq.write_table(table.append_column("state", pyarrow.array(["ok"] * len(table))), out)
     return {}
+
+
+def test_pictures_of_an_evaluation_folder_are_found_in_what_was_embedded(
+    embedded: Callable[..., Any], tmp_path: Path, surefoot: Callable[..., Any]
+) -> None:
+    vectors = np.random.default_rng(2).normal(size=(30, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    embedded(tmp_path / "own", vectors)
+    embedded(tmp_path / "test", vectors[[3, 12, 29]] + 0.001, name="t")
+    embedded(tmp_path / "foreign", vectors[:2], name="f", digest="another")
+    call = ("pairs", "deduplicate", tmp_path / "own", "--cosine", "0.99", "--by", "sha256", "--format", "json")
+    assert "no column 'sha256'" in surefoot(*call, "--out", "none", "--against", tmp_path / "test").err
+    call = (*call[:5], "--format", "json")
+    ended = surefoot(*call, "--out", "clean", "--against", tmp_path / "test")
+    told = {one["reason"]: one["count"] for one in json.loads(ended.out)}
+    assert told["contaminated_embedding_near"] == 2, ended.err  # row 29 was dropped before
+    rows = [row for file in sorted(Path("clean").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    assert [n for n, row in enumerate(rows) if row["duplicate_of"]] == [3, 12]
+    ended = surefoot(*call, "--out", "other", "--against", tmp_path / "foreign")
+    assert ended.code == 2 and "another model" in ended.err
+    again = surefoot(*call, "--out", "clean")
+    assert again.code == 2 and "another run" in again.err

@@ -39,12 +39,13 @@ def deduplicate(
     first: Annotated[str, Parameter(help="Keep the row that is largest in this column, else the first one.")] = "",
     phash_distance: Annotated[int, Parameter(help="Bits in which `phash` of near duplicates differs; -1: off.")] = -1,
     cosine: Annotated[float, Parameter(help="Rows whose `embedding` is so similar are near duplicates; 0: off.")] = 0.0,
+    against: Annotated[tuple[Path, ...], Parameter(help="An evaluation set: drop what is in it.", negative=())] = (),
     format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
     keys = tuple(key.strip() for key in by.split(",") if key.strip())
     rules = DuplicateRules(by=keys, first=first, phash_distance=phash_distance, cosine=cosine)
-    _report(deduplicate_parts(directory, out, rules, progress=counter("files")), format)
+    _report(deduplicate_parts(directory, out, rules, against=against, progress=counter("files")), format)
 
 
 def _rules(recipe: str) -> CandidateRules:
