@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
@@ -13,6 +15,7 @@ from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
 
+_FULL = re.compile("No space left on device|Disk quota exceeded|[0-9]+ requested and [0-9]+ written|failed to offload")
 _STREAMS = {Path("/dev/stdout"): "stdout", Path("/dev/stderr"): "stderr"}
 
 
@@ -147,13 +150,16 @@ def digest_of(path: Path) -> str:
 
 @contextmanager
 def full_disk_is_said(place: Path) -> Iterator[None]:
-    """Turn 'no space left' into one sentence that names the place."""
+    """Turn 'no space left' into one sentence that names the place, also where a library says it by words alone."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, SurefootError) or not (known or _FULL.search(str(error))):
             raise
-        where = error.filename or place
+        named = re.search(r'"(/[^"\\]+)\\?"', str(error))  # DuckDB may have filled another disk: of temporary files
+        passing = tempfile.gettempdir() if "failed to offload" in str(error) else None
+        where = getattr(error, "filename", None) or (named[1] if named else passing or place)
         raise StoreError(f"The disk that holds {where} is full: free some space, then run again.") from error
 
 

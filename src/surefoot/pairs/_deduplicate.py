@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.pairs._search._embed import IMAGES
+from surefoot.pairs._search._embed import IMAGES, has_direction
 from surefoot.pairs._set import places_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import Progress, carry, make_parts
@@ -190,7 +190,9 @@ class _Search:
             beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in (*self.sources, *self.against)]
             values = [beside[place // _MOST][at] for _, place, at in rows]
         vectors = np.array(values, np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if len(rows) else 1.0
+        there = has_direction(vectors) if rows else np.empty(0, bool)
+        ranks, vectors = np.array(ranks)[there].tolist(), vectors[there]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if rows else 1.0
         for start in range(0, len(ranks), 1024):
             block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine
             for later, earlier in zip(*np.nonzero(np.tril(block, start - 1)), strict=True):

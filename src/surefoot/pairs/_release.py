@@ -10,7 +10,7 @@ from pathlib import Path
 from surefoot.core import SurefootError, digest_of, write_text
 from surefoot.pairs._search._where import rows_of
 from surefoot.pairs._set import places_of
-from surefoot.pairs._stages._manifest import MANIFEST
+from surefoot.pairs._stages._manifest import MANIFEST, sources_in
 
 _MOST, _BINS = 20, 10
 _NUMBERS = {"similarity": "similarity", "width": "width", "height": "height", "length of the text": "length(text)"}
@@ -45,7 +45,7 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     tables = (
         ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
         ReleaseTable("What each rule dropped", "Rows by stage and reason.", ("stage", "reason", "rows"), dropped),
-        *_distributions([stages[-1][0] / part.file for part in stages[-1][1].parts]),
+        *_distributions([source.path for source in sources_in(stages[-1][0])]),
     )
     out.mkdir(parents=True, exist_ok=True)
     listed = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, full_disk_is_said
 from surefoot.tables._files import LARGEST_BYTES, TableFile, opened
 from surefoot.tables._numbers import MISSING
 
@@ -40,10 +40,13 @@ class LoadedTable:
 
 @contextmanager
 def database() -> Iterator[DuckDBPyConnection]:
-    """A DuckDB connection that spills to a temporary file above one gigabyte, and keeps the order of rows."""
+    """A DuckDB connection that spills to a temporary file above one gigabyte, and keeps the order of rows.
+
+    A full disk is said in one sentence.
+    """
     import duckdb
 
-    with TemporaryDirectory() as place:
+    with TemporaryDirectory() as place, full_disk_is_said(Path(place)):
         settings = {"memory_limit": MEMORY_LIMIT, "threads": 1, "temp_directory": place}
         with duckdb.connect(config=settings) as connection:
             yield connection

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,31 @@ def test_embedding_and_index_are_steps_that_give_what_the_functions_give(
             assert digest_of(store.path(step) / file) == digest_of(tmp_path / "out" / file)
     with open_index(store.path(index)) as opened:
         assert opened.told.rows == told.kept == store.measurements(index)[0].value
+
+
+@pytest.mark.parametrize("none", [np.nan, np.inf, 0.0])
+def test_pictures_and_texts_without_a_direction_are_said(
+    none: float, folder: Path, tmp_path: Path, colour_model: PairEncoder
+) -> None:
+    """A model in few bits, or a broken one: green pictures and blue texts come to nothing."""
+
+    def spoilt(make: Callable[..., Any], colour: int) -> Callable[..., Any]:
+        def vectors(given: Any) -> Any:
+            made = make(given)
+            made[made[:, :3].argmax(1) == colour] = none
+            return made
+
+        return vectors
+
+    broken = replace(colour_model, images=spoilt(colour_model.images, 1), texts=spoilt(colour_model.texts, 2))
+    told = embed_pairs(folder, tmp_path / "out", broken, template="{} paint")
+    assert (told.rows, told.kept, dict(told.reasons)) == (10, 6, {"picture_refused": 4})
+    for row in rows_of(tmp_path / "out"):
+        kind = str(row["picture"]).split("/")[0]
+        if kind == "green":
+            assert (row["vector"], row["picture_error"]) == (None, "Its vector is zero or not finite.")
+        assert (row["similarity"] is None) is (kind != "red" or row["vector"] is None)
+    assert all(np.isfinite(np.load(file)).all() for file in (tmp_path / "out").glob("*.npy"))
 
 
 def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,14 +13,20 @@ from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, digest_of
 from surefoot.pairs import (
+    DuplicateRules,
+    Head,
     IndexDescription,
     IndexKind,
     Manifest,
     PairIndex,
     build_index,
+    deduplicate,
+    head_taggers,
     open_index,
     read_index,
     search_pairs,
+    tag_pairs,
+    write_head,
 )
 
 N, DIMENSION = 3000, 32
@@ -265,3 +273,68 @@ def test_what_is_no_index_is_refused_with_a_sentence(
         for wrong in (kept[0][:5], kept[0] * np.nan):
             with pytest.raises(SurefootError, match="finite numbers"):
                 search_pairs(index, wrong)
+
+
+@pytest.mark.parametrize("file", ["part-00000.images.npy", "part-00001.texts.npy", "part-00001.parquet"])
+@pytest.mark.parametrize("verb", ["index", "tag", "subset", "deduplicate", "train-head", "remove", "release"])
+def test_files_that_are_not_those_of_the_manifest_are_refused_by_name(  # noqa: PLR0917
+    verb: str, file: str, embedded: Write, clustered: Clustered, tmp_path: Path, surefoot: Callable[..., Any]
+) -> None:  # fmt: skip
+    """Vectors in another order are of other rows."""
+    place = tmp_path / "embedded"
+    embedded(place, clustered(60, DIMENSION, 2))
+    if file.endswith(".npy"):
+        vectors = np.load(place / file)
+        vectors[:10] = vectors[:10][::-1]
+        np.save(place / file, vectors)
+    else:
+        table = pyarrow.parquet.read_table(place / file)
+        pyarrow.parquet.write_table(table.take([*range(len(table) - 1, -1, -1)]), place / file)
+    write_head(tmp_path / "head.npz", Head(layers=((np.ones((1, DIMENSION), np.float32), np.zeros(1, np.float32)),)))
+    more = {
+        "index": (), "tag": ("--head", f"score={tmp_path / 'head.npz'}"), "subset": ("--where", "width > 3"),
+        "deduplicate": ("--cosine", "0.9"), "train-head": ("--label", "width > 30"),
+        "remove": ("--url", "https://example.org/p3"), "release": (),
+    }  # fmt: skip
+    out = () if verb == "remove" else ("--out", tmp_path / "out")
+    ended = surefoot("pairs", verb, place, *more[verb], *out)
+    assert ended.code == 2 and f"{place / file} is not the file of manifest.json" in ended.err, ended.err
+
+
+NONE = {"NaN": np.nan, "infinite": np.inf, "zero": 0.0}
+
+
+@pytest.mark.parametrize("kind", NONE)
+def test_rows_whose_vectors_have_no_direction_are_left_out_and_counted(
+    kind: str, embedded: Write, clustered: Clustered, tmp_path: Path, surefoot: Callable[..., Any]
+) -> None:
+    vectors = clustered(70, DIMENSION, 4)
+    vectors[[3, 40]] = NONE[kind]
+    embedded(tmp_path / "e", vectors)
+    ended = surefoot("pairs", "index", tmp_path / "e", "--out", tmp_path / "i")
+    assert ended.code == 0 and "2 rows are left out: their vectors are zero or not finite." in ended.err
+    told = read_index(tmp_path / "i")
+    assert (told.rows, told.left_out) == (63 - 2, 2)
+    with open_index(tmp_path / "i") as index:
+        found = search_pairs(index, vectors[0], k=70)
+    assert {one.row["width"] for one in found} == {n for n in range(70) if n % 10 != 9} - {3, 40}
+    deduplicate(tmp_path / "e", tmp_path / "d", DuplicateRules(by=(), cosine=0.0001))
+    rows = pyarrow.parquet.read_table(tmp_path / "d" / "part-00000.parquet").to_pylist()
+    assert rows[3]["reasons"] == []  # it is like no other
+    head = Head(layers=((np.zeros((1, DIMENSION), np.float32), np.ones(1, np.float32)),))
+    tag_pairs(tmp_path / "e", tmp_path / "t", head_taggers("score", head))
+    rows = pyarrow.parquet.read_table(tmp_path / "t" / "part-00000.parquet").to_pylist()
+    assert [rows[n][name] for n in (2, 3) for name in ("score", "score_text")] == [1, 1, None, None]
+
+
+def test_a_row_that_faiss_does_not_find_is_none(indexes: dict[IndexKind, Path]) -> None:
+    """An index that was made before such vectors were left out."""
+    import faiss
+
+    with open_index(indexes["exact"]) as index:
+        vectors = faiss.IndexFlatIP(DIMENSION)
+        given = np.zeros((index.told.rows, DIMENSION), np.float32)
+        given[:, 0], given[5] = 1, np.nan
+        vectors.add(given)
+        found = search_pairs(PairIndex(told=index.told, vectors=vectors, rows=index.rows), given[0], k=10_000)
+    assert {one.id for one in found} == {*range(index.told.rows)} - {5}

@@ -126,6 +126,8 @@ def index(
     made = build_index(embedded, out, kind=kind, recall=recall, seed=seed, root=root, model=given)
     for file in [] if done else embedded.glob("part-*"):  # the index holds them; the manifest says what they were
         file.unlink()
+    if made.left_out:
+        say(f"{made.left_out} rows are left out: their vectors are zero or not finite.")
     how = f"{made.probes} of {made.cells} cells, {made.refined} x k candidates compared exactly"
     say("All vectors are compared." if made.kind == "exact" else f"{made.kind}: {how}.")
     found = [(f"recall of {one.queries}", one.value, one.low, one.high, one.n) for one in made.recall]

@@ -18,7 +18,7 @@ from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, wr
 from surefoot.pairs._remove._find import KEY, LEDGER, TOMBS, WORK, RemovalRequest, doomed, folders_of, tables_of
 from surefoot.pairs._remove._proof import cells, digest, tombs, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index
-from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, write_manifest
+from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
 from surefoot.pairs._stages._work import described_part
 
 
@@ -136,6 +136,7 @@ def _parts(folder: Path, gone: Mapping[Path, set[int]], removed: _Removed) -> li
     import pyarrow.parquet as pq
 
     new, parts = folder / WORK / "new", list[Part]()
+    sources_in(folder)  # raises for vectors of another order: those of another row would go
     for part in read_manifest(folder).parts:
         file = folder / part.file
         singles = [file.stem] if file.with_suffix("").is_dir() else []

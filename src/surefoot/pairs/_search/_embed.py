@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IMAGES, TEXTS = ".images.npy", ".texts.npy"
 """Beside a part: float16 vectors (n, dimension) of its pictures and texts, whose rows the column `vector` names."""
+NO_DIRECTION = "Its vector is zero or not finite."
 SHARDS = (".tar", ".tar.gz", ".tgz")
 _OURS = {"picture": "string", "width": "int32", "height": "int32", "picture_error": "string",
          "similarity": "float32", "vector": "int64"}  # fmt: skip
@@ -64,7 +65,8 @@ def embed_pairs(
     file of its name holds the rows, by `key` or `uid`; these and all columns are kept, also where no picture is there.
     A folder and a table are cut into parts of `rows` pictures. To the columns of a pair come `picture` (its place),
     `width`, `height`, `similarity` (cosine of picture and text; null where one is missing), `picture_error` and
-    `vector`, the row in the files beside the part. A picture that cannot be decoded has the reason `picture_refused`.
+    `vector`, the row in the files beside the part. A picture that cannot be decoded, or whose vector is zero or
+    not finite, has the reason `picture_refused`.
     What an earlier call finished is kept. Raises `SurefootError` for a path without pictures.
     """
     if min(rows, batch) < 1:
@@ -76,6 +78,11 @@ def embed_pairs(
     make = partial(_embed_shard, shards=shards, encoder=encoder, batch=batch)
     sources = [shard.source for shard in shards.values()]
     return make_parts("embed", Recipe(name="embed", rules=told), sources, out, make, progress=progress)
+
+
+def has_direction(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which of the vectors (n, dimension) can be compared: they are finite and not zero."""
+    return np.isfinite(vectors).all(1) & (vectors != 0).any(1)
 
 
 def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
@@ -123,8 +130,11 @@ def _embed_shard(
     spoken = [row for row, name in enumerate(names) if texts[row] and name in found and not found[name].error]
     for rows in _batches(spoken, batch):
         at = np.array([found[names[row]].vector for row in rows], np.int64)
-        said[at] = encoder.texts([texts[row] for row in rows])
-        similarity |= zip(rows, np.einsum("nd,nd->n", images[at], said[at]).tolist(), strict=True)
+        spoke = encoder.texts([texts[row] for row in rows])
+        heard = has_direction(spoke)
+        said[at] = np.where(heard[:, None], spoke, 0)
+        cosines = np.einsum("nd,nd->n", images[at], said[at])
+        similarity |= zip(np.array(rows)[heard].tolist(), cosines[heard].tolist(), strict=True)
     np.save(out.with_suffix(IMAGES), images.astype(np.float16))
     np.save(out.with_suffix(TEXTS), said.astype(np.float16))
     pictures = [found.get(name, _Picture(caption="")) for name in names]
@@ -145,7 +155,7 @@ def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str
     vectors, count = [np.empty((0, encoder.dimension), np.float32)], 0
     with ThreadPoolExecutor() as pool:
         for some in _batches(shard.pictures(), batch):
-            kept = []
+            kept, names = [], list[str]()
             for one, answer in zip(some, pool.map(partial(_prepared, encoder), some), strict=True):
                 if one.name in found:
                     raise SurefootError(f"Two pictures are called {one.name}: give every one a name of its own.")
@@ -155,8 +165,13 @@ def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str
                 else:
                     found[one.name] = _Picture(caption=caption, vector=count + len(kept), size=answer[1])
                     kept.append(answer[0])
+                    names.append(one.name)
             count += len(kept)
-            vectors += [encoder.images(np.stack(kept))] if kept else []
+            seen = encoder.images(np.stack(kept)) if kept else vectors[0]
+            for place in np.flatnonzero(~has_direction(seen)):
+                name = names[place]
+                found[name] = replace(found[name], vector=None, error=NO_DIRECTION)
+            vectors.append(np.where(has_direction(seen)[:, None], seen, 0))
     return found, np.concatenate(vectors)
 
 

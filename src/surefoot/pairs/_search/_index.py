@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
-from surefoot.pairs._search._embed import IMAGES, TEXTS
-from surefoot.pairs._stages._manifest import read_manifest
+from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
+from surefoot.pairs._stages._manifest import read_manifest, sources_in
 from surefoot.stats import wilson
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class IndexDescription:
     """What `index.json` says: `rows` were added in all, and lie in the files `vectors` and `table`.
 
     `probes` of `cells` are looked into, and `refined` times k candidates compared exactly (with vectors of 16 bits).
+    `left_out` counts rows whose vectors are zero or not finite.
     `model` is what embeds a query: its name, digest, and what the user said of it. `inputs` are the digests of the
     manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies.
     """
@@ -68,6 +69,7 @@ class IndexDescription:
     inputs: tuple[str, ...]
     vectors: str
     table: str
+    left_out: int = 0
 
 
 def build_index(
@@ -80,7 +82,8 @@ def build_index(
     every 8 numbers and compares the best exactly, "sq8" has a byte a number. By default exact up to 10,000 rows, else
     pq4. The cells looked into and the candidates compared are the fewest that reach `recall` on half of the held-out
     queries, pictures and texts alike; the recall that is told is of the other half. A row whose uid is there already is
-    not added again. The same input gives the same bytes. Raises `SurefootError` for vectors of another model.
+    not added again, and one whose vector is zero or not finite is left out. The same input gives the same bytes. Raises
+    `SurefootError` for vectors of another model, and for files that are not those of the manifest.
     """
     if not 0 < recall <= 1:
         raise SurefootError(f"recall is {recall:g}: it must be above 0 and at most 1.")
@@ -95,7 +98,7 @@ def build_index(
     if not before and any(not one.name.startswith(("embedded", "vectors-0", "rows-0")) for one in out.iterdir()):
         raise SurefootError(f"{out} holds other files and no index: name an empty or a new folder with --out.")
     with full_disk_is_said(out), _one_thread():
-        table, images, texts = _new_rows(embedded, out / before.table if before else None, root)
+        table, images, texts, left_out = _new_rows(embedded, out / before.table if before else None, root)
         index, table, images, queries, trained_on = _grown(
             out, before, table, images=images, texts=texts, kind=kind, seed=seed)  # fmt: skip
         probes, refined, found = _tuned(index, queries, recall)
@@ -104,6 +107,7 @@ def build_index(
             kind=_kind_of(index), dimension=images.shape[1], rows=len(images), cells=getattr(_base(index), "nlist", 1),
             probes=probes, refined=refined, trained_on=trained_on, recall=found, model=told, inputs=inputs,
             vectors=f"vectors-{len(inputs) - 1}.faiss", table=f"rows-{len(inputs) - 1}.parquet",
+            left_out=left_out + (before.left_out if before else 0),
         )  # fmt: skip
         _publish(out, index, table, described, before)
     return described
@@ -180,15 +184,15 @@ def _one_thread() -> Iterator[None]:
 
 def _new_rows(
     embedded: Path, known: Path | None, root: Path | None
-) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32]]:
-    """Rows that are kept and new, and the vectors of their pictures and texts."""
+) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32], int]:
+    """Rows that are kept and new, the vectors of their pictures and texts, and how many vectors are none."""
     import pyarrow
     import pyarrow.parquet as pq
 
     seen = set(pq.read_table(known, columns=["uid"])["uid"].to_pylist()) if known else set[str]()
-    tables, vectors = [], {IMAGES: [], TEXTS: []}
-    for part in read_manifest(embedded).parts:
-        table = pq.ParquetFile(embedded / part.file).read()
+    tables, images, texts, left_out = [], [], [], 0
+    for source in sources_in(embedded):
+        table = pq.ParquetFile(source.path).read()
         if "vector" not in table.column_names:
             raise SurefootError(f"{embedded} has no embeddings: make them with 'surefoot pairs embed'.")
         rows = zip(*(table[name].to_pylist() for name in ("uid", "vector", "reasons")), strict=True)
@@ -196,14 +200,17 @@ def _new_rows(
         new = sorted(place for uid, place in fresh.items() if uid not in seen)
         table = table.take(pyarrow.array(new, pyarrow.int64()))
         seen |= fresh.keys()
-        for suffix, blocks in vectors.items():
-            stored = np.load((embedded / part.file).with_suffix(suffix), mmap_mode="r")
-            blocks.append(stored[table["vector"].to_numpy().astype(np.int64)].astype(np.float32))
-        tables.append(table.drop_columns(["vector", "reasons"]))
+        at = table["vector"].to_numpy().astype(np.int64)
+        stored = [np.load(source.path.with_suffix(suffix), mmap_mode="r")[at] for suffix in (IMAGES, TEXTS)]
+        good = has_direction(stored[0])
+        images.append(stored[0][good].astype(np.float32))
+        texts.append(stored[1][good].astype(np.float32))
+        left_out += int((~good).sum())
+        tables.append(table.filter(pyarrow.array(good)).drop_columns(["vector", "reasons"]))
     table = pyarrow.concat_tables(tables, promote_options="permissive")
     if "root" not in table.column_names:
         table = table.append_column("root", pyarrow.array([root and str(root)] * len(table), pyarrow.string()))
-    return table, np.concatenate(vectors[IMAGES]), np.concatenate(vectors[TEXTS])
+    return table, np.concatenate(images), np.concatenate(texts), left_out
 
 
 def _grown(
@@ -277,7 +284,7 @@ def _trained(images: NDArray[np.float32], kind: IndexKind, seed: int, held_out: 
 
 def _queries(images: NDArray[np.float32], texts: NDArray[np.float32], start: int, seed: int) -> _Queries:
     order = np.random.default_rng([seed, 1]).permutation(len(texts))
-    spoken = order[np.abs(texts[order]).sum(1) > 0][:_QUERIES]
+    spoken = order[has_direction(texts[order])][:_QUERIES]
     chosen = start + order[:_QUERIES]
     found: _Queries = {"pictures": (images[chosen], chosen, chosen)} if len(chosen) else {}
     return found | ({"texts": (texts[spoken], start + spoken, np.full(len(spoken), -1))} if len(spoken) else {})

@@ -157,8 +157,9 @@ def _nearest(
 
 
 def _ordered(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best first, of equal ones the first row."""
+    """The best first, of equal ones the first row; -1 is faiss's word for none."""
     order = np.lexsort((ids[0], -scores[0]))
+    order = order[ids[0][order] >= 0]
     return ids[0][order], scores[0][order]
 
 

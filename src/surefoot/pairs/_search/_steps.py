@@ -55,7 +55,8 @@ class Embed(Step):
 class Index(Step):
     """An index for search of embedded pairs (`build_index`, whose fields these are).
 
-    Measures `rows`, and `recall` at ten with its interval for each kind of held-out query (its `group`).
+    Measures `rows`, and `recall` at ten with its interval for each kind of held-out query (its `group`);
+    `left_out`, where vectors are zero or not finite.
     """
 
     embedded: Step
@@ -69,4 +70,5 @@ class Index(Step):
         told = build_index(inputs[self.embedded], out, kind=self.index, recall=self.recall, seed=self.seed)
         found = [Measurement(metric="recall", value=one.value, low=one.low, high=one.high, n=one.n, group=one.queries)
                  for one in told.recall]  # fmt: skip
+        found += [Measurement(metric="left_out", value=told.left_out, n=told.rows)] if told.left_out else []
         return [Measurement(metric="rows", value=told.rows, n=told.rows), *found]

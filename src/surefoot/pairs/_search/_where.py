@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, Table
+from surefoot.core import SurefootError, Table, full_disk_is_said
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import make_parts
@@ -95,10 +95,11 @@ def write_rows(connection: DuckDBPyConnection, chosen: str, out: Path) -> None:
     """The chosen rows as a file: sorted uids in `.npy`, whole rows in `.parquet`."""
     import pyarrow.parquet
 
-    if out.suffix == ".npy":
-        np.save(out, _uids(connection, chosen))
-    else:
-        pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
+    with full_disk_is_said(out):
+        if out.suffix == ".npy":
+            np.save(out, _uids(connection, chosen))
+        else:
+            pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
 
 
 def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:

@@ -100,8 +100,20 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def sources_in(directory: Path) -> tuple[Source, ...]:
-    """The parts of a stage's directory, with the digests that its manifest gives. Raises as `read_manifest`."""
-    return tuple(Source(path=directory / part.file, sha256=part.sha256) for part in read_manifest(directory).parts)
+    """The parts of a stage's directory, with the digests that its manifest gives.
+
+    Raises as `read_manifest`, and where a part or the vectors beside it are not those of the manifest: in another order
+    they are of other rows.
+    """
+    parts = read_manifest(directory).parts
+    known = {name: digest for part in parts for name, digest in part.beside.items() if name.endswith(".npy")}
+    for name, digest in (known | {part.file: part.sha256 for part in parts}).items():
+        if digest_of(directory / name) != digest:
+            raise SurefootError(
+                f"{directory / name} is not the file of {MANIFEST} (its SHA-256 differs): put that one back, or make "
+                "the stage anew in another folder."
+            )
+    return tuple(Source(path=directory / part.file, sha256=part.sha256) for part in parts)
 
 
 def sources_of(files: Sequence[Path]) -> tuple[Source, ...]:

@@ -12,7 +12,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, full_disk_is_said
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def write_head(path: Path, head: Head) -> None:
     arrays: dict[str, Any] = {name: getattr(head, name) for name in ("activation", "output", "model")}
     for place, (weight, bias) in enumerate(head.layers):
         arrays |= {f"layer.{place}.weight": weight, f"layer.{place}.bias": bias}
-    with path.open("wb") as file:
+    with full_disk_is_said(path), path.open("wb") as file:
         np.savez(file, **arrays)
 
 

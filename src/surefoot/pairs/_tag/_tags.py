@@ -25,7 +25,7 @@ from surefoot.core import (
     resume_directory,
     unkeyed,
 )  # fmt: skip
-from surefoot.pairs._search._embed import IMAGES, TEXTS
+from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._search._encoders import PairEncoder, conse_encoder, openclip_encoder
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import Progress, carry, keep, make_parts
@@ -110,8 +110,9 @@ def read_taggers(
 def tag_pairs(directory: Path, out: Path, taggers: Sequence[Tagger], *, progress: Progress | None = None) -> Manifest:
     """Write the parts of an embedded stage again with a column a tagger; vectors lie beside as before.
 
-    Every row with a picture is scored, also one that a rule dropped; the others have no value. No threshold is drawn:
-    `subset` draws it later. Raises `SurefootError` for a column that is there already, and vectors of another model.
+    Every row with a picture, and a vector that is finite and not zero, is scored, also one that a rule dropped; the
+    others have no value. No threshold is drawn: `subset` draws it later. Raises `SurefootError` for a column that is
+    there already, and vectors of another model.
     """
     import pyarrow.parquet
 
@@ -183,11 +184,10 @@ def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mappin
     table = pq.ParquetFile(source.path).read()
     carry(source.path, out)
     at = table["vector"].to_pylist()
-    rows = [row for row, place in enumerate(at) if place is not None]
-    images, texts = (
-        np.load(source.path.with_suffix(suffix), mmap_mode="r")[[at[row] for row in rows]].astype(np.float32)
-        for suffix in (IMAGES, TEXTS)
-    )
+    images, texts = (np.load(source.path.with_suffix(suffix), mmap_mode="r") for suffix in (IMAGES, TEXTS))
+    good = has_direction(images)
+    rows = [row for row, place in enumerate(at) if place is not None and good[place]]
+    images, texts = (vectors[[at[row] for row in rows]].astype(np.float32) for vectors in (images, texts))
     seen = EmbeddedRows(images=images, texts=texts, rows=table.take(np.array(rows, np.int64)))
     places = dict(zip(rows, range(len(rows)), strict=True))
     index = pyarrow.array(map(places.get, range(len(table))), pyarrow.int64())
@@ -213,4 +213,4 @@ def _parsed(spec: str) -> tuple[str, Path, dict[str, Activation]]:
 
 
 def _of_texts(head: Head, texts: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(np.abs(texts).sum(1) > 0, head(texts), np.nan)
+    return np.where(has_direction(texts), head(texts), np.nan)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from surefoot.core import SurefootError, Table
-from surefoot.pairs._search._embed import IMAGES, TEXTS
+from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._search._where import KEPT, rows_of, select
-from surefoot.pairs._stages._manifest import read_manifest
+from surefoot.pairs._stages._manifest import read_manifest, sources_in
 from surefoot.pairs._tag._heads import Head, write_head
 from surefoot.stats import mean_t, resample_calibration, t_quantile, wilson
 
@@ -55,16 +55,16 @@ def train_head(
 def _labelled(directory: Path, label: str, suffix: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The vectors (n, dimension) and labels (n,) of rows that are kept and have both."""
     vectors, labels = [], []
-    for part in read_manifest(directory).parts:
-        with rows_of([directory / part.file]) as connection:
+    for source in sources_in(directory):
+        with rows_of([source.path]) as connection:
             select(connection, "count(*)", label)
             asked = f"SELECT vector, ({label}\n)::BOOLEAN FROM rows WHERE {KEPT} AND vector IS NOT NULL ORDER BY vector"
             found = [row for row in connection.execute(asked).fetchall() if row[1] is not None]
-        stored = np.load((directory / part.file).with_suffix(suffix), mmap_mode="r")
+        stored = np.load(source.path.with_suffix(suffix), mmap_mode="r")
         vectors.append(stored[[at for at, _ in found]].astype(np.float32))
         labels += [value for _, value in found]
     whole, said = np.concatenate(vectors), np.array(labels, bool)
-    there = np.abs(whole).sum(1) > 0
+    there = has_direction(whole)
     return whole[there], said[there]
 
 
