@@ -24,6 +24,8 @@ from surefoot.pairs._remove._find import screen_pairs as screen_pairs
 from surefoot.pairs._remove._proof import verify_removal as verify_removal
 from surefoot.pairs._remove._remove import remove_pairs as remove_pairs
 from surefoot.pairs._remove._why import explain_urls as explain_urls
+from surefoot.pairs._search._balance import Balance as Balance
+from surefoot.pairs._search._balance import read_entries as read_entries
 from surefoot.pairs._search._embed import embed_pairs as embed_pairs
 from surefoot.pairs._search._encoders import CONSE as CONSE
 from surefoot.pairs._search._encoders import PairEncoder as PairEncoder

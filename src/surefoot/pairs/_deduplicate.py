@@ -88,7 +88,7 @@ class _Search:
     def mark(self, source: Source, path: Path) -> Mapping[str, int]:
         number = self.found.index(str(source.path))
         carry(source.path, path)
-        again = "duplicate_of" in self.columns
+        again = "duplicate_of" in self._columns([source])
         marked = f"""SELECT p.* EXCLUDE (file_row_number, reasons{", duplicate_of" if again else ""}),
             {"coalesce(d.kept, p.duplicate_of)" if again else "d.kept"} AS duplicate_of,
             CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
@@ -99,10 +99,6 @@ class _Search:
         )
         return {}
 
-    @cached_property
-    def columns(self) -> list[str]:
-        return self._columns(self.sources)
-
     def _columns(self, sources: Sequence[Source]) -> list[str]:
         read = [escape(str(source.path)) for source in sources]
         return [name for name, *_ in self.connection.execute("DESCRIBE FROM read_parquet(?)", [read]).fetchall()]
@@ -110,7 +106,8 @@ class _Search:
     @cached_property
     def found(self) -> list[str]:
         """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
-        files, columns, rules = [str(one.path) for one in (*self.sources, *self.against)], self.columns, self.rules
+        files = [str(one.path) for one in (*self.sources, *self.against)]
+        columns, rules = self._columns(self.sources), self.rules
         vectors = "vector" if "vector" in columns and "embedding" not in columns else "embedding"
         near = {"phash": rules.phash_distance >= 0, vectors: rules.cosine > 0}
         keys = [key.split("+") for key in rules.by]

@@ -13,6 +13,7 @@ from surefoot.core import SurefootError, Table, missing_module
 from surefoot.pairs import (
     CONSE,
     INDEX,
+    Balance,
     FoundPair,
     IndexDescription,
     IndexKind,
@@ -23,6 +24,7 @@ from surefoot.pairs import (
     openclip_encoder,
     pairs_directory,
     query_vector,
+    read_entries,
     read_index,
     read_manifest,
     search_pairs,
@@ -95,12 +97,17 @@ def embed(
 
 
 def subset(
-    directory: Annotated[Path, Parameter(help="What pairs embed wrote, or another stage.")], /, *, where: _Where,
+    directory: Annotated[Path, Parameter(help="What pairs embed wrote, or another stage.")], /, *,
+    where: _Where = "true",
+    balance: Annotated[Path | None, Parameter(help="Entries, one a line: of captions with common ones fewer.")] = None,
+    most: Annotated[int, Parameter(help="Captions that an entry of the balance draws, in expectation.")] = 20_000,
+    seed: Annotated[int, Parameter(help="Of the draw of the balance.")] = 0,
     out: Annotated[Path | None, Parameter(help="uids.npy, rows.parquet, or a new folder; without it none.")] = None,
     format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
-    emit(write_subset(directory, where, out), format)
+    drawn = Balance(entries=read_entries(balance), most=most, seed=seed) if balance else None
+    emit(write_subset(directory, where, out, balance=drawn), format)
 
 
 def index(

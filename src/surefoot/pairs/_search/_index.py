@@ -311,14 +311,9 @@ def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tupl
             break
     held = {name: one[1::2] if len(one) > 1 else one for name, one in shares.items()}
     bounds = {name: wilson(float(one.sum()), len(one)) for name, one in held.items()}
-    return (
-        probes,
-        refined,
-        tuple(
-            Recall(queries=name, value=one.estimate, low=one.low, high=one.high, n=len(held[name]))
-            for name, one in bounds.items()
-        ),
-    )
+    told = (Recall(queries=name, value=one.estimate, low=one.low, high=one.high, n=len(held[name]))
+            for name, one in bounds.items())  # fmt: skip
+    return probes, refined, tuple(told)
 
 
 def _settings(cells: int) -> list[tuple[int, int]]:

@@ -43,11 +43,8 @@ class Embed(Step):
         encoder = openclip_encoder(load_model(inputs[self.model])) if self.model else conse_encoder()
         told = embed_pairs(source, work, encoder, template=self.template, progress=partial(report_progress, out))
         keep(work, out)
-        counts = [
-            ("rows", told.rows, ""),
-            ("kept", told.kept, ""),
-            *(("rows", n, why) for why, n in told.reasons.items()),
-        ]
+        counts = [("rows", told.rows, ""), ("kept", told.kept, "")]
+        counts += [("rows", n, why) for why, n in told.reasons.items()]
         return [Measurement(metric=name, value=n, n=told.rows, group=why) for name, n, why in counts]
 
 

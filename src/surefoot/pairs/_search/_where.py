@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from glob import escape
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from surefoot.core import SurefootError, Table, full_disk_is_said
+from surefoot.pairs._search._balance import Balance
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import make_parts
@@ -28,8 +30,8 @@ _SHARES = (0.05, 0.5, 0.95)
 
 
 @contextmanager
-def rows_of(files: Sequence[Path]) -> Iterator[DuckDBPyConnection]:
-    """A connection whose view `rows` are these Parquet files, and which can read nothing else."""
+def rows_of(files: Sequence[Path], draws: Callable[[str, str], bool] | None = None) -> Iterator[DuckDBPyConnection]:
+    """A connection whose view `rows` are these Parquet files, and which can read nothing else; `draws` is `drawn`."""
     import duckdb
 
     read = [escape(str(file.absolute())) for file in files]
@@ -41,6 +43,8 @@ def rows_of(files: Sequence[Path]) -> Iterator[DuckDBPyConnection]:
             raise SurefootError(f"{files[0]} is missing or damaged: {str(error).splitlines()[0]}.") from error
         connection.execute(f"SET allowed_paths = [{allowed}]; SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+        if draws:
+            connection.create_function("drawn", draws, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         yield connection
 
 
@@ -66,29 +70,38 @@ def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tup
         raise SurefootError(f"--where '{where}' cannot be used: {str(error).splitlines()[0].rstrip('.')}.") from error
 
 
-def subset(directory: Path, where: str, out: Path | None = None) -> Table:
+def subset(directory: Path, where: str, out: Path | None = None, *, balance: Balance | None = None) -> Table:
     """Write the rows without a reason for which a condition holds, and give their number and statistics.
 
     `out` is a file `.npy` of sorted uids as two unsigned 64-bit numbers, upper half first (`u8,u8`, as DataComp's
     subsets), a file `.parquet` of the rows, or a folder: a stage's directory with the embeddings, as `embed_pairs`
-    writes it; without it nothing is written. Nothing is embedded again. Raises `SurefootError` for a condition that is
-    none, and when no row is left.
+    writes it; without it nothing is written. `balance` draws from the rows by their captions. Nothing is embedded
+    again. Raises `SurefootError` for a condition that is none, and when no row is left.
     """
     sources = sources_in(directory)
     rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
-    with rows_of([source.path for source in sources]) as connection:
+    counts, sizes = Counter[str](), dict[str, int]()
+    draws = partial(balance.draws, counts) if balance else None
+    with rows_of([source.path for source in sources], draws) as connection:
         select(connection, "count(*)", where)  # it is checked alone: "true) OR (true" would undo what stands beside it
-        chosen = f"{KEPT} AND ({where}\n)"
+        chosen, by = f"{KEPT} AND ({where}\n)", f"--where '{where}'"
+        if balance:
+            texts = connection.execute(f"SELECT text FROM rows WHERE {chosen} AND text IS NOT NULL")
+            batches = iter(partial(texts.fetchmany, 10_000), [])
+            counts.update(balance.counts(text for some in batches for (text,) in some))
+            sizes = {"matched": len(counts), f"over {balance.most}": sum(n > balance.most for n in counts.values())}
+            chosen, by = f"{chosen} AND drawn(uid, text)", f"{by} and the balance"
+            rules |= {"where": f"({where}) and drawn by the balance", "balance": balance.told}
         told = _statistics(connection, chosen)
         if not told.rows[1][1]:
-            raise SurefootError(f"No row of {directory} is left by --where '{where}': move the threshold.")
-        if out is None:
-            return told
-        if out.suffix in (".npy", ".parquet"):
+            raise SurefootError(f"No row of {directory} is left by {by}: move the threshold.")
+        if out and out.suffix in (".npy", ".parquet"):
             write_rows(connection, chosen, out)
-    if out.suffix not in (".npy", ".parquet"):
-        make_parts("subset", Recipe(name="where", rules=rules), sources, out, partial(_subset, chosen=chosen))
-    return told
+    if out and out.suffix not in (".npy", ".parquet"):
+        make = partial(_subset, chosen=chosen, draws=draws)
+        make_parts("subset", Recipe(name="where", rules=rules), sources, out, make)
+    more = ((f"entries {name}", n, *(None,) * (1 + len(_SHARES))) for name, n in sizes.items())
+    return Table(told.columns, (*told.rows, *more))
 
 
 def write_rows(connection: DuckDBPyConnection, chosen: str, out: Path) -> None:
@@ -126,11 +139,11 @@ def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
     return Table(columns, (("rows", every, *blank), ("subset", count, *blank), *numbers))
 
 
-def _subset(source: Source, out: Path, *, chosen: str) -> Mapping[str, int]:
+def _subset(source: Source, out: Path, *, chosen: str, draws: Callable[[str, str], bool] | None) -> Mapping[str, int]:
     """The rows of a part that are chosen, with their vectors."""
     import pyarrow.parquet
 
-    with rows_of([source.path]) as connection:
+    with rows_of([source.path], draws) as connection:
         table = connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table()
         ((every,),) = connection.execute("SELECT count(*) FROM rows").fetchall()
     if "vector" in table.column_names:
