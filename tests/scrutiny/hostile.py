@@ -15,7 +15,7 @@ from surefoot.scrutiny import CommandSystem, Domain, HttpSystem, Limits, PythonS
 COUNT = itertools.count()
 LIMITS = Limits(seconds=3.0, output_bytes=100_000)
 PROGRAM = """
-import json, os, signal, sys, time
+import json, os, signal, subprocess, sys, time
 asked = json.load(open(sys.argv[1]))
 word = asked["do"]
 if word == "crash": os.kill(os.getpid(), signal.SIGSEGV)
@@ -23,6 +23,13 @@ if word == "exit": sys.exit("no licence")
 if word == "link": os.symlink("/etc/hostname", sys.argv[2]); sys.exit()
 if word == "flood": open(sys.argv[2], "w").write("x" * 200_000); sys.exit()
 if word == "nothing": sys.exit()
+if word == "ended": subprocess.Popen(["true"]).wait()
+if word in ("session", "leave and exit"): subprocess.Popen(["sleep", "62.5"], start_new_session=True)
+if word == "leave and exit": sys.exit("no licence")
+if word == "double" and not os.fork():
+    os.setsid()
+    if not os.fork(): os.execvp("sleep", ["sleep", "62.5"])
+    os._exit(0)
 open(sys.argv[2], "w").write(json.dumps({"value": asked["x"] * 2}))
 """
 

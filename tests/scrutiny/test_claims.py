@@ -185,6 +185,9 @@ def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said
         ('population="toy population"', 'population=""', "two propositions and its population"),
         ("deterministic(),", "deterministic(), deterministic(),", "claims of different names"),
         ("confirm=40", "confirm=0", "must be at least 1"),
+        ("confirm=40", "confirm=40, methods=('locl',)", "no 'locl'. There are: random, latin hypercube, local"),
+        ("confirm=40", "confirm=40, methods='local'", "no 'l'"),
+        ("confirm=40", "confirm=40, sampling='sobel'", "no 'sobel'. There are: sobol"),
         ('"false inclusion above 1": Known', '"other": Known', "no claim here"),
         ("def scrutiny()", "def other()", "must define a function"),
         ("import random", "import nowhere_random", "case.py, line 3"),
@@ -203,3 +206,8 @@ def test_the_plan_says_what_it_can_find_and_names_no_ratio_without_its_propositi
     found = {(one["claim"], one["sample"]): one["rate"] for one in told["can find"]}
     assert found["deterministic", "overall"] == pytest.approx(1 - 0.1 ** (1 / 32))
     assert json.loads((tmp_path / "a.bundle" / "plan.json").read_text())["propositions"] == list(told["propositions"])
+
+
+def test_an_unknown_effect_is_refused() -> None:
+    with pytest.raises(SurefootError, match=r"no effect 'ratio'\. There are: rate, mean ratio"):
+        replace(deterministic(), effect="ratio")

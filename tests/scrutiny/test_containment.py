@@ -5,9 +5,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from surefoot.core import SurefootError
 from surefoot.scrutiny import Session
 from surefoot.scrutiny._scrutiny import load_scrutiny
 
@@ -35,6 +38,12 @@ def test_answers_pass_infinite_numbers_and_prints_are_no_answers(python: Session
     assert python.ask({"do": "infinite"}, 1).output == {"value": "inf"}
     assert python.ask({"do": "print"}, 1).output == {"value": 1.0}
     assert python.ask({"do": "count"}, 1).output != python.ask({"do": "count"}, 1).output
+
+
+@pytest.mark.parametrize("value", [float("inf"), [1.0, float("-inf")], np.array([np.nan]), {"a": np.float32("nan")}])
+def test_evidence_without_a_word_in_json_is_refused_and_not_charged_to_the_system(python: Session, value: Any) -> None:
+    with pytest.raises(SurefootError, match=r"The evidence holds the number (inf|-inf|nan)"):
+        python.ask({"do": "", "x": value}, 1)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +93,17 @@ def test_it_writes_nowhere_but_in_its_own_directory(python: Session, tmp_path: P
 def test_a_program_that_fails_is_told(program: Session, word: str, status: str, error: str) -> None:
     reply = program.ask({"do": word, "x": 1}, 1)
     assert (reply.status, error in reply.error) == (status, True), reply
+
+
+def test_what_a_program_leaves_running_is_ended_and_told(program: Session) -> None:
+    left = "It left processes running, which were ended."
+    told = {word: program.ask({"do": word, "x": 1}, 1) for word in ("session", "double", "leave and exit", "ended", "")}
+    assert [(one.status, one.error) for one in told.values()] == [
+        ("answered", left), ("answered", left), ("crashed", f"exit code 1: no licence {left}"), ("answered", ""),
+        ("answered", ""),
+    ]  # fmt: skip
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 62.5" not in running
 
 
 def test_a_program_with_files_in_and_out_answers(program: Session) -> None:

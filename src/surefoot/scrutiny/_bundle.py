@@ -6,6 +6,7 @@ import platform
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot import __version__
-from surefoot.core import SurefootError, digest_of, full_disk_is_said, missing_module, write_text
+from surefoot.core import SurefootError, claim, digest_of, full_disk_is_said, missing_module, write_text
 from surefoot.scrutiny._scrutiny import describe, load_scrutiny
 
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
@@ -64,6 +65,17 @@ class Chain:
             self.records[record["stage"], record["number"]] = record
 
 
+@contextmanager
+def alone(bundle: Path) -> Iterator[None]:
+    """Keep other runs from a bundle until this one ends or dies. Raises `SurefootError` where another has it."""
+    descriptor = os.open(bundle, os.O_RDONLY)
+    try:
+        claim(descriptor, bundle, f"Another run works on {bundle}: wait for it, or name another bundle with --out.")
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def links(bundle: Path) -> Iterator[tuple[str, bytes]]:
     """Hash and bytes of each record of a bundle. Raises `SurefootError` at the first line that is not as written."""
     head = digest_of(bundle / PLAN)
@@ -86,16 +98,18 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
     `key` is a private Ed25519 key (PEM); without it a new one is kept beside the bundle. Raises `SurefootError` where
     the bundle has a plan already.
     """
-    if (bundle / PLAN).exists():
-        raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
-    scrutiny = load_scrutiny(case)
-    told, private = describe(scrutiny, case), _key(bundle, key, new=True)
-    told["plan"]["seed"] = scrutiny.plan.seed or random.SystemRandom().randrange(1, 2**31)
-    told |= {"signed at": _now(), "public key": private.public_key().public_bytes_raw().hex(), "surefoot": __version__}
+    told = describe(load_scrutiny(case), case)
+    told["plan"]["seed"] = told["plan"]["seed"] or random.SystemRandom().randrange(1, 2**31)
     bundle.mkdir(parents=True, exist_ok=True)
-    write_text(bundle / _CASE, case.read_text(encoding="utf-8"))
-    write_text(bundle / _REPLAY, Path(__file__).with_name("_replay.py").read_text(encoding="utf-8"))
-    _write(bundle / PLAN, told, private)
+    with alone(bundle):
+        if (bundle / PLAN).exists():
+            raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
+        private = _key(bundle, key, new=True)
+        public = private.public_key().public_bytes_raw().hex()
+        told |= {"signed at": _now(), "public key": public, "surefoot": __version__}
+        write_text(bundle / _CASE, case.read_text(encoding="utf-8"))
+        write_text(bundle / _REPLAY, Path(__file__).with_name("_replay.py").read_text(encoding="utf-8"))
+        _write(bundle / PLAN, told, private)
     return told
 
 
@@ -104,6 +118,12 @@ def read_plan(bundle: Path) -> dict[str, Any]:
     if not (bundle / PLAN).is_file():
         raise SurefootError(f"{bundle} has no plan: make one with `surefoot scrutiny plan CASE.py`.")
     return _read(bundle / PLAN)
+
+
+def deposit_line(bundle: Path) -> str:
+    """What to deposit before a run: who signed this plan, when, and the SHA-256 of plan.json, which no other has."""
+    plan = read_plan(bundle)
+    return f"Plan {digest_of(bundle / PLAN)}, signed at {plan['signed at']} by {plan['public key']}"
 
 
 def check_same(bundle: Path, case: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from surefoot.scrutiny._statistics import (
 from surefoot.scrutiny._systems._kinds import Reply, Values
 from surefoot.stats import Interval, clopper_pearson, mean_t
 
+Effect = Literal["rate", "mean ratio", "calibration", "gap"]
 Change = Callable[[Mapping[str, Any], int], Values]
 _FAR = 1e9  # stands for an infinite margin, which no search can follow
 _TAILS = np.geomspace(1e-6, 1.0, 61)
@@ -59,12 +60,16 @@ class ValidityClaim:
     name: str
     sentence: str
     judge: Callable[[Trial], Judged | None]
-    effect: Literal["rate", "mean ratio", "calibration", "gap"] = "rate"
+    effect: Effect = "rate"
     bound: float = 0.0
     ratio: bool = False
     change: Change | None = None
     other: bool = False
     always: bool = False
+
+    def __post_init__(self) -> None:
+        if self.effect not in get_args(Effect):
+            raise SurefootError(f"There is no effect '{self.effect}'. There are: {', '.join(get_args(Effect))}.")
 
     @property
     def searched(self) -> bool:

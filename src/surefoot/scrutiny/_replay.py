@@ -8,15 +8,36 @@ Without --system it is called as plan.json says. Times and messages of errors ar
 import argparse
 import importlib
 import json
+import math
 import random
 import shlex
 import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
+
+
+def plain(value: Any, *, finite: bool = False) -> Any:
+    """A value as JSON knows it: arrays are lists, numbers without a word in JSON are 'inf', '-inf' or 'nan'.
+
+    Raises `ValueError` for such a number where all must be `finite`.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(one, finite=finite) for name, one in value.items()}
+    if isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
+        listed = value if isinstance(value, (list, tuple)) else value.tolist()
+        one = isinstance(listed, (list, tuple))
+        return [plain(each, finite=finite) for each in listed] if one else plain(listed, finite=finite)
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    if finite:
+        raise ValueError(str(value))
+    return str(value)
 
 
 def answer(system: str, evidence: object, seed: int) -> object:
@@ -50,7 +71,7 @@ def main() -> int:
     for line in (HERE / "queries.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)["record"]
         if "stage" in record and record["reply"]["status"] == "answered" and drawn.random() < given.share:
-            found = json.loads(json.dumps(answer(given.system or own, record["evidence"], record["seed"])))
+            found = json.loads(json.dumps(plain(answer(given.system or own, record["evidence"], record["seed"]))))
             asked, same = asked + 1, found == record["reply"]["output"]
             if not same:
                 differ += 1

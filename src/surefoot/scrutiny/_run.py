@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, what_failed
-from surefoot.scrutiny._bundle import SEAL, Chain, check_same, event, write_seal
+from surefoot.scrutiny._bundle import SEAL, Chain, alone, check_same, event, write_seal
 from surefoot.scrutiny._claims import Judged, Tested, Trial, ValidityClaim, assess, judge, suspicious
 from surefoot.scrutiny._domain import Condition, sample
-from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny
+from surefoot.scrutiny._replay import plain
+from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
 from surefoot.scrutiny._statistics import first_order
-from surefoot.scrutiny._systems._kinds import plain
 from surefoot.scrutiny._systems._session import Session
 from surefoot.stats import holm
 
 _STAGE = 10_000_000  # seeds of one stage: those of two never meet
 _JOB_SECONDS, _MOST = 0.25, 64  # of work, and queries, in one call of a pool
+_PLACES = {"overall": "over the domain", "near": "near the case", "at the case": "at the case"}
 _LOOK, _LEAST = 20, 40  # queries between two looks of a confirmation, and before it may stop
 Record = dict[str, Any]
 
@@ -96,20 +97,23 @@ def run_scrutiny(
     """Ask what the signed plan of a bundle says, and seal it with what was found, which is returned.
 
     A run that was stopped goes on: no query whose answer is in the bundle is asked again. Raises `SurefootError` where
-    the case file or the system is not what was signed, or the bundle is sealed.
+    the case file or the system is not what was signed, the bundle is sealed, or another run works on it.
     """
     plan, scrutiny = check_same(bundle, case), load_scrutiny(case)
-    if (bundle / SEAL).exists():
-        raise SurefootError(f"{bundle} is sealed: its run is finished. Sign a new plan in a new bundle to ask more.")
-    scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
-    try:
-        chain.append(event("resumed" if chain.length else "begun", cut=chain.cut))
-        findings = _Run(case, scrutiny, chain, pool, workers, progress).findings()
-        chain.append(event("ended", system=check_same(bundle, case)["system"]))
-    finally:
-        chain.close()
-        _close(case)
-    write_seal(bundle, findings, chain, key=key)
+    with alone(bundle):
+        if (bundle / SEAL).exists():
+            raise SurefootError(
+                f"{bundle} is sealed: its run is finished. Sign a new plan in a new bundle to ask more."
+            )
+        scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
+        try:
+            chain.append(event("resumed" if chain.length else "begun", cut=chain.cut))
+            findings = _Run(case, scrutiny, chain, pool, workers, progress).findings()
+            chain.append(event("ended", system=check_same(bundle, case)["system"]))
+        finally:
+            chain.close()
+            _close(case)
+        write_seal(bundle, findings, chain, key=key)
     return findings
 
 
@@ -171,7 +175,7 @@ class _Run:
         drawn = [sample(domain, plan.overall, method=plan.sampling, seed=plan.seed), near, [domain.case] * plan.at_case]
         samples = {name: self.ask(name, conditions) for name, conditions in zip(SAMPLES, drawn, strict=True)}
         claims = [self._claim(claim, samples) for claim in self.scrutiny.claims]
-        correct(claims, plan.alpha)
+        correct(claims, plan.alpha, tests_of(self.scrutiny))
         replies = [
             one
             for record in self.records
@@ -241,15 +245,15 @@ class _Run:
         weigh, _ = self._weigher(claim, f"approach/{claim.name}")
         chosen = {"nearest": approach(domain, weigh, dict(nearest), budget=plan.approach // plan.repeats)}
         chosen |= {"worst": dict(worst)} if dict(worst) != chosen["nearest"] else {}
-        return [self._confirm(claim, which, condition, len(chosen)) for which, condition in chosen.items()]
+        return [self._confirm(claim, which, condition) for which, condition in chosen.items()]
 
-    def _confirm(self, claim: ValidityClaim, which: str, condition: Condition, tests: int) -> Record:
+    def _confirm(self, claim: ValidityClaim, which: str, condition: Condition) -> Record:
         plan, domain, records, test = self.scrutiny.plan, self.scrutiny.domain, [], None
         while len(records) < plan.confirm:
             size = min(_LOOK, plan.confirm - len(records))
             records += self.ask(f"confirm/{which}/{claim.name}", [condition] * size, first=len(records))
             test = assess(claim, _judged(records, claim), looks=True)
-            enough = test.p * 2 * tests * len(self.scrutiny.claims) <= plan.alpha or test.effect.high <= claim.bound
+            enough = test.p * tests_of(self.scrutiny) <= plan.alpha or test.effect.high <= claim.bound
             if enough and len(records) >= _LEAST:
                 break
         assert test
@@ -260,7 +264,7 @@ class _Run:
             "asked": len(records),
         }
         told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
-        return told | {"plausibility": domain.plausible(condition)} | _told(test) | {"p": min(1.0, tests * test.p)}
+        return told | {"plausibility": domain.plausible(condition)} | _told(test)
 
     def _drivers(self, claim: ValidityClaim, records: Sequence[Record]) -> list[Record]:
         from scipy.stats import rankdata
@@ -293,17 +297,20 @@ def _score(judged: Sequence[Judged]) -> float:
 def _told(test: Tested) -> Record:
     effect = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
     told = {name: value if math.isfinite(value) else None for name, value in effect.items()}
+    told["judged"] = not math.isnan(test.effect.estimate)
     return told | {"n": test.n, "failed": test.failed, "p": test.p, "detail": plain(test.detail)}
 
 
-def correct(claims: Sequence[Record], alpha: float) -> None:
-    """Holm over the two tests of each claim, that near the case and that of what was found; and each verdict."""
-    near = [next(one["p"] for one in told["samples"] if one["sample"] == "near") for told in claims]
-    adjusted = holm([*near, *(min((one["p"] for one in told["found"]), default=1.0) for told in claims)])
-    for told, *both in zip(claims, adjusted, adjusted[len(claims) :], strict=False):
-        told["p near"], told["p found"] = map(float, both)
-        held = [one for one in told["found"] if one["p"] <= alpha and told["p found"] <= alpha]
-        told["fails at distance"] = min((one["distance"] for one in held), default=None)
-        judged = any(one["n"] for one in told["samples"])
-        shown = "fails near the case" if told["p near"] <= alpha else "fails where it was searched" if held else ""
-        told["verdict"] = shown or ("no failure shown" if judged else "not judged")
+def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
+    """Holm over all tests of all claims, `most` of them (what no search found counts as p = 1), and the verdicts."""
+    tests = [one for told in claims for one in (*told["samples"], *told["found"])]
+    adjusted = holm([*(one["p"] for one in tests), *[1.0] * (most - len(tests))])
+    for one, p in zip(tests, adjusted, strict=False):
+        one["p (Holm)"] = float(p)
+    for told in claims:
+        failing = [_PLACES[one["sample"]] for one in told["samples"][::-1] if one["p (Holm)"] <= alpha]
+        held = [one["distance"] for one in told["found"] if one["p (Holm)"] <= alpha]
+        told["fails at distance"] = min(held, default=None)
+        shown = ", ".join([*failing, *(["where it was searched"] if held else [])])
+        judged = any(one["judged"] for one in told["samples"])
+        told["verdict"] = f"fails {shown}" if shown else "no failure shown" if judged else "not judged"

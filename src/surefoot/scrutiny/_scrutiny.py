@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from surefoot.core import SurefootError, digest_of, what_failed
 from surefoot.scrutiny._claims import ValidityClaim
@@ -48,6 +48,11 @@ class ScrutinyPlan:
         for name, value in (least | dict.fromkeys(("budget", "approach", "seed"), 0)).items():
             if getattr(self, name) < value:
                 raise SurefootError(f"The plan's {name} is {getattr(self, name)}: it must be at least {value}.")
+        for name, given, known in (("methods", self.methods, Method), ("sampling", (self.sampling,), Sampling)):
+            if strange := [one for one in given if one not in get_args(known)]:
+                raise SurefootError(
+                    f"The plan's {name}: there is no '{strange[0]}'. There are: {', '.join(get_args(known))}."
+                )
         if not (0 < self.alpha < 1 and self.radius > 0):
             raise SurefootError("The plan's alpha must lie between 0 and 1, and its radius above 0.")
 
@@ -144,16 +149,22 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
     }
 
 
+def tests_of(scrutiny: Scrutiny) -> int:
+    """How many tests Holm's correction is over: of each claim in each sample, and at two conditions that are found."""
+    return sum(len(SAMPLES) + 2 * claim.searched for claim in scrutiny.claims)
+
+
 def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
     """For each claim on a rate: the smallest true failure rate that each sample shows with that power, exactly.
 
-    At the strictest step of Holm's correction, if a claim judges every query; of one that judges some it is larger.
+    At the strictest step of Holm's correction over all tests, if a claim judges every query; of one that judges some
+    it is larger.
     None: no count of failures in that many queries could show it.
     """
     plan, told = scrutiny.plan, []
     for claim in (one for one in scrutiny.claims if one.effect == "rate"):
         for sample, name in SAMPLES.items():
             n = getattr(plan, name)
-            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / 2 / len(scrutiny.claims), power=power)
+            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / tests_of(scrutiny), power=power)
             told.append({"claim": claim.name, "sample": sample, "n": n, "rate": None if math.isnan(rate) else rate})
     return told

@@ -25,10 +25,10 @@ def plan(case: Case, /, *, out: Out = None, key: Key = None, format: Format | No
 
     Example: surefoot scrutiny plan case.py
     """
-    from surefoot.scrutiny import write_plan
+    from surefoot.scrutiny import deposit_line, write_plan
 
     told = write_plan(case, _bundle(case, out), key=key)
-    say(f"Signed at {told['signed at']} by {told['public key']}: deposit this line before you run it.")
+    say(f"{deposit_line(_bundle(case, out))}: deposit this line before you run it.")
     columns = ("claim", "sample", "n", "rate")
     emit(Table(columns, tuple(tuple(one[name] for name in columns) for one in told["can find"])), format)
 
@@ -43,7 +43,7 @@ def run(
 
     Example: surefoot scrutiny run case.py --workers 2
     """
-    from surefoot.scrutiny import run_scrutiny
+    from surefoot.scrutiny import deposit_line, run_scrutiny
 
     def progress(done: int, stage: str) -> None:
         if sys.stderr.isatty():
@@ -52,6 +52,7 @@ def run(
     with open_pool("processes" if (workers or 1) > 1 else "here", workers) as pool:
         found = run_scrutiny(case, _bundle(case, out), pool=pool, workers=workers or 1, key=key, progress=progress)
     say(f"{found['queries']:,} queries in {found['cases']:,} cases; the bundle is sealed: {_bundle(case, out)}")
+    say(f"{deposit_line(_bundle(case, out))}.")
     for why, count in found["errors"]:
         say(f"{count:,} queries: {why}")
     emit(_verdicts(found), format)
@@ -75,11 +76,11 @@ def verify(
 
     Example: surefoot scrutiny verify case.bundle --rerun 0.05
     """
-    from surefoot.scrutiny import ask_again, verify_bundle
+    from surefoot.scrutiny import ask_again, deposit_line, verify_bundle
 
     found = verify_bundle(bundle, share=rerun)
     say(f"All of {bundle} is as it was sealed at {found.seal['sealed at']}: {found.queries:,} cases.")
-    say(f"Signed at {found.plan['signed at']} by {found.plan['public key']}: compare with what was deposited.")
+    say(f"{deposit_line(bundle)}: compare with what was deposited.")
     differ = ask_again(case or bundle / "case.py", found.drawn) if found.drawn else []
     for one in differ:
         say(one)
@@ -112,7 +113,7 @@ def _bundle(case: Path, out: Path | None) -> Path:
 def _verdicts(found: dict[str, Any]) -> Table:
     rows = []
     for one in found["claims"]:
-        near, p = one["samples"][1], min(one["p near"], one["p found"])
+        near, p = one["samples"][1], min(test["p (Holm)"] for test in (*one["samples"], *one["found"]))
         figures = (near["failed"], near["n"], near["low"], near["high"])
         rows.append((one["name"], one["verdict"], *figures, one["fails at distance"], p))
     return Table(("claim", "verdict", "failed near", "of", "low", "high", "fails at distance", "p (Holm)"), tuple(rows))

@@ -152,10 +152,9 @@ def _tests(claim: Line) -> Iterator[Line]:
     for one in (*claim["samples"], *claim["found"]):
         place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
         figures = {name: one[name] for name in ("failed", "n", "estimate", "low", "high")} | {"at most": claim["bound"]}
-        holm = {"near": claim["p near"]}.get(place, None if "sample" in one else claim["p found"])
         figures |= {
             "p": one["p"],
-            "p (Holm)": holm,
+            "p (Holm)": one["p (Holm)"],
             "plausibility": one.get("plausibility"),
             "detail": _pairs(one["detail"]),
         }

@@ -44,6 +44,7 @@ def _become(limits: dict[str, float], status: int, command: list[str]) -> None:
     os.close(status)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
+    _call("prctl", _SUBREAPER, 1, 0, 0, 0)  # what a program leaves comes to the process that started it, which tells it
     for kind, most in (("RLIMIT_AS", limits["memory"]), ("RLIMIT_FSIZE", limits["output"]), ("RLIMIT_CORE", 0)):
         with suppress(ValueError, OSError):
             resource.setrlimit(getattr(resource, kind), (int(most), int(most)))

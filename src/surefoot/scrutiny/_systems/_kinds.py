@@ -1,7 +1,6 @@
 """The system under test: a Python function, a command, or an HTTP service, and what came of asking it."""
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core import digest_of
+from surefoot.scrutiny._replay import plain
 
 Values = Mapping[str, Any]
 Status = Literal["answered", "failed", "malformed", "unreachable", "timed out", "crashed", "too much output"]
@@ -93,16 +93,6 @@ def describe_system(system: System) -> dict[str, Any]:
         told["function"] = f"{system.call.__module__}:{system.call.__qualname__}"
         files.append(str(getattr(sys.modules.get(system.call.__module__), "__file__", "") or __file__))
     return told | {"files": {name: digest_of(Path(name)) for name in dict.fromkeys(files)}}
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON knows it: arrays are lists, numbers without a word in JSON are 'inf', '-inf' or 'nan'."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
-        listed = value if isinstance(value, (list, tuple)) else value.tolist()
-        return [plain(one) for one in listed] if isinstance(listed, (list, tuple)) else plain(listed)
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def reply_of(line: bytes) -> Reply:

@@ -20,8 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from surefoot.core import what_failed
+from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import load_scrutiny
-from surefoot.scrutiny._systems._kinds import CommandSystem, HttpSystem, Status, System, Values, plain
+from surefoot.scrutiny._systems._kinds import CommandSystem, HttpSystem, Status, System, Values
 
 _BUSY, _TRIES = (429, 502, 503, 504), 8
 
@@ -51,7 +52,9 @@ def main(case: str, which: str, descriptor: int, folder: str) -> None:
             except Exception as error:
                 told |= {"status": "failed", "error": what_failed(error)[:500], "output": {}}
             with suppress(ChildProcessError):
-                told["left"] = not os.waitpid(-1, os.WNOHANG)[0]
+                while os.waitpid(-1, os.WNOHANG)[0]:  # those that ended are not left
+                    pass
+                told["left"] = True
             channel.sendall(json.dumps(told).encode() + b"\n")
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._systems._kinds import Reply, Status, System, Values, plain, reply_of
+from surefoot.scrutiny._replay import plain
+from surefoot.scrutiny._systems._kinds import Reply, Status, System, Values, reply_of
 
 _CONTAIN = Path(__file__).with_name("_contain.py")
 _START_SECONDS = 120.0  # for the imports of a case file
@@ -35,15 +36,21 @@ class Session:
         self.process: subprocess.Popen[bytes] | None = None
 
     def ask(self, evidence: Values, seed: int) -> Reply:
-        """The answer to one query; this returns within the limits."""
+        """The answer to one query; it comes within the limits. Raises `SurefootError` for inf or nan as evidence."""
+        try:
+            asked = json.dumps({"evidence": plain(evidence, finite=True), "seed": seed}).encode() + b"\n"
+        except ValueError as error:
+            raise SurefootError(
+                f"The evidence holds the number {error}, for which JSON has no word: give None or a text."
+            ) from error
         if not self.process or self.process.poll() is not None:
             self._start()
         begun = time.perf_counter()
-        line, status = self._exchange(json.dumps({"evidence": plain(evidence), "seed": seed}).encode() + b"\n")
+        line, status = self._exchange(asked)
         reply = reply_of(line) if status == "answered" else self._ended(status)
         if status == "answered" and b'"left": true' in line[-20:]:
             self.close()
-            reply = replace(reply, error=reply.error or _LEFT)
+            reply = replace(reply, error=f"{reply.error} {_LEFT}".strip())
         return replace(reply, seconds=time.perf_counter() - begun)
 
     def close(self, seconds: float = 0.0) -> Mapping[str, Any]:
