@@ -138,3 +138,11 @@ def test_what_was_left_out_is_said_on_the_error_stream_and_in_json(
     _run(table, "--x", "clean", "--shifts", "gpu_hours", "--show", "lines", "--format", "json")
     found = json.loads(capsys.readouterr().out)
     assert [one["shift"] for one in found["lines"]] == ["gpu_hours"] and found["left_out"] == []
+
+
+@pytest.mark.parametrize("option", [("--group", "how"), ("--family", "how", "--cluster")])
+def test_blank_groups_and_families_are_refused_with_their_rows(table: Path, option: tuple[str, ...]) -> None:
+    table.write_text(table.read_text("utf-8").replace("m3,plain", "m3,").replace("m5,plain", "m5,?"), encoding="utf-8")
+    with pytest.raises(SurefootError, match=r"rows 4, 6 have no value in the column 'how'.*--where 'how!='"):
+        _run(table, "--x", "clean", *option)
+    _run(table, "--x", "clean", "--where", "how!=", *option)

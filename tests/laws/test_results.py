@@ -8,10 +8,12 @@ import pytest
 
 from surefoot.core import SurefootError
 from surefoot.laws import (
+    PointOptions,
     as_fractions,
     check_keys,
     drop_repeated,
     find_aggregates,
+    fit_scaling,
     keep_rows,
     make_table,
     numbers_of,
@@ -19,6 +21,7 @@ from surefoot.laws import (
     read_table,
     text_of,
 )
+from surefoot.tables import alike
 
 CSV = "model,val,sketch\na,61.5,40\nb,70.25,\n"
 
@@ -148,3 +151,30 @@ def test_rows_keep_their_numbers_when_others_are_left_out(tmp_path: Path) -> Non
 def test_json_booleans_are_labels_not_numbers() -> None:
     table = make_table({"flag": json.loads("[true, false]")})
     assert text_of(table, "flag").tolist() == ["True", "False"]
+
+
+def test_a_blank_text_cell_is_empty_and_never_a_group_with_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "runs.csv"
+    rows = [f"{10**k},{1.5 * 10 ** (-0.2 * k):.6f},{name}" for k, name in enumerate(("a", "a", "NA", "b", "", "b"), 1)]
+    file.write_text("c,loss,run\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    table = read_table(file)
+    assert text_of(table, "run").tolist() == ["a", "a", "", "b", "", "b"]
+    for options in ({"run": "run"}, {"family": "run"}):
+        with pytest.raises(SurefootError, match=r"rows 3, 5 have no value in the column 'run', .*--where 'run!='"):
+            fit_scaling(table, PointOptions(x=("c",), y="loss", **options))
+    found = fit_scaling(table, PointOptions(x=("c",), y="loss", run="run", where=("run!=",)))
+    assert found.fits[0].points.runs is not None
+    assert found.fits[0].points.runs.tolist() == ["a", "a", "b", "b"]
+
+
+def test_a_long_table_refuses_a_value_of_no_evaluation_set() -> None:
+    table = make_table({"model": ["a", "b"], "set": ["x", ""], "top1": [0.5, 0.6]})
+    with pytest.raises(SurefootError, match="row 2 has no value in the column 'set'"):
+        pivot_scores(table, model="model", task="set", value="top1")
+
+
+def test_one_word_in_two_unicode_forms_is_said_with_what_differs() -> None:
+    (remark,) = alike("city", ["Z\u00fcrich", "Zu\u0308rich", "Bern", "Bern\u200b", "Basel"])
+    assert remark.message.endswith(
+        r"Unicode form alone, kept apart: 'Zürich' and 'Zu\u0308rich'; 'Bern' and 'Bern\u200b'."
+    )

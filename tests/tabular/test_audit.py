@@ -250,8 +250,9 @@ def test_groups_written_in_two_ways_and_groups_without_weight_are_named(tmp_path
     data = {"y": [0, 1, 1] * 100, "p": [0.2, 0.7, 0.4] * 100, "g": sex, "w": weight}
     found = audit_predictions(write(tmp_path / "a.csv", data), replace(COLUMNS, weight="w"))
     assert [line["group"] for line in found.groups] == ["all rows", "g F", "g M", "g f", "g m"]
-    assert "Column g has values that differ in case or spaces alone, and are kept apart: 'F' and 'f'; 'M' and 'm'." in (
-        found.notes
+    assert (
+        "Column g has values that differ in case, spaces or Unicode form alone, kept apart: 'F' and 'f'; 'M' and 'm'."
+        in (found.notes)
     )
     assert "No row is left of X: nothing is said of it." in found.notes
     plain = audit_predictions(tmp_path / "a.csv", COLUMNS)

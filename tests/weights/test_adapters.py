@@ -72,6 +72,12 @@ def test_what_is_more_than_a_product_is_refused_by_name(kind: str, tmp_path: Pat
         ({"rank_pattern": {".*": 4}}, "is 4 by r and rank_pattern"),
         ({"rank_pattern": [4]}, "a mapping is expected"),
         ({"r": "2"}, "The key r must be a number, not '2'"),
+        ({"target_modules": ["irst", "third"]}, "By target_modules first is not adapted.*not their configuration"),
+        ({"target_modules": "fir.+s"}, "By target_modules first is not adapted"),
+        ({"target_modules": ["("], "exclude_modules": "("}, "The modules that it names cannot be read"),
+        ({"target_modules": 3}, "The modules that it names cannot be read"),
+        ({"exclude_modules": ["first"]}, "By exclude_modules first is not adapted"),
+        ({"exclude_modules": ".*st"}, "By exclude_modules first is not adapted"),
         ({"a_setting_of_next_year": 1}, "a_setting_of_next_year '1' is more than"),
     ],
 )
@@ -80,6 +86,52 @@ def test_a_setting_that_is_not_known_is_not_passed_over(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         open_checkpoint(adapter(tmp_path, "plain", **changed))
+
+
+MODULES = ("layers.0.q", "m.layers.0.q", "m.layers.1.q", "m.layers.1.experts.0.q", "m.blocks.1.q", "q", "m.layers.1.vq")
+CHOICES: tuple[dict[str, object], ...] = (
+    {"target_modules": ["q"]},
+    {"target_modules": r".*\.1\.[vq]+"},
+    {"target_modules": ["q", "vq"], "exclude_modules": ["layers.1.q"]},
+    {"target_modules": ["q", "vq"], "exclude_modules": r"m\..*q"},
+    {"target_modules": ["q"], "layers_to_transform": 1},
+    {"target_modules": ["q"], "layers_to_transform": [0, 2]},
+    {"target_modules": ["q"], "layers_to_transform": []},
+    {"target_modules": ["q"], "layers_to_transform": [1], "layers_pattern": "layers"},
+    {"target_modules": ["q"], "layers_to_transform": [0], "layers_pattern": ["blocks", "layers"]},
+)
+
+
+LEFT: tuple[set[str], ...] = (
+    {"m.layers.1.vq"},
+    {"layers.0.q", "m.layers.0.q", "m.layers.1.experts.0.q", "q"},
+    {"m.layers.1.q"},
+    {"m.layers.0.q", "m.layers.1.q", "m.layers.1.experts.0.q", "m.blocks.1.q", "m.layers.1.vq"},
+    {"layers.0.q", "m.layers.0.q", "m.layers.1.vq"},
+    {"layers.0.q", "m.layers.1.q", "m.layers.1.experts.0.q", "m.blocks.1.q", "m.layers.1.vq"},
+    {"m.layers.1.vq"},
+    {"layers.0.q", "m.layers.0.q", "m.blocks.1.q", "m.layers.1.vq"},
+    {"m.layers.1.q", "m.layers.1.experts.0.q", "m.blocks.1.q", "m.layers.1.vq"},
+)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_factors_of_a_module_that_peft_would_leave_are_refused(choice: dict[str, object], tmp_path: Path) -> None:
+    """What PEFT 0.21 reads of these settings, `LEFT`, was asked of its `check_target_module_exists`."""
+    left = set()
+    for module in MODULES:
+        factors = {"A": np.ones((2, 3), np.float32), "B": np.ones((3, 2), np.float32)}
+        save_file(
+            {f"base_model.model.{module}.lora_{name}.weight": one for name, one in factors.items()},
+            tmp_path / "adapter_model.safetensors",
+        )
+        config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, **choice}
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+        try:
+            open_checkpoint(tmp_path)
+        except SurefootError:
+            left.add(module)
+    assert left == LEFT[CHOICES.index(choice)]
 
 
 def tuned_state(**changed: np.ndarray) -> dict[str, np.ndarray]:

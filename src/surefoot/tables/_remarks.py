@@ -1,5 +1,6 @@
 """What a reader of a table must know."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -27,11 +28,22 @@ def rows_text(rows: Iterable[int], verb: str = "") -> str:
 
 
 def alike(column: str, values: Iterable[str]) -> Iterator[Remark]:
-    """Names values that differ in case or spaces alone, and may be one value written in two ways."""
+    """Names values that differ in case, spaces or Unicode form alone, and may be one value written in two ways."""
     written: dict[str, list[str]] = {}
     for value in dict.fromkeys(values):
-        written.setdefault(" ".join(value.casefold().split()), []).append(f"'{value}'")
+        written.setdefault(_plain(value), []).append(_shown(value))
     if twice := [same for same in written.values() if len(same) > 1]:
         shown = "; ".join(" and ".join(same) for same in twice)
-        message = f"Column {column} has values that differ in case or spaces alone, and are kept apart: {shown}."
+        message = f"Column {column} has values that differ in case, spaces or Unicode form alone, kept apart: {shown}."
         yield Remark(code="alike", severity="warning", message=message, columns=(column,))
+
+
+def _plain(value: str) -> str:
+    seen = "".join(one for one in value if unicodedata.category(one) != "Cf")  # a space of no width, a mark of order
+    return " ".join(unicodedata.normalize("NFC", seen.casefold()).split())
+
+
+def _shown(value: str) -> str:
+    """A value in quotes; with the code points of what would print as another does."""
+    plain = value.isprintable() and unicodedata.is_normalized("NFC", value)
+    return f"'{value}'" if plain else ascii(value)

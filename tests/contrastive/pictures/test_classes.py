@@ -146,6 +146,17 @@ def test_two_folders_that_are_one_class_or_of_one_name_are_said(tmp_path: Path) 
     assert "1 names are those of several classes, which are kept apart: hot dog." in alone.notes
 
 
+def test_a_name_in_two_unicode_forms_is_one_class_and_said(tmp_path: Path) -> None:
+    composed, apart = "Z\u00fcrich", "Zu\u0308rich"
+    for place, (folder, listed) in enumerate(((composed, apart), (apart, composed), (apart, apart))):
+        for content, name in ((f"{listed}\nBern\n", "names.txt"), (f"{listed}\tone\nBern\ttwo\n", "rows.tsv")):
+            found = labelled(tmp_path / f"{place}{name}", ["Bern", folder], content, name)
+            assert [found.names[key] for key in found.keys] in (["Bern", composed], ["two", "one"])
+    both = labelled(tmp_path / "both", [composed, apart, "Bern"], f"{apart}\nBern\n")
+    assert len(set(both.keys)) == 2
+    assert f"1 labels stand in two Unicode forms, and are one class each: {composed}." in both.notes
+
+
 def test_samples_with_dots_in_their_names_are_read(tmp_path: Path) -> None:
     members = [
         ("a.v1.png", plain("red")), ("a.v1.cls", b"x"), ("a.v2.png", plain("red")), ("a.v2.cls", b"y"),

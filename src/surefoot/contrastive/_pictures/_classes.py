@@ -4,8 +4,9 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from surefoot.contrastive._pictures._listing import Labelled
 from surefoot.contrastive._pictures._photos import SUFFIXES
@@ -48,7 +49,7 @@ def read_class_file(path: Path) -> ClassFile:
     a picture.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SurefootError(f"The table of classes {path} cannot be read as UTF-8 text: {error}.") from error
     split = _cells(path, lines)
@@ -93,7 +94,13 @@ def _is_heading(row: Sequence[str]) -> bool:
 
 
 def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -> Labels:
-    """The class of every picture. Raises `SurefootError` for one without, and where two readings disagree."""
+    """The class of every picture. Raises `SurefootError` for one without, and where two readings disagree.
+
+    Names are compared and kept in Unicode's composed form: macOS writes those of folders decomposed.
+    """
+    forms = Counter(normalize("NFC", one) for one in {item.label for item in pictures})
+    composed = [form for form, count in forms.items() if count > 1]
+    pictures = [replace(one, name=normalize("NFC", one.name), label=normalize("NFC", one.label)) for one in pictures]
     if classes is None:
         found = _by_folder(pictures, path)
     else:
@@ -105,7 +112,14 @@ def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -
     same = [f"{len(twice)} names are those of several classes, which are kept apart: {_few(twice)}."]
     lists = [name for name in found.names.values() if classes and re.search("[,;/]", name)]
     whole = [f"{len(lists)} names are read whole; several names of a class are written 'a | b': {_few(lists)}."]
-    told = (*found.notes, *(notes if unused else ()), *(same if twice else ()), *(whole if lists else ()))
+    forms_told = [f"{len(composed)} labels stand in two Unicode forms, and are one class each: {_few(composed)}."]
+    told = (
+        *found.notes,
+        *(forms_told if composed else ()),
+        *(notes if unused else ()),
+        *(same if twice else ()),
+        *(whole if lists else ()),
+    )
     return Labels(keys=found.keys, names=found.names, notes=told)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, agreed
-from surefoot.laws._results._table import Floats, ResultTable, is_numeric, numbers_of, text_of
+from surefoot.laws._results._table import Floats, ResultTable, check_groups, is_numeric, numbers_of, text_of
 from surefoot.tables import Remark, rows_text
 
 ShareUnit = Literal["auto", "fraction", "percent"]
@@ -129,6 +129,7 @@ def pivot_scores(
     row = np.array([{name: i for i, name in enumerate(models)}[label] for label in labels])
     column = np.array([{name: i for i, name in enumerate(columns)}[name] for name in tasks])
     known = np.isfinite(values)
+    check_groups(table.source, task, tasks[known], table.rows[known])
     cell = row[known] * len(columns) + column[known]
     repeated = _repeats(cell)
     if repeated.any():

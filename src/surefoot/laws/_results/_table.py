@@ -23,6 +23,7 @@ from surefoot.tables import (
     parse_numbers,
     quote,
     remarks_on,
+    rows_text,
     type_columns,
 )
 
@@ -118,6 +119,15 @@ def text_of(table: ResultTable, name: str) -> NDArray[Any]:
     return cells
 
 
+def check_groups(source: str, name: str, labels: Sequence[str] | Cells, rows: Sequence[int] | Cells) -> None:
+    """Raise SurefootError, with the rows, where a label to group by is blank: those would be one group."""
+    if empty := [int(row) for label, row in zip(labels, rows, strict=True) if not label]:
+        raise SurefootError(
+            f"{source}: {rows_text(empty, 'have')} no value in the column '{name}', to group by: fill "
+            f"{'them' if len(empty) > 1 else 'it'} in, or leave such rows out with --where '{name}!='."
+        )
+
+
 def is_numeric(cells: Cells) -> bool:
     return cells.dtype.kind == "f"
 
@@ -189,7 +199,7 @@ def _fetched(connection: DuckDBPyConnection, name: str, kind: str) -> Cells:
     cells = connection.execute(sql).fetchnumpy()["value"]
     if number:
         return np.asarray(np.ma.filled(cells, np.nan), dtype=np.float64)
-    return _texts(np.ma.filled(cells, None))
+    return _texts(np.ma.array(cells, dtype=object).filled(""))  # which `filled(None)` would write "?"
 
 
 def _texts(cells: Sequence[Any] | Cells) -> Cells:

@@ -12,6 +12,7 @@ from surefoot.laws._results._checks import as_fractions, check_keys, drop_repeat
 from surefoot.laws._results._table import (
     Floats,
     ResultTable,
+    check_groups,
     keep_rows,
     keep_where,
     make_table,
@@ -85,11 +86,13 @@ def scaling_points(
     if not usable.any():
         raise SurefootError(f"{whole.source}: no row has numbers above 0 in {', '.join(options.x)} and '{options.y}'.")
     groups = np.full(len(kept), "", dtype=object) if options.family is None else text_of(kept, options.family)
+    names = [name for name in (options.family, options.run) if name is not None]
+    for name in names:
+        check_groups(kept.source, name, text_of(kept, name)[usable], kept.rows[usable])
     families = dict.fromkeys(groups[usable].tolist())
     points = tuple(
         _points(kept, options, name, usable & (groups == name), (inputs, values, tests)) for name in families
     )
-    names = [name for name in (options.family, options.run) if name is not None]
     twice = [remark for name in names for remark in alike(name, text_of(kept, name).tolist())]
     return points, (*remarks, *unit_remarks, *written, *moved, *dropped, *twice)
 

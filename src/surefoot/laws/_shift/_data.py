@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, agreed, counted
 from surefoot.laws._results._checks import find_aggregates
-from surefoot.laws._results._table import Floats, meets
+from surefoot.laws._results._table import Floats, check_groups, meets
 from surefoot.laws._shift._accuracies import Accuracies
 from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
 from surefoot.stats import rank_agreement, t_p_value
@@ -89,7 +89,10 @@ def shift_data(
             "No baseline is named: the line is fitted on all models, so it cannot say what is beyond the ordinary."
         )
         said = (*said, Remark(code="no-baseline", severity="warning", message=message))
-    twice = [remark for name in (group, family) if name for remark in alike(name, _labels(scores, name, ()))]
+    named = {name: _labels(scores, name, ()) for name in (group, family) if name}
+    for name, labels in named.items():
+        check_groups(scores.source, name, labels, scores.rows)
+    twice = [remark for name, labels in named.items() for remark in alike(name, labels)]
     data = ShiftData(
         source=scores.source,
         models=scores.models,

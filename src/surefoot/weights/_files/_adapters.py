@@ -21,6 +21,7 @@ _PLAIN = {
     "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core",
     "eva_config", "qalora_group_size", "enable_lora",
 }  # fmt: skip
+_CHOICES = ("target_modules", "exclude_modules", "layers_to_transform")
 _STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # those that leave the base as it is
 
 
@@ -46,6 +47,11 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
                 "as well where embeddings were tuned); only A and B are merged."
             )
         module = stem.removeprefix("base_model.model.")
+        if setting := _leaving_out(config, options, module):
+            raise SurefootError(
+                f"{config}: By {setting} {module} is not adapted, and PEFT would leave it as it is, but the adapter "
+                "has factors of it: this is not their configuration."
+            )
         alpha = _setting(config, options, module, ("alpha_pattern", "lora_alpha"))
         made = _low_rank(name, (tensor, opened.tensors[other]), options, alpha)
         if "r" in options and (told := _setting(config, options, module, ("rank_pattern", "r"))) != tensor.shape[0]:
@@ -74,6 +80,31 @@ def _check_kind(config: Path, options: Mapping[str, Any]) -> None:
         raise SurefootError(
             f"{config}: {name} {str(value)[:60]!r} is more than base + s B A, which is all that is merged here. {cure}."
         )
+
+
+def _leaving_out(config: Path, options: Mapping[str, Any], module: str) -> str | None:
+    """The setting by which PEFT leaves a module as it is, read as PEFT reads it: its factors would not be used."""
+    targets, excluded, layers = (options.get(name) for name in _CHOICES)
+    patterns = options.get("layers_pattern") or []
+    numbers = layers if isinstance(layers, list) else [] if layers is None else [layers]
+    try:
+        if excluded and _is_named(excluded, module):
+            return _CHOICES[1]
+        if targets and str(targets).lower() != "all-linear" and not _is_named(targets, module):
+            return _CHOICES[0]
+        starts = [rf"(?:^|.*?\.){one}" for one in ([patterns] if isinstance(patterns, str) else patterns)]
+        found = (re.match(rf"{start}\.(\d+)\.", module) for start in starts or [r".*?\.[^.]*"])
+        at = next((int(one[one.re.groups]) for one in found if one), None)
+    except (re.error, TypeError) as error:
+        raise SurefootError(f"{config}: The modules that it names cannot be read: {error}.") from None
+    whole = isinstance(targets, list) and module in targets  # what is named whole is adapted in every layer
+    return _CHOICES[2] if numbers and at not in numbers and not whole else None
+
+
+def _is_named(names: str | list[str], module: str) -> bool:
+    if isinstance(names, str):
+        return re.fullmatch(names, module) is not None
+    return any(f".{module}".endswith("." + name) for name in names)
 
 
 def _low_rank(
