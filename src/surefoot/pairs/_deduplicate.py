@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from glob import escape
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +187,8 @@ class _Search:
             beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in (*self.sources, *self.against)]
             values = [beside[place // _MOST][at] for _, place, at in rows]
         vectors = np.array(values, np.float32)
-        there = has_direction(vectors) if rows else np.empty(0, bool)
-        ranks, vectors = np.array(ranks)[there].tolist(), vectors[there]
+        good = has_direction(vectors) if rows else []
+        ranks, vectors = [*compress(ranks, good)], vectors[good] if rows else vectors
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if rows else 1.0
         for start in range(0, len(ranks), 1024):
             block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine

@@ -40,10 +40,7 @@ class LoadedTable:
 
 @contextmanager
 def database() -> Iterator[DuckDBPyConnection]:
-    """A DuckDB connection that spills to a temporary file above one gigabyte, and keeps the order of rows.
-
-    A full disk is said in one sentence.
-    """
+    """A DuckDB connection that spills to a temporary file above one gigabyte, and keeps the order of rows."""
     import duckdb
 
     with TemporaryDirectory() as place, full_disk_is_said(Path(place)):

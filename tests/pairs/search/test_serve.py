@@ -122,7 +122,7 @@ def test_facets_narrow_to_k_results_where_there_are_k(served: Served) -> None:
     facets = {one["column"]: one for one in about["facets"]}
     assert facets["language"]["values"] == [["de", 8], ["en", 8], [None, 8]]
     assert (facets["width"]["low"], facets["width"]["high"]) == (40, 51)
-    assert facets["key"]["kind"] == "choice" and "id" not in facets and "root" not in facets
+    assert not {"key", "id", "root"} & facets.keys()  # of a key every value differs
     found = served.found(texts=["red"], facets={"language": {"is": ["de", None]}, "width": {"min": 44, "max": 47.5}},
                          safe=False, fold=None, k=4)  # fmt: skip
     assert len(found) == 4
@@ -172,7 +172,48 @@ def test_clients_of_clip_retrieval_are_answered(served: Served) -> None:
     assert [one["id"] for one in said] == [found[2]["id"]] and "caption" in said[0]["metadata"]
     vector = [1.0] + [0.0] * 15
     assert served.ask("/knn-service", client | {"text": None, "embedding_input": vector})[0] == 200
-    assert served.ask("/knn-service", client | {"modality": "text"})[0] == 400
+    for wrong in ({"modality": "text"}, {"text": None, "embedding_input": vector[:3]}, {"text": "\ud800"}):
+        status, said, headers = served.ask("/knn-service", client | wrong)
+        assert status == 400 and headers["content-type"].startswith("text/plain")
+        with pytest.raises(ValueError, match="Expecting value"):  # as the client reads it: an error, not results
+            json.loads(said)
+
+
+def test_a_set_whose_pictures_are_not_found_says_so(
+    shards: Path, colour_model: PairEncoder, tmp_path: Path, surefoot: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("surefoot.cli._pairs._search.conse_encoder", lambda: colour_model)
+    embed_pairs(shards, tmp_path / "embedded", colour_model)
+    build_index(tmp_path / "embedded", tmp_path / "index")
+    with open_index(tmp_path / "index") as index:
+        with pytest.warns(UserWarning, match=r"No picture of this set is found.* by --pictures\."):
+            search_server("x", index, colour_model)
+        with pytest.warns(UserWarning, match="No picture"):
+            search_server("x", index, colour_model, pictures=tmp_path)
+        search_server("x", index, colour_model, pictures=shards)
+    ended = surefoot("pairs", "search", tmp_path / "index", "red", "-k", "1")
+    assert "The place of a picture is in the folder that 'surefoot pairs embed' read." in ended.err
+    refused = surefoot("pairs", "search", tmp_path / "index", "\udcff", "-k", "1")
+    assert refused.code == 2 and "no UTF-8" in refused.err
+
+
+def test_facets_are_of_columns_that_group_rows(tmp_path: Path) -> None:
+    from surefoot.pairs._search._where import rows_of
+    from surefoot.pairs._serve._facets import facets_of
+
+    rows = [
+        {"id": n, "sha256": f"{n:064x}", "fetched": f"2026-01-01T00:{n:02d}:00Z", "bytes": 1000 + n,
+         "text": f"thing {n}", "url": f"https://e.org/{n}", "kind": f"{'long' * 20}-{n % 3}", "good": n % 2 == 0}
+        for n in range(30)
+    ]  # fmt: skip
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with rows_of([tmp_path / "rows.parquet"]) as connection:
+        found = {one.column: (one.kind, len(one.values), one.low, one.high) for one in facets_of(connection)}
+    assert found == {
+        "bytes": ("number", 0, 1000, 1029), "text": ("text", 0, None, None), "url": ("text", 0, None, None),
+        "kind": ("choice", 3, None, None), "good": ("choice", 2, None, None),
+    }  # fmt: skip
 
 
 HOSTILE: dict[str, object] = {
@@ -180,6 +221,8 @@ HOSTILE: dict[str, object] = {
     "k of truth": {"texts": ["a"], "k": True}, "large k": {"texts": ["a"], "k": 10**400}, "deep": None, "cut": None,
     "NaN": None, "infinite": None, "fold": {"texts": ["a"], "fold": 7}, "no text": {"texts": [{}]},
     "long": {"texts": ["a" * 5000]}, "many": {"texts": ["a"] * 99}, "NUL": {"texts": ["a\0"]},
+    "half a character": {"texts": ["\ud800 red"]},
+    "half of a facet": {"texts": ["a"], "facets": {"text": {"is": ["\ud800"]}}},
     "no base64": {"images": ["%%%"]}, "no picture": {"images": ["aGVsbG8="]}, "no row": {"ids": [10**9]},
     "huge row": {"ids": [10**30]}, "another's URL": {"urls": ["http://127.0.0.1:1/secret.png"]},
     "file URL": {"urls": ["file:///etc/passwd"]}, "short vector": {"vector": [1.0]}, "zeros": {"vector": [0] * 16},
@@ -203,10 +246,6 @@ def test_a_wrong_question_has_one_sentence_and_400(served: Served, name: str) ->
     status, said, _ = served.ask("/api/search", HOSTILE[name], body=RAW.get(name))
     assert status == 400, said
     assert said.keys() == {"error"} and said["error"].endswith((".", ")")) and said["error"][0].isupper()
-
-
-def test_half_a_character_in_a_text_is_no_fault(served: Served) -> None:
-    assert served.ask("/api/search", {"texts": ["\ud800 red"], "facets": {"text": {"is": ["\ud800"]}}})[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -308,7 +347,12 @@ def test_the_page_finds_narrows_and_keeps_its_state_in_the_address(tab: Callable
     page.keyboard.press("/")
     page.keyboard.type("blue")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#results li")
+    page.wait_for_selector("#results li button:focus")  # the first result: arrows and m go on from there
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#results li:nth-child(2) button:focus").count() == 1
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    assert page.input_value("#q") == "blue" and page.locator("#q:focus").count() == 0
     assert "hidden by safe mode" in page.inner_text("#status")
     page.uncheck("#safe")
     page.uncheck("#fold")

@@ -1,7 +1,11 @@
 """A recipe of a user, from an archive on loopback to a search that finds the right picture, and its release."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +108,37 @@ def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes
     ]
     page = Path("release/datasheet.html").read_text(encoding="utf-8")
     assert "3 pairs are kept of set." in page and page.count("<img") == 5
+
+
+KILLED = """
+import os, signal
+from surefoot.core import Study
+from surefoot.pairs import Deduplicate, PairTables
+if os.environ.get("KILL"):
+    kill = lambda *given, **more: os.kill(os.getpid(), signal.SIGKILL)
+    import surefoot.pairs._steps as steps
+    steps.deduplicate = kill
+
+def study() -> Study:
+    read = PairTables(files=("urls.csv",)).pinned()
+    return Study(name="mine", title="Mine", summary="Mine.", steps=(Deduplicate(pairs=read),))
+"""
+
+
+def test_a_run_that_is_killed_keeps_the_step_that_was_made(tmp_path: Path) -> None:
+    (tmp_path / "urls.csv").write_text("url,text\nu,a\nu,b\nv,c\n")
+    (tmp_path / "killed.py").write_text(KILLED)
+    call = [sys.executable, "-c", "from surefoot.cli import main; main()", "pairs", "run", "killed.py", "--out", "set"]
+    call += ["--store", "store", "--pool", "here", "--format", "json"]
+    first = subprocess.run(call, cwd=tmp_path, env=os.environ | {"KILL": "1"}, capture_output=True, check=False)
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "store").rglob("part-*.parquet")}
+    assert len(made) == 1
+    again = subprocess.run(call, cwd=tmp_path, capture_output=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    told = {row["stage"]: (row["rows"], row["kept"]) for row in json.loads(again.stdout)}
+    assert told == {"read": (3, 3), "deduplicate": (3, 2)}
 
 
 def test_shares_of_a_release_are_those_of_the_kept_rows(embedded: Callable[..., Any], tmp_path: Path) -> None:

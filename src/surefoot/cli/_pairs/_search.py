@@ -159,6 +159,8 @@ def search(
         found = search_pairs(opened, vector, k=k, where=where, fold=fold)
     if len(found) < k:
         say(f"There are {len(found)} results{' for this condition' if where else ''}, not {k}.")
+    if any(not one.row.get("root") for one in found):
+        say("The place of a picture is in the folder that 'surefoot pairs embed' read.")
     emit(Table(_FOUND, tuple(_line(rank, one) for rank, one in enumerate(found, 1))), format, out)
 
 

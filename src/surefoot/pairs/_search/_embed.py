@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 IMAGES, TEXTS = ".images.npy", ".texts.npy"
 """Beside a part: float16 vectors (n, dimension) of its pictures and texts, whose rows the column `vector` names."""
-NO_DIRECTION = "Its vector is zero or not finite."
 SHARDS = (".tar", ".tar.gz", ".tgz")
 _OURS = {"picture": "string", "width": "int32", "height": "int32", "picture_error": "string",
          "similarity": "float32", "vector": "int64"}  # fmt: skip
@@ -65,9 +64,8 @@ def embed_pairs(
     file of its name holds the rows, by `key` or `uid`; these and all columns are kept, also where no picture is there.
     A folder and a table are cut into parts of `rows` pictures. To the columns of a pair come `picture` (its place),
     `width`, `height`, `similarity` (cosine of picture and text; null where one is missing), `picture_error` and
-    `vector`, the row in the files beside the part. A picture that cannot be decoded, or whose vector is zero or
-    not finite, has the reason `picture_refused`.
-    What an earlier call finished is kept. Raises `SurefootError` for a path without pictures.
+    `vector`, the row in the files beside the part. A picture that cannot be decoded, or embedded (in a vector that
+    is finite and not 0), is `picture_refused`. What an earlier call finished is kept. Raises for a path without one.
     """
     if min(rows, batch) < 1:
         raise SurefootError(f"A part and a batch have at least 1 picture, got {min(rows, batch)}.")
@@ -133,8 +131,7 @@ def _embed_shard(
         spoke = encoder.texts([texts[row] for row in rows])
         heard = has_direction(spoke)
         said[at] = np.where(heard[:, None], spoke, 0)
-        cosines = np.einsum("nd,nd->n", images[at], said[at])
-        similarity |= zip(np.array(rows)[heard].tolist(), cosines[heard].tolist(), strict=True)
+        similarity |= compress(zip(rows, np.einsum("nd,nd->n", images[at], said[at]).tolist(), strict=True), heard)
     np.save(out.with_suffix(IMAGES), images.astype(np.float16))
     np.save(out.with_suffix(TEXTS), said.astype(np.float16))
     pictures = [found.get(name, _Picture(caption="")) for name in names]
@@ -168,10 +165,10 @@ def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str
                     names.append(one.name)
             count += len(kept)
             seen = encoder.images(np.stack(kept)) if kept else vectors[0]
-            for place in np.flatnonzero(~has_direction(seen)):
-                name = names[place]
-                found[name] = replace(found[name], vector=None, error=NO_DIRECTION)
-            vectors.append(np.where(has_direction(seen)[:, None], seen, 0))
+            good = has_direction(seen)
+            for name in compress(names, ~good):
+                found[name] = replace(found[name], vector=None, error="Its vector is zero or not finite.")
+            vectors.append(np.where(good[:, None], seen, 0))
     return found, np.concatenate(vectors)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def query_vector(
     `images` are files or their bytes, `vectors` (n, dimension) embeddings. Raises `SurefootError` for an empty query,
     and a picture that cannot be read.
     """
+    if any(re.search(r"[\ud800-\udfff]", text) for text in (*texts, *without)):
+        raise SurefootError("A text to look for has a character that is no UTF-8: write it anew.")
     wanted = [encoder.texts(list(texts))] if texts else []
     wanted += [encoder.images(np.stack([_pixels(encoder, one) for one in images]))] if images else []
     wanted += [vectors] if vectors is not None and len(vectors) else []

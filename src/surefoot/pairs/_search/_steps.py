@@ -52,8 +52,7 @@ class Embed(Step):
 class Index(Step):
     """An index for search of embedded pairs (`build_index`, whose fields these are).
 
-    Measures `rows`, and `recall` at ten with its interval for each kind of held-out query (its `group`);
-    `left_out`, where vectors are zero or not finite.
+    Measures `rows`, `left_out` if any, and `recall` at ten with its interval for each kind of held-out query (`group`).
     """
 
     embedded: Step

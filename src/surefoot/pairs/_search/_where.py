@@ -82,7 +82,7 @@ def subset(directory: Path, where: str, out: Path | None = None, *, balance: Bal
     rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
     counts, sizes = Counter[str](), dict[str, int]()
     draws = partial(balance.draws, counts) if balance else None
-    with rows_of([source.path for source in sources], draws) as connection:
+    with full_disk_is_said(out or directory), rows_of([source.path for source in sources], draws) as connection:
         select(connection, "count(*)", where)  # it is checked alone: "true) OR (true" would undo what stands beside it
         chosen, by = f"{KEPT} AND ({where}\n)", f"--where '{where}'"
         if balance:
@@ -108,11 +108,10 @@ def write_rows(connection: DuckDBPyConnection, chosen: str, out: Path) -> None:
     """The chosen rows as a file: sorted uids in `.npy`, whole rows in `.parquet`."""
     import pyarrow.parquet
 
-    with full_disk_is_said(out):
-        if out.suffix == ".npy":
-            np.save(out, _uids(connection, chosen))
-        else:
-            pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
+    if out.suffix == ".npy":
+        np.save(out, _uids(connection, chosen))
+    else:
+        pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
 
 
 def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from surefoot.core import SurefootError
@@ -84,8 +84,10 @@ def _about(pairs: PairSet) -> dict[str, Any]:
 
 
 def _say(request: Request, error: Exception) -> Response:
-    text = str(error).encode("utf-8", "replace").decode()
-    return JSONResponse({"error": text}, getattr(error, "status", 400))
+    text, status = str(error).encode("utf-8", "replace").decode(), getattr(error, "status", 400)
+    # ClipClient passes on whatever is JSON as results: what is none is an error there.
+    client = request.url.path in ("/knn-service", "/metadata")
+    return PlainTextResponse(text, status) if client else JSONResponse({"error": text}, status)
 
 
 async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _T = TypeVar("_T")
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list",
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a whole text", list: "a list",
           dict: "an object"}  # fmt: skip
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _INTERNAL = ("id", "root", "vector")
@@ -35,7 +35,7 @@ class Facet:
 
 
 def facets_of(rows: DuckDBPyConnection) -> tuple[Facet, ...]:
-    """The columns that differ between rows, in their order."""
+    """The columns that differ between rows, in order; where most texts differ, only words and paths."""
     found = []
     for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall():
         column = quote(name)
@@ -47,9 +47,12 @@ def facets_of(rows: DuckDBPyConnection) -> tuple[Facet, ...]:
         elif kind in ("VARCHAR", "BOOLEAN") and name not in _INTERNAL:
             counted = f"SELECT {column}::VARCHAR, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1"
             values = tuple(rows.execute(f"{counted} LIMIT {_MOST_VALUES + 1}").fetchall())
-            many = len(values) > _MOST_VALUES
+            counted = f"count(DISTINCT {column}), count({column}), bool_or(regexp_matches({column}::VARCHAR, '[ /]'))"
+            ((different, known, worded),) = rows.execute(f"SELECT {counted} FROM rows").fetchall()
+            apart = different > max(2, known / 2)
+            many = apart or len(values) > _MOST_VALUES
             facet = Facet(column=name, kind="text" if many else "choice", values=() if many else values)
-            found += [facet] if len(values) > 1 else []
+            found += [facet] if len(values) > 1 and (worded or not apart) else []
     return tuple(found)
 
 
@@ -96,18 +99,16 @@ def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
 
 
 def checked(name: str, value: Any, kind: type[_T], low: float = 0, high: float = 1_000) -> _T:
-    """The value, if it is of this kind of JSON, and it, or its length, within the limits; a text is made whole UTF-8.
+    """The value, if it is of this kind of JSON, and it, or its length, within the limits.
 
-    Raises `SurefootError` for any other, and NaN is one.
+    Raises `SurefootError` for any other; NaN and half a character are such.
     """
     found: Any = value
     given = type(value) is kind or (kind is float and type(value) is int)
     size = low if kind is bool or not given else found if kind in (int, float) else len(found)
-    if not given or not low <= size <= high or (kind is str and "\0" in found):
+    if not given or not low <= size <= high or (kind is str and re.search(r"[\0\ud800-\udfff]", found)):
         limits = (
             "" if kind in (bool, dict) else f" (from {low:,g} to {high:,g}{'' if kind in (int, float) else ' long'})"
         )
         raise SurefootError(f"The {name} must be {_KINDS[kind]}{limits}, got {found!s:.40}.")
-    if kind is float:
-        return cast(_T, float(found))
-    return found.encode("utf-8", "replace").decode() if kind is str else found
+    return cast(_T, float(found)) if kind is float else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from surefoot.core import check_installed
 from surefoot.pairs._search._query import PairIndex
 from surefoot.pairs._serve._ask import PairSet
 from surefoot.pairs._serve._facets import checked, facets_of, safe_columns
+from surefoot.pairs._serve._pictures import has_picture
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -22,14 +24,17 @@ def search_server(
 ) -> Server:  # fmt: skip
     """The search page of an index and its API, to be run on a socket: `search_server(...).run([line])`.
 
-    `pictures` is where pictures lie when the rows name no root; safe mode hides what is more probably unsafe than
-    `unsafe`; `style` is the stylesheet that the page's own follows. It answers as localhost alone.
+    `pictures` is where pictures lie when the rows name no root (it warns where none is found); safe mode hides what
+    is more probably unsafe than `unsafe`; `style` is a stylesheet. It answers as localhost alone.
     """
     check_installed(("starlette", "uvicorn", "simplejpeg", "PIL"))
     import uvicorn
 
     from surefoot.pairs._serve._app import search_app
 
+    rows = index.rows.execute("SELECT root, picture FROM rows ORDER BY hash(id) LIMIT 32").fetchall()
+    if not any(has_picture({"root": root, "picture": place}, pictures) for root, place in rows):
+        warnings.warn("No picture of this set is found: name the folder where they lie by --pictures.", stacklevel=2)
     pairs = PairSet(
         name=name, index=index, encoder=encoder, pictures=pictures, facets=facets_of(index.rows),
         safe_by=safe_columns(index.rows), threshold=checked("threshold --unsafe", unsafe, float, 0, 1),

@@ -100,18 +100,14 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def sources_in(directory: Path) -> tuple[Source, ...]:
-    """The parts of a stage's directory, with the digests that its manifest gives.
-
-    Raises as `read_manifest`, and where a part or the vectors beside it are not those of the manifest: in another order
-    they are of other rows.
-    """
+    """The parts of a stage's directory, with their digests. Raises as `read_manifest`, and for other files of rows."""
     parts = read_manifest(directory).parts
-    known = {name: digest for part in parts for name, digest in part.beside.items() if name.endswith(".npy")}
-    for name, digest in (known | {part.file: part.sha256 for part in parts}).items():
-        if digest_of(directory / name) != digest:
+    for name, digest in (
+        (name, one) for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()
+    ):
+        if name.endswith((".parquet", ".npy")) and digest_of(directory / name) != digest:
             raise SurefootError(
-                f"{directory / name} is not the file of {MANIFEST} (its SHA-256 differs): put that one back, or make "
-                "the stage anew in another folder."
+                f"{directory / name} is not the file of {MANIFEST}: put that back, or make it all anew."
             )
     return tuple(Source(path=directory / part.file, sha256=part.sha256) for part in parts)
 

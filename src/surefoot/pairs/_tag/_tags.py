@@ -110,9 +110,8 @@ def read_taggers(
 def tag_pairs(directory: Path, out: Path, taggers: Sequence[Tagger], *, progress: Progress | None = None) -> Manifest:
     """Write the parts of an embedded stage again with a column a tagger; vectors lie beside as before.
 
-    Every row with a picture, and a vector that is finite and not zero, is scored, also one that a rule dropped; the
-    others have no value. No threshold is drawn: `subset` draws it later. Raises `SurefootError` for a column that is
-    there already, and vectors of another model.
+    Every row with a picture is scored, also one that a rule dropped; the others have no value. No threshold is drawn:
+    `subset` draws it later. Raises `SurefootError` for a column that is there already, and vectors of another model.
     """
     import pyarrow.parquet
 

@@ -77,7 +77,8 @@ function card(one) {
   return element("li", {}, element("button", { type: "button", onclick: () => detail(one), onkeydown: keyed }, element("div", { class: "picture" }, picture(one.id, text), ...alike),
     element("div", { class: "caption", dir: "auto" }, text || "(no text)"), element("div", { class: "small" }, facts)));
 }
-const go = (change) => { $("detail").close(); scrollTo(0, 0); search(change); };
+const first = () => $("results").querySelector("button")?.focus({ preventScroll: true });
+const go = (change) => { $("detail").close(); scrollTo(0, 0); search(change).then(first); };
 const add = (id) => go({ ids: [...new Set([...state.ids, id])] });
 const more = (id) => { $("q").value = $("not").value = ""; go({ q: "", not: "", ids: [id], images: [] }); };
 const word = (value) => (typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : Array.isArray(value) ? value.join(", ") : String(value));
@@ -137,7 +138,7 @@ async function take() {
   } catch (error) { say(error.message, true); }
 }
 
-$("ask").addEventListener("submit", (event) => { event.preventDefault(); search({ q: $("q").value.trim(), not: $("not").value.trim() }); });
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); search({ q: $("q").value.trim(), not: $("not").value.trim() }).then(first); });
 $("file").addEventListener("change", () => { upload($("file").files[0]); $("file").value = ""; });
 for (const name of ["safe", "fold"]) $(name).addEventListener("change", () => search({ [name]: $(name).checked }));
 $("more").addEventListener("click", () => search({ k: Math.min(MOST, state.k + STEP) }));
@@ -147,6 +148,7 @@ addEventListener("paste", (event) => upload([...(event.clipboardData?.files ?? [
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => { event.preventDefault(); upload(event.dataTransfer.files[0]); });
 addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches("#q, #not")) return event.preventDefault(), event.target.blur();
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, dialog")) return;
   const cards = [...$("results").querySelectorAll("button")], place = cards.indexOf(document.activeElement);
   const across = cards.filter((one) => one.offsetTop === cards[0].offsetTop).length;
