@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from surefoot.laws import (
     predict_band,
     read_table,
 )
+from surefoot.laws._scaling._words import verdict_of
 from surefoot.stats import band, fit_law, held_out_half_width
 
 
@@ -311,6 +312,15 @@ def test_the_band_of_an_undoubted_power_law_is_students_and_holds_19_of_20_new_r
         held += low[0] <= 20 * at**-0.25 * np.exp(generator.normal(0, 0.03)) <= high[0]
     assert 91 <= held <= 99
     assert 5 <= widened <= 25
+
+
+def test_a_floor_without_a_gain_that_shows_is_not_said() -> None:
+    fit = fitted(simulated(floor=1.0)).fits[0]
+    assert fit.floored is not None and fit.choice is not None
+    plain = next(held.score for held in fit.choice.held_out if held.form == fit.law.form)
+    for share, said in ((0.98, True), (1 - 1e-6, False)):
+        verdict = verdict_of(replace(fit, floored=replace(fit.floored, score=share * plain)))
+        assert ("a floor lowers the held-out error" in verdict) == said
 
 
 def test_a_floor_is_said_of_one_pure_law_in_twenty_at_most_and_uneven_noise_too() -> None:

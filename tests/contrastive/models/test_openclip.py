@@ -286,6 +286,11 @@ def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> N
         ("mean", ["a", "b", "c"]),
         ("std", 127),
         ("mean", [0.5, 0.5, float("nan")]),
+        ("mode", "L"),
+        ("fill_color", [10, 200]),
+        ("fill_color", 256),
+        ("fill_color", "red"),
+        ("fill_color", [0.1, 0.2, 0.3]),
     ],
 )
 def test_what_a_config_says_of_pictures_is_checked(tmp_path: Path, field: str, value: object) -> None:
@@ -294,6 +299,19 @@ def test_what_a_config_says_of_pictures_is_checked(tmp_path: Path, field: str, v
     (tmp_path / "open_clip_config.json").write_text(json.dumps(told))
     with pytest.raises(SurefootError, match=rf"open_clip_config\.json: {field} is "):
         vit("ViT-B-16", tmp_path / "x.pt")
+
+
+def test_what_is_filled_has_the_colour_that_the_config_says(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").touch()
+    for fill, expected in (([10, 200, 30], [10, 200, 30]), (7, [7, 7, 7])):
+        told = PREPROCESSING | {"resize_mode": "longest", "fill_color": fill}
+        content = {"model_cfg": openclip_config("ViT-B-16"), "preprocess_cfg": told}
+        (tmp_path / "open_clip_config.json").write_text(json.dumps(content))
+        pixels = vit("ViT-B-16", tmp_path / "x.pt")
+        assert hash(pixels)
+        prepared = preparer_of(pixels)(Image.new("RGB", (448, 224), "white"))
+        assert prepared[0, 0].tolist() == expected
+        assert prepared[112, 112].tolist() == [255, 255, 255]
 
 
 def test_an_artifact_keeps_the_tokenizer_and_the_preparation(tmp_path: Path, made: Any) -> None:

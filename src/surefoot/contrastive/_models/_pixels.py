@@ -31,7 +31,7 @@ class Pixels:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
-    fill_color: int = 0
+    fill_color: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
         if not (all(0 <= one <= 1 for one in self.mean) and all(0 < one <= 1 for one in self.std)):

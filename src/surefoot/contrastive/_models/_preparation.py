@@ -14,7 +14,11 @@ Config = dict[str, Any]
 Published = Mapping[str, Any]
 CONFIG_FILE = "open_clip_config.json"
 _FIELDS = ("mean", "std", "interpolation", "resize_mode")
-_ALLOWED = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
+_ALLOWED = {
+    "interpolation": ("bicubic", "bilinear", "random"),
+    "resize_mode": ("shortest", "longest", "squash"),
+    "mode": ("RGB",),
+}
 _ACTIVATION = "quick_gelu"
 
 
@@ -169,7 +173,7 @@ def _pixels(config: Config, preprocessing: Published) -> Pixels:
         std=std,
         interpolation="bilinear" if merged["interpolation"] == "bilinear" else "bicubic",  # OpenCLIP: "random" too
         resize_mode=merged["resize_mode"] or "shortest",
-        fill_color=merged["fill_color"],
+        fill_color=tuple(fill) if isinstance(fill := merged["fill_color"], list) else fill,
     )
 
 
@@ -183,6 +187,12 @@ def _checked(preprocessing: Published, path: Path) -> Published:
         three = value if isinstance(value, list) and len(value) == 3 else [value]
         if not all(isinstance(one, (int, float)) and 0 <= one <= 1 for one in three):
             raise SurefootError(f"{path}: {field} is {value!r}: it must be a number from 0 to 1, or three of them.")
+    fill = preprocessing.get("fill_color", 0)
+    colours = fill if isinstance(fill, list) and len(fill) == 3 else [fill]
+    if not all(type(one) is int and 0 <= one <= 255 for one in colours):
+        raise SurefootError(
+            f"{path}: fill_color is {fill!r}: it must be a whole number from 0 to 255, or three of them."
+        )
     return preprocessing
 
 

@@ -57,11 +57,13 @@ def _shape(fit: FamilyLaw) -> Iterator[str]:
 
 
 def floor_gain(fit: FamilyLaw) -> tuple[float, float] | None:
-    """Held-out error without and with a floor, where a floor lowers it and the points show one (p below .05)."""
+    """Held-out error without and with a floor, where a floor lowers it visibly and the points show one (p < .05)."""
     if fit.choice is None or fit.floored is None or not fit.law.checks.floor_p < _SEEN:
         return None
     plain = next((held.score for held in fit.choice.held_out if held.form == fit.law.form), None)
-    return (plain, fit.floored.score) if plain is not None and plain > fit.floored.score else None
+    if plain is None or float(f"{plain:.3g}") <= float(f"{fit.floored.score:.3g}"):
+        return None
+    return plain, fit.floored.score
 
 
 def _noise(fit: FamilyLaw) -> Iterator[str]:
