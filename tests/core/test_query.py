@@ -413,3 +413,13 @@ def test_per_example_scores_are_found_by_key(store: Store, make: Make) -> None:
         examples_path(store, step.key[:6])
     (store.path(step) / "examples.parquet").touch()
     assert examples_path(store, step.key[:6]) == store.path(step) / "examples.parquet"
+
+
+def test_a_field_without_quotes_in_a_condition_is_told_how_to_be_written(store: Store, make: Make) -> None:
+    make(Number(value=1, label="a"), Number(value=2, label="b"))
+    with pytest.raises(
+        SurefootError, match=r"\"label\" not found.*Columns are step, kind, metric, .*: '\"seed\" > 0'"
+    ) as told:
+        pivot(store, rows=["metric"], where="label = 'a'")
+    assert "SELECT" not in str(told.value)
+    assert pivot(store, rows=["metric"], where="\"label\" = 'a'").rows == (("value", 1.0),)

@@ -130,7 +130,8 @@ def pivot(
         sql = (
             f"SELECT {', '.join([*group, *shown, *over])} FROM ({inner}) {'GROUP BY ALL ORDER BY ALL' if names else ''}"
         )
-        found = _answer(connection, sql, keys).rows
+        hint = f" Columns are step, kind, {', '.join(COLUMNS)}; a field of a Step is quoted: '\"seed\" > 0'."
+        found = _answer(connection, sql, keys, hint if where else "").rows
     several = "value" in values and any(row[-3] > 1 for row in found)
     shown = [*asked, "Steps"] if several else values
     lines = [(*row[: len(names)], *_told(row, names, asked, shown)) for row in found]
@@ -171,13 +172,14 @@ def _t_quantile(degrees: int) -> float:
     return math.sqrt(degrees) * math.tan(low)
 
 
-def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any]) -> Table:
+def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any], hint: str = "") -> Table:
     import duckdb
 
     try:
         answer = connection.execute(sql, list(parameters))
     except duckdb.Error as error:
-        raise SurefootError(f"The query cannot be answered: {error}") from error
+        said = str(error).partition("\n")[0] if hint and isinstance(error, duckdb.BinderException) else error
+        raise SurefootError(f"The query cannot be answered: {said}{hint if said is not error else ''}") from error
     return Table(tuple(column[0] for column in answer.description or ()), tuple(answer.fetchall()))
 
 
