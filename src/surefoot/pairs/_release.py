@@ -86,7 +86,6 @@ def _distributions(files: Sequence[Path]) -> list[ReleaseTable]:
         total = sum(n for _, n in counts)
         shares = tuple((label, n, n / total) for label, n in counts)
         said = f"Of {total:,} rows that are kept."
-        tables += (
-            [ReleaseTable(title.capitalize(), said, (title, "rows", "share"), shares, drawn=True)] if total else []
-        )
+        if total:
+            tables.append(ReleaseTable(title.capitalize(), said, (title, "rows", "share"), shares, drawn=True))
     return tables

@@ -18,11 +18,12 @@ _ORDER = ("read", "extract", "deduplicate", "download", "embed", "tag", "subset"
 
 @dataclass(frozen=True, kw_only=True)
 class SetPlaces:
-    """The stages of a set with their manifests, in the order of the way; its index; the folder of its pictures."""
+    """The stages of a set with their manifests, in the order of the way; its index; its pictures and model."""
 
     stages: tuple[tuple[Path, Manifest], ...]
     index: Path | None
     pictures: Path | None
+    model: Path | None
 
 
 def places_of(path: Path) -> SetPlaces:
@@ -39,8 +40,10 @@ def places_of(path: Path) -> SetPlaces:
     if not (placed or index):
         raise SurefootError(f"{path} holds no output of a stage and no index: 'surefoot pairs run' makes a set.")
     pictures = [one for one, manifest in placed if manifest.stage == "download"]
-    pictures = [path / "pictures"] if (path / "pictures").is_dir() else pictures
-    return SetPlaces(stages=tuple(placed), index=index, pictures=pictures[-1] if pictures else None)
+    linked = [(path.parent if path == index else path) / name for name in ("pictures", "model")]
+    pictures = [linked[0]] if linked[0].is_symlink() or (path / "pictures").is_dir() else pictures
+    model = linked[1] if linked[1].is_symlink() else None
+    return SetPlaces(stages=tuple(placed), index=index, pictures=pictures[-1] if pictures else None, model=model)
 
 
 def _made_of(one: Manifest, other: Manifest) -> bool:
@@ -68,7 +71,10 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
                 shutil.rmtree(old, ignore_errors=True)
             keep(source, draft)
             draft.rename(target)
-        folder = getattr(step, "path", "")
-        if folder and not (out / "pictures").is_symlink():
-            (out / "pictures").symlink_to(folder if Path(folder).is_dir() else Path(folder).parent)
+        folder, model = getattr(step, "path", ""), getattr(step, "model", None)
+        pictures = folder if Path(folder).is_dir() else Path(folder).parent
+        for name, place in (("pictures", folder and pictures), ("model", model and store.path(model).resolve())):
+            if place and ((out / name).is_symlink() or not (out / name).exists()):
+                (out / name).unlink(missing_ok=True)  # of an earlier run
+                (out / name).symlink_to(place)
     return places_of(out)

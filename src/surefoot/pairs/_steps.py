@@ -131,6 +131,4 @@ def _kept(made: Manifest, work: Path, out: Path) -> Sequence[Measurement]:
     counted = {("rows", ""): made.rows, ("kept", ""): made.kept}
     counted |= {("dropped", reason): rows for reason, rows in made.reasons.items()}
     counted |= {("faults", fault): times for fault, times in made.faults.items()}
-    return [
-        Measurement(metric=metric, value=value, n=made.rows, group=group) for (metric, group), value in counted.items()
-    ]
+    return [Measurement(metric=name, value=n, n=made.rows, group=group) for (name, group), n in counted.items()]

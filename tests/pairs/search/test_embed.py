@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from surefoot.contrastive import LoadedModel, ModelDescription, Pixels, build, embed_images, embed_texts
-from surefoot.core import Store, SurefootError, digest_of, run
+from surefoot.contrastive import LoadedModel, ModelDescription, Pixels, build, embed_images, embed_texts, save_model
+from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, digest_of, run
 from surefoot.pairs import (
     Embed,
     Index,
@@ -27,8 +27,10 @@ from surefoot.pairs import (
     build_index,
     conse_encoder,
     embed_pairs,
+    gather_set,
     open_index,
     openclip_encoder,
+    places_of,
     query_vector,
     search_pairs,
     subset,
@@ -343,3 +345,39 @@ def test_a_picture_in_a_shard_that_is_too_large_is_refused_and_not_read(
     told = embed_pairs(tmp_path, tmp_path / "out", colour_model)
     assert dict(told.reasons) == {"picture_refused": 1}
     assert str(rows_of(tmp_path / "out")[1]["picture_error"]).startswith("it has 1,")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallModel(Step):
+    seed: int = 0
+
+    def make(self, out: Path, inputs: Inputs) -> list[Measurement]:
+        import torch
+
+        torch.manual_seed(self.seed)
+        tower = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
+        text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+        config = {"embed_dim": 16, "vision_cfg": tower, "text_cfg": text}
+        told = ModelDescription(
+            name="small", config=config, pixels=Pixels(size=32), vocabulary=None, parameters=0, gmacs_per_sample=0,
+            samples=0,
+        )  # fmt: skip
+        save_model(build(config), told, out)
+        return []
+
+
+def test_a_gathered_set_knows_its_pictures_and_its_model(
+    folder: Path, tmp_path: Path, surefoot: Callable[..., Any]
+) -> None:
+    store = Store(tmp_path / "store")
+    for seed in (0, 1):  # the set is made anew with another model
+        index = Index(embedded=Embed(path=str(folder), model=SmallModel(seed=seed)).pinned())
+        with ThreadPoolExecutor(1) as pool:
+            assert not [event for event in run([index], store, pool) if event.kind == "failed"]
+        places = gather_set([index], store, tmp_path / "set")
+    assert places.index and places.model and places.pictures
+    assert places.model.resolve() == store.path(SmallModel(seed=1)).resolve()
+    assert places_of(places.index).pictures == places.pictures and places.pictures.resolve() == folder.resolve()
+    ended = surefoot("pairs", "search", places.index, "red", "-k", "1", "--format", "json")
+    assert ended.code == 0, ended.err
+    assert Path(json.loads(ended.out)[0]["picture"]).is_file()

@@ -23,6 +23,7 @@ from surefoot.pairs import (
     open_index,
     openclip_encoder,
     pairs_directory,
+    places_of,
     query_vector,
     read_entries,
     read_index,
@@ -60,19 +61,19 @@ def _kept(flags: ModelFlags) -> dict[str, Any]:
     return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in whole.items()}
 
 
-def _own(flags: ModelFlags, told: IndexDescription) -> ModelFlags:
-    """The model of an index, where none is named."""
-    kept: dict[str, Any] = {
-        name: Path(value) if name in ("pretrained", "tokenizer") and value else value
-        for name, value in told.model.get("given", {}).items()
-    }
-    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+def _own(flags: ModelFlags, index: Path, told: IndexDescription) -> ModelFlags:
+    """The model of an index, or of the set that it lies in, where none is named."""
+    given: dict[str, Any] = told.model.get("given", {})
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    kept |= {name: Path(kept[name]) for name in ("pretrained", "tokenizer") if kept.get(name)}
+    if linked := places_of(index).model:
+        kept = kept or {"model": str(linked)}
     return ModelFlags(**kept) if flags == CONSE_FLAGS and kept else flags
 
 
 def index_encoder(index: Path, told: IndexDescription, flags: ModelFlags) -> "PairEncoder":
     """The model of an index, or the one that is named. Raises for other weights than it was made with."""
-    chosen = encoder_of(_own(flags, told))
+    chosen = encoder_of(_own(flags, index, told))
     if chosen.digest != told.model["digest"]:
         raise SurefootError(
             f"{index} was made with {told.model['model']} and other weights than this {chosen.name}: name them with "
@@ -122,7 +123,7 @@ def index(
     beside = [name for part in read_manifest(source).parts for name in part.beside] if pairs_directory(source) else []
     done = any(name.endswith(".npy") for name in beside)
     embedded, root = source, None
-    model = _own(model, read_index(out)) if (out / INDEX).is_file() else model
+    model = _own(model, out, read_index(out)) if (out / INDEX).is_file() else model
     if not done:
         root = source.resolve() if source.is_dir() else source.resolve().parent
         embedded = out / f"embedded-{CaptionedPictures(path=str(source)).pinned().digest[:12]}"
@@ -153,20 +154,21 @@ def search(
 ) -> None:  # fmt: skip
     """See the help of the app."""
     check_place(out, format)
+    root = places_of(index).pictures
     with open_index(index) as opened:
         chosen = index_encoder(index, opened.told, model)
         vector = query_vector(chosen, texts=texts, images=image, without=without)
         found = search_pairs(opened, vector, k=k, where=where, fold=fold)
     if len(found) < k:
         say(f"There are {len(found)} results{' for this condition' if where else ''}, not {k}.")
-    if any(not one.row.get("root") for one in found):
+    if not root and any(not one.row.get("root") for one in found):
         say("The place of a picture is in the folder that 'surefoot pairs embed' read.")
-    emit(Table(_FOUND, tuple(_line(rank, one) for rank, one in enumerate(found, 1))), format, out)
+    emit(Table(_FOUND, tuple(_line(rank, one, root) for rank, one in enumerate(found, 1))), format, out)
 
 
-def _line(rank: int, one: FoundPair) -> tuple[Any, ...]:
-    row = one.row
-    place = str(Path(row["root"]) / row["picture"]) if row.get("root") else row.get("picture")
+def _line(rank: int, one: FoundPair, root: Path | None) -> tuple[Any, ...]:
+    row, root = one.row, one.row.get("root") or root
+    place = str(Path(root) / row["picture"]) if root and row.get("picture") else row.get("picture")
     said = [row.get(name) for name in ("text", "url", "license", "similarity")]
     return (rank, one.score, *said, place, row.get("uid"), one.id, " ".join(map(str, one.folded)))
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from pathlib import Path
 
 from surefoot.core import SurefootError
@@ -27,12 +27,6 @@ class Balance:
     def __post_init__(self) -> None:
         if self.most < 1 or not self.entries or not all(map(str.strip, self.entries)):
             raise SurefootError(f"A balance needs entries, none of them empty, and at least 1 caption: {self.most}.")
-
-    @property
-    def told(self) -> Mapping[str, object]:
-        """What a manifest says of it."""
-        known = sha256("\n".join(sorted(self.entries)).encode()).hexdigest()
-        return {"entries": known, "most": self.most, "seed": self.seed}
 
     @cached_property
     def _lengths(self) -> Mapping[str, set[int]]:

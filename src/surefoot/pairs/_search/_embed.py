@@ -221,9 +221,8 @@ def _finished(
         [*(why or []), *(["picture_refused"] if error else [] if why or at is not None else ["picture_missing"])]
         for why, error, at in zip(reasons, made["picture_error"], made["vector"], strict=True)
     ]
-    whole = pyarrow.table(
-        {own.name: pyarrow.array(made.get(own.name, [None] * len(names)), own.type) for own in schema}
-    )
+    blank = [None] * len(names)
+    whole = pyarrow.table({own.name: pyarrow.array(made.get(own.name, blank), own.type) for own in schema})
     for lower, name in given.items():
         if lower not in schema.names:
             whole = whole.append_column(name, table[name])

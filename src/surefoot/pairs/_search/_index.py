@@ -304,9 +304,8 @@ def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tupl
         how = parameters(probes, refined)
         for name, (vectors, own, true) in asked.items():
             found = _nearest(index.search(vectors, _NEIGHBOURS + 1, params=how)[1], own)
-            shares[name] = np.array(
-                [len(one & all_) / max(1, len(all_)) for one, all_ in zip(found, true, strict=True)]
-            )
+            both = zip(found, true, strict=True)
+            shares[name] = np.array([len(one & all_) / max(1, len(all_)) for one, all_ in both])
         if all(one[::2].mean() >= target for one in shares.values()):
             break
     held = {name: one[1::2] if len(one) > 1 else one for name, one in shares.items()}

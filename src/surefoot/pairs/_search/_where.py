@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from glob import escape
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,9 @@ def subset(directory: Path, where: str, out: Path | None = None, *, balance: Bal
             counts.update(balance.counts(text for some in batches for (text,) in some))
             sizes = {"matched": len(counts), f"over {balance.most}": sum(n > balance.most for n in counts.values())}
             chosen, by = f"{chosen} AND drawn(uid, text)", f"{by} and the balance"
-            rules |= {"where": f"({where}) and drawn by the balance", "balance": balance.told}
+            known = sha256("\n".join(sorted(balance.entries)).encode()).hexdigest()
+            rules |= {"where": f"({where}) and drawn by the balance"}
+            rules |= {"balance": {"entries": known, "most": balance.most, "seed": balance.seed}}
         told = _statistics(connection, chosen)
         if not told.rows[1][1]:
             raise SurefootError(f"No row of {directory} is left by {by}: move the threshold.")

@@ -171,9 +171,8 @@ class Tag(Step):
         work = resume_directory(out) / "tagged"
         made = tag_pairs(inputs[self.embedded], work, taggers, progress=partial(report_progress, out))
         keep(work, out)
-        return [
-            Measurement(metric=name, value=n, n=made.rows) for name, n in (("rows", made.rows), ("kept", made.kept))
-        ]
+        counts = {"rows": made.rows, "kept": made.kept}
+        return [Measurement(metric=name, value=n, n=made.rows) for name, n in counts.items()]
 
 
 def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mapping[str, int]:
