@@ -154,8 +154,8 @@ def search(
 ) -> None:  # fmt: skip
     """See the help of the app."""
     check_place(out, format)
-    root = places_of(index).pictures
     with open_index(index) as opened:
+        root = places_of(index).pictures
         chosen = index_encoder(index, opened.told, model)
         vector = query_vector(chosen, texts=texts, images=image, without=without)
         found = search_pairs(opened, vector, k=k, where=where, fold=fold)
