@@ -1,6 +1,5 @@
 """`surefoot scrutiny`, from a case file to a page, as a person types it."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,6 @@ def test_plan_run_verify_replay_and_report(tmp_path: Path) -> None:
         [sys.executable, "case.bundle/replay.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stdout + again.stderr
-    shutil.rmtree(tmp_path / "case.bundle" / "__pycache__", ignore_errors=True)
     assert surefoot(tmp_path, "report", "case.bundle").returncode == 0
     page = (tmp_path / "case.html").read_text(encoding="utf-8")
     for said in (

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from scipy.stats import binom, binomtest
 from statsmodels.stats.multitest import multipletests
 
 from surefoot.core import SurefootError, open_pool
+from surefoot.report import write_scrutiny
 from surefoot.scrutiny import ask_again, deposit_line, read_plan, run_scrutiny, verify_bundle, write_plan
+from surefoot.scrutiny._scrutiny import load_scrutiny
 
 Sealed = tuple[Path, dict[str, Any]]
 CASE = Path(__file__).with_name("case.py")
@@ -159,7 +163,8 @@ import numpy as np
 from surefoot.scrutiny import *
 
 def odd(evidence, seed):
-    return {"a": [np.inf, float("nan")], "b": np.array([-np.inf, 1.0]), "c": float("nan")}
+    return {"a": [np.inf, float("nan")], "b": np.array([-np.inf, 1.0]), "c": float("nan"),
+        "d": "half \\ud800, line\\u2028"}
 
 def scrutiny():
     domain = Domain(variables=(Variable(name="x", case=0.0, low=0.0, high=1.0, source="expert"),))
@@ -180,5 +185,100 @@ def test_the_same_inf_and_nan_are_the_same_again_and_the_line_names_the_plan(tmp
     with open_pool("here") as pool:
         assert run_scrutiny(case, bundle, pool=pool)["claims"][0]["verdict"] == "no failure shown"
     assert ask_again(case, verify_bundle(bundle, share=1.0).drawn) == []
+    verify_bundle(bundle)  # loading its case file leaves nothing in it
     again = subprocess.run([sys.executable, bundle / "replay.py"], capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout) == (0, "6 of 6 queries gave the same output again.\n")
+    verify_bundle(bundle)
+    (bundle / "seal.json").unlink()
+    lines = (bundle / "queries.jsonl").read_bytes()
+    (bundle / "queries.jsonl").write_bytes(lines + lines[:30])
+    again = subprocess.run([sys.executable, bundle / "replay.py"], capture_output=True, text=True, check=False)
+    assert (again.returncode, "not sealed" in again.stdout, "6 of 6" in again.stdout) == (0, True, True)
+
+
+class _Busy(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked += 1
+        self.send_response(503 if self.asked == 1 else 200)
+        self.end_headers()
+        if self.asked > 1:
+            told = load_scrutiny(CASE).system.call(asked["evidence"], asked["seed"])  # pyright: ignore
+            self.wfile.write(json.dumps(dict(told)).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_replay_waits_for_a_busy_service_and_says_where_none_answers(sealed: Sealed) -> None:
+    def replay(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(sealed[0] / "replay.py"), *more]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = replay("--share", "0.05", "--system", f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+    assert told.returncode == 0, told.stdout + told.stderr
+    told = replay("--share", "0.05", "--system", f"http://127.0.0.1:{server.server_port}/")
+    assert (told.returncode, "is no answer (URLError" in told.stdout, told.stderr) == (1, True, "")
+    assert "at most 1" in replay("--share", "5").stderr
+
+
+def test_a_share_beyond_all_and_a_lost_file_are_refused(sealed: Sealed, tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match="is 5: it must lie between 0 and 1"):
+        verify_bundle(sealed[0], share=5)
+    for name in ("queries.jsonl", "findings.json", "replay.py"):
+        shutil.copytree(sealed[0], tmp_path / name)
+        (tmp_path / name / name).unlink()
+        with pytest.raises(SurefootError, match=f"lacks {name}, which was sealed"):
+            verify_bundle(tmp_path / name)
+
+
+NO_RATE = """
+from surefoot.scrutiny import *
+
+RATIOS = Ratios(value="lr", truth="donor")
+
+def scrutiny():
+    kind = Variable(name="kind", case="a", choices=("a", "b"), source="expert")
+    never = Ratios(value="lr", truth="always")
+    from dataclasses import replace
+    return Scrutiny(
+        name="odd", question="?", domain=Domain(variables=(kind,)),
+        system=PythonSystem(call=lambda evidence, seed: {"lr": 1 + seed % 3 / 10 if seed % 4 else -1.0}, version="1"),
+        generate=lambda condition, seed: ({}, {"donor": bool(seed % 2), "always": True}),
+        claims=(
+            calibration(RATIOS, bound=5.0),
+            replace(calibration(never), name="one class"),
+            ratio_bounds((), RATIOS)[0],
+            subgroup_gap(false_inclusion(0.9, RATIOS), "kind", bound=0.9),
+            false_inclusion(0.3, RATIOS),
+        ),
+        plan=ScrutinyPlan(overall=8, near=8, at_case=8, methods=(), approach=0, confirm=2, seed=4),
+        propositions=("p", "q"), population="toy",
+    )
+"""
+
+
+def test_the_words_of_a_report_say_what_was_measured_and_ask_of_what_was_confirmed(tmp_path: Path) -> None:
+    case, bundle = tmp_path / "case.py", tmp_path / "a.bundle"
+    case.write_text(NO_RATE, encoding="utf-8")
+    write_plan(case, bundle)
+    with open_pool("here") as pool:
+        found = run_scrutiny(case, bundle, pool=pool)
+    claims = {one["name"]: one for one in found["claims"]}
+    page = write_scrutiny(verify_bundle(bundle), tmp_path / "page.html", source="a").read_text(encoding="utf-8")
+    assert claims["one class"]["verdict"] == "not judged"
+    assert "near this case nothing could be judged" in page
+    cost = claims["calibration"]["samples"][1]
+    assert f"near this case the cost (Cllr) was {cost['estimate']:.3g} (at least {cost['low']:.3g}) in 8 cases" in page
+    ratios = [10 ** (1 + seed % 3 / 10 if seed % 4 else -1.0) for seed in range(10_000_004, 10_000_012, 2)]
+    assert f"near this case the mean ratio was {sum(ratios) / 4:.3g} (at least" in page
+    assert "the difference of rates was" in page
+    assert page.count("did not keep to it") == 3 + bool(claims["false inclusion above 1"]["found"])
+    assert {one["samples"][1]["failed"] for name, one in claims.items() if name != "false inclusion above 1"} == {None}
+    assert claims["mean ratio"]["found"]
+    assert "Was it validated" not in page  # two cases confirm nothing

@@ -67,6 +67,19 @@ def test_ratios_of_non_contributors_are_judged_and_of_contributors_not() -> None
         judge(plain, trial(-0.5))
 
 
+def test_a_whole_number_beyond_all_floats_is_a_number() -> None:
+    plain = false_inclusion(0.1, Ratios(value="log10_lr", truth="donor", log10=False))
+    assert margin(plain, trial(10**400)) == 400.0
+    assert (
+        margin(false_inclusion(0.1, RATIOS), trial(10**400))
+        > 1e6
+        > -1e6
+        > margin(false_inclusion(0.1, RATIOS), trial(-(10**400)))
+    )
+    assert margin(deterministic(), trial(10**400, second=1.5, name="deterministic")) > 1e6
+    assert margin(deterministic(), trial(10**400, second=10**400, name="deterministic")) == 0.0
+
+
 def test_metamorphic_claims_compare_two_replies() -> None:
     rises = monotone("more", lambda evidence, seed: evidence, value="log10_lr")
     still = invariant("order", lambda evidence, seed: evidence, value="log10_lr", tolerance=0.1)
@@ -159,6 +172,10 @@ def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them()
     assert max(map(domain.distance, near)) <= 0.9
     for condition in drawn:
         assert domain.at(domain.point(condition)) == pytest.approx(condition)
+    with pytest.raises(SurefootError, match="A constraint needs its source"):
+        replace(domain, constraints=(replace(many, source=" "),))
+    with pytest.raises(SurefootError, match="a plausibility its plausibility_source"):
+        replace(domain, plausibility=lambda one: 1.0, plausibility_source=" ")
     impossible = replace(domain, constraints=(replace(many, holds=lambda one: one == domain.case),))
     with pytest.raises(SurefootError, match="hardly one is allowed"):
         sample(impossible, 2, method="random", seed=1)
@@ -183,6 +200,9 @@ def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said
     ("old", "new", "said"),
     [
         ('population="toy population"', 'population=""', "two propositions and its population"),
+        ('population="toy population"', 'population=" "', "two propositions and its population"),
+        ("failed=2, n=60", "failed=2, n=1", "A known rate is failures of at least one case"),
+        ('n=60, source="maker\'s validation, 2021"', "n=60, source=' '", "with its source"),
         ("deterministic(),", "deterministic(), deterministic(),", "claims of different names"),
         ("confirm=40", "confirm=0", "must be at least 1"),
         ("confirm=40", "confirm=40, methods=('locl',)", "no 'locl'. There are: random, latin hypercube, local"),

@@ -16,6 +16,7 @@ from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import is_stream as is_stream
 from surefoot.core._files import write_bytes as write_bytes
 from surefoot.core._files import write_text as write_text
+from surefoot.core._lease import alone as alone
 from surefoot.core._lease import claim as claim
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement

@@ -157,6 +157,17 @@ def claim(descriptor: int, place: Path, busy: str) -> None:
         raise SurefootError(busy) from None
 
 
+@contextmanager
+def alone(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other runs from a folder until this one ends or dies; raises `busy` where another has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        claim(descriptor, folder, busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _lock(descriptor: int) -> bool:
     """Take the lock of an open file at once; False where the file system has none."""
     try:

@@ -6,7 +6,6 @@ import platform
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from surefoot import __version__
-from surefoot.core import SurefootError, claim, digest_of, full_disk_is_said, missing_module, write_text
+from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, missing_module, write_text
 from surefoot.scrutiny._scrutiny import describe, load_scrutiny
 
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
 _CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
+BUSY = "Another run works on {}: wait for it, or name another bundle with --out."
 _LINE = b'{"hash":"%s","record":%s}\n'
 _SYNC_SECONDS = 1.0
 
@@ -44,7 +44,8 @@ class Chain:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record at the end."""
-        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        body = body.encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
         self.head = sha256(self.head.encode() + body).hexdigest()
         with full_disk_is_said(Path(self.stream.name)):
             self.stream.write(_LINE % (self.head.encode(), body))
@@ -63,17 +64,6 @@ class Chain:
         self.length += 1
         if "stage" in record:
             self.records[record["stage"], record["number"]] = record
-
-
-@contextmanager
-def alone(bundle: Path) -> Iterator[None]:
-    """Keep other runs from a bundle until this one ends or dies. Raises `SurefootError` where another has it."""
-    descriptor = os.open(bundle, os.O_RDONLY)
-    try:
-        claim(descriptor, bundle, f"Another run works on {bundle}: wait for it, or name another bundle with --out.")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def links(bundle: Path) -> Iterator[tuple[str, bytes]]:
@@ -101,7 +91,7 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
     told = describe(load_scrutiny(case), case)
     told["plan"]["seed"] = told["plan"]["seed"] or random.SystemRandom().randrange(1, 2**31)
     bundle.mkdir(parents=True, exist_ok=True)
-    with alone(bundle):
+    with alone(bundle, BUSY.format(bundle)):
         if (bundle / PLAN).exists():
             raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
         private = _key(bundle, key, new=True)
@@ -172,10 +162,14 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
 
     Raises `SurefootError` that names the first file and line that is not as it was sealed.
     """
+    if not 0 <= share <= 1:
+        raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")
     plan, draw, drawn, end, lines, queries = read_plan(bundle), random.Random(seed), [], "", 0, 0
     if not (bundle / SEAL).is_file():
         raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
     seal = _read(bundle / SEAL, plan["public key"])
+    if lost := [name for name in seal["files"] if not (bundle / name).is_file()]:
+        raise SurefootError(f"{bundle} lacks {lost[0]}, which was sealed.")
     for head, body in links(bundle):
         end, lines, asked = head, lines + 1, body.startswith(b'{"stage":')
         queries += asked
@@ -191,6 +185,8 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
         if digest_of(bundle / name) != digest:
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
     findings = json.loads((bundle / FINDINGS).read_bytes())
+    if findings["cases"] != queries:
+        raise SurefootError(f"{bundle} holds {queries:,} cases, and its findings speak of {findings['cases']:,}.")
     return Verified(plan=plan, findings=findings, seal=seal, queries=queries, drawn=tuple(drawn))
 
 
@@ -199,7 +195,8 @@ def _now() -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _write(path: Path, value: object, private: Any) -> None:

@@ -175,6 +175,8 @@ def number_of(values: Values, name: str) -> float:
     found = values.get(name)
     try:
         value = math.nan if isinstance(found, bool) else float(found)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number beyond all floats
+        value = math.inf if found > 0 else -math.inf  # type: ignore[operator]
     except (TypeError, ValueError):
         value = math.nan
     if math.isnan(value):
@@ -198,7 +200,10 @@ class Ratios:
         found = number_of(trial.reply.output, self.value)
         if not self.log10 and found < 0:
             raise SurefootError(f"The likelihood ratio '{self.value}' is {found:g}, below 0: is it a logarithm?")
-        return found if self.log10 else math.log10(found) if found else -math.inf
+        if self.log10 or not found:
+            return found if self.log10 else -math.inf
+        exact = trial.reply.output[self.value]
+        return math.log10(exact if isinstance(exact, int) else found)
 
     def same(self, trial: Trial) -> bool:
         """Whether the first proposition is true."""
@@ -294,7 +299,10 @@ def _same(name: str, said: str, tolerance: float, leave_out: Sequence[str], *, o
 
 def _differs(first: object, second: object) -> float:
     numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (first, second))
-    return 0.0 if first == second else abs(first - second) if numbers else math.inf  # type: ignore[operator]
+    try:
+        return 0.0 if first == second else float(abs(first - second)) if numbers else math.inf  # type: ignore[operator]
+    except OverflowError:  # whole numbers beyond all floats
+        return math.inf
 
 
 def answers() -> ValidityClaim:

@@ -108,8 +108,9 @@ class Domain:
         names = [one.name for one in self.variables]
         if not names or len(set(names)) < len(names):
             raise SurefootError(f"A domain needs conditions of different names, got: {', '.join(names) or 'none'}.")
-        if self.plausibility and not self.plausibility_source:
-            raise SurefootError("A plausibility needs its source: plausibility_source='...'.")
+        sources = [one.source for one in self.constraints]
+        if not all(map(str.strip, [*sources, self.plausibility_source] if self.plausibility else sources)):
+            raise SurefootError("A constraint needs its source=..., and a plausibility its plausibility_source=...")
         if broken := self.refusal(self.case):
             raise SurefootError(f"The case itself is refused by '{broken}': mend the case or that constraint.")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, what_failed
-from surefoot.scrutiny._bundle import SEAL, Chain, alone, check_same, event, write_seal
+from surefoot.core import SurefootError, alone, what_failed
+from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, write_seal
 from surefoot.scrutiny._claims import Judged, Tested, Trial, ValidityClaim, assess, judge, suspicious
 from surefoot.scrutiny._domain import Condition, sample
 from surefoot.scrutiny._replay import plain
@@ -100,10 +100,10 @@ def run_scrutiny(
     the case file or the system is not what was signed, the bundle is sealed, or another run works on it.
     """
     plan, scrutiny = check_same(bundle, case), load_scrutiny(case)
-    with alone(bundle):
+    with alone(bundle, BUSY.format(bundle)):
         if (bundle / SEAL).exists():
             raise SurefootError(
-                f"{bundle} is sealed: its run is finished. Sign a new plan in a new bundle to ask more."
+                f"{bundle} is sealed: its run is finished. To ask more, sign a new plan in a new bundle."
             )
         scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
         try:
@@ -144,7 +144,7 @@ class _Run:
         running = []
         for place in range(0, len(missing), size):
             running.append(self.pool.submit(_ask, self.path, missing[place : place + size]))
-            if len(running) > 2 * self.workers:  # what a kill can lose is what is under way
+            if len(running) > 2 * self.workers:  # what a kill can lose is these
                 self._keep(running.pop(0).result())
         for future in running:
             self._keep(future.result())
@@ -182,10 +182,7 @@ class _Run:
             for one in (record["reply"], *(two["reply"] for two in record["second"].values()))
         ]
         told = {"claims": claims, "cases": len(self.records), "queries": len(replies), "held": self.records[-1]["held"]}
-        told |= {
-            "status": Counter(one["status"] for one in replies),
-            "farthest": max(map(self._distance, self.records)),
-        }
+        told |= {"status": Counter(one["status"] for one in replies)}
         return told | {"errors": Counter(one["error"] for one in replies if one["error"]).most_common(5)}
 
     def _distance(self, record: Record) -> float:
@@ -193,20 +190,12 @@ class _Run:
 
     def _claim(self, claim: ValidityClaim, samples: Mapping[str, list[Record]]) -> Record:
         told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
-        tests = {name: assess(claim, _judged(records, claim)) for name, records in samples.items()}
-        told["samples"] = [{"sample": name, "asked": len(samples[name])} | _told(one) for name, one in tests.items()]
+        tests = {name: _told(assess(claim, _judged(records, claim)), claim) for name, records in samples.items()}
+        told["samples"] = [{"sample": name, "asked": len(samples[name])} | one for name, one in tests.items()]
         methods = enumerate(self.scrutiny.plan.methods if claim.searched else ())
         told["searches"] = [self._search(claim, method, number) for number, method in methods]
         told["found"] = self._found(claim) if claim.searched else []
         told["drivers"] = self._drivers(claim, [*samples["overall"], *samples["near"]])
-        failed = sorted(
-            (one for one in self.records if (said := one["judged"].get(claim.name)) and said[0] > 0), key=self._distance
-        )
-        told["first failure"] = self._distance(failed[0]) if failed else None
-        shown = ("stage", "number", "condition", "truth")
-        told["examples"] = [
-            {name: one[name] for name in shown} | {"output": one["reply"]["output"]} for one in failed[:3]
-        ]
         told["unjudged"] = Counter(why for one in self.records if (why := one["unjudged"].get(claim.name)))
         return told
 
@@ -264,7 +253,7 @@ class _Run:
             "asked": len(records),
         }
         told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
-        return told | {"plausibility": domain.plausible(condition)} | _told(test)
+        return told | {"plausibility": domain.plausible(condition)} | _told(test, claim)
 
     def _drivers(self, claim: ValidityClaim, records: Sequence[Record]) -> list[Record]:
         from scipy.stats import rankdata
@@ -294,11 +283,12 @@ def _score(judged: Sequence[Judged]) -> float:
     return float(np.mean([one.margin for one in judged])) if judged else -math.inf
 
 
-def _told(test: Tested) -> Record:
+def _told(test: Tested, claim: ValidityClaim) -> Record:
     effect = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
     told = {name: value if math.isfinite(value) else None for name, value in effect.items()}
     told["judged"] = not math.isnan(test.effect.estimate)
-    return told | {"n": test.n, "failed": test.failed, "p": test.p, "detail": plain(test.detail)}
+    told["failed"] = test.failed if claim.effect == "rate" else None
+    return told | {"n": test.n, "p": test.p, "detail": plain(test.detail)}
 
 
 def correct(claims: Sequence[Record], alpha: float, most: int) -> None:

@@ -65,6 +65,10 @@ class KnownRate:
     n: int
     source: str
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.failed <= self.n > 0 and self.source.strip()):
+            raise SurefootError(f"A known rate is failures of at least one case, with its source: {self}.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scrutiny:
@@ -91,7 +95,7 @@ class Scrutiny:
         names = Counter(claim.name for claim in self.claims)
         if not names or max(names.values()) > 1:
             raise SurefootError(f"A scrutiny needs claims of different names, got: {', '.join(names) or 'none'}.")
-        if any(claim.ratio for claim in self.claims) and not (all(self.propositions) and self.population):
+        if any(claim.ratio for claim in self.claims) and not all(map(str.strip, (*self.propositions, self.population))):
             raise SurefootError(
                 "A likelihood ratio means nothing without its two propositions and its population: state them as "
                 "propositions=(first, second) and population=... of the Scrutiny."
@@ -115,6 +119,7 @@ def load_scrutiny(path: Path) -> Scrutiny:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.parent))
+    wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # which would lie in a bundle
     try:
         spec.loader.exec_module(module)
         made = module.scrutiny() if callable(getattr(module, "scrutiny", None)) else None
@@ -124,6 +129,7 @@ def load_scrutiny(path: Path) -> Scrutiny:
         raise SurefootError(f"The case file {path.name} cannot be read: {what_failed(error)}") from error
     finally:
         sys.path.remove(str(path.parent))
+        sys.dont_write_bytecode = wrote
     if not isinstance(made, Scrutiny):
         raise SurefootError(f"{path.name} must define a function `scrutiny()` that returns a surefoot Scrutiny.")
     return made

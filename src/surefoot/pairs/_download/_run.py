@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
@@ -18,9 +16,9 @@ from surefoot.core import (
     Inputs,
     Measurement,
     Step,
+    alone,
     check_installed,
     check_pinned,
-    claim,
     digest_of,
     full_disk_is_said,
     report_progress,
@@ -65,7 +63,8 @@ def download(
     recipe = Recipe(name="download", rules=asdict(form))
     lists = read_hash_lists(manners.hash_list)
     out.mkdir(parents=True, exist_ok=True)
-    with full_disk_is_said(out), _alone(out):
+    busy = f"Another run downloads into {out}: wait for it, or name another folder."
+    with full_disk_is_said(out), alone(out, busy):
         if not _begun(out, asdict(manifest_of("download", recipe, inputs, ())), sources, form):
             return read_manifest(out)
         parts = asyncio.run(Engine(out, form, manners, lists, progress).parts(sources))
@@ -73,16 +72,6 @@ def download(
         write_manifest(out, manifest)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return manifest
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        claim(descriptor, out, f"Another run downloads into {out}: wait for it, or name another folder.")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _begun(out: Path, head: dict[str, Any], sources: Sequence[Source], form: PictureForm) -> bool:

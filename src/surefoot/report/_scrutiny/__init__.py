@@ -24,6 +24,7 @@ _LIMITS = (
     "A test that was passed shows no failure in the cases that were asked; a rarer one could be missed.",
     "Cases were made by a generator that knows the truth. Whether they are like this case is for experts to say.",
 )
+_MEASURED = {"mean ratio": "the mean ratio", "calibration": "the cost (Cllr)", "gap": "the difference of rates"}
 _METHOD = (
     "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh "
     "seeds: that interval and its p hold whenever the test stopped. p values are corrected by Holm over all claims.",
@@ -86,13 +87,22 @@ def _where(found: Line) -> str:
     )
 
 
+def _told(one: Line, claim: Line) -> str:
+    """What a test counted, or what it measured for a claim that no single case can fail."""
+    if not one["judged"]:
+        return "nothing could be judged"
+    if claim["effect"] == "rate":
+        return f"{one['failed']} of {one['n']} did not keep to it"
+    value = "infinite" if one["estimate"] is None else _cell(one["estimate"])
+    low = "" if one["low"] is None else f" (at least {_cell(one['low'])})"
+    return f"{_MEASURED[claim['effect']]} was {value}{low} in {one['n']} cases"
+
+
 def _in_words(claim: Line) -> str:
-    near, case = claim["samples"][1], claim["samples"][2]
-    said = f"{claim['sentence']} Near this case {near['failed']} of {near['n']} did not keep to it, "
-    said += f"and {case['failed']} of {case['n']} made exactly like it. "
+    overall, near, case = (_told(one, claim) for one in claim["samples"])
+    said = f"{claim['sentence']} Over all conditions {overall}; near this case {near}; exactly like it {case}. "
     if claim["found"]:
-        worst = claim["found"][-1]
-        said += f"Where the search led ({_where(worst)}) {worst['failed']} of {worst['n']} did not. "
+        said += f"Where the search led ({_where(claim['found'][-1])}) {_told(claim['found'][-1], claim)}. "
     if (nearest := claim["fails at distance"]) is not None:
         said += f"The failure nearest to the case that was confirmed lies at a distance of {nearest:.2g}. "
     return f"{said}Finding: {claim['verdict']}."
@@ -100,12 +110,11 @@ def _in_words(claim: Line) -> str:
 
 def _questions(claim: Line, plan: Line) -> Iterator[str]:
     name, near = claim["name"], claim["samples"][1]
-    if claim["verdict"].startswith("fails"):
-        for one in claim["found"][:1]:
-            yield f"Was it validated at {_where(one)}? There '{name}' failed in {one['failed']} of {one['n']} cases."
+    for one in [one for one in claim["found"] if one["p (Holm)"] <= plan["plan"]["alpha"]][:1]:
+        yield f"Was it validated at {_where(one)}? There, of '{name}', {_told(one, claim)}."
     if known := plan["known"].get(name):
         reported = f"{known['failed']} failures of {known['n']} are reported ({known['source']})"
-        yield f"{reported}. How many of those were like this case? Near it, {near['failed']} of {near['n']} failed."
+        yield f"{reported}. How many of those were like this case? Near it, {_told(near, claim)}."
     if claim["unjudged"]:
         yield f"Why did it give no figure for '{name}' in {sum(claim['unjudged'].values())} cases?"
     for one in claim["drivers"][:1]:
@@ -152,13 +161,8 @@ def _tests(claim: Line) -> Iterator[Line]:
     for one in (*claim["samples"], *claim["found"]):
         place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
         figures = {name: one[name] for name in ("failed", "n", "estimate", "low", "high")} | {"at most": claim["bound"]}
-        figures |= {
-            "p": one["p"],
-            "p (Holm)": one["p (Holm)"],
-            "plausibility": one.get("plausibility"),
-            "detail": _pairs(one["detail"]),
-        }
-        yield {"claim": claim["name"], "test": place, **figures}
+        figures |= {"p": one["p"], "p (Holm)": one["p (Holm)"], "plausibility": one.get("plausibility")}
+        yield {"claim": claim["name"], "test": place, **figures, "detail": _pairs(one["detail"])}
 
 
 def _condition(one: Line, claims: Sequence[Line]) -> Line:

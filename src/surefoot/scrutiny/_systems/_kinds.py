@@ -99,6 +99,7 @@ def reply_of(line: bytes) -> Reply:
     """The reply in a line of JSON; `malformed` for what is none."""
     try:
         told = json.loads(line)
-        return Reply(status=told["status"], output=plain(dict(told["output"])), error=told["error"])
+        error = str(told["error"]).encode(errors="backslashreplace").decode()
+        return Reply(status=told["status"], output=plain(dict(told["output"])), error=error)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return Reply(status="malformed", error=f"The answer cannot be read: {type(error).__name__}: {error}"[:500])
