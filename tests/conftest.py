@@ -101,9 +101,12 @@ def surefoot(
     return call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Chromium, from the variable SUREFOOT_CHROMIUM or the search path."""
+    """Chromium, from the variable SUREFOOT_CHROMIUM or the search path.
+
+    Its loop runs in the thread of the tests as long as it lives, so that it ends with its module.
+    """
     names = (os.environ.get("SUREFOOT_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:

@@ -261,6 +261,15 @@ def test_other_layouts_hold_the_same_and_can_be_asked_again(web: Web, tmp_path: 
     assert not list(out.glob("*.tar"))
 
 
+def test_it_works_where_a_loop_runs_already_as_in_a_notebook(web: Web, tmp_path: Path) -> None:
+    given = candidates(tmp_path, [web.base + "/ok.jpg"])
+
+    async def cell() -> int:
+        return asked(tmp_path, given).kept
+
+    assert asyncio.run(cell()) == 1
+
+
 def test_what_another_run_made_is_not_touched(web: Web, tmp_path: Path) -> None:
     given = candidates(tmp_path, [web.base + "/ok.jpg"])
     asked(tmp_path, given)

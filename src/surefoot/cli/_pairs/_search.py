@@ -64,7 +64,7 @@ def _kept(flags: ModelFlags) -> dict[str, Any]:
 def _own(flags: ModelFlags, index: Path, told: IndexDescription) -> ModelFlags:
     """The model of an index, or of the set that it lies in, where none is named."""
     given: dict[str, Any] = told.model.get("given", {})
-    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     kept |= {name: Path(kept[name]) for name in ("pretrained", "tokenizer") if kept.get(name)}
     if linked := places_of(index).model:
         kept = kept or {"model": str(linked)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from surefoot.core import (
     Inputs,
@@ -38,6 +39,8 @@ from surefoot.pairs._stages._manifest import (
     write_manifest,
 )  # fmt: skip
 from surefoot.pairs._stages._work import WORK, Progress, begin, check_same, headed, keep
+
+_Told = TypeVar("_Told")
 
 
 def download(
@@ -67,11 +70,21 @@ def download(
     with full_disk_is_said(out), alone(out, busy):
         if not _begun(out, asdict(manifest_of("download", recipe, inputs, ())), sources, form):
             return read_manifest(out)
-        parts = asyncio.run(Engine(out, form, manners, lists, progress).parts(sources))
+        parts = _completed(Engine(out, form, manners, lists, progress).parts(sources))
         manifest = manifest_of("download", recipe, inputs, parts)
         write_manifest(out, manifest)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return manifest
+
+
+def _completed(asked: Coroutine[Any, Any, _Told]) -> _Told:
+    """What it gives; in a notebook, where a loop runs in this thread already, from a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(asked)  # here an interrupt ends it
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked).result()
 
 
 def _begun(out: Path, head: dict[str, Any], sources: Sequence[Source], form: PictureForm) -> bool:
