@@ -39,7 +39,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from surefoot.cli import app
-from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.core import Inputs, Measurement, Step, SurefootError, digest_of
 from surefoot.pairs import (
     Download,
     Manifest,
@@ -76,6 +76,14 @@ def candidates(folder: Path, urls: Sequence[str], **more: Sequence[str]) -> Path
     (folder / "urls.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pairs_from_tables([folder / "urls.jsonl"], folder / "candidates", rows=10_000)
     return folder / "candidates"
+
+
+def remade(given: Path, columns: str) -> None:
+    """The one part of candidates with other columns, and the manifest that fits it."""
+    part, manifest = given / "part-00000.parquet", given / "manifest.json"
+    before = digest_of(part)
+    duckdb.sql(f"COPY (SELECT * {columns} FROM '{part}') TO '{part}'")
+    manifest.write_text(manifest.read_text().replace(before, digest_of(part)))
 
 
 def asked(folder: Path, given: Path, form: PictureForm | None = None, **manners: Any) -> Manifest:
@@ -597,9 +605,8 @@ def test_a_picture_that_is_not_the_promised_one_is_changed(web: Web, tmp_path: P
 
 def test_candidates_may_be_hostile_themselves(web: Web, tmp_path: Path) -> None:
     given = candidates(tmp_path, [web.base + "/ok.jpg"])
-    part = given / "part-00000.parquet"
     columns = """'a' || chr(0) || 'b' AS text, 1 AS "x"" FROM read_text('/etc/h') --", 7 AS "WIDTH", 'k' AS key"""
-    duckdb.sql(f"COPY (SELECT * EXCLUDE (text), {columns} FROM '{part}') TO '{part}'")
+    remade(given, f"EXCLUDE (text), {columns}")
     assert asked(tmp_path, given).kept == 1
     (row,) = rows_of(tmp_path / "out").values()
     assert row["caption"] == row["text"] == "a\0b" and row["x\" FROM read_text('/etc/h') --"] == 1
@@ -626,9 +633,8 @@ def test_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_rows_with_reasons_stay_and_are_not_asked(web: Web, tmp_path: Path) -> None:
     given = candidates(tmp_path, [web.base + "/ok.jpg", web.base + "/never"])
-    part = given / "part-00000.parquet"
     reasons = "CASE WHEN url LIKE '%never' THEN ['text_short'] ELSE [] END AS reasons"
-    duckdb.sql(f"COPY (SELECT * REPLACE ({reasons}) FROM '{part}') TO '{part}'")
+    remade(given, f"REPLACE ({reasons})")
     manifest = asked(tmp_path, given)
     assert manifest.reasons == {"text_short": 1} and not web.asked["/never"]
     assert rows_of(tmp_path / "out")[web.base + "/never"]["state"] is None
