@@ -4,6 +4,7 @@ and a headless browser."""
 import io
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -99,6 +100,23 @@ def surefoot(
         return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk of a size, such as "2m"; skips where that is not allowed."""
+    place = tmp_path / "small disk"
+
+    def mount(size: str) -> Path:
+        place.mkdir()
+        line = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place]
+        if subprocess.run(line, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a small disk needs root")
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -254,14 +254,8 @@ def test_checkpoints_outlive_a_failure_and_are_gone_when_the_step_is_published(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", place], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+def small_disk(mount_disk: Callable[[str], Path]) -> Path:
+    return mount_disk("2m")
 
 
 def test_a_full_disk_is_one_message_and_leaves_the_store_as_it_was(small_disk: Path, threads: Executor) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -146,19 +147,13 @@ def test_a_full_disk_is_said(empty_cache: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting needs root on Linux")
 @pytest.mark.parametrize("source", [STYLES["emojione-v1"].package, WHEEL], ids=["npm", "pypi"])
 def test_a_disk_that_fills_up_during_a_download_is_said(
-    source: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Package, mount_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine does not let root mount a small disk")
-    try:
-        monkeypatch.setenv("SUREFOOT_CACHE", str(disk))
-        with pytest.raises(SurefootError, match=r"disk .*is full"):
-            fetch(source)
-        assert files_below(disk) == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    disk = mount_disk("4k")
+    monkeypatch.setenv("SUREFOOT_CACHE", str(disk))
+    with pytest.raises(SurefootError, match=r"disk .*is full"):
+        fetch(source)
+    assert files_below(disk) == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,6 @@ def render_report(
         *measurement_findings(observations),
         *step_findings(chosen, list(provenances.values())),
     ]
-    scripts = _Scripts.of(_payload(drawn, table, browsed))
     return (
         templates()
         .get_template("report.html.j2")
@@ -141,7 +140,7 @@ def render_report(
             notes=METHOD_NOTES,
             version=__version__,
             made_at=made_at,
-            scripts=scripts,
+            scripts=_Scripts.of(_payload(drawn, table, browsed)),
             style=Markup(asset("report.css")),
         )
     )

@@ -128,11 +128,11 @@ def check_same(bundle: Path, case: Path) -> dict[str, Any]:
     return told
 
 
-def event(name: str, **more: Any) -> dict[str, Any]:
+def event(name: str) -> dict[str, Any]:
     """What the chain says beside queries: when, on what machine, with which packages."""
     packages = {one.metadata["Name"]: one.version for one in distributions()}
     machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
-    return {"event": name, "at": _now(), "machine": machine, "packages": packages} | more
+    return {"event": name, "at": _now(), "machine": machine, "packages": packages}
 
 
 def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: Path | None = None) -> None:

@@ -107,9 +107,9 @@ def run_scrutiny(
             )
         scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
         try:
-            chain.append(event("resumed" if chain.length else "begun", cut=chain.cut))
+            chain.append(event("resumed" if chain.length else "begun") | {"cut": chain.cut})
             findings = _Run(case, scrutiny, chain, pool, workers, progress).findings()
-            chain.append(event("ended", system=check_same(bundle, case)["system"]))
+            chain.append(event("ended") | {"system": check_same(bundle, case)["system"]})
         finally:
             chain.close()
             _close(case)

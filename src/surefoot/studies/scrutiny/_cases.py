@@ -1,6 +1,6 @@
 """The systems that the study audits, each with its case, what may differ from it, and what it must do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
@@ -43,10 +43,15 @@ def _number(trial: Trial, name: str) -> float:
     return float(str(trial.reply.output[name]))
 
 
-def _audit(question: str, call: System, may: tuple[Variable, ...], generate: Any, claims: Any, **more: Any) -> Scrutiny:
+def _audit(
+    question: str, call: System, may: tuple[Variable, ...], generate: Any, claims: Iterable[scrutiny.ValidityClaim], *,
+    other: PythonSystem | None = None, propositions: tuple[str, str] = ("", ""), population: str = "",
+) -> Scrutiny:  # fmt: skip
     system, domain = PythonSystem(call=call, version="of this study"), scrutiny.Domain(variables=may)
-    named = {"name": "scrutiny", "question": question, "system": system, "domain": domain}
-    return Scrutiny(**{**named, "generate": generate, "claims": tuple(claims), **more})
+    return Scrutiny(
+        name="scrutiny", question=question, system=system, domain=domain, generate=generate, claims=tuple(claims),
+        other=other, propositions=propositions, population=population,
+    )  # fmt: skip
 
 
 def _genotyping(defect: str = "", several: int = 3) -> Scrutiny:
