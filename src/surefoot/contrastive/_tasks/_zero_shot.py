@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model
-from surefoot.contrastive._models._embed import class_head, embed_files, embed_images
-from surefoot.contrastive._pictures._directory import has_array, open_images, read_classes, read_files
+from surefoot.contrastive._models._embed import class_head
+from surefoot.contrastive._pictures._directory import read_classes
+from surefoot.contrastive._tasks._features import PictureFeatures, embed_pictures, read_features
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import binomial_stderr, error_of_bounds, mean_of_shares, wilson
@@ -28,6 +29,7 @@ class ZeroShot(Step):
     `model` is a Step that gives a model artifact; `data` one whose directory holds `images.npy` (n, height, width, 3)
     uint8 (or `files.json`, as an `ImageFolder` keeps), `labels.npy` (n) int, `classes.json` (names) and `ids.json` (n
     names of the examples). Each template has `{}` for the name of the class.
+    `features`, where given, are those of this model and these pictures, which are then not embedded again.
     `task` and `shift` are written into the measurements. Writes `examples.parquet`: example,
     label, prediction, score (1 where the first guess is right), rank of the label (from 1), probability of the
     prediction. Measures `top1`, `top5` and `mean_per_class_recall`, see `classification_measurements`.
@@ -38,29 +40,31 @@ class ZeroShot(Step):
     templates: tuple[str, ...] = TEMPLATES
     task: str = "zero-shot"
     shift: str = ""
+    features: PictureFeatures | None = None
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Embed, compare, and write what came out for every example."""
         check_templates(self.templates)
-        scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates)
+        if self.features and (self.features.model, self.features.data) != (self.model, self.data):
+            raise SurefootError("The features of ZeroShot are of another model or other pictures.")
+        images = read_features(inputs[self.features]) if self.features else None
+        scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates, images)
         write_examples(out, columns)
         return classification_measurements(scores, task=self.task, shift=self.shift)
 
 
-def classify(loaded: LoadedModel, data: Path, templates: Sequence[str]) -> "tuple[Classified, dict[str, Any]]":
-    """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`."""
+def classify(
+    loaded: LoadedModel, data: Path, templates: Sequence[str], images: "torch.Tensor | None" = None
+) -> "tuple[Classified, dict[str, Any]]":
+    """Name the pictures of a classification set's directory; also gives the columns of `examples.parquet`.
+
+    `images` are their embeddings (n, d), where there are any yet.
+    """
     classes = read_classes(data)
     head = class_head(loaded, classes.names, templates).embeddings
-    if has_array(data):
-        images = embed_images(loaded, open_images(data))
-    else:
-        found = embed_files([loaded], read_files(data))
-        if found.refused:
-            row, reason = next(iter(found.refused.items()))
-            raise SurefootError(f"The picture {classes.ids[row]}, which could be decoded before, cannot now: {reason}.")
-        images = found.embeddings[0]
-    result = Classified.of(images, head, classes.labels, scale_of(loaded))
+    found = embed_pictures(loaded, data) if images is None else images
+    result = Classified.of(found, head, classes.labels, scale_of(loaded))
     return result, result.columns(classes.ids, classes.keys)
 
 
@@ -90,11 +94,15 @@ class Classified:
     @staticmethod
     def of(images: "torch.Tensor", head: "torch.Tensor", labels: NDArray[np.int64], scale: float) -> "Classified":
         """Compare unit embeddings of pictures (n, d) with those of classes (k, d). Ties count against the model."""
-        import torch
-
         if not (images.isfinite().all() and head.isfinite().all()):
             raise SurefootError("The model gives embeddings that are not finite.")
-        logits = scale * images.double() @ head.double().T
+        return Classified.of_logits(scale * images.double() @ head.double().T, labels)
+
+    @staticmethod
+    def of_logits(logits: "torch.Tensor", labels: NDArray[np.int64]) -> "Classified":
+        """The largest of the logits (n, k) of each example is the answer; ties count against the model."""
+        import torch
+
         truth = torch.as_tensor(labels, dtype=torch.long)
         own = logits.gather(1, truth[:, None])
         ranks = (logits >= own).sum(dim=1)
@@ -104,7 +112,7 @@ class Classified:
             predictions=predictions.numpy(),
             ranks=ranks.numpy(),
             probability=probability.numpy(),
-            classes=len(head),
+            classes=logits.shape[1],
         )
 
     def with_wrong(self, labels: NDArray[np.int64]) -> "Classified":
