@@ -13,7 +13,23 @@ from safetensors.torch import save_file
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
 CONFIG = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": {}}
-WORDS = "red green blue dark light round square long old new cat dog owl fox hen".split()
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "dark",
+    "light",
+    "round",
+    "square",
+    "long",
+    "old",
+    "new",
+    "cat",
+    "dog",
+    "owl",
+    "fox",
+    "hen",
+]
 PICTURES = 60
 
 

@@ -49,8 +49,10 @@ def test_the_weights_are_scikit_learns(strength: float) -> None:
 def test_the_penalty_is_the_best_of_the_grid_on_the_validation_pictures() -> None:
     train, validation = labelled(1, 60, spread=1.6), labelled(2, 300, spread=1.6)
     probe = fit_probe(train, validation)
-    number = {name: np.array([CLASSES.index(label) for label in one.labels]) for name, one in
-              (("train", train), ("validation", validation))}
+    number = {
+        name: np.array([CLASSES.index(label) for label in one.labels])
+        for name, one in (("train", train), ("validation", validation))
+    }
     scores = [
         LogisticRegression(C=strength, max_iter=3000, tol=1e-8)
         .fit(train.features.numpy().astype(float), number["train"])

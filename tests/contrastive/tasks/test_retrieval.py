@@ -81,7 +81,7 @@ def test_features_of_other_pictures_are_refused(steps: dict[str, Step], store: S
 
 def test_every_picture_and_caption_has_its_row(store: Store, steps: dict[str, Step]) -> None:
     rows = duckdb.read_parquet(str(store.path(steps["retrieval"]) / "examples.parquet"))
-    count = {way: n for way, n in rows.aggregate("direction, count(*)").fetchall()}
+    count = dict(rows.aggregate("direction, count(*)").fetchall())
     assert count == {"text": 60, "image": 120}
     assert rows.filter("direction = 'image' AND rank <= 5").aggregate("count(*)").fetchall() == [(14,)]
 
