@@ -1,5 +1,6 @@
-"""One scrutiny of a toy system, run once for all tests that read its bundle."""
+"""One scrutiny of a toy system, run once for all tests that read its bundle; `simulated` is a module beside them."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from surefoot.core import open_pool
 from surefoot.scrutiny import run_scrutiny, write_plan
 
+sys.path.insert(0, str(Path(__file__).parent))
 CASE = Path(__file__).with_name("case.py")
 
 

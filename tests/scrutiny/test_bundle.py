@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from statsmodels.stats.multitest import multipletests
 from surefoot.core import SurefootError, open_pool
 from surefoot.report import write_scrutiny
 from surefoot.scrutiny import ask_again, deposit_line, read_plan, run_scrutiny, verify_bundle, write_plan
+from surefoot.scrutiny._bundle import Chain, write_seal
 from surefoot.scrutiny._scrutiny import load_scrutiny
 
 Sealed = tuple[Path, dict[str, Any]]
@@ -42,6 +44,72 @@ def test_one_changed_byte_anywhere_is_found(sealed: Sealed, tmp_path: Path) -> N
             (copy / file.name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
             with pytest.raises(SurefootError):
                 verify_bundle(copy)
+
+
+def resealed(
+    sealed: Path, bundle: Path, change: Callable[[dict[str, Any]], object], file: str = "findings.json"
+) -> Path:
+    """A copy whose owner changed its findings, or its tenth query, and signed it again with the key."""
+    shutil.copytree(sealed, bundle)
+    shutil.copy(f"{sealed}.key", f"{bundle}.key")
+    findings = json.loads((bundle / "findings.json").read_bytes())
+    records = [json.loads(line)["record"] for line in (bundle / "queries.jsonl").read_text().splitlines()]
+    change(findings if file == "findings.json" else records[9])
+    (bundle / "queries.jsonl").unlink()
+    chain = Chain(bundle)
+    for record in records:
+        chain.append(record)
+    chain.close()
+    write_seal(bundle, findings, chain)
+    return bundle
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("claims", 0, "verdict"), "no failure shown", "false inclusion above 1, verdict 'no failure shown'"),
+        (("claims", 0, "samples", 1, "low"), 0.001, "samples, near, low 0.001, and its queries give 0"),
+        (("claims", 0, "samples", 0, "failed"), 1, "samples, overall, failed 1, and its queries give"),
+        (("claims", 0, "found", 0, "high"), 0.2, "found, nearest, high 0.2"),
+        (("claims", 0, "found", 0, "p"), 0.5, "found, nearest, p 0.5"),
+        (("claims", 0, "found", 0, "p (Holm)"), 0.5, r"found, nearest, p \(Holm\) 0.5"),
+        (("claims", 0, "found", 0, "distance"), 3.0, "distance 3.0"),
+        (("claims", 0, "fails at distance"), 3.0, "fails at distance 3.0"),
+        (("claims", 0, "found"), [], "found \\[\\], and its queries give"),
+        (("claims", 0, "searches", 1, "queries to find"), 3, "searches, cma, queries to find 3"),
+        (("claims", 0, "drivers", 0, "share"), 0.9, "share 0.9"),
+        (("claims", 1, "bound"), 0.5, "deterministic, bound 0.5"),
+        (("queries",), 7, "queries 7, and its queries give"),
+        (("status", "answered"), 7, "status, answered 7"),
+    ],
+)
+def test_a_finding_that_its_queries_do_not_give_is_found(
+    sealed: Sealed, tmp_path: Path, place: tuple[Any, ...], value: Any, said: str
+) -> None:
+    def change(found: Any) -> None:
+        for step in place[:-1]:
+            found = found[step]
+        assert found[place[-1]] != value
+        found[place[-1]] = value
+
+    with pytest.raises(SurefootError, match=f"is not what its queries give: .*{said}"):
+        verify_bundle(resealed(sealed[0], tmp_path / "a.bundle", change))
+
+
+def test_a_query_that_was_judged_otherwise_or_is_of_other_evidence_is_found_when_it_is_asked_again(
+    sealed: Sealed, tmp_path: Path
+) -> None:
+    def verdict(record: dict[str, Any]) -> None:
+        record["judged"]["deterministic"][0] = -0.5  # it failed by 0, and no finding changes
+
+    def evidence(record: dict[str, Any]) -> None:
+        record["evidence"]["note"] = "added"
+
+    for change, said in ((verdict, "judged was"), (evidence, "evidence was")):
+        bundle = resealed(sealed[0], tmp_path / said, change, "queries.jsonl")
+        drawn = [one for one in verify_bundle(bundle, share=1.0).drawn if one["number"] in (8, 9)]
+        told = ask_again(CASE, drawn[:2])
+        assert len(told) == 1 and said in told[0]
 
 
 def test_the_toy_fault_is_found_where_it_lies_and_only_there(sealed: Sealed) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from surefoot import __version__
-from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, missing_module, write_text
+from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, missing_module, what_failed, write_text
+from surefoot.scrutiny._findings import difference, found_again
 from surefoot.scrutiny._scrutiny import describe, load_scrutiny
 
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
@@ -158,25 +159,35 @@ class Verified:
 
 
 def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verified:
-    """Check every byte of a bundle, and draw a share of its queries.
+    """Check every byte of a bundle, compute its findings again from its queries, and draw a share of these.
 
-    Raises `SurefootError` that names the first file and line that is not as it was sealed.
+    Raises `SurefootError` that names the first file and line that is not as it was sealed, or the first finding that
+    is not what the recorded queries give. The case file is not run.
     """
     if not 0 <= share <= 1:
         raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")
-    plan, draw, drawn, end, lines, queries = read_plan(bundle), random.Random(seed), [], "", 0, 0
+    plan, draw, drawn, read = read_plan(bundle), random.Random(seed), [], {"head": "", "lines": 0}
     if not (bundle / SEAL).is_file():
         raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
     seal = _read(bundle / SEAL, plan["public key"])
     if lost := [name for name in seal["files"] if not (bundle / name).is_file()]:
         raise SurefootError(f"{bundle} lacks {lost[0]}, which was sealed.")
-    for head, body in links(bundle):
-        end, lines, asked = head, lines + 1, body.startswith(b'{"stage":')
-        queries += asked
-        drawn += [json.loads(body)] if asked and draw.random() < share else []
-    if (end, lines) != (seal["head"], seal["lines"]):
+
+    def records() -> Iterator[dict[str, Any]]:
+        for read["head"], body in links(bundle):
+            read["lines"] += 1
+            if body.startswith(b'{"stage":'):
+                yield (record := json.loads(body))
+                if draw.random() < share:
+                    drawn.append(record)
+
+    try:
+        found = found_again(plan, records())
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise SurefootError(f"The queries of {bundle} cannot be judged again: {what_failed(error)}") from error
+    if read != {name: seal[name] for name in read}:
         raise SurefootError(
-            f"{bundle / QUERIES} has {lines:,} lines, and {seal['lines']:,} were sealed: some are missing."
+            f"{bundle / QUERIES} has {read['lines']:,} lines, and {seal['lines']:,} were sealed: some are missing."
         )
     present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     if strange := present - {*seal["files"], SEAL, SEAL + _SIGNED}:
@@ -185,9 +196,9 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
         if digest_of(bundle / name) != digest:
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
     findings = json.loads((bundle / FINDINGS).read_bytes())
-    if findings["cases"] != queries:
-        raise SurefootError(f"{bundle} holds {queries:,} cases, and its findings speak of {findings['cases']:,}.")
-    return Verified(plan=plan, findings=findings, seal=seal, queries=queries, drawn=tuple(drawn))
+    if said := difference(findings, found, every=plan["surefoot"] == __version__):
+        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.")
+    return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
 
 
 def _now() -> str:

@@ -4,7 +4,7 @@ import importlib.util
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -155,9 +155,9 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
     }
 
 
-def tests_of(scrutiny: Scrutiny) -> int:
+def tests_of(claims: Sequence[ValidityClaim]) -> int:
     """How many tests Holm's correction is over: of each claim in each sample, and at two conditions that are found."""
-    return sum(len(SAMPLES) + 2 * claim.searched for claim in scrutiny.claims)
+    return sum(len(SAMPLES) + 2 * claim.searched for claim in claims)
 
 
 def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
@@ -171,6 +171,6 @@ def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
     for claim in (one for one in scrutiny.claims if one.effect == "rate"):
         for sample, name in SAMPLES.items():
             n = getattr(plan, name)
-            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / tests_of(scrutiny), power=power)
+            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / tests_of(scrutiny.claims), power=power)
             told.append({"claim": claim.name, "sample": sample, "n": n, "rate": None if math.isnan(rate) else rate})
     return told

@@ -1,0 +1,196 @@
+"""What was found: a pure function of what was planned and of the recorded queries, in the order they were asked.
+
+A run ends with it, and whoever verifies a bundle computes it again.
+"""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, suspicious
+from surefoot.scrutiny._domain import Condition, Domain, Variable
+from surefoot.scrutiny._replay import plain
+from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
+from surefoot.scrutiny._statistics import first_order
+from surefoot.stats import holm
+
+Record = dict[str, Any]
+_PLACES = {"overall": "over the domain", "near": "near the case", "at the case": "at the case"}
+
+
+class Query(NamedTuple):
+    """A recorded query: where it was asked, and what each claim says of it."""
+
+    stage: str
+    condition: Condition
+    judged: Mapping[str, Judged]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Its condition, to look up."""
+        return key_of(self.condition)
+
+
+def key_of(condition: Condition) -> tuple[Any, ...]:
+    """A condition, to look up."""
+    return tuple(sorted(condition.items()))
+
+
+def query_of(record: Mapping[str, Any]) -> Query:
+    """What findings need of a record."""
+    told = {name: Judged(one[0], float(one[1]), one[2]) for name, one in record["judged"].items() if one}
+    return Query(record["stage"], record["condition"], told)
+
+
+def judged_by(claim: ValidityClaim, queries: Iterable[Query]) -> list[Judged]:
+    """What a claim says of queries, those left out of which it says nothing."""
+    return [one.judged[claim.name] for one in queries if claim.name in one.judged]
+
+
+def score(judged: Sequence[Judged]) -> float:
+    """How bad a condition is by its queries: their mean margin."""
+    return float(np.mean([one.margin for one in judged])) if judged else -math.inf
+
+
+def find(
+    domain: Domain, claims: Sequence[ValidityClaim], plan: ScrutinyPlan, records: Iterable[Mapping[str, Any]]
+) -> Record:
+    """Every test of every claim, what was found, Holm over all of them, the verdicts, and what came of the queries."""
+    asked, replies, held = _Asked(plan.repeats), [], {}
+    unjudged: dict[str, Counter[str]] = {one.name: Counter() for one in claims}
+    for record in records:
+        asked.add(query_of(record))
+        replies += [(one["status"], one["error"]) for one in replies_of(record)]
+        held = record["held"]
+        for name, why in record["unjudged"].items():
+            unjudged[name][why] += 1
+    told = [_claim(one, domain, plan, asked) | {"unjudged": unjudged[one.name]} for one in claims]
+    correct(told, plan.alpha, tests_of(claims))
+    cases = sum(map(len, asked.stages.values()))
+    found = {"claims": told, "cases": cases, "queries": len(replies), "held": held}
+    errors = Counter(error for _, error in replies if error).most_common(5)
+    return found | {"status": Counter(status for status, _ in replies), "errors": errors}
+
+
+class _Asked:
+    """Queries by stage, and of each condition that a search tried all that were asked at it until then."""
+
+    def __init__(self, repeats: int) -> None:
+        self.repeats, self.stages, self.at = (
+            repeats,
+            defaultdict[str, list[Query]](list),
+            defaultdict[Any, list[Query]](list),
+        )
+        self.tried = defaultdict[str, list[tuple[list[Query], int]]](list)
+
+    def add(self, query: Query) -> None:
+        stage, at = self.stages[query.stage], self.at[query.key]
+        stage.append(query)
+        at.append(query)
+        if query.stage.startswith("search/") and len(stage) % self.repeats == 0:
+            self.tried[query.stage].append((at, len(at)))
+
+
+def replies_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The replies of a record: the system's, and those of claims that ask twice."""
+    yield from (record["reply"], *(one["reply"] for one in record["second"].values()))
+
+
+def _claim(claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, asked: _Asked) -> Record:
+    told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
+    tests = {name: _told(assess(claim, judged_by(claim, asked.stages[name])), claim) for name in SAMPLES}
+    told["samples"] = [{"sample": name, "asked": len(asked.stages[name])} | one for name, one in tests.items()]
+    told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
+    confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
+    told["found"] = [_confirmed(claim, domain, which, queries) for which, queries in confirmed.items() if queries]
+    told["drivers"] = _drivers(claim, domain, [*asked.stages["overall"], *asked.stages["near"]])
+    return told
+
+
+def _searched(claim: ValidityClaim, method: str, asked: _Asked) -> Record:
+    """How far a method came."""
+    groups = [judged_by(claim, at[:n]) for at, n in asked.tried[f"search/{method}/{claim.name}"]]
+    first = next((place for place, group in enumerate(groups, 1) if suspicious(claim, group)), None)
+    told = {"method": method, "queries": len(groups) * asked.repeats}
+    told["worst margin"] = max((one for one in map(score, groups) if math.isfinite(one)), default=None)
+    return told | {"queries to find": first and first * asked.repeats}
+
+
+def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query]) -> Record:
+    condition = queries[0].condition
+    told: Record = {"which": which, "condition": dict(condition), "distance": domain.distance(condition)}
+    told["asked"] = len(queries)
+    told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
+    test = assess(claim, judged_by(claim, queries), looks=True)
+    return told | {"plausibility": domain.plausible(condition)} | _told(test, claim)
+
+
+def _drivers(claim: ValidityClaim, domain: Domain, queries: Sequence[Query]) -> list[Record]:
+    from scipy.stats import rankdata
+
+    judged = [one for one in queries if claim.name in one.judged]
+    if len(judged) < 20:
+        return []
+    ranks = rankdata([one.judged[claim.name].margin for one in judged])
+    shares = first_order([domain.point(one.condition) for one in judged], ranks)
+    return [
+        {"condition": one.name, "assumption": one.assumption, "share": float(share)}
+        for one, share in sorted(zip(domain.variables, shares, strict=True), key=lambda pair: -pair[1])
+    ]
+
+
+def _told(test: Tested, claim: ValidityClaim) -> Record:
+    effect = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
+    told = {name: value if math.isfinite(value) else None for name, value in effect.items()}
+    told["judged"] = not math.isnan(test.effect.estimate)
+    told["failed"] = test.failed if claim.effect == "rate" else None
+    return told | {"n": test.n, "p": test.p, "detail": plain(test.detail)}
+
+
+def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
+    """Holm over all tests of all claims, `most` of them (what no search found counts as p = 1), and the verdicts."""
+    tests = [one for told in claims for one in (*told["samples"], *told["found"])]
+    adjusted = holm([*(one["p"] for one in tests), *[1.0] * (most - len(tests))])
+    for one, p in zip(tests, adjusted, strict=False):
+        one["p (Holm)"] = float(p)
+    for told in claims:
+        failing = [_PLACES[one["sample"]] for one in told["samples"][::-1] if one["p (Holm)"] <= alpha]
+        held = [one["distance"] for one in told["found"] if one["p (Holm)"] <= alpha]
+        told["fails at distance"] = min(held, default=None)
+        shown = ", ".join([*failing, *(["where it was searched"] if held else [])])
+        judged = any(one["judged"] for one in told["samples"])
+        told["verdict"] = f"fails {shown}" if shown else "no failure shown" if judged else "not judged"
+
+
+def found_again(plan: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Record:
+    """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then."""
+    domain = Domain(variables=tuple(Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]))
+    claims = [ValidityClaim(**one, judge=lambda trial: None) for one in plan["claims"]]
+    asked = ScrutinyPlan(**plan["plan"] | {"methods": tuple(plan["plan"]["methods"])})
+    return json.loads(json.dumps(find(domain, claims, asked, records)))
+
+
+def difference(told: Any, found: Any, *, every: bool = True, where: str = "") -> str:
+    """The first place where two findings differ beyond rounding, and both values; '' for none.
+
+    Without `every`, what only one of them has (of another version of Surefoot) is left out. So are plausibilities.
+    """
+    pairs: list[tuple[Any, Any, Any]] = []
+    if isinstance(told, dict) and isinstance(found, dict):
+        names = [name for name in {**told, **found} if every or (name in told and name in found)]
+        pairs = [(name, told.get(name), found.get(name)) for name in names if name != "plausibility"]
+    elif isinstance(told, list) and isinstance(found, list) and len(told) == len(found):
+        pairs = [(_name(one) or place, one, other) for place, (one, other) in enumerate(zip(told, found, strict=True))]
+    elif not (isinstance(told, float) and isinstance(found, float) and math.isclose(told, found, rel_tol=1e-6)):
+        return "" if told == found else f"{where} {told!r:.80}, and its queries give {found!r:.80}"
+    each = (difference(one, other, every=every, where=f"{where}, {name}".lstrip(", ")) for name, one, other in pairs)
+    return next(filter(None, each), "")
+
+
+def _name(one: Any) -> str:
+    found = (one.get(name) for name in ("name", "sample", "which", "method")) if isinstance(one, Mapping) else ()
+    return next((name for name in found if name), "")
