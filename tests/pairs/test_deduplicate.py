@@ -1,6 +1,7 @@
 """The first of same rows is kept, in a stated order; the others stay, with a reason and the name of the first."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
@@ -10,8 +11,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from surefoot.core import SurefootError
-from surefoot.pairs import DuplicateRules, deduplicate, pairs_from_tables, read_manifest
+from surefoot.core import Store, SurefootError, run
+from surefoot.pairs import (
+    Deduplicate,
+    DuplicateRules,
+    PairTables,
+    deduplicate,
+    gather_set,
+    pairs_from_tables,
+    read_manifest,
+)
 
 Row = dict[str, object]
 
@@ -167,6 +176,21 @@ def test_what_is_near_an_evaluation_set_is_dropped_as_all_pairs_say(tmp_path: Pa
     told = {rows[later]["uid"]: (rows[earlier]["uid"], [reason]) for later, (reason, earlier) in why.items()}
     assert {uid: (of, reasons) for uid, of, reasons in result(tmp_path / "out") if reasons} == told
     assert len({reason for reason, _ in why.values()}) == 8 and made.rows == 150 and made.kept == 150 - len(why)
+
+
+def test_a_step_drops_what_is_in_an_evaluation_set_which_is_no_stage_of_the_set(tmp_path: Path) -> None:
+    for name, urls in (("own", "a b c a"), ("test", "b x")):
+        (tmp_path / f"{name}.csv").write_text("url,text\n" + "".join(f"{url},{name}\n" for url in urls.split()))
+    own, test = (PairTables(files=(str(tmp_path / f"{name}.csv"),)).pinned() for name in ("own", "test"))
+    clean = Deduplicate(pairs=own, by=("url",), against=(Deduplicate(pairs=test),))
+    assert Deduplicate(pairs=own, by=("url",)).key != clean.key
+    store = Store(tmp_path / "store")
+    with ThreadPoolExecutor(1) as pool:
+        assert {event.kind for event in run([clean], store, pool)} >= {"made"}
+    told = {(one.metric, one.group): one.value for one in store.measurements(clean)}
+    assert told["dropped", "contaminated_url"] == told["dropped", "duplicate_url"] == 1 and told["kept", ""] == 2
+    stages = gather_set([clean], store, tmp_path / "set").stages
+    assert [manifest.stage for _, manifest in stages] == ["read", "deduplicate"] and stages[0][1].rows == 4
 
 
 def test_an_evaluation_set_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:

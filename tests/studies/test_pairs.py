@@ -75,7 +75,7 @@ def toy_encoder(skill: float) -> PairEncoder:
 def encoder() -> Iterator[None]:
     """A skilled encoder in place of the one of packages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("surefoot.pairs._search._steps.conse_encoder", lambda: toy_encoder(3.0))
+        patch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: toy_encoder(3.0))
         yield
 
 

@@ -56,8 +56,15 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
 
     What is there already and the same stays; an older output of a stage is replaced.
     """
+    from surefoot.pairs._steps import Deduplicate
+
     heads = (MANIFEST, INDEX)
-    made = [step for step in walk(tuple(steps)) if any((store.path(step) / head).is_file() for head in heads)]
+    every = walk(tuple(steps))
+    clean = [step for step in every if isinstance(step, Deduplicate) and step.against]
+    apart = {one.key for one in walk(test for step in clean for test in step.against)}
+    apart -= {one.key for one in walk(step.pairs for step in clean)}  # evaluation sets are no stages of this one
+    every = [step for step in every if step.key not in apart]
+    made = [step for step in every if any((store.path(step) / head).is_file() for head in heads)]
     if not made:
         raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
     for number, step in enumerate(made, 1):

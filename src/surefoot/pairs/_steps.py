@@ -90,19 +90,24 @@ class PairTables(Step):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Deduplicate(Step):
-    """The pairs of a stage, all but the first of the same ones dropped; the fields are those of `DuplicateRules`."""
+    """The pairs of a stage, all but the first of the same ones dropped; the fields are those of `DuplicateRules`.
+
+    `against` are Steps of evaluation sets: what is the same as a row of theirs, or near one, is dropped.
+    """
 
     pairs: Step
     by: tuple[str, ...] = ("url",)
     first: str = ""
     phash_distance: int = -1
     cosine: float = 0.0
+    against: tuple[Step, ...] = ()
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare and mark; measures what `Extract` does."""
         rules = DuplicateRules(by=self.by, first=self.first, phash_distance=self.phash_distance, cosine=self.cosine)
         work = resume_directory(out) / "parts"
-        made = deduplicate(inputs[self.pairs], work, rules, progress=partial(report_progress, out))
+        against, progress = [inputs[one] for one in self.against], partial(report_progress, out)
+        made = deduplicate(inputs[self.pairs], work, rules, against=against, progress=progress)
         return _kept(made, work, out)
 
 

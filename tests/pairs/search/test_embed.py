@@ -76,7 +76,7 @@ def test_a_folder_is_embedded_part_by_part(folder: Path, tmp_path: Path, colour_
 def test_embedding_and_index_are_steps_that_give_what_the_functions_give(
     folder: Path, tmp_path: Path, colour_model: PairEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surefoot.pairs._search._steps.conse_encoder", lambda: colour_model)
+    monkeypatch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: colour_model)
     step, store = Embed(path=str(folder), template="{} paint").pinned(), Store(tmp_path / "store")
     index = Index(embedded=step)
     with ThreadPoolExecutor(1) as pool:

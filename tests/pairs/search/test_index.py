@@ -208,19 +208,24 @@ def test_rows_are_added_once_and_keep_their_ids(  # noqa: PLR0917
         build_index(tmp_path / "other", tmp_path / "i")
 
 
-def test_a_row_that_was_taken_out_of_the_table_is_not_found(
+def test_files_that_are_not_those_of_the_index_are_refused_by_name(
     embedded: Write, clustered: Clustered, tmp_path: Path
 ) -> None:
-    import pyarrow.parquet as pq
-
-    vectors = clustered(100, 16, 1)
-    embedded(tmp_path / "e", vectors)
-    told = build_index(tmp_path / "e", tmp_path / "i")
-    table = pq.read_table(tmp_path / "i" / told.table)
-    pq.write_table(table.slice(1), tmp_path / "i" / told.table)
-    with open_index(tmp_path / "i") as index:
-        assert search_pairs(index, vectors[0], k=1)[0].id != 0
-        assert len(search_pairs(index, vectors[0], k=100)) == 89
+    for name, seed in (("a", 1), ("b", 2)):
+        embedded(tmp_path / name, clustered(100, 16, seed))
+    told, other = (build_index(tmp_path / name, tmp_path / f"{name}i") for name in "ab")
+    assert told.digests == {name: digest_of(tmp_path / "ai" / name) for name in (told.vectors, told.table)}
+    assert told.digests[told.vectors] != other.digests[other.vectors]
+    for name in (told.vectors, told.table):  # of as many rows and numbers, but of others
+        kept = (tmp_path / "ai" / name).read_bytes()
+        (tmp_path / "ai" / name).write_bytes((tmp_path / "bi" / name).read_bytes()[:-1] + b"x")
+        with pytest.raises(SurefootError, match=name), open_index(tmp_path / "ai"):
+            pass
+        with pytest.raises(SurefootError, match=name):
+            build_index(tmp_path / "b", tmp_path / "ai")
+        (tmp_path / "ai" / name).write_bytes(kept)
+    with open_index(tmp_path / "ai") as index:
+        assert index.told == told
 
 
 REFUSED = [

@@ -270,7 +270,7 @@ def test_a_set_that_is_run_again_does_not_get_back_what_was_removed(
     (tmp_path / "in").mkdir()
     for number in range(8):
         (tmp_path / "in" / f"{number}.png").write_bytes(picture(number))
-    monkeypatch.setattr("surefoot.pairs._search._steps.conse_encoder", lambda: colour_model)
+    monkeypatch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: colour_model)
     step, store = Embed(path=str(tmp_path / "in"), template="{}").pinned(), Store(tmp_path / "store")
     with ThreadPoolExecutor(1) as pool:
         assert "made" in {event.kind for event in run([step], store, pool)}

@@ -66,7 +66,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory, png: Png) -> Path:
                 rows.append({
                     "key": key, "url": f"https://example.org/{key}.png" if at else f"javascript:alert({number})",
                     "text": EVIL if at == 1 else f"a {colour} thing", "language": ("en", "de", None)[at % 3],
-                    "license": "CC0", "punsafe": [0.1, 0.9, None, 0.2][at % 4], "tag nsfw \"x\"": at / 10,
+                    "license": "CC0", "punsafe": [0.1, 0.9, None, 0.2][at % 4],
+                    "violent_text": at == 4, "toxicity": number * (at == 3), "intoxicated": 0.9,
+                    "tag nsfw \"x\"": at / 10,
                 })  # fmt: skip
         pq.write_table(pyarrow.Table.from_pylist(rows), place / f"part-0000{number}.parquet")
     return place
@@ -108,12 +110,12 @@ def test_texts_pictures_urls_and_rows_are_mixed_and_kept_away_from(served: Serve
 
 
 def test_safe_mode_is_on_and_hides_what_is_unsafe_or_not_judged(served: Served) -> None:
-    """Of every four rows one is judged unsafe and one is not judged; the second column leaves those up to 0.5."""
+    """Of every four rows one is unsafe and one not judged; another column leaves those up to 0.5; 3 are harmful."""
     status, said, _ = served.ask("/api/search", {"texts": ["red"], "k": 24, "fold": None})
     assert status == 200
     shown = [one["row"] for one in said["results"]]
     assert all(row["punsafe"] <= 0.5 and row['tag nsfw "x"'] <= 0.5 for row in shown)
-    assert (len(shown), said["matching"], said["hidden"]) == (6, 24, 18)
+    assert (len(shown), said["matching"], said["hidden"]) == (3, 24, 21)
     assert len(served.found(texts=["red"], k=24, fold=None, safe=False)) == 24
 
 

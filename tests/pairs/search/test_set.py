@@ -41,7 +41,7 @@ COLOURS = ("red", "green", "blue")
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_model: PairEncoder) -> Path:
     """The recipe of the guide, with a model that needs no weights."""
-    for place in ("surefoot.pairs._search._steps", "surefoot.cli._pairs._search"):
+    for place in ("surefoot.pairs._search._encoders", "surefoot.cli._pairs._search"):
         monkeypatch.setattr(f"{place}.conse_encoder", lambda: colour_model)
     text = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     assert text

@@ -182,7 +182,7 @@ def test_prompts_are_embedded_by_the_model_that_embedded_the_pictures(
     blue, red = rows_of(tmp_path / "t")
     assert float(str(blue["danger"])) < -0.5 and float(str(red["danger"])) > 0.5
     assert float(str(blue["danger_text"])) < -0.5 and float(str(red["danger_text"])) > 0.5
-    monkeypatch.setattr("surefoot.pairs._tag._tags.conse_encoder", lambda: colour_model)
+    monkeypatch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: colour_model)
     step = Tag(embedded=Embed(path="x"), prompts=(f"danger={tmp_path}/p.txt",)).pinned()
     (tmp_path / "step").mkdir()
     assert [one.value for one in step.make(tmp_path / "step", {step.embedded: tmp_path / "e"})] == [2, 2]  # pyright: ignore[reportArgumentType]

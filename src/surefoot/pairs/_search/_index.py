@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,6 @@ import numpy as np
 from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._stages._manifest import read_manifest, sources_in
-from surefoot.stats import wilson
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,6 +25,7 @@ INDEX = "index.json"
 _FORMAT = 1
 _FEW = 10_000
 """Up to so many rows all are compared, by default: at 512 numbers a row that takes a millisecond."""
+_LARGEST_READ = 256 << 20
 _QUERIES, _NEIGHBOURS, _REFINED = 400, 10, (1, 2, 4, 10, 16, 32, 64)
 _A_CELL = 64
 """The least rows of a cell, and the most that it is trained on."""
@@ -52,7 +52,7 @@ class IndexDescription:
     """What `index.json` says: `rows` were added in all, and lie in the files `vectors` and `table`.
 
     `probes` of `cells` are looked into, and `refined` times k candidates compared exactly (with vectors of 16 bits).
-    `left_out` counts rows whose vectors are zero or not finite.
+    `left_out` counts rows whose vectors are zero or not finite, `digests` are the SHA-256 of the two files.
     `model` is what embeds a query: its name, digest, and what the user said of it. `inputs` are the digests of the
     manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies.
     """
@@ -70,6 +70,7 @@ class IndexDescription:
     vectors: str
     table: str
     left_out: int = 0
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_index(
@@ -87,7 +88,7 @@ def build_index(
     """
     if not 0 < recall <= 1:
         raise SurefootError(f"recall is {recall:g}: it must be above 0 and at most 1.")
-    manifest, before = read_manifest(embedded), read_index(out) if (out / INDEX).is_file() else None
+    manifest, before = read_manifest(embedded), checked_index(out) if (out / INDEX).is_file() else None
     told = dict(model or {}) | {name: manifest.recipe.rules.get(name) for name in ("model", "digest")}
     if before and before.model.get("digest") != told["digest"]:
         raise SurefootError(f"{out} was made with the model {before.model['model']}: name another folder with --out.")
@@ -109,8 +110,7 @@ def build_index(
             vectors=f"vectors-{len(inputs) - 1}.faiss", table=f"rows-{len(inputs) - 1}.parquet",
             left_out=left_out + (before.left_out if before else 0),
         )  # fmt: skip
-        _publish(out, index, table, described, before)
-    return described
+        return _publish(out, index, table, described, before)
 
 
 def read_index(directory: Path) -> IndexDescription:
@@ -128,11 +128,24 @@ def read_index(directory: Path) -> IndexDescription:
         raise SurefootError(f"{directory / INDEX} does not describe an index ({error}): make it anew.") from None
 
 
+def checked_index(directory: Path) -> IndexDescription:
+    """As `read_index`. Raises `SurefootError` for files that are not those it was written with.
+
+    Files of up to 256 MiB are read for it, larger ones only where a removal is verified.
+    """
+    told = read_index(directory)
+    for name, digest in told.digests.items():
+        file = directory / name
+        if not file.is_file() or (file.stat().st_size <= _LARGEST_READ and digest_of(file) != digest):
+            raise SurefootError(f"{file} is missing or damaged, or of another index: put that back, or index anew.")
+    return told
+
+
 def shrink_index(directory: Path, out: Path, table: pyarrow.Table, moved: Mapping[str, str]) -> None:
     """Write an index of the rows of `table` alone, trained anew on them; `moved` are new digests of manifests."""
     import pyarrow
 
-    told, faiss = read_index(directory), library()
+    told, faiss = checked_index(directory), library()
     if not len(table):
         raise SurefootError(f"Nothing would be left in the index {directory}: delete it first.")
     images = exact_of(faiss.read_index(str(directory / told.vectors))).reconstruct_n(0, told.rows)[table["id"]]
@@ -241,16 +254,20 @@ def _grown(
     return index, table, images, queries, len(images)
 
 
-def _publish(out: Path, index: Any, table: Any, told: IndexDescription, before: IndexDescription | None) -> None:
+def _publish(
+    out: Path, index: Any, table: Any, told: IndexDescription, before: IndexDescription | None
+) -> IndexDescription:  # fmt: skip
     """New files first, then the description that names them; who has the old ones open still reads them."""
     import faiss
     import pyarrow.parquet
 
     faiss.write_index(index, str(out / told.vectors))
     pyarrow.parquet.write_table(table, out / told.table)
+    told = replace(told, digests={name: digest_of(out / name) for name in (told.vectors, told.table)})
     write_text(out / INDEX, json.dumps({"format": _FORMAT} | asdict(told), indent=1, allow_nan=False) + "\n")
     for old in (before.vectors, before.table) if before else ():
         (out / old).unlink(missing_ok=True)
+    return told
 
 
 def _base(index: Any) -> Any:
@@ -292,6 +309,8 @@ def _queries(images: NDArray[np.float32], texts: NDArray[np.float32], start: int
 
 def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tuple[Recall, ...]]:
     """The fewest cells and candidates that reach the recall on the even queries, and the recall on the odd ones."""
+    from surefoot.stats import wilson
+
     if exact_of(index) is index:
         return 1, 1, ()
     asked = {

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.contrastive import decode
 from surefoot.core import SurefootError
-from surefoot.pairs._search._index import IndexDescription, exact_of, library, parameters, read_index
+from surefoot.pairs._search._index import IndexDescription, checked_index, exact_of, library, parameters
 from surefoot.pairs._search._where import rows_of, select
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def open_index(directory: Path) -> Iterator[PairIndex]:
     """An index for search. Raises `SurefootError` for a folder that holds none, and for damaged files."""
     import faiss
 
-    told = read_index(directory)
+    told = checked_index(directory)
     path = directory / told.vectors
     try:
         vectors = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
@@ -89,6 +88,8 @@ def query_vector(
 
 
 def _pixels(encoder: PairEncoder, path: Path | bytes) -> NDArray[np.uint8]:
+    from surefoot.contrastive import decode
+
     if isinstance(path, bytes):
         return encoder.prepare(decode(path))
     if not path.is_file() or path.stat().st_size > _LARGEST_QUERY:
@@ -130,11 +131,11 @@ def search_pairs(
 
 
 def _allowed(index: PairIndex, where: str) -> NDArray[np.bool_] | None:
-    """Which rows may be found; None: all. A row that was taken out of the table is not."""
-    if not where.strip() and index.rows.execute("SELECT count(*) FROM rows").fetchall()[0][0] == index.told.rows:
+    """Which rows may be found; None: all."""
+    if not where.strip():
         return None
     chosen = np.zeros(index.told.rows, bool)
-    chosen[[one for (one,) in select(index.rows, "id", where if where.strip() else "true")]] = True
+    chosen[[one for (one,) in select(index.rows, "id", where)]] = True
     return chosen
 
 

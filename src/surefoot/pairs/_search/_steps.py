@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
-from surefoot.contrastive import CaptionedPictures, load_model
 from surefoot.core import Inputs, Measurement, Step, check_pinned, report_progress, resume_directory, unkeyed
 from surefoot.pairs._search._embed import embed_pairs
-from surefoot.pairs._search._encoders import conse_encoder, openclip_encoder
+from surefoot.pairs._search._encoders import encoder_of
 from surefoot.pairs._search._index import IndexKind, build_index
 from surefoot.pairs._stages._work import keep
 
@@ -32,6 +31,8 @@ class Embed(Step):
 
     def pinned(self) -> Self:
         """With the whole path and the digest of the files as they are now."""
+        from surefoot.contrastive import CaptionedPictures
+
         known = CaptionedPictures(path=self.path).pinned()
         return replace(self, path=known.path, digest=known.digest)
 
@@ -40,7 +41,7 @@ class Embed(Step):
         if self.pairs is None:
             check_pinned(self)
         source, work = inputs[self.pairs] if self.pairs else Path(self.path), resume_directory(out) / "embedded"
-        encoder = openclip_encoder(load_model(inputs[self.model])) if self.model else conse_encoder()
+        encoder = encoder_of(self.model and inputs[self.model])
         told = embed_pairs(source, work, encoder, template=self.template, progress=partial(report_progress, out))
         keep(work, out)
         counts = [("rows", told.rows, ""), ("kept", told.kept, "")]

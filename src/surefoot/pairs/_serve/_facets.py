@@ -19,7 +19,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _INTERNAL = ("id", "root", "vector")
 _MOST_VALUES = 40
-_UNSAFE = re.compile(r"(^|[^a-z])(p?unsafe|nsfw)([^a-z]|$)", re.IGNORECASE)
+_UNSAFE = re.compile(r"(^|[^a-z])(p?unsafe|nsfw|toxic(ity)?|violen(t|ce))([^a-z]|$)", re.IGNORECASE)
 _SAFE_WORDS = "('unlikely', 'safe', 'sfw', 'no', 'false', '0')"
 
 
@@ -83,7 +83,7 @@ def condition_of(asked: Mapping[str, Any], facets: Sequence[Facet]) -> str:
 
 
 def safe_columns(rows: DuckDBPyConnection) -> tuple[tuple[str, str], ...]:
-    """The columns named nsfw, unsafe or punsafe (also as a word of a longer name), with their types."""
+    """The columns named nsfw, unsafe, punsafe, toxic or violent (also as a word of a longer name), with their types."""
     return tuple((name, kind) for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall() if _UNSAFE.search(name))
 
 

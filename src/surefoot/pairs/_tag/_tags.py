@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from surefoot.contrastive import load_model
 from surefoot.core import (
     Inputs,
     Measurement,
@@ -26,7 +25,7 @@ from surefoot.core import (
     unkeyed,
 )  # fmt: skip
 from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
-from surefoot.pairs._search._encoders import PairEncoder, conse_encoder, openclip_encoder
+from surefoot.pairs._search._encoders import PairEncoder, encoder_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import Progress, carry, keep, make_parts
 from surefoot.pairs._tag._heads import Activation, Head, read_head
@@ -166,7 +165,7 @@ class Tag(Step):
         check_pinned(self)
         taggers = read_taggers(
             heads=self.heads, prompts=self.prompts, functions=self.functions,
-            encoder=lambda: openclip_encoder(load_model(inputs[self.model])) if self.model else conse_encoder(),
+            encoder=lambda: encoder_of(self.model and inputs[self.model]),
         )  # fmt: skip
         work = resume_directory(out) / "tagged"
         made = tag_pairs(inputs[self.embedded], work, taggers, progress=partial(report_progress, out))

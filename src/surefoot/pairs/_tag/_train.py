@@ -12,7 +12,6 @@ from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._search._where import KEPT, rows_of, select
 from surefoot.pairs._stages._manifest import read_manifest, sources_in
 from surefoot.pairs._tag._heads import Head, write_head
-from surefoot.stats import mean_t, resample_calibration, t_quantile, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +75,8 @@ def _apart(vectors: NDArray[np.float32], seed: int) -> NDArray[np.bool_]:
 
 
 def _told(labels: NDArray[np.bool_], scores: NDArray[np.float32], trained: int) -> Table:
+    from surefoot.stats import mean_t, resample_calibration, t_quantile, wilson
+
     n, truth = len(labels), labels.astype(np.float64)
     bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     brier, right = mean_t((scores - truth) ** 2), wilson(int(((scores >= 0.5) == labels).sum()), n)
