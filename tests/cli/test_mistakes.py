@@ -43,6 +43,50 @@ def test_text_of_steps_errors_and_claims_is_printed_as_it_is(surefoot: Verb, tmp
     assert (ended.code, "\x1b[2J" in ended.err + ended.out) == (1, False)
 
 
+LAWS = "fit scaling t.csv --x n --y e"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (f"{LAWS} --at np.float64(3)", "'np.float64(3)' is no place to predict at"),
+        (f"{LAWS} --optimal soon", "'soon' is no place to predict at"),
+        (f"{LAWS} --optimal 1e9 --cost nan", "must be above 0; got nan"),
+        (f"{LAWS} --at 1e9 --show points", "print a table each: give one of them"),
+        (f"{LAWS} --out law.foo", "No format for law.foo"),
+        (f"{LAWS} --out nowhere/law.tsv", "its folder is not there"),
+        (f"{LAWS} --format parquet", "Parquet is not text"),
+        (f"{LAWS} --figure law.gif", "the name must end in .svg"),
+        (f"{LAWS} --figure nowhere/law.svg", "its folder is not there"),
+        ("fit scaling t.csv --x n d --y e --figure law.svg", "A figure shows a law of one x"),
+        ("fit curve t.csv --x n --y e --at 0", "give numbers above 0 for n"),
+        ("fit shift t.csv --x n --out law", "No format for law"),
+        ("fit shift t.csv --x n --show lines models --format csv", "Several sections are printed as text or JSON"),
+        ("fit shift t.csv --x n --figure law.bmp", "the name must end in .svg"),
+        ("compare a.parquet b.parquet --out x.foo", "No format for x.foo"),
+        ("table --out x.foo", "No format for x.foo"),
+        ("check quickstart --run --format parquet", "Parquet is not text"),
+        ("reading score p.json d.json --out x.foo", "No format for x.foo"),
+        ("reading enough p.parquet --out x.foo", "No format for x.foo"),
+        ("reading evaluate --model m --data d.json --out x.foo", "No format for x.foo"),
+        ("multihop replay r.jsonl --figure x.gif", "the name must end in .svg"),
+        ("multihop gap --model m --questions q.json --out run.json", "must end in .jsonl or .jsonl.gz"),
+        ("tabular audit p.csv --score s --sensitive g --format parquet", "Parquet is not text"),
+        ("evaluate --model m --images nowhere", '"nowhere" does not exist'),
+        ("evaluate --model m --images . --classes nowhere", '"nowhere" does not exist'),
+        ("evaluate --model m --images . --templates nowhere.txt", "The templates nowhere.txt cannot be read"),
+        ("evaluate --model m --images . --templates one.txt", "has no {} for the name of the class"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_at_the_end_is_refused_before_any_file_is_read(
+    surefoot: Verb, tmp_path: Path, arguments: str, message: str
+) -> None:
+    (tmp_path / "one.txt").write_text("a photo\n")
+    ended = surefoot(*arguments.split())
+    assert message in ended.err
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+
+
 def test_bars_on_a_terminal_interpret_no_markup(tmp_path: Path) -> None:
     (tmp_path / "hostile_study.py").write_text(HOSTILE)
     environment = os.environ | {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "300"}

@@ -3,7 +3,8 @@
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import stdev
 
@@ -13,6 +14,7 @@ from scipy.stats import t
 
 from surefoot.core import (
     Event,
+    Inputs,
     Measurement,
     Step,
     Store,
@@ -135,15 +137,48 @@ def test_no_interval_of_shares_leaves_0_and_1_and_other_numbers_do(store: Store)
         share, known = right / 100, {"n": 100, "low": 0.01, "high": 0.99, "task": "t"}
         store.path(step).mkdir(parents=True)
         error = math.sqrt(share * (1 - share) / 100)
-        numbers = {"top1": (share, error), "mean_per_class_recall": (share, 0.2), "loss": (loss, 0.2)}
+        numbers = {"mean_per_class_recall": (share, 0.2), "loss": (loss, 0.2), "top5": (share, None)}
+        numbers |= {"top1": (share, error), "failure_rate": (share, None), "learning_rates": (loss, 0.2)}
         told = [Measurement(metric=name, value=one, stderr=error, **known) for name, (one, error) in numbers.items()]
         write_record(store.path(step), step, told)
     rows = {row["metric"]: row for row in pivot(store, rows=("metric",)).records()}
     half = t.ppf(0.975, 1) * stdev([0.97, 0.4]) / math.sqrt(2)
     assert half > 1
-    for name in ("top1", "mean_per_class_recall"):
+    for name in ("top1", "mean_per_class_recall", "top5", "failure_rate"):
         assert (rows[name]["value"], rows[name]["low"], rows[name]["high"]) == (pytest.approx(0.685), 0, 1)
-    assert rows["loss"]["low"] < 0 and rows["loss"]["high"] > 1
+    assert all(rows[name]["low"] < 0 and rows[name]["high"] > 1 for name in ("loss", "learning_rates"))
+
+
+def test_a_text_is_no_number_of_a_cell_and_is_named(store: Store, make: Make) -> None:
+    make(Number(value=1.0, label="3"), Number(value=3.0, label="x"))
+    for name, text in {"label": "x", "task": "x", "kind": "core_steps.Number", "metric": "value"}.items():
+        with pytest.raises(SurefootError, match=f"'{name}' is the text '{text}': put it in the rows"):
+            pivot(store, rows=["kind"], values=["value", name])
+    assert pivot(store, rows=["label"], values=["step.value"]).rows == (("3", 1.0), ("x", 3.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Step):
+    """Its fields have the names of columns of Measurement."""
+
+    n: int
+    task: str = "own"
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return ()
+
+
+def test_a_field_that_a_column_hides_is_said_and_has_a_name_of_its_own(store: Store) -> None:
+    for n in (3, 4):
+        store.path(Counted(n=n)).mkdir(parents=True)
+        write_record(store.path(Counted(n=n)), Counted(n=n), [Measurement(metric="top1", value=n / 10, n=100)])
+    with pytest.warns(UserWarning, match=r"'n' is a column of the measurements; the field of the Step is 'step.n'"):
+        assert pivot(store, rows=["metric"], values=["n"], where='"n" > 3 AND "step.n" > 3').rows == (("top1", 100.0),)
+    with pytest.warns(UserWarning, match=r"the field of the Step is 'step.task'"):
+        assert len(pivot(store, rows=["task", "step.n"]).rows) == 2
+    assert pivot(store, rows=["step.n", "step.task"]).rows == ((3, "own", 0.3), (4, "own", 0.4))
+    with pytest.raises(SurefootError, match=r"'step\.log'"):
+        pivot(store, rows=["step.log"])
 
 
 def test_equal_values_have_no_interval_of_width_zero(store: Store, make: Make) -> None:

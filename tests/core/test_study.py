@@ -55,6 +55,8 @@ def test_the_only_observation_that_fits_is_given_and_others_are_refused(results:
 def test_an_unknown_column_is_refused(results: Results) -> None:
     with pytest.raises(SurefootError, match=r"no column 'tusk'. They have: metric, value"):
         results.select(tusk="red")
+    with pytest.raises(SurefootError, match=r"no column 'label'.* read it as 'observation\.step\.label'\.$"):
+        results.select(Number, label="red")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,9 +65,41 @@ def test_parquet_and_arrow_are_read_with_the_same_words_for_missing(tmp_path: Pa
     relation.write_parquet(str(tmp_path / "t.parquet"))
     expected = [("a", 61.5, None), ("b", 70.25, "x")]
     assert _read(tmp_path / "t.parquet")[1] == expected
+    assert "column 'note' has words that are read as no value: '?' (1)." in _read(tmp_path / "t.parquet")[2][0].message
     feather = pytest.importorskip("pyarrow.feather")
     feather.write_feather(relation.to_arrow_table(), str(tmp_path / "t.feather"))
     assert _read(tmp_path / "t.feather")[1] == expected
+
+
+TEXTS = "g,x,n\nNone,1,null\nnan,2,3\nNA,3,4\nNull,4,5\nnil,5,6\n,6,7\n None ,7,8\n"
+
+
+def _columnar(path: Path) -> None:
+    """The same texts in a format of columns, a stream of Arrow too, which can be read once only."""
+    rows = [line.split(",") for line in TEXTS.splitlines()[1:]]
+    table = pa.table({name: pa.array([row[at] for row in rows], pa.string()) for at, name in enumerate("gxn")})
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
+def test_words_for_no_value_are_one_rule_in_every_format_and_said_of_texts(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix in (".parquet", ".arrow"):
+        _columnar(path)
+    else:
+        _written(tmp_path, name, gzip.compress(TEXTS.encode(), mtime=0) if name.endswith("gz") else TEXTS)
+    columns, rows, remarks = _read(path)
+    assert columns == ("g", "x", "n")
+    assert [row[0] for row in rows] == [None, None, None, None, "nil", None, None]
+    assert rows[0][2] is None and rows[1][2] == 3.0
+    shown = "'NA' (1), 'None' (2), 'Null' (1), 'nan' (1)"  # of 'n', a column of numbers, nothing is to be said
+    assert [remark.message for remark in remarks] == [
+        f"{path}: column 'g' has words that are read as no value: {shown}."
+    ]
 
 
 def test_the_first_sheet_of_a_workbook_is_read() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._common import Exit, StoreOption, existing_store
-from surefoot.cli._output import Format, emit
+from surefoot.cli._output import Format, check_place, emit
 from surefoot.core import SurefootError, Table
 from surefoot.examples import EXAMPLES, compare_examples, read_examples, stored_examples
 
@@ -41,6 +41,7 @@ def compare(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
     """Compare models with a baseline, example by example: difference of scores, interval, test, and who is tied."""
+    check_place(out, format)
     names = (baseline, *others)
     keys = [name for name in names if _file(name) is None]
     stored = stored_examples(existing_store(store), keys, across_data=across_data) if keys else {}

@@ -11,7 +11,13 @@ from cyclopts import Parameter, validators
 from surefoot.cli._common import Exit
 from surefoot.cli._compare import judge
 from surefoot.cli._output import Format, check_place, emit, say
-from surefoot.contrastive import InferencePrecision, PixelOptions, PromptedModel, classification_measurements
+from surefoot.contrastive import (
+    InferencePrecision,
+    PixelOptions,
+    PromptedModel,
+    check_templates,
+    classification_measurements,
+)
 from surefoot.core import SurefootError, Table, missing_module, write_text
 from surefoot.examples import EXAMPLES, Comparison, compare_examples, read_examples, write_examples
 
@@ -23,6 +29,7 @@ _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
 _MODEL_FILES = ("model.json", "open_clip_config.json")
 _MODEL, _BASELINE = "model", "baseline"
 _AtLeastOne = validators.Number(gte=1)
+_IsThere = validators.Path(exists=True)
 
 
 @Parameter(name="*")
@@ -87,9 +94,12 @@ class ModelFlags:
 class PictureFlags:
     """Which pictures, how they are called, and how they are read."""
 
-    images: Annotated[Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.")]
+    images: Annotated[
+        Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.", validator=_IsThere)
+    ]
     classes: Annotated[
-        Path | None, Parameter(help="One class name a line, or rows FOLDER<tab>CLASS (also of pictures).")
+        Path | None,
+        Parameter(help="One class name a line, or rows FOLDER<tab>CLASS (also of pictures).", validator=_IsThere),
     ] = None
     templates: Annotated[
         Path | None, Parameter(help="One prompt a line, {} for the class. Default: three; {} alone for our own models.")
@@ -146,6 +156,7 @@ def _named(
     models: ModelFlags, pictures: PictureFlags, baseline: Path | None
 ) -> "tuple[dict[str, LoadedModel], NamedPictures, dict[str, dict[str, Any]]]":
     """The models, what they made of the pictures, and what they were used with, which is said."""
+    templates = _read_templates(pictures.templates) if pictures.templates else None
     with_weights = [(_MODEL, models.pretrained), *_baseline_to_load(baseline)]
     try:
         from surefoot.contrastive import name_pictures
@@ -153,7 +164,7 @@ def _named(
         loaded = {
             name: models.load(Path(models.model) if name == _MODEL else None, path) for name, path in with_weights
         }
-        prompted = [PromptedModel(loaded=one, templates=_prompts(pictures.templates, one)) for one in loaded.values()]
+        prompted = [PromptedModel(loaded=one, templates=templates or _own(one)) for one in loaded.values()]
         named = name_pictures(
             prompted,
             pictures.images,
@@ -182,9 +193,8 @@ def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
     return [] if examples else [(_BASELINE, baseline)]
 
 
-def _prompts(path: Path | None, loaded: "LoadedModel") -> tuple[str, ...]:
-    own = loaded.description.vocabulary is not None
-    return _read_templates(path) if path else ("{}",) if own else _TEMPLATES
+def _own(loaded: "LoadedModel") -> tuple[str, ...]:
+    return _TEMPLATES if loaded.description.vocabulary is None else ("{}",)
 
 
 def _read_templates(path: Path) -> tuple[str, ...]:
@@ -192,7 +202,9 @@ def _read_templates(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SurefootError(f"The templates {path} cannot be read: {error}.") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    templates = tuple(line.strip() for line in lines if line.strip())
+    check_templates(templates)
+    return templates
 
 
 def _used(prompted: PromptedModel) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from surefoot import __version__
 from surefoot.cli._common import Exit
-from surefoot.cli._output import say
+from surefoot.cli._output import check_file, say
 from surefoot.core import SurefootError, file_place, is_stream
 
 app = App(
@@ -198,7 +198,17 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _check_written(told: Mapping[str, Any]) -> None:
-    """Refuse before all work to write a file that the command reads, and what is no file."""
+    """Refuse before all work to write a file that the command reads, what is no file, and what fails at the end."""
+    texts = dict(_plain(told))
+    if texts.get("format") == "parquet" and not texts.get("out", "").endswith(".parquet"):
+        raise SurefootError(
+            "Parquet is not text: choose tsv, csv or json, or name a file with --out, where there is one."
+        )
+    if (figure := texts.get("figure", "None")) != "None":
+        from surefoot.figures import check_suffix
+
+        check_suffix(Path(figure))
+        check_file(Path(figure))
     given = [(name, Path(part)) for name, value in _plain(told) for part in {value, value.rpartition("=")[2]} if part]
     with suppress(ValueError, OSError):  # a text with a NUL, or too long, is no path, which the command says
         for out in (path for name, path in given if name in _WRITTEN and not (path.is_dir() or is_stream(path))):

@@ -66,7 +66,7 @@ def check_file(out: Path | None) -> None:
 def emit(table: Table, form: Format | None = None, out: Path | None = None) -> None:
     """Print a table or write it to `out`. Without `form`: by the suffix of `out`, text on a terminal, TSV in a pipe."""
     chosen = chosen_format(form, out)
-    if chosen == "parquet":
+    if chosen == "parquet" and out:
         _write_parquet(table, out)
         return
     writers: Mapping[str, Callable[[Table], str]] = {
@@ -160,9 +160,7 @@ def _latex(table: Table) -> str:
     return "\n".join([head, r"\hline", body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}", ""])
 
 
-def _write_parquet(table: Table, out: Path | None) -> None:
-    if out is None:
-        raise SurefootError("Parquet is not text: name a file with --out FILE.parquet, or choose tsv, csv or json.")
+def _write_parquet(table: Table, out: Path) -> None:
     import tempfile
 
     import duckdb

@@ -63,6 +63,7 @@ def table(
     """Print measurements, by any field; without --rows it lists every measurement with its interval."""
     if not rows and (columns or values != ("value",)):
         raise SurefootError("--columns and --values need --rows: name the fields that make the lines.")
+    check_place(out, format)
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
     place = existing_store(store)
     asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}

@@ -29,7 +29,8 @@ COMPACT_ABOVE = 2000
 _OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
 _ROUNDING = 1e-12
 _IS_SHARE = (  # a share of examples has the interval of one, and the error that its value and n give
-    "bool_and(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, 'accuracy|recall') OR "
+    "bool_and(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, "
+    "'accuracy|recall|precision|exact_match|top[0-9]|(^|_)(share|rate|f1)$') OR "
     "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9))"
 )
 _TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
@@ -97,13 +98,14 @@ def pivot(
 ) -> Table:
     """Measurements by any fields: a line for each combination of `rows`, a column for each combination of `columns`.
 
-    A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`). A cell of
-    one measurement shows its own numbers. One of several is the mean over its Steps (of the mean within each); `low`
-    and `high` are then Student's 95 percent interval over the Steps, of shares within 0 and 1, beside
-    their number in the column `Steps`. Without spread between them, or with one Step, there is no interval, and of
-    several there is no `n`. `where` is an SQL condition over the same names in double quotes; it can read nothing but
-    the store. `steps` limits the keys. Raises for a name that no Step has, and for a cell in which several metrics
-    would be averaged.
+    A name is a column of Measurement, `step`, `kind`, or a field of the Step by its path (`model.samples`); a field of
+    the same name as a column is `step.task`, and a warning says when a column hides one. A cell of one measurement
+    shows its own numbers. One of several is the mean over its Steps (of the mean within each); `low` and `high` are
+    then Student's 95 percent interval over the Steps, of shares within 0 and 1, beside their number in the column
+    `Steps`. Without spread between them, or with one Step, there is no interval, and of several there is no `n`.
+    `where` is an SQL condition over the same names in double quotes; it can read nothing but the store. `steps` limits
+    the keys. Raises for a name that no Step has, a text in a cell, and a cell in which several metrics would be
+    averaged.
     """
     rows = list(dict.fromkeys(rows))
     names = list(dict.fromkeys([*rows, *columns]))
@@ -111,14 +113,20 @@ def pivot(
     keys = [] if steps is None else [list(steps)]
     with connect(store, keys[0] if keys else None) as connection:
         connection.execute("SET enable_external_access = false")
-        keyed = [f"{_column(connection, name)} AS k{place}" for place, name in enumerate(names)]
-        cells = [f"avg(TRY_CAST({_column(connection, name)} AS DOUBLE)) AS c{at}" for at, name in enumerate(asked)]
+        keyed = [f"{_said_column(connection, name)} AS k{place}" for place, name in enumerate(names)]
+        expressions = [_column(connection, name) for name in asked]
+        cells = [f"avg(TRY_CAST({found} AS DOUBLE)) AS c{at}" for at, found in enumerate(expressions)]
+        texts = ", ".join(
+            f"any_value(CASE WHEN TRY_CAST({found} AS DOUBLE) IS NULL THEN {found} END)::VARCHAR"
+            for found in expressions
+        )
         limits = [f"({_condition(connection, where)})"] if where else ["true"]
         limits += ["m.step IN (SELECT unnest(?::VARCHAR[]))"] * len(keys)
         group = [f"k{place}" for place in range(len(names))]
         inner = (
             f"SELECT {', '.join([*keyed, *cells])}, count(*) AS size, avg(m.value) AS mean, list(DISTINCT m.metric) AS "
-            f"metrics, {_IS_SHARE} AS share FROM measurements m JOIN steps s USING (step) WHERE {' AND '.join(limits)} "
+            f"metrics, {_IS_SHARE} AS share, [{texts}] AS texts "
+            f"FROM measurements m JOIN steps s USING (step) WHERE {' AND '.join(limits)} "
             f"GROUP BY {', '.join([*group, 'm.step'])}"
         )
         shown = [
@@ -126,13 +134,13 @@ def pivot(
             for at, name in enumerate(asked)
         ]
         over = ["avg(mean)", "stddev_samp(mean) / sqrt(count(*))", "count(*)", "list_distinct(flatten(list(metrics)))"]
-        over.append("bool_and(share)")
+        over += ["bool_and(share)", "list(texts)"]
         sql = (
             f"SELECT {', '.join([*group, *shown, *over])} FROM ({inner}) {'GROUP BY ALL ORDER BY ALL' if names else ''}"
         )
         hint = f" Columns are step, kind, {', '.join(COLUMNS)}; a field of a Step is quoted: '\"seed\" > 0'."
         found = _answer(connection, sql, keys, hint if where else "").rows
-    several = "value" in values and any(row[-3] > 1 for row in found)
+    several = "value" in values and any(row[-4] > 1 for row in found)
     shown = [*asked, "Steps"] if several else values
     lines = [(*row[: len(names)], *_told(row, names, asked, shown)) for row in found]
     return _spread(Table((*names, *shown), tuple(lines)), shown, len(rows), len(names))
@@ -142,14 +150,18 @@ def _told(
     row: tuple[Any, ...], names: Sequence[str], asked: Sequence[str], shown: Sequence[str]
 ) -> Iterator[float | None]:
     """What one cell shows: the interval is of one measurement, or over several Steps."""
-    mean, stderr, size, metrics, share = row[-5:]
+    mean, stderr, size, metrics, share, texts = row[-6:]
+    if text := [(name, seen) for one in texts for name, seen in zip(asked, one, strict=True) if seen is not None]:
+        raise SurefootError(
+            f"Cells show numbers, and '{text[0][0]}' is the text '{text[0][1]:.40}': put it in the rows or columns."
+        )
     if len(metrics) > 1 and {"value", "low", "high", "stderr"}.intersection(asked):
         where = ", ".join(f"{name} = {value}" for name, value in zip(names, row, strict=False))
         raise SurefootError(
             f"The cell {where} would be a mean over the metrics {', '.join(sorted(metrics))}: add 'metric' to the rows "
             f"or columns, or a condition, such as \"metric\" = '{min(metrics)}'."
         )
-    cells = dict(zip(asked, row[len(names) : -5], strict=True)) | {"Steps": size}
+    cells = dict(zip(asked, row[len(names) : -6], strict=True)) | {"Steps": size}
     if size > 1 and stderr > _ROUNDING * abs(mean):
         half = _t_quantile(size - 1) * stderr
         low, high = (max(mean - half, 0), min(mean + half, 1)) if share else (mean - half, mean + half)
@@ -214,10 +226,9 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
         return f"m.{_quoted(name)}"
     if name in ("kind", "started", "wall_seconds", "cpu_seconds", "peak_memory_bytes"):
         return f"s.{name}"
-    # Fields are Python names: whatever is none cannot be one, and never becomes part of the SQL.
-    path = f"""'$."{name}"'""" if all(part.isidentifier() for part in name.split(".")) else "NULL"
-    found = connection.execute(f"SELECT DISTINCT json_type(fields, {path}) FROM steps").fetchall()
-    types = {row[0] for row in found} - {None}
+    path, found, types = _field(connection, name)
+    if not types and name.startswith("step."):
+        path, found, types = _field(connection, name.removeprefix("step."))
     if not types and (found or path == "NULL"):
         known = connection.execute("SELECT DISTINCT unnest(json_keys(fields)) FROM steps ORDER BY 1").fetchall()
         near = get_close_matches(name, [row[0] for row in known] + [*COLUMNS], n=3)
@@ -228,10 +239,29 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
     return f"TRY_CAST(json_extract_string(s.fields, {path}) AS {one})"
 
 
+def _field(connection: "DuckDBPyConnection", name: str) -> tuple[str, list[Any], set[str]]:
+    """The path of a field as SQL, what was found there, and the types that its values have in JSON."""
+    # Fields are Python names: whatever is none cannot be one, and never becomes part of the SQL.
+    path = f"""'$."{name}"'""" if all(part.isidentifier() for part in name.split(".")) else "NULL"
+    found = connection.execute(f"SELECT DISTINCT json_type(fields, {path}) FROM steps").fetchall()
+    return path, found, {row[0] for row in found} - {None}
+
+
+def _said_column(connection: "DuckDBPyConnection", name: str) -> str:
+    """The expression for a name, and a warning where a column that tells nothing hides a Step's own field."""
+    column = _column(connection, name)
+    if name in COLUMNS and name not in ("metric", "value") and _field(connection, name)[2]:
+        blank = f"SELECT count(*) = 0 FROM measurements m WHERE {column}::VARCHAR <> ''"
+        if name not in ("task", "shift", "group") or connection.execute(blank).fetchall()[0][0]:
+            told = f"'{name}' is a column of the measurements; the field of the Step is 'step.{name}'."
+            warnings.warn(told, stacklevel=3)
+    return column
+
+
 def _condition(connection: "DuckDBPyConnection", where: str) -> str:
     """Replace each name in double quotes by the expression that finds it, but not within a quoted text."""
     parts = re.split(r"""('(?:[^']|'')*'|"[^"]*")""", where)
-    return "".join(_column(connection, part.strip('"')) if part.startswith('"') else part for part in parts)
+    return "".join(_said_column(connection, part.strip('"')) if part.startswith('"') else part for part in parts)
 
 
 def _quoted(name: str) -> str:

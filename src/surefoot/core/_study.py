@@ -98,7 +98,9 @@ class Results:
         """
         if unknown := [name for name in conditions if name not in COLUMNS]:
             self._asked.mistaken = True
-            raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.")
+            own = any(unknown[0] in vars(step) for step in self.steps)
+            hint = f" It is a field of the Step: read it as 'observation.step.{unknown[0]}'." if own else ""
+            raise SurefootError(f"Measurements have no column '{unknown[0]}'. They have: {', '.join(COLUMNS)}.{hint}")
         wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()}
         of_kind = [item for item in self.observations if kind is None or isinstance(item.step, kind)]
         fitting = [

@@ -18,8 +18,8 @@ from surefoot.figures._sheet import accuracy_text as accuracy_text
 from surefoot.figures._sheet import sorted_by_section as sorted_by_section
 from surefoot.figures._theme import Theme as Theme
 from surefoot.figures._theme import theme_config as theme_config
-from surefoot.figures._write import SUFFIXES as SUFFIXES
 from surefoot.figures._write import VEGA_LITE_VERSION as VEGA_LITE_VERSION
+from surefoot.figures._write import check_suffix as check_suffix
 from surefoot.figures._write import render_svg as render_svg
 from surefoot.figures._write import to_csv as to_csv
 from surefoot.figures._write import write_figure as write_figure

@@ -21,9 +21,7 @@ def write_figure(figure: Figure, path: Path, *, theme: Theme = "light", width: i
 
     `width` is in CSS pixels, `scale` multiplies the pixels of a PNG. Raises for another suffix.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise SurefootError(f"Cannot write a figure as '{path.name}': the name must end in {', '.join(SUFFIXES)}.")
+    suffix = check_suffix(path)
     if suffix in (".png", ".pdf"):
         from vl_convert import svg_to_pdf, svg_to_png
 
@@ -32,6 +30,14 @@ def write_figure(figure: Figure, path: Path, *, theme: Theme = "light", width: i
     else:
         write_text(path, _text(figure, suffix, theme, width))
     return path
+
+
+def check_suffix(path: Path) -> str:
+    """The suffix of a figure's file in lower case. Raises `SurefootError` for one that names no format."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SurefootError(f"Cannot write a figure as '{path.name}': the name must end in {', '.join(SUFFIXES)}.")
+    return suffix
 
 
 def render_svg(figure: Figure, *, theme: Theme = "light", width: int = 680, titled: bool = True) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
@@ -28,7 +28,8 @@ _MOST_PEEKED_ROWS = 200
 class LoadedTable:
     """What `load_table` read: the DuckDB table, its file, its columns in order, and its number of rows.
 
-    `semicolons`: whether semicolons part its cells, so that a comma in a number is decimal.
+    `semicolons`: whether semicolons part its cells, so that a comma in a number is decimal. `blanks`: by column, how
+    many of its cells hold which word of `MISSING`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LoadedTable:
     columns: tuple[str, ...]
     rows: int
     semicolons: bool = False
+    blanks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -74,7 +76,36 @@ def load_table(
         columns = _without_empty(connection, name, source.columns, file.shown)
         if not (rows := _count(connection, quote(name), [])):
             raise SurefootError(f"{file.shown} has no rows of data.")
-        return LoadedTable(name=name, source=file.shown, columns=columns, rows=rows, semicolons=source.delimiter == ";")
+        return LoadedTable(
+            name=name,
+            source=file.shown,
+            columns=columns,
+            rows=rows,
+            semicolons=source.delimiter == ";",
+            blanks=_blanks(connection, source, name),
+        )
+
+
+def _blanks(connection: DuckDBPyConnection, source: _Source, table: str) -> dict[str, dict[str, int]]:
+    """Which words of the file were read as missing; columns without a missing value are not read again."""
+    places = [f"q{place}" for place in range(len(source.columns))]
+    texts = [
+        (place, name)
+        for place, name, kind in zip(places, source.columns, source.kinds, strict=True)
+        if kind == "VARCHAR" and not name.startswith(_EMPTY)
+    ]
+    counts = ", ".join(f"count({quote(name)}) < count(*)" for _, name in texts)
+    some = connection.execute(f"SELECT {counts or 'false'} FROM {quote(table)}").fetchall()[0]
+    words = [
+        f"histogram(trim({place}, {_AROUND})) FILTER (lower(trim({place}, {_AROUND})) IN ({_WORDS})) AS {quote(name)}"
+        for (place, name), missing in zip(texts, some, strict=False)
+        if missing
+    ]
+    if not words:
+        return {}
+    sql = f"SELECT {', '.join(words)} FROM (SELECT * FROM {source.sql}) AS t({', '.join(places)})"
+    found = connection.execute(sql, source.values)
+    return dict(zip([name for name, *_ in found.description or ()], found.fetchall()[0], strict=True))
 
 
 def column_names(path: Path | str) -> tuple[str, ...]:
@@ -107,10 +138,11 @@ def literal(text: object) -> str:
 _EMPTY = "\0"
 """The beginning of the inner name of a column without one, which is left out if it is empty."""
 _WORDS = ", ".join(map(literal, sorted(MISSING)))
+_AROUND = literal(" \t\r\n\u00a0")
 
 
 def _trimmed(column: str) -> str:
-    text = f"trim({column}, ' \t\r\n\u00a0')"
+    text = f"trim({column}, {_AROUND})"
     return f"CASE WHEN lower({text}) IN ({_WORDS}) THEN NULL ELSE {text} END"
 
 
@@ -259,7 +291,7 @@ def _arrow(file: TableFile) -> Any:
         return dataset.dataset(file.path, format="ipc")
     except (ArrowException, OSError) as error:
         try:
-            return ipc.open_stream(file.path)
+            return ipc.open_stream(file.path).read_all()  # a stream can be read once
         except (ArrowException, OSError):
             raise SurefootError(f"{file.shown} is not an Arrow (Feather) file or stream.") from error
 

@@ -23,8 +23,9 @@ def type_columns(
 ) -> tuple[Remark, ...]:
     """Make DOUBLE of the VARCHAR columns of a loaded table in which nine in ten filled cells are numbers.
 
-    The other cells of such a column become NULL and are named. Columns in `keep` stay text; in those of `magnitudes`
-    "1.3B" is a number too. The remarks (`remarks_on`) tell what was not a plain number.
+    The other cells of such a column become NULL and are named, as are words for no value in a column of texts. Columns
+    in `keep` stay text; in those of `magnitudes` "1.3B" is a number too. The remarks (`remarks_on`) tell what was not a
+    plain number.
     """
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
     texts = [name for name, kind, *_ in described if kind == "VARCHAR" and name not in keep]
@@ -32,7 +33,17 @@ def type_columns(
     remarks = [_ungrouped(connection, table, name) for name in grouped]
     for name in texts:
         remarks += _typed(connection, table, name, magnitudes=name in magnitudes)
-    return tuple(remarks)
+    described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
+    return (*remarks, *_blank_words(table, [name for name, kind, *_ in described if kind == "VARCHAR"]))
+
+
+def _blank_words(table: LoadedTable, texts: Sequence[str]) -> Iterator[Remark]:
+    """In a column of texts a word such as "None" could be a value: it is said that it was read as none."""
+    for name in texts:
+        if words := {word: count for word, count in (table.blanks.get(name) or {}).items() if word}:
+            shown = ", ".join(f"'{word}' ({count})" for word, count in sorted(words.items()))
+            message = f"{table.source}: column '{name}' has words that are read as no value: {shown}."
+            yield Remark(code="blank-words", severity="note", message=message, columns=(name,))
 
 
 def _grouped_by_dots(connection: DuckDBPyConnection, table: LoadedTable, texts: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surefoot.core import Figure, SurefootError
+from surefoot.core import Figure
 
 if TYPE_CHECKING:
     from surefoot.laws import OptimalPlans, PointOptions, ScalingLaws
@@ -20,8 +20,6 @@ def write_law_figures(laws: "ScalingLaws", plans: "OptimalPlans | None", path: P
     if plans:
         write_figures((plan_figure(plans),), path)
         return
-    if len(points.x) > 1:
-        raise SurefootError("A figure shows a law of one x: name a single column with --x, or --optimal COMPUTE.")
     x, y = "".join(points.x), laws.fits[0].points.y_name
     records = {fit.points.family: law_record(fit) for fit in laws.fits}
     unit = "share" if points.score or points.unit != "none" or points.n_test else "number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._fit._figures import HELP, write_law_figures
-from surefoot.cli._output import Format, emit
-from surefoot.core import Table
+from surefoot.cli._output import Format, check_place, emit
+from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from surefoot.laws import FamilyLaw, LawOptions, PointOptions, ScalingLaws
     from surefoot.stats import Interval
 
@@ -123,8 +127,16 @@ def _run(
     optimal: _Names = (),
     cost: float = 6.0,
 ) -> None:
-    from surefoot.laws import fit_scaling, optimal_plans, plan_table, read_table
+    from surefoot.laws import fit_scaling, optimal_plans, places_of, plan_table, read_table
 
+    check_place(output.out, output.format)
+    places = places_of(output.at, points.x)
+    if bool(output.at) + bool(optimal) + (output.show != "laws") > 1:
+        raise SurefootError("--at, --optimal and --show print a table each: give one of them.")
+    if not 0 < cost < math.inf:
+        raise SurefootError(f"The compute of one parameter and sample must be above 0; got {cost}.")
+    if not places_of(optimal, ("compute",)).size and output.figure and len(points.x) > 1:
+        raise SurefootError("A figure shows a law of one x: name a single column with --x, or --optimal COMPUTE.")
     laws = fit_scaling(read_table(table), points, options)
     plans = optimal_plans(laws, optimal, cost=cost) if optimal else None
     _say(laws)
@@ -133,9 +145,7 @@ def _run(
             print(words, file=sys.stderr)
         emit(plan_table(plans), output.format, output.out)
     else:
-        emit(
-            _prediction_table(laws, output.at) if output.at else law_table(laws, output.show), output.format, output.out
-        )
+        emit(_prediction_table(laws, places) if output.at else law_table(laws, output.show), output.format, output.out)
     if output.figure:
         write_law_figures(laws, plans, output.figure, points)
 
@@ -214,11 +224,10 @@ def _sensitivity_rows(fit: FamilyLaw) -> list[tuple[object, ...]]:
     return [(row.choice, row.exponent, row.change, row.n) for row in law_sensitivity(fit)]
 
 
-def _prediction_table(laws: ScalingLaws, at: tuple[str, ...]) -> Table:
-    from surefoot.laws import places_of, plain_cell, predict_band
+def _prediction_table(laws: ScalingLaws, places: NDArray[np.float64]) -> Table:
+    from surefoot.laws import plain_cell, predict_band
 
     names = laws.fits[0].points.x_names
-    places = places_of(at, names)
     rows = []
     for fit in laws.fits:
         values = zip(places.tolist(), *(part.tolist() for part in predict_band(fit, places)), strict=True)

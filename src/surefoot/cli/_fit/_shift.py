@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from surefoot.cli._fit._figures import HELP, write_figures
 from surefoot.cli._fit._scaling import TABLE
-from surefoot.cli._output import Format, emit
+from surefoot.cli._output import Format, check_place, emit
 from surefoot.core import SurefootError, Table, write_text
 
 if TYPE_CHECKING:
@@ -80,12 +80,15 @@ def shift(
 
     from surefoot.laws import effect_figure, fit_shift, robustness_figure, shift_data, shift_table
 
+    check_place(out, format)
+    text = format == "text" or (format is None and out is None and sys.stdout.isatty())
+    sections = show or (("lines", "groups") if text else ("models",))
+    if len(set(sections)) > 1 and not _is_json(format, out) and (out or format not in {None, "text"}):
+        raise SurefootError("Several sections are printed as text or JSON only: name one with --show.")
     scores = _scores(table, x, shifts, read)
     result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
     for remark in result.remarks:
         print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
-    text = format == "text" or (format is None and out is None and sys.stdout.isatty())
-    sections = show or (("lines", "groups") if text else ("models",))
     _print({section: shift_table(result, section) for section in (*sections, "left_out")}, sections, format, out)
     if figure:
         write_figures((robustness_figure(result), effect_figure(result)), figure)
@@ -122,9 +125,13 @@ def _size(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def _is_json(format: Format | None, out: Path | None) -> bool:
+    return format == "json" or (format is None and out is not None and out.suffix.lower() == ".json")
+
+
 def _print(tables: dict[str, Table], names: Sequence[str], format: Format | None, out: Path | None) -> None:
     """JSON as one object of sections with what was left out; else one section as any format, several as text."""
-    if format == "json" or (format is None and out is not None and out.suffix == ".json"):
+    if _is_json(format, out):
         text = (
             json.dumps({name: table.records() for name, table in tables.items()}, indent=1, ensure_ascii=False) + "\n"
         )
@@ -133,10 +140,8 @@ def _print(tables: dict[str, Table], names: Sequence[str], format: Format | None
     asked = {name: tables[name] for name in names}
     if len(asked) == 1:
         emit(next(iter(asked.values())), format, out)
-    elif out is None and format in {None, "text"}:
+    else:
         for name, table in asked.items():
             print(f"\n{name}" if table.rows else f"\n{name}: none")
             if table.rows:
                 emit(table, "text", None)
-    else:
-        raise SurefootError("Several sections are printed as text or JSON only: name one with --show.")

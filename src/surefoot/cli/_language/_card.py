@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from surefoot.cli._common import Exit, StoreOption, open_store
 from surefoot.cli._language._evaluate import TemplateOption, answers_of, make_here, questions_of, reader_of
 from surefoot.cli._language._reading import FormatOption, OutOption, RuleName
-from surefoot.cli._output import emit, say
+from surefoot.cli._output import check_place, emit, say
 from surefoot.core import Step, Store, SurefootError, Table
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def enough(
     from surefoot.stats import Asked
     from surefoot.stats import enough as decided
 
+    check_place(out, format)
     scores, articles, size = _answered(examples, other, score, seed)
     whole, least = size if of is None else of, -1.0 if other else 0.0
     if not 1 <= len(scores) <= whole:

@@ -19,7 +19,7 @@ from surefoot.cli._language._reading import (
     percent_of,
     rule_of,
 )
-from surefoot.cli._output import emit, say
+from surefoot.cli._output import check_place, emit, say
 from surefoot.cli._study import make_missing
 from surefoot.core import Step, Store, StoredInputs, Study, SurefootError, Table
 
@@ -67,6 +67,7 @@ def evaluate(
     """
     from surefoot.language import CausalReader, QuestionFile, ReadingScores, read_question_file
 
+    check_place(out, format)
     stems = [_stem(file) for file in dict.fromkeys(data)]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if examples and twice is not None:

@@ -66,15 +66,14 @@ def gap(
     """
     from surefoot import language
 
+    if not out.name.endswith((".jsonl", ".jsonl.gz")):
+        raise SurefootError(f"{out} must end in .jsonl or .jsonl.gz: a run is lines of JSON.")
     _check_rule(rule, (*language.RULES, *("judge",) * bool(judge)))
     read = language.read_multihop(questions)
     say(f"{questions}: {len(read.questions)} questions ({read.format}). {read.left_out}".rstrip())
     chosen = _sampled(read.questions, sample, seed)
     names = tuple(dict.fromkeys(name for part in strategies.split(",") if (name := part.strip().replace("-", "_"))))
     names += ("self_ask_search",) * (bool(search) and "self_ask_search" not in names)
-    if not out.name.endswith((".jsonl", ".jsonl.gz")):
-        raise SurefootError(f"{out} must end in .jsonl or .jsonl.gz: a run is lines of JSON.")
-    _check_given(figure, format)
     asking = language.Asking(force=force, hops=hops, results=results, max_tokens=max_tokens)
     told = language.read_prompts(prompts) if prompts else language.our_prompts()
     place = language.answers_file(open_store(store).root)
@@ -125,7 +124,6 @@ def replay(
     """
     from surefoot.language import read_run
 
-    _check_given(figure, format)
     _give(read_run(run), (show, rule, figure, examples), format)
 
 
@@ -199,16 +197,6 @@ def _sampled(questions: "Sequence[MultiHopQuestion]", sample: int | None, seed: 
 def _check_rule(rule: str, known: Sequence[str]) -> None:
     if rule not in known:
         raise SurefootError(f"There is no rule '{rule}' in this run: there is {', '.join(known)}.")
-
-
-def _check_given(figure: Path | None, form: Format | None) -> None:
-    from surefoot.figures import SUFFIXES
-
-    if form == "parquet":
-        raise SurefootError("The tables of a run are printed, and Parquet is not text: choose tsv, csv or json.")
-    if figure and figure.suffix.lower() not in SUFFIXES:
-        raise SurefootError(f"Cannot write a figure as '{figure.name}': the name must end in {', '.join(SUFFIXES)}.")
-    check_file(figure)
 
 
 def _fields(given: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, check_place, emit, say
 from surefoot.core import Measurement, SurefootError, Table, write_bytes
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def score(
     """
     from surefoot import language
 
+    check_place(out, format)
     if official and (format or out):
         raise SurefootError("--official prints JSON to the output: leave out --format and --out.")
     answers = language.read_predictions(predictions)

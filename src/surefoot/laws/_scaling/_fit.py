@@ -1,5 +1,6 @@
 """Scaling laws and learning curves of a table: fits, bands, held-out errors, sensitivity, and comparisons in words."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -182,6 +183,8 @@ def _named_form(options: LawOptions) -> Form:
     for name, value in map(_two_sides, options.fixed):
         try:
             fixed[name] = float(value)
+            if not math.isfinite(fixed[name]):
+                raise ValueError
         except ValueError:
             raise SurefootError(f"'{name}={value}' must fix a parameter to a number, for example floor=0.") from None
     return restricted(form, tied=tied, fixed=fixed)

@@ -72,7 +72,7 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         for name in scores:
             _read_words(connection, name)
         remarks = type_columns(connection, loaded, keep=kept)
-        asked = {*columns.named().values(), *(f"{name}__group" for name in columns.sensitive)}
+        asked = {*columns.named().values(), *columns.sensitive, *(f"{name}__group" for name in columns.sensitive)}
         notes += said_of([remark for remark in remarks if asked.issuperset(remark.columns)])
         for name in scores:
             _read_percents(connection, name, remarks, loaded.source)
