@@ -88,6 +88,15 @@ def test_a_tower_of_two_is_sliced_only_by_its_name(tmp_path: Path) -> None:
         assert verify(out).holds
 
 
+def test_a_tensor_of_unknown_place_is_said_where_the_ends_are_of_two_models(tmp_path: Path) -> None:
+    names = ["model.embed_tokens.weight", "model.layers.0.mlp.weight", "model.memory", "model.norm.weight"]
+    first, last = model(tmp_path / "a", 1, names), model(tmp_path / "b", 2, names)
+    with pytest.warns(UserWarning, match=r"'model\.memory' stands by its name neither before nor after the layers"):
+        merge(stacked((first, 0, 1), (last, 0, 1)), tmp_path / "out.safetensors")
+    assert load_file(tmp_path / "out.safetensors")["model.memory"] == 2
+    merge(stacked((first, 0, 1), (first, 0, 1)), tmp_path / "one.safetensors")  # of one model: nothing to be said
+
+
 def test_a_layer_range_of_a_model_is_refused(tmp_path: Path) -> None:
     names = LAYOUTS["llama"]["layers"]
     entry = {"model": model(tmp_path / "a", 1, names), "layer_range": [0, 1]}

@@ -1,6 +1,7 @@
 """Models and preparations are those of OpenCLIP itself: for every published pair, every kind of tower, every file."""
 
 import json
+from copy import deepcopy
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -286,6 +287,10 @@ def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> N
         ("mean", ["a", "b", "c"]),
         ("std", 127),
         ("mean", [0.5, 0.5, float("nan")]),
+        ("mean", True),
+        ("std", [True, 0.5, 0.5]),
+        ("interpolation", ["bicubic"]),
+        ("interpolation", ""),
         ("mode", "L"),
         ("fill_color", [10, 200]),
         ("fill_color", 256),
@@ -299,6 +304,40 @@ def test_what_a_config_says_of_pictures_is_checked(tmp_path: Path, field: str, v
     (tmp_path / "open_clip_config.json").write_text(json.dumps(told))
     with pytest.raises(SurefootError, match=rf"open_clip_config\.json: {field} is "):
         vit("ViT-B-16", tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("preprocess_cfg",), ["mean"], "preprocess_cfg must be objects"),
+        (("model_cfg", "vision_cfg"), [], "vision_cfg, text_cfg and preprocess_cfg must be objects"),
+        (("model_cfg", "quick_gelu"), "false", "quick_gelu is 'false', not true or false"),
+        (("model_cfg", "vision_cfg", "image_size"), -16, "image_size is -16: it must be a number of pixels"),
+        (("model_cfg", "vision_cfg", "image_size"), [16, 16, 3], "or height and width"),
+        (("model_cfg", "vision_cfg", "image_size"), 16.0, "image_size is 16.0"),
+        (("model_cfg", "vision_cfg", "layers"), "x", "is of none that OpenCLIP can build: 'str' object"),
+        (("model_cfg", "heads_of_text"), 3, "unexpected keyword argument 'heads_of_text'"),
+    ],
+)
+def test_a_folder_whose_config_makes_no_sense_is_refused(
+    tmp_path: Path, place: tuple[str, ...], value: object, message: str
+) -> None:
+    told: dict[str, Any] = {"model_cfg": {"embed_dim": 8, **deepcopy(CONFIGS["vit"])}, "preprocess_cfg": {}}
+    inner = told
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(told))
+    with pytest.raises(SurefootError, match=message):
+        load_openclip("", tmp_path)
+
+
+def test_what_openclip_does_not_read_of_a_preparation_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").touch()
+    told = {"model_cfg": openclip_config("ViT-B-16"), "preprocess_cfg": PREPROCESSING | {"interp": "bilinear"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(told))
+    found = prepare("ViT-B-16", openclip_config("ViT-B-16"), tmp_path / "x.pt")
+    assert found.notes == ("Its preprocess_cfg has interp, which OpenCLIP does not read",)
 
 
 def test_what_is_filled_has_the_colour_that_the_config_says(tmp_path: Path) -> None:

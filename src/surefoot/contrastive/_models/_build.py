@@ -32,7 +32,12 @@ def build(config: Config, tokenizer: Path | None = None) -> "CLIP | CustomTextCL
     config["vision_cfg"]["timm_model_pretrained"] = False
     if text.get(_TOWER):
         text[_TOWER], text["hf_model_pretrained"] = str(_tower(tokenizer, text[_TOWER])), False
-    return make(**config)
+    try:
+        return make(**config)
+    except (TypeError, ValueError, AttributeError, KeyError, AssertionError, ArithmeticError) as error:
+        raise SurefootError(
+            f"The model's config is of none that OpenCLIP can build: {str(error).partition(chr(10))[0]}."
+        ) from error
 
 
 def _tower(tokenizer: Path | None, name: str) -> Path:

@@ -85,7 +85,12 @@ def read_config(path: Path) -> tuple[Config, Config]:
         model = content.get("model_cfg", content)
         if not {"embed_dim", "vision_cfg", "text_cfg"} <= model.keys():
             raise ValueError("no model_cfg with embed_dim, vision_cfg and text_cfg")
-        return model, content.get("preprocess_cfg") or {}
+        preprocessing = content.get("preprocess_cfg") or {}
+        if not all(isinstance(part, dict) for part in (model["vision_cfg"], model["text_cfg"], preprocessing)):
+            raise ValueError("vision_cfg, text_cfg and preprocess_cfg must be objects")
+        if not isinstance(model.get(_ACTIVATION, False), bool):
+            raise ValueError(f"{_ACTIVATION} is {model[_ACTIVATION]!r}, not true or false")
+        return model, preprocessing
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise SurefootError(f"{path} does not describe an OpenCLIP model: {error}.") from error
 
@@ -104,9 +109,12 @@ def _beside(path: Path, config: Config) -> Preparation:
                 "model, or keep the checkpoint elsewhere."
             )
     quick = bool(model.get(_ACTIVATION))
+    unread = ", ".join(sorted(preprocessing.keys() - {*_FIELDS, "mode", "fill_color", "size"}))
     if config.get(_ACTIVATION) and not quick:
         raise SurefootError(f"{path} is of a model without QuickGELU: name the model without -quickgelu.")
-    return _prepared(config, _checked(preprocessing, path), quick, str(path))
+    found = _prepared(config, _checked(preprocessing, path), quick, str(path))
+    told = (f"Its preprocess_cfg has {unread}, which OpenCLIP does not read",) if unread else ()
+    return replace(found, notes=(*found.notes, *told))
 
 
 def _prepared(config: Config, preprocessing: Published, quick: bool, source: str) -> Preparation:
@@ -166,7 +174,10 @@ def _pixels(config: Config, preprocessing: Published) -> Pixels:
     merged = merge_preprocess_dict(PreprocessCfg(), dict(preprocessing))
     size = config["vision_cfg"].get("image_size", 224)
     mean, std = (_three(merged[field]) for field in ("mean", "std"))
-    square = size[0] if isinstance(size, Sequence) and len(set(size)) == 1 else size
+    sides = size if isinstance(size, Sequence) and len(size) == 2 else [size]
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise SurefootError(f"The model's image_size is {size!r}: it must be a number of pixels, or height and width.")
+    square = sides[0] if len(set(sides)) == 1 else size
     return Pixels(
         size=square if isinstance(square, int) else (int(square[0]), int(square[1])),
         mean=mean,
@@ -185,7 +196,7 @@ def _checked(preprocessing: Published, path: Path) -> Published:
     for field in ("mean", "std"):
         value = preprocessing.get(field, 0.5)
         three = value if isinstance(value, list) and len(value) == 3 else [value]
-        if not all(isinstance(one, (int, float)) and 0 <= one <= 1 for one in three):
+        if not all(isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one <= 1 for one in three):
             raise SurefootError(f"{path}: {field} is {value!r}: it must be a number from 0 to 1, or three of them.")
     fill = preprocessing.get("fill_color", 0)
     colours = fill if isinstance(fill, list) and len(fill) == 3 else [fill]

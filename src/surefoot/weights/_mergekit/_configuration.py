@@ -302,7 +302,9 @@ def _whole(part: _Slice, template: Checkpoint) -> Iterator[_Target]:
 
 
 def _targets(slices: list[_Slice], template: Checkpoint, tower: str) -> Iterator[_Target]:
-    first_slice = first_names(template.tensors, tower)
+    first, last = ([(one.reference, one.settings) for one in end.models] for end in (slices[0], slices[-1]))
+    same = first == last and slices[0].settings == slices[-1].settings
+    first_slice = first_names(template.tensors, tower, said=not same)
     for name in template.tensors:
         if numbered(name)[0] != tower:
             yield _Target(slices[0] if name in first_slice else slices[-1], name, name)

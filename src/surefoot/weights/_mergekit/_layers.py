@@ -1,6 +1,7 @@
 """Numbered layers in the names of tensors, and what stands before and after them."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 
 from surefoot.core import SurefootError
@@ -10,6 +11,9 @@ _LAYER = re.compile(r"^(.*?\b(?:layers|layer|h|blocks|block|resblocks)\.)(\d+)(\
 _BEFORE = re.compile(
     r"(?<!un)embed(?!_out)|embd|\bemb\b|wte|wpe|relative_pe|rotary|inv_freq|conv1|conv2|patch|positional|class_|ln_pre"
     r"|layernorm_pre|stem"
+)
+_AFTER = re.compile(
+    r"norm|ln_|\.ln\.|head|classif|pooler|output|score|proj|logit|vocab|embed_out|unembed|predictions|adapter"
 )
 _NUMBERED_ENDS = re.compile(r"\.(?:wte|wpe|embd|lm_head|linear)\.")  # of layers that are none (phi-1)
 
@@ -52,17 +56,22 @@ def _listed(known: Mapping[str, int]) -> str:
     return ", ".join(f"{head.rstrip('.')} ({count} layers)" for head, count in known.items()) or "none"
 
 
-def first_names(names: Iterable[str], tower: str) -> set[str]:
+def first_names(names: Iterable[str], tower: str, *, said: bool = True) -> set[str]:
     """Of the tensors outside a tower's layers those that the first slice gives, not the last.
 
     They are what is computed before the first layer and, where there are several towers, all that is not the tower's
-    own: under its beginning (`visual.`) when anything is, else under that of no other.
+    own: under its beginning (`visual.`) when anything is, else under that of no other. With `said` a warning names
+    those whose name says nothing.
     """
     outer = [name for name in names if numbered(name)[0] != tower]
     found = {name for name in outer if _BEFORE.search(name)}
     others = [head for head in towers(outer) if head != tower]
     owned = {name for name in outer if any(name.startswith(_own(tower, other)) for other in others)}
     foreign = {name for name in outer if any(name.startswith(_own(other, tower)) for other in others)}
+    placed = {name for name in outer if _AFTER.search(name)} | found | owned | foreign
+    for name in [name for name in outer if said and name not in placed]:
+        told = f"The tensor {name!r} stands by its name neither before nor after the layers: the last slice gives it."
+        warnings.warn(told, stacklevel=4)
     return found | ((set(outer) - owned) if owned - foreign else foreign)
 
 
