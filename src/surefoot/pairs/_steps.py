@@ -1,7 +1,7 @@
 """Extract and Deduplicate as Steps: a stage in the store, its inputs known by their contents."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -23,9 +23,8 @@ from surefoot.core import (
 from surefoot.pairs._deduplicate import DuplicateRules, deduplicate
 from surefoot.pairs._extract._candidates import extract
 from surefoot.pairs._extract._rules import CANDIDATE_RULES, CandidateRules
-from surefoot.pairs._stages._manifest import Manifest
 from surefoot.pairs._stages._tables import PairColumns, pairs_from_tables
-from surefoot.pairs._stages._work import keep
+from surefoot.pairs._stages._work import finished
 
 
 def rules_text(rules: CandidateRules) -> str:
@@ -58,7 +57,7 @@ class Extract(Step):
         check_pinned(self)
         work = resume_directory(out) / "parts"
         made = extract(list(map(Path, self.files)), work, _rules(self.rules), progress=partial(report_progress, out))
-        return _kept(made, work, out)
+        return finished(made, work, out, dropped="dropped")
 
 
 @final
@@ -84,7 +83,12 @@ class PairTables(Step):
         check_pinned(self)
         with TemporaryDirectory(dir=out.parent) as place:
             columns = PairColumns(url=self.url, text=self.text)
-            return _kept(pairs_from_tables([*map(Path, self.files)], Path(place), columns=columns), Path(place), out)
+            return finished(
+                pairs_from_tables([*map(Path, self.files)], Path(place), columns=columns),
+                Path(place),
+                out,
+                dropped="dropped",
+            )
 
 
 @final
@@ -108,7 +112,7 @@ class Deduplicate(Step):
         work = resume_directory(out) / "parts"
         against, progress = [inputs[one] for one in self.against], partial(report_progress, out)
         made = deduplicate(inputs[self.pairs], work, rules, against=against, progress=progress)
-        return _kept(made, work, out)
+        return finished(made, work, out, dropped="dropped")
 
 
 def _pinned(files: tuple[str, ...], needed: str) -> tuple[tuple[str, ...], str]:
@@ -129,11 +133,3 @@ def _rules(text: str) -> CandidateRules:
     except (ValueError, TypeError, AttributeError) as error:
         known = ", ".join(CANDIDATE_RULES)
         raise SurefootError(f"There are no rules named '{text:.60}' ({error}). Known: {known}.") from None
-
-
-def _kept(made: Manifest, work: Path, out: Path) -> Sequence[Measurement]:
-    keep(work, out)
-    counted = {("rows", ""): made.rows, ("kept", ""): made.kept}
-    counted |= {("dropped", reason): rows for reason, rows in made.reasons.items()}
-    counted |= {("faults", fault): times for fault, times in made.faults.items()}
-    return [Measurement(metric=name, value=n, n=made.rows, group=group) for (name, group), n in counted.items()]

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from surefoot.cli import app
 from surefoot.core import Store, SurefootError, digest_of, run
 from surefoot.pairs import (
     Embed,
+    IndexKind,
     PairEncoder,
     Recipe,
     RemovalRequest,
@@ -136,6 +138,64 @@ def test_what_is_removed_is_gone_everywhere_and_the_rest_is_as_it_was(whole: Pat
     assert len(embed_pairs(whole / "pictures", whole / "embedded", colour_model).parts) == 3  # nothing is made again
     assert build_index(whole / "embedded", whole / "index").rows == N - 1
     assert oct((whole / "index" / "removed.key").stat().st_mode)[-3:] == "600"
+
+
+@pytest.mark.parametrize("kind", ["exact", "sq8", "pq4"])
+def test_no_kind_of_index_keeps_a_vector_or_what_was_trained_on_it(
+    kind: IndexKind, embedded: Callable[..., Any], clustered: Callable[..., Any], tmp_path: Path
+) -> None:
+    vectors, gone = clustered(400, 16, 4), (3, 120, 318)
+    embedded(tmp_path / "set" / "embedded", vectors)
+    build_index(tmp_path / "set" / "embedded", tmp_path / "set" / "index", kind=kind)
+    old = (tmp_path / "set" / "index" / "vectors-0.faiss").read_bytes()
+    told = remove_pairs([tmp_path / "set"], RemovalRequest(urls=tuple(f"https://example.org/p{one}" for one in gone)))
+    assert [(row[0], row[1], row[4]) for row in told.rows] == [("embedded", 3, 0), ("index", 3, 0)]
+    every = raw(tmp_path / "set")
+    for one in gone:
+        assert vectors[one].astype(np.float16).tobytes() in old
+        left = (vectors[one].astype(np.float16).tobytes(), f"'thing {one}'".encode(), f"/p{one}'".encode())
+        assert not any(value in every for value in left)
+    made = build_index(tmp_path / "set" / "embedded", tmp_path / "fresh", kind=kind)  # which never had these rows
+    assert made.kind == kind and made.rows == 357
+    assert made.digests[made.vectors] == digest_of(tmp_path / "set" / "index" / "vectors-0.faiss")
+    (tmp_path / "set" / "index" / "vectors-0.faiss").write_bytes(old)
+    assert verify_removal([tmp_path / "set"]).rows[1][4] == 4  # three vectors, and a file of another index
+
+
+@pytest.mark.parametrize("layout", ["files", "parquet"])
+def test_pictures_of_every_layout_go(layout: str, tmp_path: Path) -> None:
+    rows = [{"url": url_of(one), "text": f"thing {one}"} for one in range(8)]
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "urls.parquet")
+    place, sought = tmp_path / "set" / "pictures", picture(5)
+    pairs_from_tables([tmp_path / "urls.parquet"], tmp_path / "candidates", rows=5)
+    make = partial(_laid_out, files=place if layout == "files" else None)
+    make_parts("download", Recipe(name="download"), sources_in(tmp_path / "candidates"), place, make)
+
+    def pictures() -> set[bytes]:
+        tables = [pq.ParquetFile(one).read() for one in place.glob("*.parquet")]
+        found = [value for one in tables if "jpg" in one.column_names for value in one["jpg"].to_pylist()]
+        return {*found, *(one.read_bytes() for one in place.rglob("*.jpg"))}
+
+    assert pictures() == {picture(one) for one in range(8)}
+    told = remove_pairs([place], RemovalRequest(urls=(url_of(5),)))
+    assert [row[1:5:3] for row in told.rows] == [(1, 0)]
+    assert pictures() == {picture(one) for one in range(8) if one != 5}
+    assert not any(value in raw(place) for value in (sought, url_of(5).encode(), b"'thing 5'"))
+    (place / "other.jpg").write_bytes(sought)
+    assert verify_removal([place]).rows[0][4] == 1
+
+
+def _laid_out(source: Source, path: Path, files: Path | None) -> dict[str, int]:
+    """A part as `download` leaves it with single files, or with pictures in the table."""
+    table = pq.read_table(source.path)
+    numbers = [int(url.split("/p")[1][:-4]) for url in table["url"].to_pylist()]
+    keys = [f"{path.stem[-5:]}{at:06d}" for at in range(len(table))]
+    for key, number in zip(keys if files else (), numbers, strict=False):
+        (files or path).joinpath(path.stem).mkdir(exist_ok=True)
+        (files or path).joinpath(path.stem, f"{key}.jpg").write_bytes(picture(number))
+    table = table.append_column("key", pyarrow.array(keys))
+    pq.write_table(table if files else table.append_column("jpg", pyarrow.array(map(picture, numbers))), path)
+    return {}
 
 
 def test_a_row_that_was_named_as_the_kept_one_is_not_named_any_more(whole: Path) -> None:

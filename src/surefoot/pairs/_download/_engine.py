@@ -85,10 +85,12 @@ class Engine:
         """One row to its end. Whatever happens to it, it has a line in the log."""
         trace, told, picture = Trace(), dict[str, Any](), b""
         try:
-            told, picture = await self._picture(row, trace, until)
+            picture = await self._picture(row, trace, until, told)
         except Ended as ended:
-            told = {"state": ended.state, "reason": ended.reason, "error_message": _message(ended)} | told
-            told["status"] = "failed_to_resize" if ended.state == "undecodable" else "failed_to_download"
+            message = f"{ended.reason}: {ended.detail}" if ended.detail else ended.reason
+            came = "bytes" in told and ended.state != "changed"
+            told |= {"state": ended.state, "reason": ended.reason, "error_message": message,
+                     "status": "failed_to_resize" if came else "failed_to_download"}  # fmt: skip
         finally:
             self._window.release()
         if told["state"] == "screened":
@@ -100,31 +102,27 @@ class Engine:
         if self._progress and (self._done % 100 == 0 or self._done == self._begun):
             self._progress(self._done, self._begun)
 
-    async def _picture(self, row: Row, trace: Trace, until: float) -> tuple[dict[str, Any], bytes]:
+    async def _picture(self, row: Row, trace: Trace, until: float, told: dict[str, Any]) -> bytes:
+        """The picture of a row, and in `told` what is known of it. Raises `Ended`."""
         if self._lists.name(row.url.encode("utf-8", "replace")):
-            return {"state": "screened"}, b""
+            told["state"] = "screened"
+            return b""
         try:
             async with asyncio.timeout_at(until):
                 body = await self._fetcher.fetch(row.url, trace)
         except TimeoutError:
             raise Ended("retryable", "deadline", "the time for this part of the rows is over") from None
         if self._lists.name(body):
-            return {"state": "screened"}, b""
-        digests = {
-            "md5": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-            "sha256": hashlib.sha256(body).hexdigest(),
-        }
-        told: dict[str, Any] = {"bytes": len(body)} | digests
-        try:
-            for name, digest in digests.items():
-                if getattr(row, name) not in (None, "", digest):
-                    raise Ended("changed", "changed", f"its {name} is not the one that was promised")
-            seen, picture = await self._decoded(body)
-        except Ended as ended:
-            status = "failed_to_resize" if ended.state != "changed" else "failed_to_download"
-            failed = {"state": ended.state, "reason": ended.reason, "error_message": _message(ended), "status": status}
-            return told | failed, b""
-        return told | {"state": "ok", "status": "success"} | seen, picture
+            told["state"] = "screened"
+            return b""
+        digests = {name: hashlib.new(name, body, usedforsecurity=False).hexdigest() for name in ("md5", "sha256")}
+        told |= {"bytes": len(body)} | digests
+        for name, digest in digests.items():
+            if getattr(row, name) not in (None, "", digest):
+                raise Ended("changed", "changed", f"its {name} is not the one that was promised")
+        seen, picture = await self._decoded(body)
+        told |= {"state": "ok", "status": "success"} | seen
+        return picture
 
     async def _decoded(self, body: bytes) -> tuple[dict[str, Any], bytes]:
         """While too many bytes wait for a decoder, nothing more is asked."""
@@ -137,10 +135,6 @@ class Engine:
             self._waiting -= len(body)
             if self._waiting <= _WAITING_BYTES:
                 self._fetcher.room.set()
-
-
-def _message(ended: Ended) -> str:
-    return f"{ended.reason}: {ended.detail}" if ended.detail else ended.reason
 
 
 def _first_of(several: BaseExceptionGroup) -> BaseException:

@@ -33,14 +33,9 @@ class PictureForm:
     """Tars, single files, or a column of the Parquet files."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("size", 1, 8192),
-            ("quality", 1, 100),
-            ("max_bytes", 1, 1 << 30),
-            ("max_pixels", 1, 1 << 30),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SurefootError(f"'{name}' lies between {low:,} and {high:,}, not at {getattr(self, name):,}.")
+        for name, most in {"size": 8192, "quality": 100, "max_bytes": 1 << 30, "max_pixels": 1 << 30}.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise SurefootError(f"'{name}' lies between 1 and {most:,}, not at {getattr(self, name):,}.")
         for name, choices in (("resize", get_args(Resize)), ("layout", get_args(Layout))):
             if getattr(self, name) not in choices:
                 raise SurefootError(f"'{name}' is one of {', '.join(choices)}, not {getattr(self, name)}.")

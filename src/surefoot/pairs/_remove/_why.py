@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from glob import escape
 from hashlib import sha256
 from itertools import groupby
@@ -36,11 +37,11 @@ def explain_urls(place: Path, urls: Sequence[str]) -> Table:
     """
     import pyarrow.parquet as pq
 
-    stages = places_of(place).stages
-    with TemporaryDirectory() as passing:
-        ledger = _ledger(Path(passing) if pairs_directory(place) else place, stages)
-        order = [(name, "ascending") for name in ("uid", "same", "stage")]
-        found = pq.read_table(ledger, filters=[("url", "in", urls)], use_threads=False).sort_by(order).to_pylist()
+    stages, order = places_of(place).stages, [(name, "ascending") for name in ("uid", "same", "stage")]
+    with TemporaryDirectory() if pairs_directory(place) else nullcontext(place) as home:
+        ledger, only = _ledger(Path(home), stages), [("url", "in", urls)]
+        table = pq.read_table(ledger, filters=only, use_threads=False, memory_map=True, pre_buffer=False)
+        found = table.sort_by(order).to_pylist()
     rows = [(url, *line) for url in dict.fromkeys(urls) for _, way in groupby(
         [one for one in found if one["url"] == url] or [{"stage": -1, "uid": "", "same": 0}],
         lambda one: (one["uid"], one["same"])) for line in _said(url, stages, [*way])]  # fmt: skip

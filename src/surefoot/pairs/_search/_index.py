@@ -171,7 +171,11 @@ def library() -> Any:
 
 def exact_of(index: Any) -> Any:
     """The part of an index of faiss that compares vectors exactly."""
-    return getattr(index, "refine_index", index)
+    if not hasattr(index, "refine_index"):
+        return index
+    part = index.refine_index
+    part.referenced_objects = [index]  # it owns the memory, and would take it along
+    return part
 
 
 def parameters(probes: int, refined: int, selector: Any = None) -> Any:
@@ -311,7 +315,7 @@ def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tupl
     """The fewest cells and candidates that reach the recall on the even queries, and the recall on the odd ones."""
     from surefoot.stats import wilson
 
-    if exact_of(index) is index:
+    if _base(index) is index:
         return 1, 1, ()
     asked = {
         name: (vectors, own, _nearest(exact_of(index).search(vectors, _NEIGHBOURS + 1)[1], own))

@@ -10,7 +10,7 @@ from surefoot.core import Inputs, Measurement, Step, check_pinned, report_progre
 from surefoot.pairs._search._embed import embed_pairs
 from surefoot.pairs._search._encoders import encoder_of
 from surefoot.pairs._search._index import IndexKind, build_index
-from surefoot.pairs._stages._work import keep
+from surefoot.pairs._stages._work import finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,7 @@ class Embed(Step):
         source, work = inputs[self.pairs] if self.pairs else Path(self.path), resume_directory(out) / "embedded"
         encoder = encoder_of(self.model and inputs[self.model])
         told = embed_pairs(source, work, encoder, template=self.template, progress=partial(report_progress, out))
-        keep(work, out)
-        counts = [("rows", told.rows, ""), ("kept", told.kept, "")]
-        counts += [("rows", n, why) for why, n in told.reasons.items()]
-        return [Measurement(metric=name, value=n, n=told.rows, group=why) for name, n, why in counts]
+        return finished(told, work, out, dropped="rows")
 
 
 @dataclass(frozen=True, kw_only=True)

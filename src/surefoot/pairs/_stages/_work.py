@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
-from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
+from surefoot.core import Measurement, SurefootError, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._stages._manifest import (
     MANIFEST,
     Manifest,
@@ -68,6 +68,15 @@ def make_parts(
 def keep(made: Path, out: Path) -> None:
     """Put a finished stage into the directory of a Step: by links, since shards may be of any size."""
     shutil.copytree(made, out, copy_function=os.link, dirs_exist_ok=True)
+
+
+def finished(made: Manifest, work: Path, out: Path, *, dropped: str = "") -> list[Measurement]:
+    """Keep a stage as a Step; its rows, kept rows, and as the metric `dropped` those of each reason (its group)."""
+    keep(work, out)
+    counted = {("rows", ""): made.rows, ("kept", ""): made.kept}
+    counted |= {(dropped, reason): rows for reason, rows in made.reasons.items() if dropped}
+    counted |= {("faults", fault): times for fault, times in made.faults.items() if dropped == "dropped"}
+    return [Measurement(metric=name, value=n, n=made.rows, group=group) for (name, group), n in counted.items()]
 
 
 def carry(source: Path, out: Path) -> None:

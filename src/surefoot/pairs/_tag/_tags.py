@@ -27,7 +27,7 @@ from surefoot.core import (
 from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._search._encoders import PairEncoder, encoder_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
-from surefoot.pairs._stages._work import Progress, carry, keep, make_parts
+from surefoot.pairs._stages._work import Progress, carry, finished, make_parts
 from surefoot.pairs._tag._heads import Activation, Head, read_head
 
 if TYPE_CHECKING:
@@ -169,9 +169,7 @@ class Tag(Step):
         )  # fmt: skip
         work = resume_directory(out) / "tagged"
         made = tag_pairs(inputs[self.embedded], work, taggers, progress=partial(report_progress, out))
-        keep(work, out)
-        counts = {"rows": made.rows, "kept": made.kept}
-        return [Measurement(metric=name, value=n, n=made.rows) for name, n in counts.items()]
+        return finished(made, work, out)
 
 
 def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mapping[str, int]:
