@@ -1,6 +1,7 @@
 """The engine decides where and how many at once; it can never change a result."""
 
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -91,6 +92,23 @@ def test_submitit_measures_the_same_to_the_byte(
     """Without Slurm on the machine submitit starts each job as a process: the same adapter, the same files."""
     pytest.importorskip("submitit")
     assert_same("slurm", 8, store, reference, study=SMALL)
+
+
+def test_a_script_that_begins_its_run_in_every_worker_is_told_once(store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from core_steps import Number\n"
+        "from pathlib import Path\n"
+        "from surefoot.core import Store, open_pool, run\n"
+        "with open_pool('processes', 2) as pool:\n"
+        f"    list(run([Number(value=float(seed)) for seed in range(4)], Store(Path({str(store.root)!r})), pool))\n"
+    )
+    places = [str(Path(__file__).parent / "steps"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stderr.count("Traceback")) == (1, 1)
+    last = ended.stderr.splitlines()[-1]
+    assert f"The script {script} begins its run again in every worker: put what it does under if __name__" in last
 
 
 def test_an_unknown_pool_is_named_with_the_known_ones() -> None:

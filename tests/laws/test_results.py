@@ -19,6 +19,7 @@ from surefoot.laws import (
     numbers_of,
     pivot_scores,
     read_table,
+    scaling_points,
     text_of,
 )
 from surefoot.tables import alike
@@ -61,6 +62,13 @@ def test_percent_and_fraction_are_told_apart_and_said(values: list[float], unit:
     assert remark.code == "unit"
     assert unit in remark.message
     assert fractions["val"].max() <= 1
+
+
+@pytest.mark.parametrize(("score", "what"), [(False, "Errors"), (True, "Accuracies")])
+def test_what_was_read_is_called_by_its_name(score: bool, what: str) -> None:
+    options = PointOptions(x=("n",), y="e", unit="auto", score=score)
+    _, remarks = scaling_points(make_table({"n": [1, 10, 100], "e": [50, 40, 30]}), options)
+    assert [remark.message for remark in remarks] == [f"{what} were read as percentages."]
 
 
 def test_a_percent_sign_is_understood() -> None:

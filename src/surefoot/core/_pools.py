@@ -25,6 +25,7 @@ from surefoot.core._worker import Job, StoppedError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: dict[str, str] = dict.fromkeys(THREAD_VARIABLES, "1")
 _PATIENCE_SECONDS = 10.0  # for a worker that was told to end
+_UNGUARDED = 77  # how a worker ends in which the user's script begins a run
 _SLURM_TICK_SECONDS = 0.5
 _SLURM_JOBS, _SLURM_ARRAY = 256, 1000  # in the queue at once; in one array (Slurm's own limit is 1,001)
 _SLURM_TRIES = 5  # for a job that Slurm itself lost
@@ -79,6 +80,8 @@ def process_pool(workers: int | None = None) -> Executor:
 
     A worker that dies takes only its own call with it (`BrokenExecutor`), and another takes its place.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_UNGUARDED)  # a worker imports the user's script, which begins its run anew
     # The fork server starts at the first worker and keeps this environment for all of them.
     os.environ.update(ONE_THREAD)
     crew = _Crew(ThreadPoolExecutor(workers or os.cpu_count(), thread_name_prefix="surefoot worker"))
@@ -135,6 +138,11 @@ def _how_it_ended(processes: Sequence[BaseProcess]) -> str:
     for process in processes:
         process.join(_PATIENCE_SECONDS)
     code = next((process.exitcode for process in processes if process.exitcode is not None), None)
+    if code == _UNGUARDED:
+        raise SurefootError(
+            f"The script {getattr(sys.modules['__main__'], '__file__', '')} begins its run again in every worker: put "
+            "what it does under if __name__ == '__main__':, or take the pool 'here', which has no workers."
+        ) from None
     if code is None or code >= 0:
         return f"it ended itself with exit code {code}"
     why = " (out of memory, or by hand)" if -code == signal.SIGKILL else ""

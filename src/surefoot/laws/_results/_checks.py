@@ -23,9 +23,9 @@ AGGREGATE_NAME = re.compile(r"(?<![a-z])(mean|average|avg|overall|aggregate|macr
 
 
 def as_fractions(
-    table: ResultTable, names: Sequence[str], *, unit: ShareUnit = "auto"
+    table: ResultTable, names: Sequence[str], *, unit: ShareUnit = "auto", what: str = "accuracies"
 ) -> tuple[dict[str, Floats], tuple[Remark, ...]]:
-    """The named columns as fractions from 0 to 1, and what was decided of their unit.
+    """The named columns (of `what`) as fractions from 0 to 1, and what was decided of their unit.
 
     With `auto` a column is of percentages if it holds a value above 1 or a percent sign, else of fractions. A cell with
     a percent sign is a percentage whatever the unit of the others. Raises SurefootError, with the rows, for values
@@ -52,7 +52,7 @@ def as_fractions(
         _check_bounds(table, name, values, np.where(hundreds, 100.0, 1.0))
         fractions[name] = np.where(hundreds, values / 100, values)
     if unit == "auto":
-        remarks.append(_unit_remark(percent, [name for name in names if name not in percent]))
+        remarks.append(_unit_remark(percent, [name for name in names if name not in percent], what))
     return fractions, tuple(remarks)
 
 
@@ -159,7 +159,7 @@ def _check_bounds(table: ResultTable, name: str, values: Floats, highest: Floats
     if wrong.any():
         rows = table.rows[wrong].tolist()
         raise SurefootError(
-            f"{table.source}: column '{name}' has {values[wrong][0]:g} in row {rows[0]}, which is no accuracy "
+            f"{table.source}: column '{name}' has {values[wrong][0]:g} in row {rows[0]}, which is no share "
             f"between 0 and {highest[wrong][0]:g} ({len(rows)} such, {rows_text(rows)})."
         )
 
@@ -195,7 +195,7 @@ def _small_percentages(table: ResultTable, name: str, values: Floats) -> list[Re
     return [Remark(code="small-percentages", severity="warning", message=message, rows=rows, columns=(name,))]
 
 
-def _unit_remark(percent: list[str], fractions: list[str]) -> Remark:
+def _unit_remark(percent: list[str], fractions: list[str], what: str) -> Remark:
     if percent and fractions:
         few = fractions if len(fractions) <= len(percent) else percent
         word = "fractions" if few is fractions else "percentages"
@@ -204,7 +204,7 @@ def _unit_remark(percent: list[str], fractions: list[str]) -> Remark:
         )
         return Remark(code="mixed-units", severity="warning", message=message)
     word = "percentages" if percent else "fractions"
-    return Remark(code="unit", severity="note", message=f"Accuracies were read as {word}.")
+    return Remark(code="unit", severity="note", message=f"{what.capitalize()} were read as {word}.")
 
 
 def _some(names: Sequence[str]) -> str:

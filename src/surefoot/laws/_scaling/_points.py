@@ -132,7 +132,7 @@ def _targets(table: ResultTable, options: PointOptions) -> tuple[Floats, tuple[R
     if unit == "none":
         refuse_mixed_signs(table, y, numbers_of(table, y))
         return numbers_of(table, y), ()
-    fractions, remarks = as_fractions(table, [y], unit=unit)
+    fractions, remarks = as_fractions(table, [y], unit=unit, what="accuracies" if options.score else "errors")
     return (1 - fractions[y] if options.score else fractions[y]), remarks
 
 
