@@ -1,8 +1,9 @@
 """The study on scrutiny: its claims hold of a sound program and not of a defective one; its verdicts are counts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from surefoot.core import Measurement, Observation, Results, Step, Store, Surefo
 from surefoot.scrutiny import DEFECTS, Reply, Trial, sample
 from surefoot.stats import clopper_pearson
 from surefoot.studies import load_study
-from surefoot.studies.scrutiny import Audit, case
+from surefoot.studies.scrutiny import Audit, ByDistance, ValidationStudy, case
 
 needs_data = pytest.mark.skipif(not os.environ.get("SUREFOOT_DATA"), reason="SUREFOOT_DATA has the published data")
 EXPOSING = {
@@ -76,11 +77,16 @@ def test_an_unknown_audit_is_refused() -> None:
 
 
 def results(store: Store, found: dict[str, list[Measurement]]) -> Results:
-    steps: list[Step] = [Audit(name=name) for name in found]
+    return observed({Audit(name=name): seen for name, seen in found.items()}, store)
+
+
+def observed(found: Mapping[Step, list[Measurement]], store: Store) -> Results:
+    steps = [*found]
     made = Results(store, tuple(steps))
     made.__dict__["missing"] = ()
-    observed = [(step, one) for step, name in zip(steps, found, strict=True) for one in found[name]]
-    made.__dict__["observations"] = tuple(Observation(step=step, measurement=one) for step, one in observed)
+    made.__dict__["observations"] = tuple(
+        Observation(step=step, measurement=one) for step, seen in found.items() for one in seen
+    )
     return made
 
 
@@ -113,9 +119,54 @@ def fails(claim: str, failed: bool) -> Measurement:
     return Measurement(metric="fails", value=float(failed), n=1, task=claim)
 
 
+def test_a_third_person_is_a_difference_of_two_audits_and_a_validation_a_share(store: Store) -> None:
+    def rate(failed: int) -> list[Measurement]:
+        told = {"metric": "failure_rate", "task": "same in both versions", "shift": "at the case"}
+        return [Measurement(value=failed / 300, n=300, **told)]
+
+    checks = {claim.name: claim.check for claim in load_study("scrutiny").claims}
+    three, two = "unsealed defect, three persons", "unsealed defect, two persons"
+    verdict = checks["unsealed defect"](results(store, {three: rate(47), two: rate(0)}))
+    ends = clopper_pearson(47, 300, level=0.975), clopper_pearson(0, 300, level=0.975)
+    assert (verdict.status, verdict.low) == ("supported", pytest.approx(ends[0].low - ends[1].high))
+    assert verdict.detail == f"47 of 300 at the case, 0 of 300 of {two}"
+    assert checks["unsealed defect"](results(store, {three: rate(0), two: rate(47)})).status == "contradicted"
+    counts = {"missed": 9, "added": 3, "then_seen": 4}
+    seen = [Measurement(metric=name, value=value, n=14) for name, value in counts.items()]
+    verdict = checks["validation study"](observed({ValidationStudy(): seen}, store))
+    share = clopper_pearson(9, 14)
+    assert (verdict.status, verdict.low) == ("supported", pytest.approx(share.low))
+    assert verdict.detail == "9 of 14 missed; 3 more stains near the case would show 4 of them"
+    with pytest.raises(SurefootError, match="validation study is not in the store"):
+        checks["validation study"](observed({}, store))
+
+
+def test_a_validation_of_routine_stains_sees_what_any_stain_shows_and_not_what_needs_a_second_version() -> None:
+    told = ValidationStudy(samples=4, further=6).make(Path(), None)  # type: ignore[arg-type]
+    found = {(one.metric, one.task): one for one in told}
+    assert {found["shown", name].value for name in ("unit ignored", "seed leaks")} == {4.0}
+    assert {found["shown", name].value for name in ("contributors counted", "coancestry ignored")} == {0.0}
+    missed = sum(one.value == 0 for (metric, _), one in found.items() if metric == "shown")
+    assert found["missed", ""].value == missed >= found["then_seen", ""].value
+    assert found["chance", "unit ignored"].high > 0.999 and found["chance", "seed leaks"].low > 0.5
+
+
 @needs_data
-def test_an_audit_is_a_bundle_and_its_rates(made, store: Store) -> None:
-    step = Audit(name="count of alleles", scale=0.03)
-    assert (made(step) / "bundle" / "plan.json").exists()
-    rates = [one for one in store.measurements(step) if one.metric == "failure_rate"]
-    assert {"overall", "near", "at the case"} <= {one.shift for one in rates} and {one.n for one in rates} >= {6, 3}
+def test_failures_by_distance_are_the_samples_of_the_audit_and_are_drawn(made, store: Store) -> None:
+    audit = Audit(name="tablets, two-level", scale=0.1)
+    step = ByDistance(audit=audit, claim="false inclusion above 1")
+    made(step)
+    assert (made(audit) / "bundle" / "plan.json").exists()
+    found = store.measurements(step)
+    samples = {one.shift: one for one in store.measurements(audit) if one.task == step.claim}
+    case_alone = next(one for one in found if one.shift == "at the case")
+    assert sum(one.n for one in found) == sum(samples[name].n for name in ("overall", "near", "at the case"))
+    assert case_alone.n >= samples["at the case"].n == 10 and case_alone.value > 0.4
+    assert found[-1].shift == "up to 100" and found[-1].value < case_alone.value
+    shown = [Measurement(metric="shown", value=0.0, n=60, task="seed leaks")]
+    chance = Measurement(metric="chance", value=0.5, low=0.2, high=0.7, n=80, task="seed leaks")
+    several = {step: [*found], ValidationStudy(): [*shown, chance]}
+    planted = [Measurement(metric="queries_to_find", value=6.0, n=1, task="another seed", group="cma")]
+    everything = observed({**several, Audit(name="genotyping: seed leaks"): planted}, store)
+    tables = [make(everything).table() for make in load_study("scrutiny").figures]
+    assert [len(table) for table in tables] == [len(found), 1, 1]

@@ -33,6 +33,7 @@ from surefoot.scrutiny._forensic._defects import DEFECTS as DEFECTS
 from surefoot.scrutiny._forensic._defects import defective_ratio as defective_ratio
 from surefoot.scrutiny._forensic._defects import seen_frequency as seen_frequency
 from surefoot.scrutiny._forensic._genotyping import genotype_ratio as genotype_ratio
+from surefoot.scrutiny._forensic._glass import glass_features as glass_features
 from surefoot.scrutiny._forensic._glass import glass_pair as glass_pair
 from surefoot.scrutiny._forensic._glass import glass_ratio as glass_ratio
 from surefoot.scrutiny._forensic._glass import invariance_bounds as invariance_bounds
@@ -43,12 +44,15 @@ from surefoot.scrutiny._forensic._mixtures import simulate_stain as simulate_sta
 from surefoot.scrutiny._forensic._populations import population as population
 from surefoot.scrutiny._forensic._striations import simulate_striations as simulate_striations
 from surefoot.scrutiny._forensic._striations import striation_score as striation_score
+from surefoot.scrutiny._forensic._tablets import tablet_pair as tablet_pair
+from surefoot.scrutiny._forensic._tablets import tablet_ratio as tablet_ratio
 from surefoot.scrutiny._run import ask_again as ask_again
 from surefoot.scrutiny._run import run_scrutiny as run_scrutiny
 from surefoot.scrutiny._scrutiny import KnownRate as KnownRate
 from surefoot.scrutiny._scrutiny import Scrutiny as Scrutiny
 from surefoot.scrutiny._scrutiny import ScrutinyPlan as ScrutinyPlan
 from surefoot.scrutiny._scrutiny import can_find as can_find
+from surefoot.scrutiny._statistics import SupportedRatios as SupportedRatios
 from surefoot.scrutiny._statistics import elub as elub
 from surefoot.scrutiny._statistics import first_order as first_order
 from surefoot.scrutiny._statistics import mean_ratio_p as mean_ratio_p

@@ -60,20 +60,21 @@ def find(
     domain: Domain, claims: Sequence[ValidityClaim], plan: ScrutinyPlan, records: Iterable[Mapping[str, Any]]
 ) -> Record:
     """Every test of every claim, what was found, Holm over all of them, the verdicts, and what came of the queries."""
-    asked, replies, held = _Asked(plan.repeats), [], {}
+    asked, held, status, errors = _Asked(plan.repeats), {}, Counter[str](), Counter[str]()
     unjudged: dict[str, Counter[str]] = {one.name: Counter() for one in claims}
     for record in records:
         asked.add(query_of(record))
-        replies += [(one["status"], one["error"]) for one in replies_of(record)]
+        for one in replies_of(record):
+            status[one["status"]] += 1
+            errors[one["error"]] += 1
         held = record["held"]
         for name, why in record["unjudged"].items():
             unjudged[name][why] += 1
     told = [_claim(one, domain, plan, asked) | {"unjudged": unjudged[one.name]} for one in claims]
     correct(told, plan.alpha, tests_of(claims))
-    cases = sum(map(len, asked.stages.values()))
-    found = {"claims": told, "cases": cases, "queries": len(replies), "held": held}
-    errors = Counter(error for _, error in replies if error).most_common(5)
-    return found | {"status": Counter(status for status, _ in replies), "errors": errors}
+    del errors[""]
+    found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total(), "held": held}
+    return found | {"status": status, "errors": errors.most_common(5)}
 
 
 class _Asked:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny._forensic._populations import scrutiny_folder
+from surefoot.scrutiny._statistics import SupportedRatios, elub
 
 Floats = NDArray[np.float64]
 Method = Literal["two-level", "learned"]
@@ -86,16 +87,19 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
     """The likelihood ratio of `recovered` and `control` measurements, with its propositions and population.
 
     "learned" is the `score` that a logistic regression on absolute differences learned from half of the training
-    windows, calibrated on the other half. `log10_lr_bounded` is kept within the invariance bounds of that half.
+    windows, calibrated on the other half. `log10_lr_bounded` is kept within the invariance bounds of that half,
+    `log10_lr_elub` within its ELUB: the bounds of these data's own publication (Vergeer et al. 2016).
     """
     x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
     system = trained_on_glass()
     score = system.score(_features(x, y, system.model)[None])
     value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated(score[:, None])[0])
     low, high = system.bounds[method]
+    supported = system.supported[method]
     return {
         "log10_lr": value,
         "log10_lr_bounded": min(max(value, low), high),
+        "log10_lr_elub": min(max(value, supported.low), supported.high),
         "score": float(score[0]),
         "prosecution": "both sets of pieces come from one window",
         "defence": "they come from two windows of the population",
@@ -104,7 +108,10 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
 
 
 class Trained(NamedTuple):
-    """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration."""
+    """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration.
+
+    `features` are those of the second half: absolute differences, a pair a row.
+    """
 
     model: TwoLevel
     score: Callable[[Floats], Floats]
@@ -112,6 +119,8 @@ class Trained(NamedTuple):
     scores: Floats
     same: NDArray[np.bool_]
     bounds: Mapping[str, tuple[float, float]]
+    supported: Mapping[str, SupportedRatios]
+    features: Floats
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +134,8 @@ def trained_on_glass() -> Trained:
     calibrated = _log10_odds(scores[:, None], same)
     ratios = {"two-level": [model.log10_ratio(x, y) for x, y in pairs], "learned": calibrated(scores[:, None])}
     bounds = {name: invariance_bounds(found, same) for name, found in ratios.items()}
-    return Trained(model, score, calibrated, scores, same, bounds)
+    supported = {name: elub(np.asarray(found)[same], np.asarray(found)[~same]) for name, found in ratios.items()}
+    return Trained(model, score, calibrated, scores, same, bounds, supported, features)
 
 
 def _log10_odds(features: Floats, same: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
@@ -153,12 +163,25 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
     The condition may have `part` ("duplo" or "triplo"), `same`, and `rank`: of two windows the second is the `rank`-th
     nearest to the first in composition (0: any).
     """
-    same, rank = bool(condition.get("same", False)), int(condition.get("rank", 0))
-    windows, generator = glass(str(condition.get("part", "triplo"))), np.random.default_rng(seed)
+    windows = glass(str(condition.get("part", "triplo")))
+    return pair_of(windows, trained_on_glass().model, condition, seed)
+
+
+def pair_of(
+    windows: Floats, model: TwoLevel, condition: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One measurement of a source, and the others of the same, or of its `rank`-th nearest (0: of any)."""
+    same, rank, generator = bool(condition.get("same")), int(condition.get("rank", 0)), np.random.default_rng(seed)
     first, second = (int(one) for one in generator.choice(len(windows), size=2, replace=False))
     if rank:
-        means = windows.mean(axis=1) / np.sqrt(np.diag(trained_on_glass().model.within))
+        means = windows.mean(axis=1) / np.sqrt(np.diag(model.within))
         order = np.argsort(((means - means[first]) ** 2).sum(axis=1), kind="stable")
         second = int(order[min(rank, len(order) - 1)])
     pieces = {"recovered": windows[first, :1].tolist(), "control": windows[first if same else second, 1:].tolist()}
     return pieces, {"same": same}
+
+
+def glass_features(evidence: Mapping[str, Any]) -> Floats:
+    """The absolute differences of two sets of pieces by element, in units of what one window varies: (10,)."""
+    x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
+    return _features(x, y, trained_on_glass().model)

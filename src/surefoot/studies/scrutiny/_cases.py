@@ -30,8 +30,8 @@ def case(name: str, scale: float = 1.0) -> Scrutiny:
         raise SurefootError(f"There is no audit '{name}'. Known: {', '.join(CASES)}.")
     made = CASES[system](*([defect] if defect else []))
     counted = ("overall", "near", "at_case", "budget", "approach", "confirm")
-    counts = {one: max(1, round(scale * getattr(_PLAN, one))) for one in counted}
-    return replace(made, plan=replace(_PLAN, seed=1, **counts))
+    counts = {one: max(1, round(scale * getattr(made.plan, one))) for one in counted}
+    return replace(made, plan=replace(made.plan, seed=1, **counts))
 
 
 def _may(name: str, usual: Any, *others: Any, to: tuple[float, float] | None = None, scale: float = 1.0) -> Variable:
@@ -46,11 +46,12 @@ def _number(trial: Trial, name: str) -> float:
 def _audit(
     question: str, call: System, may: tuple[Variable, ...], generate: Any, claims: Iterable[scrutiny.ValidityClaim], *,
     other: PythonSystem | None = None, propositions: tuple[str, str] = ("", ""), population: str = "",
+    plan: scrutiny.ScrutinyPlan = _PLAN,
 ) -> Scrutiny:  # fmt: skip
     system, domain = PythonSystem(call=call, version="of this study"), scrutiny.Domain(variables=may)
     return Scrutiny(
         name="scrutiny", question=question, system=system, domain=domain, generate=generate, claims=tuple(claims),
-        other=other, propositions=propositions, population=population,
+        other=other, propositions=propositions, population=population, plan=plan,
     )  # fmt: skip
 
 
@@ -97,6 +98,34 @@ def _genotyping(defect: str = "", several: int = 3) -> Scrutiny:
         other=PythonSystem(call=scrutiny.genotype_ratio, version="sound"),
         propositions=("the suspect is a contributor", "an unrelated person is, in the suspect's place"),
         population="synthetic",
+    )
+
+
+def _unsealed(several: int) -> Scrutiny:
+    """The defect of the unsealed program beside the program without it, near a stain of so many persons.
+
+    Frequencies of alleles that are seen sum to .97 where many are seen: the number of persons decides.
+    """
+    usual = {"population": "SGMPlus_UK", "dropin": 0.0, "suspect": "contributor"}
+
+    def stain(condition: Evidence, seed: int) -> tuple[Evidence, Evidence]:
+        n = int(condition["contributors"])
+        evidence, truth = scrutiny.simulate_stain(
+            usual | {"contributors": n, "minor": 1 / n, "picograms": n * condition["each"]}, seed
+        )
+        return evidence, {"same": truth["contributor"]}
+
+    return _audit(
+        f"Does the program leave out a locus of a stain like this one, of {several} persons?",
+        partial(scrutiny.defective_ratio, "common locus dropped"),
+        (
+            _may("contributors", several, *{1, 2, 3} - {several}, scale=0.5),
+            _may("each", 300.0, to=(100.0, 500.0), scale=100.0),
+        ),
+        stain,
+        [scrutiny.same_in_versions(tolerance=1e-6)],
+        other=PythonSystem(call=scrutiny.genotype_ratio, version="sound"),
+        plan=replace(_PLAN, overall=100, near=200, at_case=600, budget=30),
     )
 
 
@@ -173,6 +202,59 @@ def _glass(call: System, *, scores: bool = True) -> Scrutiny:
     )
 
 
+def _bounded(call: System) -> Scrutiny:
+    """Ratios of glass as they are handed out, within the bounds that the calibration data support (ELUB)."""
+    beyond = scrutiny.worst_case("beyond its bounds", lambda trial: _number(trial, "beyond"), bound=0.0, rate=0.2)
+    asked = _glass(call, scores=False)
+    claims = (asked.claims[0], *scrutiny.ratio_bounds((100.0,), _RATIOS), scrutiny.calibration(_RATIOS, bound=0.4))
+    return replace(asked, claims=(*claims, beyond))
+
+
+def _two_level_bounded(evidence: Evidence, seed: int) -> Mapping[str, object]:
+    found = scrutiny.glass_ratio(evidence, seed)
+    return _within(float(str(found["log10_lr"])), float(str(found["log10_lr_elub"])))
+
+
+def _within(value: float, bounded: float) -> Mapping[str, object]:
+    return {"log10_lr": bounded, "unbounded": value, "beyond": abs(value - bounded)}
+
+
+@cache
+def _boosting() -> tuple[Any, Any, scrutiny.SupportedRatios]:
+    """Boosted trees on differences by element, calibrated by lir on pairs that they did not see, and its ELUB."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import cross_val_predict
+
+    known = scrutiny.trained_on_glass()
+    model = HistGradientBoostingClassifier(max_iter=60, class_weight="balanced", random_state=0)
+    scores = cross_val_predict(model, known.features, known.same, cv=5, method="decision_function")
+    calibrator = import_module("lir.algorithms.logistic_regression").LogitCalibrator()
+    calibrator = calibrator.fit(scores, known.same.astype(int))
+    ratios = np.ravel(calibrator.transform(scores))
+    supported = scrutiny.elub(ratios[known.same], ratios[~known.same])
+    return model.fit(known.features, known.same), calibrator, supported
+
+
+def _boosted(evidence: Evidence, seed: int) -> Mapping[str, object]:
+    model, calibrator, supported = _boosting()
+    score = model.decision_function(scrutiny.glass_features(evidence)[None])
+    value = float(np.ravel(calibrator.transform(score))[0])
+    return _within(value, min(max(value, supported.low), supported.high))
+
+
+def _tablets() -> Scrutiny:
+    """Two tablets, of batches that no training saw; the case is of two batches that are much alike."""
+    return _audit(
+        "Does the ratio mislead where two batches of tablets are nearest?",
+        scrutiny.tablet_ratio,
+        (_may("rank", 1, to=(0, 79)), _may("same", False, True)),
+        scrutiny.tablet_pair,
+        (scrutiny.false_inclusion(0.05, _RATIOS), *scrutiny.ratio_bounds((100.0,), _RATIOS)),
+        propositions=("both tablets come from one batch", "they come from two batches of the population"),
+        population="batches of tablets of the published benchmark",
+    )
+
+
 def _calibrated(make: str) -> System:
     """A calibrator that others wrote, fitted to the scores of half of the training windows, a row or a column."""
 
@@ -222,5 +304,10 @@ CASES: Mapping[str, Callable[..., Scrutiny]] = {
     "glass, logistic (lir)": partial(_glass, _calibrated("logistic")),
     "glass, kernel (lir)": partial(_glass, _calibrated("kernel")),
     "toolmarks": _striations,
+    "glass, two-level within bounds": partial(_bounded, _two_level_bounded),
+    "glass, boosted trees within bounds (lir)": partial(_bounded, _boosted),
+    "tablets, two-level": _tablets,
+    "unsealed defect, three persons": partial(_unsealed, 3),
+    "unsealed defect, two persons": partial(_unsealed, 2),
 }
 """Every audit: those of lir need that package."""

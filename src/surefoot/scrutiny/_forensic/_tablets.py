@@ -1,0 +1,47 @@
+"""Tablets: whether two come from one batch, by diameter, thickness, weight and purity (a published benchmark)."""
+
+import csv
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from surefoot.core import SurefootError
+from surefoot.scrutiny._forensic._glass import Floats, TwoLevel, fit_two_level, pair_of
+from surefoot.scrutiny._forensic._populations import scrutiny_folder
+
+_MEASURED = ("Diameter", "Thickness", "Weight", "Purity")
+
+
+@lru_cache(maxsize=1)
+def tablets() -> Floats:
+    """The first two tablets of each batch, (batches, 2, 4)."""
+    path, batches = scrutiny_folder() / "tablets" / "xtc_data.csv", dict[str, list[list[float]]]()
+    if not path.is_file():
+        raise SurefootError(f"There is no file of tablets {path}.")
+    with path.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            batches.setdefault(row["batchnumber"], []).append([float(row[name]) for name in _MEASURED])
+    return np.array([found[:2] for found in batches.values()])
+
+
+@lru_cache(maxsize=1)
+def trained_on_tablets() -> TwoLevel:
+    """The two-level model of every second batch."""
+    return fit_two_level(tablets()[::2])
+
+
+def tablet_ratio(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
+    """The likelihood ratio of two tablets by the two-level model, with its propositions and population."""
+    return {
+        "log10_lr": trained_on_tablets().log10_ratio(evidence["recovered"], evidence["control"]),
+        "prosecution": "both tablets come from one batch",
+        "defence": "they come from two batches of the population",
+        "population": "batches of tablets of the published benchmark",
+    }
+
+
+def tablet_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two tablets of batches that no training saw, and whether they are of one batch; a condition as `glass_pair`."""
+    return pair_of(tablets()[1::2], trained_on_tablets(), condition, seed)
