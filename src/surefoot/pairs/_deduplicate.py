@@ -94,9 +94,8 @@ class _Search:
             CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
             FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
             ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
-        self.connection.execute(
-            f"COPY ({marked}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)", [escape(str(source.path))]
-        )
+        written = f"TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)"
+        self.connection.execute(f"COPY ({marked}) {written}", [escape(str(source.path))])
         return {}
 
     def _columns(self, sources: Sequence[Source]) -> list[str]:
@@ -117,8 +116,9 @@ class _Search:
         for one in self.against:
             for name in named[: -1 if rules.first else None]:
                 check_column(name, self._columns([one]), str(one.path.parent))
+        order = f"{quote(rules.first)} DESC NULLS LAST," if rules.first else ""
         self.connection.execute(
-            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY place < $own, {_order(rules.first)} place)
+            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY place < $own, {order} place)
             - count(*) FILTER (place >= $own) OVER () AS rank, * FROM (
             SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
             {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($read, file_row_number = true,
@@ -194,7 +194,3 @@ class _Search:
             block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine
             for later, earlier in zip(*np.nonzero(np.tril(block, start - 1)), strict=True):
                 yield ranks[earlier], ranks[start + later]
-
-
-def _order(first: str) -> str:
-    return f"{quote(first)} DESC NULLS LAST," if first else ""

@@ -68,10 +68,6 @@ class Host:
         """Do not ask before the time that it named, or for a while that doubles."""
         self.ready = max(self.ready, time.monotonic() + _seconds(retry_after, 2.0**attempt))
 
-    def slow_down(self, delay: float) -> None:
-        """A Crawl-delay: so many seconds between requests, within reason."""
-        self.delay = max(self.delay, min(delay, _LONGEST_DELAY))
-
     def failed(self, patience: int) -> None:
         """One more failure; too many in a row close it for this run."""
         self.failures += 1
@@ -220,7 +216,8 @@ class Fetcher:
         robots = await self._remembered("robots", address.origin, _ROBOTS_SECONDS, lambda: self._robots(address.origin))
         if robots is None:
             return "none"
-        self._host(address.host).slow_down(robots.delay)
+        host = self._host(address.host)
+        host.delay = max(host.delay, min(robots.delay, _LONGEST_DELAY))
         pattern = robots.forbids(address.url)
         if pattern is not None:
             raise Ended("opted_out", "robots.txt", f"Disallow: {pattern:.200}")

@@ -53,11 +53,8 @@ class PartWork:
         self._final, self._layout = out / f"part-{number:05d}.parquet", layout
         self._log_path, self._tar_path = work / f"part-{number:05d}.log", work / f"part-{number:05d}.tar"
         self._draft = work / f"part-{number:05d}.draft"
-        self._base = (
-            f"SELECT * FROM read_parquet({_read(self._final)})"
-            if self._final.exists()
-            else _first_query(source, number)
-        )
+        again = f"SELECT * FROM read_parquet({literal(escape(str(self._final)))})"  # `[` and `*` would be a pattern
+        self._base = again if self._final.exists() else _first_query(source, number)
         self._log, self._done, self._head = self._replayed(screened)
         self._tar = self._tar_path.open("r+b")
         self._place = self._tar.seek(0, os.SEEK_END)
@@ -144,9 +141,8 @@ class PartWork:
         """Write the rows, those of the log anew, without those that a hash list names; returns how many these are."""
         types = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
         read = f"read_json(?, format = 'newline_delimited', maximum_object_size = 100000000, columns = {{{types}}})"
-        connection.execute(
-            f"CREATE TABLE log AS SELECT * FROM {read} WHERE key IS NOT NULL", [escape(str(self._log_path))]
-        )
+        logged = f"CREATE TABLE log AS SELECT * FROM {read} WHERE key IS NOT NULL"
+        connection.execute(logged, [escape(str(self._log_path))])
         asked = [name for name in COLUMNS if name not in ("key", "caption")]
         newer = [f"CASE WHEN l.key IS NULL THEN b.{name} ELSE l.{name} END AS {name}" for name in asked]
         kept = "[one FOR one IN b.reasons IF NOT starts_with(one, 'download_')]"
@@ -167,15 +163,11 @@ class PartWork:
         return screened
 
 
-def _read(path: Path) -> str:
-    """A path that DuckDB reads as it is, where `[` and `*` would be a pattern."""
-    return literal(escape(str(path)))
-
-
 def _first_query(source: Path, number: int) -> str:
     """The candidates of a part as rows that nobody has asked yet."""
+    read = literal(escape(str(source)))
     with duckdb.connect() as connection:
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({_read(source)})").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({read})").fetchall()
     names = [name for name, *_ in described]
     missing = {"url", "text", "reasons"} - set(names)
     if missing:
@@ -187,7 +179,7 @@ def _first_query(source: Path, number: int) -> str:
     named += [f"NULL::{kind} AS {name}" for name, kind in COLUMNS.items() if name not in ("key", "caption")]
     named.append("coalesce(text, '') AS caption")
     key = f"format('{number:05d}{{:06d}}', file_row_number) AS key"
-    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({_read(source)}, file_row_number = true)"
+    return f"SELECT {', '.join(named)}, {key} FROM read_parquet({read}, file_row_number = true)"
 
 
 def _whole_lines(log: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:

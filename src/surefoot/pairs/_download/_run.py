@@ -44,13 +44,9 @@ _Told = TypeVar("_Told")
 
 
 def download(
-    sources: Sequence[Source],
-    out: Path,
-    *,
-    form: PictureForm | None = None,
-    manners: Manners | None = None,
+    sources: Sequence[Source], out: Path, *, form: PictureForm | None = None, manners: Manners | None = None,
     progress: Progress | None = None,
-) -> Manifest:
+) -> Manifest:  # fmt: skip
     """Download the pictures of candidates into `out`: a part of a stage for each source, a row a URL with its state.
 
     Called again it goes on; of a finished output it asks the `retryable` rows again, and puts what it gets into the

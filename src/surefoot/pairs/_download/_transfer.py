@@ -146,9 +146,8 @@ class Client:
             pycurl.HTTPHEADER: ["Accept: image/*,*/*;q=0.5", "Accept-Encoding: identity"],
         }  # fmt: skip
         paths = ssl.get_default_verify_paths()
-        options |= (
-            {pycurl.CAINFO: paths.cafile} if paths.cafile else {pycurl.CAPATH: paths.capath} if paths.capath else {}
-        )
+        if place := paths.cafile or paths.capath:
+            options[pycurl.CAINFO if paths.cafile else pycurl.CAPATH] = place
         for option, value in options.items():
             curl.setopt(option, value)
         return curl

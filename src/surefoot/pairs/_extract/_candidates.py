@@ -23,13 +23,9 @@ _MORE = {"language_score": "float32", "attribute": "string", "record_offset": "i
 
 
 def extract(
-    files: Sequence[Path],
-    out: Path,
-    rules: CandidateRules,
-    *,
-    pool: Executor | None = None,
+    files: Sequence[Path], out: Path, rules: CandidateRules, *, pool: Executor | None = None,
     progress: Progress | None = None,
-) -> Manifest:
+) -> Manifest:  # fmt: skip
     """Write the candidates of WARC and WAT files to `out`, a part a file; resumed as `make_parts` says.
 
     Beside the columns of pairs: `language_score` (0 to 1), `attribute` (of the picture that had the URL) and

@@ -61,9 +61,7 @@ def verify_removal(places: Sequence[Path]) -> Table:
     rows = []
     for folder in folders_of(places):
         if (folder / WORK).exists():
-            raise SurefootError(
-                f"A removal was stopped in {folder}: run 'surefoot pairs remove {folder}' to finish it."
-            )
+            raise SurefootError(f"A removal was stopped in {folder}: 'surefoot pairs remove {folder}' finishes it.")
         key, gone = tombs(folder)
         files = sorted(one for one in folder.rglob("*") if one.is_file() and one.name not in (KEY, TOMBS))
         looked, found = 0, _strangers(folder)

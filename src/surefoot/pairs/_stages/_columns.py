@@ -9,15 +9,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 PAIR_TYPES = {
-    "uid": "string",
-    "url": "string",
-    "text": "string",
-    "page_url": "string",
-    "license": "string",
-    "language": "string",
-    "language_reliable": "bool_",
-    "reasons": "strings",
-}
+    "uid": "string", "url": "string", "text": "string", "page_url": "string", "license": "string",
+    "language": "string", "language_reliable": "bool_", "reasons": "strings",
+}  # fmt: skip
 """The columns that every stage writes, with their Arrow types; a stage and a user's file may add others."""
 
 

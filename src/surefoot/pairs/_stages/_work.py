@@ -34,15 +34,9 @@ WORK = ".unfinished"
 
 
 def make_parts(
-    stage: str,
-    recipe: Recipe,
-    sources: Sequence[Source],
-    out: Path,
-    make: MakePart,
-    *,
-    pool: Executor | None = None,
-    progress: Progress | None = None,
-) -> Manifest:
+    stage: str, recipe: Recipe, sources: Sequence[Source], out: Path, make: MakePart, *,
+    pool: Executor | None = None, progress: Progress | None = None,
+) -> Manifest:  # fmt: skip
     """Make a part of each source in `out`, in workers of `pool` or here, and write the manifest last.
 
     What an earlier call finished is not made again: a part, or all. Raises `SurefootError` when `out` holds anything

@@ -83,9 +83,7 @@ def read_head(path: Path, *, activation: Activation = "", output: Activation = "
     return Head(layers=whole, activation=between or "none", output=last, model=said.get("model", ""))
 
 
-def _layers(
-    path: Path, arrays: dict[str, NDArray[np.float64]]
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _layers(path: Path, arrays: dict[str, NDArray[np.float64]]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Weights (out, in) and biases in order, a normalisation of the input put into the first."""
     shift = [arrays.pop(name) for end in ("mean", "variance") for name in [*arrays] if name.split(".")[-1] == end]
     layers = []
@@ -142,9 +140,8 @@ def _tensors(path: Path) -> Mapping[str, Any]:
         state: Any = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor.float().numpy() for name, tensor in state.get("state_dict", state).items()}
     except Exception as error:  # torch raises many kinds for one reason
-        raise SurefootError(
-            f"{path} is no file of plain tensors, and nothing else is loaded ({error!s:.80})."
-        ) from None
+        said = f"{path} is no file of plain tensors, and nothing else is loaded ({error!s:.80})."
+        raise SurefootError(said) from None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

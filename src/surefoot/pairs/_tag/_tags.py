@@ -200,9 +200,7 @@ def _tag_part(source: Source, out: Path, *, taggers: Sequence[Tagger]) -> Mappin
 def _parsed(spec: str) -> tuple[str, Path, dict[str, Activation]]:
     found = _SPEC.fullmatch(spec)
     if not found or not Path(found[2]).is_file():
-        raise SurefootError(
-            f"'{spec}' is not NAME=FILE: a name of a column (a to z, digits, _) and a file that is there."
-        )
+        raise SurefootError(f"'{spec}' is not NAME=FILE: a column's name (a to z, digits, _) and a file that is there.")
     more: Any = dict(one.split("=") for one in found[3].split(",")[1:])
     return found[1], Path(found[2]), more
 
