@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import sem, t
 
-from surefoot.contrastive import Finetune, ZeroShot
+from surefoot.contrastive import Finetune, ImageNetModel, ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
 from surefoot.examples import write_examples
 from surefoot.studies import load_study
@@ -99,12 +99,21 @@ def results(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFac
     return Results(store, tuple(walk(study.steps)))
 
 
+def test_a_start_of_photographs_is_not_compared_with_a_weaker_one() -> None:
+    photographs = load_study("local", OPTIONS | {"size": "photographs"})
+    assert "better-start-keeps-more" not in {claim.name for claim in photographs.claims}
+    starts = [step for step in walk(photographs.steps) if isinstance(step, ImageNetModel)]
+    assert [start.seed for start in starts] == [*SEEDS]
+    assert len({step.key for step in photographs.steps}) == len(photographs.steps)
+
+
 def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Results) -> None:
     verdicts = {claim.name: verdict for claim, verdict in decide(study.claims, results)}
     assert {name: verdict.status for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "supported")
     effects = {
         "lofi-keeps": (0.295 / 0.3, 0.01),
         "lofi-keeps-with-more": (0.285 / 0.3, 0.015),
+        "lofi-parity": (-0.005, 0.005),
         "lofi-helps-under-shift": (0.03, 0.005),
         "average-above-worker": (0.095, 0.004),
         "average-above-worker-under-shift": (0.05, 0.004),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from surefoot.core import (
     Claim,
@@ -271,7 +271,11 @@ def test_a_verdict_needs_the_whole_interval(tmp_path: Path) -> None:
 
 def test_p_is_against_the_bound(tmp_path: Path) -> None:
     found = verdicts(claims_of([hypothesis("at it", 0.1, 0.02, bound=0.1)]), tmp_path)["at it"]
-    assert found.detail == "seen; p 1, among 1 claims 1 (Holm)"
+    # With infinite degrees of freedom, (1.96 + 1.2816) errors are seen nine times in ten.
+    seen = 100 * 0.02 * (norm.ppf(0.975) + norm.ppf(0.9))
+    assert found.detail == (
+        f"seen; p 1, among 1 claims 1 (Holm); {seen:.1f} points from the bound would be seen nine times in ten"
+    )
 
 
 def test_p_and_interval_have_the_degrees_of_freedom_of_the_effect(tmp_path: Path) -> None:

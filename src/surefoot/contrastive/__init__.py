@@ -28,6 +28,10 @@ from surefoot.contrastive._models._cost import count_parameters as count_paramet
 from surefoot.contrastive._models._embed import class_head as class_head
 from surefoot.contrastive._models._embed import embed_images as embed_images
 from surefoot.contrastive._models._embed import embed_texts as embed_texts
+from surefoot.contrastive._models._imagenet import ALIGNED as ALIGNED
+from surefoot.contrastive._models._imagenet import LITE0 as LITE0
+from surefoot.contrastive._models._imagenet import ImageNetModel as ImageNetModel
+from surefoot.contrastive._models._imagenet import imagenet_network as imagenet_network
 from surefoot.contrastive._models._ladder import ladder as ladder
 from surefoot.contrastive._models._ladder import ladder_config as ladder_config
 from surefoot.contrastive._models._openclip import OpenClipModel as OpenClipModel

@@ -9,9 +9,11 @@ from surefoot.stats._auc import GroupAuc as GroupAuc
 from surefoot.stats._auc import group_auc as group_auc
 from surefoot.stats._clusters import ClusteredMean as ClusteredMean
 from surefoot.stats._clusters import clustered_mean as clustered_mean
+from surefoot.stats._clusters import crossed_error as crossed_error
 from surefoot.stats._clusters import mean_crossed as mean_crossed
 from surefoot.stats._clusters import runs_to_see as runs_to_see
 from surefoot.stats._clusters import seen_with as seen_with
+from surefoot.stats._clusters import smallest_seen as smallest_seen
 from surefoot.stats._disparities import DISPARITIES as DISPARITIES
 from surefoot.stats._disparities import Disparity as Disparity
 from surefoot.stats._disparities import WorstGroup as WorstGroup

@@ -58,22 +58,30 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike, *, sizes: ArrayLike |
 
 
 def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Mean of `values` (rows, columns) where both are samples: runs by examples, every run on every example.
+    """Mean of `values` (rows, columns) where both are samples, with Student's interval of `crossed_error`.
 
-    Student's interval with the error of a two-way random layout without repeats, (MS_rows + MS_columns - MS_rest) / n,
-    and Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, chapter 4); never
-    below what rows or columns alone would give. The bounds are NaN where all values are equal, see `mean_t`. Raises
-    ValueError for fewer than two rows or columns.
+    The bounds are NaN where all values are equal, see `mean_t`. Raises ValueError for fewer than two rows or columns.
+    """
+    error, freedom = crossed_error(values)
+    mean, half = float(np.mean(values)), t_quantile(level, freedom) * error
+    return Interval(mean, mean - half, mean + half, level=level)
+
+
+def crossed_error(values: ArrayLike) -> tuple[float, float]:
+    """The standard error of the mean of `values` (rows, columns), runs by examples, and its degrees of freedom.
+
+    The error is that of a two-way random layout without repeats, (MS_rows + MS_columns - MS_rest) / n, with
+    Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, chapter 4); never below
+    what rows or columns alone would give; NaN where all values are equal. Raises ValueError for fewer than two rows or
+    columns.
     """
     squares, free = _crossed(values)
     variance = squares @ [1, 1, -1]
-    uncertain = variance**2 / (squares**2 / free).sum() if variance > 0 else 0.0
+    freedom = variance**2 / (squares**2 / free).sum() if variance > 0 else 1.0
     if variance < squares[:2].max():
-        variance, uncertain = squares[:2].max(), free[int(squares[:2].argmax())]
+        variance, freedom = squares[:2].max(), free[int(squares[:2].argmax())]
     table = np.asarray(values, dtype=np.float64)
-    half = float("nan") if are_alike(table) else t_quantile(level, uncertain) * float(variance / table.size) ** 0.5
-    mean = float(table.mean())
-    return Interval(mean, mean - half, mean + half, level=level)
+    return float("nan") if are_alike(table) else float(variance / table.size) ** 0.5, float(freedom)
 
 
 def runs_to_see(values: ArrayLike, effect: float, *, level: float = 0.95, power: float = POWER) -> int | None:

@@ -12,10 +12,21 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.contrastive import GROUPS, STYLES, Drawings, DrawnTask, Pretrain, TrainingPairs, ZeroShot
-from surefoot.core import Claim, Observation, Results, Step, SurefootError, Unit, Verdict, verdict_above, verdict_below
-from surefoot.stats import Interval, mean_crossed, mean_t
-from surefoot.studies._hypotheses import read_once
+from surefoot.contrastive import (
+    ALIGNED,
+    GROUPS,
+    STYLES,
+    Drawings,
+    DrawnTask,
+    Finetune,
+    ImageNetModel,
+    Pretrain,
+    TrainingPairs,
+    ZeroShot,
+)
+from surefoot.core import Observation, Results, Step, SurefootError, Unit
+from surefoot.stats import Interval, crossed_error, mean_t, t_quantile
+from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
 
 Trial = TypeVar("Trial")
 Model = TypeVar("Model")
@@ -41,10 +52,21 @@ def drawings(styles: Iterable[str]) -> tuple[Drawings, ...]:
     return tuple(Drawings(style=style) for style in styles)
 
 
-def start_model(seed: int, *, size: str = "rn-8", samples: int = 36_000) -> Pretrain:
-    """A contrastive model of all things, in the styles of pre-training only."""
+PHOTOGRAPHS, ALIGNMENT = "photographs", 12_800
+"""A start whose image tower has learned from photographs, and how many drawings it sees to learn what words mean."""
+
+
+def start_model(seed: int, *, size: str = "rn-8", samples: int = 36_000) -> Step:
+    """A contrastive model of all things, in the styles of pre-training only.
+
+    `size` is a model of the ladder that has seen nothing but `samples` of these drawings, or "photographs":
+    EfficientNet-Lite0 as it left ImageNet, whose words alone are learned on the drawings.
+    """
     pairs = TrainingPairs(drawings=drawings(SEEN_STYLES), variants=False, held_out=0)
-    return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
+    if size != PHOTOGRAPHS:
+        return Pretrain(data=pairs, model=size, samples=samples, seed=seed)
+    tower = ImageNetModel(data=pairs, seed=seed)
+    return Finetune(model=tower, data=(pairs,), samples=ALIGNMENT, learning_rate=1e-3, trained=ALIGNED, seed=seed)
 
 
 def drawn_task(
@@ -61,6 +83,9 @@ def credits_of(styles: Iterable[str]) -> tuple[str, ...]:
 
 BLOCKS = 20
 """Into how many blocks things are put, so that leaving one out after the other tells how far a number hangs on them."""
+
+LEAST_SEEDS = 3
+"""Below so many seeds no verdict is built on them."""
 
 
 class TaskAccuracies:
@@ -140,23 +165,31 @@ accuracies_of = read_once(TaskAccuracies)
 """The accuracies in these results: one for all claims and figures, so that the examples are read once."""
 
 
-def crossed_interval(number: Callable[[TaskAccuracies], Sequence[float]], results: Results) -> Interval:
-    """The mean of the numbers of all seeds with its 95 percent interval over seeds and over things.
+def crossed_mean(number: Callable[[TaskAccuracies], Sequence[float]], results: Results) -> Pooled:
+    """The mean of the numbers of all seeds, with its error over seeds and over things.
 
     Every seed is tested on the same things, if in other drawings: more seeds alone must not narrow it to nothing. Each
     seed's number without one block of things after the other gives its pseudo-values (Tukey 1958), a table of
-    seeds by blocks that `mean_crossed` takes. Raises `SurefootError` for one seed, and where nothing differs.
+    seeds by blocks that `crossed_error` takes. Two seeds that happen to agree would say as much as many: below
+    `LEAST_SEEDS` it is in doubt. Raises `SurefootError` for one seed, and where nothing differs.
     """
     accuracies = accuracies_of(results)
     whole = number(accuracies)
     if len(whole) < 2:
         raise SurefootError("One seed gives no interval: run the study with several.")
     without = np.array([number(accuracies.without(block)) for block in range(BLOCKS)]).T
-    crossed = mean_crossed(BLOCKS * np.array(whole)[:, None] - (BLOCKS - 1) * without)
-    if isnan(crossed.low):
-        raise SurefootError(f"All {len(whole)} seeds gave {crossed.estimate:.4g}: equal values give no interval.")
-    mean, half = fmean(whole), (crossed.high - crossed.low) / 2
-    return Interval(mean, mean - half, mean + half, level=crossed.level)
+    error, freedom = crossed_error(BLOCKS * np.array(whole)[:, None] - (BLOCKS - 1) * without)
+    if isnan(error):
+        raise SurefootError(f"All {len(whole)} seeds gave {fmean(whole):.4g}: equal values give no interval.")
+    doubt = "" if len(whole) >= LEAST_SEEDS else f"{len(whole)} seeds decide nothing, {LEAST_SEEDS} are the least."
+    return Pooled(value=fmean(whole), stderr=error, n=len(whole), freedom=freedom, doubt=doubt)
+
+
+def crossed_interval(number: Callable[[TaskAccuracies], Sequence[float]], results: Results) -> Interval:
+    """The 95 percent interval of `crossed_mean`, for figures."""
+    mean = crossed_mean(number, results)
+    half = t_quantile(0.95, mean.freedom) * (mean.stderr or 0.0)
+    return Interval(mean.value, mean.value - half, mean.value + half)
 
 
 def seeds_row(values: Sequence[float], *, mean: str = "value", **named: float | str) -> Row:
@@ -197,7 +230,7 @@ def search_scores(results: Results, edit: Step) -> dict[float, dict[str, float]]
 
 @dataclass(frozen=True)
 class SeedClaims(Generic[Trial]):
-    """What makes claims over the trials of a study, one trial a seed."""
+    """What makes hypotheses over the trials of a study, one trial a seed."""
 
     trials: Sequence[Trial]
 
@@ -211,19 +244,27 @@ class SeedClaims(Generic[Trial]):
         *,
         bound: float = 0.0,
         below: bool = False,
+        within: bool = False,
         unit: Unit = "points",
-    ) -> Claim:
-        """The claim that the mean over seeds of a number is above (or `below`) the bound.
+    ) -> Hypothesis:
+        """The hypothesis that the mean over seeds of a number is above (or `below`) the bound, or `within` it of zero.
 
         `number` gives that of one seed first, then others whose means over seeds stand in the `detail` as {0}, {1}...
         """
 
-        def check(results: Results) -> Verdict:
-            decide = verdict_below if below else verdict_above
-            mean = crossed_interval(lambda found: [number(found, trial)[0] for trial in self.trials], results)
+        def effect(results: Results) -> tuple[Pooled, str]:
+            mean = crossed_mean(lambda found: [number(found, trial)[0] for trial in self.trials], results)
             shown = zip(*(number(accuracies_of(results), trial)[1:] for trial in self.trials), strict=True)
-            said = detail.format(*map(fmean, shown))
-            count = len(self.trials)
-            return decide(mean.estimate, mean.low, mean.high, count, bound=bound, detail=said, unit=unit)
+            return mean, detail.format(*map(fmean, shown)).rstrip(".")
 
-        return Claim(name=name, sentence=sentence, check=check, source=source, counted="seeds")
+        return Hypothesis(
+            name=name, sentence=sentence, source=source, effect=effect, bound=bound, below=below,
+            within=within, unit=unit,
+            counted="seeds",
+        )  # fmt: skip
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `SurefootError` where a study has no seed, or one twice."""
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise SurefootError(f"seeds is {','.join(map(str, seeds)) or 'empty'}: give different numbers, as 0,1,2,3,4.")

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from math import inf
+from math import inf, isnan
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from surefoot.core import Claim, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
-from surefoot.stats import holm, t_p_value, t_quantile
+from surefoot.stats import holm, smallest_seen, t_p_value, t_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,16 @@ def _decided(family: tuple[Hypothesis, ...], place: int, results: Results) -> Ve
     verdict = _judged(tested, found, f"{said}; p {p:.2g}, among {counted} claims {adjusted:.2g} (Holm)")
     if found.doubt:
         return replace(verdict, status="undecided", detail=f"{found.doubt} {verdict.detail}")
-    return verdict if adjusted < 0.05 else replace(verdict, status="undecided")
+    if adjusted < 0.05 and verdict.status != "undecided":
+        return verdict
+    return replace(verdict, status="undecided", detail=verdict.detail + _would_be_seen(found, tested.unit))
+
+
+def _would_be_seen(found: Pooled, unit: Unit) -> str:
+    """What the numbers at hand could have told from the bound, by a test of this claim alone."""
+    seen = smallest_seen(found.stderr or 0.0, found.freedom)
+    size = f"{seen:.2g}" if unit == "number" else f"{100 * seen:.1f} points"
+    return "" if isnan(seen) else f"; {size} from the bound would be seen nine times in ten"
 
 
 def _judged(tested: Hypothesis, found: Pooled, detail: str) -> Verdict:

@@ -1,7 +1,7 @@
 """Task vectors: forget by subtraction, learn by addition, and reach by analogy what no model was shown."""
 
 from surefoot.core import Study
-from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of
+from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, check_seeds, credits_of
 from surefoot.studies.arithmetic._claims import claims
 from surefoot.studies.arithmetic._figures import figures
 from surefoot.studies.arithmetic._language import language, language_claims, language_figure
@@ -32,6 +32,7 @@ def study(
 
     `language_steps` batches of 512 tokens tune the language model on each style; with 0 that part is left out.
     """
+    check_seeds(seeds)
     settings = ArithmeticSettings(
         seeds=seeds, size=size, pretrain_samples=pretrain_samples, samples=samples, learning_rate=learning_rate
     )

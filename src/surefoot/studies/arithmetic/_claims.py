@@ -6,6 +6,7 @@ from statistics import fmean
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Step, SurefootError
 from surefoot.studies._drawn import SeedClaims, TaskAccuracies
+from surefoot.studies._hypotheses import Hypothesis, claims_of
 from surefoot.studies.arithmetic._steps import Analogy, ArithmeticSeed
 
 PAPER = "2212.04089"
@@ -17,10 +18,10 @@ Numbers = tuple[float, ...]
 
 def claims(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
-    return (*_of_negation(trials), *_of_addition(trials), *_of_analogies(trials))
+    return claims_of((*_of_negation(trials), *_of_addition(trials), *_of_analogies(trials)))
 
 
-def _of_negation(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+def _of_negation(trials: Sequence[ArithmeticSeed]) -> tuple[Hypothesis, ...]:
     claim = SeedClaims(trials)
     return (
         claim(
@@ -67,7 +68,7 @@ def _of_negation(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
     )
 
 
-def _of_addition(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+def _of_addition(trials: Sequence[ArithmeticSeed]) -> tuple[Hypothesis, ...]:
     claim, largest = SeedClaims(trials), max(by_size(trials[0]))
     return (
         claim(
@@ -96,7 +97,7 @@ def _of_addition(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
     )
 
 
-def _of_analogies(trials: Sequence[ArithmeticSeed]) -> tuple[Claim, ...]:
+def _of_analogies(trials: Sequence[ArithmeticSeed]) -> tuple[Hypothesis, ...]:
     claim = SeedClaims(trials)
     detail = f"Accuracy of the analogy less that of {{}}, mean over {len(trials[0].analogies)} analogies a seed."
     return (

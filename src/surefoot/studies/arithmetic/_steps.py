@@ -11,7 +11,6 @@ from surefoot.contrastive import (
     Drawings,
     DrawnTask,
     Finetune,
-    Pretrain,
     RandomDirection,
     WeightEdit,
     ZeroShot,
@@ -57,7 +56,7 @@ class ArithmeticSeed:
     """All models of one seed, by task where there is one for each."""
 
     seed: int
-    base: Pretrain
+    base: Step
     tests: Mapping[str, DrawnTask]
     tuned: Mapping[str, Finetune]
     negated: Mapping[str, WeightEdit]
@@ -69,7 +68,7 @@ class ArithmeticSeed:
     angles: DirectionAngles
 
     @property
-    def start(self) -> Mapping[str, Pretrain]:
+    def start(self) -> Mapping[str, Step]:
         """The start, as the model of every task."""
         return dict.fromkeys(self.tuned, self.base)
 
@@ -113,7 +112,7 @@ def trial(seed: int, settings: ArithmeticSettings) -> ArithmeticSeed:
 
 
 def _tuned(
-    base: Pretrain, data: tuple[DrawnTask, ...], settings: ArithmeticSettings, seed: int, *, ascent: bool = False
+    base: Step, data: tuple[DrawnTask, ...], settings: ArithmeticSettings, seed: int, *, ascent: bool = False
 ) -> Finetune:
     """Joint training sees as many pictures of each task as one task alone; ascent needs a quarter to run away."""
     samples = settings.samples // 4 if ascent else settings.samples
@@ -121,13 +120,13 @@ def _tuned(
     return Finetune(model=base, data=data, samples=samples, learning_rate=rate, seed=seed, ascent=ascent)
 
 
-def _negated(base: Pretrain, model: Step, group: str, validation: Mapping[str, DrawnTask]) -> WeightEdit:
+def _negated(base: Step, model: Step, group: str, validation: Mapping[str, DrawnTask]) -> WeightEdit:
     control = tuple(one for name, one in validation.items() if name != group)
     return WeightEdit(base=base, minus=(model,), objective="forget", target=(validation[group],), control=control)
 
 
 def _added(
-    base: Pretrain, groups: tuple[str, ...], tuned: Mapping[str, Finetune], validation: Mapping[str, DrawnTask]
+    base: Step, groups: tuple[str, ...], tuned: Mapping[str, Finetune], validation: Mapping[str, DrawnTask]
 ) -> WeightEdit:
     models = tuple(tuned[group] for group in groups)
     target = tuple(validation[group] for group in groups)
@@ -142,7 +141,7 @@ def _subsets(seed: int) -> list[tuple[str, ...]]:
     return [tuple(sorted(one)) for one in (*pairs, turned[:3], turned[3:], turned[:4], turned[:5], turned)]
 
 
-def _analogies(base: Pretrain, seed: int, settings: ArithmeticSettings) -> Iterator[Analogy]:
+def _analogies(base: Step, seed: int, settings: ArithmeticSettings) -> Iterator[Analogy]:
     """For each ordered pair of groups: helper in colour is to helper in silhouette as group in colour is to the target.
 
     The coefficient is chosen on half of the target's things and tested on the other; the supervised model is tuned on

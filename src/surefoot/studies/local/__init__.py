@@ -3,7 +3,7 @@
 from itertools import chain
 
 from surefoot.core import Study
-from surefoot.studies._drawn import SEEN_STYLES, credits_of
+from surefoot.studies._drawn import SEEN_STYLES, check_seeds, credits_of
 from surefoot.studies.local._claims import claims
 from surefoot.studies.local._figures import figures
 from surefoot.studies.local._steps import SHIFTS, TUNED_STYLES, LocalSettings, trial
@@ -28,8 +28,10 @@ def study(
 ) -> Study:
     """The study. Each worker makes `steps` steps of `batch` pictures, in `rounds` for local SGD and DiLoCo.
 
-    The start is that of `patching`; a weaker one, which saw `weaker_samples`, is there to be compared with.
+    With `size` "photographs" the start is EfficientNet-Lite0 as ImageNet left it (slow: take fewer `steps`).
+    Else it is that of `patching`; a weaker one, which saw `weaker_samples`, is there to be compared with.
     """
+    check_seeds(seeds)
     settings = LocalSettings(**locals())
     trials = [trial(seed, settings) for seed in seeds]
     return Study(

@@ -5,7 +5,8 @@ from functools import partial
 from statistics import fmean
 
 from surefoot.core import Claim, Results, Step, SurefootError, Verdict, verdict_above
-from surefoot.studies._drawn import SeedClaims, TaskAccuracies
+from surefoot.studies._drawn import PHOTOGRAPHS, SeedClaims, TaskAccuracies
+from surefoot.studies._hypotheses import Hypothesis, claims_of
 from surefoot.studies.local._steps import MAIN, LocalSeed, LocalSettings, Start
 from surefoot.training import Average
 
@@ -14,6 +15,8 @@ KEPT = 0.9
 """What a method must keep of the accuracy that communicating at each step gains over the start."""
 SHARE = f"{100 * KEPT:g} percent"
 FEWER = 100
+PARITY = 0.01
+"""How far two accuracies may differ to be called equal."""
 
 Models = Callable[[LocalSeed], Sequence[Step]]
 Numbers = tuple[float, ...]
@@ -22,8 +25,7 @@ Numbers = tuple[float, ...]
 def claims(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim, ...]:
     """The claims over these seeds."""
     return (
-        *_of_lofi(trials),
-        *_of_variants(trials, settings),
+        *claims_of((*_of_lofi(trials), *_of_variants(trials, settings))),
         Claim(
             name="bytes",
             sentence=f"Lo-fi moves less than 1/{FEWER} of the bytes of averaging gradients at each step.",
@@ -33,7 +35,7 @@ def claims(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim,
     )
 
 
-def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Claim]:
+def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Hypothesis]:
     kept, above = partial(_kept, trials), partial(_above, trials)
     largest = max(trials[0].lofi)
     many = "workers that never communicate"
@@ -45,6 +47,13 @@ def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Claim]:
     )
     both = (_lofi(largest), _together(largest))
     yield kept("lofi-keeps-with-more", f"So do {largest}.", both, f"{LOFI}; the share is ours")
+    yield above(
+        "lofi-parity",
+        f"{MAIN} {many} are as accurate, to {100 * PARITY:g} point, in the styles tuned on.",
+        (_lofi(MAIN), _together(MAIN)),
+        f"{LOFI}, abstract",
+        within=PARITY,
+    )
     yield above(
         "lofi-helps-under-shift",
         f"In styles that fine-tuning did not show, {many} are more accurate.",
@@ -58,7 +67,7 @@ def _of_lofi(trials: Sequence[LocalSeed]) -> Iterator[Claim]:
     yield above("average-above-worker-under-shift", said, pair, LOFI, shifted=True)
 
 
-def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterator[Claim]:
+def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterator[Hypothesis]:
     kept, above = partial(_kept, trials), partial(_above, trials)
     yield kept(
         "lost-worker",
@@ -84,6 +93,8 @@ def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterat
         (lambda trial: (trial.diloco,), _together(MAIN)),
         f"{DILOCO}, abstract; the share is ours",
     )
+    if settings.size == PHOTOGRAPHS:
+        return  # what it saw is not ours to change
     yield SeedClaims(trials)(
         "better-start-keeps-more",
         f"From a start that saw {settings.pretrain_samples:,} pictures lo-fi keeps a larger share of the gain "
@@ -94,7 +105,9 @@ def _of_variants(trials: Sequence[LocalSeed], settings: LocalSettings) -> Iterat
     )
 
 
-def _kept(trials: Sequence[LocalSeed], name: str, sentence: str, pair: tuple[Models, Models], source: str) -> Claim:
+def _kept(
+    trials: Sequence[LocalSeed], name: str, sentence: str, pair: tuple[Models, Models], source: str
+) -> Hypothesis:
     """The claim that models gain most of what others gain over the start."""
     models, full = pair
 
@@ -114,8 +127,9 @@ def _above(
     source: str,
     *,
     shifted: bool = False,
-) -> Claim:
-    """The claim that models are more accurate than others, in the styles tuned on or in others."""
+    within: float = 0.0,
+) -> Hypothesis:
+    """The claim that models are more accurate than others (or as accurate, `within` so much), here or elsewhere."""
 
     def number(found: TaskAccuracies, trial: LocalSeed) -> Numbers:
         one, other = (mean_accuracy(found, trial, of(trial), shifted=shifted) for of in pair)
@@ -123,7 +137,7 @@ def _above(
 
     where = "styles not tuned on, mean over the two sets" if shifted else "the styles tuned on"
     detail = f"Difference of accuracies in {where}: {{0:.1%}} less {{1:.1%}}."
-    return SeedClaims(trials)(name, sentence, number, detail, source)
+    return SeedClaims(trials)(name, sentence, number, detail, source, bound=within, within=within > 0)
 
 
 def _lofi(count: int) -> Models:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from surefoot.contrastive import DrawnTask, Finetune, Pretrain, ZeroShot
+from surefoot.contrastive import DrawnTask, Finetune, ZeroShot
 from surefoot.core import Step
 from surefoot.studies._drawn import drawings, start_model
 from surefoot.training import Average, OuterStep
@@ -53,7 +53,7 @@ class LocalSeed:
     """
 
     seed: int
-    base: Pretrain
+    base: Step
     known: DrawnTask
     shifted: tuple[DrawnTask, ...]
     alone: Mapping[int, tuple[Finetune, ...]]
@@ -89,7 +89,7 @@ class LocalSeed:
         for model in dict.fromkeys(many):
             for shift, data in sets.items():
                 yield ZeroShot(model=model, data=data, task="kinds of things", shift=shift)
-        for model in (self.weaker.base, self.weaker.lofi, self.weaker.together):
+        for model in (one for one in (self.weaker.base, self.weaker.lofi, self.weaker.together) if one not in many):
             yield ZeroShot(model=model, data=self.known, task="kinds of things", shift=KNOWN)
 
 

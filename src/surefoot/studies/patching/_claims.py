@@ -2,18 +2,26 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
 
 from surefoot.contrastive import DirectionAngles
 from surefoot.core import Claim, Results, Step, SurefootError
-from surefoot.studies._drawn import SeedClaims, TaskAccuracies, search_scores
+from surefoot.studies._drawn import PHOTOGRAPHS, SeedClaims, TaskAccuracies, search_scores
+from surefoot.studies._hypotheses import Hypothesis, claims_of
 from surefoot.studies.patching._steps import JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
 PAPER = "2208.05592"
 MARGIN = 0.02
 """What may be lost: the paper has one point; two is what a few seeds of a thousand test drawings can decide."""
+
+POINT = 0.01
+"""What the paper says is lost at most."""
+
+GAIN = 0.05
+"""The gain at which starts are compared: what a patch costs grows with what it gains."""
 
 POINTS = f"{100 * MARGIN:g} points"
 
@@ -22,10 +30,12 @@ Numbers = tuple[float, ...]
 
 def claims(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
     """The claims over these seeds."""
-    return (*_of_patches(trials), *_of_several(trials), *_of_sizes(trials), *_of_words(trials))
+    return claims_of(
+        (*_of_patches(trials), *_of_several(trials), *_of_sizes(trials), *_of_starts(trials), *_of_words(trials))
+    )
 
 
-def _of_patches(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
+def _of_patches(trials: Sequence[PatchingSeed]) -> tuple[Hypothesis, ...]:
     claim, tasks = SeedClaims(trials), len(trials[0].middle.patches)
     gained = f"Test accuracy after less before, mean over {tasks} tasks; the start has {{0:.1%}}."
     kept = (
@@ -81,7 +91,7 @@ def _of_patches(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
     )
 
 
-def _of_several(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
+def _of_several(trials: Sequence[PatchingSeed]) -> tuple[Hypothesis, ...]:
     claim = SeedClaims(trials)
     pairs = (("joint-above", JOINT, SEQUENTIAL), ("sequential-above", SEQUENTIAL, PARALLEL))
     return (
@@ -107,7 +117,7 @@ def _of_several(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
     )
 
 
-def _of_sizes(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
+def _of_sizes(trials: Sequence[PatchingSeed]) -> tuple[Hypothesis, ...]:
     claim, sizes = SeedClaims(trials), list(trials[0].rungs)
     return (
         claim(
@@ -128,7 +138,52 @@ def _of_sizes(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
     )
 
 
-def _of_words(trials: Sequence[PatchingSeed]) -> tuple[Claim, ...]:
+def _of_starts(trials: Sequence[PatchingSeed]) -> tuple[Hypothesis, ...]:
+    """Why a patch costs more here than in the paper: a start that knows less, or one that was trained on less?"""
+    claim, shorter = SeedClaims(trials), [name for name in trials[0].starts if name != PHOTOGRAPHS]
+    spared = (
+        f"Supported validation accuracy lost where the patched tasks have gained {100 * GAIN:g} points, {{}}, on "
+        "the line between start and tuned model, mean over tasks."
+    )
+    claims = [
+        claim(
+            "patch-keeps-a-point",
+            "Accuracy on supported tasks falls by less than one point.",
+            lambda found, trial: _keeps(found, trial, edited),
+            "Mean accuracy on the supported tasks, after less before.",
+            f"{PAPER}, abstract",
+            bound=-POINT,
+        ),
+        claim(
+            "longer-costs-less",
+            "At an equal gain a patch of a start that was trained longer costs less.",
+            lambda found, trial: _cheaper(found, trial, trial.middle, trial.starts[shorter[0]]),
+            spared.format("after the shortest pre-training less after the longest ({0:.1%} less {1:.1%})"),
+            f"{PAPER}, section 4: stronger starts",
+        ),
+        claim(
+            "photographs-cost-less",
+            "At an equal gain a patch costs a start of photographs less than one that has seen drawings alone.",
+            lambda found, trial: _cheaper(found, trial, trial.starts[PHOTOGRAPHS], trial.middle),
+            spared.format("drawings alone less photographs ({0:.1%} less {1:.1%})"),
+            f"{PAPER}: pre-trained starts",
+        ),
+        claim(
+            "photographs-keep-a-point",
+            "From a start of photographs accuracy on supported tasks falls by less than one point.",
+            lambda found, trial: (-lost(found, trial, trial.starts[PHOTOGRAPHS], edited),),
+            "Mean accuracy on the supported tasks, after less before.",
+            f"{PAPER}, abstract",
+            bound=-POINT,
+        ),
+    ]
+    made = {"longer-costs-less": bool(shorter)} | dict.fromkeys(
+        ("photographs-cost-less", "photographs-keep-a-point"), PHOTOGRAPHS in trials[0].starts
+    )
+    return tuple(one for one in claims if made.get(one.name, True))
+
+
+def _of_words(trials: Sequence[PatchingSeed]) -> tuple[Hypothesis, ...]:
     claim = SeedClaims(trials)
     return (
         claim(
@@ -223,6 +278,28 @@ def above_chord(scores: Mapping[float, Mapping[str, float]]) -> float:
     return fmean(value - (1 - point) * start - point * end for point, value in means.items() if 0 < point < 1)
 
 
+def mean_curve(results: Results, rung: Rung) -> dict[float, dict[str, float]]:
+    """Validation accuracy on the patched and the supported tasks by the coefficient, mean over the patches."""
+    found = [search_scores(results, patch.edit) for patch in rung.patches]
+    return {
+        point: {kind: fmean(one[point][kind] for one in found) for kind in ("target", "control")} for point in found[0]
+    }
+
+
+def cost_at_gain(curve: Mapping[float, Mapping[str, float]], gain: float = GAIN) -> float:
+    """What supported tasks lose where the patched ones first have gained so much, between points along the line.
+
+    Raises `SurefootError` where they never do.
+    """
+    start, points = curve[min(curve)], sorted(curve)
+    gained = [curve[point]["target"] - start["target"] for point in points]
+    lost = [start["control"] - curve[point]["control"] for point in points]
+    for place, (low, high) in enumerate(pairwise(gained)):
+        if low < gain <= high:
+            return lost[place] + (gain - low) / (high - low) * (lost[place + 1] - lost[place])
+    raise SurefootError(f"No patch on the line gains {100 * gain:g} points, {100 * max(gained):.1f} at most.")
+
+
 def said(found: TaskAccuracies, model: Step, data: Step) -> list[tuple[str, str]]:
     """Label and prediction of every test picture, in the order of the data."""
     return found.once(f"said {model.key} {data.key}", lambda: found.examples(model, data, "label, prediction"))
@@ -277,6 +354,14 @@ def _less(trial: PatchingSeed, value: Callable[[Rung], float]) -> Numbers:
     if len(rungs) < 2:
         raise SurefootError("One size of model cannot be compared: run the study with several.")
     return (value(rungs[0]) - value(rungs[-1]),)
+
+
+def _cheaper(found: TaskAccuracies, trial: PatchingSeed, cheap: Rung, dear: Rung) -> Numbers:
+    costs = [
+        found.once(f"cost {rung.moved.key}", lambda rung=rung: cost_at_gain(mean_curve(found.results, rung)))
+        for rung in (dear, cheap)
+    ]
+    return costs[0] - costs[1], *costs
 
 
 def _misled(found: TaskAccuracies, trial: PatchingSeed) -> Numbers:

@@ -10,8 +10,19 @@ from surefoot.contrastive import png_of, png_uri, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
-from surefoot.studies._drawn import TOP1, Row, accuracies_of, compared_rows, search_scores, seeds_row
-from surefoot.studies.patching._claims import lost, moved, patched, said, supported, words_said, words_written
+from surefoot.studies._drawn import TOP1, Row, accuracies_of, compared_rows, seeds_row
+from surefoot.studies.patching._claims import (
+    GAIN,
+    cost_at_gain,
+    lost,
+    mean_curve,
+    moved,
+    patched,
+    said,
+    supported,
+    words_said,
+    words_written,
+)
 from surefoot.studies.patching._steps import GUARD, JOINT, PARALLEL, SEQUENTIAL, Attack, PatchedTask, PatchingSeed, Rung
 
 SHOWN = 12
@@ -37,7 +48,7 @@ def _models(patch: Callable[[PatchingSeed], PatchedTask]) -> dict[str, Callable[
 
 def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _words, _sheet, _wrong)
+    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _starts, _words, _sheet, _wrong)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
 
 
@@ -51,7 +62,10 @@ def _wrong(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     """Mean over tasks within a seed, so that the band is over seeds."""
     names = {"target": "patched task", "control": "supported tasks", _BOTH: _BOTH}
-    curves = [_mean_curve([search_scores(results, patch.edit) for patch in trial.middle.patches]) for trial in trials]
+    curves = [
+        {point: means | {_BOTH: fmean(means.values())} for point, means in mean_curve(results, trial.middle).items()}
+        for trial in trials
+    ]
     rows: list[Row] = [
         seeds_row([curve[point][kind] for curve in curves], mean="y", x=point, family=family)
         for kind, family in names.items()
@@ -70,14 +84,6 @@ def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         y_title="Top-1 accuracy",
         families=[*names.values(), "chord"],
     )
-
-
-def _mean_curve(found: Sequence[Mapping[float, Mapping[str, float]]]) -> dict[float, dict[str, float]]:
-    curve = {}
-    for point in found[0]:
-        means = {kind: sum(one[point][kind] for one in found) / len(found) for kind in ("target", "control")}
-        curve[point] = means | {_BOTH: (means["target"] + means["control"]) / 2}
-    return curve
 
 
 def _singles(trials: Sequence[PatchingSeed], results: Results) -> Figure:
@@ -171,6 +177,29 @@ def _sizes(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 def _rungs(trials: Sequence[PatchingSeed]) -> dict[str, Callable[[PatchingSeed], Rung]]:
     return {size: lambda trial, size=size: trial.rungs[size] for size in trials[0].rungs}
+
+
+def _starts(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    found, rows = accuracies_of(results), list[Row]()
+    for name in (*trials[0].starts, *trials[0].rungs):
+        rungs = [(trial.starts | trial.rungs)[name] for trial in trials]
+        before = fmean(supported(found, trial, rung.base) for trial, rung in zip(trials, rungs, strict=True))
+        costs = [cost_at_gain(mean_curve(results, rung)) for rung in rungs]
+        rows.append(seeds_row(costs, label=f"{name}: starts at {before:.0%}, moves {moved_by(results, rungs):.2g}"))
+    return interval_plot(
+        rows,
+        name="starts",
+        title=f"What a gain of {100 * GAIN:g} points costs, by the start",
+        caption="Supported validation accuracy that is lost where the patched tasks have gained so much, on the line "
+        "from start to tuned model, mean over tasks. Each start is named with its accuracy on the supported tasks and "
+        "with how far tuning moved its weights, relative to their length. Student's intervals over "
+        f"{len(trials)} seeds.",
+        x_title="Supported accuracy lost",
+    )
+
+
+def moved_by(results: Results, rungs: Sequence[Rung]) -> float:
+    return fmean(moved(results, rung) for rung in rungs)
 
 
 def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:

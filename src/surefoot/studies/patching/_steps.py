@@ -7,7 +7,7 @@ from typing import Literal
 
 from surefoot.contrastive import DirectionAngles, DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
 from surefoot.core import Step
-from surefoot.studies._drawn import SEEN_STYLES, SHORT, TASK_STYLES, drawings, drawn_task, start_model
+from surefoot.studies._drawn import PHOTOGRAPHS, SEEN_STYLES, SHORT, TASK_STYLES, drawings, drawn_task, start_model
 
 LINES = "line drawings"
 LINE_GROUPS = ("food-drink", "animals-nature", "travel-places")
@@ -44,6 +44,8 @@ class PatchingSettings:
     samples: int
     learning_rate: float
     reading_samples: int
+    shorter: tuple[int, ...]
+    photograph_samples: int
 
     @property
     def size(self) -> str:
@@ -114,11 +116,15 @@ class WordsRead:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchingSeed:
-    """All models of one seed. `transfers` are patches on half of the classes; their task's test shows the others."""
+    """All models of one seed. `transfers` are patches on half of the classes; their task's test shows the others.
+
+    `starts` are patches of other starts than those of the `rungs`: of shorter training, and one of photographs.
+    """
 
     seed: int
     supported: Mapping[str, DrawnTask]
-    rungs: Mapping[str, Rung]
+    rungs: dict[str, Rung]
+    starts: dict[str, Rung]
     middle: Rung
     several: Mapping[str, WeightEdit]
     transfers: tuple[PatchedTask, ...]
@@ -127,7 +133,7 @@ class PatchingSeed:
     def measured(self) -> Iterator[ZeroShot]:
         """Every model on what it was patched for and on what it must keep."""
         supported: dict[str, Step] = {**self.supported}
-        for size, rung in self.rungs.items():
+        for size, rung in (self.rungs | self.starts).items():
             tests = {patch.task.name: patch.task.test for patch in rung.patches}
             yield from self._on(rung.base, tests | supported)
             for patch in rung.patches:
@@ -159,6 +165,7 @@ def trial(seed: int, settings: PatchingSettings) -> PatchingSeed:
         seed=seed,
         supported={group: drawn_task(group, "test", seed) for group in SUPPORTED},
         rungs=rungs,
+        starts=_starts(seed, settings, control),
         middle=middle,
         several=_several(middle, seed, settings, control),
         transfers=tuple(_patch(middle.base, task, seed, settings, control) for task in tasks(seed, halved=True)),
@@ -208,6 +215,18 @@ def _patch(base: Step, task: Task, seed: int, settings: PatchingSettings, contro
         base=base, plus=(tuned,), objective="patch", target=(task.validation,), control=control, grid=GRID
     )
     return PatchedTask(task=task, tuned=tuned, edit=edit)
+
+
+def _starts(seed: int, settings: PatchingSettings, control: tuple[Step, ...]) -> dict[str, Rung]:
+    """The middle size after less pre-training, and a tower of photographs, by what figures call them."""
+    shorter = [replace(settings, pretrain_samples=samples) for samples in settings.shorter]
+    found = {
+        f"{settings.size}, {own.pretrain_samples:,} seen": _rung(settings.size, seed, own, control) for own in shorter
+    }
+    if not settings.photograph_samples:
+        return found
+    own = replace(settings, samples=settings.photograph_samples)
+    return found | {PHOTOGRAPHS: _rung(PHOTOGRAPHS, seed, own, control)}
 
 
 def _rung(size: str, seed: int, settings: PatchingSettings, control: tuple[Step, ...]) -> Rung:
