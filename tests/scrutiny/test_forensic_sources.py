@@ -74,12 +74,14 @@ def test_windows_of_validation_are_judged_rightly_and_near_ones_are_not() -> Non
     for name, condition in {"same": {"same": True}, "any": {"same": False}, "nearest": {"rank": 1}}.items():
         pairs = [glass_pair(condition, seed) for seed in range(100)]
         assert all(truth["same"] == (name == "same") for _, truth in pairs)
-        for method in ("two-level", "learned"):
-            found = [glass_ratio(evidence, method=method) for evidence, _ in pairs]
-            wrong[name, method] = np.mean([(one["log10_lr"] > 0) != (name == "same") for one in found])
-            assert all(-4 < one["log10_lr_bounded"] < 4 for one in found) and "window" in str(found[0]["defence"])
-    assert max(wrong[name, m] for name in ("same", "any") for m in ("two-level", "learned")) < 0.06
-    assert min(wrong["nearest", m] for m in ("two-level", "learned")) > 0.25
+        found = [glass_ratio(evidence) for evidence, _ in pairs]
+        for kind in ("log10_lr", "score"):
+            wrong[name, kind] = np.mean([(one[kind] > 0) != (name == "same") for one in found])
+        assert all(-4 < one["log10_lr_bounded"] < 4 for one in found) and "window" in str(found[0]["defence"])
+        assert {np.sign(one["log10_lr"] * one["log10_lr_elub"]) for one in found} == {1.0}
+        assert all(-2.3 < one["log10_lr_elub"] < 2.3 for one in found)
+    assert max(wrong[name, kind] for name in ("same", "any") for kind in ("log10_lr", "score")) < 0.06
+    assert min(wrong["nearest", kind] for kind in ("log10_lr", "score")) > 0.25
 
 
 def test_marks_of_a_tool_match_and_a_feature_of_the_make_misleads() -> None:

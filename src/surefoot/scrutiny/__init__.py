@@ -33,7 +33,6 @@ from surefoot.scrutiny._forensic._defects import DEFECTS as DEFECTS
 from surefoot.scrutiny._forensic._defects import defective_ratio as defective_ratio
 from surefoot.scrutiny._forensic._defects import seen_frequency as seen_frequency
 from surefoot.scrutiny._forensic._genotyping import genotype_ratio as genotype_ratio
-from surefoot.scrutiny._forensic._glass import glass_features as glass_features
 from surefoot.scrutiny._forensic._glass import glass_pair as glass_pair
 from surefoot.scrutiny._forensic._glass import glass_ratio as glass_ratio
 from surefoot.scrutiny._forensic._glass import invariance_bounds as invariance_bounds

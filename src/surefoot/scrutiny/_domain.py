@@ -149,6 +149,11 @@ class Domain:
         return replace(self, variables=tuple(one.within(radius) for one in self.variables))
 
 
+def key_of(condition: Condition) -> tuple[Any, ...]:
+    """A condition, to look up."""
+    return tuple(sorted(condition.items()))
+
+
 def sample(domain: Domain, n: int, *, method: Sampling, seed: int) -> list[dict[str, Any]]:
     """Draw `n` allowed conditions, evenly over the ranges; those refused are drawn again.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, suspicious
-from surefoot.scrutiny._domain import Condition, Domain, Variable
+from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
 from surefoot.scrutiny._statistics import first_order
@@ -28,16 +28,6 @@ class Query(NamedTuple):
     stage: str
     condition: Condition
     judged: Mapping[str, Judged]
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Its condition, to look up."""
-        return key_of(self.condition)
-
-
-def key_of(condition: Condition) -> tuple[Any, ...]:
-    """A condition, to look up."""
-    return tuple(sorted(condition.items()))
 
 
 def query_of(record: Mapping[str, Any]) -> Query:
@@ -89,7 +79,7 @@ class _Asked:
         self.tried = defaultdict[str, list[tuple[list[Query], int]]](list)
 
     def add(self, query: Query) -> None:
-        stage, at = self.stages[query.stage], self.at[query.key]
+        stage, at = self.stages[query.stage], self.at[key_of(query.condition)]
         stage.append(query)
         at.append(query)
         if query.stage.startswith("search/") and len(stage) % self.repeats == 0:
@@ -175,23 +165,25 @@ def found_again(plan: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -
     return json.loads(json.dumps(find(domain, claims, asked, records)))
 
 
-def difference(told: Any, found: Any, *, every: bool = True, where: str = "") -> str:
+def difference(told: Record, found: Record, *, every: bool = True) -> str:
     """The first place where two findings differ beyond rounding, and both values; '' for none.
 
     Without `every`, what only one of them has (of another version of Surefoot) is left out. So are plausibilities.
     """
-    pairs: list[tuple[Any, Any, Any]] = []
-    if isinstance(told, dict) and isinstance(found, dict):
-        names = [name for name in {**told, **found} if every or (name in told and name in found)]
-        pairs = [(name, told.get(name), found.get(name)) for name in names if name != "plausibility"]
-    elif isinstance(told, list) and isinstance(found, list) and len(told) == len(found):
-        pairs = [(_name(one) or place, one, other) for place, (one, other) in enumerate(zip(told, found, strict=True))]
-    elif not (isinstance(told, float) and isinstance(found, float) and math.isclose(told, found, rel_tol=1e-6)):
-        return "" if told == found else f"{where} {told!r:.80}, and its queries give {found!r:.80}"
-    each = (difference(one, other, every=every, where=f"{where}, {name}".lstrip(", ")) for name, one, other in pairs)
-    return next(filter(None, each), "")
+    first, second = dict(_flat(told)), dict(_flat(found))
+    for name in first | second if every else [name for name in first if name in second]:
+        one, other = first.get(name), second.get(name)
+        close = isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-6)
+        if one != other and not close and not name.endswith("plausibility"):
+            return f"{name} {one!r:.80}, and its queries give {other!r:.80}"
+    return ""
 
 
-def _name(one: Any) -> str:
-    found = (one.get(name) for name in ("name", "sample", "which", "method")) if isinstance(one, Mapping) else ()
-    return next((name for name in found if name), "")
+def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, (dict, list)):
+        yield where, value
+        return
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+        named = one if isinstance(value, list) and isinstance(one, dict) else {}
+        known = (named.get(field) for field in ("name", "sample", "which", "method", "condition"))
+        yield from _flat(one, f"{where}, {next(filter(None, known), name)}".lstrip(", "))

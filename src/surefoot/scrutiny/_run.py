@@ -13,8 +13,8 @@ from typing import Any
 from surefoot.core import SurefootError, alone, what_failed
 from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, write_seal
 from surefoot.scrutiny._claims import Trial, ValidityClaim, assess, judge, suspicious
-from surefoot.scrutiny._domain import Condition, sample
-from surefoot.scrutiny._findings import Query, Record, find, judged_by, key_of, query_of, replies_of, score
+from surefoot.scrutiny._domain import Condition, key_of, sample
+from surefoot.scrutiny._findings import Query, Record, find, judged_by, query_of, replies_of, score
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
@@ -153,7 +153,7 @@ class _Run:
             self._keep(future.result())
         found = [query_of(self.chain.records[one["stage"], one["number"]]) for one in wanted]
         for one in found:
-            self.at[one.key].append(one)
+            self.at[key_of(one.condition)].append(one)
         return found
 
     def _keep(self, records: Sequence[Record]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import missing_module
-from surefoot.scrutiny._domain import Condition, Domain, Variable, sample
+from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of, sample
 from surefoot.scrutiny._scrutiny import Method
 
 _FAR = 1e12
@@ -60,13 +60,13 @@ def _climb(  # noqa: PLR0917
     rank: Callable[[Condition, Weighed], Any],
 ) -> Condition:
     """From a condition to the best of those around it, as long as one is better; then with the next step."""
-    best, seen, left = start, {_key(start)}, budget - 1
+    best, seen, left = start, {key_of(start)}, budget - 1
     reached = rank(start, weigh([start])[0])
     for step in steps:
         while left > 0:
-            near = {_key(one): one for one in around(domain, best, step)}
+            near = {key_of(one): one for one in around(domain, best, step)}
             fresh = [one for key, one in near.items() if key not in seen and not domain.refusal(one)][:left]
-            seen.update(map(_key, fresh))
+            seen.update(map(key_of, fresh))
             left -= len(fresh)
             ranked = [rank(one, found) for one, found in zip(fresh, weigh(fresh), strict=True)] if fresh else []
             if not ranked or max(ranked) <= reached:
@@ -123,7 +123,7 @@ def _hypothesis(domain: Domain, weigh: Weigh, budget: int, seed: int) -> None:
     known: dict[Any, Weighed] = {}
 
     def fails(condition: Condition) -> bool:
-        key = _key(condition)
+        key = key_of(condition)
         if key not in known and (len(known) >= budget or domain.refusal(condition)):
             return False
         found = known.get(key) or known.setdefault(key, weigh([condition])[0])
@@ -149,7 +149,3 @@ def _values(variable: Variable, st: Any) -> Any:
     return st.integers(-_STEPS, _STEPS).map(
         lambda step: variable.towards(high if step > 0 else low, abs(step) / _STEPS)
     )
-
-
-def _key(condition: Condition) -> tuple[Any, ...]:
-    return tuple(sorted(condition.items()))

@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,6 @@ from surefoot.scrutiny._forensic._populations import scrutiny_folder
 from surefoot.scrutiny._statistics import SupportedRatios, elub
 
 Floats = NDArray[np.float64]
-Method = Literal["two-level", "learned"]
 
 
 @lru_cache(maxsize=4)
@@ -83,24 +82,20 @@ def invariance_bounds(log10_ratios: ArrayLike, same: ArrayLike) -> tuple[float, 
     return float(min(low, 0.0)), float(max(high, 0.0))
 
 
-def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = "two-level") -> dict[str, object]:
+def glass_ratio(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
     """The likelihood ratio of `recovered` and `control` measurements, with its propositions and population.
 
-    "learned" is the `score` that a logistic regression on absolute differences learned from half of the training
-    windows, calibrated on the other half. `log10_lr_bounded` is kept within the invariance bounds of that half,
-    `log10_lr_elub` within its ELUB: the bounds of these data's own publication (Vergeer et al. 2016).
+    The `score` is what a logistic regression on absolute differences learned from half of the training windows.
+    `log10_lr_bounded` is kept within the invariance bounds of the other half, `log10_lr_elub` within its ELUB, the
+    bounds of these data's own publication (Vergeer et al. 2016).
     """
-    x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
-    system = trained_on_glass()
-    score = system.score(_features(x, y, system.model)[None])
-    value = system.model.log10_ratio(x, y) if method == "two-level" else float(system.calibrated(score[:, None])[0])
-    low, high = system.bounds[method]
-    supported = system.supported[method]
+    system, (x, y) = trained_on_glass(), (np.atleast_2d(evidence[name]) for name in ("recovered", "control"))
+    value, (low, high) = system.model.log10_ratio(x, y), system.bounds
     return {
         "log10_lr": value,
         "log10_lr_bounded": min(max(value, low), high),
-        "log10_lr_elub": min(max(value, supported.low), supported.high),
-        "score": float(score[0]),
+        "log10_lr_elub": min(max(value, system.supported.low), system.supported.high),
+        "score": float(system.score(_features(x, y, system.model)[None])[0]),
         "prosecution": "both sets of pieces come from one window",
         "defence": "they come from two windows of the population",
         "population": "float glass of Dutch casework, training part",
@@ -108,42 +103,36 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0, *, method: Method = 
 
 
 class Trained(NamedTuple):
-    """What is learned from the training part: half for model and score, half (`scores`, `same`) for calibration.
+    """What is learned from the training part: half for model and score, half for calibration.
 
-    `features` are those of the second half: absolute differences, a pair a row.
+    Of that half: `scores`, whether they are of the `same` window, and what it supports of the model's ratios, the
+    invariance `bounds` and ELUB.
     """
 
     model: TwoLevel
     score: Callable[[Floats], Floats]
-    calibrated: Callable[[Floats], Floats]
     scores: Floats
     same: NDArray[np.bool_]
-    bounds: Mapping[str, tuple[float, float]]
-    supported: Mapping[str, SupportedRatios]
-    features: Floats
+    bounds: tuple[float, float]
+    supported: SupportedRatios
 
 
 @lru_cache(maxsize=1)
 def trained_on_glass() -> Trained:
     """The systems for glass, trained once a process."""
-    windows = glass("training")
-    model = fit_two_level(windows[::2])
-    score = _log10_odds(*_pairs(windows[::2], model)[:2])
-    features, same, pairs = _pairs(windows[1::2], model)
-    scores = score(features)
-    calibrated = _log10_odds(scores[:, None], same)
-    ratios = {"two-level": [model.log10_ratio(x, y) for x, y in pairs], "learned": calibrated(scores[:, None])}
-    bounds = {name: invariance_bounds(found, same) for name, found in ratios.items()}
-    supported = {name: elub(np.asarray(found)[same], np.asarray(found)[~same]) for name, found in ratios.items()}
-    return Trained(model, score, calibrated, scores, same, bounds, supported, features)
-
-
-def _log10_odds(features: Floats, same: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
-    """A logistic regression in which both classes count by half, so that its odds are a likelihood ratio."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e4, class_weight="balanced", max_iter=2000).fit(features, same)
-    return lambda x: np.asarray(fitted.decision_function(x) / np.log(10), dtype=np.float64)
+    windows = glass("training")
+    model = fit_two_level(windows[::2])
+    fitted = LogisticRegression(C=1e4, class_weight="balanced", max_iter=2000).fit(*_pairs(windows[::2], model)[:2])
+    features, same, pairs = _pairs(windows[1::2], model)
+    ratios = np.array([model.log10_ratio(x, y) for x, y in pairs])
+
+    def score(x: Floats) -> Floats:
+        return np.asarray(fitted.decision_function(x) / np.log(10), dtype=np.float64)
+
+    supported = elub(ratios[same], ratios[~same])
+    return Trained(model, score, score(features), same, invariance_bounds(ratios, same), supported)
 
 
 def _pairs(windows: Floats, model: TwoLevel) -> tuple[Floats, NDArray[np.bool_], list[tuple[Floats, Floats]]]:
@@ -163,8 +152,7 @@ def glass_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any],
     The condition may have `part` ("duplo" or "triplo"), `same`, and `rank`: of two windows the second is the `rank`-th
     nearest to the first in composition (0: any).
     """
-    windows = glass(str(condition.get("part", "triplo")))
-    return pair_of(windows, trained_on_glass().model, condition, seed)
+    return pair_of(glass(str(condition.get("part", "triplo"))), trained_on_glass().model, condition, seed)
 
 
 def pair_of(
@@ -179,9 +167,3 @@ def pair_of(
         second = int(order[min(rank, len(order) - 1)])
     pieces = {"recovered": windows[first, :1].tolist(), "control": windows[first if same else second, 1:].tolist()}
     return pieces, {"same": same}
-
-
-def glass_features(evidence: Mapping[str, Any]) -> Floats:
-    """The absolute differences of two sets of pieces by element, in units of what one window varies: (10,)."""
-    x, y = (np.atleast_2d(np.asarray(evidence[name], dtype=np.float64)) for name in ("recovered", "control"))
-    return _features(x, y, trained_on_glass().model)

@@ -15,27 +15,21 @@ _MEASURED = ("Diameter", "Thickness", "Weight", "Purity")
 
 
 @lru_cache(maxsize=1)
-def tablets() -> Floats:
-    """The first two tablets of each batch, (batches, 2, 4)."""
+def tablets() -> tuple[TwoLevel, Floats]:
+    """The two-level model of every second batch, and the first two tablets of each other one, (batches, 2, 4)."""
     path, batches = scrutiny_folder() / "tablets" / "xtc_data.csv", dict[str, list[list[float]]]()
     if not path.is_file():
         raise SurefootError(f"There is no file of tablets {path}.")
-    with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            batches.setdefault(row["batchnumber"], []).append([float(row[name]) for name in _MEASURED])
-    return np.array([found[:2] for found in batches.values()])
-
-
-@lru_cache(maxsize=1)
-def trained_on_tablets() -> TwoLevel:
-    """The two-level model of every second batch."""
-    return fit_two_level(tablets()[::2])
+    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+        batches.setdefault(row["batchnumber"], []).append([float(row[name]) for name in _MEASURED])
+    every = np.array([found[:2] for found in batches.values()])
+    return fit_two_level(every[::2]), every[1::2]
 
 
 def tablet_ratio(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]:
     """The likelihood ratio of two tablets by the two-level model, with its propositions and population."""
     return {
-        "log10_lr": trained_on_tablets().log10_ratio(evidence["recovered"], evidence["control"]),
+        "log10_lr": tablets()[0].log10_ratio(evidence["recovered"], evidence["control"]),
         "prosecution": "both tablets come from one batch",
         "defence": "they come from two batches of the population",
         "population": "batches of tablets of the published benchmark",
@@ -44,4 +38,5 @@ def tablet_ratio(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object
 
 def tablet_pair(condition: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two tablets of batches that no training saw, and whether they are of one batch; a condition as `glass_pair`."""
-    return pair_of(tablets()[1::2], trained_on_tablets(), condition, seed)
+    model, batches = tablets()
+    return pair_of(batches, model, condition, seed)

@@ -27,7 +27,7 @@ _REAL = {
     "count of alleles": "wrong number",
     "glass, two-level": _INCLUSION,
     "glass, isotonic (scikit-learn)": _INCLUSION,
-    "glass, boosted trees within bounds (lir)": _INCLUSION,
+    "glass, learned score within bounds (lir)": _INCLUSION,
     "tablets, two-level": _INCLUSION,
 }
 

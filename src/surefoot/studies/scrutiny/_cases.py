@@ -1,7 +1,7 @@
 """The systems that the study audits, each with its case, what may differ from it, and what it must do."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import cache, partial
 from importlib import import_module
 from math import isfinite, log10
@@ -202,44 +202,20 @@ def _glass(call: System, *, scores: bool = True) -> Scrutiny:
     )
 
 
-def _bounded(call: System) -> Scrutiny:
+def _bounded(call: System, *, scores: bool = False) -> Scrutiny:
     """Ratios of glass as they are handed out, within the bounds that the calibration data support (ELUB)."""
-    beyond = scrutiny.worst_case("beyond its bounds", lambda trial: _number(trial, "beyond"), bound=0.0, rate=0.2)
-    asked = _glass(call, scores=False)
-    claims = (asked.claims[0], *scrutiny.ratio_bounds((100.0,), _RATIOS), scrutiny.calibration(_RATIOS, bound=0.4))
-    return replace(asked, claims=(*claims, beyond))
+    ratios = replace(_RATIOS, value="log10_lr_elub")
 
+    def beyond(trial: Trial) -> float:
+        return abs(_number(trial, "log10_lr") - _number(trial, "log10_lr_elub"))
 
-def _two_level_bounded(evidence: Evidence, seed: int) -> Mapping[str, object]:
-    found = scrutiny.glass_ratio(evidence, seed)
-    return _within(float(str(found["log10_lr"])), float(str(found["log10_lr_elub"])))
-
-
-def _within(value: float, bounded: float) -> Mapping[str, object]:
-    return {"log10_lr": bounded, "unbounded": value, "beyond": abs(value - bounded)}
-
-
-@cache
-def _boosting() -> tuple[Any, Any, scrutiny.SupportedRatios]:
-    """Boosted trees on differences by element, calibrated by lir on pairs that they did not see, and its ELUB."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import cross_val_predict
-
-    known = scrutiny.trained_on_glass()
-    model = HistGradientBoostingClassifier(max_iter=60, class_weight="balanced", random_state=0)
-    scores = cross_val_predict(model, known.features, known.same, cv=5, method="decision_function")
-    calibrator = import_module("lir.algorithms.logistic_regression").LogitCalibrator()
-    calibrator = calibrator.fit(scores, known.same.astype(int))
-    ratios = np.ravel(calibrator.transform(scores))
-    supported = scrutiny.elub(ratios[known.same], ratios[~known.same])
-    return model.fit(known.features, known.same), calibrator, supported
-
-
-def _boosted(evidence: Evidence, seed: int) -> Mapping[str, object]:
-    model, calibrator, supported = _boosting()
-    score = model.decision_function(scrutiny.glass_features(evidence)[None])
-    value = float(np.ravel(calibrator.transform(score))[0])
-    return _within(value, min(max(value, supported.low), supported.high))
+    claims = (
+        scrutiny.false_inclusion(0.05, ratios),
+        *scrutiny.ratio_bounds((100.0,), ratios),
+        scrutiny.calibration(ratios, bound=0.4),
+        scrutiny.worst_case("beyond its bounds", beyond, bound=0.0, rate=0.2),
+    )
+    return replace(_glass(call, scores=scores), claims=claims)
 
 
 def _tablets() -> Scrutiny:
@@ -269,8 +245,14 @@ def _calibrated(make: str) -> System:
         if make == "kernel":
             made = import_module("lir.algorithms.kde").KDECalibrator(bandwidth="silverman")
         else:
-            made = import_module("lir.algorithms.logistic_regression").FourParameterLogisticCalibrator()
+            made = getattr(import_module("lir.algorithms.logistic_regression"), make)()
         return made.fit(x, known.same.astype(int)).transform
+
+    @cache
+    def supported() -> scrutiny.SupportedRatios:
+        known = scrutiny.trained_on_glass()
+        ratios = np.ravel(fitted(False)(known.scores))
+        return scrutiny.elub(ratios[known.same], ratios[~known.same])
 
     def call(evidence: Evidence, seed: int) -> Mapping[str, object]:
         found = float(
@@ -279,7 +261,8 @@ def _calibrated(make: str) -> System:
         share = scrutiny.trained_on_glass().same.mean()
         with np.errstate(divide="ignore"):
             odds = np.log10(found) - np.log10(1 - found) - log10(share / (1 - share)) if make == "isotonic" else found
-        return {"log10_lr": float(odds)}
+        bounded = {"log10_lr_elub": float(np.clip(odds, *astuple(supported())))} if make == "LogitCalibrator" else {}
+        return {"log10_lr": float(odds)} | bounded
 
     return call
 
@@ -301,11 +284,11 @@ CASES: Mapping[str, Callable[..., Scrutiny]] = {
     "count of alleles": _count,
     "glass, two-level": partial(_glass, scrutiny.glass_ratio, scores=False),
     "glass, isotonic (scikit-learn)": partial(_glass, _calibrated("isotonic")),
-    "glass, logistic (lir)": partial(_glass, _calibrated("logistic")),
+    "glass, logistic (lir)": partial(_glass, _calibrated("FourParameterLogisticCalibrator")),
     "glass, kernel (lir)": partial(_glass, _calibrated("kernel")),
     "toolmarks": _striations,
-    "glass, two-level within bounds": partial(_bounded, _two_level_bounded),
-    "glass, boosted trees within bounds (lir)": partial(_bounded, _boosted),
+    "glass, two-level within bounds": partial(_bounded, scrutiny.glass_ratio),
+    "glass, learned score within bounds (lir)": partial(_bounded, _calibrated("LogitCalibrator"), scores=True),
     "tablets, two-level": _tablets,
     "unsealed defect, three persons": partial(_unsealed, 3),
     "unsealed defect, two persons": partial(_unsealed, 2),

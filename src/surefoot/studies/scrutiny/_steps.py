@@ -35,8 +35,6 @@ class Audit(Step):
         for claim in told["claims"]:
             name, failed = claim["name"], claim["verdict"].startswith("fails")
             yield Measurement(metric="fails", value=float(failed), n=1, task=name)
-            if (nearest := claim["fails at distance"]) is not None:
-                yield Measurement(metric="fails_at_distance", value=nearest, n=1, task=name)
             for one in (*claim["samples"], *({**found, "sample": found["which"]} for found in claim["found"])):
                 if one["n"] and claim["effect"] == "rate":  # what was found has an interval that holds at every look
                     ends = {"value": one["estimate"], "low": one["low"], "high": one["high"], "n": one["n"]}
