@@ -2,18 +2,18 @@
 
     python benchmarks/laws_coverage.py [--tables 400] [--only NAME]
 
-Each row simulates tables with a known truth (a quarter as many where the form is chosen) and counts how often an
-interval holds it. Noise is 3 percent of y unless
-it grows (1 percent at the smallest x to 9 at the largest). `shape doubted` and `noise told` are the shares of tables
-whose verdict does so. Figures draw the same intervals: the band of a law, the band of a line, effective robustness of a
-model, the mean of a group, the best size for compute. The table stands in docs/explanation/intervals.md.
+Each row simulates tables with a known truth and counts how often an interval holds it. Noise is 3 percent of y unless
+it grows (1 percent at the smallest x to 9 at the largest). `shape doubted`, `noise told` and `chose the true form` are
+shares of tables; with `auto`, `exponent` is of those tables whose form has one. Figures draw the same intervals: the
+band of a law, the band of a line, effective robustness of a model, the mean of a group, the best size for compute.
+The table stands in docs/explanation/intervals.md.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,7 +64,9 @@ def law_case(*, floor: bool, form: str, noise: str = "even", run: bool = False) 
         shared = generator.normal(0, 0.03, (n + 2) // 3)[np.arange(n) // 3] if run else 0.0
         y = (floor * FLOOR + 20 * x**-EXPONENT) * np.exp(generator.normal(0, 1, n) * sd + shared)
         runs = [f"r{place // 3}" for place in range(n)] if run else None
-        fitted = _chosen(x, y) if form == "auto" else _fixed(x, y, form, runs)
+        fitted = _chosen(x, y, runs) if form == "auto" else _fixed(x, y, form, runs)
+        if form == "auto":
+            yield "chose the true form", fitted.law.form == ("power+floor" if floor else "power")
         if (found := fitted.found.by_name.get("exponent")) is not None:
             yield "exponent", found.low <= EXPONENT <= found.high
         beyond = 0.03 if noise == "even" else 0.09
@@ -97,8 +99,10 @@ def _fixed(x: np.ndarray, y: np.ndarray, form: str, runs: list[str] | None) -> F
     return Fitted(law=law, laws={form: law}, choice=choice, found=intervals(law, replicates=200))
 
 
-def _chosen(x: np.ndarray, y: np.ndarray) -> Fitted:
-    fit = fit_scaling({"x": x, "y": y}, POINTS, LawOptions(form="auto", replicates=200)).fits[0]
+def _chosen(x: np.ndarray, y: np.ndarray, runs: list[str] | None) -> Fitted:
+    table = {"x": x, "y": y} | ({"run": np.array(runs)} if runs else {})
+    points = replace(POINTS, run="run" if runs else None)
+    fit = fit_scaling(table, points, LawOptions(form="auto", replicates=200)).fits[0]
     return Fitted(law=fit.law, laws=fit.laws, choice=fit.choice, found=fit.intervals)
 
 
@@ -170,6 +174,12 @@ CASES = (
     Case(name="power law, noise grows", sizes=(6, 12, 30), table=law_case(floor=False, form="power", noise="grows")),
     Case(name="power law, runs of 3 points", sizes=(12, 30), table=law_case(floor=False, form="power", run=True)),
     Case(name="power law, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto")),
+    Case(
+        name="power law, noise grows, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto", noise="grows")
+    ),
+    Case(
+        name="power law, runs of 3 points, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto", run=True)
+    ),
     Case(name="law with a floor, as power", sizes=(6, 12, 30), table=law_case(floor=True, form="power")),
     Case(name="law with a floor, as power+floor", sizes=(6, 12, 30), table=law_case(floor=True, form="power+floor")),
     Case(name="law with a floor, auto", sizes=(6, 12, 30), table=law_case(floor=True, form="auto")),
@@ -190,7 +200,7 @@ def main() -> None:
     for case in (case for case in CASES if asked.only in case.name):
         for n in case.sizes:
             generator, hits = np.random.default_rng(n), {}
-            for _ in range(tables if "auto" not in case.name else tables // 4):
+            for _ in range(tables):
                 for name, hit in case.table(generator, n):
                     hits.setdefault(name, []).append(bool(hit))
             for name, held in hits.items():
