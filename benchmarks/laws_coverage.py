@@ -172,14 +172,14 @@ def _counts(generator: Generator, baseline: np.ndarray, clusters: np.ndarray | N
 CASES = (
     Case(name="power law", sizes=(5, 6, 12, 30), table=law_case(floor=False, form="power")),
     Case(name="power law, noise grows", sizes=(6, 12, 30), table=law_case(floor=False, form="power", noise="grows")),
-    Case(name="power law, runs of 3 points", sizes=(12, 30), table=law_case(floor=False, form="power", run=True)),
+    Case(
+        name="power law, runs of 3 points", sizes=(9, 12, 18, 30), table=law_case(floor=False, form="power", run=True)
+    ),
     Case(name="power law, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto")),
     Case(
         name="power law, noise grows, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto", noise="grows")
     ),
-    Case(
-        name="power law, runs of 3 points, auto", sizes=(6, 12, 30), table=law_case(floor=False, form="auto", run=True)
-    ),
+    Case(name="power law, runs of 3 points, auto", sizes=(12, 30), table=law_case(floor=False, form="auto", run=True)),
     Case(name="law with a floor, as power", sizes=(6, 12, 30), table=law_case(floor=True, form="power")),
     Case(name="law with a floor, as power+floor", sizes=(6, 12, 30), table=law_case(floor=True, form="power+floor")),
     Case(name="law with a floor, auto", sizes=(6, 12, 30), table=law_case(floor=True, form="auto")),

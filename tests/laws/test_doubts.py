@@ -168,8 +168,24 @@ def test_families_whose_automatic_forms_differ_are_compared_under_one_form() -> 
     laws = fitted(rows, family="kind", form="auto")
     assert laws.fits[0].law.form != laws.fits[1].law.form
     assert "common-form" in {remark.code for remark in laws.remarks}
-    assert "does not hold the choice" in laws.fits[0].verdict
+    assert "the form was chosen among 7 by held-out error" in laws.fits[0].verdict
     assert abs(laws.comparisons["a against b"].difference.estimate) < 0.05
+
+
+def test_the_interval_of_an_automatic_form_spans_the_forms_that_predict_nearly_as_well() -> None:
+    """Of tables of 6 points over a floor the chosen form's own interval held the exponent in 54 of 100."""
+    x, generator = np.geomspace(1, 1e4, 6), np.random.default_rng(5)
+    rows = {"x": x, "y": (1 + 20 * x**-0.25) * np.exp(generator.normal(0, 0.03, 6))}
+    auto = fitted(rows, form="auto", method="t").fits[0]
+    choice = auto.choice
+    assert choice is not None and choice.form == "power"
+    least = min(one.score for one in choice.held_out)
+    assert choice.near == tuple(one.form for one in choice.held_out if one.score <= 2 * least)
+    alone = [fitted(rows, form=form, method="t").fits[0].intervals.by_name["exponent"] for form in choice.near]
+    spanned = auto.intervals.by_name["exponent"]
+    assert (spanned.low, spanned.high) == (min(one.low for one in alone), max(one.high for one in alone))
+    assert 0.25 in spanned and 0.25 not in alone[0]
+    assert f"the interval of the exponent spans those of {' and '.join(choice.near)}" in auto.verdict
 
 
 def test_numbers_as_people_write_them_are_read_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -64,20 +64,30 @@ def test_coverage_of_bands_for_a_new_run_and_for_the_curve() -> None:
     assert 0.94 <= np.mean(curve) <= 0.96
 
 
-def test_coverage_with_several_points_of_each_run() -> None:
+@pytest.mark.parametrize(("runs", "points"), [(6, 3), (20, 5)])
+def test_coverage_with_several_points_of_each_run(runs: int, points: int) -> None:
+    """Runs that lie one after the other along x: CR1 with a wild bootstrap held 86 of 100 over six of them."""
     generator = np.random.default_rng(13)
-    run = np.repeat(np.arange(20), 5)
-    size = np.repeat(np.geomspace(1, 1e4, 20), 5)
+    run = np.repeat(np.arange(runs), points)
+    size = np.geomspace(1, 1e4, len(run))
     hits, naive = [], []
-    for seed in range(300):
-        shared, own = generator.normal(0, 0.05, 20)[run], generator.normal(0, 0.02, 100)
-        y = 3 * size**-0.2 * np.exp(shared + own)
-        found = intervals(fit_law(size, y, clusters=run), replicates=399, seed=seed)
-        hits.append(0.2 in found.by_name["exponent"])
-        naive.append(0.2 in intervals(fit_law(size, y)).by_name["exponent"])
-    assert found.method == "wild"
-    assert 0.93 <= np.mean(hits) <= 0.975
-    assert np.mean(naive) < 0.8
+    for _ in range(400):
+        shared, own = generator.normal(0, 0.05, runs)[run], generator.normal(0, 0.02, len(run))
+        law = fit_law(size, 3 * size**-0.2 * np.exp(shared + own), clusters=run)
+        hits.append(0.2 in intervals(law).by_name["exponent"])
+        naive.append(0.2 in intervals(fit_law(size, 3 * size**-0.2 * np.exp(shared + own))).by_name["exponent"])
+    assert 0.925 <= np.mean(hits) <= 0.975
+    assert np.mean(naive) < 0.85
+
+
+def test_methods_for_independent_points_are_not_taken_for_runs() -> None:
+    x = np.geomspace(1, 1e4, 24)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(1).normal(0, 0.05, 24))
+    law = fit_law(x, y, clusters=np.arange(24) // 3)
+    for method in ("wild", "profile"):
+        found = intervals(law, method=method)
+        assert found.by_name == intervals(law).by_name
+        assert found.note == f"'{method}' is for independent points; the t interval over runs is given instead"
 
 
 def test_the_five_planted_parameters_are_inside_their_intervals_at_the_nominal_rate() -> None:

@@ -80,12 +80,22 @@ def test_where_the_noise_grows_the_error_is_hc3() -> None:
     assert half_width(law) == pytest.approx(stats.t.ppf(0.975, 22) * line(y).HC3_se[1])
 
 
-def test_with_runs_the_error_is_clustered_and_has_their_degrees_of_freedom() -> None:
+def test_with_runs_the_error_is_the_jackknifes_over_them() -> None:
+    """Lines without one run after the other (statsmodels), about the line through all; one run fewer of freedom."""
     y, runs = points(2), np.repeat(np.arange(8), 3)
-    theirs = sm.OLS(np.log(y), sm.add_constant(Z)).fit(cov_type="cluster", cov_kwds={"groups": runs})
+    theirs = line(y)
+    without = [sm.OLS(np.log(y)[runs != run], sm.add_constant(Z)[runs != run]).fit().params[1] for run in range(8)]
     law = fit_law(X, y, clusters=runs)
-    assert law.degrees_of_freedom == 6
-    assert half_width(law, 0.9) == pytest.approx(stats.t.ppf(0.95, 6) * theirs.bse[1])
+    assert law.degrees_of_freedom == 7
+    error = (7 / 8 * np.sum((np.array(without) - theirs.params[1]) ** 2)) ** 0.5
+    assert half_width(law, 0.9) == pytest.approx(stats.t.ppf(0.95, 7) * error)
+
+
+def test_a_run_without_which_there_is_no_law_leaves_no_interval() -> None:
+    law = fit_law(np.repeat([1.0, 10.0], 3), [3, 3.1, 2.9, 2, 2.1, 1.9], clusters=np.repeat([0, 1], 3))
+    assert law.degrees_of_freedom == 0
+    assert law.trouble == "no test: without one of its runs the points do not determine the law"
+    assert np.isnan(intervals(law).by_name["exponent"].low)
 
 
 def test_a_profile_ends_where_the_points_contradict_the_value_at_the_level() -> None:

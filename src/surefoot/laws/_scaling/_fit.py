@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +22,9 @@ from surefoot.stats import (
     ExponentComparison,
     Form,
     HeldOut,
+    Interval,
     Law,
+    ParameterIntervals,
     SensitivityRow,
     binned_envelope,
     choose_form,
@@ -115,7 +118,7 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     except SurefootError as error:
         raise SurefootError(f"{points_name(points)}: {error}") from None
     law = laws[chosen]
-    found = intervals(law, method=options.method, level=options.level, replicates=options.replicates, seed=options.seed)
+    found = _intervals(law, [laws[name] for name in choice.near] if choice and len(laws) > 1 else [], options)
     single = used_x.shape[1] == 1
     grid = np.geomspace(points.x.min(), points.x.max() * _BEYOND, _BAND_POINTS) if single else np.empty(0)
     nothing = (np.empty(0),) * 3
@@ -140,6 +143,19 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
         verdict="",
     )
     return replace(fit, verdict=f"{points_name(points)}: {verdict_of(fit)}")
+
+
+def _intervals(law: Law, near: Sequence[Law], options: LawOptions) -> ParameterIntervals:
+    """Intervals of the law; the exponent's spans those of the forms near it, so that it holds the choice among them."""
+    named: dict[str, Any] = {name: getattr(options, name) for name in ("method", "level", "replicates", "seed")}
+    found = intervals(law, **named)
+    each = [intervals(one, **named).by_name["exponent"] for one in near if "exponent" in one.names and one is not law]
+    if "exponent" not in law.names or not (known := [one for one in each if one.low <= one.high]):
+        return found
+    own = found.by_name["exponent"]
+    low, high = min(own.low, *(one.low for one in known)), max(own.high, *(one.high for one in known))
+    wide = {**found.by_name, "exponent": Interval(own.estimate, low, high, level=own.level)}
+    return replace(found, by_name=MappingProxyType(wide))
 
 
 def _unrestricted(fit_one: Callable[[Form], Law], options: LawOptions) -> Law | None:

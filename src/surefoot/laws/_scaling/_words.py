@@ -76,9 +76,8 @@ def _noise(fit: FamilyLaw) -> Iterator[str]:
 
 def _choice(fit: FamilyLaw) -> Iterator[str]:
     if fit.options.form == "auto" and fit.choice is not None and len(fit.choice.held_out) > 1:
-        yield (
-            f"the form was chosen among {len(fit.choice.held_out)} by held-out error, and the interval, which is of "
-            "that form, does not hold the choice"
-        )
+        near = [name for name in fit.choice.near if "exponent" in fit.laws[name].names]
+        held = f"; the interval of the exponent spans those of {' and '.join(near)}" if len(near) > 1 else ""
+        yield f"the form was chosen among {len(fit.choice.held_out)} by held-out error{held}"
     if fit.options.selection == "envelope":
         yield "the lowest points of bins are no independent runs, so the interval is only indicative"

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from surefoot.core import counted
 from surefoot.stats._intervals import Interval, resample_counts, t_quantile
 from surefoot.stats._laws._checks import UNEVEN
-from surefoot.stats._laws._engine import Problem, is_log, jacobian, natural, solve, user_map, vanished
+from surefoot.stats._laws._engine import Problem, is_log, jacobian, log_curve, natural, solve, user_map, vanished
 from surefoot.stats._laws._law import Law
 
 Floats = NDArray[np.float64]
@@ -49,10 +49,11 @@ def intervals(
     `t`: Student's, on exponents and on logs of coefficients (exact for a power law with normal noise).
     `profile`: the values at which the residual sum of squares, all else refitted, rises by the t quantile squared
     times the variance (Bates and Watts 1988, chapter 6); t for coefficients of columns that depend on x.
-    `wild`: residuals with random signs, one sign a cluster (Webb's six points below 12 clusters), with t calibration
-    (Cameron, Gelbach and Miller 2008); one or two points below the nominal level under 20 points.
+    `wild`: residuals with random signs (Webb's six points below 12 points), with t calibration (Cameron, Gelbach and
+    Miller 2008); one or two points below the nominal level under 20 points. Not for clusters of runs: over six runs
+    along x it held 86 of 100, the jackknife of `t` 94.
     `pairs`: whole runs drawn with replacement, percentiles expanded for small n.
-    `auto`: pairs for Huber's loss, wild for clusters of runs and where the noise changes with x (t with the robust
+    `auto`: pairs for Huber's loss, t for clusters of runs, wild where the noise changes with x (t with the robust
     covariance above 10,000 points), else t for a power law and profile for other forms.
     A bootstrap over fewer than 6 independent runs is refused: the t interval is given and `note` says so.
     """
@@ -62,6 +63,8 @@ def intervals(
     if chosen in ("wild", "pairs") and runs < FEWEST_RUNS:
         note = _refusal(law, runs)
         chosen = "t"
+    if chosen in ("wild", "profile") and runs < law.n:
+        note, chosen = f"'{chosen}' is for independent points; the t interval over runs is given instead", "t"
     if chosen == "profile" and (law.huber is not None or law.degrees_of_freedom < 1):
         note, chosen = "a profile needs least squares and a degree of freedom; the t interval is given instead", "t"
     draws = np.empty((0, len(law.params)))
@@ -85,7 +88,7 @@ def _automatic(law: Law) -> str:
     if law.huber is not None:
         return "pairs"
     if int(law.clusters.max()) + 1 < law.n:
-        return "wild"
+        return "t"
     if law.checks.noise_p < UNEVEN:
         return "wild" if FEWEST_RUNS <= law.n <= _MOST_WILD else "t"
     return "t" if law.form == "power" else "profile"
@@ -216,17 +219,14 @@ def _pairs(law: Law, replicates: int, seed: int) -> Floats:
 
 def _wild(law: Law, replicates: int, seed: int) -> tuple[Floats, Floats]:
     """Refits of the fit plus leverage-corrected residuals under random signs, and their robust errors."""
-    log_e, slopes = jacobian(law.problem, law.params[None, :])
-    gap = law.problem.log_y - log_e[0]
-    clustered = int(law.clusters.max()) + 1 < law.n
-    flips = gap / (1 - _leverage(slopes[0], law.weights, clustered))
+    log_e = log_curve(law.problem, law.params[None, :])
+    flips = (law.problem.log_y - log_e[0]) / (1 - law.checks.leverage)
     generator = np.random.default_rng(seed)
     # Chunks that stay in the cache of the processor: ten thousand points are ten times faster so.
     rows = max(1, 400_000 // law.n)
     params, errors = [], []
     for start in range(0, replicates, rows):
-        signs = _signs(int(law.clusters.max()) + 1, min(rows, replicates - start), generator)
-        target = log_e + signs[:, law.clusters] * flips
+        target = log_e + _signs(law.n, min(rows, replicates - start), generator) * flips
         params.append(_refit(law, target))
         errors.append(_robust_errors(law, params[-1], target))
     return np.concatenate(params), np.concatenate(errors)
@@ -238,16 +238,9 @@ def _refit(law: Law, target: Floats) -> Floats:
     return solve(law.problem, log_y=target, weights=weights, starts=start, huber=law.huber, tolerance=_DRAW).params
 
 
-def _leverage(slopes: Floats, weights: Floats, clustered: bool) -> Floats:
-    if clustered:
-        return np.zeros(len(slopes))
-    q, _ = np.linalg.qr(slopes * np.sqrt(weights)[:, None])
-    return np.asarray(np.minimum((q**2).sum(axis=1), 0.99), dtype=np.float64)
-
-
-def _signs(runs: int, replicates: int, generator: np.random.Generator) -> Floats:
-    signs: Floats = generator.integers(0, 2, size=(replicates, runs), dtype=np.int8) * np.float64(2) - 1
-    return signs if runs >= 12 else signs * generator.choice(_WEBB, size=signs.shape)
+def _signs(n: int, replicates: int, generator: np.random.Generator) -> Floats:
+    signs: Floats = generator.integers(0, 2, size=(replicates, n), dtype=np.int8) * np.float64(2) - 1
+    return signs if n >= 12 else signs * generator.choice(_WEBB, size=signs.shape)
 
 
 def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[Floats, Floats]:
@@ -262,34 +255,26 @@ def _calibrated(law: Law, inner: Floats, errors: Floats, level: float) -> tuple[
 
 
 def _robust_errors(law: Law, params: Floats, target: Floats) -> Floats:
-    """Cluster-robust standard errors (B, p) in the user map (CR1; HC3 when each point is its own run)."""
+    """Standard errors (B, p) in the user map that hold where the noise changes with x (HC3)."""
     matrix, _ = user_map(law.problem)
     if law.problem.straight and law.huber is None:
         slopes = jacobian(law.problem, law.params[None, :])[1]
         log_e = params @ slopes[0].T
     else:
         log_e, slopes = jacobian(law.problem, params)
-    runs = int(law.clusters.max()) + 1
-    leverage = _leverage(jacobian(law.problem, law.params[None, :])[1][0], law.weights, runs < law.n)
-    pull = law.weights * (target - log_e) / (1 - leverage)
+    pull = law.weights * (target - log_e) / (1 - law.checks.leverage)
     curvature = np.matmul((slopes * law.weights[:, None]).transpose(0, 2, 1), slopes)
     inverse = np.linalg.pinv(curvature, rcond=1e-13, hermitian=True)
-    meat = _meat(slopes, pull, law.clusters)
-    correction = runs / (runs - 1) * (law.n - 1) / max(law.n - law.problem.size, 1) if runs < law.n else 1.0
-    spread = matrix @ inverse @ meat @ inverse @ matrix.T * correction
+    spread = matrix @ inverse @ _meat(slopes, pull) @ inverse @ matrix.T
     variance: Floats = np.einsum("bii->bi", spread)
     return np.asarray(np.sqrt(np.maximum(variance, 0)), dtype=np.float64)
 
 
-def _meat(slopes: Floats, pull: Floats, clusters: NDArray[np.intp]) -> Floats:
-    """Sum over runs of the outer product of their scores: (B, p, p)."""
-    runs, p = int(clusters.max()) + 1, slopes.shape[2]
-    if runs == pull.shape[1] and len(slopes) == 1:
+def _meat(slopes: Floats, pull: Floats) -> Floats:
+    """Sum over points of the outer product of their scores: (B, p, p)."""
+    p = slopes.shape[2]
+    if len(slopes) == 1:
         products = (slopes[0][:, :, None] * slopes[0][:, None, :]).reshape(-1, p * p)
         return (pull**2 @ products).reshape(len(pull), p, p)
     scores = slopes * pull[..., None]
-    if runs < pull.shape[1]:
-        order = np.argsort(clusters, kind="stable")
-        starts = np.searchsorted(clusters[order], np.arange(runs))
-        scores = np.add.reduceat(scores[:, order], starts, axis=1)
     return np.matmul(scores.transpose(0, 2, 1), scores)

@@ -229,8 +229,8 @@ def _described(
     floor = np.exp(log_e[0].min() - log_e[0])
     checks = check_fit(*_means((problem.z, gap, slopes[0][:, moving], weights, floor), runs))
     if clustered:
-        covariance = _clustered(bread, slopes[0], weights * gap, clusters)
-        freedom = max(int(clusters.max()) + 1 - size, 0)
+        covariance = _clustered(bread, slopes[0], weights, gap, clusters)
+        freedom = int(clusters.max()) if np.isfinite(covariance).all() else 0
     elif checks.noise_p < UNEVEN and huber is None:
         pull = weights * gap / (1 - checks.leverage)
         covariance = bread @ (slopes[0].T @ (slopes[0] * pull[:, None] ** 2)) @ bread
@@ -287,13 +287,25 @@ def _bread(slopes: Floats, weights: Floats, moving: NDArray[np.bool_]) -> tuple[
     return out, condition
 
 
-def _clustered(bread: Floats, slopes: Floats, pull: Floats, clusters: NDArray[np.intp]) -> Floats:
-    """Cluster-robust covariance, CR1 (Cameron and Miller 2015, equation 11)."""
-    runs, n = int(clusters.max()) + 1, len(pull)
-    scores = np.zeros((runs, slopes.shape[1]))
-    np.add.at(scores, clusters, slopes * pull[:, None])
-    correction = runs / max(runs - 1, 1) * (n - 1) / max(n - slopes.shape[1], 1)
-    return correction * bread @ (scores.T @ scores) @ bread
+def _clustered(bread: Floats, slopes: Floats, weights: Floats, gap: Floats, clusters: NDArray[np.intp]) -> Floats:
+    """Cluster-robust covariance (p, p) of the parameters of `bread` that move: the jackknife over runs, to first order.
+
+    CR3 (Bell and McCaffrey 2002), by how much the parameters move without each run. Infinite where one run alone
+    determines a parameter.
+    """
+    runs, moving = int(clusters.max()) + 1, np.diag(bread) > 0
+    used = slopes[:, moving] / (norm := np.maximum(np.linalg.norm(slopes[:, moving], axis=0), 1e-300))
+    parts = [np.flatnonzero(clusters == run) for run in range(runs)]
+    curvature = np.array([used[rows].T @ (used[rows] * weights[rows, None]) for rows in parts])
+    scores = np.array([used[rows].T @ (weights * gap)[rows] for rows in parts])
+    left = curvature.sum(axis=0) - curvature
+    out = np.zeros_like(bread)
+    if (np.linalg.cond(left) > 1e12).any():
+        out[np.ix_(moving, moving)] = np.inf
+        return out
+    moved = np.linalg.solve(left, scores[..., None])[..., 0] / norm
+    out[np.ix_(moving, moving)] = (runs - 1) / runs * moved.T @ moved
+    return out
 
 
 def _variance(gap: Floats, weights: Floats, freedom: int, huber: float | None) -> float:
@@ -343,6 +355,8 @@ def _r2(problem: Problem, gap: Floats, weights: Floats) -> float:
 
 def _trouble(problem: Problem, params: Floats, p: float, r2: float, freedom: int) -> str:
     n = len(problem.log_y)
+    if freedom < 1 and n > len(params):
+        return "no test: without one of its runs the points do not determine the law"
     if freedom < 1:
         return f"no test: {counted(n, 'point')} and as many parameters, so any such law fits exactly"
     rise = _rise(problem)
