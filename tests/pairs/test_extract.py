@@ -394,6 +394,30 @@ def test_steps_know_their_files_by_content(tmp_path: Path) -> None:
     assert (store.path(unique) / "manifest.json").is_file()
 
 
+@pytest.mark.parametrize("engine", ["dask", pytest.param("ray", marks=pytest.mark.slow)])
+def test_shards_of_a_cluster_have_the_bytes_of_one_machine(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive a Step, each deduplicated against those before it: so a set grows without a new pass over all."""
+    monkeypatch.chdir(tmp_path)  # Dask writes there
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    shards: tuple[Deduplicate, ...] = ()
+    for number in range(3):
+        records = [response(page(body)) for body in BODIES[number:]]
+        file = write_archive(tmp_path / f"{number}.warc.gz", records)
+        pairs = Extract(files=(str(file),), rules="laion5b").pinned()
+        shards = (*shards, Deduplicate(pairs=pairs, by=("url",), against=shards))
+    made = list[dict[str, bytes]]()
+    for name in ("here", engine):
+        store = Store(tmp_path / name)
+        with open_pool(name, 2) as pool:
+            assert not [event.error for event in run(shards, store, pool) if event.error]
+        files = [*store.root.rglob("part-*"), *store.root.rglob("manifest.json")]
+        made.append({str(file.relative_to(store.root)): file.read_bytes() for file in files})
+    assert made[0] == made[1] and len(made[0]) == 12
+    assert "contaminated_url" in [one.group for one in store.measurements(shards[2])]
+
+
 def test_the_commands_give_files_a_summary_and_sentences(tmp_path: Path) -> None:
     file = write_archive(tmp_path / "a.warc.gz", [response(page(body)) for body in (*BODIES, *BODIES)])
     (tmp_path / "own.py").write_text("from surefoot.pairs import CandidateRules\nrules = CandidateRules(name='own')\n")

@@ -12,10 +12,10 @@ from surefoot.core import SurefootError
 from surefoot.pairs._search._embed import IMAGES, has_direction
 from surefoot.pairs._set import places_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
-from surefoot.pairs._stages._work import Progress, carry, make_parts
+from surefoot.pairs._stages._work import MEMORY, Progress, carry, make_parts
 from surefoot.tables import check_column, database, literal, quote
 
-_MEMORY, _MOST = "400MB", 1 << 40
+_MOST = 1 << 40
 _REASON = "CASE WHEN {} > 0 THEN 'duplicate_' ELSE 'contaminated_' END || ?"
 
 
@@ -58,8 +58,7 @@ def deduplicate(
     other = tuple(one for place in dict.fromkeys(against) for one in _evaluation(place, directory, rules, model))
     told = asdict(rules) | model | ({"against": [one.sha256 for one in other]} if other else {})
     recipe = Recipe(name="+".join(("first", *rules.by)), rules=told)
-    with database() as connection:
-        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+    with database(MEMORY) as connection:
         search = _Search(connection, sources, rules, other)
         return make_parts("deduplicate", recipe, sources, out, search.mark, progress=progress)
 

@@ -41,12 +41,12 @@ class LoadedTable:
 
 
 @contextmanager
-def database() -> Iterator[DuckDBPyConnection]:
-    """A DuckDB connection that spills to a temporary file above one gigabyte, and keeps the order of rows."""
+def database(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
+    """A DuckDB connection that spills to a temporary file above its limit (1 GB), and keeps the order of rows."""
     import duckdb
 
     with TemporaryDirectory() as place, full_disk_is_said(Path(place)):
-        settings = {"memory_limit": MEMORY_LIMIT, "threads": 1, "temp_directory": place}
+        settings = {"memory_limit": memory_limit, "threads": 1, "temp_directory": place}
         with duckdb.connect(config=settings) as connection:
             yield connection
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from surefoot.core import SurefootError, full_disk_is_said
 from surefoot.pairs._stages._columns import PAIR_TYPES
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest, Recipe, manifest_of, sources_of, write_manifest
-from surefoot.pairs._stages._work import described_part, part_name
+from surefoot.pairs._stages._work import MEMORY, described_part, part_name
 from surefoot.tables import check_column, database, literal, load_table, quote
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pairs_from_tables(
     named = columns or PairColumns()
     inputs = {source.path.name: source.sha256 for source in sources_of(files)}
     out.mkdir(parents=True, exist_ok=True)
-    with full_disk_is_said(out), database() as connection:
+    with full_disk_is_said(out), database(MEMORY) as connection:
         selected = [_selected(connection, place, file, named) for place, file in enumerate(files)]
         connection.execute(f"CREATE TABLE pairs AS {' UNION ALL BY NAME '.join(selected)}")
         ((total,),) = connection.execute("SELECT count(*) FROM pairs").fetchall()
