@@ -188,7 +188,10 @@ def test_what_the_tutorial_prints_is_what_is_printed_today(command: Callable[...
     ("arguments", "message"),
     [
         (["sweep", "none.csv", "--label", "y", "--sensitive", "g"], "There is no file 'none.csv'"),
-        (["sweep", "none.csv"], "Name the column to predict"),
+        (["sweep", "adlut"], "There is no file 'adlut', nor a public table of that name: adult, "),
+        (["sweep", __file__], "Name the column to predict"),
+        (["sweep", "adult", "--sensitive", "sex"], "adult comes with its label, groups and features"),
+        (["sweep", "brfss-published", "--raw", "x.zip", "--drop", "sex"], "comes with its label, groups and features"),
         (["sweep", "adult", "--learners", "oak"], "no learner named 'oak'"),
         (["sweep", "adult", "--budget", "0"], "option budget must be at least 1, got 0"),
         (["sweep", "adult", "--rows=-5"], "option rows must be at least 0, got -5"),

@@ -180,6 +180,17 @@ def read(path: Path, **named: object) -> tuple[dict[str, np.ndarray], str]:
     return features, " ".join(table.notes)
 
 
+def test_values_that_single_precision_would_merge_are_counted_from_their_median(tmp_path: Path) -> None:
+    """Seconds of one minute since 1970: single precision has steps of 128 there, and made a constant of them."""
+    seconds = 1_700_000_000 + np.random.default_rng(0).permutation(np.tile(np.arange(0, 60, 2), 10))
+    path = tmp_path / "t.csv"
+    lines = [f"{each},{each % 60 // 30},{row % 2}" for row, each in enumerate(seconds)]
+    path.write_text("seen,y,g\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    features, notes = read(path, label="y", sensitive=("g",))
+    assert_array_equal(features["seen"], seconds - np.median(seconds))
+    assert f"Column seen is counted from its median {np.median(seconds):.15g}" in notes
+
+
 def test_what_numbers_the_rows_is_no_feature(tmp_path: Path) -> None:
     """The unnamed index of to_csv, a shuffled or thinned one, one that begins anew, a count in a column of any name."""
     generator = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from surefoot.cli._claims import MARKS
 from surefoot.cli._common import StoreOption, WorkersOption, open_store, results_of
 from surefoot.cli._output import Format, chosen_format, emit, say
 from surefoot.cli._study import PoolOption, make_missing
-from surefoot.core import Store, Study, SurefootError, Table, decide, plan
+from surefoot.core import Store, Study, SurefootError, Table, counted, decide, plan
 
 if TYPE_CHECKING:
     from surefoot.tabular import Audit, OpenedDesign
@@ -57,8 +57,8 @@ def sweep(
     chosen = _learners(learners)
     if halving > max(budget, 1):
         raise SurefootError(f"--halving {halving} would stop nothing of a --budget of {budget}: take a smaller factor.")
-    options = (positive, _names(drop), _names(categorical))
-    table = _published(data, raw) if raw else _table(data, label, _names(sensitive), *options)
+    options = (label, _names(sensitive), positive, _names(drop), _names(categorical))
+    table = _published(data, raw, *options) if raw else _table(data, *options)
     place = open_store(store)
     named: dict[str, Any] = {"budget": budget, "splits": splits, "rows": rows, "epochs": epochs}
     named |= {"halving": halving, "metric": metric}
@@ -196,21 +196,33 @@ def _learners(text: str) -> tuple[str, ...]:
     return names
 
 
-def _table(data: str, label: str, sensitive: tuple[str, ...], *options: Any) -> Any:
+def _table(data: str, *options: Any) -> Any:
     from surefoot.tabular import RECIPES, FileTable, PublicTable
 
     if data in RECIPES:
+        _refuse_options(data, *options)
         return PublicTable(name=data)
+    label, sensitive, positive, drop, categorical = options
+    if not label and not Path(data).exists():
+        raise SurefootError(f"There is no file '{data}', nor a public table of that name: {', '.join(RECIPES)}.")
     if not label:
         raise SurefootError("Name the column to predict: --label COLUMN.")
-    positive, drop, categorical = options
     named = {"positive": positive, "drop": drop, "categorical": categorical}
     return FileTable(path=str(Path(data)), label=label, sensitive=sensitive, **named).pinned()
 
 
-def _published(name: str, files: str) -> Any:
+def _refuse_options(name: str, *given: Any) -> None:
+    if any(given):
+        raise SurefootError(
+            f"{name} comes with its label, groups and features: leave out --label, --sensitive, --positive, --drop and "
+            "--categorical, or name a file of your own."
+        )
+
+
+def _published(name: str, files: str, *options: Any) -> Any:
     from surefoot.tabular import RawTable
 
+    _refuse_options(name, *options)
     return RawTable(name=name, files=tuple(_names(files))).pinned()
 
 
@@ -226,7 +238,7 @@ def _opened(study: Study, place: Store) -> "OpenedDesign":
 def say_what_was_read(opened: "OpenedDesign") -> None:
     """How many features and rows there are, which groups are too small, and what was done to the columns."""
     sizes = [int((opened.test.g == group).sum()) for group in range(len(opened.groups))]
-    say(f"{len(opened.features)} features from the columns; training rows: {len(opened.train.y)}.")
+    say(f"{counted(len(opened.features), 'feature')} from the columns; training rows: {len(opened.train.y)}.")
     say("Test rows: " + "; ".join(map("{} {}".format, opened.groups, sizes)) + ".")
     if small := [name for name, size in zip(opened.groups, sizes, strict=True) if size < 20]:
         say(f"Too few test rows to say anything (left out): {'; '.join(small)}.")

@@ -24,6 +24,8 @@ _TIMES = ("DATE", "TIMESTAMP")
 _INDEX = ("index", "id", "row", "rowid", "row_id", "row number", "row_number", "unnamed: 0", "nr", "no")
 _FEWEST_NUMBERED = 20
 _FEW_VALUES = 100
+_STEPS = 4096
+"""Of values that span less of their size than one over this, single precision tells too few apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,12 @@ def _numbers_the_rows(name: str, values: NDArray[np.float64]) -> bool:
 
 
 def _single(values: NDArray[np.float64], name: str, notes: list[str]) -> NDArray[np.float32]:
-    """Single precision; what is infinite there is missing, and said: it has no mean."""
+    """Single precision, from the median on where it would merge values; what is infinite is missing, and said."""
+    known = values[np.isfinite(values)]
+    if len(known) and 0 < np.ptp(known) < np.abs(known).max() / _STEPS:
+        middle = float(np.median(known))
+        values = values - middle
+        notes.append(f"Column {name} is counted from its median {middle:.15g}: its values lie near each other.")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     beyond = np.isinf(found)

@@ -62,7 +62,7 @@ class FileTable(Step):
     of `yes` is 'yes'.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     path: str = unkeyed("")
     digest: str = ""
