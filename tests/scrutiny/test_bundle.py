@@ -229,6 +229,63 @@ def test_a_plan_is_signed_once_and_a_changed_case_is_refused(tmp_path: Path) -> 
         run_scrutiny(case, bundle, pool=pool)
 
 
+def test_the_chain_is_what_anybody_computes_with_a_hash(sealed: Sealed) -> None:
+    head = hashlib.sha256((sealed[0] / "plan.json").read_bytes()).hexdigest()
+    for line in (sealed[0] / "queries.jsonl").read_bytes().splitlines():
+        record = line[line.index(b'"record":') + 9 : -1]
+        head = hashlib.sha256(head.encode() + record).hexdigest()
+        assert json.loads(line)["hash"] == head
+    assert json.loads((sealed[0] / "seal.json").read_bytes())["head"] == head
+
+
+def test_a_replay_says_what_differs_and_asks_a_share(sealed: Sealed, tmp_path: Path) -> None:
+    def other(record: dict[str, Any]) -> None:
+        record["reply"]["output"]["log10_lr"] += 1.0
+
+    bundle = resealed(sealed[0], tmp_path / "a.bundle", other, "queries.jsonl")
+    command = [sys.executable, str(bundle / "replay.py")]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    asked = sealed[1]["cases"]
+    assert (told.returncode, told.stdout.count(": was {")) == (1, 1), told.stdout
+    assert told.stdout.endswith(f"{asked - 1} of {asked} queries gave the same output again.\n")
+    told = subprocess.run([*command, "--share", "0.2"], capture_output=True, text=True, check=False)
+    assert 0.1 * asked < int(told.stdout.split()[-7]) < 0.3 * asked, told.stdout
+
+
+def test_a_run_goes_on_only_with_its_own_queries_and_its_own_system(sealed: Sealed, tmp_path: Path) -> None:
+    def other(record: dict[str, Any]) -> None:
+        record["seed"] += 1
+
+    bundle = resealed(sealed[0], tmp_path / "a.bundle", other, "queries.jsonl")
+    (bundle / "seal.json").unlink()
+    with open_pool("here") as pool, pytest.raises(SurefootError, match="is not what this plan asks for"):
+        run_scrutiny(CASE, bundle, pool=pool)
+    case = tmp_path / "changing.py"
+    case.write_text(WITHOUT_A_WORD.replace("odd", "changing"), encoding="utf-8")
+    write_plan(case, tmp_path / "b.bundle")
+
+    def changed(done: int, stage: str) -> None:
+        case.write_text(WITHOUT_A_WORD + "# changed", encoding="utf-8")
+
+    with open_pool("here") as pool, pytest.raises(SurefootError, match="changed since the plan"):
+        run_scrutiny(case, tmp_path / "b.bundle", pool=pool, progress=changed)
+    assert not (tmp_path / "b.bundle" / "seal.json").exists()
+
+
+def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_path: Path) -> None:
+    page = write_scrutiny(verify_bundle(sealed[0]), tmp_path / "page.html", source="toy").read_text(encoding="utf-8")
+    wrong = sealed[1]["claims"][0]
+    overall, near, case = ("{failed} of {n}".format(**one) for one in wrong["samples"])
+    assert len({overall, near, case}) == 3
+    said = (
+        f"Over all conditions {overall} did not keep to it; near this case {near} did not keep to it; exactly like it"
+    )
+    assert f"{said} {case} did not keep to it" in page
+    worst = wrong["found"][-1]
+    assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
+    assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims are shown to fail" in page
+
+
 WITHOUT_A_WORD = """
 import numpy as np
 from surefoot.scrutiny import *
