@@ -22,7 +22,7 @@ def study(
     learning_rate: float = 2e-4,
     reading_samples: int = 36_864,
     shorter: tuple[int, ...] = (6_000, 24_000),
-    photograph_samples: int = 4_096,
+    photograph_samples: int = 2_048,
 ) -> Study:
     """The study. `samples` are pictures seen in fine-tuning on one task, `reading_samples` in learning to read.
 
