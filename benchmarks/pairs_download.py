@@ -1,8 +1,9 @@
 """CPU per picture of `surefoot pairs download` against img2dataset, on the same URLs of a server on loopback.
 
 Run with the Python of Surefoot; `--peer` is the Python of an environment with img2dataset 1.47.0. Both write
-WebDataset, 256 pixels with a border, quality 95, with two processes that decode. CPU is of whole process
-trees without the server; the cost of starting (a run over two URLs) is subtracted.
+WebDataset, 256 pixels with a border, quality 95, with two processes that decode. CPU and memory are of whole process
+trees without the server; the cost of starting (a run over two URLs) is subtracted. Memory is the largest sum of the
+proportional shares (PSS) of a tree, looked at five times a second.
 """
 
 import argparse
@@ -10,12 +11,15 @@ import asyncio
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -74,12 +78,35 @@ async def serve(port: int, bodies: list[bytes], certificate: Path | None) -> Non
         await server.serve_forever()
 
 
-def cpu(command: list[str], environment: dict[str, str]) -> float:
-    """CPU seconds of a command and all below it."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def spent(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """CPU seconds and the most MiB of a command and all below it."""
+    before, most = resource.getrusage(resource.RUSAGE_CHILDREN), 0.0
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **silent) as running:
+        while running.poll() is None:
+            most = max(most, sum(map(share, tree(running.pid))))
+            time.sleep(0.2)
+    if running.returncode:
+        raise SystemExit(f"{command} ended with {running.returncode}.")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, most
+
+
+def tree(process: int) -> list[int]:
+    """A process and all below it."""
+    below = []
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            below += map(int, file.read_text().split())
+    return [process, *(one for child in below for one in tree(child))]
+
+
+def share(process: int) -> float:
+    """MiB that a process has for itself, and of what it shares its part."""
+    with suppress(OSError):
+        told = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+        return int(told[1]) / 1024 if told else 0.0
+    return 0.0
 
 
 def table(place: Path, base: str, count: int) -> Path:
@@ -89,22 +116,21 @@ def table(place: Path, base: str, count: int) -> Path:
     return path
 
 
-def both(place: Path, base: str, count: int, peer: str, environment: dict[str, str]) -> dict[str, float]:
-    """CPU seconds of both over so many URLs; every one must give a picture."""
-    urls, seconds = table(place, base, count), {}
+def both(place: Path, base: str, count: int, peer: str, environment: dict[str, str]) -> dict[str, tuple[float, float]]:
+    """CPU seconds and MiB of both over so many URLs; every one must give a picture."""
+    urls, found = table(place, base, count), {}
     (place / "peer.py").write_text(PEER)
     for name in ("ours", "peer"):
         out = place / "out"
         shutil.rmtree(out, ignore_errors=True)
         ours = [sys.executable, "-c", OURS, "pairs", "download", str(urls), "--out", str(out), "--allow-private"]
         ours += ["--per-host", "64", "--contact", "benchmark"]
-        seconds[name] = cpu(
-            ours if name == "ours" else [peer, str(place / "peer.py"), str(urls), str(out)], environment
-        )
+        theirs = [peer, str(place / "peer.py"), str(urls), str(out)]
+        found[name] = spent(ours if name == "ours" else theirs, environment)
         kept = duckdb.sql(f"SELECT count(*) FROM '{out}/*.parquet' WHERE status = 'success'").fetchall()[0][0]
         if kept != count:
             raise SystemExit(f"{name}: {kept} of {count} URLs gave a picture.")
-    return seconds
+    return found
 
 
 def main() -> None:
@@ -145,10 +171,14 @@ def main() -> None:
                     ["curl", "-sk", "--retry", "60", "--retry-connrefused", "--retry-delay", "1", base], check=False
                 )
                 start, whole = (both(place, base, count, given.peer, environment) for count in (2, given.count))
-                each = {name: (whole[name] - start[name]) / (given.count - 2) for name in whole}
+                each = {name: (whole[name][0] - start[name][0]) / (given.count - 2) for name in whole}
                 told = {"cpu_per_picture": round(each["ours"] / each["peer"], 3)}
-                told |= {"start": round(start["ours"] / start["peer"], 3), "ours_ms": round(each["ours"] * 1000, 2)}
-                print(case, json.dumps(told | {"peer_ms": round(each["peer"] * 1000, 2)}), flush=True)
+                told |= {
+                    "start": round(start["ours"][0] / start["peer"][0], 3),
+                    "ours_ms": round(each["ours"] * 1000, 2),
+                }
+                told |= {"peer_ms": round(each["peer"] * 1000, 2), "ours_mib": round(whole["ours"][1])}
+                print(case, json.dumps(told | {"peer_mib": round(whole["peer"][1])}), flush=True)
                 server.terminate()
             given.port += 1
 

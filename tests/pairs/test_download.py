@@ -601,6 +601,14 @@ def test_a_picture_that_is_not_the_promised_one_is_changed(web: Web, tmp_path: P
     rows = rows_of(tmp_path / "out")
     assert [row["state"] for row in rows.values()] == ["ok", "changed"]
     assert [row["candidate_md5"] for row in rows.values()] == promised and len(members(tmp_path / "out")) == 3
+    assert [row["status"] for row in rows.values()] == ["success", "failed_to_download"]
+
+
+def test_a_crawl_delay_is_obeyed(web: Web, tmp_path: Path) -> None:
+    """Ten seconds between requests: one picture, and what could not be asked in a second is left for later."""
+    web.routes["/robots.txt"] = reply(b"User-agent: *\nCrawl-delay: 10")
+    asked(tmp_path, candidates(tmp_path, [f"{web.base}/ok.jpg?{number}" for number in range(3)]), deadline=1.0)
+    assert [row["reason"] for row in rows_of(tmp_path / "out").values()].count("deadline") == 2
 
 
 def test_candidates_may_be_hostile_themselves(web: Web, tmp_path: Path) -> None:

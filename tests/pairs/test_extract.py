@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surefoot.core import Store, SurefootError, open_pool, run
-from surefoot.pairs import CANDIDATE_RULES, CandidateRules, Deduplicate, Extract, extract, rules_text, uid_of
+from surefoot.pairs import (
+    CANDIDATE_RULES,
+    CandidateRules,
+    Deduplicate,
+    Extract,
+    extract,
+    read_manifest,
+    rules_text,
+    uid_of,
+)
 from surefoot.pairs._extract._page import _PLAIN, resolve
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -377,7 +386,8 @@ def test_two_workers_give_the_bytes_of_one(tmp_path: Path) -> None:
 
 
 def test_steps_know_their_files_by_content(tmp_path: Path) -> None:
-    file = write_archive(tmp_path / "a.warc.gz", [response(page(body)) for body in (*BODIES, *BODIES)])
+    records = [response(page(body)) for body in (*BODIES, *BODIES)]
+    file = write_archive(tmp_path / "a.warc.gz", [*records, records[0][:-9]])
     step = Extract(files=(str(file),), rules="laion5b").pinned()
     (tmp_path / "b").mkdir()
     moved = Extract(files=(str(file.rename(tmp_path / "b" / file.name)),), rules="laion5b").pinned()
@@ -386,11 +396,13 @@ def test_steps_know_their_files_by_content(tmp_path: Path) -> None:
     with open_pool("here") as pool:
         assert not [event.error for event in run([unique], store, pool) if event.error]
     measured = {(one.metric, one.group): one.value for one in store.measurements(unique)}
-    assert (measured["rows", ""], measured["dropped", "duplicate_url+text"]) == (18, 8)
+    assert (measured["rows", ""], measured["dropped", "duplicate_url+text"]) == (20, 10)
     own = CandidateRules(name="own", shortest_text=2)
     assert Extract(files=moved.files, rules=rules_text(own)).pinned().rules == rules_text(own)
     with pytest.raises(SurefootError, match="no rules named 'laion'"):
         Extract(files=moved.files, rules="laion").pinned()
+    told = read_manifest(store.path(moved)).faults
+    assert told == {one.group: one.value for one in store.measurements(moved) if one.metric == "faults"} != {}
     assert (store.path(unique) / "manifest.json").is_file()
 
 
