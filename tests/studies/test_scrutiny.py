@@ -3,15 +3,18 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from surefoot.core import Measurement, Observation, Results, Step, Store, SurefootError
-from surefoot.scrutiny import DEFECTS, Reply, Trial, sample
+from surefoot.scrutiny import DEFECTS, PythonSystem, Reply, Trial, sample
+from surefoot.scrutiny._scrutiny import describe
+from surefoot.scrutiny._systems._kinds import describe_system
 from surefoot.stats import clopper_pearson
 from surefoot.studies import load_study
-from surefoot.studies.scrutiny import Audit, ByDistance, ValidationStudy, case
+from surefoot.studies.scrutiny import CASES, Audit, ByDistance, ValidationStudy, case
 
 needs_data = pytest.mark.skipif(not os.environ.get("SUREFOOT_DATA"), reason="SUREFOOT_DATA has the published data")
 EXPOSING = {
@@ -69,6 +72,24 @@ def test_each_planted_defect_breaks_a_claim(defect: str) -> None:
     hard = CLEAN | ({"novel": True} if defect == "no least frequency" else {}) if "hand" in claim else {}
     asked = [EXPOSING.get(defect, hard)] * 40
     assert any(found == claim for found in failures(f"genotyping: {defect}", asked))
+
+
+@pytest.mark.parametrize("name", [*CASES, "genotyping: seed leaks"])
+def test_each_audit_can_be_planned(name: str) -> None:
+    """Whatever its system is: a function, one with arguments of its own, or an object that is called."""
+    told = describe(case(name, 0.1), Path(__file__))
+    assert all(told["system"]["files"].values()) and told["question"].endswith("?")
+    function = told["system"]["function"]
+    assert function.startswith("surefoot.s") and "functools" not in function and "0x" not in function
+
+
+def test_an_object_that_is_called_is_named_by_its_class() -> None:
+    class Tool:
+        def __call__(self, evidence, seed):
+            return evidence
+
+    told = describe_system(PythonSystem(call=partial(Tool(), seed=1), version="1"))
+    assert told["function"].endswith(".Tool") and told["files"][__file__]
 
 
 def test_an_unknown_audit_is_refused() -> None:

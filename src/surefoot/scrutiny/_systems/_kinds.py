@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,8 +91,9 @@ def describe_system(system: System) -> dict[str, Any]:
     elif isinstance(system, HttpSystem):
         told["url"] = system.url
     else:
-        told["function"] = f"{system.call.__module__}:{system.call.__qualname__}"
-        files.append(str(getattr(sys.modules.get(system.call.__module__), "__file__", "") or __file__))
+        call = system.call.func if isinstance(system.call, partial) else system.call
+        told["function"] = f"{call.__module__}:{getattr(call, '__qualname__', type(call).__qualname__)}"
+        files.append(str(getattr(sys.modules.get(call.__module__), "__file__", "") or __file__))
     return told | {"files": {name: digest_of(Path(name)) for name in dict.fromkeys(files)}}
 
 
