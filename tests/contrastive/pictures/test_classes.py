@@ -92,6 +92,8 @@ def test_a_label_of_a_shard_that_is_a_name_and_a_number_stops(tmp_path: Path) ->
         ("cat", "cat, house cat\ndog\n", r"Several names of a class are written 'a \| b'; 'cat, house cat' is one"),
         ("cat", "dog\n\ncat\n", "line 2 is empty"),
         ("crane", "crane\nowl\ncrane\n", r"'crane' is the name of 2 classes \(crane \[line 1\], crane \[line 3\]\)"),
+        ("0 1", "class\ncat\ndog\n", "line 1, 'class', would be the first class: take the heading out"),
+        ("cat dog", "# of 2024\ncat\ndog\n", "line 1, '# of 2024', would be the first class"),
         ("01 1", "dog\ncat\n", "the labels 01 and 1 are both line 1: rename one"),
         ("0 00 1", "dog\ncat\n", "the labels 0 and 00 are both line 0"),
         ("cat", "cat|\n", r"line 1: 'cat\|' has a bar without a name beside it"),
@@ -105,6 +107,15 @@ def test_where_readings_of_a_class_disagree_it_says_so_and_stops(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         labelled(tmp_path / "x", folders.split(), lines)
+
+
+def test_numbers_that_could_count_from_1_are_said(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "x", ["2", "1"], "cat\ndog\nbird\n")
+    assert [found.names[key] for key in found.keys] == ["dog", "bird"]
+    said = "The labels are numbers of lines from 0: '1' is 'dog', and counted from 1 it would be 'cat'."
+    assert any(note.startswith(said) for note in found.notes)
+    assert labelled(tmp_path / "y", ["0", "2"], "cat\ndog\nbird\n").notes[0].startswith("1 classes have no picture")
+    assert labelled(tmp_path / "z", ["class", "dog"], "class\ndog\n").keys == ("class", "dog")  # it has pictures
 
 
 def test_a_comma_is_part_of_a_name_and_a_bar_parts_several_names(tmp_path: Path) -> None:

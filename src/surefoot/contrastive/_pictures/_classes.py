@@ -183,6 +183,11 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
     keys = _apart([name for _, _, name in classes.rows])
     names = dict(zip(keys, (name for _, _, name in classes.rows), strict=True))
     labels = {item.label: item for item in pictures}
+    if (names[keys[0]].lower() in _CLASS_HEADS or keys[0].startswith("#")) and keys[0] not in labels:
+        raise SurefootError(
+            f"{classes.path}: line 1, '{keys[0]}', would be the first class: take the heading out, or give rows "
+            "LABEL<tab>CLASS."
+        )
     by_name = _name_reading(names, labels, classes.path)
     by_number = {name: keys[int(name)] for name in labels if name.isdecimal() and int(name) < len(keys)}
     if not (complete := [reading for reading in (by_name, by_number) if len(reading) == len(labels)]):
@@ -193,9 +198,11 @@ def _by_list(pictures: Sequence[Labelled], classes: ClassFile, path: Path) -> La
             f"{path}: the label {item.label} of {item.name} is '{by_name[item.label]}' by name and "
             f"'{by_number[item.label]}' by the number of the line, from 0. Say which with rows LABEL<tab>CLASS."
         )
-    return Labels(
-        keys=tuple(complete[0][item.label] for item in pictures), names=names, notes=_joined(complete[0], classes.path)
-    )
+    notes = _joined(complete[0], classes.path)
+    if complete[0] is by_number and (first := min(labels, key=int)) and int(first):
+        also = f"'{first}' is '{by_number[first]}', and counted from 1 it would be '{keys[int(first) - 1]}'"
+        notes += (f"The labels are numbers of lines from 0: {also}. Rows LABEL<tab>CLASS settle it.",)
+    return Labels(keys=tuple(complete[0][item.label] for item in pictures), names=names, notes=notes)
 
 
 def _joined(reading: Mapping[str, str], path: Path) -> tuple[str, ...]:
