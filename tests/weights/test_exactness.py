@@ -24,7 +24,6 @@ from surefoot.weights import (
     apply,
     apply_grid,
     from_state,
-    lerp,
     mean,
     merge,
     open_checkpoint,
@@ -57,7 +56,9 @@ def test_interpolation_gives_the_bytes_of_both_ends(dtype: str, tmp_path: Path) 
         ends.append(write(tmp_path / f"end{number}.safetensors", tensors))
     base, tuned = map(open_checkpoint, ends)
     for alpha, end in zip((0.0, 1.0), ends, strict=True):
-        out = apply(lerp(base, tuned, alpha), tmp_path / "out.safetensors", rules=EditRules(nonfinite="flag")).path
+        out = apply(
+            alpha * TaskVector(base, tuned), tmp_path / "out.safetensors", rules=EditRules(nonfinite="flag")
+        ).path
         assert data(out) == data(end)
 
 

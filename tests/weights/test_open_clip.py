@@ -20,7 +20,6 @@ from surefoot.weights import (
     TaskVector,
     apply,
     apply_to,
-    lerp,
     loaded,
     open_checkpoint,
     patching,
@@ -67,7 +66,7 @@ def test_an_open_clip_model_is_patched_searched_written_and_loaded(tmp_path: Pat
     assert found.chosen is not None and 0.3 <= found.chosen.coefficients[0] <= 0.7
     alpha = found.chosen.coefficients[0]
     disk = [open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "tuned")]
-    path = apply(lerp(disk[0], disk[1], alpha), tmp_path / "patched.safetensors").path
+    path = apply(alpha * TaskVector(disk[0], disk[1]), tmp_path / "patched.safetensors").path
     build(alpha * TaskVector(first, second))
     written = open_checkpoint(path)
     again = tower(2)

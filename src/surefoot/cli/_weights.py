@@ -400,7 +400,7 @@ def apply(
 
     if len(coefficient) > 1 and "{}" not in out:
         raise SurefootError("Several coefficients need a name with {} in it, for each.")
-    outs = {one: Path(out.replace("{}", f"{one:g}")) for one in coefficient}
+    outs = {one: Path(out.replace("{}", f"{one:.15g}")) for one in coefficient}
     places = _pairs("--moved", moved, "paths")
     if dry_run:
         plan = replan(recipe, moved=places)

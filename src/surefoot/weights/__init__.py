@@ -1,6 +1,6 @@
 """Checkpoints on disk and their arithmetic, streamed. Imports without torch.
 
-`open_checkpoint` reads headers only; `TaskVector`, `lerp`, `mean` and `analogy` make lazy linear expressions; `apply`
+`open_checkpoint` reads headers only; `TaskVector`, `mean` and `analogy` make lazy linear expressions; `apply`
 and `apply_grid` stream them to disk, `merge` does so with any method, and `verify` replays what a file says of itself.
 """
 
@@ -8,7 +8,6 @@ from surefoot.weights._arithmetic._engine import seconds as seconds
 from surefoot.weights._arithmetic._engine import thread_count as thread_count
 from surefoot.weights._arithmetic._expression import TaskVector as TaskVector
 from surefoot.weights._arithmetic._expression import analogy as analogy
-from surefoot.weights._arithmetic._expression import lerp as lerp
 from surefoot.weights._arithmetic._expression import mean as mean
 from surefoot.weights._arithmetic._expression import plan_edit as plan_edit
 from surefoot.weights._arithmetic._kernel import engine as engine

@@ -105,11 +105,6 @@ def analogy(a: TaskVector, b: TaskVector, c: TaskVector) -> TaskVector:
     return c + (b - a)
 
 
-def lerp(base: Checkpoint, tuned: Checkpoint, alpha: float) -> TaskVector:
-    """`(1 - alpha) base + alpha tuned` (PAINT, WiSE-FT); exact at both ends and wherever the two agree."""
-    return alpha * TaskVector(base, tuned)
-
-
 def mean(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = None) -> TaskVector:
     """Weighted average (uniform soup, lo-fi), as an edit of the first checkpoint. Weights are divided by their sum."""
     if not checkpoints:

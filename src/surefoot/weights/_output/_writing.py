@@ -160,8 +160,8 @@ def _opened(starts: Starts) -> Iterator[Sink]:
 
 
 def _check_outputs(plan: MergePlan, paths: Sequence[Path]) -> None:
-    if len(paths) != len(plan.coefficients) or len({path.resolve() for path in paths}) != len(paths):
-        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {len(paths)}.")
+    if not len(paths) == len(plan.coefficients) == (different := len({path.resolve() for path in paths})):
+        raise SurefootError(f"{len(plan.coefficients)} coefficients need as many different files, not {different}.")
     inputs = {Path(os.path.realpath(getattr(source, "path", ""))) for one in plan.assignments for source in one.sources}
     for path in paths:
         if path.resolve() in inputs:
