@@ -47,7 +47,6 @@ from surefoot.pairs._search._steps import Index as Index
 from surefoot.pairs._search._where import subset as subset
 from surefoot.pairs._serve._server import search_server as search_server
 from surefoot.pairs._set import SetPlaces as SetPlaces
-from surefoot.pairs._set import gather_set as gather_set
 from surefoot.pairs._set import places_of as places_of
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema
@@ -67,6 +66,7 @@ from surefoot.pairs._stages._work import make_parts as make_parts
 from surefoot.pairs._steps import Deduplicate as Deduplicate
 from surefoot.pairs._steps import Extract as Extract
 from surefoot.pairs._steps import PairTables as PairTables
+from surefoot.pairs._steps import gather_set as gather_set
 from surefoot.pairs._steps import rules_text as rules_text
 from surefoot.pairs._tag._heads import Head as Head
 from surefoot.pairs._tag._heads import read_head as read_head

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from surefoot.core import Step, Store, SurefootError, digest_of, walk
+from surefoot.core import SurefootError
 from surefoot.pairs._search._index import INDEX
-from surefoot.pairs._stages._manifest import MANIFEST, Manifest, read_manifest
+from surefoot.pairs._stages._manifest import Manifest, read_manifest
 from surefoot.pairs._stages._tables import pairs_directory
-from surefoot.pairs._stages._work import keep
 
 _ORDER = ("read", "extract", "deduplicate", "download", "embed", "tag", "subset")
 
@@ -49,39 +46,3 @@ def places_of(path: Path) -> SetPlaces:
 def _made_of(one: Manifest, other: Manifest) -> bool:
     digests = {told[start : start + 64] for told in one.inputs.values() for start in (0, 64)}  # embed joins two
     return one is not other and any(part.sha256 in digests for part in other.parts)
-
-
-def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
-    """Put what Steps made into one folder, each stage under its place in the order and its name, by links.
-
-    What is there already and the same stays; an older output of a stage is replaced.
-    """
-    from surefoot.pairs._steps import Deduplicate
-
-    heads = (MANIFEST, INDEX)
-    every = walk(tuple(steps))
-    clean = [step for step in every if isinstance(step, Deduplicate) and step.against]
-    apart = {one.key for one in walk(test for step in clean for test in step.against)}
-    apart -= {one.key for one in walk(step.pairs for step in clean)}  # evaluation sets are no stages of this one
-    every = [step for step in every if step.key not in apart]
-    made = [step for step in every if any((store.path(step) / head).is_file() for head in heads)]
-    if not made:
-        raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
-    for number, step in enumerate(made, 1):
-        source, target = store.path(step), out / f"{number}-{type(step).__name__.lower()}"
-        head = MANIFEST if (source / MANIFEST).is_file() else INDEX
-        if not (target / head).is_file() or digest_of(target / head) != digest_of(source / head):
-            if (target / "removed.json").exists():
-                raise SurefootError(f"Rows were removed from {target}, which {store.root} still has: name a new --out.")
-            draft = out / f".{target.name}"
-            for old in (draft, target):
-                shutil.rmtree(old, ignore_errors=True)
-            keep(source, draft)
-            draft.rename(target)
-        folder, model = getattr(step, "path", ""), getattr(step, "model", None)
-        pictures = folder if Path(folder).is_dir() else Path(folder).parent
-        for name, place in (("pictures", folder and pictures), ("model", model and store.path(model).resolve())):
-            if place and ((out / name).is_symlink() or not (out / name).exists()):
-                (out / name).unlink(missing_ok=True)  # of an earlier run
-                (out / name).symlink_to(place)
-    return places_of(out)

@@ -1,6 +1,7 @@
-"""Extract and Deduplicate as Steps: a stage in the store, its inputs known by their contents."""
+"""Extract and Deduplicate as Steps: a stage in the store, its inputs known by their contents; a set made of Steps."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,18 +14,23 @@ from surefoot.core import (
     Inputs,
     Measurement,
     Step,
+    Store,
     SurefootError,
     check_pinned,
     digest_of,
     report_progress,
     resume_directory,
     unkeyed,
+    walk,
 )
 from surefoot.pairs._deduplicate import DuplicateRules, deduplicate
 from surefoot.pairs._extract._candidates import extract
 from surefoot.pairs._extract._rules import CANDIDATE_RULES, CandidateRules
+from surefoot.pairs._search._index import INDEX
+from surefoot.pairs._set import SetPlaces, places_of
+from surefoot.pairs._stages._manifest import MANIFEST
 from surefoot.pairs._stages._tables import PairColumns, pairs_from_tables
-from surefoot.pairs._stages._work import finished
+from surefoot.pairs._stages._work import finished, keep
 
 
 def rules_text(rules: CandidateRules) -> str:
@@ -113,6 +119,40 @@ class Deduplicate(Step):
         against, progress = [inputs[one] for one in self.against], partial(report_progress, out)
         made = deduplicate(inputs[self.pairs], work, rules, against=against, progress=progress)
         return finished(made, work, out, dropped="dropped")
+
+
+def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
+    """Put what Steps made into one folder, each stage under its place in the order and its name, by links.
+
+    What is there already and the same stays; an older output of a stage is replaced.
+    """
+    heads = (MANIFEST, INDEX)
+    every = walk(tuple(steps))
+    clean = [step for step in every if isinstance(step, Deduplicate) and step.against]
+    apart = {one.key for one in walk(test for step in clean for test in step.against)}
+    apart -= {one.key for one in walk(step.pairs for step in clean)}  # evaluation sets are no stages of this one
+    every = [step for step in every if step.key not in apart]
+    made = [step for step in every if any((store.path(step) / head).is_file() for head in heads)]
+    if not made:
+        raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
+    for number, step in enumerate(made, 1):
+        source, target = store.path(step), out / f"{number}-{type(step).__name__.lower()}"
+        head = MANIFEST if (source / MANIFEST).is_file() else INDEX
+        if not (target / head).is_file() or digest_of(target / head) != digest_of(source / head):
+            if (target / "removed.json").exists():
+                raise SurefootError(f"Rows were removed from {target}, which {store.root} still has: name a new --out.")
+            draft = out / f".{target.name}"
+            for old in (draft, target):
+                shutil.rmtree(old, ignore_errors=True)
+            keep(source, draft)
+            draft.rename(target)
+        folder, model = getattr(step, "path", ""), getattr(step, "model", None)
+        pictures = folder if Path(folder).is_dir() else Path(folder).parent
+        for name, place in (("pictures", folder and pictures), ("model", model and store.path(model).resolve())):
+            if place and ((out / name).is_symlink() or not (out / name).exists()):
+                (out / name).unlink(missing_ok=True)  # of an earlier run
+                (out / name).symlink_to(place)
+    return places_of(out)
 
 
 def _pinned(files: tuple[str, ...], needed: str) -> tuple[tuple[str, ...], str]:
