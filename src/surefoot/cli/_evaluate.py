@@ -1,4 +1,4 @@
-"""The verb evaluate: zero-shot accuracy of any OpenCLIP model on any labelled pictures."""
+"""The verb evaluate: what any image-text model or image encoder makes of any pictures."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,6 +15,8 @@ from surefoot.contrastive import (
     InferencePrecision,
     PixelOptions,
     PromptedModel,
+    Suite,
+    Task,
     check_templates,
     classification_measurements,
 )
@@ -38,7 +40,11 @@ class ModelFlags:
     """Which model, with which weights, and how pictures are prepared for it."""
 
     model: Annotated[
-        str, Parameter(help="An OpenCLIP name, a folder with open_clip_config.json, or a model that Surefoot made.")
+        str,
+        Parameter(
+            help="An OpenCLIP name, a folder with open_clip_config.json, a model that Surefoot made, or an image "
+            "encoder: timm:NAME, or torch:MODULE:FUNCTION of yours."
+        ),
     ]
     pretrained: Annotated[
         Path | None, Parameter(help="The checkpoint of an OpenCLIP model: .safetensors, or .pt of tensors only.")
@@ -56,6 +62,7 @@ class ModelFlags:
     tokenizer: Annotated[
         Path | None, Parameter(help="A folder with the files of a Hugging Face tokenizer (SigLIP and others).")
     ] = None
+    size: Annotated[int, Parameter(help="The side of the pictures of a torch: encoder.", validator=_AtLeastOne)] = 224
     key: Annotated[str | None, Parameter(help="The state to take in a .pt file of several, such as ema.")] = None
     device: Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu"
     precision: Annotated[
@@ -64,8 +71,11 @@ class ModelFlags:
 
     def load(self, folder: Path | None, weights: Path | None) -> "LoadedModel":
         """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
-        from surefoot.contrastive import load_model, load_openclip, placed
+        from surefoot.contrastive import ENCODERS, load_encoder, load_model, load_openclip, placed
 
+        if self.model.startswith(ENCODERS):
+            loaded = load_encoder(self.model, weights, options=self._options, size=self.size, key=self.key)
+            return placed(loaded, self.device, self.precision)
         is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
         if folder and (not folder.is_dir() or (weights and not is_model)):  # a folder may bear the name of a model
             folder = None
@@ -74,9 +84,7 @@ class ModelFlags:
             raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
         if place is None:
             raise SurefootError(f"Give the checkpoint of {self.model} with --pretrained: nothing is downloaded.")
-        options = PixelOptions(
-            mean=self.mean, std=self.std, interpolation=self.interpolation, resize_mode=self.resize_mode
-        )
+        options = self._options
         if place.is_dir() and not (place / "open_clip_config.json").is_file():
             if options.given or self.pretrained_tag or self.tokenizer or self.key:
                 raise SurefootError(
@@ -88,6 +96,42 @@ class ModelFlags:
         loaded = load_openclip("" if place.is_dir() else self.model, place, options=options, **named)
         return placed(loaded, self.device, self.precision)
 
+    @property
+    def _options(self) -> PixelOptions:
+        return PixelOptions(
+            mean=self.mean, std=self.std, interpolation=self.interpolation, resize_mode=self.resize_mode
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TaskFlags:
+    """What is measured, on features that all tasks share."""
+
+    task: Annotated[
+        tuple[Task, ...],
+        Parameter(help="zero-shot, retrieval, probe, few-shot; several in one run share the features."),
+    ] = ("zero-shot",)
+    train: Annotated[
+        Path | None, Parameter(help="Labelled pictures that a probe is trained on.", validator=_IsThere)
+    ] = None
+    validation: Annotated[
+        Path | None,
+        Parameter(
+            help="Labelled pictures that choose the probe's penalty. Default: some of --train.", validator=_IsThere
+        ),
+    ] = None
+    shots: Annotated[tuple[int, ...], Parameter(help="Pictures a class of a few-shot probe; may be given again.")] = (
+        4,
+    )
+    draws: Annotated[int, Parameter(help="How often the few shots are drawn.", validator=_AtLeastOne)] = 3
+    caption: Annotated[
+        str | None, Parameter(help="The caption of a picture without one, {} for the name of its folder.")
+    ] = None
+    sensitivity: Annotated[
+        bool, Parameter(help="Measure again with other crops, interpolation and casing, one at a time.", negative="")
+    ] = False
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +139,8 @@ class PictureFlags:
     """Which pictures, how they are called, and how they are read."""
 
     images: Annotated[
-        Path, Parameter(help="A folder with a subfolder a class, or WebDataset .tar files.", validator=_IsThere)
+        Path,
+        Parameter(help="A folder with a subfolder a class, WebDataset .tar files, or Parquet.", validator=_IsThere),
     ]
     classes: Annotated[
         Path | None,
@@ -117,6 +162,7 @@ def evaluate(
     *,
     models: ModelFlags,
     pictures: PictureFlags,
+    tasks: TaskFlags = TaskFlags(),
     baseline: Annotated[
         Path | None,
         Parameter(
@@ -134,7 +180,7 @@ def evaluate(
     format: Format | None = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> Exit:
-    """Name the pictures of a folder with any OpenCLIP model: zero-shot accuracy with intervals."""
+    """Measure any OpenCLIP model or image encoder on pictures: zero-shot, retrieval, probes, with intervals."""
     if margin is not None and baseline is None:
         raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
     if margin is not None and not 0 <= margin < 1:
@@ -142,6 +188,11 @@ def evaluate(
     check_place(out, format)
     if examples is not None and examples.exists() and not examples.is_dir():
         raise SurefootError(f"--examples names a folder, and {examples} is a file.")
+    if tasks.sensitivity or tasks.task != ("zero-shot",):
+        if baseline is not None:
+            raise SurefootError("--baseline compares zero-shot accuracy: leave out --task and --sensitivity.")
+        emit(_measured(models, pictures, tasks, examples), format, out)
+        return Exit.HOLDS
     loaded, named, used = _named(models, pictures, baseline)
     with TemporaryDirectory() as place:
         files = _write(Path(place) if examples is None else examples, named, used)
@@ -152,6 +203,44 @@ def evaluate(
     return judge(found) if found else Exit.HOLDS
 
 
+def _measured(models: ModelFlags, pictures: PictureFlags, tasks: TaskFlags, examples: Path | None) -> Table:
+    """Several tasks of one model, with a column of what was changed; the rows of examples a folder a task."""
+    templates = _read_templates(pictures.templates) if pictures.templates else None
+    try:
+        from surefoot.contrastive import run_suite
+
+        loaded = models.load(Path(models.model), models.pretrained)
+        prompted = PromptedModel(loaded=loaded, templates=templates or _own(loaded))
+        suite = Suite(
+            tasks=tasks.task,
+            pictures=pictures.images,
+            classes=pictures.classes,
+            train=tasks.train,
+            validation=tasks.validation,
+            shots=tasks.shots,
+            draws=tasks.draws,
+            template=tasks.caption,
+            sensitivity=tasks.sensitivity,
+            count_refused=pictures.unreadable == "wrong",
+            batch=pictures.batch_size,
+            workers=pictures.workers,
+        )
+        found = run_suite(prompted, suite)
+    except ModuleNotFoundError as error:
+        raise missing_module(str(error.name)) from error
+    used = _used(prompted)
+    say(f"Pictures of {used['name']}: {used['prepared']}, from {used['from']}.")
+    for note in found.notes:
+        say(note)
+    for task, columns in found.columns.items() if examples else ():
+        folder = (examples or Path()) / task.replace(" ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_examples(folder, columns)
+        write_text(folder / "evaluation.json", json.dumps(used | {"notes": found.notes}, indent=1) + "\n")
+    rows = [(one.task, one.group, *(getattr(one, column) for column in _COLUMNS)) for one in found.measurements]
+    return Table(columns=("task", "change", *_COLUMNS), rows=tuple(rows))
+
+
 def _named(
     models: ModelFlags, pictures: PictureFlags, baseline: Path | None
 ) -> "tuple[dict[str, LoadedModel], NamedPictures, dict[str, dict[str, Any]]]":
@@ -159,20 +248,21 @@ def _named(
     templates = _read_templates(pictures.templates) if pictures.templates else None
     with_weights = [(_MODEL, models.pretrained), *_baseline_to_load(baseline)]
     try:
-        from surefoot.contrastive import name_pictures
+        from surefoot.contrastive import name_pictures, unpacked
 
         loaded = {
             name: models.load(Path(models.model) if name == _MODEL else None, path) for name, path in with_weights
         }
         prompted = [PromptedModel(loaded=one, templates=templates or _own(one)) for one in loaded.values()]
-        named = name_pictures(
-            prompted,
-            pictures.images,
-            pictures.classes,
-            count_refused=pictures.unreadable == "wrong",
-            batch=pictures.batch_size,
-            workers=pictures.workers,
-        )
+        with unpacked(pictures.images) as place:
+            named = name_pictures(
+                prompted,
+                place or pictures.images,
+                pictures.classes,
+                count_refused=pictures.unreadable == "wrong",
+                batch=pictures.batch_size,
+                workers=pictures.workers,
+            )
     except ModuleNotFoundError as error:
         raise missing_module(str(error.name)) from error
     used = {name: _used(one) for name, one in zip(loaded, prompted, strict=True)}

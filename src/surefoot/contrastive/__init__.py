@@ -9,6 +9,9 @@ from surefoot.contrastive._drawn._concepts import LOCALES as LOCALES
 from surefoot.contrastive._drawn._drawings import Drawings as Drawings
 from surefoot.contrastive._drawn._drawn_tasks import GROUPS as GROUPS
 from surefoot.contrastive._drawn._drawn_tasks import DrawnTask as DrawnTask
+from surefoot.contrastive._drawn._icons import ICON_SETS as ICON_SETS
+from surefoot.contrastive._drawn._icons import ICONIFY as ICONIFY
+from surefoot.contrastive._drawn._icons import IconPairs as IconPairs
 from surefoot.contrastive._drawn._styles import EMOJIBASE as EMOJIBASE
 from surefoot.contrastive._drawn._styles import STYLES as STYLES
 from surefoot.contrastive._drawn._styles import Style as Style
@@ -28,6 +31,9 @@ from surefoot.contrastive._models._cost import count_parameters as count_paramet
 from surefoot.contrastive._models._embed import class_head as class_head
 from surefoot.contrastive._models._embed import embed_images as embed_images
 from surefoot.contrastive._models._embed import embed_texts as embed_texts
+from surefoot.contrastive._models._encoder import ENCODERS as ENCODERS
+from surefoot.contrastive._models._encoder import ImageEncoder as ImageEncoder
+from surefoot.contrastive._models._encoder import load_encoder as load_encoder
 from surefoot.contrastive._models._imagenet import ALIGNED as ALIGNED
 from surefoot.contrastive._models._imagenet import LITE0 as LITE0
 from surefoot.contrastive._models._imagenet import ImageNetModel as ImageNetModel
@@ -48,9 +54,12 @@ from surefoot.contrastive._pictures._captioned import Captioned as Captioned
 from surefoot.contrastive._pictures._captioned import captioned_pictures as captioned_pictures
 from surefoot.contrastive._pictures._directory import load_images as load_images
 from surefoot.contrastive._pictures._directory import read_captions as read_captions
+from surefoot.contrastive._pictures._directory import read_items as read_items
 from surefoot.contrastive._pictures._folder import ImageFolder as ImageFolder
 from surefoot.contrastive._pictures._pairs import CaptionedPictures as CaptionedPictures
+from surefoot.contrastive._pictures._parquet import unpacked as unpacked
 from surefoot.contrastive._pictures._photos import decode as decode
+from surefoot.contrastive._pictures._pooled import PooledPairs as PooledPairs
 from surefoot.contrastive._sheet import folder_rows as folder_rows
 from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri
@@ -73,6 +82,10 @@ from surefoot.contrastive._tasks._retrieval import Retrieval as Retrieval
 from surefoot.contrastive._tasks._retrieval import Retrieved as Retrieved
 from surefoot.contrastive._tasks._retrieval import retrieval_measurements as retrieval_measurements
 from surefoot.contrastive._tasks._retrieval import retrieve as retrieve
+from surefoot.contrastive._tasks._suite import Suite as Suite
+from surefoot.contrastive._tasks._suite import SuiteResult as SuiteResult
+from surefoot.contrastive._tasks._suite import Task as Task
+from surefoot.contrastive._tasks._suite import run_suite as run_suite
 from surefoot.contrastive._tasks._zero_shot import Classified as Classified
 from surefoot.contrastive._tasks._zero_shot import ZeroShot as ZeroShot
 from surefoot.contrastive._tasks._zero_shot import check_templates as check_templates

@@ -9,6 +9,7 @@ from surefoot.training._deterministic import rows_of_batch as rows_of_batch
 from surefoot.training._deterministic import seed_for as seed_for
 from surefoot.training._local import Average as Average
 from surefoot.training._local import OuterStep as OuterStep
+from surefoot.training._loop import Decay as Decay
 from surefoot.training._loop import Schedule as Schedule
 from surefoot.training._loop import adamw as adamw
 from surefoot.training._loop import check_settings as check_settings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from surefoot.core import Measurement, SurefootError, report_progress, resume_directory
@@ -20,6 +20,7 @@ CHECKPOINT_SECONDS = 15.0
 REPORT_SECONDS = 0.5
 HISTORY_ROWS = 200
 CHECKPOINT = "checkpoint.safetensors"
+Decay = Literal["cosine", "constant", "cooldown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Schedule:
     along half a cosine (Loshchilov and Hutter 2016, 1608.03983).
 
     A schedule can be a part: its steps are those from `first` on of `whole` (None: it ends with this part).
+    With `decay` "constant" the rate stays after the warm-up, which a part that comes later (`first`) does not have;
+    "cooldown" is such a later part in which it falls to zero along a line (Hägele et al. 2024, 2405.18392).
     """
 
     steps: int
@@ -36,6 +39,7 @@ class Schedule:
     warmup: float
     first: int = 0
     whole: int | None = None
+    decay: Decay = "cosine"
 
     def __post_init__(self) -> None:
         end = self.first + self.steps
@@ -51,10 +55,16 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step of this part, counted from 0."""
+        if self.decay == "cooldown":
+            return self.learning_rate * (1 - step / self.steps)
         number, steps = self.first + step, self.all_steps
+        if self.decay == "constant" and self.first:
+            return self.learning_rate
         rising = round(self.warmup * steps)
         if number < rising:
             return self.learning_rate * (number + 1) / rising
+        if self.decay == "constant":
+            return self.learning_rate
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - rising) / max(1, steps - rising)))
 
 

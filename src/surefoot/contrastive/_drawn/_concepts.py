@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ _LOCALES = "bn da de en en-gb es es-mx et fi fr hi hu it ja ko lt ms nb nl pl pt
 LOCALES = tuple(_LOCALES.split())
 """The languages in which every concept has a label and tags."""
 
+_MOST_TAGS = 8
 _ZWJ = "200D"
 _SKIN_TONES = frozenset(("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"))
 _GENDER_SIGNS = frozenset(("2640", "2642"))
@@ -127,6 +128,23 @@ def _family(row: dict[str, Any], groups: dict[str, Any]) -> Iterable[Emoji]:
             subgroup=groups["subgroups"].get(str(row.get("subgroup")), ""),
             since=float(row.get("version", 0)),
         )
+
+
+def captions(emoji: Emoji, words: Mapping[str, str]) -> list[str]:
+    """Alternative captions of one picture, each once, from the most particular to the most general.
+
+    `words` are the words for group and subgroup keys. A model that is trained on a random one of them each time learns
+    the names of the classes, so that it can name a concept it never saw.
+    """
+    label, tags = emoji.label, ", ".join(emoji.tags[:_MOST_TAGS])
+    subgroup, group = words.get(emoji.subgroup, ""), words.get(emoji.group, "")
+    parts = ((label,), (label, subgroup), (label, tags), (tags,), (tags, subgroup), (subgroup,), (subgroup, group))
+    return list(dict.fromkeys(text for part in parts if (text := ", ".join(filter(None, part)))))
+
+
+def names_and_keywords(emoji: Emoji) -> list[str]:
+    """The name of a concept, and its keywords as a line where it has any: what a picture is searched by."""
+    return list(dict.fromkeys(filter(None, (emoji.label, ", ".join(emoji.tags)))))
 
 
 def read_names(package: Path) -> dict[str, str]:

@@ -47,12 +47,13 @@ def read_icon_set(package: Path, *, size: int) -> IconSet:
     try:
         data = json.loads(members["package/icons.json"])
         code_points = json.loads(members["package/chars.json"])
-        return IconSet(icons=tuple(_icons(data, size)), code_points=code_points)
+        return IconSet(icons=tuple(icons_of(data, size)), code_points=code_points)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SurefootError(f"{package} is not an icon set in the iconify schema: {error!r}.") from error
 
 
-def _icons(data: dict[str, Any], size: int) -> Iterator[Icon]:
+def icons_of(data: dict[str, Any], size: int) -> Iterator[Icon]:
+    """The drawings of a set in the iconify schema; the documents ask for `size` x `size` pixels."""
     defaults = _BOX | {name: data[name] for name in _BOX if name in data}
     aliases = data.get("aliases", {})
     resolved = {name: _resolve(name, data["icons"], aliases) for name in [*data["icons"], *aliases]}

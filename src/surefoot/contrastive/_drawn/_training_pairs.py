@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from surefoot.contrastive._drawn._captions import captions
-from surefoot.contrastive._drawn._concepts import Emoji, read_class_words, read_emoji
+from surefoot.contrastive._drawn._concepts import Emoji, captions, names_and_keywords, read_class_words, read_emoji
 from surefoot.contrastive._drawn._drawings import Drawings
 from surefoot.contrastive._drawn._split import held_out_concepts
 from surefoot.contrastive._drawn._styles import EMOJIBASE
@@ -30,7 +29,8 @@ class TrainingPairs(Step):
 
     `drawings` are the sources; `held_out` concepts (and all their variants) are left out, by the split of `split_seed`,
     which is the same for all styles. `concepts` "trained" takes all others, "shared" only those pictures whose concept
-    every source draws. `variants` False leaves out the near duplicates (skin tones, genders). `limit` is the number of
+    every source draws, and "held-out" those that were left out, for retrieval: each with its name, and its keywords, in
+    the language. `variants` False leaves out the near duplicates (skin tones, genders). `limit` is the number of
     pictures in all: an equal share of each source, taken at random by `seed`; a larger limit of one seed contains a
     smaller one. `locale` is the language of the captions. Files:
     - `images.npy`: (N, size, size, 3) uint8;
@@ -40,7 +40,7 @@ class TrainingPairs(Step):
     """
 
     drawings: tuple[Drawings, ...]
-    concepts: Literal["trained", "shared"] = "trained"
+    concepts: Literal["trained", "shared", "held-out"] = "trained"
     held_out: int = 320
     split_seed: int = 0
     locale: str = "en"
@@ -60,7 +60,8 @@ class TrainingPairs(Step):
         rows = _share(_allowed(self, sources, emoji, held_out), sources, self)
         items = [sources[source][index] for source, index in rows]
         copy_images([inputs[source] for source in self.drawings], rows, out)
-        write_captions(out, [captions(emoji[item["hexcode"]], words) for item in items])
+        of = names_and_keywords if self.concepts == "held-out" else lambda one: captions(one, words)
+        write_captions(out, [of(emoji[item["hexcode"]]) for item in items])
         write_items(out, items, [row for source in self.drawings for row in read_credit(inputs[source])])
         counts = {"pictures": len(items), "concepts": len({item["concept"] for item in items})}
         return [Measurement(metric=name, value=count, n=len(items)) for name, count in counts.items()]
@@ -71,7 +72,7 @@ def _allowed(
 ) -> list[list[int]]:
     drawn = [{item["concept"] for item in items} for items in sources]
     common = set.intersection(*drawn) if step.concepts == "shared" else set().union(*drawn)
-    usable = common - held_out - {""}
+    usable = (common & held_out if step.concepts == "held-out" else common - held_out) - {""}
     return [
         [
             index

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from surefoot.core import SurefootError, missing_module
 
@@ -16,13 +16,20 @@ Config = dict[str, Any]
 Tokenizer = Callable[[list[str]], "torch.Tensor"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
 _TOWER = "hf_model_name"
+ENCODER = "encoder"
 
 
 def build(config: Config, tokenizer: Path | None = None) -> "CLIP | CustomTextCLIP | CoCa":
     """A new OpenCLIP model with random weights from torch's generator. Raises for a config that fits no model.
 
-    A text tower of Hugging Face is described by `config.json` in the directory of its `tokenizer`.
+    A text tower of Hugging Face is described by `config.json` in the directory of its `tokenizer`. A config with an
+    `encoder` is an image tower alone.
     """
+    if encoder := config.get(ENCODER):
+        from surefoot.contrastive._models._tower import build_tower
+
+        tower: Any = build_tower(encoder)
+        return tower
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
     config = deepcopy(config)
@@ -78,6 +85,8 @@ def tokenizer_in(*folders: Path | None) -> Path | None:
 
 def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
     """The tokenizer of a model: OpenCLIP's own, or one of Hugging Face from a directory on disk."""
+    if ENCODER in config:
+        return _no_words
     import open_clip
 
     text: Mapping[str, Any] = config["text_cfg"]
@@ -104,3 +113,7 @@ def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
         raise SurefootError(
             f"{directory} holds no tokenizer that can be read: {str(error).splitlines()[0]}."
         ) from error
+
+
+def _no_words(texts: list[str]) -> NoReturn:
+    raise SurefootError("An image encoder knows no words: measure it with --task probe, few-shot or fine-tune.")

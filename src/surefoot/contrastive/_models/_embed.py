@@ -1,10 +1,11 @@
 """Embeddings of pictures and texts, and class embeddings for zero-shot classification."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,47 +56,67 @@ class ClassHead:
     alike: tuple[tuple[int, ...], ...]
 
 
+Known = dict[str, "tuple[torch.Tensor, ...]"]
+Read = Callable[[], bytes]
+
+
 def embed_files(
-    models: Sequence[LoadedModel], stored: Sequence[Stored], *, batch: int = BATCH, workers: int | None = None
+    models: Sequence[LoadedModel],
+    stored: Iterable[Stored | Read],
+    *,
+    batch: int = BATCH,
+    workers: int | None = None,
+    known: Known | None = None,
 ) -> EmbeddedFiles:
-    """Embed pictures where they lie, each read and decoded once for all models, by `workers` threads (all cores)."""
+    """Embed pictures where they lie, each read and decoded once for all models, by `workers` threads (all cores).
+
+    `known` are embeddings by the digest of a picture's bytes, for these models in this order: what is in it is not
+    decoded again, what is not comes into it, so that several tasks on the same pictures share them. Models that are one
+    with one preparation are run once.
+    """
     import torch
 
+    kept: Known = {} if known is None else known
     preparers = {loaded.pixels: preparer_of(loaded.pixels) for loaded in models}
 
-    def prepared(one: Stored) -> _Prepared:
+    def prepared(one: Stored | Read) -> _Prepared:
         try:
-            data = read_stored(one)
+            data = read_stored(one) if isinstance(one, Stored) else one()
+            content = blake2b(data, digest_size=8).hexdigest()
+            if content in kept:
+                return _Prepared(content=content)
             picture = decode(data)
-            arrays = tuple(prepare(picture) for prepare in preparers.values())
-            return _Prepared(arrays=arrays, content=blake2b(data, digest_size=8).hexdigest())
+            return _Prepared(arrays=tuple(prepare(picture) for prepare in preparers.values()), content=content)
         except RefusedPictureError as error:
             return _Prepared(refused=str(error))
 
-    parts: list[list[torch.Tensor]] = []
     answers: list[_Prepared] = []
     for found in _decoded(prepared, stored, batch, workers or os.cpu_count() or 1):
-        if kept := [one.arrays for one in found if not one.refused]:
-            arrays = dict(zip(preparers, map(np.stack, zip(*kept, strict=True)), strict=True))
-            parts.append([_encoded(loaded, torch.from_numpy(arrays[loaded.pixels])) for loaded in models])
+        if new := {one.content: one.arrays for one in found if one.arrays and one.content not in kept}:
+            arrays = dict(zip(preparers, map(np.stack, zip(*new.values(), strict=True)), strict=True))
+            of = {(id(one.model), one.pixels): one for one in models}
+            done = {key: _encoded(one, torch.from_numpy(arrays[one.pixels])) for key, one in of.items()}
+            columns = [done[id(one.model), one.pixels] for one in models]
+            kept.update(zip(new, zip(*columns, strict=True), strict=True))
         answers += [replace(one, arrays=()) for one in found]
     rows = tuple(row for row, one in enumerate(answers) if not one.refused)
+    contents = tuple(answers[row].content for row in rows)
     return EmbeddedFiles(
-        embeddings=tuple(torch.cat(column) for column in zip(*parts, strict=True)),
+        embeddings=tuple(torch.stack(column) for column in zip(*(kept[one] for one in contents), strict=True)),
         rows=rows,
-        contents=tuple(answers[row].content for row in rows),
+        contents=contents,
         refused={row: one.refused for row, one in enumerate(answers) if one.refused},
     )
 
 
 def _decoded(
-    prepared: "Callable[[Stored], _Prepared]", stored: Sequence[Stored], batch: int, workers: int
+    prepared: "Callable[[Stored | Read], _Prepared]", stored: Iterable[Stored | Read], batch: int, workers: int
 ) -> "Iterator[list[_Prepared]]":
-    starts = range(0, len(stored), batch)
+    left = iter(stored)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         waiting: list[list[Future[_Prepared]]] = []
-        for start in starts:
-            waiting.append([pool.submit(prepared, one) for one in stored[start : start + batch]])
+        while part := list(islice(left, batch)):
+            waiting.append([pool.submit(prepared, one) for one in part])
             if len(waiting) > _AHEAD:
                 yield [future.result() for future in waiting.pop(0)]
         for futures in waiting:

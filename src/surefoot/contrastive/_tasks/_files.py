@@ -1,6 +1,6 @@
 """Zero-shot classification of pictures where they lie, by one or several models in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.contrastive._models._artifact import LoadedModel
-from surefoot.contrastive._models._embed import class_head, embed_files
+from surefoot.contrastive._models._embed import Known, class_head, embed_files
 from surefoot.contrastive._pictures._folder import read_labelled
 from surefoot.contrastive._tasks._zero_shot import Classified, check_templates, scale_of
 from surefoot.core import SurefootError
@@ -19,10 +19,11 @@ Refused = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedModel:
-    """A model and the templates of its prompts."""
+    """A model and the templates of its prompts; `casing` changes how names of classes and captions are written."""
 
     loaded: LoadedModel
     templates: tuple[str, ...]
+    casing: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +48,23 @@ def name_pictures(
     count_refused: bool = False,
     batch: int = 64,
     workers: int | None = None,
+    known: Known | None = None,
 ) -> NamedPictures:
     """Name the pictures of a folder or of WebDataset shards by the names of their classes, each decoded once.
 
-    `classes` as in `ImageFolder`. Pictures that cannot be decoded are left out, or with `count_refused` counted as
-    wrong. Raises `SurefootError` when none can be decoded, and where it is unclear which class a picture has.
+    `classes` as in `ImageFolder`, `known` as in `embed_files`. Pictures that cannot be decoded are left out, or with
+    `count_refused` counted as wrong. Raises `SurefootError` when none can be decoded, and where it is unclear which
+    class a picture has.
     """
     for model in models:
         check_templates(model.templates)
     listing, labels = read_labelled(pictures, classes)
-    heads = [class_head(model.loaded, tuple(labels.names.values()), model.templates) for model in models]
+    heads = [
+        class_head(model.loaded, [model.casing(name) for name in labels.names.values()], model.templates)
+        for model in models
+    ]
     stored = [item.stored for item in listing.pictures]
-    found = embed_files([model.loaded for model in models], stored, batch=batch, workers=workers)
+    found = embed_files([one.loaded for one in models], stored, batch=batch, workers=workers, known=known)
     refused = tuple(
         {"name": listing.pictures[row].name, "label": labels.keys[row], "reason": reason}
         for row, reason in found.refused.items()

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
-from surefoot.contrastive._models._embed import class_head
+from surefoot.contrastive._models._embed import class_head, embed_images
 from surefoot.contrastive._models._pixels import normalized, resized
 from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import TokenizedPairs, read_pairs
+from surefoot.contrastive._training._pretrain import MOMENTS
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training import (
     Schedule,
@@ -29,8 +30,6 @@ from surefoot.training import (
 
 if TYPE_CHECKING:
     import torch
-
-MOMENTS = "moments.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +105,22 @@ Pictures = LabelledPictures | TokenizedPairs
 def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]) -> LabelledPictures:
     """Read a classification set for a model: pictures are resized once, class names are embedded once.
 
+    An encoder without words has for its head the mean feature of each class before the training, of unit length.
+
     Pictures of the model's size stay on the disk until they are used. Raises `SurefootError` for a set without an
     array of pictures.
     """
     import torch
 
     classes = read_classes(directory)
-    return LabelledPictures(
-        images=resized(open_images(directory, "c"), loaded.pixels),
-        labels=torch.from_numpy(classes.labels),
-        head=class_head(loaded, classes.names, templates).embeddings.clone(),
-    )
+    labels = torch.from_numpy(classes.labels)
+    if hasattr(loaded.model, "encode_text"):
+        head = class_head(loaded, classes.names, templates).embeddings.clone()
+    else:
+        features = embed_images(loaded, open_images(directory)).clone()
+        sums = torch.zeros(len(classes.names), features.shape[1]).index_add_(0, labels, features)
+        head = torch.nn.functional.normalize(sums, dim=-1)
+    return LabelledPictures(images=resized(open_images(directory, "c"), loaded.pixels), labels=labels, head=head)
 
 
 def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from surefoot.contrastive._models._artifact import ModelDescription, save_model
+from surefoot.contrastive._models._artifact import WEIGHTS, ModelDescription, fill, read_description, save_model
 from surefoot.contrastive._models._build import build
 from surefoot.contrastive._models._cost import count_gmacs, count_parameters
 from surefoot.contrastive._models._ladder import ladder_config
@@ -15,13 +15,26 @@ from surefoot.contrastive._models._tokenizer import RestrictedTokenizer, vocabul
 from surefoot.contrastive._pictures._directory import read_captions
 from surefoot.contrastive._training._augment import Augmentation, augmented
 from surefoot.contrastive._training._batches import Batches, read_pairs
-from surefoot.core import Inputs, Measurement, Step
-from surefoot.training import Schedule, adamw, check_settings, generator_for, last_tenth, reproducible, seed_for, train
+from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.training import (
+    Decay,
+    Schedule,
+    adamw,
+    check_settings,
+    generator_for,
+    last_tenth,
+    moments_of,
+    reproducible,
+    seed_for,
+    set_moments,
+    train,
+)
 
 if TYPE_CHECKING:
     import torch
 
 MOST_LOGIT_SCALE = math.log(100)
+MOMENTS = "moments.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +46,11 @@ class Pretrain(Step):
     `samples` is the number of image-text pairs seen, repeats counted (rounded up to whole batches). The loss is
     OpenCLIP's symmetric cross-entropy over a batch (Radford et al. 2021, 2103.00020); AdamW, warm-up over a fraction of
     the steps, then a cosine to zero.
+
+    With `decay` "constant" the rate stays after the warm-up, and the moments of the optimizer are kept: a trunk from
+    which one long training gives every smaller one. `start` is such a trunk of the same data, model, batch and seed: a
+    training that goes on from it (`samples` are its own), at the constant rate, or with `decay` "cooldown" along a line
+    to zero (Hägele et al. 2024, 2405.18392). `samples` and `gmacs` are then measured of the whole training.
 
     On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
     threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
@@ -51,18 +69,23 @@ class Pretrain(Step):
     augmentation: Augmentation = "shift"
     seed: int = 0
     threads: int = 1
+    decay: Decay = "cosine"
+    start: Step | None = None
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
     cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
         check_settings(self, samples=1, batch=2, threads=1)
+        if (self.decay == "cooldown") > (self.start is not None) or (self.start and self.decay == "cosine"):
+            raise SurefootError('A cool-down needs a start, and what goes on from a start is "constant" or "cooldown".')
         with reproducible(self.threads):
-            return _pretrain(self, out, inputs[self.data])
+            return _pretrain(self, out, inputs[self.data], inputs[self.start] if self.start else None)
 
 
-def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
+def _pretrain(step: Pretrain, out: Path, data: Path, start: Path | None) -> list[Measurement]:
     import torch
+    from safetensors.torch import load_file, save_file
 
     captions = read_captions(data)
     vocabulary = vocabulary_of(text for texts in captions for text in texts)
@@ -77,10 +100,18 @@ def _pretrain(step: Pretrain, out: Path, data: Path) -> list[Measurement]:
         batch=step.batch,
         learning_rate=step.learning_rate,
         warmup=step.warmup,
+        first=read_description(start).samples // step.batch if start else 0,
+        decay=step.decay,
     )
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
-    losses = train(model, optimizer, contrastive_loss(step, model, batches, pixels), schedule, out)
-    samples = schedule.steps * step.batch
+    if start:
+        fill(model, load_file(start / WEIGHTS), start / WEIGHTS, step.model)
+        set_moments(optimizer, load_file(start / MOMENTS))
+    loss_at = contrastive_loss(step, model, batches, pixels)
+    losses = train(model, optimizer, lambda number: loss_at(schedule.first + number), schedule, out)
+    samples = schedule.all_steps * step.batch
+    if step.decay == "constant":
+        save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
     description = ModelDescription(
         name=step.model,
         config=config,

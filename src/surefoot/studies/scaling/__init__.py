@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from surefoot.core import Claim, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
-from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
-from surefoot.studies import quickstart
+from surefoot.contrastive import ICON_SETS, ICONIFY
+from surefoot.core import Claim, Figure, Measurement, Results, Step, Study, SurefootError, Verdict, verdict_above
+from surefoot.laws import ExponentDifference, TableScaling
+from surefoot.studies._drawn import credits_of
 from surefoot.studies._folder import data_folder
-from surefoot.studies.quickstart._steps import source_of
 from surefoot.studies.scaling._figures import (
     ALL,
     LAION,
@@ -15,11 +15,16 @@ from surefoot.studies.scaling._figures import (
     OPENAI,
     PUBLISHED,
     exponents,
+    forecasts,
     own_curve,
     residuals,
     sensitivity,
     task_curve,
 )
+from surefoot.studies.scaling._grid import BUDGET, FULL, TASKS, Grid
+from surefoot.studies.scaling._grid import Forecast as Forecast
+from surefoot.studies.scaling._grid import StyleScores as StyleScores
+from surefoot.studies.scaling._own import own_claims, own_steps
 
 ZERO_SHOT = {
     # task: (set of the table, column of the score)
@@ -54,8 +59,12 @@ Welch's, of three runs against three; the comparison run by run leaves one degre
 luck, and the minima of bins are no independent runs, so the published comparison is only indicative."""
 
 
-def study(*, tables: str = "", own: bool = True) -> Study:
-    """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models."""
+def study(*, tables: str = "", own: bool = True, full: bool = False) -> Study:
+    """The study. `tables` is the folder of published tables (default: `SUREFOOT_DATA`/laws); `own` adds our models.
+
+    `full` trains the large grid, for hours; it is resumed like every run.
+    """
+    grid = (FULL if full else BUDGET) if own else None
     folder = data_folder(
         tables,
         "laws",
@@ -71,10 +80,10 @@ def study(*, tables: str = "", own: bool = True) -> Study:
         name="scaling",
         title="Which scaling laws of contrastive models hold, and how firmly?",
         summary=SUMMARY,
-        steps=(*steps, *(_own_steps() if own else ())),
-        claims=(*_power_claims(), *_source_claims(), *(_own_claims() if own else ())),
-        figures=(*map(task_curve, ZERO_SHOT), *([own_curve] if own else []), exponents, sensitivity, residuals),
-        credits=("Results of OpenCLIP and OpenAI CLIP models: CLIP benchmark (MIT)",),
+        steps=(*(own_steps(grid) if grid else ()), *steps),
+        claims=(*_power_claims(), *_source_claims(), *(own_claims(grid, _claim) if grid else ())),
+        figures=(*map(task_curve, ZERO_SHOT), *(_own_figures(grid) if grid else ()), exponents, sensitivity, residuals),
+        credits=("Results of OpenCLIP and OpenAI CLIP models: CLIP benchmark (MIT)", *(_credits(grid) if grid else ())),
     )
 
 
@@ -134,17 +143,14 @@ def _difference(
     )
 
 
-def _own_steps() -> tuple[Step, ...]:
-    """The laws of the quickstart's models, one a training source, and each two of them compared."""
-    laws = tuple(step for step in quickstart.study().steps if isinstance(step, ScalingFit))
-    named = list(zip(quickstart.SOURCES, laws, strict=True))
-    pairs = [(a, b) for place, a in enumerate(named) for b in named[place + 1 :]]
-    compared = ExponentDifference(
-        first=tuple(a[1] for a, _ in pairs),
-        second=tuple(b[1] for _, b in pairs),
-        names=tuple(f"{a[0]} against {b[0]}" for a, b in pairs),
-    )
-    return (*laws, compared)
+def _own_figures(grid: Grid) -> Iterator[Callable[[Results], Figure]]:
+    yield from (own_curve(grid, task) for task in TASKS)
+    yield forecasts(grid)
+
+
+def _credits(grid: Grid) -> tuple[str, ...]:
+    icons = f"Icons: {ICONIFY.label}, {len(ICON_SETS)} sets, each under its own open licence (credit.json)"
+    return (*credits_of((*grid.styles, *grid.unseen)), icons)
 
 
 def _claim(name: str, sentence: str, check: Callable[[Results], Verdict], effect: str) -> Claim:
@@ -244,26 +250,3 @@ def _two_sided(gap: Measurement, detail: str) -> Verdict:
         raise SurefootError("A comparison of exponents has no interval.")
     status = "supported" if gap.low > 0 or gap.high < 0 else "undecided"
     return Verdict(status=status, effect=gap.value, low=gap.low, high=gap.high, n=gap.n, detail=detail)
-
-
-def _own_claims() -> Iterator[Claim]:
-    own = "our own models"
-    sentence = "Error falls as a power of compute, in our own small models of every source."
-    yield _claim(f"power law: {own}", sentence, _own_falls, "exponent")
-    sentence = "The training source changes the exponent of our own small models."
-    yield _claim(f"source changes the exponent: {own}", sentence, _own_differs, "difference of exponents")
-
-
-def _own_falls(results: Results) -> Verdict:
-    rows = results.select(ScalingFit, metric="exponent")
-    weakest = _weakest([row.measurement for row in rows], "The laws of our own models")
-    each = ", ".join(
-        f"{source_of(row.step.x_runs[0])} {row.value:.3f}" for row in rows if isinstance(row.step, ScalingFit)
-    )
-    return _above(weakest, f"Exponents, each in the style of the training: {each}. The verdict is that of the weakest.")
-
-
-def _own_differs(results: Results) -> Verdict:
-    rows = results.select(ExponentDifference, metric="exponent_difference")
-    own = [row.measurement for row in rows if not _comparison(row.step)[0]]
-    return _surest(own, "The exponents of our own models were not compared.")

@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from surefoot.contrastive import Pretrain
 from surefoot.core import Figure, Observation, Results, Step
 from surefoot.figures import interval_plot
 from surefoot.laws import LawRecord, ScalingFit, TableScaling, law_figure, law_residual_figure
-from surefoot.studies import quickstart
-from surefoot.studies.quickstart._steps import source_of
+from surefoot.studies.scaling._grid import Grid
+from surefoot.studies.scaling._own import forecast_rows
 
 OPENAI = "OpenAI"
 PUBLISHED = "OpenCLIP, envelope of five bins"
@@ -40,21 +41,62 @@ def task_curve(task: str) -> Callable[[Results], Figure]:
     return figure
 
 
-def own_curve(results: Results) -> Figure:
-    """The laws of the quickstart's models."""
-    steps = [step for step in results.steps if isinstance(step, ScalingFit)]
-    laws = {name: _record(results, step) for name, step in zip(quickstart.SOURCES, steps, strict=True)}
-    return law_figure(
-        {name: law for name, law in laws.items() if law},
-        name="scaling-own",
-        title="Error against compute: our own models",
-        caption="Top-1 error on held-out things in (the first) style of the training. Shaded: the 95 percent band "
-        "of a new run.",
-        x_title=COMPUTE,
-        y_title="Zero-shot top-1 error",
-        family_title="Training source",
-        beyond=1.5,
-    )
+def own_curve(grid: Grid, task: str) -> Callable[[Results], Figure]:
+    """The figure of one task: our laws in the styles seen and in each unseen one, with the held-out largest models."""
+
+    def figure(results: Results) -> Figure:
+        laws: dict[str, LawRecord] = {}
+        for law in grid.laws("all"):
+            if law.task == task and (record := _record(results, law)):
+                laws[law.shift] = _with_held_out(results, grid, law, record)
+        return law_figure(
+            laws,
+            name=f"own-{task}",
+            title=f"Error against compute: our own models, {task}",
+            caption="Hollow: the largest models, trained after the law had said where they would be. Shaded: the 95 "
+            "percent band of a new run.",
+            x_title=COMPUTE,
+            y_title=f"Error, {task}",
+            family_title="Tested in",
+        )
+
+    return figure
+
+
+def _with_held_out(results: Results, grid: Grid, law: ScalingFit, record: LawRecord) -> LawRecord:
+    compute = {one.step.key: one.value for one in results.select(Pretrain, metric="gmacs")}
+    points = [
+        {"label": f"{scores.model.model}, held out", "row": -1, "x": [compute[scores.model.key]], "y": 1 - one.value}
+        for _, scores in grid.held_out
+        if isinstance(scores.model, Pretrain) and results.store.has(scores)
+        for one in results.store.measurements(scores)
+        if (one.task, one.shift) == (law.task, law.shift)
+    ]
+    return record | {"points": [*record["points"], *points]}
+
+
+def forecasts(grid: Grid) -> Callable[[Results], Figure]:
+    """What was said of the largest models before they were trained, and what they are."""
+
+    def figure(results: Results) -> Figure:
+        rows = []
+        for forecast, _, said, seen in forecast_rows(results, grid):
+            place = {"label": f"{said.task}, {said.shift}", "group": f"{forecast.model}, {forecast.samples:,} samples"}
+            bounds = {"value": said.value, "low": said.low, "high": said.high, "family": "forecast"}
+            error = {"value": 1 - seen.value, "low": 1 - (seen.high or 1), "high": 1 - (seen.low or 0)}
+            rows += [place | bounds | {"n": said.n}, place | error | {"family": "measured", "n": seen.n}]
+        return interval_plot(
+            rows,
+            name="forecasts",
+            title="Forecasts of the largest models, and what came",
+            caption="Error. Forecasts with the 95 percent interval of a new run, stored before the training; measured "
+            "errors with Wilson's interval.",
+            x_title="Error",
+            reference=None,
+            families=["forecast", "measured"],
+        )
+
+    return figure
 
 
 def exponents(results: Results) -> Figure:
@@ -108,7 +150,7 @@ def residuals(results: Results) -> Figure:
 
 def _exponent_row(one: Observation) -> dict[str, Any]:
     found, own = one.measurement, isinstance(one.step, ScalingFit)
-    label = source_of(one.step.x_runs[0]) if isinstance(one.step, ScalingFit) else found.group
+    label = f"{found.task}, {found.shift}" if isinstance(one.step, ScalingFit) else found.group
     family = "our own" if own else found.group.split(",")[0]
     place = {"label": label, "group": "our own models" if own else found.task, "family": family}
     return place | {"value": found.value, "low": found.low, "high": found.high, "n": found.n}

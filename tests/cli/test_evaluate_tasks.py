@@ -1,0 +1,165 @@
+"""evaluate --task: several tasks in one run share the features, and say what they were measured with."""
+
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from surefoot.cli import app
+from surefoot.core import SurefootError
+
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+CONFIG = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": {}}
+NAMES = ("cat", "dog", "owl")
+COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
+
+
+def evaluate(model: object, images: Path, *words: object) -> int:
+    told = ["evaluate", "--model", str(model), "--images", str(images), *map(str, words)]
+    return app(told, result_action="return_value", exit_on_error=False)
+
+
+def picture(row: int) -> bytes:
+    """A picture in the colour of its class, with noise."""
+    noise = np.random.default_rng(row).integers(-40, 41, (36, 48, 3))
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(noise + COLOURS[row % 3], 0, 255).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
+    torch.manual_seed(0)
+    state = open_clip.CLIP(**CONFIG["model_cfg"]).state_dict()
+    save_file({name: one.contiguous() for name, one in state.items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same 24 test pictures as a folder, a shard and a Parquet file; and others to train on."""
+    root = tmp_path_factory.mktemp("data")
+    for part, rows in (("test", range(24)), ("train", range(100, 148))):
+        for row in rows:
+            place = root / part / NAMES[row % 3]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{row}.png").write_bytes(picture(row))
+            (place / f"{row}.txt").write_text(f"a {NAMES[row % 3]} number {row}\na picture {row} of it")
+    (root / "shard").mkdir()
+    with tarfile.open(root / "shard" / "0.tar", "w") as archive:
+        for row in range(24):
+            texts = json.dumps({"caption": [f"a {NAMES[row % 3]} number {row}", f"a picture {row} of it"]}).encode()
+            for suffix, data in (("png", picture(row)), ("cls", NAMES[row % 3].encode()), ("json", texts)):
+                member = tarfile.TarInfo(f"{row:03d}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    rows = [
+        (picture(row), NAMES[row % 3], [f"a {NAMES[row % 3]} number {row}", f"a picture {row} of it"])
+        for row in range(24)
+    ]
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t (image STRUCT(bytes BLOB, path VARCHAR), label VARCHAR, caption VARCHAR[])")
+        connection.executemany("INSERT INTO t VALUES ({'bytes': ?, 'path': ''}, ?, ?)", rows)
+        connection.execute(f"COPY t TO '{root / 'test.parquet'}' (FORMAT parquet)")
+    return {"folder": root / "test", "shard": root / "shard", "parquet": root / "test.parquet", "train": root / "train"}
+
+
+ALL = ("--task", "zero-shot", "--task", "retrieval", "--task", "probe", "--task", "few-shot")
+
+
+def told(text: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(row["task"], row["change"], row["metric"]): row for row in json.loads(text)}
+
+
+@pytest.mark.parametrize("kind", ["folder", "shard", "parquet"])
+def test_all_tasks_on_a_folder_a_shard_and_parquet(
+    hub: Path, folders: dict[str, Path], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (*ALL, "--train", folders["train"], "--shots", 2, "--format", "json")
+    assert evaluate(hub, folders[kind], *options, "--examples", tmp_path / "e") == 0
+    printed = capsys.readouterr()
+    found = told(printed.out)
+    assert found["zero-shot", "", "top1"]["n"] == 24
+    assert found["retrieval", "", "image_retrieval_recall@5"]["n"] == 48
+    assert found["retrieval", "", "text_retrieval_recall@1"]["n"] == 24
+    assert found["linear probe", "", "top1"]["value"] == 1
+    assert {change for task, change, _ in found if task == "2-shot probe"} == {"draw 1", "draw 2", "draw 3"}
+    assert "linear probe: trained on 48 pictures" in printed.err
+    assert "2-shot probe draw 2: trained on 6 pictures" in printed.err
+    kept = duckdb.read_parquet(str(tmp_path / "e" / "linear-probe" / "examples.parquet"))
+    assert len(kept.fetchall()) == 24
+    if kind == "folder":
+        test_all_tasks_on_a_folder_a_shard_and_parquet.first = found  # type: ignore[attr-defined]
+    first = getattr(test_all_tasks_on_a_folder_a_shard_and_parquet, "first", found)
+    assert {key: row["value"] for key, row in found.items()} == pytest.approx(
+        {key: row["value"] for key, row in first.items()}
+    )
+
+
+def test_sensitivity_measures_one_change_at_a_time(
+    hub: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(hub, folders["folder"], "--task", "zero-shot", "--sensitivity", "--format", "json")
+    found = told(capsys.readouterr().out)
+    changes = {change for _, change, metric in found if metric == "top1"}
+    assert changes == {"", "squashed", "padded", "bilinear", "lower case", "upper case", "Title Case"}
+    assert found["zero-shot", "lower case", "top1"]["value"] == found["zero-shot", "", "top1"]["value"]
+    evaluate(hub, folders["folder"], "--resize-mode", "squash", "--format", "json")
+    squashed = {row["metric"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    assert found["zero-shot", "squashed", "mean_per_class_recall"]["value"] == pytest.approx(
+        squashed["mean_per_class_recall"]
+    )
+
+
+def test_an_encoder_of_torch_and_one_of_timm_are_probed(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "contrastive" / "tasks"))
+    options = ("--task", "probe", "--train", folders["train"], "--format", "json")
+    evaluate("torch:encoders:colours", folders["folder"], *options, "--size", 32)
+    assert told(capsys.readouterr().out)["linear probe", "", "top1"]["value"] == 1
+    sys.modules.pop("encoders", None)
+    torch.manual_seed(0)
+    state = timm.create_model("test_resnet.r160_in1k", pretrained=False).state_dict()
+    save_file({name: one.contiguous() for name, one in state.items()}, tmp_path / "w.safetensors")
+    evaluate("timm:test_resnet", folders["folder"], *options, "--pretrained", tmp_path / "w.safetensors")
+    printed = capsys.readouterr()
+    assert told(printed.out)["linear probe", "", "top1"]["n"] == 24
+    assert "from timm's configuration" in printed.err
+
+
+def test_what_a_task_lacks_is_said(hub: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    wrong = {
+        "A probe needs labelled pictures to train on: give --train": (hub, "--task", "probe"),
+        "--baseline compares zero-shot accuracy": (hub, "--task", "retrieval", "--baseline", hub),
+        "timm has no model 'resnet_of_mine'": ("timm:resnet_of_mine", "--task", "probe", "--train", folders["train"]),
+        "gives no model: No module named 'nowhere'": (
+            "torch:nowhere:f",
+            "--task",
+            "probe",
+            "--train",
+            folders["train"],
+        ),
+        "nothing is downloaded": ("timm:test_resnet", "--task", "probe", "--train", folders["train"]),
+    }
+    for message, (model, *words) in wrong.items():
+        with pytest.raises(SurefootError, match=message):
+            evaluate(model, folders["folder"], *words)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "a.png").write_bytes(picture(0))
+    with pytest.raises(SurefootError, match="no picture has a caption"):
+        evaluate(hub, tmp_path / "bare", "--task", "retrieval")
