@@ -24,7 +24,7 @@ from surefoot.studies.scaling._figures import (
 from surefoot.studies.scaling._grid import BUDGET, FULL, TASKS, Grid
 from surefoot.studies.scaling._grid import Forecast as Forecast
 from surefoot.studies.scaling._grid import StyleScores as StyleScores
-from surefoot.studies.scaling._own import own_claims, own_steps
+from surefoot.studies.scaling._own import own_claims
 
 ZERO_SHOT = {
     # task: (set of the table, column of the score)
@@ -80,7 +80,7 @@ def study(*, tables: str = "", own: bool = True, full: bool = False) -> Study:
         name="scaling",
         title="Which scaling laws of contrastive models hold, and how firmly?",
         summary=SUMMARY,
-        steps=(*(own_steps(grid) if grid else ()), *steps),
+        steps=(*(grid.steps() if grid else ()), *steps),
         claims=(*_power_claims(), *_source_claims(), *(own_claims(grid, _claim) if grid else ())),
         figures=(*map(task_curve, ZERO_SHOT), *(_own_figures(grid) if grid else ()), exponents, sensitivity, residuals),
         credits=("Results of OpenCLIP and OpenAI CLIP models: CLIP benchmark (MIT)", *(_credits(grid) if grid else ())),

@@ -46,7 +46,7 @@ def own_curve(grid: Grid, task: str) -> Callable[[Results], Figure]:
 
     def figure(results: Results) -> Figure:
         laws: dict[str, LawRecord] = {}
-        for law in grid.laws("all"):
+        for law in grid.laws:
             if law.task == task and (record := _record(results, law)):
                 laws[law.shift] = _with_held_out(results, grid, law, record)
         return law_figure(

@@ -129,12 +129,16 @@ class Forecast(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Which models are trained. `cells` are (samples, seeds); `largest` are (size, samples, amount), held out."""
+    """Which models are trained: `cells` are (samples, seeds), `largest` (size, samples), held out, the largest last.
+
+    Laws are of models that see all pairs of the styles; models of the other `amounts` see as many samples as the most.
+    `cooled` are a size and the points at which a cool-down is compared with a cosine.
+    """
 
     sizes: tuple[str, ...] = ("rn-4", "rn-8", "rn-16")
     cells: tuple[tuple[int, int], ...] = ((1_000, 2), (4_000, 2), (16_000, 1))
-    amounts: tuple[Amount, ...] = ("few", "all", "icons")
-    largest: tuple[tuple[str, int, Amount], ...] = (("rn-24", 16_000, "all"), ("rn-24", 64_000, "all"))
+    amounts: tuple[Amount, ...] = ("few", "icons")
+    largest: tuple[tuple[str, int], ...] = (("rn-24", 16_000), ("rn-24", 64_000))
     cooled: tuple[str, tuple[int, ...]] = ("rn-8", (4_000, 8_000, 16_000))
     pairs: int = 50_000
     styles: tuple[str, ...] = SEEN_STYLES
@@ -155,7 +159,7 @@ class Grid:
     def _drawings_of(self, part: Literal["test", "validation"]) -> DrawnTask:
         return DrawnTask(drawings=self._drawn, part=part, least=3)
 
-    def model(self, size: str, samples: int, amount: Amount, seed: int = 0) -> Pretrain:
+    def model(self, size: str, samples: int, amount: Amount = "all", seed: int = 0) -> Pretrain:
         """A training along a cosine."""
         return Pretrain(data=self.data(amount), model=size, samples=samples, seed=seed)
 
@@ -170,16 +174,22 @@ class Grid:
             forecast=forecast,
         )
 
-    def models(self, amount: Amount) -> list[Pretrain]:
-        """The models of the grid of one amount of data, the largest apart; the longest first."""
+    def models(self, amount: Amount = "all") -> list[Pretrain]:
+        """The models of the grid, the longest first; with other data than all of the styles those alone."""
+        most = max(samples for samples, _ in self.cells)
         cells = sorted(product(self.sizes, self.cells), key=lambda cell: -cell[1][0])
-        return [self.model(size, samples, amount, seed) for size, (samples, seeds) in cells for seed in range(seeds)]
+        return [
+            self.model(size, samples, amount, seed)
+            for size, (samples, seeds) in cells
+            for seed in range(seeds)
+            if amount == "all" or samples == most
+        ]
 
-    def laws(self, amount: Amount) -> tuple[ScalingFit, ...]:
-        """A law for each task and set, over the compute of the models of one amount."""
-        models = tuple(self.models(amount))
-        runs = tuple(map(self.scores, models))
-        shared = {"runs": runs, "x_runs": models, "x_metric": "gmacs", "group": ""}
+    @cached_property
+    def laws(self) -> tuple[ScalingFit, ...]:
+        """A law for each task and set, over the compute of the models with all pairs of the styles."""
+        models = tuple(self.models())
+        shared = {"runs": tuple(map(self.scores, models)), "x_runs": models, "x_metric": "gmacs"}
         return tuple(
             ScalingFit(**shared, metric=metric, task=task, shift=shift)
             for task, metric in TASKS.items()
@@ -190,9 +200,9 @@ class Grid:
     def held_out(self) -> tuple[tuple[Forecast, StyleScores], ...]:
         """The forecast of each of the largest models, and the model measured after it."""
         found = []
-        for size, samples, amount in self.largest:
-            model = self.model(size, samples, amount)
-            forecast = Forecast(laws=self.laws(amount), data=model.data, model=size, samples=samples)
+        for size, samples in self.largest:
+            model = self.model(size, samples)
+            forecast = Forecast(laws=self.laws, data=model.data, model=size, samples=samples)
             found.append((forecast, self.scores(model, forecast)))
         return tuple(found)
 
@@ -206,22 +216,13 @@ class Grid:
             trunk = Pretrain(**shared, samples=samples * 4 // 5 - before, decay="constant", start=trunk)
             before = samples * 4 // 5
             cooled = Pretrain(**shared, samples=samples - before, decay="cooldown", start=trunk)
-            found.append((self.scores(cooled), self.scores(self.model(size, samples, "all"))))
+            found.append((self.scores(cooled), self.scores(self.model(size, samples))))
         return tuple(found)
 
-    def steps(self) -> Iterator[Step]:
-        """All of it: laws and forecasts before the largest models."""
-        for amount in self.amounts:
-            yield from self.laws(amount)
-            yield self.shift_of_exponents(amount)
-        for forecast, _ in self.held_out:
-            yield forecast
-        yield from (scores for pair in self.schedules for scores in pair)
-        yield from (scores for _, scores in self.held_out)
-
-    def shift_of_exponents(self, amount: Amount) -> ExponentDifference:
+    @cached_property
+    def shift_of_exponents(self) -> ExponentDifference:
         """Whether error falls faster in the styles seen than in each unseen one, task by task, on the same models."""
-        laws = {(law.task, law.shift): law for law in self.laws(amount)}
+        laws = {(law.task, law.shift): law for law in self.laws}
         pairs = [(task, shift) for task in TASKS for shift in self.unseen]
         return ExponentDifference(
             first=tuple(laws[task, SEEN] for task, _ in pairs),
@@ -230,10 +231,18 @@ class Grid:
             paired=True,
         )
 
+    def steps(self) -> Iterator[Step]:
+        """All of it, each once: laws and forecasts before the largest models."""
+        held_out = [step for pair in self.held_out for step in pair]
+        cooled = [step for pair in self.schedules for step in pair]
+        others = [self.scores(model) for amount in self.amounts for model in self.models(amount)]
+        last = held_out[-1:]
+        yield from dict.fromkeys((*self.laws, self.shift_of_exponents, *held_out[:-1], *cooled, *others, *last))
+
 
 BUDGET = Grid()
 FULL = Grid(
     sizes=("rn-4", "rn-8", "rn-16", "rn-24"),
     cells=((1_000, 3), (4_000, 3), (16_000, 3), (64_000, 2)),
-    largest=(("rn-24", 256_000, "all"), ("rn-32", 256_000, "icons"), ("rn-44", 256_000, "icons")),
+    largest=(("rn-24", 256_000), ("rn-32", 256_000), ("rn-44", 256_000)),
 )

@@ -5,7 +5,7 @@ from math import log
 
 import numpy as np
 
-from surefoot.core import Claim, Measurement, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.core import Claim, Measurement, Results, SurefootError, Verdict, verdict_above
 from surefoot.examples import EXAMPLES, read_examples
 from surefoot.laws import ExponentDifference, ScalingFit
 from surefoot.stats import clopper_pearson, mean_crossed
@@ -17,49 +17,36 @@ Claimed = Callable[[str, str, Callable[[Results], Verdict], str], Claim]
 
 def own_claims(grid: Grid, claim: Claimed) -> Iterator[Claim]:
     """The claims of a grid."""
-    main: Amount = "all"
     for task in TASKS:
         for where, shifts in (("the styles seen", (SEEN,)), ("unseen styles", grid.unseen)):
             sentence = f"Error falls as a power of compute: {task} in {where}, our own models."
-            yield claim(f"power law: {task} in {where}", sentence, _falls(grid, main, task, shifts), "exponent")
+            yield claim(f"power law: {task} in {where}", sentence, _falls(grid, task, shifts), "exponent")
     sentence = "Error falls faster in the styles that were trained on than in unseen ones."
-    yield claim("shift changes the exponent", sentence, _shift(grid, main), "difference of exponents")
+    yield claim("shift changes the exponent", sentence, _shift(grid), "difference of exponents")
     sentence = "The largest models, held out, are where the laws of smaller ones said before they were trained."
     yield claim("forecasts hold", sentence, _forecasts(grid), "share inside the interval")
     few = "At equal compute more pairs of the same styles lower the error."
     icons = "At equal compute pairs of other hands (icons), nine of ten, raise the error on the styles."
     if "few" in grid.amounts:
-        yield claim("more pairs", few, _amounts(grid, main, "few"), "gain of accuracy")
+        yield claim("more pairs", few, _amounts(grid, "few"), "gain of accuracy")
     if "icons" in grid.amounts:
-        yield claim("other pairs", icons, _amounts(grid, main, "icons"), "gain of accuracy")
+        yield claim("other pairs", icons, _amounts(grid, "icons"), "gain of accuracy")
     sentence = "A trunk at a constant rate with a cool-down is no worse than a cosine by more than two points."
     yield claim("cool-down", sentence, _cooled(grid), "difference of accuracy")
 
 
-def own_laws(results: Results, grid: Grid, amount: Amount) -> dict[tuple[str, str], Measurement]:
-    """The exponents of an amount by task and shift."""
-    laws = {law.key: law for law in grid.laws(amount)}
-    found = {one.step.key: one.measurement for one in results.select(ScalingFit, metric="exponent")}
-    return {(law.task, law.shift): found[key] for key, law in laws.items() if key in found}
+def _falls(grid: Grid, task: str, shifts: tuple[str, ...]) -> Callable[[Results], Verdict]:
+    laws = {law.shift: law.key for law in grid.laws if law.task == task}
 
-
-def _falls(grid: Grid, amount: Amount, task: str, shifts: tuple[str, ...]) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        found = own_laws(results, grid, amount)
-        rows = {shift: one for shift in shifts if (one := found.get((task, shift))) and one.low is not None}
+        found = {one.step.key: one.measurement for one in results.select(ScalingFit, metric="exponent", task=task)}
+        rows = {shift: one for shift in shifts if (one := found.get(laws[shift])) and one.low is not None}
         if len(rows) < len(shifts):
             raise SurefootError("Our own models are not all trained, or too few for an interval.")
-        shift, weakest = min(rows.items(), key=lambda row: row[1].low or -1.0)
+        shift, weakest = min(rows.items(), key=lambda row: row[1].low or 0.0)
         low, high = weakest.low or 0.0, weakest.high or 0.0
-        others = [
-            f"{AMOUNTS[other]} {one.value:.3f}"
-            for other in grid.amounts
-            if other != amount and (one := own_laws(results, grid, other).get((task, shift)))
-        ]
         listed = "; ".join(f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for name, one in rows.items())
         detail = f"Exponents: {listed}. The verdict is that of the weakest, {shift}."
-        if others:
-            detail += f" The same law with other data: {', '.join(others)}."
         if low <= 0 < weakest.value:
             more = ((high - low) / 2 / weakest.value) ** 2
             detail += f" It would be decided with {more:.1f} times as many models of this spread."
@@ -68,9 +55,9 @@ def _falls(grid: Grid, amount: Amount, task: str, shifts: tuple[str, ...]) -> Ca
     return check
 
 
-def _shift(grid: Grid, amount: Amount) -> Callable[[Results], Verdict]:
+def _shift(grid: Grid) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        key = grid.shift_of_exponents(amount).key
+        key = grid.shift_of_exponents.key
         rows = results.select(ExponentDifference, metric="exponent_difference")
         found = [one.measurement for one in rows if one.step.key == key]
         if not found:
@@ -88,7 +75,7 @@ def forecast_rows(results: Results, grid: Grid) -> Iterator[tuple[Forecast, Styl
     """Each forecast with what was measured after it, of one task and set."""
     for forecast, scores in grid.held_out:
         if not (results.store.has(forecast) and results.store.has(scores)):
-            raise SurefootError("The largest models are not all trained yet.")
+            continue
         measured = {(one.task, one.shift): one for one in results.store.measurements(scores)}
         for said in results.store.measurements(forecast):
             if said.metric == "error":
@@ -97,14 +84,15 @@ def forecast_rows(results: Results, grid: Grid) -> Iterator[tuple[Forecast, Styl
 
 def _forecasts(grid: Grid) -> Callable[[Results], Verdict]:
     def check(results: Results) -> Verdict:
-        rows = list(forecast_rows(results, grid))
+        if not (rows := list(forecast_rows(results, grid))):
+            raise SurefootError("The largest models are not trained yet.")
         inside = [(said.low or 0.0) <= 1 - seen.value <= (said.high or 1.0) for _, _, said, seen in rows]
         off = [log((1 - seen.value) / said.value) for _, _, said, seen in rows]
         points = np.mean([100 * abs(1 - seen.value - said.value) for _, _, said, seen in rows])
         bounds = clopper_pearson(sum(inside), len(inside))
         detail = (
             f"{sum(inside)} of {len(inside)} forecasts hold within their 95 percent interval; they are {points:.1f} "
-            f"points off on average, and the error was {100 * (np.exp(np.mean(off)) - 1):+.0f} percent of what was said. "
+            f"points off on average, and errors were {100 * (np.exp(np.mean(off)) - 1):+.0f} percent off them. "
             "Forecasts of one model hang together. Supported: surely more than half hold."
         )
         return verdict_above(bounds.estimate, bounds.low, bounds.high, len(rows), bound=0.5, detail=detail)
@@ -129,14 +117,13 @@ def _gain(results: Results, first: list[StyleScores], second: list[StyleScores],
     return verdict_above(mean.estimate, mean.low, mean.high, len(gap), bound=bound, detail=detail, unit="points")
 
 
-def _amounts(grid: Grid, main: Amount, other: Amount) -> Callable[[Results], Verdict]:
+def _amounts(grid: Grid, other: Amount) -> Callable[[Results], Verdict]:
     most = max(samples for samples, _ in grid.cells)
 
     def check(results: Results) -> Verdict:
-        pairs = zip(grid.models(main), grid.models(other), strict=True)
-        chosen = [pair for pair in pairs if pair[0].samples == most]
-        first, second = (list(map(grid.scores, one)) for one in zip(*chosen, strict=True))
-        told = f"Accuracy with {AMOUNTS[main]} less that with {AMOUNTS[other]}, {most:,} samples"
+        of_all = [model for model in grid.models() if model.samples == most]
+        first, second = (list(map(grid.scores, models)) for models in (of_all, grid.models(other)))
+        told = f"Accuracy with {AMOUNTS['all']} less that with {AMOUNTS[other]}, {most:,} samples"
         return _gain(results, first, second, told, 0.0)
 
     return check
@@ -149,8 +136,3 @@ def _cooled(grid: Grid) -> Callable[[Results], Verdict]:
         return _gain(results, first, second, told, -MARGIN)
 
     return check
-
-
-def own_steps(grid: Grid) -> tuple[Step, ...]:
-    """The Steps of a grid, each once."""
-    return tuple(dict.fromkeys(grid.steps()))
