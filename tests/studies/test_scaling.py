@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from surefoot.core import Measurement, Results, Step, Store, SurefootError, Verdict, decide, open_pool, run, walk
-from surefoot.laws import ExponentDifference, ScalingFit, TableScaling
+from surefoot.laws import ExponentDifference, TableScaling
 from surefoot.studies import load_study
 from surefoot.studies.scaling import MATCHED, OPENAI, PROBES, PUBLISHED, ZERO_SHOT
 
@@ -85,18 +85,6 @@ def test_matched_runs_leave_the_source_open_and_probes_decide_it(
     rows = results.select(ExponentDifference, metric="p_unadjusted", task="ImageNet shifts, mean")
     matched = next(row for row in rows if _second(row.step) == MATCHED and not getattr(row.step, "paired", True))
     assert round(matched.value, 3) == 0.028
-
-
-@needs_tables
-def test_our_own_models_are_fitted_and_compared_in_pairs_and_wait_until_they_are_trained(tmp_path: Path) -> None:
-    study = load_study("scaling")
-    laws = [step for step in study.steps if isinstance(step, ScalingFit)]
-    compared = study.steps[-1]
-    assert isinstance(compared, ExponentDifference)
-    assert len(laws) == len(compared.names) == 3
-    assert [pair.split(" against ")[0] for pair in compared.names] == ["noto", "noto", "fluent flat"]
-    decided = dict(decide(study.claims[-2:], Results(Store(tmp_path / "empty"), tuple(walk(study.steps)))))
-    assert all(verdict.status == "unmeasured" and "our own models" in verdict.detail for verdict in decided.values())
 
 
 def _second(step: object) -> str:

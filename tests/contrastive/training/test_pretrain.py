@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,7 +32,7 @@ from surefoot.contrastive import (
     vocabulary_of,
 )
 from surefoot.contrastive._training._pretrain import contrastive_loss
-from surefoot.core import Measurement, SurefootError
+from surefoot.core import Measurement, SurefootError, write_record
 
 SCRIPT = Path(__file__).with_name("train_shapes.py")
 
@@ -157,4 +158,33 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     step: Pretrain = replace(shapes.STEP, **change)  # pyright: ignore[reportArgumentType]
     with pytest.raises(SurefootError, match=message):
+        shapes.train_in(tmp_path, step)
+
+
+def test_a_training_that_goes_on_from_a_trunk_ends_with_the_bits_of_one_that_never_stopped(
+    shapes: ModuleType, tmp_path: Path
+) -> None:
+    whole = replace(shapes.STEP, samples=96, decay="constant", warmup=0.0)
+    first = replace(whole, samples=48)
+    second = replace(whole, samples=48, start=first)
+    cooled = replace(second, decay="cooldown")
+    places = {}
+    for step in (whole, first, second, cooled):
+        place = shapes.StoredInputs(shapes.Store(tmp_path / "store"))
+        measured = {one.metric: one.value for one in shapes.train_in(tmp_path, step)}
+        places[step.key] = place.store.path(step)
+        shutil.copytree(tmp_path / "work" / "part", places[step.key])
+        shutil.rmtree(tmp_path / "work")
+        write_record(places[step.key], step, ())
+        assert measured["samples"] == (48 if step is first else 96)
+    models = {key: (place / "model.safetensors").read_bytes() for key, place in places.items()}
+    assert models[second.key] == models[whole.key]
+    assert models[cooled.key] != models[whole.key]
+    assert not (places[cooled.key] / "moments.safetensors").exists()
+
+
+@pytest.mark.parametrize(("decay", "started"), [("cooldown", False), ("cosine", True)])
+def test_what_goes_on_and_what_does_not_is_said(shapes: ModuleType, tmp_path: Path, decay: str, started: bool) -> None:
+    step = replace(shapes.SHORT, decay=decay, start=shapes.SHORT if started else None)
+    with pytest.raises(SurefootError, match="A cool-down needs a start"):
         shapes.train_in(tmp_path, step)

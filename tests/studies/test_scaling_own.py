@@ -1,0 +1,168 @@
+"""Our own grid of the study `scaling`: laws, forecasts that come first, amounts of data and schedules."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surefoot.contrastive import Pretrain, count_gmacs, ladder_config, vocabulary_of
+from surefoot.core import Claim, Measurement, Results, Step, Store, StoredInputs, SurefootError, Verdict, walk
+from surefoot.examples import write_examples
+from surefoot.laws import ExponentDifference, ScalingFit
+from surefoot.studies.scaling._figures import forecasts, own_curve
+from surefoot.studies.scaling._grid import BUDGET, FULL, SEEN, TASKS, Grid, StyleScores
+from surefoot.studies.scaling._own import own_claims
+
+Publish = Callable[[Store, Step, list[Measurement]], Path]
+GMACS = {"rn-4": 0.0008, "rn-8": 0.0021, "rn-16": 0.006, "rn-24": 0.0134}
+EXPONENTS = {"naming": 0.09, "retrieval": 0.07, "probe": 0.06}
+SLOWER = 0.6  # the exponent in an unseen style, of that in the styles seen
+DRAWINGS = 400
+GRID = Grid(unseen=("twemoji",))
+
+
+def compute(model: Pretrain) -> float:
+    """Of the whole training: a cool-down's counts what came before it."""
+    before = compute(model.start) if isinstance(model.start, Pretrain) else 0.0
+    return before + GMACS[model.model] * model.samples
+
+
+def error(model: Pretrain, task: str, shift: str, gain: float) -> float:
+    """A power of compute, with less at equal compute for few pairs, and some noise of the model."""
+    generator = np.random.default_rng(list(f"{model.key} {task} {shift}".encode()))
+    exponent = EXPONENTS[task] * (1 if shift == SEEN else SLOWER)
+    data = model.data
+    fewer = gain if getattr(data, "limit", None) else -gain if len(getattr(data, "sources", ())) > 1 else 0.0
+    base = 0.8 if shift == SEEN else 0.9
+    return base * compute(model) ** -exponent * float(np.exp(0.01 * generator.standard_normal())) + fewer
+
+
+def plant(publish: Publish, store: Store, grid: Grid, gain: float = 0.1) -> Results:
+    steps = tuple(walk(list(grid.steps())))
+    for step in steps:
+        if isinstance(step, Pretrain):
+            publish(store, step, [Measurement(metric="gmacs", value=compute(step), n=1)])
+        elif isinstance(step, StyleScores):
+            assert isinstance(step.model, Pretrain)
+            rows = []
+            for task, metric in TASKS.items():
+                for shift in step.names:
+                    right = 1 - error(step.model, task, shift, gain)
+                    bounds = {"low": right - 0.02, "high": right + 0.02}
+                    rows.append(Measurement(metric=metric, value=right, task=task, shift=shift, n=DRAWINGS, **bounds))
+            place = publish(store, step, rows)
+            share = 1 - error(step.model, "naming", SEEN, gain)
+            hits = np.random.default_rng(5).permutation(DRAWINGS) < share * DRAWINGS
+            write_examples(
+                place, {"example": [f"{SEEN}/{row}" for row in range(DRAWINGS)], "score": hits.astype(float)}
+            )
+    for step in steps:
+        if isinstance(step, (ScalingFit, ExponentDifference)):
+            place = publish(store, step, [])
+            publish(store, step, list(step.make(place, StoredInputs(store))))
+    (store.path(grid.data("all"))).mkdir(parents=True, exist_ok=True)
+    return Results(store, steps)
+
+
+def claimed(name: str, sentence: str, check: Callable[[Results], Verdict], effect: str) -> Claim:
+    return Claim(name=name, sentence=sentence, check=check, source="here", effect=effect, counted="models")
+
+
+@pytest.fixture(scope="module")
+def results(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    store = Store(tmp_path_factory.mktemp("own") / "store")
+    found = plant(publish, store, GRID)
+    for forecast, scores in GRID.held_out:
+        assert isinstance(scores.model, Pretrain)
+        rows = []
+        for task in TASKS:
+            for shift in scores.names:
+                said = error(scores.model, task, shift, 0.0)
+                off = 1.5 if (task, shift) == ("probe", "twemoji") else 1.0
+                bounds = {"low": 0.97 * off * said, "high": 1.03 * off * said}
+                rows.append(Measurement(metric="error", value=off * said, task=task, shift=shift, n=15, **bounds))
+        publish(store, forecast, rows)
+    return found
+
+
+@pytest.fixture(scope="module")
+def verdicts(results: Results) -> dict[str, Verdict]:
+    return {claim.name: claim.check(results) for claim in own_claims(GRID, claimed)}
+
+
+def test_a_power_of_compute_is_found_in_every_task(verdicts: dict[str, Verdict]) -> None:
+    for task, exponent in EXPONENTS.items():
+        for where, times in (("the styles seen", 1.0), ("unseen styles", SLOWER)):
+            verdict = verdicts[f"power law: {task} in {where}"]
+            assert (verdict.status, verdict.n) == ("supported", 15)
+            assert verdict.effect == pytest.approx(times * exponent, abs=0.01)
+    assert verdicts["shift changes the exponent"].status == "supported"
+
+
+def test_forecasts_are_counted_against_what_came(verdicts: dict[str, Verdict], results: Results) -> None:
+    verdict = verdicts["forecasts hold"]
+    assert verdict.effect == pytest.approx(10 / 12)
+    assert "10 of 12 forecasts hold" in verdict.detail
+    assert verdict.status == "supported"
+    assert len(forecasts(GRID)(results).table()) == 24
+
+
+def test_amounts_of_data_are_compared_at_equal_compute_drawing_by_drawing(verdicts: dict[str, Verdict]) -> None:
+    more, other = verdicts["more pairs"], verdicts["other pairs"]
+    assert more.effect == pytest.approx(0.1, abs=0.01)
+    assert other.effect == pytest.approx(-0.1, abs=0.01)
+    assert (more.status, more.n) == ("supported", 3)
+    assert other.status == "contradicted"  # the icons helped, as planted
+
+
+def test_a_cool_down_is_judged_by_its_margin(verdicts: dict[str, Verdict]) -> None:
+    verdict = verdicts["cool-down"]
+    assert (verdict.bound, verdict.n) == (-0.02, 3)
+    assert verdict.effect == pytest.approx(0, abs=0.02)
+
+
+def test_the_largest_models_are_hollow_in_the_figure(results: Results) -> None:
+    rows = [row for row in own_curve(GRID, "naming")(results).table() if row["part"] == "point"]
+    assert sum(row.get("held_out") is True for row in rows) == 4  # two models in two sets
+    assert len(rows) == 2 * (15 + 2)
+
+
+def test_what_is_not_trained_yet_is_said(tmp_path: Path) -> None:
+    empty = Results(Store(tmp_path / "empty"), tuple(walk(list(GRID.steps()))))
+    for claim in own_claims(GRID, claimed):
+        with pytest.raises(SurefootError, match="not"):
+            claim.check(empty)
+
+
+def test_a_forecast_reads_the_band_at_the_compute_that_it_counts(
+    publish: Publish, results: Results, tmp_path: Path
+) -> None:
+    forecast = GRID.held_out[0][0]
+    store = results.store
+    captions = [["cat", "black cat"], ["dog"]]
+    place = store.path(forecast.data)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "captions.json").write_text(json.dumps(captions))
+    publish(store, forecast.data, [])
+    found = list(forecast.make(tmp_path, StoredInputs(store)))
+    words = vocabulary_of(text for texts in captions for text in texts)
+    gmacs = 16_000 * count_gmacs(ladder_config("rn-24", vocabulary_size=len(words) + 1))
+    assert found[0].value == pytest.approx(gmacs)
+    for one in found[1:]:
+        exponent = EXPONENTS[one.task] * (1 if one.shift == SEEN else SLOWER)
+        base = 0.8 if one.shift == SEEN else 0.9
+        assert one.value == pytest.approx(base * gmacs**-exponent, rel=0.03)
+        assert one.low is not None and one.high is not None and one.low < one.value < one.high
+
+
+def test_the_largest_are_measured_after_their_forecast_and_nothing_is_tested_on_that_was_trained() -> None:
+    for grid in (BUDGET, FULL):
+        for forecast, scores in grid.held_out:
+            assert forecast in set(walk([scores]))
+            assert scores.model not in {run for law in forecast.laws for run in law.x_runs}
+            assert isinstance(scores.model, Pretrain)
+            pool = scores.model.data
+            assert scores.sets[0] in getattr(pool, "without", ())
+    assert set(BUDGET.unseen).isdisjoint(BUDGET.styles)
