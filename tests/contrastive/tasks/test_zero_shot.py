@@ -10,6 +10,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from cyclopts import ValidationError
 from PIL import Image
 from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
@@ -203,7 +204,7 @@ def test_evaluate_says_what_is_wrong(store: Store, folder: Path, tmp_path: Path)
         evaluate(own, folder, "--pretrained", tmp_path / "no.pt")
     with pytest.raises(SurefootError, match="is not a model"):
         evaluate(folder, folder)
-    with pytest.raises(SurefootError, match="does not exist"):
+    with pytest.raises(ValidationError, match="does not exist"):
         evaluate(own, tmp_path / "nowhere")
     with pytest.raises(SurefootError, match="has no row for"):
         evaluate(own, folder, "--classes", tmp_path / "classes.tsv")
