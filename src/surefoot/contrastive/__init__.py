@@ -99,5 +99,6 @@ from surefoot.contrastive._training._batches import read_pairs as read_pairs
 from surefoot.contrastive._training._directions import DirectionAngles as DirectionAngles
 from surefoot.contrastive._training._directions import RandomDirection as RandomDirection
 from surefoot.contrastive._training._finetune import Finetune as Finetune
+from surefoot.contrastive._training._mixed import MixedPairs as MixedPairs
 from surefoot.contrastive._training._pretrain import Pretrain as Pretrain
 from surefoot.contrastive._training._weight_edit import WeightEdit as WeightEdit

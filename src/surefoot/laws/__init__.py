@@ -9,6 +9,17 @@ from surefoot.laws._figures import effect_figure as effect_figure
 from surefoot.laws._figures import law_figure as law_figure
 from surefoot.laws._figures import law_residual_figure as law_residual_figure
 from surefoot.laws._figures import robustness_figure as robustness_figure
+from surefoot.laws._mixture._fit import BestShares as BestShares
+from surefoot.laws._mixture._fit import MixtureLaw as MixtureLaw
+from surefoot.laws._mixture._fit import MixturePrediction as MixturePrediction
+from surefoot.laws._mixture._fit import best_shares as best_shares
+from surefoot.laws._mixture._fit import fit_mixture as fit_mixture
+from surefoot.laws._mixture._fit import log_share_scores as log_share_scores
+from surefoot.laws._mixture._fit import predict_mixture as predict_mixture
+from surefoot.laws._mixture._gaussian import gaussian_accuracy as gaussian_accuracy
+from surefoot.laws._mixture._gaussian import kept_mean as kept_mean
+from surefoot.laws._mixture._gaussian import mixture_slope as mixture_slope
+from surefoot.laws._mixture._step import MixtureFit as MixtureFit
 from surefoot.laws._results._checks import as_fractions as as_fractions
 from surefoot.laws._results._checks import check_keys as check_keys
 from surefoot.laws._results._checks import drop_repeated as drop_repeated

@@ -17,6 +17,7 @@ from surefoot.core import Claim, Step, Study, SurefootError, missing_module, wha
 STUDIES: Mapping[str, str] = {
     "quickstart": "a small but whole robustness study on drawings: sizes, sources, shifts, in minutes",
     "scaling": "scaling laws of published contrastive models and our own, with intervals and compared sources",
+    "sources": "the source of training data under shift: single, mixed, filtered, and mixtures predicted beforehand",
     "arithmetic": "task vectors: forget by negation, add tasks, analogies, with controls, on drawings",
     "patching": "patching by interpolation: one task, several, unseen classes, sizes, and words that mislead",
     "patch_own": "your own OpenCLIP model patched for your own pictures: what was gained, what was kept",

@@ -41,6 +41,12 @@ def write_task(pairs: Path, place: Path, colours: Iterable[str]) -> None:
 
 
 @pytest.fixture(scope="session")
+def shapes_data() -> Step:
+    """The image-text pairs of the world of shapes."""
+    return load_shapes().DATA
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Makes a Step and those below it, each once; gives its directory and measurements."""
     shapes = load_shapes()

@@ -1,7 +1,7 @@
 """OpenCLIP's tokenizer, restricted to the tokens that occur."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def vocabulary_of(texts: Iterable[str]) -> tuple[int, ...]:
     return tuple(sorted({*special_tokens(), *(token for text in texts for token in openclip_encode(text))}))
 
 
-def openclip_encode(text: str) -> list[int]:
-    return _tokenizer().encode(text)
+@lru_cache(2**16)  # one training after the other reads the same captions
+def openclip_encode(text: str) -> tuple[int, ...]:
+    return tuple(_tokenizer().encode(text))
 
 
 def special_tokens() -> tuple[int, int]:

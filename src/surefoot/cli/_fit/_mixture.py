@@ -1,0 +1,120 @@
+"""`surefoot fit mixture`: which shares of sources to train on, from a table of runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from surefoot.cli._fit._scaling import TABLE
+from surefoot.cli._output import Format, emit, say
+from surefoot.core import SurefootError, Table
+
+if TYPE_CHECKING:
+    from surefoot.laws import BestShares, MixtureLaw
+
+
+def mixture(
+    table: Annotated[Path, Parameter(help=TABLE)],
+    /,
+    *,
+    shares: Annotated[tuple[str, ...], Parameter(help="A column a source: its share or count.", consume_multiple=True)],
+    size: Annotated[str, Parameter(help="The column of how many examples a run was trained on.")],
+    score: Annotated[str, Parameter(help="The column of the accuracy, a fraction.")],
+    chance: Annotated[float, Parameter(help="What guessing scores: 1 / classes.")],
+    shift: Annotated[str | None, Parameter(help="The column of the test that a row is of.")] = None,
+    target: Annotated[str | None, Parameter(help="The test to choose shares for, a value of --shift.")] = None,
+    plan: Annotated[float | None, Parameter(help="For how many examples. Default: the largest size.")] = None,
+    mix: Annotated[
+        tuple[str, ...], Parameter(help="Mixtures to predict instead: noto=3,twemoji=1.", consume_multiple=True)
+    ] = (),
+    where: Annotated[
+        tuple[str, ...], Parameter(help="Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.", consume_multiple=True)
+    ] = (),
+    seed: Annotated[int, Parameter(help="Seed of the draws that say how sure it is.")] = 0,
+    format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
+    out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
+) -> None:
+    """Which shares of the sources score highest on a test, how sure that is, and what a mixture will score."""
+    from surefoot.laws import best_shares
+
+    laws = _laws(table, where, shares, size, score, chance=chance, shift=shift)
+    counts = plan or next(iter(laws.values())).sizes[1]
+    if mix:
+        emit(_predicted(laws, counts, mix), format, out)
+        return
+    if (len(laws) > 1 and target is None) or (target is not None and target not in laws):
+        raise SurefootError(f"Name with --target the test to choose shares for: {', '.join(laws)}.")
+    law = laws[target] if target is not None else next(iter(laws.values()))
+    found = best_shares(law, counts, seed=seed)
+    _say(law, found, counts)
+    for name, other in laws.items():
+        if other is not law:
+            say(_elsewhere(name, other, found, counts))
+    rows = zip(law.sources, found.shares.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    emit(Table(("source", "share", "low", "high"), tuple(rows)), format, out)
+
+
+def _laws(
+    table: Path, where: tuple[str, ...], shares: tuple[str, ...], size: str, score: str, *, chance: float,
+    shift: str | None,
+) -> "dict[str, MixtureLaw]":  # fmt: skip
+    """The law of each test, by its name."""
+    import numpy as np
+
+    from surefoot.laws import fit_mixture, keep_rows, keep_where, numbers_of, read_table, text_of
+
+    runs = keep_where(read_table(table), where)
+    named = text_of(runs, shift) if shift else np.full(len(runs), "")
+    laws: dict[str, MixtureLaw] = {}
+    for name in dict.fromkeys(named.tolist()):
+        own = keep_rows(runs, named == name)
+        parts = np.column_stack([numbers_of(own, source) for source in shares])
+        laws[name] = fit_mixture(shares, parts, numbers_of(own, size), numbers_of(own, score), chance=chance)
+    return laws
+
+
+def _predicted(laws: "dict[str, MixtureLaw]", counts: float, mixes: tuple[str, ...]) -> Table:
+    from surefoot.laws import predict_mixture
+
+    rows: list[tuple[object, ...]] = []
+    for text in mixes:
+        for name, law in laws.items():
+            found = predict_mixture(law, [_shares(text, law.sources)], [counts])
+            bounds = (float(part[0]) for part in (found.value, found.low, found.high))
+            rows.append((text, name, counts, *bounds))
+    return Table(("mix", "test", "size", "prediction", "low", "high"), tuple(rows))
+
+
+def _shares(text: str, sources: tuple[str, ...]) -> list[float]:
+    try:
+        given = {name.strip(): float(share) for name, _, share in (part.rpartition("=") for part in text.split(","))}
+    except ValueError:
+        given = {}
+    if not given or not set(given) <= set(sources):
+        raise SurefootError(f"'{text}' must have the form SOURCE=SHARE,SOURCE=SHARE of {', '.join(sources)}.")
+    return [given.get(name, 0.0) for name in sources]
+
+
+def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
+    least, most = law.sizes
+    if not least <= counts <= most:
+        say(f"warning: {counts:,.0f} examples lie beyond the runs, of {least:,.0f} to {most:,.0f}.")
+    score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
+                    for one in (found.score, found.equal))  # fmt: skip
+    print(
+        f"With {counts:,.0f} examples the best shares score {score[0]:.1f} % [{score[1]:.1f}, {score[2]:.1f}], equal "
+        f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "
+        f"{100 * found.gain.estimate:.1f} points [{100 * found.gain.low:.1f}, {100 * found.gain.high:.1f}]; that there "
+        f"is one has a probability of {found.sure:.0%}, that it is better than {found.single} alone "
+        f"{found.over_single:.0%}. Likeness of the sources {law.likeness:.2f} (1: a weighted mean). "
+        f"{law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits.",
+        file=sys.stderr,
+    )
+
+
+def _elsewhere(name: str, law: "MixtureLaw", found: "BestShares", counts: float) -> str:
+    from surefoot.laws import predict_mixture
+
+    same = predict_mixture(law, [found.shares], [counts])
+    return f"The same shares on {name}: {same.value[0]:.1%} [{same.low[0]:.1%}, {same.high[0]:.1%}]."

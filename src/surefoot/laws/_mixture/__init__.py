@@ -1,0 +1,1 @@
+"""Mixtures of sources: the Gaussian model, and what a mixture will score."""

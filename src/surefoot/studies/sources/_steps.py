@@ -1,0 +1,230 @@
+"""The sources, the models of each and of their mixtures, and the two-way accuracy that they are compared by."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import product
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.contrastive import (
+    CaptionedPictures,
+    ClassificationSet,
+    Classified,
+    Drawings,
+    ImageFolder,
+    LoadedModel,
+    MixedPairs,
+    Pretrain,
+    TrainingPairs,
+    class_head,
+    embed_images,
+    load_model,
+)
+from surefoot.core import Inputs, Measurement, Step
+from surefoot.examples import write_examples
+from surefoot.laws import MixtureFit
+from surefoot.registry import read_json
+from surefoot.stats import mean_t
+from surefoot.studies.pairs import DrawnThings, Photographs
+
+PHOTOS, DRAWN = "photographs", "drawings of the same things"
+STYLES_SEEN = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "fluent-emoji-high-contrast")
+SOURCES = (*STYLES_SEEN, PHOTOS)
+REFERENCE, *_SHIFTS = UNSEEN = ("emojione", "emojione-monotone", "emojione-v1", "fxemoji")
+SHIFTS = tuple(_SHIFTS)
+"""Styles that no model was trained on: accuracy in the shifts is set against that in the reference."""
+
+JUDGES = ("twemoji", "fluent-emoji-high-contrast")
+"""Whose models filter a pool of the two: one draws in colour, as most do, the other in black alone."""
+
+RATIOS = (0.25, 0.5, 0.75)
+CHANCE = 0.5
+METRIC = "two_way"
+_ALL_THINGS = 993  # of the classes: styles are held out, not things
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoWay(Step):
+    """How often models name the right one of two classes, the other drawn at random: chance is one half.
+
+    Over pictures the mean share of the other classes that get a lower logit than the right one, ties counted against
+    the models; of several `models` the logits are averaged (output mixing). `tests` are classification sets, each with
+    its shift. Writes `examples.parquet` (example as `shift:id`, score), measures `two_way` under each shift.
+    """
+
+    models: tuple[Step, ...]
+    tests: tuple[Step, ...]
+    shifts: tuple[str, ...]
+    template: str = "a photo of a {}"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Name the pictures of every test."""
+        loaded = [load_model(inputs[model]) for model in self.models]
+        examples: dict[str, list[object]] = {"example": [], "score": []}
+        for test, shift in zip(self.tests, self.shifts, strict=True):
+            scores = two_way_scores(loaded, inputs[test], self.template)
+            examples["example"] += [f"{shift}:{name}" for name in read_json(inputs[test] / "ids.json")]
+            examples["score"] += scores.tolist()
+            found = mean_t(scores)
+            yield Measurement(metric=METRIC, value=found.estimate, low=found.low, high=found.high, n=len(scores),
+                              shift=shift)  # fmt: skip
+        write_examples(out, examples)
+
+
+def two_way_scores(loaded: Sequence[LoadedModel], data: Path, template: str) -> NDArray[np.float64]:
+    """Of each picture of a classification set the share of other classes below the right one, by the mean logits."""
+    import torch
+
+    pictures, names = np.load(data / "images.npy", mmap_mode="r"), read_json(data / "classes.json")
+    scales = [float(one.model.logit_scale.detach().exp()) / len(loaded) for one in loaded]
+    images = [scale * embed_images(one, pictures) for one, scale in zip(loaded, scales, strict=True)]
+    heads = [class_head(one, names, (template,)).embeddings for one in loaded]
+    labels = np.load(data / "labels.npy")
+    found = Classified.of(torch.cat(images, dim=1), torch.cat(heads, dim=1), labels, 1.0)
+    return (found.classes - found.ranks) / (found.classes - 1)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a model is trained on: shares of the sources, how many pairs, a seed; a judge's model keeps a share."""
+
+    shares: tuple[float, ...]
+    size: int
+    seed: int
+    judge: str = ""
+    kept: float = 1.0
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many pairs of each source: whole numbers that add up to the size before anything is kept."""
+        ends = np.rint(np.cumsum(self.shares) / sum(self.shares) * self.size).astype(int)
+        return tuple(np.diff(ends, prepend=0).tolist())
+
+
+@cache
+def only(*sources: str) -> tuple[float, ...]:
+    """Equal shares of these sources, and none of the others."""
+    return tuple(float(name in sources) / len(sources) for name in SOURCES)
+
+
+def between(first: str, second: str, share: float) -> tuple[float, ...]:
+    """A share of the first source, the rest of the second."""
+    return tuple(share * a + (1 - share) * b for a, b in zip(only(first), only(second), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """The grid of the study: the mixtures by purpose, and the Steps of each."""
+
+    seeds: tuple[int, ...]
+    sizes: tuple[int, ...]
+    pairs: int
+    held_out: int
+    model: str
+    samples: int
+    photos: tuple[Photographs, Photographs]
+    drawn_at: int = 48
+    pool: Mapping[str, Step] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        styles = {name: TrainingPairs(drawings=(self._drawings(name),), variants=False, held_out=0)
+                  for name in STYLES_SEEN}  # fmt: skip
+        photos = CaptionedPictures(pairs=self.photos[0], size=self.drawn_at)
+        object.__setattr__(self, "pool", {**styles, PHOTOS: photos})
+
+    def _drawings(self, style: str) -> Drawings:
+        return Drawings(style=style, size=self.drawn_at)
+
+    @property
+    def couples(self) -> list[tuple[str, str]]:
+        """Pairs of sources, each source in two of them; the last joins the photographs."""
+        return [*zip(STYLES_SEEN, (*STYLES_SEEN[2:], *STYLES_SEEN[:2]), strict=True), (STYLES_SEEN[0], PHOTOS)]
+
+    @cached_property
+    def known(self) -> list[Mix]:
+        """The single sources at every size, pairs at every ratio, and all together: what the laws are fitted on."""
+        alone = [(share, size) for share, size in product((*map(only, SOURCES), only(*SOURCES)), self.sizes)]
+        pairs = [(between(*couple, ratio), self.pairs) for couple, ratio in product(self.couples, RATIOS)]
+        return [Mix(*each, seed) for seed, each in product(self.seeds, (*alone, *pairs))]
+
+    @cached_property
+    def filtered(self) -> list[Mix]:
+        """What each judge keeps of a pool of both judges' sources, at all sizes but the least, and as many at random.
+
+        The pool has as many pairs of each source as the largest size.
+        """
+        shares = between(*JUDGES, 0.5)
+        random = [(size, "", 1.0) for size in self.sizes[1:]]
+        chosen = [(judge, size / 2 / max(self.sizes)) for size in self.sizes[1:] for judge in JUDGES]
+        kept = [(2 * max(self.sizes), judge, share) for judge, share in chosen]
+        every = product(self.seeds, (*kept, *random))
+        return [Mix(shares, size, seed, judge, share) for seed, (size, judge, share) in every]
+
+    @cached_property
+    def mixtures(self) -> list[Mix]:
+        """Mixtures of two to all sources at any size, drawn once; they are predicted before they are trained."""
+        generator, found = np.random.default_rng(2208_05516), list[Mix]()
+        for number in range(self.held_out):
+            chosen = generator.permutation(len(SOURCES))[: generator.integers(2, len(SOURCES) + 1)]
+            shares = np.zeros(len(SOURCES))
+            shares[chosen] = generator.dirichlet(np.ones(len(chosen)))
+            least, most = np.log(sorted(self.sizes)[1]), np.log(max(self.sizes))
+            size = round(float(np.exp(generator.uniform(least, most))))
+            found.append(Mix(tuple(shares.round(3).tolist()), size, 1000 + number))
+        return found
+
+    @cached_property
+    def forecast(self) -> MixtureFit:
+        """The predictions, from what is known."""
+        return MixtureFit(
+            sources=SOURCES,
+            results=tuple(self.tested(mix) for mix in self.known),
+            shares=tuple(mix.shares for mix in self.known),
+            sizes=tuple(float(mix.size) for mix in self.known),
+            asked=tuple(mix.shares for mix in self.mixtures),
+            asked_sizes=tuple(float(mix.size) for mix in self.mixtures),
+            shifts=UNSEEN,
+            metric=METRIC,
+            chance=CHANCE,
+        )
+
+    @cache  # noqa: B019  (a plan lives as long as its study)
+    def trained(self, mix: Mix) -> Pretrain:
+        """The model of a mixture."""
+        judge = self.trained(Mix(only(mix.judge), max(self.sizes), mix.seed)) if mix.judge else None
+        after = (self.forecast,) if mix.seed >= 1000 else ()
+        there = [(self.pool[name], count) for name, count in zip(SOURCES, mix.counts, strict=True) if count]
+        sources, counts = zip(*there, strict=True)
+        data = MixedPairs(sources=sources, counts=counts, seed=mix.seed, judge=judge, kept=mix.kept, after=after)
+        return Pretrain(data=data, model=self.model, samples=self.samples, batch=64, learning_rate=2e-3, seed=mix.seed)
+
+    @cache  # noqa: B019
+    def tested(self, *mixes: Mix) -> TwoWay:
+        """The accuracies of the model of a mixture, or of the averaged logits of several."""
+        tests = self.tests
+        return TwoWay(models=tuple(map(self.trained, mixes)), tests=tuple(tests.values()), shifts=tuple(tests))
+
+    def output_mixed(self, couple: tuple[str, str], seed: int) -> TwoWay:
+        """Two models of single sources, each of half as many pairs as the mixture has."""
+        return self.tested(*(Mix(only(name), self.pairs // 2, seed) for name in couple))
+
+    @cached_property
+    def tests(self) -> Mapping[str, Step]:
+        """Kinds of things in the unseen styles; and ten things in photographs and in drawings in these styles."""
+        styles = {name: self._drawings(name) for name in UNSEEN}
+        kinds = {name: ClassificationSet(drawings=one, held_out=_ALL_THINGS) for name, one in styles.items()}
+        photos = ImageFolder(pictures=self.photos[1], size=32)
+        things = ImageFolder(pictures=DrawnThings(drawings=tuple(styles.values())), size=32)
+        return {**kinds, PHOTOS: photos, DRAWN: things}
+
+    @property
+    def steps(self) -> list[Step]:
+        """Everything that is measured, the predictions before the mixtures that they are about."""
+        outputs = [self.output_mixed(couple, seed) for seed, couple in product(self.seeds, self.couples)]
+        known, filtered = ([self.tested(mix) for mix in mixes] for mixes in (self.known, self.filtered))
+        return [*known, self.forecast, *map(self.tested, self.mixtures), *outputs, *filtered]

@@ -1,0 +1,217 @@
+"""Laws of mixtures: the Gaussian model against simulation, and the law against scores made by it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from surefoot.cli import app
+from surefoot.core import SurefootError
+from surefoot.laws import (
+    best_shares,
+    fit_mixture,
+    gaussian_accuracy,
+    kept_mean,
+    log_share_scores,
+    mixture_slope,
+    predict_mixture,
+)
+from surefoot.stats import to_axis
+
+D = 400
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+PREDICTED = (0.825, 0.704, 0.590, 0.483, 0.382)
+TRIAL = (0.810, 0.695, 0.592, 0.472, 0.392)
+
+
+def sources() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Means of the reference, the shift and two sources, whose slopes are .825 and .382, with margins .885 to 1."""
+    reference, shift = np.zeros(D), np.zeros(D)
+    reference[0], shift[1] = 2.0, 2.0
+    first, second = np.zeros(D), np.zeros(D)
+    first[:2], second[:2] = (0.885, 0.885 * PREDICTED[0]), (1.0, PREDICTED[-1])
+    return reference, shift, first, second
+
+
+def fitted_slope(mean: np.ndarray, seed: int) -> float:
+    """Of 64 mean classifiers of 20 to 2,000 noisy pictures: the slope of probit accuracy under shift on that before."""
+    reference, shift, *_ = sources()
+    generator = np.random.default_rng(seed)
+    sizes = np.geomspace(20, 2000, 64)
+    trained = mean + generator.normal(size=(64, D)) / np.sqrt(sizes)[:, None]
+    x, y = (to_axis(gaussian_accuracy(trained, each), "probit") for each in (reference, shift))
+    return float((x @ y) / (x @ x))
+
+
+def test_the_slope_of_a_mixture_is_the_mediant_of_its_parents_as_in_the_trial() -> None:
+    for share, predicted, trial in zip(SHARES, PREDICTED, TRIAL, strict=True):
+        found = mixture_slope([share, 1 - share], [PREDICTED[0], PREDICTED[-1]], [0.885, 1.0])
+        assert found == pytest.approx(predicted, abs=0.001)
+        assert found == pytest.approx(trial, abs=0.016)
+
+
+def test_classifiers_of_simulated_mixtures_have_the_mediant_slope() -> None:
+    _, _, first, second = sources()
+    for place, (share, predicted) in enumerate(zip(SHARES, PREDICTED, strict=True)):
+        slopes = [fitted_slope(share * first + (1 - share) * second, 10 * place + seed) for seed in range(8)]
+        assert np.mean(slopes) == pytest.approx(predicted, abs=0.02)
+
+
+def test_gaussian_accuracy_is_that_of_drawn_pictures() -> None:
+    generator = np.random.default_rng(0)
+    mean, weights = np.array([0.6, -0.2, 0.3]), np.array([1.0, 0.5, 0.5])
+    pictures = mean + 1.5 * generator.normal(size=(200_000, 3))
+    assert gaussian_accuracy(weights, mean, deviation=1.5) == pytest.approx((pictures @ weights > 0).mean(), abs=0.004)
+
+
+def test_what_a_judge_keeps_has_the_mean_of_the_kept_and_moves_to_the_judges_slope() -> None:
+    reference, shift, _, second = sources()
+    robust, spurious = np.zeros(D), np.zeros(D)
+    robust[:2], spurious[0] = (0.5, 0.9), 1.0
+    pictures = second[:2] + np.random.default_rng(1).normal(size=(200_000, 2))
+    best = pictures @ robust[:2] > np.quantile(pictures @ robust[:2], 0.7)
+    assert kept_mean(second, robust, 0.3)[:2] == pytest.approx(pictures[best].mean(axis=0), abs=0.02)
+
+    def slope(mean: np.ndarray) -> float:
+        x, y = (to_axis(gaussian_accuracy(mean, each), "probit") for each in (reference, shift))
+        return float(y / x)
+
+    assert slope(kept_mean(second, spurious, 0.3)) < slope(second) - 0.1
+    assert slope(kept_mean(second, robust, 0.3)) > slope(second) + 0.3
+
+
+def made(generator: np.random.Generator, shares: np.ndarray, sizes: np.ndarray, noise: float) -> np.ndarray:
+    """Two-way accuracies by the law itself: three sources with their own laws of size and a likeness of 0.6."""
+    own = np.array([0.9, 0.5, 0.2]) + np.array([0.1, 0.15, 0.02]) * np.log(sizes / 400)[:, None]
+    spread = np.sqrt(0.6 + 0.4 * (shares**2).sum(axis=1))
+    place = (shares * own).sum(axis=1) / spread + noise * generator.normal(size=len(shares))
+    return norm.cdf(place)
+
+
+def design() -> tuple[np.ndarray, np.ndarray]:
+    pairs = [[0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.25, 0.75, 0], [0, 0.25, 0.75]]
+    rows = [(share, size) for share in [*np.eye(3).tolist(), *pairs] for size in (125, 250, 500, 1000)]
+    return np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=float)
+
+
+def held_out(generator: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return generator.dirichlet([1, 1, 1], n), generator.uniform(150, 1000, n)
+
+
+def test_a_law_without_noise_is_found_and_predicts_mixtures_of_more_sources_exactly() -> None:
+    generator = np.random.default_rng(0)
+    shares, sizes = design()
+    law = fit_mixture(("a", "b", "c"), shares, sizes, made(generator, shares, sizes, 0), chance=0.5)
+    assert law.likeness == pytest.approx(0.6, abs=1e-3)
+    assert law.parameters[:3] - law.parameters[3:6] * (law.centre - np.log(400)) == pytest.approx([0.9, 0.5, 0.2],
+                                                                                                  abs=1e-3)  # fmt: skip
+    mix, counts = held_out(generator, 20)
+    assert predict_mixture(law, mix, counts).value == pytest.approx(made(generator, mix, counts, 0), abs=1e-3)
+
+
+def test_the_intervals_of_held_out_mixtures_cover_as_they_say() -> None:
+    generator, inside = np.random.default_rng(2), list[float]()
+    shares, sizes = design()
+    for _ in range(40):
+        law = fit_mixture(("a", "b", "c"), shares, sizes, made(generator, shares, sizes, 0.05), chance=0.5)
+        mix, counts = held_out(generator, 30)
+        truth, found = made(generator, mix, counts, 0.05), predict_mixture(law, mix, counts)
+        inside.append(float(((found.low <= truth) & (truth <= found.high)).mean()))
+    assert 0.93 < np.mean(inside) < 0.985
+
+
+def test_the_law_errs_less_than_half_as_much_as_a_regression_on_log_shares() -> None:
+    generator = np.random.default_rng(3)
+    shares, sizes = design()
+    scores = made(generator, shares, sizes, 0.01)
+    law = fit_mixture(("a", "b", "c"), shares, sizes, scores, chance=0.5)
+    mix, counts = held_out(generator, 30)
+    truth = made(generator, mix, counts, 0)
+    baseline = log_share_scores((shares, sizes, scores), mix, counts, chance=0.5)
+    assert abs(predict_mixture(law, mix, counts).value - truth).mean() < abs(baseline - truth).mean() / 2
+
+
+def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
+    generator = np.random.default_rng(4)
+    shares, sizes = design()
+    law = fit_mixture(("a", "b", "c"), shares, sizes, made(generator, shares, sizes, 0.01), chance=0.5)
+    found = best_shares(law, 1000)
+    every = generator.dirichlet([1, 1, 1], 20_000)
+    truth = made(generator, np.concatenate([[found.shares], every]), np.full(20_001, 1000.0), 0)
+    assert truth[0] > truth[1:].max() - 0.002
+    assert found.single == "a" and found.sure == 1.0 and found.gain.low > 0
+    assert (found.low <= found.shares).all() and (found.shares <= found.high).all()
+
+
+def test_runs_that_do_not_say_what_is_asked_are_refused() -> None:
+    shares, sizes = design()
+    scores = made(np.random.default_rng(0), shares, sizes, 0)
+    with pytest.raises(SurefootError, match="needs runs on some mixtures"):
+        fit_mixture(("a", "b", "c"), shares[:12], sizes[:12], scores[:12], chance=0.5)
+    with pytest.raises(SurefootError, match="other shares of d"):
+        fit_mixture(("a", "b", "c", "d"), np.pad(shares, ((0, 0), (0, 1))), sizes, scores, chance=0.5)
+    with pytest.raises(SurefootError, match="between 0 and 1"):
+        fit_mixture(("a", "b", "c"), shares, sizes, scores, chance=0)
+    with pytest.raises(SurefootError, match="at least 0"):
+        fit_mixture(("a", "b", "c"), -shares, sizes, scores, chance=0.5)
+
+
+def write_runs(path: Path) -> Path:
+    """Runs on three sources under two tests, where the second is nearer to chance."""
+    generator = np.random.default_rng(1)
+    shares, sizes = design()
+    scores = made(generator, shares, sizes, 0.02)
+    lines = ["web,books,photos,examples,test,accuracy"]
+    for test, part in (("sketch", 1.0), ("photo", 0.6)):
+        lines += [f"{a},{b},{c},{n:g},{test},{part * score + (1 - part) / 2}"
+                  for (a, b, c), n, score in zip(shares, sizes, scores, strict=True)]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def fit_table(path: Path, *arguments: str) -> None:
+    named = ("--shares", "web", "books", "photos", "--size", "examples", "--score", "accuracy", "--shift", "test")
+    app(["fit", "mixture", str(path), *named, "--chance", "0.5", *arguments], result_action="return_value",
+        exit_on_error=False)  # fmt: skip
+
+
+def test_the_command_names_the_shares_for_a_test_and_how_sure_that_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_runs(tmp_path / "runs.csv")
+    fit_table(table, "--target", "sketch", "--format", "json")
+    out, err = capsys.readouterr()
+    found = {row["source"]: row for row in json.loads(out)}
+    assert sum(row["share"] for row in found.values()) == pytest.approx(1)
+    assert found["web"]["share"] > 0.7 and found["photos"]["share"] < 0.05
+    assert "With 1,000 examples the best shares score 8" in err and "probability of 100%" in err
+    assert "12 of the runs" not in err and "20 of the runs are mixtures" in err
+    assert "The same shares on photo: 7" in err
+    fit_table(table, "--target", "sketch", "--plan", "5000")
+    assert "5,000 examples lie beyond the runs, of 125 to 1,000" in capsys.readouterr().err
+
+
+def test_the_command_predicts_a_mixture_in_every_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit_table(write_runs(tmp_path / "runs.csv"), "--mix", "web=3,books=1", "--plan", "500", "--format", "json")
+    rows = json.loads(capsys.readouterr().out)
+    truth = float(made(np.random.default_rng(0), np.array([[0.75, 0.25, 0]]), np.array([500.0]), 0)[0])
+    assert [row["test"] for row in rows] == ["sketch", "photo"]
+    for row, part in zip(rows, (1.0, 0.6), strict=True):
+        assert row["low"] < part * truth + (1 - part) / 2 < row["high"] < row["low"] + 0.06
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name with --target the test to choose shares for: sketch, photo."),
+        (("--target", "fog"), "Name with --target"),
+        (("--mix", "web=x"), "must have the form SOURCE=SHARE"),
+        (("--mix", "fog=1"), "of web, books, photos"),
+        (("--target", "sketch", "--where", "photos=0", "--where", "books=0"), "needs runs on some mixtures"),
+    ],
+)
+def test_mistakes_of_the_command_are_said(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SurefootError, match=message):
+        fit_table(write_runs(tmp_path / "runs.csv"), *arguments)

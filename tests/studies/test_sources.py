@@ -1,0 +1,195 @@
+"""The study of sources: its grid, and its claims on a planted world of Gaussian sources."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from surefoot.contrastive import MixedPairs, Pretrain, png_of
+from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, SurefootError, Verdict, decide, walk
+from surefoot.examples import write_examples
+from surefoot.laws import MixtureFit
+from surefoot.studies import load_study
+from surefoot.studies.pairs._steps import THINGS
+from surefoot.studies.sources import TwoWay
+from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SOURCES, STYLES_SEEN, UNSEEN
+
+Publish = Callable[[Store, Step, list[Measurement]], Path]
+PICTURES = 200
+TINY = {"seeds": "0,1", "sizes": "50,100,200", "pairs": "100", "held_out": "8", "tested": "8", "samples": "64"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of one colour each, in folders by class."""
+    root = tmp_path_factory.mktemp("photos")
+    for part, each in (("train", 21), ("test", 1)):
+        for place, thing in enumerate(THINGS):
+            (root / part / thing).mkdir(parents=True)
+            for row in range(each):
+                picture = png_of(np.full((8, 8, 3), (20 * place, 10 * row, 250), np.uint8))
+                (root / part / thing / f"{row}.png").write_bytes(picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(photos: Path) -> Study:
+    return load_study("sources", {"photos": str(photos), **TINY})
+
+
+def data_of(model: Step) -> MixedPairs:
+    assert isinstance(model, Pretrain) and isinstance(model.data, MixedPairs)
+    return model.data
+
+
+def shares_of(data: MixedPairs) -> np.ndarray:
+    """The share of each source, known by its style or (last) by its being no drawings."""
+    found = np.zeros(len(SOURCES))
+    for source, count in zip(data.sources, data.counts, strict=True):
+        drawn = getattr(source, "drawings", None)
+        found[STYLES_SEEN.index(drawn[0].style) if drawn else -1] = count / sum(data.counts)
+    return found
+
+
+def test_the_grid_has_what_the_paper_compares_at_equal_counts(study: Study) -> None:
+    tests = [step for step in study.steps if isinstance(step, TwoWay)]
+    models = list(dict.fromkeys(model for test in tests for model in test.models))
+    drawn = {(tuple(shares_of(data_of(one)).round(2)), sum(data_of(one).counts), data_of(one).seed)
+             for one in models if data_of(one).judge is None}  # fmt: skip
+    for source, size, seed in ((s, n, k) for s in range(7) for n in (50, 100, 200) for k in (0, 1)):
+        assert (tuple(np.eye(7)[source]), size, seed) in drawn
+    pairs = {shares for shares, size, seed in drawn if seed == 0 and size == 100 and sum(np.array(shares) > 0) == 2}
+    assert len(pairs) >= 21
+    kept = [data_of(one) for one in models if data_of(one).judge]
+    assert {(round(one.kept * sum(one.counts)), one.counts) for one in kept} == {(100, (200, 200)), (200, (200, 200))}
+    assert {shares_of(data_of(one.judge)).argmax() for one in kept if one.judge} == {*map(STYLES_SEEN.index, JUDGES)}
+    outputs = [test for test in tests if len(test.models) == 2]
+    assert {sum(data_of(model).counts) for test in outputs for model in test.models} == {50}
+    assert len({(model.samples, model.batch, model.model) for model in models if isinstance(model, Pretrain)}) == 1
+    assert all(set(test.shifts) == {*UNSEEN, PHOTOS, DRAWN} for test in tests)
+
+
+def test_held_out_mixtures_stand_on_the_predictions_about_them(study: Study) -> None:
+    forecast = next(step for step in study.steps if isinstance(step, MixtureFit))
+    after = [data_of(test.models[0]) for test in study.steps if isinstance(test, TwoWay) and len(test.models) == 1]
+    mixtures = [data for data in after if data.after]
+    assert len(mixtures) == 8 and all(data.after == (forecast,) for data in mixtures)
+    for data, asked, size in zip(mixtures, forecast.asked, forecast.asked_sizes, strict=True):
+        assert shares_of(data) == pytest.approx(np.array(asked) / sum(asked), abs=0.02)
+        assert abs(sum(data.counts) - size) <= 1
+    assert not any(data_of(m).after for r in forecast.results if isinstance(r, TwoWay) for m in r.models)
+
+
+MARGINS = np.array([1.0, 0.9, 1.0, 0.9, 0.8, 0.7, 0.0])
+"""How far a source is above chance in the reference, in probit with 200 pairs."""
+
+
+def robustness(like: str) -> np.ndarray:
+    """Slopes (sources, shifts): of a world as in the paper the sources' differ and cross, else all are the same."""
+    slopes = np.full((7, 3), 0.7)
+    if like == "paper":
+        slopes[:6, 0] = (0.3, 0.5, 0.4, 0.6, 0.7, 1.1)
+        slopes[:6, 1] = (1.1, 0.9, 1.0, 0.8, 0.6, 0.3)
+        slopes[:6, 2] = (0.9, 0.6, 0.8, 0.7, 0.7, 0.4)
+    return slopes
+
+
+def places(test: TwoWay, like: str) -> dict[str, float]:
+    """Probit accuracy of what was tested under each shift, as the Gaussian model has it, with a run's own noise."""
+    found = []
+    for model in test.models:
+        data = data_of(model)
+        shares = shares_of(data)
+        if data.judge is not None and like == "paper":
+            shares = 0.4 * shares + 0.6 * shares_of(data_of(data.judge))
+        size = data.kept * sum(data.counts)
+        own = shares * MARGINS * (1 + 0.15 * np.log(size / 200))
+        spread = np.sqrt(0.7 + 0.3 * (shares**2).sum())
+        found.append([own.sum() / spread, *(own @ robustness(like) / spread)])
+    generator = np.random.default_rng([*test.key.encode()])
+    value = dict(zip(UNSEEN, np.mean(found, axis=0) + generator.normal(scale=0.006, size=4), strict=True))
+    drawn = float(np.mean([shares_of(data_of(model))[-1] for model in test.models])) < 0.5
+    return {**value, PHOTOS: 0.1 if drawn else 0.5, DRAWN: 0.4 if drawn else 0.2}
+
+
+def plant(publish: Publish, study: Study, store: Store, like: str) -> Results:
+    """The accuracies of all models, and the predictions that follow from them."""
+    difficulty = norm.ppf((np.arange(PICTURES) + 0.5) / PICTURES)
+    for test in (step for step in study.steps if isinstance(step, TwoWay)):
+        names, scores, told = list[str](), list[float](), list[Measurement]()
+        for shift, place in places(test, like).items():
+            own = norm.cdf(place * 2**0.5 + difficulty)
+            names += [f"{shift}:{number:04X}" for number in range(PICTURES)]
+            scores += own.tolist()
+            told.append(Measurement(metric="two_way", value=float(own.mean()), n=PICTURES, shift=shift))
+        write_examples(publish(store, test, told), {"example": names, "score": scores})
+    forecast = next(step for step in study.steps if isinstance(step, MixtureFit))
+    publish(store, forecast, list(forecast.make(store.root, StoredInputs(store))))
+    return Results(store, tuple(walk(study.steps)))
+
+
+World = Callable[[str], Results]
+
+
+@pytest.fixture(scope="module")
+def worlds(study: Study, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The planted results of a world, each planted once."""
+    return cache(lambda like: plant(publish, study, Store(tmp_path_factory.mktemp(like)), like))
+
+
+def verdicts(study: Study, results: Results) -> dict[str, Verdict]:
+    return {claim.name: verdict for claim, verdict in decide(study.claims, results)}
+
+
+def test_every_figure_shows_the_planted_world(study: Study, worlds: World) -> None:
+    results = worlds("paper")
+    drawn = {}
+    for draw in study.figures[:-1]:
+        figure = draw(results)
+        drawn[figure.name] = figure.table()
+    assert len(drawn) == 8
+    ends = {row["family"]: row["y"] for row in drawn["dilution"] if row["x"] == 1.0}
+    measured = {name: y for name, y in ends.items() if not name.endswith("mediant")}
+    assert len(measured) == 3
+    for name, y in measured.items():
+        assert ends[f"{name}: mediant"] == pytest.approx(y, abs=1e-9)
+    held = [row for row in drawn["forecasts"] if row["part"] == "point"]
+    assert len(held) == 32 and all(abs(row["x"] - row["y"]) < 0.03 for row in held)
+    errors = {row["label"]: row["value"] for row in drawn["errors"]}
+    assert errors["law of mixtures"] < errors["equal shares"]
+    cells = {(row["row"], row["column"]): row["value"] for row in drawn["cells"]}
+    assert cells["photographs", "photographs"] == pytest.approx(norm.cdf(0.5), abs=0.01)
+    with pytest.raises(SurefootError, match="was not drawn yet"):
+        study.figures[-1](results)
+
+
+def test_a_world_like_the_papers_supports_its_claims(study: Study, worlds: World) -> None:
+    found = verdicts(study, worlds("paper"))
+    wrong = {name: (one.status, one.effect, one.detail) for name, one in found.items() if one.status != "supported"}
+    assert not wrong.keys() - {"intervals-hold"}, wrong
+    assert (found["intervals-hold"].effect or 0) > 0.85
+    assert found["sources-differ"].effect == pytest.approx(0.2, abs=0.08)
+    assert found["photographs-to-drawings"].effect == pytest.approx(norm.cdf(0.5) - norm.cdf(0.2), abs=0.01)
+    assert "Mean error" in found["half-the-error"].detail
+
+
+def test_where_sources_are_alike_nothing_of_them_is_supported(study: Study, worlds: World) -> None:
+    found = verdicts(study, worlds("alike"))
+    named = ("sources-differ", "ranking-changes", "dilution", "not-below", "more-not-better", "filter-moves")
+    assert {found[name].status for name in named} <= {"undecided", "contradicted"}
+    assert abs(found["dilution"].effect or 0) < 0.01
+    assert {found[name].status for name in ("mediant", "output-as-input")} == {"supported"}
+
+
+def test_before_anything_ran_claims_say_what_is_missing(study: Study, tmp_path: Path) -> None:
+    results = Results(Store(tmp_path / "store"), tuple(walk(study.steps)))
+    assert {verdict.status for _, verdict in decide(study.claims, results)} == {"unmeasured"}
+
+
+def test_sizes_that_do_not_fit_are_refused(photos: Path) -> None:
+    for options in ({"sizes": "200,100"}, {"pairs": "300"}, {"sizes": "100"}):
+        with pytest.raises(SurefootError, match="increasing order, with that of pairs and half of it"):
+            load_study("sources", {"photos": str(photos), **TINY, **options})
