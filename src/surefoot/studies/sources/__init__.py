@@ -1,4 +1,15 @@
-"""Sources: how the source of pre-training data changes what a model keeps under shift, and what mixtures will score."""
+"""Sources: how the source of pre-training data changes what a model keeps under shift, and what mixtures will score.
+
+The design. Six drawing styles and photographs are sources; four other styles are the test. All are known things: what
+is held out is the hand that drew them. Two-way accuracy (chance 50 percent) in place of the top of 40 kinds: a model of
+4,096 samples lies 14 to 19 points above chance where its top-1 accuracy is 7 percent, and its standard error on 640
+pictures is 1 point. Budget: 213 trainings of about 5 seconds on an idle core.
+
+Power, worked out before it was run, from a pilot with seeds that it does not use (7, 8): effective robustness of two
+trainings of one source and size differs with a deviation of about 1.2 points. A difference of two models, mean over
+three shifts, has a deviation of 1.0; twelve rows (three seeds, four sizes) see 1.2 points at the level that Holm leaves
+the first of twelve claims, eighteen (three seeds, six pairs) see 1.0. The pilot's sources lay 5 points apart.
+"""
 
 from surefoot.core import Study, SurefootError
 from surefoot.studies._drawn import credits_of
@@ -10,8 +21,11 @@ from surefoot.studies.sources._figures import figures
 from surefoot.studies.sources._steps import STYLES_SEEN, UNSEEN, Plan
 from surefoot.studies.sources._steps import TwoWay as TwoWay
 
-SUMMARY = """Small contrastive models are trained on drawings in one of six styles, on photographs, on pairs of these
-and on all of them. They say what kind of thing a drawing shows in four styles that none was trained on."""
+SUMMARY = """Small contrastive models are trained on drawings in one of six styles, on photographs, on pairs of these at
+three ratios, and on all of them, with equal counts. They say what kind of thing a drawing shows in four styles that no
+model was trained on, and name ten things in photographs and drawings. The measure is two-way accuracy: how often the
+right one of two classes is named, the other drawn at random; chance is 50 percent. Effective robustness is accuracy
+under shift less what the line of all single styles has at the same accuracy in emojione, the reference."""
 _NEEDED = """Set SUREFOOT_DATA to the folder that holds 'photos', or give -o photos=DIR: a folder with the photographs
 of CIFAR-10 in 'train' and 'test', a folder a class (docs/how-to/pairs-search.md)."""
 
@@ -20,7 +34,12 @@ def study(
     *, seeds: tuple[int, ...] = (0, 1, 2), sizes: tuple[int, ...] = (125, 250, 500, 1_000), pairs: int = 1_000,
     held_out: int = 30, model: str = "rn-8", samples: int = 4_096, tested: int = 600, photos: str = "",
 ) -> Study:  # fmt: skip
-    """The study."""
+    """The study: single sources and all together at each of the `sizes`, couples of sources with `pairs` pictures.
+
+    `held_out` mixtures are predicted from these before they are trained. `samples` is how many pairs each model sees;
+    `tested` photographs and drawings of ten things are a test, too. `photos` is the folder of CIFAR-10 as for the study
+    `pairs`: `train` and `test` with a folder a class, or archives of these.
+    """
     if len(sizes) < 2 or sorted(sizes) != list(sizes) or not {pairs, pairs // 2} <= set(sizes):
         raise SurefootError("sizes must be two or more in increasing order, with that of pairs and half of it.")
     folder = data_folder(photos, "photos", _NEEDED)
