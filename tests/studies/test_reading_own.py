@@ -14,7 +14,8 @@ from surefoot.examples import write_examples
 from surefoot.language import Question, QuestionSample, ReadingScores, write_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.studies.reading import study
-from surefoot.studies.reading._landscape import found_in, question_errors, robustness_of
+from surefoot.studies.reading._landscape import by_shift, found_in, question_errors, robustness_of
+from surefoot.studies.reading._published import CONTROL
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 DATA = os.environ.get("SUREFOOT_DATA")
@@ -25,16 +26,25 @@ ARTICLES, OF_EACH = 30, 20
 def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: str = "") -> tuple[Study, Results]:
     """Answers of the small grid: a line, gains of some adaptations; articles move the readers of one of them."""
     made, store = study(), Store(root / "store")
-    fit = next(step for step in made.steps if isinstance(step, ShiftFit))
-    names = list(dict.fromkeys(fit.models))
+    fits = [step for step in made.steps if isinstance(step, ShiftFit)]
+    names = list(dict.fromkeys(fits[0].models))
     skills = np.random.default_rng(0).permutation(np.linspace(0.2, 0.75, len(names)))
     skill = dict(zip(names, skills.tolist(), strict=True))
-    for name, group, result in zip(fit.models, fit.groups, fit.results, strict=True):
-        assert isinstance(result, ReadingScores)
+    planted = {
+        result: (name, group)
+        for fit in (fits[0], fits[-1])
+        for name, group, result in zip(fit.models, fit.groups, fit.results, strict=True)
+        if isinstance(result, ReadingScores)
+    }
+    for result, (name, group) in planted.items():
         generator = np.random.default_rng([ord(letter) for letter in name + result.task])
         of_set = np.random.default_rng([ord(letter) for letter in result.task])
         shared = (group == by_article) * 1.5 * of_set.normal(size=ARTICLES).repeat(OF_EACH)
-        line = skill[name] if result.task == "squad" else expit(0.9 * logit(skill[name]) - 0.5) + gains.get(group, 0.0)
+        line = (
+            skill[name]
+            if result.task in ("squad", CONTROL)
+            else expit(0.9 * logit(skill[name]) - 0.5) + gains.get(group, 0.0)
+        )
         score = generator.random(ARTICLES * OF_EACH) < expit(logit(np.clip(line, 0.02, 0.98)) + shared)
         measured = [Measurement(metric="f1", value=score.mean(), n=score.size, stderr=0.02, task=result.task)]
         place = publish(store, result, measured)
@@ -49,7 +59,6 @@ def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: 
     for step in walk(made.steps):
         if isinstance(step, QuestionSample):
             write_questions(publish(store, step, []), asked)
-    fits = [step for step in made.steps if isinstance(step, ShiftFit)]
     for step in fits:
         publish(store, step, list(step.make(publish(store, step, []), StoredInputs(store))))
     return made, Results(store, tuple(walk(made.steps)))
@@ -81,6 +90,20 @@ def test_the_grid_has_forty_readers_or_more_and_trains_on_no_tested_article(worl
     of_squad = [one for one in fit.results if isinstance(one, ReadingScores) and one.task == "squad"]
     assert {one.questions.part for one in of_squad if isinstance(one.questions, QuestionSample)} == {"held-out"}
     assert "points would be seen nine times of ten" in made.summary
+
+
+def test_where_nothing_shifts_nothing_is_found_and_no_average_holds_it(world: tuple[Study, Results]) -> None:
+    """XQuAD in English is SQuAD's own paragraphs: of held-out articles, and beside the shifts, not among them."""
+    made, results = world
+    found = found_in(results, ShiftFit)
+    assert abs(found["mean_effective_robustness", CONTROL, "in context"].value) < 5
+    assert found["mean_effective_robustness", AVERAGE, "in context"].value > 14
+    assert CONTROL not in by_shift(results, ShiftFit, "in context")
+    control = [one for one in walk(made.steps) if isinstance(one, ReadingScores) and one.task == CONTROL]
+    samples = {one.questions for one in control if isinstance(one.questions, QuestionSample)}
+    assert len(control) >= 40
+    assert {one.part for one in samples} == {"held-out"}
+    assert CONTROL in {row["column"] for row in made.figures[4](results).table()}
 
 
 def _trains(made: Study, sample: QuestionSample) -> bool:

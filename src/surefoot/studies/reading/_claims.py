@@ -10,7 +10,7 @@ from surefoot.laws import AVERAGE
 from surefoot.stats import error_of_bounds, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled
 from surefoot.studies.reading._landscape import R2, Landscape, by_shift, found_in, robustness_of, what_moves_it
-from surefoot.studies.reading._published import BASELINE, PublishedLandscape
+from surefoot.studies.reading._published import BASELINE, CONTROL, PublishedLandscape
 
 PAPER = "arXiv 2210.12517"
 _MEASURED: dict[str, Any] = {"as_measured": True, "counted": "readers", "shown": "effective robustness"}
@@ -78,7 +78,7 @@ def _explained(kind: Landscape, weakest: bool, results: Results) -> tuple[Pooled
     """
     main = found_in(results, kind)
     by_name = {shift: one for (metric, shift, _), one in main.items() if metric == R2}
-    alone = {shift: one for shift, one in by_name.items() if shift != AVERAGE}
+    alone = {shift: one for shift, one in by_name.items() if shift not in (AVERAGE, CONTROL)}
     if not alone:
         raise SurefootError("The landscape has no line: too few fully fine-tuned readers.")
     shift = min(alone, key=lambda name: alone[name].value) if weakest else AVERAGE

@@ -68,7 +68,8 @@ def _by_adaptation(kind: Landscape, results: Results) -> Figure:
         cells,
         name=f"{label}-effective-robustness",
         title=f"Effective robustness by adaptation and shift: {readers}",
-        caption=f"Points of F1 over the line of {BASELINE} readers under that shift, mean over readers.",
+        caption=f"Points of F1 over the line of {BASELINE} readers under that shift, mean over readers. Where "
+        "nothing shifts (XQuAD in English: SQuAD's own paragraphs, of held-out articles) it must be near 0.",
         row_title="Adaptation",
         column_title="Shift",
         value_title="Effective robustness",

@@ -15,7 +15,7 @@ from surefoot.language import ReadingScores
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.stats import Axis, error_of_bounds, from_axis, resample_counts, t_quantile, to_axis
 from surefoot.studies._hypotheses import Pooled, read_once
-from surefoot.studies.reading._published import BASELINE, IN_DISTRIBUTION, PublishedLandscape
+from surefoot.studies.reading._published import BASELINE, CONTROL, IN_DISTRIBUTION, PublishedLandscape
 
 Floats = NDArray[np.float64]
 _REPLICATES = 400
@@ -63,7 +63,12 @@ def robustness_of(results: Results, kind: Landscape, group: str, shift: str = AV
 def by_shift(results: Results, kind: Landscape, group: str) -> dict[str, Measurement]:
     """Mean effective robustness of an adaptation under each shift alone, the least first."""
     found = {key[1]: one for key, one in found_in(results, kind).items() if key[0] == MEAN and key[2] == group}
-    return dict(sorted(((name, one) for name, one in found.items() if name != AVERAGE), key=lambda item: item[1].value))
+    return dict(
+        sorted(
+            ((name, one) for name, one in found.items() if name not in (AVERAGE, CONTROL)),
+            key=lambda item: item[1].value,
+        )
+    )
 
 
 def main_fit(results: Results, kind: type[Fit]) -> Fit:

@@ -1,6 +1,6 @@
 """The study's own landscape: readers trained and asked here, in small and in full."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from surefoot.language import (
 )
 from surefoot.laws import ShiftFit
 from surefoot.stats import AXES, t_quantile
-from surefoot.studies.reading._published import BASELINE, IN_DISTRIBUTION
+from surefoot.studies.reading._published import BASELINE, CONTROL, IN_DISTRIBUTION
 
 BudgetName = Literal["small", "full"]
 SETS = {
@@ -31,7 +31,9 @@ SETS = {
     "squadshifts_reddit": "squadshifts_reddit_v1.0.json.gz",
     "natural questions": "nq_gold_paragraph.jsonl.gz",
 }
-"""The sets at hand: SQuAD in distribution, by articles held out, and four shifts. XQuAD in English is SQuAD itself."""
+"""The sets at hand: SQuAD in distribution, by articles held out, and four shifts."""
+_CONTROL_FILE, _CONTROL_QUESTIONS = "xquad.en.json.gz", 256
+"""XQuAD in English is SQuAD itself; so many of its questions are on articles that are held out."""
 FREE = "no fine-tuning of an encoder"
 """Readers outside of the paper's adaptations: words in common, a logistic regression, a head on frozen features."""
 
@@ -144,18 +146,27 @@ def _few(training: Step, n: int, seed: int = 0) -> QuestionSample:
 
 
 def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:
-    """The fits over the grid: on logit axes first, on the others, and with whole families drawn."""
+    """The fits over the grid: on logit axes first, on the others, of whole families, and where nothing shifts."""
     budget = BUDGETS[name]
-    files = {shown: QuestionFile(path=str(folder / file)).pinned() for shown, file in SETS.items()}
+    sets = SETS | {CONTROL: _CONTROL_FILE}
+    files = {shown: QuestionFile(path=str(folder / file)).pinned() for shown, file in sets.items()}
     readers = list(own_readers(budget, files[IN_DISTRIBUTION]))
-    tested = [(one, shown) for one in readers for shown in SETS]
+    main = _fit(readers, {shown: files[shown] for shown in SETS})
+    control = _fit(readers, {shown: files[shown] for shown in (IN_DISTRIBUTION, CONTROL)})
+    return (*(replace(main, axis=axis) for axis in AXES), replace(main, axis="logit", cluster=True), control)
+
+
+def _fit(readers: Sequence[OwnReader], files: Mapping[str, QuestionFile]) -> ShiftFit:
+    """A line over the readers' answers to these sets, of SQuAD and the control to held-out articles alone."""
+    tested = [(one, shown) for one in readers for shown in files]
     results: list[ReadingScores] = []
     for one, shown in tested:
-        part = "held-out" if shown == IN_DISTRIBUTION else "all"
-        asked = QuestionSample(questions=files[shown], part=part, n=one.questions)
+        part = "held-out" if shown in (IN_DISTRIBUTION, CONTROL) else "all"
+        n = min(one.questions, _CONTROL_QUESTIONS) if shown == CONTROL else one.questions
+        asked = QuestionSample(questions=files[shown], part=part, n=n)
         answers = ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256)
         results.append(ReadingScores(predictions=answers, questions=asked, task=shown))
-    main = ShiftFit(
+    return ShiftFit(
         results=tuple(results),
         x=(IN_DISTRIBUTION,),
         models=tuple(one.name for one, _ in tested),
@@ -164,7 +175,6 @@ def own_landscape(name: BudgetName, folder: Path) -> tuple[ShiftFit, ...]:
         families=tuple(one.family for one, _ in tested),
         metric="f1",
     )
-    return (*(replace(main, axis=axis) for axis in AXES), replace(main, axis="logit", cluster=True))
 
 
 def seen_beforehand(budget: Budget) -> str:

@@ -29,7 +29,8 @@ ADAPTATIONS = (
     *("prompt fine-tuned", "in context", "zero-shot"),
 )
 """How a reader was adapted to the task, in the order of figures; the line is that of the first."""
-IN_DISTRIBUTION = "squad"
+IN_DISTRIBUTION, CONTROL = "squad", "no shift (xquad)"
+"""XQuAD in English is paragraphs of SQuAD: what is found on it is no robustness, and enters no average and no claim."""
 _FILES = ("published_evaluations.csv", "published_evaluations_annotations.csv")
 _TYPES = {"prompt finetuned": "prompt fine-tuned", "icl": "in context", "zeroshot": "zero-shot"}
 
