@@ -20,7 +20,16 @@ from statsmodels.stats.multitest import multipletests
 
 from surefoot.core import SurefootError, open_pool
 from surefoot.report import write_scrutiny
-from surefoot.scrutiny import ask_again, deposit_line, read_plan, run_scrutiny, verify_bundle, write_plan
+from surefoot.scrutiny import (
+    ask_again,
+    deposit_line,
+    rate_sequence,
+    read_plan,
+    run_scrutiny,
+    sequential_p,
+    verify_bundle,
+    write_plan,
+)
 from surefoot.scrutiny._bundle import Chain, write_seal
 from surefoot.scrutiny._scrutiny import load_scrutiny
 
@@ -227,6 +236,19 @@ def test_a_plan_is_signed_once_and_a_changed_case_is_refused(tmp_path: Path) -> 
     case.write_text(case.read_text() + "\n# changed\n")
     with open_pool("here") as pool, pytest.raises(SurefootError, match="changed since the plan"):
         run_scrutiny(case, bundle, pool=pool)
+
+
+def test_what_was_confirmed_is_tested_as_one_that_was_looked_at_often(sealed: Sealed) -> None:
+    lines = (sealed[0] / "queries.jsonl").read_text().splitlines()
+    records = [one for line in lines if "stage" in (one := json.loads(line)["record"])]
+    claim = sealed[1]["claims"][0]
+    assert claim["found"]
+    for one in claim["found"]:
+        asked = [each for each in records if each["stage"] == f"confirm/{one['which']}/{claim['name']}"]
+        failed = [each["judged"][claim["name"]][0] > 0 for each in asked if each["judged"][claim["name"]]]
+        interval = rate_sequence(sum(failed), len(failed))
+        assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
+        assert (one["p"], one["asked"]) == (pytest.approx(sequential_p(failed, claim["bound"])), len(asked))
 
 
 def test_the_chain_is_what_anybody_computes_with_a_hash(sealed: Sealed) -> None:

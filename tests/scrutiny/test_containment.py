@@ -87,6 +87,7 @@ def test_it_writes_nowhere_but_in_its_own_directory(python: Session, tmp_path: P
         ("exit", "crashed", "exit code 1: no licence"),
         ("link", "malformed", "no plain file"),
         ("flood", "malformed", "at most 100,000 bytes"),
+        ("disk", "crashed", "File too large"),
         ("nothing", "malformed", "no plain file"),
     ],
 )
