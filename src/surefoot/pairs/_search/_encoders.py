@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONSE = "conse"
 _MOST_CLASSES, _BATCH, _DIMENSION = 10, 64, 384
+_AT_ONCE = 8  # of more the system clears memory for longer than the network computes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ def conse_encoder() -> PairEncoder:
         import torch
         from open_clip import IMAGENET_CLASSNAMES
 
-        network = imagenet_network().to(memory_format=torch.channels_last)  # 1.4 times as fast
+        network = imagenet_network().to(memory_format=torch.channels_last)  # this, and few at once, halves the time
         return network, torch.from_numpy(texts(list(IMAGENET_CLASSNAMES)))
 
     def images(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -83,7 +84,8 @@ def conse_encoder() -> PairEncoder:
 
         network, classes = towers()
         with torch.inference_mode():
-            shares = network(normalized(torch.from_numpy(pictures).permute(0, 3, 1, 2), pixels)).softmax(1)
+            few = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(_AT_ONCE)
+            shares = torch.cat([network(normalized(one, pixels)) for one in few]).softmax(1)
             probable, which = shares.topk(_MOST_CLASSES, 1)
             mean = (probable.unsqueeze(2) * classes[which]).sum(1)
             return torch.nn.functional.normalize(mean, dim=1).numpy()
