@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surefoot.contrastive import ClassificationSet, Drawings, TrainingPairs, load_images
-from surefoot.contrastive._drawn._concepts import Emoji
+from surefoot.contrastive import (
+    EMOJIBASE,
+    ClassificationSet,
+    Drawings,
+    TrainingPairs,
+    load_images,
+    read_captions,
+    read_items,
+)
+from surefoot.contrastive._drawn._concepts import Emoji, names_and_keywords, read_emoji
 from surefoot.contrastive._drawn._split import held_out_concepts
 from surefoot.core import Step, Store, StoredInputs, SurefootError, from_spec, to_spec
+from surefoot.registry import fetch
 
 Made = Callable[[Step], Path]
 Drawn = dict[str, Drawings]
@@ -195,3 +204,24 @@ def test_pictures_can_be_loaded(made: Made, drawn: Drawn) -> None:
     assert [image.size for image in images] == [(SIZE, SIZE)] * 2
     assert (np.asarray(images[0]) == np.load(out / "images.npy")[3]).all()
     assert len(load_images(out)) == len(rows(out))
+
+
+def test_held_out_things_have_their_names_and_keywords_in_each_language(
+    made: Callable[[Step], Path], drawn: dict[str, Drawings]
+) -> None:
+    steps = {
+        locale: TrainingPairs(drawings=(drawn["emojione"],), concepts="held-out", variants=False, locale=locale)
+        for locale in ("en", "de")
+    }
+    captions = {locale: read_captions(made(step)) for locale, step in steps.items()}
+    items = read_items(made(steps["de"]))
+    trained = read_items(made(TrainingPairs(drawings=(drawn["emojione"],), variants=False)))
+    assert not {item["concept"] for item in items} & {item["concept"] for item in trained}
+    assert len(captions["en"]) == len(captions["de"]) == len(items) > 200
+    row = next(row for row, texts in enumerate(captions["en"]) if texts[0] == items[row]["label"])
+    assert captions["de"][row][0] != captions["en"][row][0]
+    for locale in ("en", "de", "fr", "es", "it", "pt", "pl", "ru", "ja", "zh"):
+        emoji = read_emoji(fetch(EMOJIBASE), locale)
+        told = [names_and_keywords(emoji[item["hexcode"]]) for item in items]
+        assert all(1 <= len(texts) <= 2 and all(texts) for texts in told)
+        assert len({texts[0] for texts in told}) > 0.95 * len(told)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from surefoot.contrastive._models._artifact import LoadedModel, ModelDescription, fill, save_model
 from surefoot.contrastive._models._build import ENCODER, build, open_tokenizer
@@ -18,10 +18,9 @@ ENCODERS = ("timm:", "torch:")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoder(Step):
-    """A user's own image encoder as a model artifact, known by its contents: `ImageEncoder(model=...).pinned()`.
+    """A user's own image encoder as a model artifact: `ImageEncoder(model=...).pinned()`. Measures `parameters`.
 
-    Fields as in `load_encoder`; `size` counts for modules of torch. It can be probed and fine-tuned (`LinearProbe`,
-    `Finetune`), and has no words. Measures `parameters`.
+    Fields as in `load_encoder`. It can be probed and fine-tuned (`LinearProbe`, `Finetune`), and has no words.
     """
 
     model: str
@@ -49,24 +48,21 @@ def load_encoder(
 ) -> LoadedModel:
     """An image encoder: `timm:NAME`, or `torch:MODULE:FUNCTION`, a function without arguments that gives a module.
 
-    The module gives (n, d) features of pictures (n, 3, `size`, `size`). Weights are those of `checkpoint`, as
-    `surefoot.weights.read_state` reads it (a classifier in it is left out), else those that the function gives; a
-    model of timm needs one, nothing is downloaded. Pictures are prepared as timm's configuration says, else by 0.5 and
-    0.5, `options` first. Raises `SurefootError` for what fits no model.
+    The module gives (n, d) features of pictures (n, 3, `size`, `size`). Weights are those of `checkpoint` (a classifier
+    in it is left out), else those that the function gives; a model of timm needs one, nothing is downloaded. Pictures
+    are prepared as timm's configuration says, else by 0.5 and 0.5, `options` first. Raises for what fits no model.
     """
-    from surefoot.contrastive._models._tower import timm_preparation
-
     config = {ENCODER: name, "vision_cfg": {}, "text_cfg": {}}
-    found = timm_preparation(name.partition(":")[2]) if name.startswith("timm:") else {"size": size}
-    pixels = replace(Pixels(size=found.pop("size")), **found | options.given)
-    model = build(config)
-    if checkpoint:
-        state = read_state(checkpoint, key=key)
-        wanted = model.state_dict()
-        state = {f"visual.{tensor}": value for tensor, value in state.items() if f"visual.{tensor}" in wanted}
-        fill(model, {"logit_scale": wanted["logit_scale"]} | state, checkpoint, name)
-    elif name.startswith("timm:"):
+    model: Any = build(config)
+    if name.startswith("timm:") and checkpoint is None:
         raise SurefootError(f"Give the checkpoint of {name} with --pretrained: nothing is downloaded.")
+    told = getattr(model.visual, "pretrained_cfg", None) or {"input_size": (3, size, size)}
+    found = {key: told[key] for key in ("mean", "std", "interpolation") if key in told} | options.given
+    pixels = replace(Pixels(size=told["input_size"][-1]), **found)
+    if checkpoint:
+        wanted, state = model.state_dict(), read_state(checkpoint, key=key)
+        state = {f"visual.{one}": value for one, value in state.items() if f"visual.{one}" in wanted}
+        fill(model, {"logit_scale": wanted["logit_scale"]} | state, checkpoint, name)
     source = "timm's configuration" if name.startswith("timm:") else "0.5 and 0.5 a channel"
     description = ModelDescription(
         name=name,
@@ -78,6 +74,5 @@ def load_encoder(
         samples=0,
         source=f"{', '.join(options.given)} as given, else {source}" if options.given else source,
     )
-    return LoadedModel(
-        model=model.eval(), tokenizer=open_tokenizer(config, None), pixels=pixels, name=name, description=description
-    )
+    tokenizer = open_tokenizer(config, None)
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=pixels, name=name, description=description)

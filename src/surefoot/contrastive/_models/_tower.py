@@ -25,40 +25,22 @@ class ImageTower(torch.nn.Module):
 
 
 def build_tower(name: str) -> ImageTower:
-    """`timm:NAME`, a model of timm without its classifier, or `torch:MODULE:FUNCTION`, what a function of yours gives.
-
-    Weights are random. Raises `SurefootError` for a name that is neither.
-    """
+    """`timm:NAME` without its classifier, or what a function gives (`torch:MODULE:FUNCTION`). Raises for another."""
     kind, _, rest = name.partition(":")
     if kind == "timm":
-        return ImageTower(_timm().create_model(_known(rest), pretrained=False, num_classes=0))
+        timm: Any = _imported("timm")
+        if not timm.is_model(rest):
+            raise SurefootError(f"timm has no model '{rest}': timm.list_models() names them all.")
+        return ImageTower(timm.create_model(rest, pretrained=False, num_classes=0))
     place, _, function = rest.partition(":")
     try:
-        made = getattr(import_module(place), function)()
-    except (ImportError, AttributeError, ValueError) as error:
+        return ImageTower(getattr(import_module(place), function)())
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SurefootError(f"{name} gives no model: {error}. Write torch:MODULE:FUNCTION.") from error
-    if not isinstance(made, torch.nn.Module):
-        raise SurefootError(f"{name} gives a {type(made).__name__}: it must give a torch.nn.Module.")
-    return ImageTower(made)
 
 
-def timm_preparation(name: str) -> dict[str, Any]:
-    """What timm's default configuration of a model says of pictures: size, mean, std, interpolation."""
-    found = _timm().data.resolve_data_config({}, model=_timm().create_model(_known(name), num_classes=0))
-    return {"size": found["input_size"][-1], **{key: found[key] for key in ("mean", "std", "interpolation")}}
-
-
-def _known(name: str) -> str:
-    if not _timm().is_model(name):
-        near = _timm().list_models(f"*{name.partition('.')[0].partition('_')[0]}*")[:3]
-        raise SurefootError(f"timm has no model '{name}'.{' Did you mean ' + ' or '.join(near) + '?' if near else ''}")
-    return name
-
-
-def _timm() -> Any:
+def _imported(name: str) -> Any:
     try:
-        import timm
-        import timm.data
+        return import_module(name)
     except ModuleNotFoundError as error:
-        raise missing_module("timm") from error
-    return timm
+        raise missing_module(name) from error

@@ -71,7 +71,7 @@ class LinearProbe(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFeatures:
-    """Unit features (n, d) of pictures, the key of the class of each, the names of the pictures, and all class keys."""
+    """Unit features (n, d) of pictures, the class key and the name of each, and all class keys."""
 
     features: "torch.Tensor"
     labels: tuple[str, ...]
