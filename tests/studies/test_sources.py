@@ -19,7 +19,7 @@ from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SOURCES, STYL
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 PICTURES = 200
-TINY = {"seeds": "0,1", "sizes": "50,100,200", "pairs": "100", "held_out": "8", "tested": "8", "samples": "64"}
+TINY = {"seeds": "0,1", "sizes": "50,100", "pairs": "100", "held_out": "8", "tested": "8", "samples": "64"}
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +59,12 @@ def test_the_grid_has_what_the_paper_compares_at_equal_counts(study: Study) -> N
     models = list(dict.fromkeys(model for test in tests for model in test.models))
     drawn = {(tuple(shares_of(data_of(one)).round(2)), sum(data_of(one).counts), data_of(one).seed)
              for one in models if data_of(one).judge is None}  # fmt: skip
-    for source, size, seed in ((s, n, k) for s in range(7) for n in (50, 100, 200) for k in (0, 1)):
+    for source, size, seed in ((s, n, k) for s in range(7) for n in (50, 100) for k in (0, 1)):
         assert (tuple(np.eye(7)[source]), size, seed) in drawn
     pairs = {shares for shares, size, seed in drawn if seed == 0 and size == 100 and sum(np.array(shares) > 0) == 2}
     assert len(pairs) >= 21
     kept = [data_of(one) for one in models if data_of(one).judge]
-    assert {(round(one.kept * sum(one.counts)), one.counts) for one in kept} == {(100, (200, 200)), (200, (200, 200))}
+    assert {(round(one.kept * sum(one.counts)), one.counts) for one in kept} == {(100, (100, 100))}
     assert {shares_of(data_of(one.judge)).argmax() for one in kept if one.judge} == {*map(STYLES_SEEN.index, JUDGES)}
     outputs = [test for test in tests if len(test.models) == 2]
     assert {sum(data_of(model).counts) for test in outputs for model in test.models} == {50}
@@ -150,7 +150,7 @@ def test_every_figure_shows_the_planted_world(study: Study, worlds: World) -> No
     for draw in study.figures[:-1]:
         figure = draw(results)
         drawn[figure.name] = figure.table()
-    assert len(drawn) == 8
+    assert len(drawn) == 7
     ends = {row["family"]: row["y"] for row in drawn["dilution"] if row["x"] == 1.0}
     measured = {name: y for name, y in ends.items() if not name.endswith("mediant")}
     assert len(measured) == 3
@@ -158,8 +158,7 @@ def test_every_figure_shows_the_planted_world(study: Study, worlds: World) -> No
         assert ends[f"{name}: mediant"] == pytest.approx(y, abs=1e-9)
     held = [row for row in drawn["forecasts"] if row["part"] == "point"]
     assert len(held) == 32 and all(abs(row["x"] - row["y"]) < 0.03 for row in held)
-    errors = {row["label"]: row["value"] for row in drawn["errors"]}
-    assert errors["law of mixtures"] < errors["equal shares"]
+    assert all({"log_share", "equal_shares"} <= row.keys() for row in held)
     cells = {(row["row"], row["column"]): row["value"] for row in drawn["cells"]}
     assert cells["photographs", "photographs"] == pytest.approx(norm.cdf(0.5), abs=0.01)
     with pytest.raises(SurefootError, match="was not drawn yet"):
@@ -173,7 +172,7 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, worlds: World
     assert (found["intervals-hold"].effect or 0) > 0.85
     assert found["sources-differ"].effect == pytest.approx(0.2, abs=0.08)
     assert found["photographs-to-drawings"].effect == pytest.approx(norm.cdf(0.5) - norm.cdf(0.2), abs=0.01)
-    assert "Mean error" in found["half-the-error"].detail
+    assert "Mean absolute error" in found["half-the-error"].detail
 
 
 def test_where_sources_are_alike_nothing_of_them_is_supported(study: Study, worlds: World) -> None:
@@ -181,7 +180,7 @@ def test_where_sources_are_alike_nothing_of_them_is_supported(study: Study, worl
     named = ("sources-differ", "ranking-changes", "dilution", "not-below", "more-not-better", "filter-moves")
     assert {found[name].status for name in named} <= {"undecided", "contradicted"}
     assert abs(found["dilution"].effect or 0) < 0.01
-    assert {found[name].status for name in ("mediant", "output-as-input")} == {"supported"}
+    assert all(abs(found[name].effect or 0) < 0.005 for name in ("mediant", "output-as-input"))
 
 
 def test_before_anything_ran_claims_say_what_is_missing(study: Study, tmp_path: Path) -> None:
@@ -190,6 +189,6 @@ def test_before_anything_ran_claims_say_what_is_missing(study: Study, tmp_path: 
 
 
 def test_sizes_that_do_not_fit_are_refused(photos: Path) -> None:
-    for options in ({"sizes": "200,100"}, {"pairs": "300"}, {"sizes": "100"}):
+    for options in ({"sizes": "100,50"}, {"pairs": "300"}, {"sizes": "100"}):
         with pytest.raises(SurefootError, match="increasing order, with that of pairs and half of it"):
             load_study("sources", {"photos": str(photos), **TINY, **options})

@@ -1,7 +1,7 @@
 """The sources, the models of each and of their mixtures, and the two-way accuracy that they are compared by."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -129,20 +129,21 @@ class Plan:
     samples: int
     photos: tuple[Photographs, Photographs]
     drawn_at: int = 48
-    pool: Mapping[str, Step] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        styles = {name: TrainingPairs(drawings=(self._drawings(name),), variants=False, held_out=0)
-                  for name in STYLES_SEEN}  # fmt: skip
-        photos = CaptionedPictures(pairs=self.photos[0], size=self.drawn_at)
-        object.__setattr__(self, "pool", {**styles, PHOTOS: photos})
+    @cached_property
+    def pool(self) -> Mapping[str, Step]:
+        """All pairs of each source."""
+        styles = {name: TrainingPairs(drawings=(drawn,), variants=False, held_out=0)
+                  for name, drawn in self.drawings(STYLES_SEEN).items()}  # fmt: skip
+        return {**styles, PHOTOS: CaptionedPictures(pairs=self.photos[0], size=self.drawn_at)}
 
-    def _drawings(self, style: str) -> Drawings:
-        return Drawings(style=style, size=self.drawn_at)
+    def drawings(self, styles: Iterable[str]) -> dict[str, Drawings]:
+        """The drawings of these styles, by their names."""
+        return {name: Drawings(style=name, size=self.drawn_at) for name in styles}
 
-    @property
+    @cached_property
     def couples(self) -> list[tuple[str, str]]:
-        """Pairs of sources, each source in two of them; the last joins the photographs."""
+        """Pairs of sources, each style in two of them or three; the last joins the photographs."""
         return [*zip(STYLES_SEEN, (*STYLES_SEEN[2:], *STYLES_SEEN[:2]), strict=True), (STYLES_SEEN[0], PHOTOS)]
 
     @cached_property
@@ -159,10 +160,9 @@ class Plan:
         The pool has as many pairs of each source as the largest size.
         """
         shares = between(*JUDGES, 0.5)
-        random = [(size, "", 1.0) for size in self.sizes[1:]]
-        chosen = [(judge, size / 2 / max(self.sizes)) for size in self.sizes[1:] for judge in JUDGES]
-        kept = [(2 * max(self.sizes), judge, share) for judge, share in chosen]
-        every = product(self.seeds, (*kept, *random))
+        most = max(self.sizes)
+        kept = [(2 * most, judge, size / 2 / most) for size, judge in product(self.sizes[1:], JUDGES)]
+        every = product(self.seeds, (*kept, *((size, "", 1.0) for size in self.sizes[1:])))
         return [Mix(shares, size, seed, judge, share) for seed, (size, judge, share) in every]
 
     @cached_property
@@ -173,8 +173,7 @@ class Plan:
             chosen = generator.permutation(len(SOURCES))[: generator.integers(2, len(SOURCES) + 1)]
             shares = np.zeros(len(SOURCES))
             shares[chosen] = generator.dirichlet(np.ones(len(chosen)))
-            least, most = np.log(sorted(self.sizes)[1]), np.log(max(self.sizes))
-            size = round(float(np.exp(generator.uniform(least, most))))
+            size = round(float(np.exp(generator.uniform(*np.log([self.sizes[1], self.sizes[-1]])))))
             found.append(Mix(tuple(shares.round(3).tolist()), size, 1000 + number))
         return found
 
@@ -209,14 +208,45 @@ class Plan:
         tests = self.tests
         return TwoWay(models=tuple(map(self.trained, mixes)), tests=tuple(tests.values()), shifts=tuple(tests))
 
+    def single(self, source: str, size: int, seed: int) -> TwoWay:
+        """The accuracies of a model of one source."""
+        return self.tested(Mix(only(source), size, seed))
+
+    def together(self, size: int, seed: int) -> TwoWay:
+        """Those of a model of all sources in equal shares."""
+        return self.tested(Mix(only(*SOURCES), size, seed))
+
+    def mixed(self, couple: tuple[str, str], ratio: float, seed: int) -> TwoWay:
+        """Those of a model of two sources, so much of the first; at 0 and 1 that of one source."""
+        return self.tested(Mix(between(*couple, ratio), self.pairs, seed))
+
     def output_mixed(self, couple: tuple[str, str], seed: int) -> TwoWay:
-        """Two models of single sources, each of half as many pairs as the mixture has."""
+        """Those of two models of single sources, each of half as many pairs as the mixture has."""
         return self.tested(*(Mix(only(name), self.pairs // 2, seed) for name in couple))
+
+    @property
+    def of_styles(self) -> list[TwoWay]:
+        """All models of single styles."""
+        return [self.single(source, size, seed) for source, (seed, size) in product(STYLES_SEEN, self.by_size)]
+
+    @property
+    def by_size(self) -> list[tuple[int, int]]:
+        """Seeds and sizes: rows that have models of their own."""
+        return list(product(self.seeds, self.sizes))
+
+    @property
+    def by_couple(self) -> list[tuple[int, tuple[str, str]]]:
+        """Seeds and pairs of styles: rows that have models of their own."""
+        return list(product(self.seeds, self.couples[:-1]))
+
+    def others(self, seed: int) -> list[int]:
+        """The other seeds, on which it is chosen what this one measures."""
+        return [one for one in self.seeds if one != seed]
 
     @cached_property
     def tests(self) -> Mapping[str, Step]:
         """Kinds of things in the unseen styles; and ten things in photographs and in drawings in these styles."""
-        styles = {name: self._drawings(name) for name in UNSEEN}
+        styles = self.drawings(UNSEEN)
         kinds = {name: ClassificationSet(drawings=one, held_out=_ALL_THINGS) for name, one in styles.items()}
         photos = ImageFolder(pictures=self.photos[1], size=32)
         things = ImageFolder(pictures=DrawnThings(drawings=tuple(styles.values())), size=32)
