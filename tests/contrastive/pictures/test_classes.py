@@ -109,6 +109,14 @@ def test_where_readings_of_a_class_disagree_it_says_so_and_stops(
         labelled(tmp_path / "x", folders.split(), lines)
 
 
+def test_a_folder_without_a_picture_is_said_to_be_no_class(tmp_path: Path) -> None:
+    for name in ("bird", ".hidden", "cafe\u0301"):
+        (tmp_path / "x" / name).mkdir(parents=True)
+    labelled(tmp_path / "x", ["cat", "dog", "caf\u00e9"], "cat\ndog\ncaf\u00e9\n")
+    found = read_labelled(tmp_path / "x", None)[1]
+    assert found.notes == ("Folders without a picture are no classes: bird.",)
+
+
 def test_numbers_that_could_count_from_1_are_said(tmp_path: Path) -> None:
     found = labelled(tmp_path / "x", ["2", "1"], "cat\ndog\nbird\n")
     assert [found.names[key] for key in found.keys] == ["dog", "bird"]

@@ -134,7 +134,15 @@ def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
             f"{path}: {_listed(bare)} has no class. Put pictures in a subfolder a class, or give a table of classes."
         )
     keys = sorted({item.label for item in pictures}, key=_place)
-    return Labels(keys=tuple(item.label for item in pictures), names={key: key.replace("_", " ") for key in keys})
+    folders = (
+        [one.name for one in path.iterdir() if one.is_dir()] if path.is_dir() and not any(path.glob("*.tar")) else []
+    )
+    bare = sorted(name for name in folders if name[0] != "." and normalize("NFC", name) not in keys)
+    return Labels(
+        keys=tuple(item.label for item in pictures),
+        names={key: key.replace("_", " ") for key in keys},
+        notes=(f"Folders without a picture are no classes: {_few(bare)}.",) if bare else (),
+    )
 
 
 def _place(name: str) -> tuple[bool, int, str]:
