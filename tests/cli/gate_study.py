@@ -23,9 +23,7 @@ def ends_as(status: Status) -> Callable[[Results], Verdict]:
             raise SurefootError("It was not measured.")
         if status == "broken":
             raise ValueError("A fault.")
-        return Verdict(
-            status=status, effect=1.0 if status == "undecided" else None
-        )  # one without a number is no verdict
+        return Verdict(status=status, effect=1.0, n=3)  # one that rests on nothing is no verdict
 
     return check
 

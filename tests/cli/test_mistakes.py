@@ -104,6 +104,14 @@ def test_bars_on_a_terminal_interpret_no_markup(tmp_path: Path) -> None:
         ("x = 1", "expected a function named 'study'"),
         ("def study():\n    return 1 / 0", "built: ZeroDivisionError: division by zero (wrong_study.py, line 2)."),
         ("def study():\n    return 7", "returned int, not a Study"),
+        ("import sys\nsys.exit(0)", "cannot be read: SystemExit: 0 (wrong_study.py, line 2)."),
+        ("def study():\n    raise SystemExit(0)", "built: SystemExit: 0 (wrong_study.py, line 2)."),
+        (
+            "from surefoot.core import Claim, Study\n"
+            "twice = (Claim(name='d', sentence='', check=print),) * 2\n"
+            "def study():\n    return Study(name='s', title='', summary='', steps=(), claims=twice)",
+            "two of its claims are named 'd': give each its own name.",
+        ),
         (
             "from surefoot.core import Study\n"
             "def study():\n    return Study(name='s', title='', summary='', steps=(1,))",

@@ -1,5 +1,7 @@
 """A Study reads its Measurements through Results; a Claim gives a Verdict by an interval."""
 
+import math
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -143,6 +145,12 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, bound=float("nan")), "not a number"),
         (lambda found: verdict_above(0.5, 0.9, 0.1, 5), "a low end above the high one"),
+        (lambda found: sys.exit(0), "SystemExit: 0 (test_study.py, line "),
+        (lambda found: Verdict(status="yes", effect=1.0, n=3), "Its status is 'yes': one of supported, "),  # type: ignore[arg-type]
+        (lambda found: Verdict(status="supported", effect="1", n=3), "not a number: '1'"),  # type: ignore[arg-type]
+        (lambda found: Verdict(status="supported", effect=math.inf, n=3), "Its effect is infinite"),
+        (lambda found: Verdict(status="supported", effect=1.0, low=0.5, high=2.0), "supported, and rests on n = 0."),
+        (lambda found: Verdict(status="contradicted", effect=1.0, n=-3), "contradicted, and rests on n = -3."),
     ],
 )
 def test_a_check_with_a_mistake_is_broken_and_never_undecided(
@@ -180,7 +188,7 @@ def test_a_verdict_on_no_measurement_at_all_is_none(results: Results) -> None:
         (Verdict(status="undecided", effect=0.01), 0.1, "imprecise", "The interval is missing"),
         (Verdict(status="undecided", effect=0.01, low=-0.05, high=0.05), 0.1, "undecided", ""),
         (Verdict(status="undecided", effect=0.01, low=-0.2, high=0.2), None, "undecided", ""),
-        (Verdict(status="supported", effect=0.3, low=0.1, high=0.5), 0.1, "supported", ""),
+        (Verdict(status="supported", effect=0.3, low=0.1, high=0.5, n=9), 0.1, "supported", ""),
     ],
 )  # fmt: skip
 def test_an_interval_wider_than_the_claim_needs_is_told_apart_from_undecided(

@@ -269,7 +269,7 @@ def find_kind(kind: str) -> type[Step]:
         if module.startswith(f"{error.name}.") or module == error.name:
             raise SurefootError(f"No module '{module}' for the Step kind '{kind}'.") from error
         raise missing_module(str(error.name)) from error
-    except Exception as error:  # whatever the import of a user's file raises
+    except (Exception, SystemExit) as error:  # whatever the import of a user's file raises
         raise SurefootError(f"'{kind}' is not to be had, its module fails: {error!r}") from error
     if not (isinstance(cls, type) and issubclass(cls, Step)):
         raise SurefootError(f"'{kind}' is not a kind of Step: the module '{module}' must export it.")

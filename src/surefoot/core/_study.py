@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from surefoot.core._errors import SurefootError
 from surefoot.core._files import make_directory, store_is_writable, write_text
@@ -262,24 +263,33 @@ def _verdict(claim: Claim, results: Results) -> Verdict:
         verdict = claim.check(results)
     except SurefootError as error:
         return _unjudged(results, asked, str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Verdict(status="broken", detail=f"{what_failed(error)}{_incomplete(results)}")
     if not isinstance(verdict, Verdict):
         return Verdict(status="broken", detail=f"Its check returned {type(verdict).__name__}, not a Verdict.")
-    if any(value is not None and math.isnan(value) for value in _numbers_of(verdict)):
-        return Verdict(status="broken", n=verdict.n, detail="Its effect, interval or bound is not a number (NaN).")
-    if verdict.low is not None and verdict.high is not None and verdict.low > verdict.high:
-        return Verdict(status="broken", n=verdict.n, detail="Its interval has a low end above the high one.")
+    if wrong := _what_is_wrong(verdict):
+        return Verdict(status="broken", detail=wrong)
     if asked.times and not asked.answered:
         asked.misspelt = bool(asked.unknown)  # a check that does not mind is none
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")
     if verdict.status == "undecided" and verdict.effect is None:
         return _unjudged(results, asked, verdict.detail or "It found no measurement.")
+    if verdict.status in ("supported", "contradicted") and verdict.n < 1:
+        return Verdict(status="broken", detail=f"It is {verdict.status}, and rests on n = {verdict.n}.")
     return _precise_enough(verdict, claim.needed_width)
 
 
-def _numbers_of(verdict: Verdict) -> tuple[float | None, ...]:
-    return verdict.effect, verdict.low, verdict.high, verdict.bound
+def _what_is_wrong(verdict: Verdict) -> str:
+    """Why a verdict of a user's own making says nothing; a gate must not be green on it."""
+    if verdict.status not in get_args(Status):
+        return f"Its status is {verdict.status!r:.40}: one of {', '.join(get_args(Status))} is."
+    numbers = [one for one in (verdict.effect, verdict.low, verdict.high, verdict.bound, verdict.n) if one is not None]
+    if wrong := [one for one in numbers if not isinstance(one, Real) or math.isnan(one)]:
+        return f"Its effect, interval, bound or n is not a number: {wrong[0]!r:.40}."
+    if verdict.effect is not None and math.isinf(verdict.effect):
+        return "Its effect is infinite."
+    crossed = verdict.low is not None and verdict.high is not None and verdict.low > verdict.high
+    return "Its interval has a low end above the high one." if crossed else ""
 
 
 def _unjudged(results: Results, asked: _Asked, reason: str) -> Verdict:

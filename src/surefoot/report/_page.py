@@ -198,7 +198,7 @@ def _draw(study: Study, results: Results) -> list[tuple[FigureEntry, Figure | No
             json.dumps(figure.spec() if figure.vega_lite is not None else figure.table(), allow_nan=False)
             entry = _figure_entry(figure, _anchor(f"figure-{slug(figure.name)}", taken))
             made.append((entry, figure))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             name = getattr(function, "__name__", type(function).__name__)
             anchor = _anchor(f"figure-{slug(name)}", taken)
             problem = str(error) if isinstance(error, SurefootError) else what_failed(error)

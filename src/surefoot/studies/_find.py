@@ -67,13 +67,16 @@ def load_study(name: str, options: Mapping[str, str] | None = None) -> Study:
         made = make(**typed)
     except SurefootError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SurefootError(f"The study {name} cannot be built: {what_failed(error)}") from error
     if not isinstance(made, Study):
         raise SurefootError(f"{name}: its function 'study' returned {type(made).__name__}, not a Study.")
     for field, kind, found in (("steps", Step, made.steps), ("claims", Claim, made.claims)):
         if wrong := [item for item in found if not isinstance(item, kind)]:
             raise SurefootError(f"{name}: its {field} must all be {kind.__name__}s, got {wrong[0]!r:.80}.")
+    names = [claim.name for claim in made.claims]
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise SurefootError(f"{name}: two of its claims are named {twice[0]!r:.80}: give each its own name.")
     return made
 
 
@@ -84,7 +87,7 @@ def _maker(name: str) -> Callable[..., Any]:
         raise
     except ModuleNotFoundError as error:
         raise missing_module(str(error.name)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SurefootError(f"The study {name} cannot be read: {what_failed(error)}") from error
     if not callable(make):
         raise SurefootError(f"{name}: expected a function named 'study' that returns a Study.")
