@@ -60,7 +60,8 @@ def find(
         held = record["held"]
         for name, why in record["unjudged"].items():
             unjudged[name][why] += 1
-    told = [_claim(one, domain, plan, asked) | {"unjudged": unjudged[one.name]} for one in claims]
+    drawn = [(one, domain.point(one.condition)) for name in ("overall", "near") for one in asked.stages[name]]
+    told = [_claim(one, domain, plan, asked, drawn) | {"unjudged": unjudged[one.name]} for one in claims]
     correct(told, plan.alpha, tests_of(claims))
     del errors[""]
     found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total(), "held": held}
@@ -91,14 +92,14 @@ def replies_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from (record["reply"], *(one["reply"] for one in record["second"].values()))
 
 
-def _claim(claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, asked: _Asked) -> Record:
+def _claim(claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, asked: _Asked, drawn: Any) -> Record:
     told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
     tests = {name: _told(assess(claim, judged_by(claim, asked.stages[name])), claim) for name in SAMPLES}
     told["samples"] = [{"sample": name, "asked": len(asked.stages[name])} | one for name, one in tests.items()]
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
     told["found"] = [_confirmed(claim, domain, which, queries) for which, queries in confirmed.items() if queries]
-    told["drivers"] = _drivers(claim, domain, [*asked.stages["overall"], *asked.stages["near"]])
+    told["drivers"] = _drivers(claim, domain, drawn)
     return told
 
 
@@ -120,14 +121,14 @@ def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequen
     return told | {"plausibility": domain.plausible(condition)} | _told(test, claim)
 
 
-def _drivers(claim: ValidityClaim, domain: Domain, queries: Sequence[Query]) -> list[Record]:
+def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, Sequence[float]]]) -> list[Record]:
     from scipy.stats import rankdata
 
-    judged = [one for one in queries if claim.name in one.judged]
+    judged = [(point, one.judged[claim.name].margin) for one, point in drawn if claim.name in one.judged]
     if len(judged) < 20:
         return []
-    ranks = rankdata([one.judged[claim.name].margin for one in judged])
-    shares = first_order([domain.point(one.condition) for one in judged], ranks)
+    points, margins = zip(*judged, strict=True)
+    shares = first_order(points, rankdata(margins))
     return [
         {"condition": one.name, "assumption": one.assumption, "share": float(share)}
         for one, share in sorted(zip(domain.variables, shares, strict=True), key=lambda pair: -pair[1])

@@ -6,6 +6,7 @@ The published system is arXiv 2206.09305, which has no code. Stated before it wa
   Real mixtures and windows are drawn again and again: rates are of those that were published, not of casework.
 - **Power.** Samples of 100 and 50 show a difference above 10 points with power .85 where the rates are .45 and .05. Of
   fourteen defects, eleven found have a lower bound of .49 and twelve of .57. False alarms need 200 audits: a benchmark.
+  The unsealed defect, in 207 of 1,500 stains of three persons and none of two in a trial, needs 300 at each case.
 """
 
 from functools import partial
@@ -41,10 +42,13 @@ def study(*, scale: float = 0.5) -> Study:
     near = "At the case {} fails '{}' more often than overall, by more than 10 points."
     said = [("planted defects", "More than half of the planted defects are found.", _planted)]
     real = {name: claim for name, claim in _REAL.items() if name in names}
-    said += [(name, near.format(name, claim), partial(_nearer, name, claim)) for name, claim in real.items()]
+    for name, claim in real.items():
+        check = partial(_above, (name, "at the case"), (name, "overall"), claim, 0.1)
+        said.append((name, near.format(name, claim), check))
     three = "At a case of three persons the unsealed defect moves the ratio more often than at one of two, by 5 points."
     routine = "A validation of 60 routine stains misses more than a quarter of the planted defects."
-    said += [("unsealed defect", three, _unsealed), ("validation study", routine, _missed)]
+    unsealed = partial(_above, (_THREE, "at the case"), (_TWO, "at the case"), _VERSIONS, 0.05)
+    said += [("unsealed defect", three, unsealed), ("validation study", routine, _missed)]
     audits = {name: Audit(name=name, scale=scale) for name in (*names, *(f"genotyping: {one}" for one in DEFECTS))}
     drawn = real | dict.fromkeys((_THREE, _TWO), _VERSIONS)
     far: list[Step] = [ByDistance(audit=audits[name], claim=claim) for name, claim in drawn.items()]
@@ -58,14 +62,6 @@ def study(*, scale: float = 0.5) -> Study:
         figures=(by_distance, by_validation, queries_to_find),
         credits=("Mixtures, glass and tablets: Netherlands Forensic Institute (Apache-2.0)",),
     )
-
-
-def _nearer(name: str, claim: str, results: Results) -> Verdict:
-    return _above((name, "at the case"), (name, "overall"), claim, 0.1, results)
-
-
-def _unsealed(results: Results) -> Verdict:
-    return _above((_THREE, "at the case"), (_TWO, "at the case"), _VERSIONS, 0.05, results)
 
 
 def _above(first: tuple[str, str], second: tuple[str, str], claim: str, bound: float, results: Results) -> Verdict:
