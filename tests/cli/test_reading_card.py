@@ -84,7 +84,9 @@ def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_
         (("reading", "enough", none), "0 answers of a set of 4000"),
         (("reading", "enough", file, "--of", 0), "500 answers of a set of 0"),
         (("reading", "enough", file, file), "is named twice"),
-        (("reading", "enough", file, "--bound", "nan"), "must be finite"),
+        (("reading", "enough", file, "--bound", "nan"), "must be fractions"),
+        (("reading", "enough", file, "--bound", "90"), "the bound 90.0 and the margin 0.0 must be fractions"),
+        (("reading", "enough", file, "--margin", "2"), "the bound 0.0 and the margin 2.0 must be fractions"),
         (("reading", "enough", file, "--margin", -1), "the margin at least 0"),
         (("reading", "enough", file, "--of", 100), "a set of 100"),
         (

@@ -97,5 +97,5 @@ def test_scores_outside_their_bounds_are_refused() -> None:
 
 def test_a_bound_or_a_margin_that_is_none_is_refused() -> None:
     for wrong in ({"bound": np.nan}, {"margin": -0.1}, {"margin": np.inf}):
-        with pytest.raises(ValueError, match="must be finite, and the margin at least 0"):
+        with pytest.raises(ValueError, match="must be fractions, and the margin at least 0"):
             enough(Asked(scores=np.ones(2), of=10), **wrong)

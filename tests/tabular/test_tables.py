@@ -20,6 +20,7 @@ from surefoot.tabular import (
     open_table,
     read_predictions,
 )
+from surefoot.tabular._tables._design import split_rows
 
 needs_data = pytest.mark.skipif("SUREFOOT_DATA" not in os.environ, reason="SUREFOOT_DATA is not set")
 
@@ -63,6 +64,7 @@ def test_a_csv_is_read_and_what_was_done_is_said(tmp_path: Path) -> None:
     assert names == ["sex", "age", "city", "height", "when"]
     assert set(table.group_names) == {f"sex {sex}, age {side}" for sex in "FM" for side in ("<= 40", "> 40")}
     assert sum(sizes.values()) == 399
+    assert sum(size for group, size in sizes.items() if "<= 40" in group) == 209
     for said in ("constant is constant", "id has", "1 row has no hired", "height has 58 missing", "median"):
         assert said in notes
     when = table.values[names.index("when")]
@@ -339,6 +341,38 @@ def test_a_design_learns_its_encoding_from_training_rows_alone(tmp_path: Path) -
     assert "height is missing" in design.features
     assert not any("hamlet" in name for name in design.features)
     assert np.isfinite(design.test.x).all() and np.isfinite(design.validation.x).all()
+
+
+def test_features_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    """Missing numbers at the median with an indicator; rare levels are one; the most frequent level has no column."""
+    impute, scale = pytest.importorskip("sklearn.impute"), pytest.importorskip("sklearn.preprocessing")
+    generator = np.random.default_rng(4)
+    numbers, levels = (
+        generator.exponential(size=500).round(4),
+        generator.choice(list("abcd"), 500, p=[0.7, 0.2, 0.08, 0.02]),
+    )
+    lines = [
+        f"{n if row % 6 else ''},{c},{'FM'[row % 2]},{row // 2 % 2}"
+        for row, (n, c) in enumerate(zip(numbers, levels, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("n,c,g,y\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    table = file_table(tmp_path / "t.csv", label="y", sensitive=("g",))
+    store = Store(tmp_path / "store")
+    design = Design(table=table, rare=0.05)
+    made(design, store)
+    found, arrays = open_design(store.path(design)), open_table(store.path(table))
+    rows = split_rows(arrays, design)["train"]
+    number, level = np.asarray(arrays.values[0])[rows], np.array(list(levels))[rows]
+    share = {name: float((level == name).mean()) for name in "abcd"}
+    columns = dict(zip(found.features, found.train.x.T, strict=True))
+    filled = impute.SimpleImputer(strategy="median").fit_transform(number[:, None])
+    assert_allclose(columns["n"], scale.StandardScaler().fit_transform(filled)[:, 0], atol=1e-5)
+    assert_array_equal(columns["n is missing"], np.isnan(number))
+    assert share["d"] < 0.05 <= share["c"]
+    for name in "bc":
+        assert_array_equal(columns[f"c = {name}"], level == name)
+    assert_array_equal(columns["c = one of 1 rare values"], level == "d")
+    assert "c = a" not in columns
 
 
 def test_splits_are_disjoint_stratified_and_follow_the_seed(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How many questions are enough: what some of a full set say of all of it, however often one looks."""
 
 from dataclasses import dataclass
-from math import ceil, inf, isfinite, log
+from math import ceil, inf, log
 from typing import Literal
 
 import numpy as np
@@ -90,9 +90,9 @@ def decided_at(asked: Asked, *, bound: float = 0.0, margin: float = 0.0, level: 
 
 
 def enough(asked: Asked, *, bound: float = 0.0, margin: float = 0.0, level: float = 0.95) -> Enough:
-    """Whether what was asked decides on which side of the band `bound` +- `margin` the full set lies."""
-    if not (isfinite(bound) and 0 <= margin < inf):
-        raise ValueError(f"the bound {bound} and the margin {margin} must be finite, and the margin at least 0")
+    """Whether what was asked decides on which side of the band `bound` +- `margin` (fractions) the full set lies."""
+    if not (abs(bound) <= 1 and 0 <= margin <= 1):
+        raise ValueError(f"the bound {bound} and the margin {margin} must be fractions, and the margin at least 0")
     effect, (side, _) = mean_of_all(asked, level=level), decided_at(asked, bound=bound, margin=margin, level=level)
     gap = min(abs(effect.estimate - bound - sign * margin) for sign in (-1, 1))
     needed = len(asked.scores) if side != "not yet" else _needed(asked, gap, level)
