@@ -77,10 +77,14 @@ def test_a_figure_or_claim_whose_code_fails_takes_nothing_else_with_it(
     def no_number(results: Results) -> Figure:
         return Figure(name="n", title="N", caption="", rows=({"x": float("nan")},), vega_lite={"mark": "point"})
 
+    def ends(results: Results) -> Figure:
+        raise SystemExit(0)
+
     claim = replace(written[0].claims[0], name="failing", check=failing)
-    study = replace(written[0], figures=(failing, no_number), claims=(*written[0].claims, claim))
+    study = replace(written[0], figures=(failing, no_number, ends), claims=(*written[0].claims, claim))
     words = text_of(write_report(study, written[1], tmp_path / "page.html").read_text("utf-8"))
     assert "This figure could not be drawn. ZeroDivisionError: division by zero (test_report.py, line " in words
+    assert "This figure could not be drawn. SystemExit: 0 (test_report.py, line " in words
     assert "This figure could not be drawn. ValueError: Out of range float values" in words
     assert "Broken" in words
     assert written[0].claims[0].sentence in words
