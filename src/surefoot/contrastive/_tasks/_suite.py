@@ -25,8 +25,8 @@ class Suite:
     """What is measured, on what. `train` and `validation` are labelled as the pictures are.
 
     `shots` are pictures a class for "few-shot", `draws` how often they are drawn. `template` makes a caption of the
-    name of the folder where a picture has none. With `sensitivity` zero-shot and retrieval are measured again with other
-    crops, interpolation and casing.
+    name of the folder where a picture has none. With `sensitivity` zero-shot and retrieval are measured again with
+    other crops, interpolation and casing.
     """
 
     tasks: tuple[Task, ...]

@@ -51,12 +51,17 @@ _BESIDE = (
 )
 _JOINT = "The interval is at Bonferroni's level, for {} comparisons together."
 PAPER = "arXiv 2212.07143"
-SUMMARY = """Error against training compute, for the published zero-shot and linear-probe results of OpenCLIP and OpenAI
-CLIP models and for our own small ones. The published law is a line through the lowest points of five bins of compute
-(OpenCLIP) or through three points (OpenAI), without intervals. Here the same lines come out to the printed digits, with
-intervals, beside all points and the Pareto front, and the two sources are compared on matched runs. That verdict is
-Welch's, of three runs against three; the comparison run by run leaves one degree of freedom, so its p can be small by
-luck, and the minima of bins are no independent runs, so the published comparison is only indicative."""
+SUMMARY = """Error against training compute, for the published zero-shot and linear-probe results of OpenCLIP and
+OpenAI CLIP models and for our own small ones. The published law is a line through the lowest points of five bins of
+compute (OpenCLIP) or through three points (OpenAI), without intervals. Here the same lines come out to the printed
+digits, with intervals, beside all points and the Pareto front, and the two sources are compared on matched runs. That
+verdict is Welch's, of three runs against three; the comparison run by run leaves one degree of freedom, so its p can
+be small by luck, and the minima of bins are no independent runs, so the published comparison is only indicative. Our
+own grid: three sizes by samples by seeds on drawings of six styles, some 400 seconds of one core for the laws, and
+models of up to three decades more compute than the smallest, which were forecast before they were trained. Things are
+known, drawings are not: 1,400 of styles seen, 3,800 of three unseen styles. Naming is among 25 names and finding
+among 100 drawings, so that error has room to fall: among all 1,400 names it stays above 80 percent at this
+compute."""
 
 
 def study(*, tables: str = "", own: bool = True, full: bool = False) -> Study:

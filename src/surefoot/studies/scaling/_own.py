@@ -8,7 +8,7 @@ import numpy as np
 from surefoot.core import Claim, Measurement, Results, SurefootError, Verdict, verdict_above
 from surefoot.examples import EXAMPLES, read_examples
 from surefoot.laws import ExponentDifference, ScalingFit
-from surefoot.stats import clopper_pearson, mean_crossed
+from surefoot.stats import Interval, clopper_pearson, mean_crossed, seen_with
 from surefoot.studies.scaling._grid import AMOUNTS, SEEN, TASKS, Amount, Forecast, Grid, StyleScores
 
 MARGIN = 0.02
@@ -46,7 +46,11 @@ def _falls(grid: Grid, task: str, shifts: tuple[str, ...]) -> Callable[[Results]
         shift, weakest = min(rows.items(), key=lambda row: row[1].low or 0.0)
         low, high = weakest.low or 0.0, weakest.high or 0.0
         listed = "; ".join(f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for name, one in rows.items())
-        detail = f"Exponents: {listed}. The verdict is that of the weakest, {shift}."
+        seen = seen_with(Interval(weakest.value, low, high))
+        detail = (
+            f"Exponents: {listed}. The verdict is that of the weakest, {shift}, where {seen:.3f} would have been seen "
+            "nine times of ten."
+        )
         if low <= 0 < weakest.value:
             more = ((high - low) / 2 / weakest.value) ** 2
             detail += f" It would be decided with {more:.1f} times as many models of this spread."
