@@ -4,14 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from surefoot.contrastive._pictures._directory import (
-    copy_images,
-    read_captions,
-    read_credit,
-    read_items,
-    write_captions,
-    write_items,
-)
+from surefoot.contrastive._pictures import _directory as kept
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.stats import shuffled
 
@@ -32,8 +25,8 @@ class PooledPairs(Step):
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Choose, and copy the pictures together."""
-        aside = {_name(item) for step in self.without for item in read_items(inputs[step])}
-        items = [read_items(inputs[source]) for source in self.sources]
+        aside = {_name(item) for step in self.without for item in kept.read_items(inputs[step])}
+        items = [kept.read_items(inputs[source]) for source in self.sources]
         rows = {
             _name(item): (source, row)
             for source, of in enumerate(items)
@@ -43,11 +36,11 @@ class PooledPairs(Step):
         if not rows or (self.limit or 0) > len(rows):
             raise SurefootError(f"limit is {self.limit}: the sources have {len(rows)} pairs to draw from.")
         chosen = sorted(rows[name] for name in shuffled(rows, self.seed)[: self.limit])
-        copy_images([inputs[source] for source in self.sources], chosen, out)
-        captions = [read_captions(inputs[source]) for source in self.sources]
-        write_captions(out, [captions[source][row] for source, row in chosen])
-        credit = [row for source in self.sources for row in read_credit(inputs[source])]
-        write_items(out, [items[source][row] for source, row in chosen], credit)
+        kept.copy_images([inputs[source] for source in self.sources], chosen, out)
+        captions = [kept.read_captions(inputs[source]) for source in self.sources]
+        kept.write_captions(out, [captions[source][row] for source, row in chosen])
+        credit = [row for source in self.sources for row in kept.read_credit(inputs[source])]
+        kept.write_items(out, [items[source][row] for source, row in chosen], credit)
         return [Measurement(metric="pictures", value=len(chosen), n=len(rows))]
 
 

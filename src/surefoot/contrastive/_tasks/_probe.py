@@ -88,7 +88,7 @@ def labelled_features(features: Path, data: Path) -> LabelledFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A fitted probe: `weights` (classes, d), `bias` (classes,), and how it came about."""
+    """A fitted probe: `weights` (classes, d), `bias` (classes,), its penalty and how many pictures it saw."""
 
     keys: tuple[str, ...]
     weights: "torch.Tensor"
