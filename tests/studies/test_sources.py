@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
 from surefoot.contrastive import MixedPairs, Pretrain, png_of
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, SurefootError, Verdict, decide, walk
 from surefoot.examples import write_examples
 from surefoot.laws import MixtureFit
+from surefoot.registry import write_json
 from surefoot.studies import load_study
 from surefoot.studies.pairs._steps import THINGS
-from surefoot.studies.sources import TwoWay
+from surefoot.studies.sources import TwoWay, _steps
 from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SOURCES, STYLES_SEEN, UNSEEN
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
@@ -192,3 +196,32 @@ def test_sizes_that_do_not_fit_are_refused(photos: Path) -> None:
     for options in ({"sizes": "100,50"}, {"pairs": "300"}, {"sizes": "100"}):
         with pytest.raises(SurefootError, match="increasing order, with that of pairs and half of it"):
             load_study("sources", {"photos": str(photos), **TINY, **options})
+
+
+def test_two_way_accuracy_is_the_share_of_other_classes_below_with_ties_as_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", np.zeros((6, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "labels.npy", labels := np.array([0, 1, 2, 3, 3, 2]))
+    write_json(tmp_path / "classes.json", ["cat", "dog", "ship", "unknown"])
+    heads = generator.normal(size=(2, 4, 5))
+    heads[:, 3] = heads[:, 2]  # words that neither model knows
+    images, scales = generator.normal(size=(2, 6, 5)), (2.0, 7.0)
+    monkeypatch.setattr(_steps, "embed_images", lambda one, pictures: torch.tensor(images[one.number]))
+    monkeypatch.setattr(
+        _steps, "class_head", lambda one, *_: SimpleNamespace(embeddings=torch.tensor(heads[one.number]))
+    )
+    loaded: list[Any] = [
+        SimpleNamespace(number=place, model=SimpleNamespace(logit_scale=torch.tensor(scale).log()))
+        for place, scale in enumerate(scales)
+    ]
+    for models in ([0], [1], [0, 1]):
+        logits = np.sum([scales[one] * images[one] @ heads[one].T for one in models], axis=0)
+        expected = [
+            np.mean([np.sign(row[label] - other) / 2 + 0.5 for other in np.delete(row, label)])
+            for row, label in zip(logits.round(9), labels, strict=True)
+        ]
+        found = _steps.two_way_scores([loaded[one] for one in models], tmp_path, "{}")
+        assert found == pytest.approx(expected)
+    assert expected[3] in (1 / 6, 0.5, 5 / 6)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from surefoot.contrastive import (
     CaptionedPictures,
     ClassificationSet,
-    Classified,
     Drawings,
     ImageFolder,
     LoadedModel,
@@ -44,6 +43,7 @@ JUDGES = ("twemoji", "fluent-emoji-high-contrast")
 RATIOS = (0.25, 0.5, 0.75)
 CHANCE = 0.5
 METRIC = "two_way"
+_TIE = 1e-9  # between logits: classes of the same words
 _ALL_THINGS = 993  # of the classes: styles are held out, not things
 
 
@@ -51,8 +51,9 @@ _ALL_THINGS = 993  # of the classes: styles are held out, not things
 class TwoWay(Step):
     """How often models name the right one of two classes, the other drawn at random: chance is one half.
 
-    Over pictures the mean share of the other classes that get a lower logit than the right one, ties counted against
-    the models; of several `models` the logits are averaged (output mixing). `tests` are classification sets, each with
+    Over pictures the mean share of the other classes that get a lower logit than the right one. A tie counts half: a
+    model that never read the words of two classes is at chance. Of several `models` the logits are averaged (output
+    mixing). `tests` are classification sets, each with
     its shift. Writes `examples.parquet` (example as `shift:id`, score), measures `two_way` under each shift.
     """
 
@@ -81,12 +82,16 @@ def two_way_scores(loaded: Sequence[LoadedModel], data: Path, template: str) -> 
     import torch
 
     pictures, names = np.load(data / "images.npy", mmap_mode="r"), read_json(data / "classes.json")
-    scales = [float(one.model.logit_scale.detach().exp()) / len(loaded) for one in loaded]
-    images = [scale * embed_images(one, pictures) for one, scale in zip(loaded, scales, strict=True)]
-    heads = [class_head(one, names, (template,)).embeddings for one in loaded]
-    labels = np.load(data / "labels.npy")
-    found = Classified.of(torch.cat(images, dim=1), torch.cat(heads, dim=1), labels, 1.0)
-    return (found.classes - found.ranks) / (found.classes - 1)
+    labels = torch.as_tensor(np.load(data / "labels.npy"))[:, None]
+    logits = torch.zeros(len(pictures), len(names), dtype=torch.float64)
+    for one in loaded:
+        head = class_head(one, names, (template,)).embeddings.double()
+        scale = float(one.model.logit_scale.detach().exp()) / len(loaded)
+        logits += scale * embed_images(one, pictures).double() @ head.T
+    over = logits.gather(1, labels) - logits
+    tied = over.abs() < _TIE
+    below = ((over > 0) & ~tied).sum(dim=1) + (tied.sum(dim=1) - 1) / 2
+    return (below / (len(names) - 1)).double().numpy()
 
 
 @dataclass(frozen=True)
