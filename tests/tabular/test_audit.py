@@ -134,6 +134,13 @@ def test_notes_speak_of_the_columns_of_the_audit_by_their_names_in_the_file(tmp_
     assert "__group" not in notes and "income" not in notes
 
 
+def test_words_that_are_read_as_no_group_are_said_with_their_number(tmp_path: Path) -> None:
+    data = {"y": np.tile([0, 1], 60), "p": np.linspace(0, 1, 120), "g": np.tile(["a", "None", "b", "NA"], 30)}
+    notes = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS).notes
+    assert f"{tmp_path / 'p.csv'}: column 'g' has words that are read as no value: 'NA' (30), 'None' (30)." in notes
+    assert "60 rows have no g: they are a side of their own." in notes
+
+
 def test_bounds_of_groups_are_exact_and_never_of_no_width(tmp_path: Path) -> None:
     data = {"y": np.tile([0, 1], 60), "p": np.tile([0.1, 0.9], 60), "g": np.repeat([1, 2], 60)}
     audit = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS)
