@@ -50,8 +50,8 @@ def plant(publish: Publish, store: Store, grid: Grid, gain: float = 0.1) -> Resu
             for task, metric in TASKS.items():
                 for shift in step.names:
                     right = 1 - error(step.model, task, shift, gain)
-                    bounds = {"low": right - 0.02, "high": right + 0.02}
-                    rows.append(Measurement(metric=metric, value=right, task=task, shift=shift, n=DRAWINGS, **bounds))
+                    where = {"metric": metric, "task": task, "shift": shift}
+                    rows.append(Measurement(value=right, n=DRAWINGS, low=right - 0.02, high=right + 0.02, **where))
             place = publish(store, step, rows)
             share = 1 - error(step.model, "naming", SEEN, gain)
             hits = np.random.default_rng(5).permutation(DRAWINGS) < share * DRAWINGS
@@ -81,8 +81,9 @@ def results(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Resul
             for shift in scores.names:
                 said = error(scores.model, task, shift, 0.0)
                 off = 1.5 if (task, shift) == ("probe", "twemoji") else 1.0
-                bounds = {"low": 0.97 * off * said, "high": 1.03 * off * said}
-                rows.append(Measurement(metric="error", value=off * said, task=task, shift=shift, n=15, **bounds))
+                where = {"metric": "error", "task": task, "shift": shift}
+                low, high = 0.97 * off * said, 1.03 * off * said
+                rows.append(Measurement(value=off * said, n=15, low=low, high=high, **where))
         publish(store, forecast, rows)
     return found
 

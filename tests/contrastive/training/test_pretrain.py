@@ -156,7 +156,7 @@ def test_another_seed_gives_another_model(
 def test_settings_that_cannot_work_are_refused(
     shapes: ModuleType, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    step: Pretrain = replace(shapes.STEP, **change)  # pyright: ignore[reportArgumentType]
+    step: Pretrain = replace(shapes.STEP, **change)
     with pytest.raises(SurefootError, match=message):
         shapes.train_in(tmp_path, step)
 

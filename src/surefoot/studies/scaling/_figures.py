@@ -72,7 +72,7 @@ def _with_held_out(results: Results, grid: Grid, law: ScalingFit, record: LawRec
         for one in results.store.measurements(scores)
         if (one.task, one.shift) == (law.task, law.shift)
     ]
-    return record | {"points": [*record["points"], *points]}
+    return {**record, "points": [*record["points"], *points]}
 
 
 def forecasts(grid: Grid) -> Callable[[Results], Figure]:
