@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from surefoot.contrastive import MixedPairs, Pretrain, png_of
+from surefoot.contrastive import MixedPairs, Pretrain, WeightEdit, png_of
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, SurefootError, Verdict, decide, walk
 from surefoot.examples import write_examples
 from surefoot.laws import MixtureFit
@@ -45,6 +45,7 @@ def study(photos: Path) -> Study:
 
 
 def data_of(model: Step) -> MixedPairs:
+    model = model.base if isinstance(model, WeightEdit) else model
     assert isinstance(model, Pretrain) and isinstance(model.data, MixedPairs)
     return model.data
 
@@ -60,7 +61,8 @@ def shares_of(data: MixedPairs) -> np.ndarray:
 
 def test_the_grid_has_what_the_paper_compares_at_equal_counts(study: Study) -> None:
     tests = [step for step in study.steps if isinstance(step, TwoWay)]
-    models = list(dict.fromkeys(model for test in tests for model in test.models))
+    models = [one for one in dict.fromkeys(model for test in tests for model in test.models)
+              if isinstance(one, Pretrain) and not one.start]  # fmt: skip
     drawn = {(tuple(shares_of(data_of(one)).round(2)), sum(data_of(one).counts), data_of(one).seed)
              for one in models if data_of(one).judge is None}  # fmt: skip
     for source, size, seed in ((s, n, k) for s in range(7) for n in (50, 100) for k in (0, 1)):
@@ -74,6 +76,19 @@ def test_the_grid_has_what_the_paper_compares_at_equal_counts(study: Study) -> N
     assert {sum(data_of(model).counts) for test in outputs for model in test.models} == {50}
     assert len({(model.samples, model.batch, model.model) for model in models if isinstance(model, Pretrain)}) == 1
     assert all(set(test.shifts) == {*UNSEEN, PHOTOS, DRAWN} for test in tests)
+
+
+def test_merges_are_of_models_that_continue_from_one_start_as_the_mixture_does(study: Study) -> None:
+    models = [test.models[0] for test in study.steps if isinstance(test, TwoWay)]
+    merges = [model for model in models if isinstance(model, WeightEdit)]
+    mixtures = [model for model in models if isinstance(model, Pretrain) and model.start]
+    assert len(merges) == len(mixtures) == 12
+    for merge, mixture in zip(merges, mixtures, strict=True):
+        assert (merge.grid, merge.only) == ((0.5,), ("*",))
+        assert {getattr(one, "start", None) for one in merge.plus} == {merge.base} == {mixture.start}
+        both = np.mean([shares_of(data_of(one)) for one in merge.plus], axis=0)
+        assert both == pytest.approx(shares_of(data_of(mixture)))
+        assert {getattr(one, "samples", 0) for one in merge.plus} == {mixture.samples}
 
 
 def test_held_out_mixtures_stand_on_the_predictions_about_them(study: Study) -> None:
@@ -107,9 +122,11 @@ def places(test: TwoWay, like: str) -> dict[str, float]:
     for model in test.models:
         data = data_of(model)
         shares = shares_of(data)
+        if isinstance(model, WeightEdit):
+            shares = np.mean([shares_of(data_of(one)) for one in model.plus], axis=0)
         if data.judge is not None and like == "paper":
             shares = 0.4 * shares + 0.6 * shares_of(data_of(data.judge))
-        size = data.kept * sum(data.counts)
+        size = 100 if isinstance(model, WeightEdit) else data.kept * sum(data.counts)
         own = shares * MARGINS * (1 + 0.15 * np.log(size / 200))
         spread = np.sqrt(0.7 + 0.3 * (shares**2).sum())
         found.append([own.sum() / spread, *(own @ robustness(like) / spread)])

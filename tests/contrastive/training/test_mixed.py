@@ -52,3 +52,13 @@ def test_more_pairs_than_there_are_and_no_pairs_are_refused(made: Made, shapes_d
         made(MixedPairs(sources=(shapes_data, shapes_data), counts=(1, 99_999)))
     with pytest.raises(SurefootError, match="needs a count a source"):
         made(MixedPairs(sources=(shapes_data,), counts=(0,)))
+
+
+def test_a_training_goes_on_with_other_pairs_and_the_words_of_its_start(made: Made, shapes_data: Step) -> None:
+    start = Pretrain(data=shapes_data, model="rn-4", samples=64, decay="constant")
+    few = MixedPairs(sources=(shapes_data,), counts=(2,))
+    then = Pretrain(data=few, model="rn-4", samples=1, start=start, learning_rate=1e-9, decay="cooldown")
+    first, last = load_model(made(start)[0]), load_model(made(then)[0])
+    assert first.description.vocabulary == last.description.vocabulary
+    named = dict(first.model.named_parameters())
+    assert all(abs(value - named[name]).max() < 1e-6 for name, value in last.model.named_parameters())

@@ -48,9 +48,10 @@ class Pretrain(Step):
     the steps, then a cosine to zero.
 
     With `decay` "constant" the rate stays after the warm-up, and the moments of the optimizer are kept: a trunk from
-    which one long training gives every smaller one. `start` is such a trunk of the same data, model, batch and seed: a
-    training that goes on from it (`samples` are its own), at the constant rate, or with `decay` "cooldown" along a line
-    to zero (Hägele et al. 2024, 2405.18392). `samples` and `gmacs` are then measured of the whole training.
+    which one long training gives every smaller one. `start` is such a trunk of the same model, batch and seed: a
+    training that goes on from it (`samples` are its own), on its data or on other with the words that it knows, at the
+    constant rate, or with `decay` "cooldown" along a line to zero (Hägele et al. 2024, 2405.18392). `samples` and
+    `gmacs` are then measured of the whole training.
 
     On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
     threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
@@ -88,7 +89,8 @@ def _pretrain(step: Pretrain, out: Path, data: Path, start: Path | None) -> list
     from safetensors.torch import load_file, save_file
 
     captions = read_captions(data)
-    vocabulary = vocabulary_of(text for texts in captions for text in texts)
+    known = read_description(start).vocabulary if start else None
+    vocabulary = known or vocabulary_of(text for texts in captions for text in texts)
     config = ladder_config(step.model, vocabulary_size=len(vocabulary) + 1)
     tokenizer = RestrictedTokenizer(vocabulary, config["text_cfg"]["context_length"])
     pixels = Pixels(size=config["vision_cfg"]["image_size"], interpolation="bilinear")

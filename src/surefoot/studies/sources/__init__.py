@@ -4,11 +4,11 @@ The design. Six drawing styles and photographs are sources; four other styles ar
 what is held out is the hand that drew them. The measure is two-way accuracy (chance 50 percent), not the top of 40
 kinds: a small model lies 14 to 19 points above chance where its top-1 accuracy is 7 percent, with a standard error of 1
 point on 640 pictures. Of 4,096 samples models of 1,000 pairs saw each four times and lay below those of 250 in a trial;
-so the budget is 12,288. It is 213 trainings of some 14 seconds, about half an hour on two idle cores by those trials.
+so the budget is 12,288: the worth of some 230 trainings of 14 seconds, half an hour on two idle cores by those trials.
 
 Power, worked out before it was run, from trainings with seeds that it does not use (7, 8): effective robustness in one
 shift differs between two trainings of one source and size with a deviation of 1.5 points. A difference of two models,
-mean over three shifts, has one of 1.2; at the level that Holm leaves the first of twelve claims, twelve rows (three
+mean over three shifts, has one of 1.2; at the level that Holm leaves the first of thirteen claims, twelve rows (three
 seeds, four sizes) show 1.8 points nine times of ten, eighteen rows (three seeds, six pairs) 1.3. In those trainings a
 single style and a mixture of four lay 4 points apart.
 """

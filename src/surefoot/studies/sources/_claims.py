@@ -204,6 +204,16 @@ def _output_less_input(found: Footing) -> list[float]:
     return [fmean(gap(*each, shift) for shift in SHIFTS) for each in found.plan.by_couple]
 
 
+def _merge_less_mixture(found: Footing) -> list[float]:
+    """Of each seed and pair: accuracy of the mean of two models' weights less that of one, mean over unseen styles."""
+
+    def gap(seed: int, couple: Couple, style: str) -> float:
+        merge, mixture = (found.accuracy(test, style) for test in found.plan.merged(couple, seed))
+        return merge - mixture
+
+    return [fmean(gap(*each, style) for style in UNSEEN) for each in found.plan.by_couple]
+
+
 def _lost(sources: Sequence[str], own: str, other: str, found: Footing) -> list[float]:
     """Of each seed and size: accuracy on what is like the sources less that on the other, of the same ten things."""
 
@@ -271,6 +281,8 @@ def hypotheses(plan: Plan) -> Iterator[Hypothesis]:
          f"{one}what the more robust of two judges keeps less what the other keeps of one pool, as many pairs", 0),
         ("output-as-input", "Averaged logits are as robust as one model of the mixture, within a point.", PAPER,
          _output_less_input, f"{one}averaged logits less one model; {pairs}", MARGIN),
+        ("merge-as-mixture", "The mean of two models' weights scores as one model of the mixture, within a point.",
+         "arXiv 2602.00747", _merge_less_mixture, f"Accuracy in unseen styles, all from one start; {pairs}", MARGIN),
         ("photographs-to-drawings", "Models of photographs lose accuracy on drawings of the same things.", OURS,
          partial(_lost, [PHOTOS], PHOTOS, steps.DRAWN), f"Accuracy of ten things; {sizes}", 0),
         ("drawings-to-photographs", "Models of drawings lose accuracy on photographs of the same things.", OURS,

@@ -1,7 +1,7 @@
 """The sources, the models of each and of their mixtures, and the two-way accuracy that they are compared by."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -19,6 +19,7 @@ from surefoot.contrastive import (
     MixedPairs,
     Pretrain,
     TrainingPairs,
+    WeightEdit,
     class_head,
     embed_images,
     load_model,
@@ -198,20 +199,35 @@ class Plan:
         )
 
     @cache  # noqa: B019  (a plan lives as long as its study)
-    def trained(self, mix: Mix) -> Pretrain:
-        """The model of a mixture."""
+    def trained(self, mix: Mix, start: Pretrain | None = None) -> Pretrain:
+        """The model of a mixture; from a `start` it goes on a third as long."""
         judge = self.trained(Mix(only(mix.judge), max(self.sizes), mix.seed)) if mix.judge else None
         after = (self.forecast,) if mix.seed >= 1000 else ()
         there = [(self.pool[name], count) for name, count in zip(SOURCES, mix.counts, strict=True) if count]
         sources, counts = zip(*there, strict=True)
         data = MixedPairs(sources=sources, counts=counts, seed=mix.seed, judge=judge, kept=mix.kept, after=after)
-        return Pretrain(data=data, model=self.model, samples=self.samples, batch=64, learning_rate=2e-3, seed=mix.seed)
+        whole = Pretrain(data=data, model=self.model, samples=self.samples, batch=64, learning_rate=2e-3, seed=mix.seed)
+        return replace(whole, samples=self.samples // 3, start=start, decay="cooldown") if start else whole
 
     @cache  # noqa: B019
     def tested(self, *mixes: Mix) -> TwoWay:
         """The accuracies of the model of a mixture, or of the averaged logits of several."""
-        tests = self.tests
-        return TwoWay(models=tuple(map(self.trained, mixes)), tests=tuple(tests.values()), shifts=tuple(tests))
+        return self._two_way(*map(self.trained, mixes))
+
+    def _two_way(self, *models: Step) -> TwoWay:
+        return TwoWay(models=models, tests=tuple(self.tests.values()), shifts=tuple(self.tests))
+
+    @cache  # noqa: B019
+    def merged(self, couple: tuple[str, str], seed: int) -> tuple[TwoWay, TwoWay]:
+        """The mean of the weights of two models of single sources, and one model of their mixture.
+
+        All go on from one model of all sources together: only models of one beginning can be averaged.
+        """
+        start = replace(self.trained(Mix(only(*SOURCES), max(self.sizes), seed)), decay="constant")
+        alone = tuple(self.trained(Mix(only(name), self.pairs, seed), start) for name in couple)
+        mean = WeightEdit(base=start, plus=alone, objective="transfer", target=(self.tests[REFERENCE],), grid=(0.5,),
+                          only=("*",))  # fmt: skip
+        return self._two_way(mean), self._two_way(self.trained(Mix(between(*couple, 0.5), self.pairs, seed), start))
 
     def single(self, source: str, size: int, seed: int) -> TwoWay:
         """The accuracies of a model of one source."""
@@ -262,4 +278,5 @@ class Plan:
         """Everything that is measured, the predictions before the mixtures that they are about."""
         outputs = [self.output_mixed(couple, seed) for seed, couple in product(self.seeds, self.couples)]
         known, filtered = ([self.tested(mix) for mix in mixes] for mixes in (self.known, self.filtered))
-        return [*known, self.forecast, *map(self.tested, self.mixtures), *outputs, *filtered]
+        merged = [test for seed, couple in self.by_couple for test in self.merged(couple, seed)]
+        return [*known, self.forecast, *map(self.tested, self.mixtures), *outputs, *filtered, *merged]
