@@ -1,7 +1,7 @@
 """The figures of the study: lines of sources, dilution, filters, forecasts, and what the sources look like."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, update_wrapper
 from itertools import product
 
 import numpy as np
@@ -33,8 +33,9 @@ _SHOWN = ("1F408", "1F34E", "1F697", "1F3E0", "1F41F", "1F333", "26F5", "1F511")
 
 def figures(plan: Plan) -> tuple[Callable[[Results], Figure], ...]:
     """The figures of a plan."""
-    lines = (partial(_lines, plan, shift) for shift in SHIFTS)
-    return (*lines, *(partial(make, plan) for make in (_cells, _dilution, _filters, _forecasts, _sheet)))
+    lines = [partial(_lines, plan, shift) for shift in SHIFTS]
+    makers = (_cells, _dilution, _filters, _forecasts, _sheet)
+    return (*lines, *(update_wrapper(partial(make, plan), make) for make in makers))
 
 
 def _of(plan: Plan, source: str, size: int, seed: int) -> TwoWay:
@@ -47,7 +48,8 @@ def _lines(plan: Plan, shift: str, results: Results) -> Figure:
         tests = {f"{name}, {size:,} pairs, seed {seed}": _of(plan, name, size, seed) for seed, size in plan.by_size}
         own = [{"x": found.accuracy(test, REFERENCE), "y": found.accuracy(test, shift), "family": name, "label": label}
                for label, test in tests.items()]  # fmt: skip
-        ends = np.linspace(0.02, max(found.place(test, REFERENCE) for test in tests.values()), 12)
+        across = [found.place(test, REFERENCE) for test in tests.values()]
+        ends = np.linspace(min(across), max(across), 12)
         drawn = (from_axis(part, "probit").tolist() for part in (ends, found.slope(tests.values(), shift) * ends))
         points += own
         fits += [{"x": x, "y": y, "family": name} for x, y in zip(*drawn, strict=True)]
@@ -87,17 +89,20 @@ def _widest(found: Footing) -> list[tuple[Couple, str]]:
 
 def _dilution(plan: Plan, results: Results) -> Figure:
     found, rows = footing(results, plan), list[Row]()
-    for (couple, shift), ratio in product(_widest(found), (0.0, *RATIOS, 1.0)):
+    chosen = dict(zip("ABC", _widest(found), strict=True))
+    told = "; ".join(
+        f"{name}: from {second} to {first} under {shift}" for name, ((first, second), shift) in chosen.items()
+    )
+    for (name, (couple, shift)), ratio in product(chosen.items(), (0.0, *RATIOS, 1.0)):
         own = [found.robustness(plan.mixed(couple, ratio, seed), shift) for seed in plan.seeds]
         off = [off_the_mediant(found, couple, ratio, seed, shift) for seed in plan.seeds]
-        name = f"{couple[1]} to {couple[0]}, {shift}"
         rows.append(seeds_row(own, mean="y", x=ratio, family=name))
         rows.append({"x": ratio, "y": float(np.mean(own) - np.mean(off)), "family": f"{name}: mediant", "n": len(own)})
     return coefficient_curve(
         rows, name="dilution", title="Dilution: a mixture lies between its parents",
         caption=f"Effective robustness of models of {plan.pairs:,} pairs of two sources, for the three pairs whose "
-        "parents differ most. Bands: 95 percent over seeds. The mediant is what the Gaussian model predicts from the "
-        "two parents alone, at the mixture's accuracy in the reference.",
+        f"parents differ most ({told}). Bands: 95 percent over seeds. The mediant is what the Gaussian model predicts "
+        "from the two parents alone, at the mixture's accuracy in the reference.",
         x_title="Share of the first source", y_title="Effective robustness", unit="points",
     )  # fmt: skip
 
