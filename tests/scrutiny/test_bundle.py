@@ -84,7 +84,7 @@ def resealed(
         (("claims", 0, "found", 0, "p (Holm)"), 0.5, r"found, nearest, p \(Holm\) 0.5"),
         (("claims", 0, "found", 0, "distance"), 3.0, "distance 3.0"),
         (("claims", 0, "fails at distance"), 3.0, "fails at distance 3.0"),
-        (("claims", 0, "found"), [], "found \\[\\], and its queries give"),
+        (("claims", 0, "found"), [], "found, nearest, which None, and its queries give 'nearest'"),
         (("claims", 0, "searches", 1, "queries to find"), 3, "searches, cma, queries to find 3"),
         (("claims", 0, "drivers", 0, "share"), 0.9, "share 0.9"),
         (("claims", 1, "bound"), 0.5, "deterministic, bound 0.5"),
@@ -306,6 +306,20 @@ def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_pa
     worst = wrong["found"][-1]
     assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
     assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims are shown to fail" in page
+
+
+def test_two_case_files_of_one_name_are_two_systems(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(CASE, tmp_path / folder / "case.py")
+    told = [write_plan(tmp_path / folder / "case.py", tmp_path / folder / "a.bundle") for folder in ("one", "other")]
+    assert [
+        str(tmp_path / folder / "case.py") in one["system"]["files"]
+        for folder, one in zip(("one", "other"), told, strict=True)
+    ] == [True] * 2
+    write_plan(tmp_path / "one" / "case.py", tmp_path / "b.bundle")
+    again = read_plan(tmp_path / "b.bundle")
+    assert again["system"] == told[0]["system"]
 
 
 WITHOUT_A_WORD = """

@@ -93,7 +93,9 @@ def describe_system(system: System) -> dict[str, Any]:
     else:
         call = system.call.func if isinstance(system.call, partial) else system.call
         told["function"] = f"{call.__module__}:{getattr(call, '__qualname__', type(call).__qualname__)}"
-        files.append(str(getattr(sys.modules.get(call.__module__), "__file__", "") or __file__))
+        written = Path(getattr(getattr(call, "__code__", None), "co_filename", ""))  # two case files may have one name
+        module = getattr(sys.modules.get(call.__module__), "__file__", "") or __file__
+        files.append(str(written if written.is_file() else module))
     return told | {"files": {name: digest_of(Path(name)) for name in dict.fromkeys(files)}}
 
 
