@@ -27,7 +27,7 @@ def _row(label: str, one: Measurement, group: str) -> Row:
 def by_distance(results: Results) -> Figure:
     """The failure rate against the distance from the case."""
     found = [(one.step, one.measurement) for one in results.select(ByDistance, metric="failure_rate")]
-    rows = [_row(m.shift, m, f"{s.audit.name}: {s.claim}") for s, m in found if isinstance(s, ByDistance)]
+    rows = [_row(m.shift, m, s.audit.name) for s, m in found if isinstance(s, ByDistance)]
     words = {"name": "distance", "title": "Failures by distance from the case", "x_title": "Share of queries that fail"}
     return interval_plot(rows, **words, caption=_DISTANCE, unit="share", reference=None)
 
