@@ -129,10 +129,7 @@ def read_index(directory: Path) -> IndexDescription:
 
 
 def checked_index(directory: Path) -> IndexDescription:
-    """As `read_index`. Raises `SurefootError` for files that are not those it was written with.
-
-    Files of up to 256 MiB are read for it, larger ones only where a removal is verified.
-    """
+    """As `read_index`. Raises `SurefootError` for missing files, and others of up to 256 MiB than it was written with."""
     told = read_index(directory)
     for name, digest in told.digests.items():
         file = directory / name

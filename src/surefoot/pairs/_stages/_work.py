@@ -31,8 +31,7 @@ or a `functools.partial` of one."""
 Progress = Callable[[int, int], None]
 """Is called with the parts done and the parts in all."""
 WORK = ".unfinished"
-MEMORY = "400MB"
-"""Of the tables of a stage; above it they spill to the disk."""
+MEMORY = "400MB"  # of the tables of a stage; above it they spill to the disk
 
 
 def make_parts(
