@@ -129,7 +129,7 @@ def read_index(directory: Path) -> IndexDescription:
 
 
 def checked_index(directory: Path) -> IndexDescription:
-    """As `read_index`. Raises `SurefootError` for missing files, and others of up to 256 MiB than it was written with."""
+    """As `read_index`. Raises `SurefootError` for missing files, and for up to 256 MiB that it was not written with."""
     told = read_index(directory)
     for name, digest in told.digests.items():
         file = directory / name
