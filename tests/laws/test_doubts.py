@@ -52,6 +52,13 @@ def test_a_power_law_with_a_floor_under_it_is_told_by_curvature_and_held_out_err
     assert record["held_out_without_and_with_floor"][0] > 3 * record["held_out_without_and_with_floor"][1]
 
 
+def test_a_floor_that_predicts_better_is_enough_to_disbelieve_a_faint_curve() -> None:
+    fit = fitted(simulated(floor=1.0, noise=0.03, n=12, seed=2)).fits[0]
+    assert 0.01 < fit.law.checks.curve_p < 0.1
+    assert "a floor lowers the held-out error" in fit.verdict
+    assert "do not believe the exponent or its interval" in fit.verdict
+
+
 def test_a_true_law_is_rarely_doubted_and_a_curve_is_told_for_every_form() -> None:
     doubted = sum(
         "do not believe" in fitted(simulated(n=12, noise=0.03, seed=seed)).fits[0].verdict for seed in range(60)

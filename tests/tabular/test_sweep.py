@@ -333,6 +333,16 @@ def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
         assert len(rates) == 1
 
 
+def test_halving_gives_networks_a_share_of_the_epochs_whatever_their_rows(tmp_path: Path) -> None:
+    """On fewer than 1,000 training rows, where a share of the rows would be too few to rank anything."""
+    design, store = design_of(tmp_path), Store(tmp_path / "store")
+    chosen = random_configurations("mlp", 5, 0)[1:]
+    fit = TableFits(design=design, learner="mlp", configurations=chosen, epochs=4, halving=4)
+    make(store, fit)
+    assert len(open_design(store.path(design)).train.y) < 1000
+    assert sorted(read(store.path(fit) / "configurations.parquet")["share"]) == [0.25, 0.25, 0.25, 1]
+
+
 def test_halving_lets_the_best_by_accuracy_and_by_the_worst_group_go_on() -> None:
     y, g = np.tile([0, 1], 100).astype(np.uint8), np.repeat([0, 1], 100).astype(np.uint16)
     part = GroupedRows(x=np.zeros((200, 1), np.float32), y=y, g=g)
