@@ -76,6 +76,7 @@ def test_noise_that_changes_with_x_is_said_and_met(grows: float, way: str) -> No
     fit = fitted(simulated(grows=grows, noise=noise)).fits[0]
     assert f"the noise {way} with x" in fit.verdict
     assert fit.intervals.method == "wild"
+    assert (fit.curve_x[0], fit.curve_x[-1]) == pytest.approx((1, 1e5))
     low, high = (np.log(part) for part in predict_band(fit, [1.0, 1e4])[1:])
     widths = high - low
     assert (widths[1] > 3 * widths[0]) == (grows > 0)

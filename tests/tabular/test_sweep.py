@@ -333,6 +333,23 @@ def test_halving_finishes_a_share_in_whole_ensembles_and_records_the_rest(
         assert len(rates) == 1
 
 
+def test_one_small_group_does_not_keep_a_table_from_being_fitted(tmp_path: Path) -> None:
+    design_of(tmp_path)
+    lines = (tmp_path / "people.csv").read_text(encoding="utf-8").splitlines()
+    lines[1:31] = [line.replace(",1,", ",2,", 1).replace(",0,", ",2,", 1) for line in lines[1:31]]
+    (tmp_path / "small.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    design = Design(table=file_table(tmp_path / "small.csv", label="y", sensitive=("sex",)))
+    store = Store(tmp_path / "store")
+    fit = TableFits(design=design, learner="logistic", configurations=random_configurations("logistic", 1, 0))
+    make(store, fit)
+    sizes = np.bincount(open_design(store.path(design)).test.g)
+    assert (len(sizes), int((sizes < 20).sum())) == (3, 1)
+    assert {each.group for each in store.measurements(fit) if each.metric == "worst_group_accuracy"} <= {
+        "sex 0",
+        "sex 1",
+    }
+
+
 def test_halving_gives_networks_a_share_of_the_epochs_whatever_their_rows(tmp_path: Path) -> None:
     """On fewer than 1,000 training rows, where a share of the rows would be too few to rank anything."""
     design, store = design_of(tmp_path), Store(tmp_path / "store")

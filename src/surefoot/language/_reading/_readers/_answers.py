@@ -14,6 +14,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.language._reading._predictions import Predictions, write_predictions
 from surefoot.language._reading._questions import Question, read_questions
 from surefoot.language._reading._readers._encoder import (
+    FEW_TOKENS,
     Encoder,
     batch_of,
     best_spans,
@@ -97,7 +98,7 @@ def span_answers(
     score, none = np.full(len(windows.ids), -np.inf), np.full(len(windows.ids), np.inf)
     ends = np.zeros((len(windows.ids), 2), np.int64)
     with torch.inference_mode():
-        for rows in by_length(windows, np.arange(len(windows.ids))):
+        for rows in by_length(windows, np.arange(len(windows.ids)), FEW_TOKENS):
             batch = batch_of(windows, rows.tolist(), encoder.tokenizer.pad_token_id)
             told = encoder.model(**batch)
             found = best_spans(told.start_logits, told.end_logits, windows, rows.tolist(), longest)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MOST_QUESTION_TOKENS = 64
 """A longer question is cut, as the first BERT for SQuAD cut it (Devlin et al. 2018, 1810.04805)."""
-TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE, FEW_TOKENS = 4096, 1024
+"""Tokens of a batch of features that are kept, and of one that is read once: 4 percent are padding then, not 17."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +125,15 @@ def batch_of(windows: TokenWindows, rows: Sequence[int], padding: int) -> "dict[
     return batch | ({"token_type_ids": padded(windows.types, 0)} if windows.types else {})
 
 
-def by_length(windows: TokenWindows, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """The rows in batches of like lengths, of at most `TOKENS_AT_ONCE` tokens with their padding."""
+def by_length(
+    windows: TokenWindows, rows: NDArray[np.int64], at_once: int = TOKENS_AT_ONCE
+) -> Iterator[NDArray[np.int64]]:
+    """The rows in batches of like lengths, of at most `at_once` tokens with their padding."""
     lengths = windows.lengths[rows]
     order = rows[np.argsort(lengths, kind="stable")]
     begin = 0
     for end in range(1, len(order) + 1):
-        if end == len(order) or (end + 1 - begin) * len(windows.ids[order[end]]) > TOKENS_AT_ONCE:
+        if end == len(order) or (end + 1 - begin) * len(windows.ids[order[end]]) > at_once:
             yield order[begin:end]
             begin = end
 
