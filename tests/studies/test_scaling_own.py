@@ -7,10 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surefoot.contrastive import Pretrain, count_gmacs, ladder_config, vocabulary_of
+from surefoot.contrastive import (
+    Drawings,
+    DrawnTask,
+    PooledPairs,
+    Pretrain,
+    TrainingPairs,
+    count_gmacs,
+    embed_images,
+    embed_texts,
+    ladder_config,
+    load_model,
+    read_items,
+    vocabulary_of,
+)
 from surefoot.core import Claim, Measurement, Results, Step, Store, StoredInputs, SurefootError, Verdict, walk
 from surefoot.examples import write_examples
 from surefoot.laws import ExponentDifference, ScalingFit
+from surefoot.stats import shuffled
 from surefoot.studies.scaling._figures import forecasts, own_curve
 from surefoot.studies.scaling._grid import BUDGET, FULL, SEEN, TASKS, Grid, StyleScores
 from surefoot.studies.scaling._own import own_claims
@@ -167,3 +181,34 @@ def test_the_largest_are_measured_after_their_forecast_and_nothing_is_tested_on_
             pool = scores.model.data
             assert scores.sets[0] in getattr(pool, "without", ())
     assert set(BUDGET.unseen).isdisjoint(BUDGET.styles)
+
+
+def test_a_model_is_named_and_found_within_galleries(made: Callable[[Step], Path]) -> None:
+    drawings = (Drawings(style="emojione-monotone", size=24),)
+    pairs = TrainingPairs(drawings=drawings, variants=False, held_out=0)
+    test = DrawnTask(drawings=drawings, part="all", least=1)
+    model = Pretrain(data=PooledPairs(sources=(pairs,), limit=200), model="rn-4", samples=64)
+    step = StyleScores(model=model, sets=(test,), names=(SEEN,), probe=test)
+    found = {(one.task, one.metric): one for one in measured_in(made(step))}
+    loaded, images, items = load_model(made(model)), np.load(made(test) / "images.npy"), read_items(made(test))
+    order = shuffled([f"{item['style']}:{item['hexcode']}" for item in items], 0)
+    place = {f"{item['style']}:{item['hexcode']}": row for row, item in enumerate(items)}
+    seen = embed_images(loaded, images).double()
+    named, retrieved = [], []
+    for size, hits in ((25, named), (100, retrieved)):
+        for start in range(0, len(order) - size + 1, size):
+            rows = [place[one] for one in order[start : start + size]]
+            texts = embed_texts(loaded, [items[row]["label"] for row in rows]).double()
+            cosines = (seen[rows] @ texts.T).numpy()
+            own = np.diag(cosines)
+            ranks = (cosines >= own[:, None]).sum(axis=1) if size == 25 else (cosines >= own[None]).sum(axis=0)
+            hits += [*(ranks <= (1 if size == 25 else 5))]
+    assert found["naming", "top1"].value == pytest.approx(np.mean(named))
+    assert found["retrieval", "image_retrieval_recall@5"].value == pytest.approx(np.mean(retrieved))
+    assert found["naming", "top1"].n == len(items) // 25 * 25
+    assert found["probe", "top1"].n == len(items)
+    assert found["probe", "top1"].value > 0.2  # trained on 40 of each of these groups; chance is one of eight
+
+
+def measured_in(place: Path) -> list[Measurement]:
+    return [Measurement(**row) for row in json.loads((place / "record.json").read_text())["measurements"]]
