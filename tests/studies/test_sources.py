@@ -1,7 +1,9 @@
 """The study of sources: its grid, and its claims on a planted world of Gaussian sources."""
 
+import re
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +19,11 @@ from surefoot.examples import write_examples
 from surefoot.laws import MixtureFit
 from surefoot.registry import write_json
 from surefoot.studies import load_study
+from surefoot.studies.pairs import Photographs
 from surefoot.studies.pairs._steps import THINGS
 from surefoot.studies.sources import TwoWay, _steps
-from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SOURCES, STYLES_SEEN, UNSEEN
+from surefoot.studies.sources._claims import Footing
+from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SHIFTS, SOURCES, STYLES_SEEN, UNSEEN
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 PICTURES = 200
@@ -193,7 +197,9 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, worlds: World
     assert (found["intervals-hold"].effect or 0) > 0.85
     assert found["sources-differ"].effect == pytest.approx(0.2, abs=0.08)
     assert found["photographs-to-drawings"].effect == pytest.approx(norm.cdf(0.5) - norm.cdf(0.2), abs=0.01)
-    assert "Mean absolute error" in found["half-the-error"].detail
+    halved = found["half-the-error"]
+    said = re.search(r"points: law of mixtures (.+), log shares (.+), equal shares ([^;]+)", halved.detail)
+    assert said and 100 * (halved.effect or 0) == pytest.approx(float(said[1]) - float(said[2]) / 2, abs=0.01)
 
 
 def test_where_sources_are_alike_nothing_of_them_is_supported(study: Study, worlds: World) -> None:
@@ -242,3 +248,20 @@ def test_two_way_accuracy_is_the_share_of_other_classes_below_with_ties_as_half(
         found = _steps.two_way_scores([loaded[one] for one in models], tmp_path, "{}")
         assert found == pytest.approx(expected)
     assert expected[3] in (1 / 6, 0.5, 5 / 6)
+
+
+def test_what_a_seed_measures_is_chosen_on_the_other_seeds_and_on_all_pictures() -> None:
+    shown = Photographs(count=1), Photographs(count=1, part=1)
+    plan = _steps.Plan(seeds=(0, 1), sizes=(50, 100), pairs=100, held_out=1, model="rn-4", samples=64, photos=shown)
+    parts = {}
+    for (place, style), (seed, size) in product(enumerate(STYLES_SEEN), plan.by_size):
+        better = place if seed else -place  # the second seed finds the last style best, the first finds the first
+        for shift in UNSEEN:
+            own = 0.7 + (0.01 * better if shift != UNSEEN[0] else 0)
+            parts[plan.single(style, size, seed).key, shift] = np.array([[100 * own] * 20, [100.0] * 20])
+    found = Footing(plan, parts)
+    assert found.ranked(SHIFTS[0], 0) == list(STYLES_SEEN)
+    assert found.ranked(SHIFTS[0], 1) == list(STYLES_SEEN[::-1])
+    parts[plan.single(STYLES_SEEN[-1], 100, 1).key, SHIFTS[0]][0, 0] = 0  # a block of which all answers are wrong
+    harmed = Footing(plan, parts).ranked(SHIFTS[0], 0)
+    assert harmed == Footing(plan, parts, without=0).ranked(SHIFTS[0], 0) != found.ranked(SHIFTS[0], 1)[::-1]
