@@ -63,7 +63,7 @@ def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
     The bounds are NaN where all values are equal, see `mean_t`. Raises ValueError for fewer than two rows or columns.
     """
     error, freedom = crossed_error(values)
-    mean, half = float(np.mean(values)), t_quantile(level, freedom) * error
+    mean, half = float(np.asarray(values, dtype=np.float64).mean()), t_quantile(level, freedom) * error
     return Interval(mean, mean - half, mean + half, level=level)
 
 
