@@ -2,7 +2,11 @@
 
 import json
 import os
+import runpy
+import signal
 import struct
+import subprocess
+import sys
 import tarfile
 import zlib
 from collections import Counter
@@ -130,6 +134,56 @@ def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path, colour_model: PairE
     embed_pairs(folder, tmp_path / "out", colour_model, rows=4)
     assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == second
     embed_pairs(folder, tmp_path / "whole", colour_model, rows=4)
+    assert digest_of(tmp_path / "out") == digest_of(tmp_path / "whole")
+
+
+STOPPED = """
+import os, signal
+from collections import Counter
+from pathlib import Path
+import numpy as np
+from surefoot.pairs import PairEncoder, embed_pairs
+
+def embed(out, stop=None, images=99, texts=99):
+    asked, last = Counter(), {"images": images, "texts": texts}
+    def unit(kind, values):
+        if asked[kind] + len(values) > last[kind]:
+            stop()
+        asked[kind] += len(values)
+        values = np.array(values, np.float32) + 1
+        return values / np.linalg.norm(values, axis=1, keepdims=True)
+    model = PairEncoder(name="m", digest="m", dimension=3, prepare=lambda one: np.asarray(one.resize((1, 1))),
+                        images=lambda some: unit("images", some[:, 0, 0]),
+                        texts=lambda some: unit("texts", [[len(one), 0, 1] for one in some]))
+    embed_pairs(Path("00000.tar"), Path(out), model, batch=4)
+    return asked
+
+if __name__ == "__main__":
+    embed("out", lambda: os.kill(os.getpid(), signal.SIGKILL), images=14)
+"""
+
+
+def test_a_kill_in_a_large_archive_loses_one_batch(
+    tmp_path: Path, png: Png, tarball: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One part of 20 pictures, of which two are none: killed at the 15th picture, stopped at the 10th text."""
+    files = dict[str, bytes]()
+    for row in range(20):
+        files[f"{row:03d}.png"] = b"broken" if row in (2, 13) else png(("red", "blue")[row % 2], seed=row)
+        files[f"{row:03d}.txt"] = b"red and then blue"[: row + 1]
+    tarball(tmp_path / "00000.tar", files)
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    monkeypatch.chdir(tmp_path)
+    assert subprocess.run([sys.executable, "stopped.py"], check=False).returncode == -signal.SIGKILL
+    embed = runpy.run_path("stopped.py")["embed"]
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed("out", stop, texts=9)
+    assert embed("out") == {"texts": 10}  # 18 without the two batches before the stop; of the pictures all were kept
+    embed("whole")
     assert digest_of(tmp_path / "out") == digest_of(tmp_path / "whole")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import SurefootError, digest_of, write_bytes
 from surefoot.pairs._stages._columns import pair_schema, uid_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest
 from surefoot.pairs._stages._tables import pairs_directory
@@ -65,7 +68,8 @@ def embed_pairs(
     A folder and a table are cut into parts of `rows` pictures. To the columns of a pair come `picture` (its place),
     `width`, `height`, `similarity` (cosine of picture and text; null where one is missing), `picture_error` and
     `vector`, the row in the files beside the part. A picture that cannot be decoded, or embedded (in a vector that
-    is finite and not 0), is `picture_refused`. What an earlier call finished is kept. Raises for a path without one.
+    is finite and not 0), is `picture_refused`. What an earlier call finished is kept: parts, and of the part
+    it was in every `batch` of pictures and texts. Raises for a path without one.
     """
     if min(rows, batch) < 1:
         raise SurefootError(f"A part and a batch have at least 1 picture, got {min(rows, batch)}.")
@@ -119,8 +123,12 @@ def _embed_shard(
 ) -> Mapping[str, int]:
     import pyarrow.parquet
 
-    shard = shards[source.path.name]
-    found, images = _pictures(shard, encoder, batch)
+    shard, blocks = shards[source.path.name], out.parent.with_name(f"{out.stem}.{batch}.blocks")
+    for other in blocks.parent.glob("*.blocks"):  # of parts that are finished, or of other batches
+        if other != blocks:
+            shutil.rmtree(other)
+    blocks.mkdir(exist_ok=True)
+    found, images = _pictures(shard, encoder, batch, blocks)
     table, names = _rows(shard, found)
     given = {name.lower(): name for name in reversed(table.column_names)}
     column = None if shard.table and not shard.tar else given.get("text", given.get("caption"))
@@ -128,9 +136,10 @@ def _embed_shard(
     texts = [str(one or "") for one in texts]
     said, similarity = np.zeros_like(images), dict[int, float]()
     spoken = [row for row, name in enumerate(names) if texts[row] and name in found and not found[name].error]
-    for rows in _batches(spoken, batch):
+    for number, rows in enumerate(_batches(spoken, batch)):
         at = np.array([found[names[row]].vector for row in rows], np.int64)
-        spoke = encoder.texts([texts[row] for row in rows])
+        lines = [texts[row] for row in rows]
+        (spoke,) = _once(blocks / f"texts-{number}.npz", lambda lines=lines: [encoder.texts(lines)])
         heard = has_direction(spoke)
         said[at] = np.where(heard[:, None], spoke, 0)
         similarity |= compress(zip(rows, np.einsum("nd,nd->n", images[at], said[at]).tolist(), strict=True), heard)
@@ -148,30 +157,47 @@ def _embed_shard(
     return {"picture_without_row": without_row} if without_row else {}
 
 
-def _pictures(shard: _Shard, encoder: PairEncoder, batch: int) -> tuple[dict[str, _Picture], NDArray[np.float32]]:
+def _once(place: Path, make: Callable[[], Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
+    """What `make` gives, kept in the file for the call after a kill."""
+    if not place.is_file():
+        stream = io.BytesIO()
+        np.savez(stream, *make())
+        write_bytes(place, stream.getvalue())
+    with np.load(place) as kept:
+        return [*kept.values()]
+
+
+def _pictures(
+    shard: _Shard, encoder: PairEncoder, batch: int, blocks: Path
+) -> tuple[dict[str, _Picture], NDArray[np.float32]]:
     """All pictures of a shard by name, and the vectors of those that can be decoded."""
     found: dict[str, _Picture] = {}
     vectors, count = [np.empty((0, encoder.dimension), np.float32)], 0
     with ThreadPoolExecutor() as pool:
-        for some in _batches(shard.pictures(), batch):
-            kept, names = [], list[str]()
-            for one, answer in zip(some, pool.map(partial(_prepared, encoder), some), strict=True):
+        for number, some in enumerate(_batches(shard.pictures(), batch)):
+            told, seen = _once(blocks / f"pictures-{number}.npz", partial(_block, some, encoder, pool))
+            good = iter(has_direction(seen).tolist())
+            vectors.append(np.where(has_direction(seen)[:, None], seen, 0))
+            for one, answer in zip(some, json.loads(str(told)), strict=True):
                 if one.name in found:
                     raise SurefootError(f"Two pictures are called {one.name}: give every one a name of its own.")
-                caption = one.captions[0] if one.captions else ""
+                picture = _Picture(caption=one.captions[0] if one.captions else "")
                 if isinstance(answer, str):
-                    found[one.name] = _Picture(caption=caption, error=answer)
-                else:
-                    found[one.name] = _Picture(caption=caption, vector=count + len(kept), size=answer[1])
-                    kept.append(answer[0])
-                    names.append(one.name)
-            count += len(kept)
-            seen = encoder.images(np.stack(kept)) if kept else vectors[0]
-            good = has_direction(seen)
-            for name in compress(names, ~good):
-                found[name] = replace(found[name], vector=None, error="Its vector is zero or not finite.")
-            vectors.append(np.where(good[:, None], seen, 0))
+                    found[one.name] = replace(picture, error=answer)
+                    continue
+                w, h = answer
+                told_of = {"vector": count} if next(good) else {"error": "Its vector is zero or not finite."}
+                found[one.name] = replace(picture, size=(w, h), **told_of)
+                count += 1
     return found, np.concatenate(vectors)
+
+
+def _block(some: Sequence[Captioned], encoder: PairEncoder, pool: ThreadPoolExecutor) -> list[NDArray[Any]]:
+    """Of each picture its width and height, or why it cannot be decoded, as JSON; the vectors of the others."""
+    answers = [*pool.map(partial(_prepared, encoder), some)]
+    kept = [one[0] for one in answers if not isinstance(one, str)]
+    seen = encoder.images(np.stack(kept)) if kept else np.empty((0, encoder.dimension), np.float32)
+    return [np.array(json.dumps([one if isinstance(one, str) else one[1] for one in answers])), seen]
 
 
 def _prepared(encoder: PairEncoder, one: Captioned) -> tuple[NDArray[np.uint8], tuple[int, int]] | str:
