@@ -132,8 +132,8 @@ def fit_logistic(
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Weights (classes, d) and bias (classes,) of multinomial logistic regression by full-batch L-BFGS in 64 bits.
 
-    The minimum of strength x (sum of cross-entropies) + |weights|^2 / 2, the bias without a penalty. `start` (classes,
-    d + 1) is where the search begins.
+    The minimum of strength x (sum of cross-entropies) and half of the squared length of the weights, the bias without a
+    penalty. `start` (classes, d + 1) is where the search begins.
     """
     import torch
     from scipy.optimize import minimize
