@@ -21,7 +21,7 @@ def own_claims(grid: Grid, claim: Claimed) -> Iterator[Claim]:
         for where, shifts in (("the styles seen", (SEEN,)), ("unseen styles", grid.unseen)):
             sentence = f"Error falls as a power of compute: {task} in {where}, our own models."
             yield claim(f"power law: {task} in {where}", sentence, _falls(grid, task, shifts), "exponent")
-    sentence = "Error falls faster in the styles that were trained on than in unseen ones."
+    sentence = "Error falls faster in the styles that were trained on than in at least one unseen style."
     yield claim("shift changes the exponent", sentence, _shift(grid), "difference of exponents")
     sentence = "The largest models, held out, are where the laws of smaller ones said before they were trained."
     yield claim("forecasts hold", sentence, _forecasts(grid), "share inside the interval")
