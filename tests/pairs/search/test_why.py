@@ -90,7 +90,11 @@ def fetched(source: Source, path: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("why")
+    return crawled(tmp_path_factory.mktemp("why"))
+
+
+def crawled(folder: Path) -> Path:
+    """N candidates, extracted by a program that is killed after its first part and started again, and two stages."""
     files = [archive(folder, place) for place in range(FILES)]
     place, call = (
         folder / "set",
