@@ -53,6 +53,8 @@ class Pretrain(Step):
     constant rate, or with `decay` "cooldown" along a line to zero (Hägele et al. 2024, 2405.18392). `samples` and
     `gmacs` are then measured of the whole training.
 
+    `after` are Steps that must be made first, such as a prediction of what this model will score.
+
     On one machine the same Step gives the same bits, also after a kill: `threads` is a field because the number of
     threads changes sums; leave it at 1 and let Steps run side by side. The directory is a model artifact (see
     `surefoot.contrastive.load_model`) and `history.json`. Measures `loss` (mean over the last tenth of the steps),
@@ -68,6 +70,7 @@ class Pretrain(Step):
     weight_decay: float = 0.1
     warmup: float = 0.1
     augmentation: Augmentation = "shift"
+    after: tuple[Step, ...] = ()
     seed: int = 0
     threads: int = 1
     decay: Decay = "cosine"

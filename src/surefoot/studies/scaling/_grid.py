@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -51,14 +51,13 @@ class StyleScores(Step):
     Things are put into galleries by an order of hashes. `naming`: `top1`, the name of a drawing among 25 names;
     `retrieval`: `image_retrieval_recall@5`, the drawing of a name among 100; `probe`: `top1` of a 40-shot probe of the
     eight groups of things, trained on drawings of `probe`. What no whole gallery holds is left out. `examples.parquet`
-    has the naming. With `forecast` the model may be measured only after that Step was made.
+    has the naming.
     """
 
     model: Step
     sets: tuple[Step, ...]
     names: tuple[str, ...]
     probe: Step
-    forecast: Step | None = None
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
@@ -163,7 +162,7 @@ class Grid:
         """A training along a cosine."""
         return Pretrain(data=self.data(amount), model=size, samples=samples, seed=seed)
 
-    def scores(self, model: Pretrain, forecast: Step | None = None) -> StyleScores:
+    def scores(self, model: Pretrain) -> StyleScores:
         """A model on all sets."""
         unseen = (DrawnTask(drawings=(Drawings(style=style),), part="all", least=1) for style in self.unseen)
         return StyleScores(
@@ -171,7 +170,6 @@ class Grid:
             sets=(self._drawings_of("test"), *unseen),
             names=(SEEN, *self.unseen),
             probe=self._drawings_of("validation"),
-            forecast=forecast,
         )
 
     def models(self, amount: Amount = "all") -> list[Pretrain]:
@@ -198,12 +196,11 @@ class Grid:
 
     @cached_property
     def held_out(self) -> tuple[tuple[Forecast, StyleScores], ...]:
-        """The forecast of each of the largest models, and the model measured after it."""
+        """The forecast of each of the largest models, and the scores of the model, whose training waits for it."""
         found = []
         for size, samples in self.largest:
-            model = self.model(size, samples)
-            forecast = Forecast(laws=self.laws, data=model.data, model=size, samples=samples)
-            found.append((forecast, self.scores(model, forecast)))
+            forecast = Forecast(laws=self.laws, data=self.data("all"), model=size, samples=samples)
+            found.append((forecast, self.scores(replace(self.model(size, samples), after=(forecast,)))))
         return tuple(found)
 
     @cached_property
