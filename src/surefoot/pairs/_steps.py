@@ -89,12 +89,8 @@ class PairTables(Step):
         check_pinned(self)
         with TemporaryDirectory(dir=out.parent) as place:
             columns = PairColumns(url=self.url, text=self.text)
-            return finished(
-                pairs_from_tables([*map(Path, self.files)], Path(place), columns=columns),
-                Path(place),
-                out,
-                dropped="dropped",
-            )
+            made = pairs_from_tables([*map(Path, self.files)], Path(place), columns=columns)
+            return finished(made, Path(place), out, dropped="dropped")
 
 
 @final

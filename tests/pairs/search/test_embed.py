@@ -144,7 +144,7 @@ from pathlib import Path
 import numpy as np
 from surefoot.pairs import PairEncoder, embed_pairs
 
-def embed(out, stop=None, images=99, texts=99):
+def embed(out, stop=None, images=99, texts=99, batch=4):
     asked, last = Counter(), {"images": images, "texts": texts}
     def unit(kind, values):
         if asked[kind] + len(values) > last[kind]:
@@ -155,7 +155,7 @@ def embed(out, stop=None, images=99, texts=99):
     model = PairEncoder(name="m", digest="m", dimension=3, prepare=lambda one: np.asarray(one.resize((1, 1))),
                         images=lambda some: unit("images", some[:, 0, 0]),
                         texts=lambda some: unit("texts", [[len(one), 0, 1] for one in some]))
-    embed_pairs(Path("00000.tar"), Path(out), model, batch=4)
+    embed_pairs(Path("00000.tar"), Path(out), model, batch=batch)
     return asked
 
 if __name__ == "__main__":
@@ -183,8 +183,11 @@ def test_a_kill_in_a_large_archive_loses_one_batch(
     with pytest.raises(KeyboardInterrupt):
         embed("out", stop, texts=9)
     assert embed("out") == {"texts": 10}  # 18 without the two batches before the stop; of the pictures all were kept
+    with pytest.raises(KeyboardInterrupt):
+        embed("other", stop, texts=9)
+    assert embed("other", batch=5) == {"images": 18, "texts": 18}  # batches of another size are not mixed up
     embed("whole")
-    assert digest_of(tmp_path / "out") == digest_of(tmp_path / "whole")
+    assert digest_of(tmp_path / "out") == digest_of(tmp_path / "whole") == digest_of(tmp_path / "other")
 
 
 def test_rows_beside_a_shard_are_kept_with_all_they_know(

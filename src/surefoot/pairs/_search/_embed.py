@@ -185,9 +185,8 @@ def _pictures(
                 if isinstance(answer, str):
                     found[one.name] = replace(picture, error=answer)
                     continue
-                w, h = answer
-                told_of = {"vector": count} if next(good) else {"error": "Its vector is zero or not finite."}
-                found[one.name] = replace(picture, size=(w, h), **told_of)
+                fate = {"vector": count} if next(good) else {"error": "Its vector is zero or not finite."}
+                found[one.name] = replace(picture, size=tuple(answer), **fate)
                 count += 1
     return found, np.concatenate(vectors)
 

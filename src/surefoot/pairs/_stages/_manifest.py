@@ -102,9 +102,8 @@ def read_manifest(directory: Path) -> Manifest:
 def sources_in(directory: Path) -> tuple[Source, ...]:
     """The parts of a stage's directory, with their digests. Raises as `read_manifest`, and for other files of rows."""
     parts = read_manifest(directory).parts
-    for name, digest in (
-        (name, one) for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()
-    ):
+    files = {name: one for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()}
+    for name, digest in files.items():
         if name.endswith((".parquet", ".npy")) and digest_of(directory / name) != digest:
             raise SurefootError(
                 f"{directory / name} is not the file of {MANIFEST}: put that back, or make it all anew."

@@ -66,23 +66,16 @@ def pairs_directory(path: Path) -> bool:
 def _selected(connection: DuckDBPyConnection, place: int, file: Path, named: PairColumns) -> str:
     """The rows of a file with our columns first, as a query."""
     loaded = load_table(connection, file, name=f"file{place}")
-    check_column(named.url, loaded.columns, loaded.source)
-    if named.text:
-        check_column(named.text, loaded.columns, loaded.source)
+    for name in (named.url, named.text or named.url):
+        check_column(name, loaded.columns, loaded.source)
     given = {name: quote(name) for name in loaded.columns}
     url = given[named.url]
     text = f"coalesce({given[named.text]}, '')" if named.text else "''"
     missing = f"CASE WHEN {url} IS NULL THEN ['url_missing'] ELSE [] END"
-    made = {
-        "uid": f"coalesce({given.get('uid', 'NULL')}, md5({text} || coalesce({url}, '')))",
-        "url": url,
-        "text": text,
-    }
-    made["reasons"] = f"list_concat(coalesce({given.get('reasons', 'NULL')}, []), {missing})"
-    ours = {
-        name: f"CAST({made.get(name, given.get(name, 'NULL'))} AS {_SQL_TYPES[PAIR_TYPES[name]]})"
-        for name in PAIR_TYPES
-    }
+    uid = f"coalesce({given.get('uid', 'NULL')}, md5({text} || coalesce({url}, '')))"
+    reasons = f"list_concat(coalesce({given.get('reasons', 'NULL')}, []), {missing})"
+    made = given | {"uid": uid, "url": url, "text": text, "reasons": reasons}
+    ours = {name: f"CAST({made.get(name, 'NULL')} AS {_SQL_TYPES[kind]})" for name, kind in PAIR_TYPES.items()}
     rest = {name: sql for name, sql in given.items() if name not in {*PAIR_TYPES, named.url, named.text}}
     listed = ", ".join(f"{sql} AS {quote(name)}" for name, sql in (ours | rest).items())
     return f"SELECT {listed} FROM {quote(loaded.name)}"

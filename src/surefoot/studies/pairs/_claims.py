@@ -8,7 +8,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Figure, Results
+from surefoot.contrastive import Retrieval
+from surefoot.core import Figure, Results, SurefootError
 from surefoot.figures import coefficient_curve
 from surefoot.stats import Interval, error_of_bounds, group_auc, mean_t
 from surefoot.studies._drawn import Row, TaskAccuracies, accuracies_of, crossed_interval
@@ -42,6 +43,9 @@ def hypotheses(trials: Trials) -> Iterator[Hypothesis]:
         effect = partial(_difference, trials, top, other, shift)
         yield Hypothesis(name=name, sentence=sentence, source=source, effect=effect, bound=bound, counted="seeds",
                          shown="difference in accuracy")  # fmt: skip
+    found = f"Models of {most} find a photograph by its text better than those of as many at random."
+    yield Hypothesis(name="retrieves-better", sentence=found, source=LAION, effect=partial(_found, trials), bound=0,
+                     counted="seeds", shown="difference in recall at 10")  # fmt: skip
 
 
 def _accuracies(trials: Trials, choice: Choice, shift: str, found: TaskAccuracies) -> list[float]:
@@ -66,6 +70,15 @@ def _separated(trials: Trials, results: Results) -> tuple[Pooled, str]:
         areas.append(float(group_auc(right, [score for _, score in rows], [0] * len(rows)).value[-1]))
         shares.append(fmean(right[: round(top * len(rows))]))
     return _pooled(mean_t(areas), len(areas)), f"Of the texts of the best {top:.0%} {fmean(shares):.1%} are right"
+
+
+def _found(trials: Trials, results: Results) -> tuple[Pooled, str]:
+    """The difference of each seed, whose models, photographs and texts no other seed has."""
+    recalls = {one.step: one.value for one in results.select(Retrieval, metric="image_retrieval_recall@10")}
+    if missing := [step for one in trials for step in one.retrieval if step not in recalls]:
+        raise SurefootError(f"Photographs were not looked for with {len(missing)} models yet.")
+    first, other = np.array([[recalls[step] for step in one.retrieval] for one in trials]).T
+    return _pooled(mean_t(first - other), len(trials)), f"Recall {first.mean():.1%} less {other.mean():.1%}"
 
 
 def _pooled(mean: Interval, seeds: int) -> Pooled:

@@ -15,7 +15,9 @@ from surefoot.contrastive import (
     CaptionedPictures,
     Drawings,
     ImageFolder,
+    PictureFeatures,
     Pretrain,
+    Retrieval,
     captioned_pictures,
     load_images,
     png_of,
@@ -173,6 +175,7 @@ class PairsSeed:
     size: str
     samples: int
     tests: Mapping[str, ImageFolder]
+    captioned: Photographs
 
     @property
     def embedded(self) -> Embed:
@@ -186,6 +189,13 @@ class PairsSeed:
         chosen: dict[Choice, Step] = {share: kept(top=share) for share in self.shares}
         chosen |= {RANDOM: self.candidates, TRUE: kept(right=True), ALL: self.candidates}
         return {choice: self._trained(choice, pairs) for choice, pairs in chosen.items()}
+
+    @cached_property
+    def retrieval(self) -> tuple[Retrieval, ...]:
+        """Photographs that no other seed has are found by their texts: of the filter, and of as many at random."""
+        data = CaptionedPictures(pairs=replace(self.captioned, part=self.candidates.part))
+        found = (PictureFeatures(model=self.models[one], data=data) for one in (self.shares[0], RANDOM))
+        return tuple(Retrieval(features=one) for one in found)
 
     def _trained(self, choice: Choice, pairs: Step) -> Pretrain:
         limit = round((self.shares[0] if isinstance(choice, str) else choice) * self.candidates.count)
