@@ -96,16 +96,19 @@ def _blanks(connection: DuckDBPyConnection, source: _Source, table: str) -> dict
     ]
     counts = ", ".join(f"count({quote(name)}) < count(*)" for _, name in texts)
     some = connection.execute(f"SELECT {counts or 'false'} FROM {quote(table)}").fetchall()[0]
-    words = [
-        f"histogram(trim({place}, {_AROUND})) FILTER (lower(trim({place}, {_AROUND})) IN ({_WORDS})) AS {quote(name)}"
-        for (place, name), missing in zip(texts, some, strict=False)
-        if missing
-    ]
-    if not words:
-        return {}
-    sql = f"SELECT {', '.join(words)} FROM (SELECT * FROM {source.sql}) AS t({', '.join(places)})"
-    found = connection.execute(sql, source.values)
-    return dict(zip([name for name, *_ in found.description or ()], found.fetchall()[0], strict=True))
+    lacking = [text for text, missing in zip(texts, some, strict=False) if missing]
+
+    def read(chosen: Sequence[str]) -> tuple[Any, ...]:
+        sql = f"SELECT {', '.join(chosen)} FROM (SELECT * FROM {source.sql}) AS t({', '.join(places)})"
+        return connection.execute(sql, source.values).fetchall()[0] if chosen else ()
+
+    said = f"FILTER (lower(trim({{0}}, {_AROUND})) IN ({_WORDS}) AND trim({{0}}, {_AROUND}) <> '')"
+    counted = read([f"count(*) {said.format(place)}" for place, _ in lacking])  # a histogram of each would take 1 GB
+    worded = [text for text, count in zip(lacking, counted, strict=True) if count]
+    found = dict[str, dict[str, int]]()
+    for place, name in worded:
+        (found[name],) = read([f"histogram(trim({place}, {_AROUND})) {said.format(place)}"])
+    return found
 
 
 def column_names(path: Path | str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def type_columns(
 def _blank_words(table: LoadedTable, texts: Sequence[str]) -> Iterator[Remark]:
     """In a column of texts a word such as "None" could be a value: it is said that it was read as none."""
     for name in texts:
-        if words := {word: count for word, count in (table.blanks.get(name) or {}).items() if word}:
+        if words := table.blanks.get(name):
             shown = ", ".join(f"'{word}' ({count})" for word, count in sorted(words.items()))
             message = f"{table.source}: column '{name}' has words that are read as no value: {shown}."
             yield Remark(code="blank-words", severity="note", message=message, columns=(name,))

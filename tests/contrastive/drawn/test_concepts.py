@@ -3,9 +3,9 @@
 import pytest
 
 from surefoot.contrastive import EMOJIBASE, LOCALES, STYLES
-from surefoot.contrastive._drawn._captions import captions
 from surefoot.contrastive._drawn._concepts import (
     Emoji,
+    captions,
     concept_of,
     normal_hexcode,
     read_class_words,

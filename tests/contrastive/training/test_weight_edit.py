@@ -66,6 +66,20 @@ def test_the_whole_patch_is_the_tuned_model_to_the_bit(made: Made, start: Pretra
     assert all(value.tobytes() == expected[name].tobytes() for name, value in weights(made, whole).items())
 
 
+def test_models_whose_norms_saw_other_numbers_of_batches_are_merged(
+    made: Made, start: Pretrain, warm: Finetune
+) -> None:
+    """Batch statistics are numbers to average; how many batches they are of is not, and is the base's."""
+    followed = [replace(warm, samples=samples, statistics=True) for samples in (32, 64)]
+    half = WeightEdit(base=start, plus=tuple(followed), objective="transfer", target=(WARM,), grid=(0.5,))
+    before, *ends, merged = (weights(made, step) for step in (start, *followed, half))
+    for name, value in merged.items():
+        if "num_batches" in name:
+            assert (value == before[name]).all() and (ends[0][name] != ends[1][name]).all()
+        elif "running_" in name:
+            np.testing.assert_allclose(value, (ends[0][name] + ends[1][name]) / 2, rtol=1e-4, atol=1e-6)
+
+
 def test_negation_takes_the_lowest_target_that_keeps_the_control(made: Made, forget: WeightEdit) -> None:
     table = trials(made, forget)
     floor = 0.95 * table[0.0]["control"]["value"]

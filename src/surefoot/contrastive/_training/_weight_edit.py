@@ -14,6 +14,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progr
 from surefoot.training import WEIGHTS, reproducible, sum_of, task_vectors
 from surefoot.weights import (
     CoefficientSearch,
+    EditRules,
     EditScore,
     TaskVector,
     apply_to,
@@ -30,6 +31,7 @@ from surefoot.weights import (
 GRID = tuple(step / 20 for step in range(21))
 TARGET, CONTROL = "target", "control"
 BATCH = 256
+_RULES = EditRules(integers="base")  # how many batches a norm has seen, which no answer hangs on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class _Editor:
         return _Editor(model=model, sets=sets, out=out, trials=len(step.grid))
 
     def build(self, edit: TaskVector) -> LoadedModel:
-        apply_to(edit, self.model.model)
+        apply_to(edit, self.model.model, rules=_RULES)
         return self.model
 
     def evaluate(self, model: LoadedModel) -> dict[str, EditScore]:
