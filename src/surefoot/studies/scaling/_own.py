@@ -23,7 +23,7 @@ def own_claims(grid: Grid, claim: Claimed) -> Iterator[Claim]:
             yield claim(f"power law: {task} in {where}", sentence, _falls(grid, task, shifts), "exponent")
     sentence = "Error falls faster in the styles that were trained on than in at least one unseen style."
     yield claim("shift changes the exponent", sentence, _shift(grid), "difference of exponents")
-    sentence = "The largest models, held out, are where the laws of smaller ones said before they were trained."
+    sentence = "Of what laws of smaller models said of the largest before these were trained, 90 percent holds."
     yield claim("forecasts hold", sentence, _forecasts(grid), "share inside the interval")
     few = "At equal compute more pairs of the same styles lower the error."
     icons = "At equal compute pairs of other hands (icons), nine of ten, raise the error on the styles."
@@ -97,9 +97,9 @@ def _forecasts(grid: Grid) -> Callable[[Results], Verdict]:
         detail = (
             f"{sum(inside)} of {len(inside)} forecasts hold within their 95 percent interval; they are {points:.1f} "
             f"points off on average, and errors were {100 * (np.exp(np.mean(off)) - 1):+.0f} percent off them. "
-            "Forecasts of one model hang together. Supported: surely more than half hold."
+            "Forecasts of one model hang together."
         )
-        return verdict_above(bounds.estimate, bounds.low, bounds.high, len(rows), bound=0.5, detail=detail)
+        return verdict_above(bounds.estimate, bounds.low, bounds.high, len(rows), bound=0.9, detail=detail)
 
     return check
 
