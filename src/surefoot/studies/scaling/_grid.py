@@ -40,7 +40,7 @@ SEEN = "styles seen"
 SHIFTS = (SEEN, *UNSEEN_STYLES)
 TASKS = {"naming": "top1", "retrieval": "image_retrieval_recall@5", "probe": "top1"}
 NAMES, GALLERY, SHOTS = 25, 100, 40
-AMOUNTS = {"few": "1,000 pairs", "all": "all pairs of the styles", "icons": "with icons"}
+AMOUNTS = {"few": "1,000 pairs", "all": "all pairs of the styles", "icons": "nine in ten icons"}
 Amount = Literal["few", "all", "icons"]
 
 
