@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -163,3 +164,77 @@ def test_what_a_task_lacks_is_said(hub: Path, folders: dict[str, Path], tmp_path
     (tmp_path / "bare" / "a.png").write_bytes(picture(0))
     with pytest.raises(SurefootError, match="no picture has a caption"):
         evaluate(hub, tmp_path / "bare", "--task", "retrieval")
+
+
+def written(place: Path, rows: list[tuple[Any, Any]], kind: str) -> Path:
+    """A Parquet file of pictures with labels of a type, and one caption each."""
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE t (image BLOB, label {kind}, caption VARCHAR[])")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ['a caption'])", rows)
+        connection.execute(f"COPY t TO '{place}' (FORMAT parquet)")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "wrong"),
+    [
+        ("VARCHAR", None, "row 2 has no label"),
+        ("VARCHAR", " ", "row 2 has no label"),
+        ("BIGINT", -1, "row 2 has no label"),
+        ("BOOLEAN", True, "the column 'label' is BOOLEAN, and a class is a text or a whole number"),
+        ("VARCHAR[]", ["cat"], r"the column 'label' is VARCHAR\[\], and a class"),
+        ("DOUBLE", 1.0, "the column 'label' is DOUBLE, and a class"),
+        ("BLOB", b"cat", "the column 'label' is BLOB, and a class"),
+    ],
+)
+def test_labels_of_a_table_that_are_no_classes_are_refused(
+    hub: Path, tmp_path: Path, kind: str, label: Any, wrong: str
+) -> None:
+    first = {"VARCHAR": "cat", "BIGINT": 1}.get(kind, label)
+    place = written(tmp_path / "own.parquet", [(picture(0), first), (picture(1), label)], kind)
+    with pytest.raises(SurefootError, match=wrong):
+        evaluate(hub, place)
+
+
+def test_numbers_that_a_table_names_are_its_classes(hub: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    told = {"info": {"features": {"label": {"names": list(NAMES), "_type": "ClassLabel"}}}}
+    table = pa.table({"image": [picture(row) for row in range(6)], "label": [row % 3 for row in range(6)]})
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), tmp_path / "own.parquet")
+    assert evaluate(hub, tmp_path / "own.parquet", "--examples", tmp_path / "e") == 0
+    kept = duckdb.read_parquet(str(tmp_path / "e" / "examples.parquet")).project("label").fetchall()
+    assert [label for (label,) in kept] == [NAMES[row % 3] for row in range(6)]
+
+
+def test_a_json_that_says_captions_alone_is_no_class(hub: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for suffix, data in (("png", picture(0)), ("json", b'{"caption": ["a cat", "a pet"]}')):
+            member = tarfile.TarInfo(f"0.{suffix}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(SurefootError, match="its 'caption' is"):
+        evaluate(hub, tmp_path / "0.tar")
+
+
+def test_a_probe_is_no_baseline_of_zero_shot_and_pictures_that_were_fitted_on_are_said(
+    hub: Path, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        evaluate(hub, folders["folder"], "--task", "probe", "--train", folders["folder"], "--examples", tmp_path) == 0
+    )
+    assert "24 pictures of the test stand among what the probe was fitted on" in capsys.readouterr().err
+    baseline = next(tmp_path.rglob("examples.parquet"))
+    with pytest.raises(SurefootError, match="is of the task linear probe: a baseline is of zero-shot"):
+        evaluate(hub, folders["folder"], "--baseline", baseline, "--margin", 0.7)
+
+
+def test_what_cannot_be_decoded_is_counted_by_zero_shot_alone(
+    hub: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folders["folder"], tmp_path / "broken")
+    next((tmp_path / "broken").rglob("*.png")).write_bytes(b"no picture")
+    options = ("--task", "probe", "--train", folders["train"], "--unreadable", "wrong")
+    with pytest.raises(SurefootError, match="a probe does not count such as wrong"):
+        evaluate(hub, tmp_path / "broken", *options)

@@ -326,20 +326,22 @@ def _compared(files: dict[str, Path], margin: float | None) -> Comparison:
     """The model less the baseline, on the same pictures or not at all."""
     ordered = {name: files[name] for name in (_BASELINE, _MODEL)}
     scores = read_examples(ordered, across_data=True)
-    contents = [_contents(path) for path in ordered.values()]
+    contents = [_column(path, "content") for path in ordered.values()]
+    for task in {*_column(files[_BASELINE], "task").values()} - {"zero-shot"}:
+        raise SurefootError(f"{files[_BASELINE]} is of the task {task}: a baseline is of zero-shot classification.")
     for name in scores.examples if all(contents) else ():
         if contents[0][name] != contents[1][name]:
             raise SurefootError(f"The picture {name} is not the one that {files[_BASELINE]} was measured on.")
     return compare_examples(scores, margin=margin)
 
 
-def _contents(path: Path) -> dict[str, str]:
-    """The digest of each picture's bytes; empty for examples of other makers."""
+def _column(path: Path, column: str) -> dict[str, str]:
+    """By the name of an example what a column says; empty for files without it."""
     import duckdb
 
     with duckdb.connect() as connection:
         read = connection.read_parquet(str(path))
-        return dict(read.project("example, content").fetchall()) if "content" in read.columns else {}
+        return dict(read.project(f"example, {column}").fetchall()) if column in read.columns else {}
 
 
 def _table(results: dict[str, Any], found: Comparison | None) -> Table:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError
 
 EXAMPLES = "examples.parquet"
-SAME = ("label", "content")
+SAME = ("label", "content", "task")
 """Columns of what is right and of what was shown: files that have them must agree, else examples are not the same."""
 
 if TYPE_CHECKING:

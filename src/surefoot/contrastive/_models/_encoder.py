@@ -63,7 +63,7 @@ def load_encoder(
         wanted, state = model.state_dict(), read_state(checkpoint, key=key)
         state = {f"visual.{one}": value for one, value in state.items() if f"visual.{one}" in wanted}
         fill(model, {"logit_scale": wanted["logit_scale"]} | state, checkpoint, name)
-    source = "timm's configuration" if name.startswith("timm:") else "0.5 and 0.5 a channel"
+    source = "timm's configuration (but for its crop)" if name.startswith("timm:") else "0.5 and 0.5 a channel"
     description = ModelDescription(
         name=name,
         config=config,

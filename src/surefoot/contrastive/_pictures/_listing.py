@@ -185,8 +185,10 @@ def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
         yield from (f"{sample.base}{suffix}" for suffix in sample.texts)
         return
     member, texts, folder = sample.picture, sample.texts, PurePosixPath(sample.base).parent.name
-    in_json = _label_in_json(path, sample.base, texts[".json"]) if ".json" in texts else ""
-    label = (texts.get(".cls", "").strip() or in_json or texts.get(".txt", "")).strip()
+    label = texts.get(".cls", "").strip()
+    if not label and ".json" in texts:
+        label = _label_in_json(path, sample.base, texts[".json"])
+    label = (label or texts.get(".txt", "")).strip()
     yield Labelled(
         name=f"{path.stem}/{sample.base}",
         label=label or folder,
@@ -200,5 +202,12 @@ def _label_in_json(path: Path, name: str, text: str) -> str:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SurefootError(f"{path}, sample {name}: its .json is not JSON ({error}).") from error
-    found = [row[key] for key in _JSON_KEYS if isinstance(row, dict) and key in row]
-    return str(found[0]) if found else ""
+    found = next(((key, row[key]) for key in _JSON_KEYS if isinstance(row, dict) and key in row), None)
+    if found is None:
+        return ""
+    if isinstance(found[1], bool) or not isinstance(found[1], str | int) or not str(found[1]).strip():
+        raise SurefootError(
+            f"{path}, sample {name}: its '{found[0]}' is {json.dumps(found[1])}, and a class is a text or a whole "
+            "number."
+        )
+    return str(found[1])

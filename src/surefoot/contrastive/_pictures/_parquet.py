@@ -25,10 +25,12 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
         told = duckdb.read_parquet(str(files[0])) if files else None
     except duckdb.Error as error:
         raise SurefootError(f"{files[0]} cannot be read as Parquet: {str(error).splitlines()[0]}.") from error
-    columns = _columns(dict(zip(told.columns, map(str, told.types), strict=True))) if told else {}
+    kinds = dict(zip(told.columns, map(str, told.types), strict=True)) if told else {}
+    columns = _columns(kinds)
     if "picture" not in columns:
         yield path
         return
+    names = _class_names(files[0], kinds, columns)
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM read_parquet(?)"
         with duckdb.connect() as connection, tarfile.open(Path(place) / "pictures.tar", "w") as archive:
@@ -38,13 +40,42 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
                 found = dict(zip(columns, row, strict=True))
                 texts = found.get("captions") or []
                 said = json.dumps({"caption": [texts] if isinstance(texts, str) else texts}).encode()
-                label = found.get("label")
                 _add(archive, f"{number:09d}.jpg", found["picture"] or b"")
                 _add(archive, f"{number:09d}.json", said)
-                if label is not None:
-                    _add(archive, f"{number:09d}.cls", str(label).encode())
+                if "label" in found:
+                    label = _class_of(found["label"], names, f"{path}, row {number + 1}")
+                    _add(archive, f"{number:09d}.cls", label.encode())
                 number += 1
         yield Path(place)
+
+
+def _class_names(file: Path, kinds: Mapping[str, str], columns: Mapping[str, str]) -> list[str]:
+    """The names behind the numbers of the labels, where the file says them as data sets of Hugging Face do."""
+    import duckdb
+
+    if "label" not in columns:
+        return []
+    name = columns["label"].strip('"')
+    if kinds[name] != "VARCHAR" and not kinds[name].endswith("INT") and not kinds[name].endswith("INTEGER"):
+        raise SurefootError(f"{file}: the column '{name}' is {kinds[name]}, and a class is a text or a whole number.")
+    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'huggingface'"
+    with duckdb.connect() as connection:
+        found = connection.execute(query, [str(file)]).fetchone()
+    try:
+        return [*map(str, json.loads(found[0])["info"]["features"][name]["names"])] if found else []
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _class_of(label: str | int | None, names: list[str], place: str) -> str:
+    """The class of a row. Raises `SurefootError` where it has none, or one beyond the names of the file."""
+    if label is None or not str(label).strip() or (isinstance(label, int) and label < 0):
+        raise SurefootError(f"{place} has no label: leave such rows out, or the column where captions alone are asked.")
+    if not names or isinstance(label, str):
+        return str(label)
+    if label >= len(names):
+        raise SurefootError(f"{place} has the label {label}, and the file names {len(names)} classes.")
+    return names[label]
 
 
 def _columns(kinds: Mapping[str, str]) -> dict[str, str]:

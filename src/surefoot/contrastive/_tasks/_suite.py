@@ -53,7 +53,7 @@ class SuiteResult:
 
     def keep(self, task: str, columns: dict[str, Any], measured: Iterable[Measurement], change: str = "") -> None:
         """Add what a task measured; of several changes the columns of the first are kept."""
-        self.columns.setdefault(task, columns)
+        self.columns.setdefault(task, columns | {"task": [task] * len(columns["example"])})
         self.measurements += [replace(one, task=task, group=change) for one in measured]
 
 
@@ -127,9 +127,24 @@ def _retrieval(
         if those:
             many = counted(len(those), "picture")
             result.notes.append(f"Retrieval leaves out {many} that {why}, such as {those[0]}.")
+    _refuse_uncounted(suite, found, "retrieval")
     for (change, model), images in zip(models.items(), found.embeddings, strict=True):
         ranked = retrieve(model.loaded, images, [[model.casing(text) for text in captions[name]] for name in kept])
-        result.keep("retrieval", ranked.columns(kept), retrieval_measurements(ranked, task="", shift=""), change)
+        contents = [*found.contents, *(found.contents[picture] for picture in ranked.pictures)]
+        result.keep(
+            "retrieval",
+            ranked.columns(kept) | {"content": contents},
+            retrieval_measurements(ranked, task="", shift=""),
+            change,
+        )
+
+
+def _refuse_uncounted(suite: Suite, found: EmbeddedFiles, task: str) -> None:
+    if suite.count_refused and found.refused:
+        raise SurefootError(
+            f"{counted(len(found.refused), 'picture')} cannot be decoded, and {task} does not count such as wrong: "
+            "leave '--unreadable wrong' out, or them."
+        )
 
 
 def _probe(
@@ -138,9 +153,14 @@ def _probe(
     result: SuiteResult,
     shots: tuple[int | None, ...],
 ) -> None:
+    contents: dict[Path, tuple[str, ...]] = {}
+
     def labelled(place: Path) -> LabelledFeatures:
         listing, labels = read_labelled(place, suite.classes)
         found = embedded(item.stored for item in listing.pictures)
+        contents[place] = found.contents
+        if place == suite.pictures:
+            _refuse_uncounted(suite, found, "a probe")
         for row, reason in [*found.refused.items()][:1]:
             many = counted(len(found.refused), "picture")
             result.notes.append(f"{many} of {place} left out, such as {listing.pictures[row].name} ({reason}).")
@@ -153,6 +173,9 @@ def _probe(
 
     train, test = labelled(suite.train or suite.pictures), labelled(suite.pictures)
     validation = labelled(suite.validation) if suite.validation else None
+    for place in (suite.train, suite.validation):
+        if place and (seen := len({*contents[place]} & {*contents[suite.pictures]})):
+            result.notes.append(f"{counted(seen, 'picture')} of the test stand among what the probe was fitted on.")
     for count in shots:
         task = "linear probe" if count is None else f"{count}-shot probe"
         draws = 1 if count is None else suite.draws
@@ -164,4 +187,5 @@ def _probe(
                 f"penalty {probe.strength:.3g} chosen on {probe.validated} ({suite.validation or 'of --train'})."
             )
             measured = classification_measurements(answers, task="", shift="")
-            result.keep(task, answers.columns(test.ids, probe.keys), measured, name)
+            columns = answers.columns(test.ids, probe.keys) | {"content": [*contents[suite.pictures]]}
+            result.keep(task, columns, measured, name)
