@@ -19,8 +19,9 @@ class ImageTower(torch.nn.Module):
     def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         """Features (n, d) of pictures (n, 3, height, width), of unit length where `normalize`."""
         found = self.visual(image)
-        if found.ndim != 2:
-            raise SurefootError(f"The encoder gives {tuple(found.shape)} for a batch of pictures: it must be (n, d).")
+        if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(image):
+            given = tuple(found.shape) if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
+            raise SurefootError(f"The encoder gives {given} for {len(image)} pictures: it must be a tensor (n, d).")
         return torch.nn.functional.normalize(found, dim=-1) if normalize else found
 
 
@@ -34,7 +35,10 @@ def build_tower(name: str) -> ImageTower:
         return ImageTower(timm.create_model(rest, pretrained=False, num_classes=0))
     place, _, function = rest.partition(":")
     try:
-        return ImageTower(getattr(import_module(place), function)())
+        found = getattr(import_module(place), function)()
+        if not isinstance(found, torch.nn.Module):
+            raise TypeError(f"it is a {type(found).__name__}, not a torch module")
+        return ImageTower(found)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SurefootError(f"{name} gives no model: {error}. Write torch:MODULE:FUNCTION.") from error
 
