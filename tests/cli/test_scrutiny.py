@@ -1,5 +1,6 @@
 """`surefoot scrutiny`, from a case file to a page, as a person types it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,32 @@ def test_plan_run_verify_replay_and_report(tmp_path: Path, surefoot) -> None:
     (tmp_path / "case.bundle" / "queries.jsonl").write_text(spoiled, encoding="utf-8")
     refused = surefoot("scrutiny", "verify", "case.bundle")
     assert (refused.code, "not as it was written" in refused.err) == (2, True)
+
+
+def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Path, surefoot) -> None:
+    text = CASE.read_text(encoding="utf-8")
+    before, _, after = text.partition("ScrutinyPlan(overall")
+    text = before + SMALL + after.partition(")")[2]
+    text = text.replace("    wrong =", '    wrong = float("nan" if evidence["amount"] > 40 else "inf")\n    unused =')
+    text = text.replace("deterministic(),", "*ratio_bounds((10,), RATIOS),").replace(
+        "    deterministic", "    ratio_bounds"
+    )
+    (tmp_path / "case.py").write_text(text.replace("answers(),", "answers(leave_out=['log10_lr']),"), encoding="utf-8")
+    assert surefoot("scrutiny", "plan", "case.py").code == 0
+    ran = surefoot("scrutiny", "run", "case.py", "--format", "json")
+    table = {one["claim"]: one for one in json.loads(ran.out)}
+    assert ran.code == 2, ran.err + ran.out
+    for name in ("false inclusion above 1", "ratio of 10", "mean ratio"):
+        assert table[name]["verdict"] == table[name]["failed near"] == "not judged"
+        assert table[name]["low"] is None
+        assert 0 < table[name]["unjudged near"] <= 8
+    assert table["answers"]["verdict"] == "no failure shown"
+    found = json.loads((tmp_path / "case.bundle" / "findings.json").read_bytes())
+    mean = next(one for one in found["claims"] if one["name"] == "mean ratio")["samples"]
+    assert (mean[2]["n"], mean[2]["unjudged"] > 0, mean[2]["estimate"]) == (0, True, None)
+    assert mean[2]["not finite"] == {"estimate": "not a number", "high": "infinite"}
+    assert surefoot("scrutiny", "verify", "case.bundle").code == 0
+    assert surefoot("scrutiny", "report", "case.bundle").code == 0
+    page = (tmp_path / "case.html").read_text(encoding="utf-8")
+    assert "No failure was shown. 4 of 5 claims could not be judged." in page
+    assert "nothing could be judged" in page

@@ -1,7 +1,9 @@
 """A bundle says what was asked and answered: nothing is asked twice, and no byte of it can be changed unseen."""
 
+import errno
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -446,3 +448,19 @@ def test_the_words_of_a_report_say_what_was_measured_and_ask_of_what_was_confirm
     assert {one["samples"][1]["failed"] for name, one in claims.items() if name != "false inclusion above 1"} == {None}
     assert claims["mean ratio"]["found"]
     assert "Was it validated" not in page  # two cases confirm nothing
+
+
+def test_a_link_in_a_bundle_and_a_full_disk_are_said(
+    sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Path(shutil.copytree(sealed[0], tmp_path / "toy.bundle"))
+    (tmp_path / "elsewhere").write_bytes((bundle / "case.py").read_bytes())
+    (bundle / "case.py").unlink()
+    (bundle / "case.py").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SurefootError, match=r"case\.py is a link"):
+        verify_bundle(bundle)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "fsync", lambda stream: (_ for _ in ()).throw(full))
+    (bundle / "seal.json").unlink()
+    with open_pool("here") as pool, pytest.raises(SurefootError, match=r"holds .*queries\.jsonl is full"):
+        run_scrutiny(CASE, bundle, pool=pool)

@@ -36,6 +36,9 @@ from surefoot.scrutiny import (
 )
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
+FROM = "__import__('surefoot.scrutiny').scrutiny."
+TIGHT = f'source="e"),), constraints=({FROM}Constraint(name="c", source="s", holds=lambda one: one["amount"] == 150),)'
+BY_NOTHING = f"answers(), {FROM}subgroup_gap(answers(), 'nosuch', bound=0.1),"
 CASE = Path(__file__).with_name("case.py")
 
 
@@ -107,16 +110,78 @@ def test_a_rate_is_tested_exactly_and_at_every_look() -> None:
     assert (found.failed, found.n, found.p) == (5, 15, pytest.approx(exact.pvalue))
     assert (found.effect.low, found.effect.high) == (pytest.approx(both.low), pytest.approx(both.high))
     assert looked.effect.low < found.effect.low < found.effect.high < looked.effect.high
-    mean = ratio_bounds((), RATIOS)[0]
+    mean = ratio_bounds((10,), RATIOS)[1]
     assert assess(mean, [Judged(1.0, 1.0)] * 20).p < 0.01 < assess(mean, [Judged(-1.0, -1.0)] * 20).p == 1.0
 
 
 def test_what_has_no_answer_is_judged_by_one_claim_alone() -> None:
     silent = replace(trial(1.0), reply=Reply(status="crashed", error="SIGSEGV"))
-    assert judge(false_inclusion(0.1, RATIOS), silent) is None
+    with pytest.raises(SurefootError, match="There is no answer: crashed"):
+        judge(false_inclusion(0.1, RATIOS), silent)
+    assert judge(false_inclusion(0.1, RATIOS), replace(silent, truth={"donor": True})) is None
     assert margin(answers(), silent) > 0 > margin(answers(), trial(1.0))
-    score = worst_case("error", lambda one: abs(float(one.reply.output["log10_lr"])), bound=2.0)
+    score = worst_case("error", lambda one: abs(one.reply.output["log10_lr"]), bound=2.0)
     assert margin(score, trial(-3.0)) == 1.0
+    assert margin(score, trial("-inf")) > 1e6
+    with pytest.raises(SurefootError, match="'error' makes of the answer is not a number"):
+        judge(score, trial("nan"))
+
+
+@pytest.mark.parametrize("value", ["nan", None, "", {}, [], [1.0, "nan"], {"a": None}])
+def test_an_output_that_says_nothing_is_no_answer(value: object) -> None:
+    assert margin(answers(), trial(value)) > 0 > margin(answers(leave_out=["log10_lr"]), trial(value))
+    assert margin(answers(), replace(trial(1.0), reply=Reply(status="answered", output={}))) > 0
+
+
+@pytest.mark.parametrize("said", ["False", "no", None, 0, 1.0])
+def test_a_truth_that_is_no_boolean_judges_nothing(said: object, tmp_path: Path) -> None:
+    for claim in (false_inclusion(0.1, RATIOS), calibration(RATIOS)):
+        assert judge(claim, replace(trial(1.0), truth={"donor": np.bool_(False)}))
+        with pytest.raises(SurefootError, match="truth 'donor' must be True or False"):
+            judge(claim, replace(trial(1.0), truth={"donor": said}))
+    case = tmp_path / "case.py"
+    text = CASE.read_text(encoding="utf-8").replace('{"contributor": same}', f'{{"contributor": {said!r}}}')
+    case.write_text(text, encoding="utf-8")
+    with pytest.raises(SurefootError, match="truth 'contributor' must be True or False"):
+        write_plan(case, tmp_path / "a.bundle")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: false_inclusion(20, RATIOS),
+        lambda: false_inclusion(1.0, RATIOS),
+        lambda: false_inclusion(-0.1, RATIOS),
+        lambda: false_inclusion(0.1, RATIOS, above=0),
+        lambda: false_inclusion(0.1, RATIOS, above=np.inf),
+        lambda: calibration(RATIOS, bound=-1),
+        lambda: calibration(RATIOS, bound=np.nan),
+        lambda: ratio_bounds((), RATIOS),
+        lambda: ratio_bounds((10, 0), RATIOS),
+        lambda: ratio_bounds((-5,), RATIOS),
+        lambda: invariant("i", lambda evidence, seed: evidence, value="x", tolerance=-1),
+        lambda: monotone("m", lambda evidence, seed: evidence, value="x", tolerance=np.nan),
+        lambda: same_in_versions(tolerance=np.inf),
+        lambda: worst_case("w", lambda one: 0.0, bound=np.nan),
+        lambda: worst_case("w", lambda one: 0.0, bound=0, rate=-1),
+        lambda: subgroup_gap(answers(), "x", bound=1.5),
+        lambda: replace(answers(), effect="mean ratio", bound=0.0),
+    ],
+)
+def test_a_bound_without_sense_is_refused(made: Any) -> None:
+    with pytest.raises(SurefootError, match=r"must be .*\."):
+        made()
+
+
+def test_infinite_and_huge_ratios_have_no_finite_mean_and_warn_of_nothing() -> None:
+    mean, cost = ratio_bounds((10,), RATIOS)[1], calibration(RATIOS)
+    for value in ("inf", 400, 10**400):
+        found = assess(mean, [one for one in [judge(mean, trial(value))] * 20 if one])
+        assert (found.effect.estimate, found.effect.low, found.p < 0.01) == (np.inf, np.inf, True)
+    finite = assess(mean, [Judged(-1.0, -np.inf), Judged(-1.0, 0.0)])
+    assert finite.effect.estimate == 0.5
+    huge = [judge(cost, trial(value, donor=donor)) for value in (1e308, -1e308, 1.0) for donor in (True, False)]
+    assert assess(cost, [one for one in huge if one]).effect.estimate > 1e99
 
 
 def test_calibration_is_cllr_with_the_bounds_of_its_data() -> None:
@@ -133,9 +198,28 @@ def test_calibration_is_cllr_with_the_bounds_of_its_data() -> None:
     costs = [np.log2(1 + 10**-values), np.log2(1 + 10**values)]
     ends = [t.interval(0.975, 39, loc=one.mean(), scale=one.std(ddof=1) / 40**0.5) for one in costs]
     effect = assess(claim, [one for one in uneven if one]).effect
-    assert (effect.low, effect.high) == pytest.approx(tuple(np.mean(ends, axis=0)))
+    highs = [one.mean() * np.exp(end[1] / one.mean() - 1) for one, end in zip(costs, ends, strict=True)]
+    assert (effect.low, effect.high) == pytest.approx((np.mean(ends, axis=0)[0], np.mean(highs)))
     infinite = [judge(claim, trial(value, donor=donor)) for value in ("inf", 1.0, 1.1) for donor in (True, False)]
     assert assess(claim, [one for one in infinite if one]).p == pytest.approx(1e-6)
+
+
+def test_the_interval_of_calibrated_ratios_holds_in_small_samples() -> None:
+    draw, claim = np.random.default_rng(0), calibration(RATIOS, bound=0.24)
+    # The cost of normal log ratios of +-4.5 and a deviation of 3, by quadrature.
+    points, weights = np.polynomial.hermite_e.hermegauss(80)
+    true = np.sum(weights * np.logaddexp(0, -(4.5 + 3 * points))) / np.sum(weights) / np.log(2)
+    for n, least in ((30, 0.93), (60, 0.93)):
+        held, refuted = 0, 0
+        for _ in range(300):
+            donors = draw.random(n) < 0.5
+            logs = (np.where(donors, 4.5, -4.5) + 3 * draw.normal(size=n)) / np.log(10)
+            judged = [Judged(0.0, one, "same" if same else "different") for one, same in zip(logs, donors, strict=True)]
+            found = assess(replace(claim, bound=true), judged)
+            held, refuted = held + (true in found.effect), refuted + (found.p <= 0.05)
+            assert found.effect.low >= 0
+        assert held >= least * 300
+        assert refuted <= 0.05 * 300
 
 
 def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> None:
@@ -212,6 +296,9 @@ def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said
         ("def scrutiny()", "def other()", "must define a function"),
         ("import random", "import nowhere_random", "case.py, line 3"),
         ("answers(),", "same_in_versions(),", "same_in_versions"),
+        ('"an unknown person is"', '" The person of interest is a donor"', "Both propositions are"),
+        ("answers(),", BY_NOTHING, "by 'nosuch', which is no condition"),
+        ('source="expert, report of 3 May"),\n        )', TIGHT, "hardly one is allowed"),
     ],
 )
 def test_a_case_file_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:

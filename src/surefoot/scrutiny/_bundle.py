@@ -16,7 +16,7 @@ from typing import Any
 from surefoot import __version__
 from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, missing_module, what_failed, write_text
 from surefoot.scrutiny._findings import difference, found_again
-from surefoot.scrutiny._scrutiny import describe, load_scrutiny
+from surefoot.scrutiny._scrutiny import describe, load_scrutiny, try_plan
 
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
 _CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
@@ -33,7 +33,8 @@ class Chain:
     """
 
     def __init__(self, bundle: Path) -> None:
-        path, self.head, self.length = bundle / QUERIES, digest_of(bundle / PLAN), 0
+        self.path = path = bundle / QUERIES
+        self.head, self.length = digest_of(bundle / PLAN), 0
         self.records: dict[tuple[str, int], dict[str, Any]] = {}
         whole = 0
         for self.head, body in links(bundle) if path.exists() else ():
@@ -48,7 +49,7 @@ class Chain:
         body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         body = body.encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
         self.head = sha256(self.head.encode() + body).hexdigest()
-        with full_disk_is_said(Path(self.stream.name)):
+        with full_disk_is_said(self.path):
             self.stream.write(_LINE % (self.head.encode(), body))
             self.stream.flush()
             if time.monotonic() - self.synced > _SYNC_SECONDS:
@@ -58,8 +59,9 @@ class Chain:
 
     def close(self) -> None:
         """Wait until all of it is on the disk."""
-        os.fsync(self.stream.fileno())
-        self.stream.close()
+        with full_disk_is_said(self.path), self.stream:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
 
     def _hold(self, record: dict[str, Any]) -> None:
         self.length += 1
@@ -91,8 +93,9 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
     """
     told = describe(load_scrutiny(case), case)
     told["plan"]["seed"] = told["plan"]["seed"] or random.SystemRandom().randrange(1, 2**31)
+    try_plan(load_scrutiny(case), told["plan"]["seed"])
     bundle.mkdir(parents=True, exist_ok=True)
-    with alone(bundle, BUSY.format(bundle)):
+    with full_disk_is_said(bundle), alone(bundle, BUSY.format(bundle)):
         if (bundle / PLAN).exists():
             raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
         private = _key(bundle, key, new=True)
@@ -189,6 +192,8 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
         raise SurefootError(
             f"{bundle / QUERIES} has {read['lines']:,} lines, and {seal['lines']:,} were sealed: some are missing."
         )
+    if links_out := [path for path in bundle.rglob("*") if path.is_symlink()]:
+        raise SurefootError(f"{min(links_out)} is a link, and no file of the bundle: put the file there.")
     present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     if strange := present - {*seal["files"], SEAL, SEAL + _SIGNED}:
         raise SurefootError(f"{bundle} holds {min(strange)}, which was not sealed: move it away.")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ from surefoot.stats import Interval, clopper_pearson, mean_t
 Effect = Literal["rate", "mean ratio", "calibration", "gap"]
 Change = Callable[[Mapping[str, Any], int], Values]
 _FAR = 1e9  # stands for an infinite margin, which no search can follow
+_LARGEST = 300.0  # log10 of a ratio; the mean of larger ones is beyond all floats
 _TAILS = np.geomspace(1e-6, 1.0, 61)
 
 
@@ -54,7 +56,8 @@ class ValidityClaim:
     The `effect` is at most `bound`: of a "rate" the share of queries that fail, of a "mean ratio" the mean of 10 to the
     judged number, of "calibration" Cllr, of a "gap" the largest difference of failure rates between groups. With
     `change` a second query is asked about changed evidence (evidence and seed to evidence), of the `other` version if
-    so said. `ratio`: it speaks of likelihood ratios. `always`: it judges queries without an answer too.
+    so said. `ratio`: it speaks of likelihood ratios. `always`: it judges queries without an answer too. `truth` and
+    `variable` name what it reads of the truth, which must be true or false there, and of the condition.
     """
 
     name: str
@@ -66,10 +69,16 @@ class ValidityClaim:
     change: Change | None = None
     other: bool = False
     always: bool = False
+    truth: str = ""
+    variable: str = ""
 
     def __post_init__(self) -> None:
         if self.effect not in get_args(Effect):
             raise SurefootError(f"There is no effect '{self.effect}'. There are: {', '.join(get_args(Effect))}.")
+        share = self.effect in ("rate", "gap")
+        if not (0 <= self.bound < 1 if share else 0 < self.bound < math.inf):
+            must = "at least 0 and below 1" if share else "a number above 0"
+            raise SurefootError(f"The {self.effect} of '{self.name}' is at most {self.bound:g}: it must be {must}.")
 
     @property
     def searched(self) -> bool:
@@ -89,11 +98,19 @@ class Tested:
 
 
 def judge(claim: ValidityClaim, trial: Trial) -> Judged | None:
-    """What a claim says of one query. Raises what its own check raises."""
-    replies = [trial.reply, *([trial.second[claim.name]] if claim.change else [])]
-    if not claim.always and any(reply.status != "answered" for reply in replies):
-        return None
-    found = claim.judge(trial)
+    """What a claim says of one query; None where it has no say.
+
+    Raises what its own check raises, and `SurefootError` where it has a say and there is no answer, or no number.
+    """
+    asked = (trial.reply, trial.second.get(claim.name, trial.reply)) if claim.change else (trial.reply,)
+    silent = [one.status for one in asked if one.status != "answered"]
+    if silent and not claim.always:
+        with suppress(Exception):
+            if claim.judge(trial) is None:  # it did not ask for the answer: of a donor, say
+                return None
+        raise SurefootError(f"There is no answer: {silent[0]}.")
+    if (found := claim.judge(trial)) and math.isnan(found.margin):
+        raise SurefootError(f"What '{claim.name}' makes of the answer is not a number.")
     return found and Judged(float(np.clip(found.margin, -_FAR, _FAR)), found.number, found.group)
 
 
@@ -109,8 +126,9 @@ def assess(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.9
             effect, p = clopper_pearson(k, n, level=level), tail_p(k, n, claim.bound)
         return Tested(effect=effect, p=p, n=n, failed=k)
     if claim.effect == "mean ratio":
-        ratios = _ratios(judged)
+        ratios, endless = _ratios(judged), any(one.number > _LARGEST for one in judged)
         effect = mean_ratio(ratios, level=level) if n else nothing.effect
+        effect = Interval(math.inf, math.inf, math.inf, level=level) if endless else effect
         return Tested(effect=effect, p=mean_ratio_p(ratios, claim.bound), n=n, failed=k)
     groups = {name: [one for one in judged if one.group == name] for name in sorted({one.group for one in judged})}
     if looks or len(groups) < 2 or (claim.effect == "calibration" and min(map(len, groups.values())) < 2):
@@ -130,14 +148,18 @@ def suspicious(claim: ValidityClaim, judged: Sequence[Judged]) -> bool:
 
 
 def _ratios(judged: Sequence[Judged]) -> np.ndarray:
-    return 10.0 ** np.clip(np.array([one.number for one in judged], dtype=float), -300, 300)
+    return 10.0 ** np.clip(np.array([one.number for one in judged], dtype=float), -_LARGEST, _LARGEST)
 
 
 Bounds = Callable[[float], Interval]
 
 
 def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
-    """Both classes count by half; each class's interval takes half of the error rate, so that both hold together."""
+    """Both classes count by half; each class's interval takes half of the error rate, so that both hold together.
+
+    Costs are skewed and at least 0: the upper end is Student's on the scale of their mean's logarithm, the lower one,
+    by which a claim is refuted, on their own scale. Where misleading ratios are rarer than 1 in n it is too low still.
+    """
     logs = {name: np.array([one.number for one in group]) for name, group in groups.items()}
     costs = [cllr_costs(values, name == "same") for name, values in logs.items()]
     supported = elub(logs["same"], logs["different"])
@@ -150,11 +172,16 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
         if infinite:
             return Interval(math.inf, math.inf, math.inf, level=level)
         ends = [mean_t(one, level=(1 + level) / 2) for one in costs]
-        return Interval(
-            *(sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low", "high")), level=level
-        )
+        estimate, low = (sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low"))
+        return Interval(estimate, max(0.0, low), sum(map(_skewed_high, ends)) / 2, level=level)
 
     return bounds, detail
+
+
+def _skewed_high(mean: Interval) -> float:
+    if not mean.high > mean.estimate > 0:  # equal costs say nothing of their spread
+        return math.inf
+    return mean.estimate * math.exp(min(mean.high / mean.estimate - 1, 700.0))
 
 
 def _gap(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
@@ -199,7 +226,7 @@ class Ratios:
         """log10 of the ratio; infinite for a ratio of 0 or infinity."""
         found = number_of(trial.reply.output, self.value)
         if not self.log10 and found < 0:
-            raise SurefootError(f"The likelihood ratio '{self.value}' is {found:g}, below 0: is it a logarithm?")
+            raise SurefootError(f"The likelihood ratio '{self.value}' is below 0: is it a logarithm?")
         if self.log10 or not found:
             return found if self.log10 else -math.inf
         exact = trial.reply.output[self.value]
@@ -207,13 +234,22 @@ class Ratios:
 
     def same(self, trial: Trial) -> bool:
         """Whether the first proposition is true."""
-        if self.truth not in trial.truth:
-            raise SurefootError(f"The generator's truth has no '{self.truth}'. It has: {', '.join(trial.truth)}.")
-        return bool(trial.truth[self.truth])
+        return truth_of(trial.truth, self.truth)
+
+
+def truth_of(truth: Mapping[str, Any], name: str) -> bool:
+    """What a generator says is true or false. Raises `SurefootError` for nothing, and for what is not a boolean."""
+    if name not in truth:
+        raise SurefootError(f"The generator's truth has no '{name}'. It has: {', '.join(truth)}.")
+    if not isinstance(truth[name], (bool, np.bool_)):
+        raise SurefootError(f"The generator's truth '{name}' must be True or False, and it is {truth[name]!r:.60}.")
+    return bool(truth[name])
 
 
 def false_inclusion(rate: float, ratios: Ratios, *, above: float = 1.0) -> ValidityClaim:
     """At most a share `rate` of non-contributors gets a ratio above `above`."""
+    if not 0 < above < math.inf:
+        raise SurefootError(f"A false inclusion is above a ratio of {above:g}: it must be a number above 0.")
     said = f"At most {rate:.4g} of those who did not contribute get a ratio above {above:g}."
     return _included(f"false inclusion above {above:g}", said, rate, ratios, math.log10(above))
 
@@ -223,6 +259,8 @@ def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityC
 
     The mean of a calibrated system is 1; of one below 1 nothing is said, since a rare large ratio may be missing.
     """
+    if not len(thresholds) or not all(1 < one < math.inf for one in thresholds):
+        raise SurefootError(f"The thresholds of ratios must be numbers above 1, at least one: {tuple(thresholds)}.")
     said = "At most 1 in {0:g} of those who did not contribute gets a ratio of {0:g} or more."
     edges = [math.nextafter(math.log10(t), -math.inf) for t in thresholds]
     rates = [
@@ -230,14 +268,17 @@ def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityC
         for t, edge in zip(thresholds, edges, strict=True)
     ]
     mean = "The mean ratio of those who did not contribute is at most 1."
-    return (*rates, replace(_included("mean ratio", mean, 1.0, ratios, 0.0), effect="mean ratio"))
+    return (*rates, _included("mean ratio", mean, 1.0, ratios, 0.0, "mean ratio"))
 
 
-def _included(name: str, said: str, bound: float, ratios: Ratios, edge: float) -> ValidityClaim:
+def _included(  # noqa: PLR0917
+    name: str, said: str, bound: float, ratios: Ratios, edge: float, effect: Effect = "rate"
+) -> ValidityClaim:
     def judged(trial: Trial) -> Judged | None:
         return None if ratios.same(trial) else Judged((found := ratios.of(trial)) - edge, found)
 
-    return ValidityClaim(name=name, sentence=said, judge=judged, bound=bound, ratio=True)
+    named = {"name": name, "sentence": said, "truth": ratios.truth}
+    return ValidityClaim(**named, judge=judged, effect=effect, bound=bound, ratio=True)
 
 
 def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:
@@ -248,30 +289,37 @@ def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:
         return Judged(float(cllr_costs([logs], same)[0]) - bound, logs, "same" if same else "different")
 
     said = f"The ratios cost at most {bound:g} bits (Cllr; 1 is the cost of always answering LR = 1)."
-    return ValidityClaim(name="calibration", sentence=said, judge=judged, effect="calibration", bound=bound, ratio=True)
+    return replace(_included("calibration", said, bound, ratios, 0.0, "calibration"), judge=judged)
 
 
 def invariant(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
     """A change that must not matter does not move the output; with a tolerance: a small change moves it little."""
     said = f"The output {value} moves by at most {tolerance:g} under the change '{name}'."
-    return _compared(name, said, change, value, lambda first, second: abs(first - second) - tolerance)
+    return _compared(name, said, change, value, tolerance, lambda first, second: abs(first - second))
 
 
 def monotone(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
     """A change that makes the evidence stronger never lowers the output."""
     said = f"The output {value} never falls under the change '{name}'."
-    return _compared(name, said, change, value, lambda first, second: first - second - tolerance)
+    return _compared(name, said, change, value, tolerance, lambda first, second: first - second)
 
 
-def _compared(
-    name: str, said: str, change: Change, value: str, margin: Callable[[float, float], float]
+def _compared(  # noqa: PLR0917
+    name: str, said: str, change: Change, value: str, tolerance: float, moved: Callable[[float, float], float]
 ) -> ValidityClaim:
+    _check_tolerance(name, tolerance)
+
     def judged(trial: Trial) -> Judged:
         first, second = (number_of(one.output, value) for one in (trial.reply, trial.second[name]))
-        return Judged(-1.0 if first == second else margin(first, second))  # two infinities have no difference
+        return Judged(-1.0 if first == second else moved(first, second) - tolerance)  # not of two infinities
 
     ratio = bool({"lr", "llr", "ratio"} & set(value.lower().split("_")))
     return ValidityClaim(name=name, sentence=said, judge=judged, change=change, ratio=ratio)
+
+
+def _check_tolerance(name: str, tolerance: float) -> None:
+    if not 0 <= tolerance < math.inf:
+        raise SurefootError(f"The tolerance of '{name}' is {tolerance:g}: it must be a number of at least 0.")
 
 
 def deterministic() -> ValidityClaim:
@@ -287,6 +335,8 @@ def same_in_versions(*, tolerance: float = 0.0, leave_out: Sequence[str] = ()) -
 
 
 def _same(name: str, said: str, tolerance: float, leave_out: Sequence[str], *, other: bool) -> ValidityClaim:
+    _check_tolerance(name, tolerance)
+
     def judged(trial: Trial) -> Judged:
         first, second = trial.reply.output, trial.second[name].output
         return Judged(
@@ -305,22 +355,47 @@ def _differs(first: object, second: object) -> float:
         return math.inf
 
 
-def answers() -> ValidityClaim:
-    """Every query is answered within its limits, and leaves nothing running."""
-    return ValidityClaim(
-        name="answers",
-        sentence="Every query is answered within its limits, and leaves nothing running.",
-        judge=lambda trial: Judged(-1.0 if trial.reply.status == "answered" and not trial.reply.error else 1.0),
-        always=True,
-    )
+def answers(*, leave_out: Sequence[str] = ()) -> ValidityClaim:
+    """Every query is answered within its limits, and leaves nothing running.
+
+    An output that is empty, and one of which a value is NaN, None or empty, is no answer; what may be is left out.
+    """
+
+    def judged(trial: Trial) -> Judged:
+        given = {name: value for name, value in trial.reply.output.items() if name not in leave_out}
+        answered = trial.reply.status == "answered" and not trial.reply.error
+        return Judged(-1.0 if answered and not _says_nothing(given) else 1.0)
+
+    said = "Every query is answered within its limits, and leaves nothing running."
+    return ValidityClaim(name="answers", sentence=said, judge=judged, always=True)
+
+
+def _says_nothing(value: Any) -> bool:
+    if isinstance(value, (Mapping, list, tuple)):
+        return not value or any(map(_says_nothing, value.values() if isinstance(value, Mapping) else value))
+    return value is None or str(value) in ("", "nan")
+
+
+def _with_numbers(value: Any) -> Any:
+    """What a system gave, its infinities and NaN as numbers: JSON has texts for them."""
+    if isinstance(value, Reply):
+        return replace(value, output=_with_numbers(value.output))
+    if isinstance(value, Mapping):
+        return {name: _with_numbers(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(one) for one in value]
+    return float(value) if isinstance(value, str) and value in ("inf", "-inf", "nan") else value
 
 
 def worst_case(name: str, score: Callable[[Trial], float | None], *, bound: float, rate: float = 0.0) -> ValidityClaim:
     """A score of a query with known truth (higher is worse) is above `bound` in at most a share `rate` of queries."""
+    if not math.isfinite(bound):
+        raise SurefootError(f"The score '{name}' is bounded by {bound:g}: it must be a number.")
     said = f"The score '{name}' is above {bound:g} in at most {rate:.4g} of queries."
 
     def judged(trial: Trial) -> Judged | None:
-        return None if (found := score(trial)) is None else Judged(found - bound)
+        found = score(replace(trial, reply=_with_numbers(trial.reply), second=_with_numbers(trial.second)))
+        return None if found is None else Judged(found - bound)
 
     return ValidityClaim(name=name, sentence=said, judge=judged, bound=rate)
 
@@ -328,10 +403,11 @@ def worst_case(name: str, score: Callable[[Trial], float | None], *, bound: floa
 def subgroup_gap(of: ValidityClaim, variable: str, *, bound: float) -> ValidityClaim:
     """The failure rates of a claim differ by at most `bound` between the values of a condition."""
 
+    name = f"{of.name} by {variable}"
+
     def judged(trial: Trial) -> Judged | None:
-        return (found := of.judge(trial)) and Judged(found.margin, group=str(trial.condition[variable]))
+        found = of.judge(replace(trial, second={of.name: trial.second[name]} if name in trial.second else {}))
+        return found and Judged(found.margin, group=str(trial.condition[variable]))
 
     said = f"Failures of '{of.name}' differ by at most {100 * bound:g} points between values of {variable}."
-    return ValidityClaim(
-        name=f"{of.name} by {variable}", sentence=said, judge=judged, effect="gap", bound=bound, ratio=of.ratio
-    )
+    return replace(of, name=name, sentence=said, judge=judged, effect="gap", bound=bound, variable=variable)

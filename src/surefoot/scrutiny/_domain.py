@@ -142,7 +142,7 @@ class Domain:
     def refusal(self, condition: Condition) -> str:
         """The name of what refuses a condition; '' for one that is allowed."""
         broken = next((one.name for one in self.constraints if not one.holds(condition)), "")
-        return broken or ("plausibility" if self.plausible(condition) < self.least_plausible else "")
+        return broken or ("" if self.plausible(condition) >= self.least_plausible else "plausibility")
 
     def within(self, radius: float) -> "Domain":
         """The part of it up to that distance from the case."""

@@ -6,12 +6,12 @@ A run ends with it, and whoever verifies a bundle computes it again.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, suspicious
+from surefoot.scrutiny._claims import Judged, ValidityClaim, assess, suspicious
 from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
@@ -28,12 +28,13 @@ class Query(NamedTuple):
     stage: str
     condition: Condition
     judged: Mapping[str, Judged]
+    unjudged: Collection[str]
 
 
 def query_of(record: Mapping[str, Any]) -> Query:
     """What findings need of a record."""
     told = {name: Judged(one[0], float(one[1]), one[2]) for name, one in record["judged"].items() if one}
-    return Query(record["stage"], record["condition"], told)
+    return Query(record["stage"], record["condition"], told, tuple(record["unjudged"]))
 
 
 def judged_by(claim: ValidityClaim, queries: Iterable[Query]) -> list[Judged]:
@@ -65,7 +66,19 @@ def find(
     correct(told, plan.alpha, tests_of(claims))
     del errors[""]
     found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total(), "held": held}
-    return found | {"status": status, "errors": errors.most_common(5)}
+    return _finite(found | {"status": status, "errors": errors.most_common(5)})
+
+
+def _finite(value: Any) -> Any:
+    """What JSON has no number for is null, and why stands beside it under 'not finite'."""
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    odd = {name: one for name, one in value.items() if isinstance(one, float) and not math.isfinite(one)}
+    said = {name: "not a number" if math.isnan(one) else "infinite" for name, one in odd.items()}
+    told = {name: None if name in odd else _finite(one) for name, one in value.items()}
+    return told | ({"not finite": said} if said else {})
 
 
 class _Asked:
@@ -94,7 +107,7 @@ def replies_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _claim(claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, asked: _Asked, drawn: Any) -> Record:
     told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
-    tests = {name: _told(assess(claim, judged_by(claim, asked.stages[name])), claim) for name in SAMPLES}
+    tests = {name: _told(claim, asked.stages[name]) for name in SAMPLES}
     told["samples"] = [{"sample": name, "asked": len(asked.stages[name])} | one for name, one in tests.items()]
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
@@ -117,8 +130,7 @@ def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequen
     told: Record = {"which": which, "condition": dict(condition), "distance": domain.distance(condition)}
     told["asked"] = len(queries)
     told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
-    test = assess(claim, judged_by(claim, queries), looks=True)
-    return told | {"plausibility": domain.plausible(condition)} | _told(test, claim)
+    return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, looks=True)
 
 
 def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, Sequence[float]]]) -> list[Record]:
@@ -135,10 +147,12 @@ def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, 
     ]
 
 
-def _told(test: Tested, claim: ValidityClaim) -> Record:
-    effect = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
-    told = {name: value if math.isfinite(value) else None for name, value in effect.items()}
-    told["judged"] = not math.isnan(test.effect.estimate)
+def _told(claim: ValidityClaim, queries: Sequence[Query], *, looks: bool = False) -> Record:
+    """A test. It judged where it gives a figure, from at least half of the queries of which the claim has a say."""
+    test = assess(claim, judged_by(claim, queries), looks=looks)
+    told: Record = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
+    told["unjudged"] = sum(claim.name in one.unjudged for one in queries)
+    told["judged"] = not math.isnan(test.effect.estimate) and told["unjudged"] <= test.n
     told["failed"] = test.failed if claim.effect == "rate" else None
     return told | {"n": test.n, "p": test.p, "detail": plain(test.detail)}
 
@@ -154,8 +168,10 @@ def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
         held = [one["distance"] for one in told["found"] if one["p (Holm)"] <= alpha]
         told["fails at distance"] = min(held, default=None)
         shown = ", ".join([*failing, *(["where it was searched"] if held else [])])
-        judged = any(one["judged"] for one in told["samples"])
-        told["verdict"] = f"fails {shown}" if shown else "no failure shown" if judged else "not judged"
+        judged = [one["judged"] for one in told["samples"]]
+        if told["effect"] == "gap":  # near the case, and at it, there may be but one group
+            judged = [any(judged), all(one["unjudged"] <= one["n"] for one in told["samples"])]
+        told["verdict"] = f"fails {shown}" if shown else "no failure shown" if all(judged) else "not judged"
 
 
 def found_again(plan: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Record:

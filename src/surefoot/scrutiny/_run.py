@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from surefoot.core import SurefootError, alone, what_failed
+from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
 from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, write_seal
 from surefoot.scrutiny._claims import Trial, ValidityClaim, assess, judge, suspicious
-from surefoot.scrutiny._domain import Condition, key_of, sample
+from surefoot.scrutiny._domain import Condition, key_of
 from surefoot.scrutiny._findings import Query, Record, find, judged_by, query_of, replies_of, score
 from surefoot.scrutiny._replay import plain
-from surefoot.scrutiny._scrutiny import SAMPLES, Scrutiny, load_scrutiny, tests_of
+from surefoot.scrutiny._scrutiny import Scrutiny, load_scrutiny, samples_of, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
 from surefoot.scrutiny._systems._session import Session
 
@@ -59,7 +59,7 @@ def _record(path: Path, scrutiny: Scrutiny, wanted: Record) -> Record:
                 again = _session(path, which).ask(changed, seed)
                 record["second"][claim.name] = {"which": which, "evidence": plain(changed), "reply": asdict(again)}
                 trial = replace(trial, second={claim.name: again})
-            found = judge(claim, trial) if claim.change is None or trial.second.get(claim.name) else None
+            found = judge(claim, trial)
             record["judged"][claim.name] = found and [found.margin, plain(found.number), found.group]
         except Exception as error:  # an output that it cannot judge counts for nothing, and is told
             record["unjudged"][claim.name] = str(error) if isinstance(error, SurefootError) else what_failed(error)
@@ -104,7 +104,7 @@ def run_scrutiny(
     the case file or the system is not what was signed, the bundle is sealed, or another run works on it.
     """
     plan, scrutiny = check_same(bundle, case), load_scrutiny(case)
-    with alone(bundle, BUSY.format(bundle)):
+    with full_disk_is_said(bundle), alone(bundle, BUSY.format(bundle)):
         if (bundle / SEAL).exists():
             raise SurefootError(
                 f"{bundle} is sealed: its run is finished. To ask more, sign a new plan in a new bundle."
@@ -173,9 +173,7 @@ class _Run:
 
     def findings(self) -> Record:
         plan, domain = self.scrutiny.plan, self.scrutiny.domain
-        near = sample(domain.within(plan.radius), plan.near, method=plan.sampling, seed=plan.seed + 1)
-        drawn = [sample(domain, plan.overall, method=plan.sampling, seed=plan.seed), near, [domain.case] * plan.at_case]
-        for name, conditions in zip(SAMPLES, drawn, strict=True):
+        for name, conditions in samples_of(domain, plan).items():
             self.ask(name, conditions)
         for claim in self.scrutiny.claims:
             if claim.searched:

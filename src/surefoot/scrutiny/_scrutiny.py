@@ -5,14 +5,15 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from surefoot.core import SurefootError, digest_of, what_failed
-from surefoot.scrutiny._claims import ValidityClaim
-from surefoot.scrutiny._domain import Condition, Domain, Sampling
+from surefoot.scrutiny._claims import ValidityClaim, truth_of
+from surefoot.scrutiny._domain import Condition, Domain, Sampling, sample
 from surefoot.scrutiny._statistics import smallest_rate_seen
 from surefoot.scrutiny._systems._kinds import System, Values, describe_system
 
@@ -102,6 +103,12 @@ class Scrutiny:
             )
         if self.other is None and any(claim.other for claim in self.claims):
             raise SurefootError("A claim compares two versions: give the second as other=... of the Scrutiny.")
+        first, second = (one.strip().casefold() for one in self.propositions)
+        if first and first == second:
+            raise SurefootError(f"Both propositions are '{self.propositions[0]}': a ratio compares two that differ.")
+        of = {one.name for one in self.domain.variables}
+        if strange := [one.variable for one in self.claims if one.variable and one.variable not in of]:
+            raise SurefootError(f"A claim is by '{strange[0]}', which is no condition. There are: {', '.join(of)}.")
         if strange := [name for name in self.known if name not in names]:
             raise SurefootError(f"A rate is reported of '{strange[0]}', which is no claim here: {', '.join(names)}.")
 
@@ -155,6 +162,23 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
     }
 
 
+def samples_of(domain: Domain, plan: ScrutinyPlan) -> dict[str, list[dict[str, Any]]]:
+    """The conditions of each sample. Raises `SurefootError` where hardly any is allowed."""
+    overall = sample(domain, plan.overall, method=plan.sampling, seed=plan.seed)
+    near = sample(domain.within(plan.radius), plan.near, method=plan.sampling, seed=plan.seed + 1)
+    return dict(zip(SAMPLES, (overall, near, [domain.case] * plan.at_case), strict=True))
+
+
+def try_plan(scrutiny: Scrutiny, seed: int) -> None:
+    """Raise `SurefootError` where hardly a condition is allowed, or a truth is not a boolean, before the first query."""
+    samples_of(scrutiny.domain, replace(scrutiny.plan, seed=seed))
+    truth = None
+    with suppress(Exception):  # a generator that fails here is left to the run
+        _, truth = scrutiny.generate(scrutiny.domain.case, seed)
+    for name in {one.truth for one in scrutiny.claims} - {""} if truth else ():
+        truth_of(truth, name)
+
+
 def tests_of(claims: Sequence[ValidityClaim]) -> int:
     """How many tests Holm's correction is over: of each claim in each sample, and at two conditions that are found."""
     return sum(len(SAMPLES) + 2 * claim.searched for claim in claims)
@@ -169,8 +193,8 @@ def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
     """
     plan, told = scrutiny.plan, []
     for claim in (one for one in scrutiny.claims if one.effect == "rate"):
-        for sample, name in SAMPLES.items():
+        for place, name in SAMPLES.items():
             n = getattr(plan, name)
             rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / tests_of(scrutiny.claims), power=power)
-            told.append({"claim": claim.name, "sample": sample, "n": n, "rate": None if math.isnan(rate) else rate})
+            told.append({"claim": claim.name, "sample": place, "n": n, "rate": None if math.isnan(rate) else rate})
     return told

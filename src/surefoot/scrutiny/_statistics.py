@@ -13,6 +13,7 @@ from surefoot.stats import Interval
 Floats = NDArray[np.float64]
 _BISECTIONS = 60
 _GRID = np.arange(0, 10, 0.01)
+_HUGE = 1e100  # log10 ratios beyond it, of which no variance is a number, cost as much as it
 _STAKES = 0.99 * 0.5 ** np.arange(13.0)
 """Shares of the fortune that are bet against a mean of at most 1; what they win is averaged."""
 
@@ -88,7 +89,8 @@ def cllr_costs(log10_ratios: ArrayLike, same: bool) -> Floats:
 
     Cllr is the mean of both classes' means (Brummer and du Preez 2006).
     """
-    logs = np.asarray(log10_ratios, dtype=np.float64) * math.log(10)
+    logs = np.asarray(log10_ratios, dtype=np.float64)
+    logs = np.where(np.isinf(logs), logs, np.clip(logs, -_HUGE, _HUGE)) * math.log(10)
     return np.logaddexp(0.0, -logs if same else logs) / math.log(2)
 
 

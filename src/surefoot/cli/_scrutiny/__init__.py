@@ -114,6 +114,8 @@ def _verdicts(found: dict[str, Any]) -> Table:
     rows = []
     for one in found["claims"]:
         near, p = one["samples"][1], min(test["p (Holm)"] for test in (*one["samples"], *one["found"]))
-        figures = (near["failed"], near["n"], near["low"], near["high"])
+        figures = (near["failed"], near["n"], near["unjudged"], near["low"], near["high"])
+        figures = figures if near["judged"] else ("not judged", *figures[1:3], None, None)
         rows.append((one["name"], one["verdict"], *figures, one["fails at distance"], p))
-    return Table(("claim", "verdict", "failed near", "of", "low", "high", "fails at distance", "p (Holm)"), tuple(rows))
+    names = ("claim", "verdict", "failed near", "of", "unjudged near", "low", "high", "fails at distance", "p (Holm)")
+    return Table(names, tuple(rows))

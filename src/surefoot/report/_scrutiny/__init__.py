@@ -41,6 +41,8 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
     """
     plan, found, claims = verified.plan, verified.findings, verified.findings["claims"]
     failing = sum(one["verdict"].startswith("fails") for one in claims)
+    silent = sum(one["verdict"] == "not judged" for one in claims)
+    opening = f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown."
     told = [f"Ratios compare '{plan['propositions'][0]}' with '{plan['propositions'][1]}', in: {plan['population']}."]
     words = (*(told if plan["population"] else ()), *map(_in_words, claims))
     lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
@@ -61,7 +63,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
         path,
         kind="scrutiny",
         source=source,
-        opening=f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown.",
+        opening=f"{opening} {silent} of {len(claims)} claims could not be judged." if silent else opening,
         leads=(plan["question"], f"Tested: {plan['name']}, version {plan['system']['version']}."),
         facts=(f"{found['queries']:,} queries", f"{found['cases']:,} cases", f"plan signed {plan['signed at']}"),
         sections=sections,
@@ -89,13 +91,16 @@ def _where(found: Line) -> str:
 
 def _told(one: Line, claim: Line) -> str:
     """What a test counted, or what it measured for a claim that no single case can fail."""
-    if not one["judged"]:
-        return "nothing could be judged"
+    silent = one.get("unjudged", 0)  # an older bundle does not say
+    if not one["judged"] and (not silent or not one["n"]):
+        return "nothing could be judged" + (f" ({silent} gave no figure)" if silent else "")
+    said = f" ({silent} more could not be judged)" if silent else ""
+    said += "" if one["judged"] else ", too few to judge it"
     if claim["effect"] == "rate":
-        return f"{one['failed']} of {one['n']} did not keep to it"
+        return f"{one['failed']} of {one['n']} did not keep to it{said}"
     value = "infinite" if one["estimate"] is None else _cell(one["estimate"])
     low = "" if one["low"] is None else f" (at least {_cell(one['low'])})"
-    return f"{_MEASURED[claim['effect']]} was {value}{low} in {one['n']} cases"
+    return f"{_MEASURED[claim['effect']]} was {value}{low} in {one['n']} cases{said}"
 
 
 def _in_words(claim: Line) -> str:
@@ -127,7 +132,7 @@ def _untested(plan: Line, found: Line) -> Iterator[str]:
     if not (found["held"].get("files") and found["held"].get("processes")):
         yield "This machine could not keep the system from other files and the network; it was only limited in time."
     if rest := {name: n for name, n in found["status"].items() if name != "answered"}:
-        yield f"Queries without an answer count for 'answers' alone: {_pairs(rest)}."
+        yield f"Queries without an answer count for 'answers', and of other claims as not judged: {_pairs(rest)}."
     for claim in (one for one in found["claims"] if one["unjudged"]):
         yield f"'{claim['name']}' could not be judged everywhere: {_pairs(claim['unjudged'])}."
 
@@ -160,8 +165,13 @@ def _drawn(plan: Line, claims: Sequence[Line]) -> str:
 def _tests(claim: Line) -> Iterator[Line]:
     for one in (*claim["samples"], *claim["found"]):
         place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
-        figures = {name: one[name] for name in ("failed", "n", "estimate", "low", "high")} | {"at most": claim["bound"]}
-        figures |= {"p": one["p"], "p (Holm)": one["p (Holm)"], "plausibility": one.get("plausibility")}
+        figures = {name: one.get(name) for name in ("failed", "n", "unjudged", "estimate", "low", "high")}
+        figures |= {
+            "at most": claim["bound"],
+            "p": one["p"],
+            "p (Holm)": one["p (Holm)"],
+            "plausibility": one.get("plausibility"),
+        }
         yield {"claim": claim["name"], "test": place, **figures, "detail": _pairs(one["detail"])}
 
 
