@@ -87,7 +87,7 @@ def _scrutiny(claims: tuple[ValidityClaim, ...], plan: ScrutinyPlan) -> Scrutiny
 def at_the_bound(plan: ScrutinyPlan) -> Scrutiny:
     """A system that just keeps all of its claims, anywhere: three rates at their bounds, and a mean ratio of 1."""
     rates = [_fails(name, lambda _: AT_THE_BOUND, AT_THE_BOUND) for name in ("first", "second", "third")]
-    mean = ratio_bounds((), Ratios(value="log10_lr", truth="donor"))[0]
+    mean = ratio_bounds((10,), Ratios(value="log10_lr", truth="donor"))[1]
     return _scrutiny((*rates, mean), plan)
 
 

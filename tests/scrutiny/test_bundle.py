@@ -419,7 +419,7 @@ def scrutiny():
         claims=(
             calibration(RATIOS, bound=5.0),
             replace(calibration(never), name="one class"),
-            ratio_bounds((), RATIOS)[0],
+            ratio_bounds((10,), RATIOS)[1],
             subgroup_gap(false_inclusion(0.9, RATIOS), "kind", bound=0.9),
             false_inclusion(0.3, RATIOS),
         ),

@@ -277,8 +277,8 @@ def _included(  # noqa: PLR0917
     def judged(trial: Trial) -> Judged | None:
         return None if ratios.same(trial) else Judged((found := ratios.of(trial)) - edge, found)
 
-    named = {"name": name, "sentence": said, "truth": ratios.truth}
-    return ValidityClaim(**named, judge=judged, effect=effect, bound=bound, ratio=True)
+    claim = ValidityClaim(name=name, sentence=said, judge=judged, effect=effect, bound=bound, ratio=True)
+    return replace(claim, truth=ratios.truth)
 
 
 def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:

@@ -170,9 +170,9 @@ def samples_of(domain: Domain, plan: ScrutinyPlan) -> dict[str, list[dict[str, A
 
 
 def try_plan(scrutiny: Scrutiny, seed: int) -> None:
-    """Raise `SurefootError` where hardly a condition is allowed, or a truth is not a boolean, before the first query."""
+    """Raise `SurefootError`, before the first query, where hardly a condition is allowed, or a truth is no boolean."""
     samples_of(scrutiny.domain, replace(scrutiny.plan, seed=seed))
-    truth = None
+    truth: Values = {}
     with suppress(Exception):  # a generator that fails here is left to the run
         _, truth = scrutiny.generate(scrutiny.domain.case, seed)
     for name in {one.truth for one in scrutiny.claims} - {""} if truth else ():
