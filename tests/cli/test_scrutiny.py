@@ -46,11 +46,11 @@ def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Pa
     text = CASE.read_text(encoding="utf-8")
     before, _, after = text.partition("ScrutinyPlan(overall")
     text = before + SMALL + after.partition(")")[2]
-    text = text.replace("    wrong =", '    wrong = float("nan" if evidence["amount"] > 40 else "inf")\n    unused =')
+    text = text.replace("    wrong =", '    wrong = float("nan" if evidence["amount"] > 40 else "0")\n    unused =')
     text = text.replace("deterministic(),", "*ratio_bounds((10,), RATIOS),").replace(
         "    deterministic", "    ratio_bounds"
     )
-    (tmp_path / "case.py").write_text(text.replace("answers(),", "answers(leave_out=['log10_lr']),"), encoding="utf-8")
+    (tmp_path / "case.py").write_text(text.replace("answers(),", ""), encoding="utf-8")
     assert surefoot("scrutiny", "plan", "case.py").code == 0
     ran = surefoot("scrutiny", "run", "case.py", "--format", "json")
     table = {one["claim"]: one for one in json.loads(ran.out)}
@@ -59,7 +59,6 @@ def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Pa
         assert table[name]["verdict"] == table[name]["failed near"] == "not judged"
         assert table[name]["low"] is None
         assert 0 < table[name]["unjudged near"] <= 8
-    assert table["answers"]["verdict"] == "no failure shown"
     found = json.loads((tmp_path / "case.bundle" / "findings.json").read_bytes())
     mean = next(one for one in found["claims"] if one["name"] == "mean ratio")["samples"]
     assert (mean[2]["n"], mean[2]["unjudged"] > 0, mean[2]["estimate"]) == (0, True, None)
@@ -67,5 +66,5 @@ def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Pa
     assert surefoot("scrutiny", "verify", "case.bundle").code == 0
     assert surefoot("scrutiny", "report", "case.bundle").code == 0
     page = (tmp_path / "case.html").read_text(encoding="utf-8")
-    assert "No failure was shown. 4 of 5 claims could not be judged." in page
+    assert "No failure was shown. 4 of 4 claims could not be judged." in page
     assert "nothing could be judged" in page
