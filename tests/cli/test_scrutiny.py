@@ -46,7 +46,7 @@ def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Pa
     text = CASE.read_text(encoding="utf-8")
     before, _, after = text.partition("ScrutinyPlan(overall")
     text = before + SMALL + after.partition(")")[2]
-    text = text.replace("    wrong =", '    wrong = float("nan" if evidence["amount"] > 40 else "0")\n    unused =')
+    text = text.replace("    wrong =", '    wrong = float("nan" if 60 < evidence["amount"] < 260 else "0")\n    unused =')
     text = text.replace("deterministic(),", "*ratio_bounds((10,), RATIOS),").replace(
         "    deterministic", "    ratio_bounds"
     )
