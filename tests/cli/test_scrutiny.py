@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from surefoot.scrutiny._scrutiny import load_scrutiny
+
 SMALL = "ScrutinyPlan(overall=8, near=8, at_case=4, methods=('random',), budget=6, approach=0, confirm=20, seed=5)"
 CASE = Path(__file__).parents[1] / "scrutiny" / "case.py"
 
@@ -42,11 +46,24 @@ def test_plan_run_verify_replay_and_report(tmp_path: Path, surefoot) -> None:
     assert (refused.code, "not as it was written" in refused.err) == (2, True)
 
 
+def test_a_case_file_is_read_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of one name in two folders, and one that was written anew: none is taken for another."""
+    text, found = CASE.read_text(encoding="utf-8"), []
+    for folder, name in (("one", "toy"), ("other", "toys"), ("other", "two toys")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "case.py").write_text(text.replace('name="toy"', f'name="{name}"'), encoding="utf-8")
+        monkeypatch.chdir(tmp_path / folder)
+        found.append(load_scrutiny(Path("case.py")).name)
+    assert found == ["toy", "toys", "two toys"]
+
+
 def test_a_system_that_gives_no_figures_near_the_case_is_not_judged(tmp_path: Path, surefoot) -> None:
     text = CASE.read_text(encoding="utf-8")
     before, _, after = text.partition("ScrutinyPlan(overall")
     text = before + SMALL + after.partition(")")[2]
-    text = text.replace("    wrong =", '    wrong = float("nan" if 60 < evidence["amount"] < 260 else "0")\n    unused =')
+    text = text.replace(
+        "    wrong =", '    wrong = float("nan" if 60 < evidence["amount"] < 260 else "0")\n    unused ='
+    )
     text = text.replace("deterministic(),", "*ratio_bounds((10,), RATIOS),").replace(
         "    deterministic", "    ratio_bounds"
     )

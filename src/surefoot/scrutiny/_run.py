@@ -34,6 +34,7 @@ def _close(path: Path) -> None:
     for which in ("system", "other"):
         if getattr(load_scrutiny(path), which):
             _session(path, which).close()
+    _session.cache_clear()  # the next run may be of another case at this place
 
 
 def _ask(path: Path, wanted: Sequence[Record]) -> list[Record]:

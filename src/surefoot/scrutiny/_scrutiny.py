@@ -113,16 +113,23 @@ class Scrutiny:
             raise SurefootError(f"A rate is reported of '{strange[0]}', which is no claim here: {', '.join(names)}.")
 
 
-@lru_cache(maxsize=8)
 def load_scrutiny(path: Path) -> Scrutiny:
-    """The scrutiny that a Python file defines by its function `scrutiny()`.
+    """The scrutiny that a Python file defines by its function `scrutiny()`, as the file is now.
 
     Raises `SurefootError` for a file that is not there, cannot be run, or defines none.
     """
     path = path.resolve()
-    spec = importlib.util.spec_from_file_location(f"surefoot_case_{path.stem}", path)
-    if path.suffix != ".py" or not path.is_file() or not (spec and spec.loader):
+    if path.suffix != ".py" or not path.is_file():
         raise SurefootError(f"There is no case file {path}: it must be a Python file, named .py.")
+    status = path.stat()
+    return _loaded(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path, changed: int, size: int) -> Scrutiny:
+    spec = importlib.util.spec_from_file_location(f"surefoot_case_{path.stem}", path)
+    if not (spec and spec.loader):
+        raise SurefootError(f"The case file {path} cannot be read.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.parent))
