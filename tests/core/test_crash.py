@@ -139,7 +139,7 @@ def test_ctrl_c_frees_the_leases_and_leaves_no_process(store: Store, log: Path, 
     one.signal(signal.SIGINT)
     code, _, err = one.wait(20)
     assert code == 130
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     eventually(lambda: not one.members())
     assert store.leftovers() == []
 
