@@ -119,10 +119,13 @@ class _Crew:
             pools = list(self.pools.values())
         self.threads.shutdown(wait=False, cancel_futures=True)
         running = [process for pool in pools for process in _processes(pool)]
+        managers: list[Any] = [pool._executor_manager_thread for pool in pools]
         for pool in pools:
             pool.shutdown(wait=wait, cancel_futures=True)
         if not wait:
             _end_processes(running)
+            for manager in filter(None, managers):  # Python's own exit would wake what it is closing
+                manager.join(_PATIENCE_SECONDS)
 
 
 def _one_worker() -> ProcessPoolExecutor:
