@@ -232,11 +232,12 @@ def _measured(models: ModelFlags, pictures: PictureFlags, tasks: TaskFlags, exam
     say(f"Pictures of {used['name']}: {used['prepared']}, from {used['from']}.")
     for note in found.notes:
         say(note)
-    for task, columns in found.columns.items() if examples else ():
-        folder = (examples or Path()) / task.replace(" ", "-")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_examples(folder, columns)
-        write_text(folder / "evaluation.json", json.dumps(used | {"notes": found.notes}, indent=1) + "\n")
+    if examples:
+        for task, columns in found.columns.items():
+            folder = examples / task.replace(" ", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_examples(folder, columns)
+            write_text(folder / "evaluation.json", json.dumps(used | {"notes": found.notes}, indent=1) + "\n")
     rows = [(one.task, one.group, *(getattr(one, column) for column in _COLUMNS)) for one in found.measurements]
     return Table(columns=("task", "change", *_COLUMNS), rows=tuple(rows))
 

@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from surefoot.core import Claim, Results, SurefootError, Unit, Verdict, verdict_above, verdict_below
-from surefoot.stats import holm, smallest_seen, t_p_value, t_quantile
+from surefoot.stats import Interval, error_of_bounds, holm, smallest_seen, t_p_value, t_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,12 @@ class Pooled:
         if self.stderr is None or self.freedom < 1:
             return None
         return self.value + side * t_quantile(0.95, self.freedom) * self.stderr
+
+
+def pooled(mean: Interval, n: int) -> Pooled:
+    """A mean over `n` values with its interval, and the degrees of freedom of these alone: few rather than many."""
+    error = error_of_bounds(mean.low, mean.high, level=mean.level, freedom=max(n - 1, 1))
+    return Pooled(value=mean.estimate, stderr=error, n=n, freedom=n - 1)
 
 
 Rest = ParamSpec("Rest")

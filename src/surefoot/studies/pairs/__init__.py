@@ -15,7 +15,7 @@ from itertools import product
 from surefoot.contrastive import ImageFolder, ZeroShot
 from surefoot.core import Study
 from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of, drawings
-from surefoot.studies._folder import data_folder
+from surefoot.studies._folder import photo_archives
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs._claims import figures, hypotheses
 from surefoot.studies.pairs._steps import DRAWINGS, PHOTOS, PairsSeed
@@ -28,8 +28,6 @@ that has not seen which gives every pair its similarity; the most similar pairs 
 contrastive models are trained on them, on as many at random, on as many right ones, and on all candidates. They name
 photographs that were held out, and drawings of the same things (shift). Chance is 10 percent."""
 _STYLES = (*SEEN_STYLES, *TASK_STYLES)
-_NEEDED = """Set SUREFOOT_DATA to the folder that holds 'photos', or give -o photos=DIR: a folder with the photographs
-of CIFAR-10 in 'train' and 'test', a folder a class (docs/how-to/pairs-search.md)."""
 
 
 def study(
@@ -43,9 +41,7 @@ def study(
     the folder of the photographs of CIFAR-10: `train` and `test` with a folder a class, or archives of these,
     `cifar10_train.tar.gz` and `cifar10_test.tar.gz` (default: `SUREFOOT_DATA`/photos).
     """
-    folder = data_folder(photos, "photos", _NEEDED)
-    archives = {folder / part: folder / f"cifar10_{part}.tar.gz" for part in ("train", "test")}
-    train, test = (str((plain if plain.is_dir() else packed).resolve()) for plain, packed in archives.items())
+    train, test = photo_archives(photos)
     crawl = Photographs(path=train, count=candidates, right=right).pinned()
     held_out = Photographs(path=test, count=tested).pinned()
     shown = {PHOTOS: held_out, DRAWINGS: DrawnThings(drawings=drawings(_STYLES))}

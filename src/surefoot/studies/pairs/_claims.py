@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from surefoot.contrastive import Retrieval
 from surefoot.core import Figure, Results, SurefootError
 from surefoot.figures import coefficient_curve
-from surefoot.stats import Interval, error_of_bounds, group_auc, mean_t
+from surefoot.stats import group_auc, mean_t
 from surefoot.studies._drawn import Row, TaskAccuracies, accuracies_of, crossed_interval
-from surefoot.studies._hypotheses import Hypothesis, Pooled
+from surefoot.studies._hypotheses import Hypothesis, Pooled, pooled
 from surefoot.studies.pairs._steps import ALL, DRAWINGS, KINDS, PHOTOS, RANDOM, RIGHT, TRUE, Choice, PairsSeed, scored
 
 LAION, DATACOMP = "arXiv 2210.08402, section 3", "arXiv 2304.14108, section 4"
@@ -58,7 +58,7 @@ def _difference(trials: Trials, first: Choice, other: Choice, shift: str, result
 
     mean = crossed_interval(lambda found: (both(found)[0] - both(found)[1]).tolist(), results)
     said = "Accuracy {:.1%} less {:.1%}".format(*both(accuracies_of(results)).mean(axis=1))
-    return _pooled(mean, len(trials)), said
+    return pooled(mean, len(trials)), said
 
 
 def _separated(trials: Trials, results: Results) -> tuple[Pooled, str]:
@@ -69,7 +69,7 @@ def _separated(trials: Trials, results: Results) -> tuple[Pooled, str]:
         right = [kind == RIGHT for kind, _ in rows]
         areas.append(float(group_auc(right, [score for _, score in rows], [0] * len(rows)).value[-1]))
         shares.append(fmean(right[: round(top * len(rows))]))
-    return _pooled(mean_t(areas), len(areas)), f"Of the texts of the best {top:.0%} {fmean(shares):.1%} are right"
+    return pooled(mean_t(areas), len(areas)), f"Of the texts of the best {top:.0%} {fmean(shares):.1%} are right"
 
 
 def _found(trials: Trials, results: Results) -> tuple[Pooled, str]:
@@ -78,13 +78,7 @@ def _found(trials: Trials, results: Results) -> tuple[Pooled, str]:
     if missing := [step for one in trials for step in one.retrieval if step not in recalls]:
         raise SurefootError(f"Photographs were not looked for with {len(missing)} models yet.")
     first, other = np.array([[recalls[step] for step in one.retrieval] for one in trials]).T
-    return _pooled(mean_t(first - other), len(trials)), f"Recall {first.mean():.1%} less {other.mean():.1%}"
-
-
-def _pooled(mean: Interval, seeds: int) -> Pooled:
-    """With the degrees of freedom that seeds alone leave, few rather than many; the interval is that of the mean."""
-    error = error_of_bounds(mean.low, mean.high, level=mean.level, freedom=max(seeds - 1, 1))
-    return Pooled(value=mean.estimate, stderr=error, n=seeds, freedom=seeds - 1)
+    return pooled(mean_t(first - other), len(trials)), f"Recall {first.mean():.1%} less {other.mean():.1%}"
 
 
 def figures(trials: Trials) -> tuple[Callable[[Results], Figure], ...]:

@@ -184,8 +184,9 @@ def _starts(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     for name in (*trials[0].starts, *trials[0].rungs):
         rungs = [(trial.starts | trial.rungs)[name] for trial in trials]
         before = fmean(supported(found, trial, rung.base) for trial, rung in zip(trials, rungs, strict=True))
+        far = fmean(moved(results, rung) for rung in rungs)
         costs = [cost_at_gain(mean_curve(results, rung)) for rung in rungs]
-        rows.append(seeds_row(costs, label=f"{name}: starts at {before:.0%}, moves {moved_by(results, rungs):.2g}"))
+        rows.append(seeds_row(costs, label=f"{name}: starts at {before:.0%}, moves {far:.2g}"))
     return interval_plot(
         rows,
         name="starts",
@@ -196,10 +197,6 @@ def _starts(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         f"{len(trials)} seeds.",
         x_title="Supported accuracy lost",
     )
-
-
-def moved_by(results: Results, rungs: Sequence[Rung]) -> float:
-    return fmean(moved(results, rung) for rung in rungs)
 
 
 def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:

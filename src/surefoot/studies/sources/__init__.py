@@ -15,7 +15,7 @@ single style and a mixture of four lay 4 points apart.
 
 from surefoot.core import Study, SurefootError
 from surefoot.studies._drawn import credits_of
-from surefoot.studies._folder import data_folder
+from surefoot.studies._folder import photo_archives
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs import Photographs
 from surefoot.studies.sources._claims import hypotheses
@@ -28,8 +28,6 @@ three ratios, and on all of them, with equal counts. They say what kind of thing
 model was trained on, and name ten things in photographs and drawings. The measure is two-way accuracy: how often the
 right one of two classes is named, the other drawn at random; chance is 50 percent. Effective robustness is accuracy
 under shift less what the line of all single styles has at the same accuracy in emojione, the reference."""
-_NEEDED = """Set SUREFOOT_DATA to the folder that holds 'photos', or give -o photos=DIR: a folder with the photographs
-of CIFAR-10 in 'train' and 'test', a folder a class (docs/how-to/pairs-search.md)."""
 
 
 def study(
@@ -44,9 +42,7 @@ def study(
     """
     if len(sizes) < 2 or sorted(sizes) != list(sizes) or not {pairs, pairs // 2} <= set(sizes):
         raise SurefootError("sizes must be two or more in increasing order, with that of pairs and half of it.")
-    folder = data_folder(photos, "photos", _NEEDED)
-    archives = {folder / part: folder / f"cifar10_{part}.tar.gz" for part in ("train", "test")}
-    train, test = (str((plain if plain.is_dir() else packed).resolve()) for plain, packed in archives.items())
+    train, test = photo_archives(photos)
     shown = Photographs(path=train, count=max(sizes)).pinned(), Photographs(path=test, count=tested).pinned()
     plan = Plan(seeds=seeds, sizes=sizes, pairs=pairs, held_out=held_out, model=model, samples=samples, photos=shown)
     return Study(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from surefoot.core import Results, Step, SurefootError
 from surefoot.laws import MixtureFit, mixture_slope
-from surefoot.stats import Interval, error_of_bounds, mean_crossed, mean_t
+from surefoot.stats import mean_crossed, mean_t
 from surefoot.studies._drawn import BLOCKS
-from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
+from surefoot.studies._hypotheses import Hypothesis, Pooled, pooled, read_once
 from surefoot.studies.sources import _steps as steps
 from surefoot.studies.sources._steps import JUDGES, PHOTOS, RATIOS, REFERENCE, SHIFTS, STYLES_SEEN, UNSEEN, Plan
 
@@ -112,12 +112,7 @@ def crossed(plan: Plan, rows: Rows, said: str, results: Results) -> tuple[Pooled
     whole = np.array(rows(found))
     left = np.array([rows(replace(found, without=block)) for block in range(BLOCKS)]).T
     mean = mean_crossed(BLOCKS * whole[:, None] - (BLOCKS - 1) * left)
-    return replace(_pooled(mean, len(whole)), value=float(whole.mean())), said
-
-
-def _pooled(mean: Interval, n: int) -> Pooled:
-    error = error_of_bounds(mean.low, mean.high, level=mean.level, freedom=n - 1)
-    return Pooled(value=mean.estimate, stderr=error, n=n, freedom=n - 1)
+    return replace(pooled(mean, len(whole)), value=float(whole.mean())), said
 
 
 def _differ(found: Footing) -> list[float]:
@@ -248,7 +243,7 @@ def _covered(plan: Plan, results: Results) -> tuple[Pooled, str]:
     inside = (found["low"] <= found["measured"]) & (found["measured"] <= found["high"])
     width = 100 * (found["high"] - found["low"]).mean() / 2
     said = f"{inside.sum()} of {inside.size} intervals hold; their mean half width is {width:.1f} points"
-    return _pooled(mean_t(inside.mean(axis=1)), len(inside)), said
+    return pooled(mean_t(inside.mean(axis=1)), len(inside)), said
 
 
 def _halved(plan: Plan, results: Results) -> tuple[Pooled, str]:
@@ -256,7 +251,7 @@ def _halved(plan: Plan, results: Results) -> tuple[Pooled, str]:
     errors = {name: abs(found[name] - found["measured"]).mean(axis=1) for name in METHODS}
     told = ", ".join(f"{METHODS[name]} {100 * each.mean():.2f}" for name, each in errors.items())
     gain = errors["predicted"] - errors["log_share"] / 2
-    return _pooled(mean_t(gain), len(gain)), f"Mean absolute error in points: {told}"
+    return pooled(mean_t(gain), len(gain)), f"Mean absolute error in points: {told}"
 
 
 def hypotheses(plan: Plan) -> Iterator[Hypothesis]:
