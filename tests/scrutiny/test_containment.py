@@ -1,5 +1,6 @@
 """Whatever a system under test does, an answer comes in time and nothing of it stays behind."""
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -130,21 +131,20 @@ class _Service(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_service_may_be_busy_slow_wrong_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_may_be_busy_slow_wrong_or_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Path(shutil.copy(HOSTILE, tmp_path))  # a case file is kept as it is first read: here it reads its surroundings
     with ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HOSTILE_URL", f"http://127.0.0.1:{server.server_port}/")
-        load_scrutiny.cache_clear()
-        system = load_scrutiny(HOSTILE).other
+        system = load_scrutiny(case).other
         assert system
-        session = Session(system, HOSTILE, "other")
+        session = Session(system, case, "other")
         assert "no public address" in session.ask({"do": "fine"}, 1).error
         session.close()
         monkeypatch.setenv("HOSTILE_PRIVATE", "1")
         told = {word: session.ask({"do": word}, 1) for word in ("busy", "fine", "wrong", "broken", "move", "slow")}
         session.close()
         server.shutdown()
-    load_scrutiny.cache_clear()
     assert {word: reply.status for word, reply in told.items()} == {
         "busy": "answered", "fine": "answered", "wrong": "malformed", "broken": "failed", "move": "failed",
         "slow": "timed out",
