@@ -132,7 +132,7 @@ class _Service(BaseHTTPRequestHandler):
 
 
 def test_a_service_may_be_busy_slow_wrong_or_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Path(shutil.copy(HOSTILE, tmp_path))  # a case file is kept as it is first read: here it reads its surroundings
+    case = Path(shutil.copy(HOSTILE, tmp_path))  # kept as first read: this one reads its surroundings
     with ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HOSTILE_URL", f"http://127.0.0.1:{server.server_port}/")
