@@ -70,7 +70,7 @@ def _capture(record: WarcRecord, faults: Counter[str]) -> Capture | None:
     body = record.reader.read(LARGEST_BODY)
     faults["page_cut"] += expected > LARGEST_BODY
     faults["record_cut"] += len(body) < min(expected, LARGEST_BODY)
-    if (end := body.find(_NEXT_RECORD)) >= 0:  # its length is a lie, and it runs into its neighbour
+    if b"\r" in body and (end := body.find(_NEXT_RECORD)) >= 0:  # its length is a lie, and it runs into its neighbour
         faults["record_broken"] += 1
         body = body[:end]
     # wget writes the address in angle brackets.

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from surefoot.pairs._extract._body import utf8
@@ -27,7 +28,6 @@ _PLAIN = re.compile(
 _MOST_TAGS, _MOST_SEPARATORS = 30_000, 60_000
 _SEPARATORS = b" \t\n\r\f/\"'"
 _TAG = re.compile(rb"<(?:img|base|a|area)[\s/][^<>]{0,4000}>", re.IGNORECASE)
-_NEEDLE = b'"path":"IMG@/src"'
 
 
 class Picture(NamedTuple):
@@ -136,32 +136,26 @@ def _member(data: Any, *names: str) -> Any:
 
 
 def _links_of_pictures(body: bytes) -> list[Any] | None:
-    """The links of a WAT record that are pictures or licenses, the rest left unread; None where all must be read.
+    """The links of a WAT record that are pictures, the rest left unread; None where all must be read.
 
     The bytes are cut at the braces beside a link's path. A brace of a text leaves it open, which is no JSON: then all
     is read.
     """
     import orjson
 
-    if b'"Base":"' in body:
+    parts = body.split(b"IMG@")
+    # The base is in the head, which stands before or after the array of links.
+    if b'"Base":"' in parts[0] or b'"Base":"' in parts[-1] or _LICENSES.encode() in body:
         return None
-    places = list(_places(body, _NEEDLE))
-    if len(places) != body.count(b"IMG@"):  # written in another way, or a text about it
-        return None
-    places = sorted([*places, *_places(body, _LICENSES.encode())])
-    spans = dict.fromkeys((body.rfind(b"{", 0, place), body.find(b"}", place) + 1) for place in places)
+    cuts = list(pairwise(parts))
+    if not all(before.endswith(b'"path":"') and after.startswith(b'/src"') for before, after in cuts):
+        return None  # written in another way, or a text about it
+    links = [before[before.rfind(b"{") :] + b"IMG@" + after[: after.find(b"}") + 1] for before, after in cuts]
     try:
-        found = orjson.loads(b"[" + b",".join([body[start:end] for start, end in spans]) + b"]")
+        found = orjson.loads(b"[" + b",".join(links) + b"]")
     except orjson.JSONDecodeError:
         return None
-    return found if len(found) == len(spans) else None
-
-
-def _places(body: bytes, needle: bytes) -> Iterator[int]:
-    place = body.find(needle)
-    while place >= 0:
-        yield place
-        place = body.find(needle, place + 1)
+    return found if len(found) == len(links) else None
 
 
 def _pictures(links: Any) -> Iterator[Picture]:
