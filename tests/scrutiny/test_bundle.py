@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ from surefoot.core import SurefootError, open_pool
 from surefoot.report import write_scrutiny
 from surefoot.scrutiny import (
     ask_again,
+    decided,
     deposit_line,
-    rate_sequence,
+    rate_after_looks,
     read_plan,
     run_scrutiny,
     sequential_p,
@@ -151,6 +154,8 @@ def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(sealed: Sealed, t
 
 KILLED = """
 import os, signal, sys
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from surefoot.core import open_pool
 from surefoot.scrutiny import run_scrutiny
@@ -248,7 +253,10 @@ def test_what_was_confirmed_is_tested_as_one_that_was_looked_at_often(sealed: Se
     for one in claim["found"]:
         asked = [each for each in records if each["stage"] == f"confirm/{one['which']}/{claim['name']}"]
         failed = [each["judged"][claim["name"]][0] > 0 for each in asked if each["judged"][claim["name"]]]
-        interval = rate_sequence(sum(failed), len(failed))
+        each = accumulate(one["judged"][claim["name"]] is not None for one in asked)
+        looks = [n for at, n in enumerate(each, 1) if (at >= 40 and at % 20 == 0) or at == len(asked)]
+        decides = partial(decided, rate=claim["bound"], alpha=0.05 / 20)
+        interval = rate_after_looks(sum(failed), looks, decides)
         assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
         assert (one["p"], one["asked"]) == (pytest.approx(sequential_p(failed, claim["bound"])), len(asked))
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from surefoot.scrutiny import (
     answers,
     assess,
     calibration,
+    decided,
     deterministic,
     false_inclusion,
     invariant,
     judge,
     monotone,
+    rate_after_looks,
     ratio_bounds,
     same_in_versions,
     sample,
+    sequential_p,
     subgroup_gap,
     worst_case,
     write_plan,
@@ -104,12 +108,13 @@ def test_metamorphic_claims_compare_two_replies() -> None:
 def test_a_rate_is_tested_exactly_and_at_every_look() -> None:
     claim = false_inclusion(0.1, RATIOS)
     judged = [Judged(1.0 if number % 3 == 0 else -1.0) for number in range(15)]
-    found, looked = assess(claim, judged), assess(claim, judged, looks=True)
+    found, looked = assess(claim, judged), assess(claim, judged, looks=(5, 10, 15))
     exact = binomtest(5, 15, 0.1, alternative="greater")
     both = binomtest(5, 15).proportion_ci(method="exact")
     assert (found.failed, found.n, found.p) == (5, 15, pytest.approx(exact.pvalue))
     assert (found.effect.low, found.effect.high) == (pytest.approx(both.low), pytest.approx(both.high))
-    assert looked.effect.low < found.effect.low < found.effect.high < looked.effect.high
+    assert (looked.effect.estimate, looked.p) == (1 / 3, sequential_p([one.margin > 0 for one in judged], 0.1))
+    assert looked.effect == rate_after_looks(5, (5, 10, 15), partial(decided, rate=0.1, alpha=0.05))
     mean = ratio_bounds((10,), RATIOS)[1]
     assert assess(mean, [Judged(1.0, 1.0)] * 20).p < 0.01 < assess(mean, [Judged(-1.0, -1.0)] * 20).p == 1.0
 

@@ -1,12 +1,21 @@
 """Exact and sequential tests against scipy, closed forms and simulations."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from surefoot.scrutiny import elub, first_order, mean_ratio_p, rate_sequence, sequential_p, smallest_rate_seen
+from surefoot.scrutiny import (
+    decided,
+    elub,
+    first_order,
+    mean_ratio_p,
+    rate_after_looks,
+    sequential_p,
+    smallest_rate_seen,
+)
 
 
 def test_the_smallest_rate_seen_is_the_closed_form_and_has_the_power_it_says() -> None:
@@ -17,21 +26,64 @@ def test_the_smallest_rate_seen_is_the_closed_form_and_has_the_power_it_says() -
     assert math.isnan(smallest_rate_seen(2, 0.5))
 
 
-def test_an_interval_looked_at_after_every_query_holds_at_all_of_them() -> None:
-    draw, missed, refuted = np.random.default_rng(4), 0, 0
-    for _ in range(400):
-        failed = draw.random(120) < 0.1
+def test_what_is_decided_at_any_look_is_seldom_wrong() -> None:
+    draw, few, many, refuted = np.random.default_rng(4), 0, 0, 0
+    for _ in range(300):
+        failed = draw.random(200) < 0.1
         k = np.cumsum(failed)
-        missed += any(0.1 not in rate_sequence(int(k[n - 1]), n) for n in range(5, 121, 5))
+        found = {int(decided(k[n - 1], n, 0.1, alpha=0.05)) for n in range(10, 201, 10)}
+        many, few = many + (1 in found), few + (-1 in found)
         refuted += sequential_p(list(failed), 0.1) <= 0.05
-    assert binomtest(missed, 400, 0.05, alternative="greater").pvalue > 0.01
-    assert 0 < refuted <= 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
+    assert binomtest(few, 300, 0.05, alternative="greater").pvalue > 0.01
+    assert 0 < many <= refuted <= 300 * 0.05 + 3 * math.sqrt(300 * 0.05 * 0.95)
+    # At 0 of n the mixture of rates is 1 / (n + 1), and the likelihood at .1 is .9^n: 20 times that from n = 69 on.
+    assert [int(decided(0, n, 0.1, alpha=0.05)) for n in (68, 69)] == [0, -1]
+    assert list(decided([0, 1], 40, 0.0, alpha=1e-9)) == [0, 1]  # none may fail, and one did
 
 
-def test_an_interval_of_no_or_only_failures_reaches_the_edge() -> None:
-    assert (rate_sequence(0, 60).low, rate_sequence(60, 60).high) == (0.0, 1.0)
-    # Beta mixture at 0 of n: (1 - p)^n (n + 1) = 1 / 20.
-    assert rate_sequence(0, 60).high == pytest.approx(1 - (0.05 / 61) ** (1 / 60), rel=1e-6)
+LOOKS = (40, 60, 80, 100)
+
+
+def stopped_at(rate: float, bound: float) -> dict[tuple[int, int], float]:
+    """The chance of each look and count at which one stops, by the probabilities of all paths."""
+    chances, ended, before = np.ones(1), {}, 0
+    for look, n in enumerate(LOOKS):
+        chances = np.convolve(chances, binom.pmf(np.arange(n - before + 1), n - before, rate))
+        over = (decided(np.arange(n + 1), n, bound, alpha=0.01) != 0) | (n == LOOKS[-1])
+        ended |= {(look, int(k)): float(chances[k]) for k in np.flatnonzero(over & (chances > 1e-5))}
+        chances, before = np.where(over, 0.0, chances), n
+    return ended
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.1])
+def test_the_interval_after_stopping_never_holds_less_often_than_it_says_and_hardly_more(bound: float) -> None:
+    decides, held, known = partial(decided, rate=bound, alpha=0.01), [], {}
+    for rate in (0.01, 0.15, 0.3):
+        ended = stopped_at(rate, bound)
+        assert sum(ended.values()) == pytest.approx(1.0, abs=1e-3)
+        for look, k in ended:
+            known.setdefault((look, k), rate_after_looks(k, LOOKS[: look + 1], decides))
+        held.append(sum(chance for at, chance in ended.items() if rate in known[at]))
+    assert min(held) >= 0.949  # but for the rarest, which are left out
+    assert np.mean(held) < 0.98
+    assert all(one.low <= one.estimate <= one.high for one in known.values())
+
+
+def test_an_interval_of_one_look_is_the_exact_one_and_of_a_late_stop_is_drawn_to_where_it_did_not() -> None:
+    for k, n in ((0, 60), (7, 60), (60, 60), (30, 1500)):
+        exact = binomtest(k, n).proportion_ci(method="exact")
+        found = rate_after_looks(k, [n], lambda counts, n: 0 * counts)
+        assert (found.low, found.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+    decides = partial(decided, rate=0.0, alpha=0.01)
+    # One failure that came between 41 and 60: the chance of none in 40 and at most one in 20 more is .025.
+    late = rate_after_looks(1, (40, 60), decides).high
+    assert binom.pmf(0, 40, late) * binom.cdf(1, 20, late) == pytest.approx(0.025)
+    # Thus that of any in 40, or one in 20 more, is .025.
+    low = rate_after_looks(1, (40, 60), decides).low
+    assert 1 - binom.pmf(0, 60, low) == pytest.approx(0.025)
+
+
+def test_a_rate_of_zero_is_refuted_by_one_failure() -> None:
     assert sequential_p([False, True], 0.0) == 0.0
     # One failure: the likelihood averaged over rates above .1, (1 + .1) / 2, over that of .1.
     assert sequential_p([True], 0.1) == pytest.approx(0.2 / 1.1)

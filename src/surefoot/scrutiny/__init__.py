@@ -52,10 +52,11 @@ from surefoot.scrutiny._scrutiny import Scrutiny as Scrutiny
 from surefoot.scrutiny._scrutiny import ScrutinyPlan as ScrutinyPlan
 from surefoot.scrutiny._scrutiny import can_find as can_find
 from surefoot.scrutiny._statistics import SupportedRatios as SupportedRatios
+from surefoot.scrutiny._statistics import decided as decided
 from surefoot.scrutiny._statistics import elub as elub
 from surefoot.scrutiny._statistics import first_order as first_order
 from surefoot.scrutiny._statistics import mean_ratio_p as mean_ratio_p
-from surefoot.scrutiny._statistics import rate_sequence as rate_sequence
+from surefoot.scrutiny._statistics import rate_after_looks as rate_after_looks
 from surefoot.scrutiny._statistics import sequential_p as sequential_p
 from surefoot.scrutiny._statistics import smallest_rate_seen as smallest_rate_seen
 from surefoot.scrutiny._systems._kinds import CommandSystem as CommandSystem

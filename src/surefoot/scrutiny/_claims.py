@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,10 +13,11 @@ from surefoot.core import SurefootError
 from surefoot.scrutiny._domain import Condition
 from surefoot.scrutiny._statistics import (
     cllr_costs,
+    decided,
     elub,
     mean_ratio,
     mean_ratio_p,
-    rate_sequence,
+    rate_after_looks,
     sequential_p,
     tail_p,
 )
@@ -114,17 +116,28 @@ def judge(claim: ValidityClaim, trial: Trial) -> Judged | None:
     return found and Judged(float(np.clip(found.margin, -_FAR, _FAR)), found.number, found.group)
 
 
-def assess(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.95, looks: bool = False) -> Tested:
-    """A claim over queries in the order they were asked; with `looks` one may have stopped at any time."""
+def assess(
+    claim: ValidityClaim,
+    judged: Sequence[Judged],
+    *,
+    level: float = 0.95,
+    looks: Sequence[int] = (),
+    alpha: float = 0.05,
+) -> Tested:
+    """A claim over queries in the order they were asked.
+
+    With `looks`, numbers of queries that were judged, one stopped at the last of them, and `is_decided` at none before.
+    """
     failed = [one.margin > 0 for one in judged]
     k, n = sum(failed), len(failed)
     nothing = Tested(effect=Interval(math.nan, 0.0, math.inf, level=level), p=1.0, n=n, failed=k)
     if claim.effect == "rate":
-        if looks or not n:
-            effect, p = rate_sequence(k, n, level=level), sequential_p(failed, claim.bound)
-        else:
-            effect, p = clopper_pearson(k, n, level=level), tail_p(k, n, claim.bound)
-        return Tested(effect=effect, p=p, n=n, failed=k)
+        if not n:
+            return replace(nothing, effect=Interval(math.nan, 0.0, 1.0, level=level))
+        if not looks:
+            return Tested(effect=clopper_pearson(k, n, level=level), p=tail_p(k, n, claim.bound), n=n, failed=k)
+        effect = rate_after_looks(k, looks, partial(decided, rate=claim.bound, alpha=alpha), level=level)
+        return Tested(effect=effect, p=sequential_p(failed, claim.bound), n=n, failed=k)
     if claim.effect == "mean ratio":
         ratios, endless = _ratios(judged), any(one.number > _LARGEST for one in judged)
         effect = mean_ratio(ratios, level=level) if n else nothing.effect
@@ -137,6 +150,13 @@ def assess(claim: ValidityClaim, judged: Sequence[Judged], *, level: float = 0.9
     effect = bounds(level)
     p = next((float(tail) for tail in _TAILS[:-1] if bounds(1 - tail).low > claim.bound), 1.0)
     return Tested(effect=effect, p=p, n=n, failed=k, detail=detail)
+
+
+def is_decided(claim: ValidityClaim, judged: Sequence[Judged], alpha: float) -> bool:
+    """Whether a test that is looked at often may stop: its p is at most `alpha`, or its rate within bounds."""
+    if claim.effect == "mean ratio":
+        return mean_ratio_p(_ratios(judged), claim.bound) <= alpha
+    return bool(decided(sum(one.margin > 0 for one in judged), len(judged), claim.bound, alpha=alpha))
 
 
 def suspicious(claim: ValidityClaim, judged: Sequence[Judged]) -> bool:

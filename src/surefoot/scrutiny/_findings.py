@@ -7,6 +7,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from surefoot.scrutiny._statistics import first_order
 from surefoot.stats import holm
 
 Record = dict[str, Any]
+LOOK, _LEAST = 20, 40  # queries between two looks of a confirmation, and before it may stop
 _PLACES = {"overall": "over the domain", "near": "near the case", "at the case": "at the case"}
 
 
@@ -62,8 +64,9 @@ def find(
         for name, why in record["unjudged"].items():
             unjudged[name][why] += 1
     drawn = [(one, domain.point(one.condition)) for name in ("overall", "near") for one in asked.stages[name]]
-    told = [_claim(one, domain, plan, asked, drawn) | {"unjudged": unjudged[one.name]} for one in claims]
-    correct(told, plan.alpha, tests_of(claims))
+    tests = tests_of(claims)
+    told = [_claim(one, domain, plan, tests, asked, drawn) | {"unjudged": unjudged[one.name]} for one in claims]
+    correct(told, plan.alpha, tests)
     del errors[""]
     found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total(), "held": held}
     return _finite(found | {"status": status, "errors": errors.most_common(5)})
@@ -105,13 +108,16 @@ def replies_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from (record["reply"], *(one["reply"] for one in record["second"].values()))
 
 
-def _claim(claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, asked: _Asked, drawn: Any) -> Record:
+def _claim(  # noqa: PLR0917
+    claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, tests: int, asked: _Asked, drawn: Any
+) -> Record:
     told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
-    tests = {name: _told(claim, asked.stages[name]) for name in SAMPLES}
-    told["samples"] = [{"sample": name, "asked": len(asked.stages[name])} | one for name, one in tests.items()]
+    samples = {name: asked.stages[name] for name in SAMPLES}
+    told["samples"] = [{"sample": name, "asked": len(of)} | _told(claim, of) for name, of in samples.items()]
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
-    told["found"] = [_confirmed(claim, domain, which, queries) for which, queries in confirmed.items() if queries]
+    alpha = plan.alpha / tests
+    told["found"] = [_confirmed(claim, domain, which, one, alpha) for which, one in confirmed.items() if one]
     told["drivers"] = _drivers(claim, domain, drawn)
     return told
 
@@ -125,12 +131,19 @@ def _searched(claim: ValidityClaim, method: str, asked: _Asked) -> Record:
     return told | {"queries to find": first and first * asked.repeats}
 
 
-def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query]) -> Record:
+def is_look(asked: int) -> bool:
+    """Whether a confirmation is looked at, and may stop, after so many queries."""
+    return asked >= _LEAST and asked % LOOK == 0
+
+
+def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query], alpha: float) -> Record:
+    judged = accumulate(claim.name in one.judged for one in queries)
+    looks = [n for asked, n in enumerate(judged, 1) if is_look(asked) or asked == len(queries)]
     condition = queries[0].condition
     told: Record = {"which": which, "condition": dict(condition), "distance": domain.distance(condition)}
     told["asked"] = len(queries)
     told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
-    return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, looks=True)
+    return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, looks=looks, alpha=alpha)
 
 
 def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, Sequence[float]]]) -> list[Record]:
@@ -147,9 +160,9 @@ def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, 
     ]
 
 
-def _told(claim: ValidityClaim, queries: Sequence[Query], *, looks: bool = False) -> Record:
+def _told(claim: ValidityClaim, queries: Sequence[Query], *, looks: Sequence[int] = (), alpha: float = 0.05) -> Record:
     """A test. It judged where it gives a figure, from at least half of the queries of which the claim has a say."""
-    test = assess(claim, judged_by(claim, queries), looks=looks)
+    test = assess(claim, judged_by(claim, queries), looks=looks, alpha=alpha)
     told: Record = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
     told["unjudged"] = sum(claim.name in one.unjudged for one in queries)
     told["judged"] = not math.isnan(test.effect.estimate) and told["unjudged"] <= test.n

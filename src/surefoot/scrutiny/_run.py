@@ -12,9 +12,9 @@ from typing import Any
 
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
 from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, write_seal
-from surefoot.scrutiny._claims import Trial, ValidityClaim, assess, judge, suspicious
+from surefoot.scrutiny._claims import Trial, ValidityClaim, is_decided, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
-from surefoot.scrutiny._findings import Query, Record, find, judged_by, query_of, replies_of, score
+from surefoot.scrutiny._findings import LOOK, Query, Record, find, is_look, judged_by, query_of, replies_of, score
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import Scrutiny, load_scrutiny, samples_of, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
@@ -22,7 +22,6 @@ from surefoot.scrutiny._systems._session import Session
 
 _STAGE = 10_000_000  # seeds of one stage: those of two never meet
 _JOB_SECONDS, _MOST = 0.25, 64  # of work, and queries, in one call of a pool
-_LOOK, _LEAST = 20, 40  # queries between two looks of a confirmation, and before it may stop
 
 
 @cache
@@ -215,11 +214,10 @@ class _Run:
 
     def _confirm(self, claim: ValidityClaim, which: str, condition: Condition) -> None:
         """Ask with fresh seeds until the interval or the p is enough, or the queries are spent."""
-        plan, queries = self.scrutiny.plan, []
+        plan, queries, stage = self.scrutiny.plan, [], f"confirm/{which}/{claim.name}"
+        alpha = plan.alpha / tests_of(self.scrutiny.claims)
         while len(queries) < plan.confirm:
-            size = min(_LOOK, plan.confirm - len(queries))
-            queries += self.ask(f"confirm/{which}/{claim.name}", [condition] * size, first=len(queries))
-            test = assess(claim, judged_by(claim, queries), looks=True)
-            enough = test.p * tests_of(self.scrutiny.claims) <= plan.alpha or test.effect.high <= claim.bound
-            if enough and len(queries) >= _LEAST:
+            size = min(LOOK, plan.confirm - len(queries))
+            queries += self.ask(stage, [condition] * size, first=len(queries))
+            if is_look(len(queries)) and is_decided(claim, judged_by(claim, queries), alpha):
                 break

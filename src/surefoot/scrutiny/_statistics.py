@@ -1,8 +1,9 @@
 """What tests of a system under scrutiny say: exact, or valid however often one looks. Pure functions on arrays."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,22 +34,13 @@ def smallest_rate_seen(n: int, rate: float, *, alpha: float = 0.05, power: float
     return float(betaincinv(enough[0], n - enough[0] + 1, power)) if len(enough) else math.nan
 
 
-def rate_sequence(failures: int, n: int, *, level: float = 0.95) -> Interval:
-    """A share's interval that holds at all looks together: one may stop when one likes (Robbins 1970).
-
-    The shares whose likelihood is above 1 - level of that averaged over all shares.
-    """
-    if not n:
-        return Interval(math.nan, 0.0, 1.0, level=level)
-    share, mixed, ends = failures / n, betaln(failures + 1, n - failures + 1), []
-    for end in (0.0, 1.0):
-        out, inside = end, share
-        for _ in range(_BISECTIONS if share != end else 0):
-            middle = (out + inside) / 2
-            likelihood = xlogy(failures, middle) + xlog1py(n - failures, -middle)
-            out, inside = (middle, inside) if mixed - likelihood > -math.log1p(-level) else (out, middle)
-        ends.append(out)
-    return Interval(share, *ends, level=level)
+def _log_won(failures: ArrayLike, n: ArrayLike, rate: float) -> Floats:
+    """The logarithm of what bets spread over all rates above `rate` have won, elementwise (Robbins 1970)."""
+    k, n = np.asarray(failures, dtype=np.float64), np.asarray(n)
+    if rate <= 0:
+        return np.where(k > 0, np.inf, 0.0)
+    above = np.log(np.maximum(1 - betainc(k + 1, n - k + 1, rate), 1e-300)) - math.log1p(-rate)
+    return betaln(k + 1, n - k + 1) + above - xlogy(k, rate) - xlog1py(n - k, -rate)
 
 
 def sequential_p(failed: Sequence[bool], rate: float) -> float:
@@ -56,12 +48,67 @@ def sequential_p(failed: Sequence[bool], rate: float) -> float:
 
     One over the largest fortune of bets spread over all higher rates (Ville's inequality).
     """
-    if rate <= 0 or not len(failed):
-        return 0.0 if any(failed) else 1.0
-    k, n = np.cumsum(failed), np.arange(1, len(failed) + 1)
-    above = np.log(np.maximum(1 - betainc(k + 1, n - k + 1, rate), 1e-300)) - math.log1p(-rate)
-    won = betaln(k + 1, n - k + 1) + above - xlogy(k, rate) - xlog1py(n - k, -rate)
-    return math.exp(-max(0.0, float(won.max())))
+    won = _log_won(np.cumsum(failed), np.arange(1, len(failed) + 1), rate)
+    return math.exp(-max(0.0, float(won.max()))) if len(failed) else 1.0
+
+
+def decided(failures: ArrayLike, n: int, rate: float, *, alpha: float) -> NDArray[np.int_]:
+    """What counts of failures of n decide: 1 that more than `rate` fail, at `alpha`; -1 that no more do, at .05; or 0.
+
+    Either holds at all looks together: confidence sequences of bets, above, and of a mixture of rates (Robbins 1970).
+    """
+    k = np.asarray(failures, dtype=np.float64)
+    mixed = betaln(k + 1, n - k + 1) - xlogy(k, rate) - xlog1py(n - k, -rate)
+    few = (k <= rate * n) & (mixed > -math.log(0.05))
+    return np.where(_log_won(k, n, rate) >= -math.log(alpha), 1, -few.astype(int))
+
+
+def rate_after_looks(
+    failures: int, looks: Sequence[int], decides: Callable[[Floats, int], ArrayLike], *, level: float = 0.95
+) -> Interval:
+    """A share's exact interval where one looked after these numbers of queries, and stopped at the last of them.
+
+    `decides(counts, n)` says of which counts one would have stopped at an earlier look: 1 for many failures, -1 for
+    few, 0 for neither. More extreme is what stops earlier, then what counts more (Jennison and Turnbull 1983). With a
+    single look it is Clopper and Pearson's; it never holds less often than `level`.
+    """
+    arrive, ends = np.ones(looks[0] + 1), {0.0: [], 1.0: []}  # of the paths to a count, those that got so far
+    for n, after in pairwise(looks):
+        counts = np.arange(n + 1.0)
+        where = np.asarray(decides(counts, n))
+        for side, end in ((1, 0.0), (-1, 1.0)):
+            ends[end].append((counts[where == side], n, arrive[where == side]))
+        arrive = _carried(np.where(where == 0, arrive, 0.0), n, after)
+    counts = np.arange((n := looks[-1]) + 1.0)
+    for beyond, end in ((counts >= failures, 0.0), (counts <= failures, 1.0)):
+        ends[end].append((counts[beyond], n, arrive[beyond]))
+
+    def outside(rate: float, end: float) -> bool:
+        chances = (w * np.exp(_log_choose(n, k) + xlogy(k, rate) + xlog1py(n - k, -rate)) for k, n, w in ends[end])
+        return sum(float(one.sum()) for one in chances) <= (1 - level) / 2
+
+    share, found = failures / n, []
+    for end in (0.0, 1.0):
+        out, inside = end, share
+        for _ in range(_BISECTIONS if share != end else 0):
+            middle = (out + inside) / 2
+            out, inside = (middle, inside) if outside(middle, end) else (out, middle)
+        found.append(out)
+    return Interval(share, *found, level=level)
+
+
+def _log_choose(n: ArrayLike, k: ArrayLike) -> Floats:
+    n, k = np.asarray(n), np.asarray(k)
+    return -np.log1p(n) - betaln(n - k + 1, k + 1)
+
+
+def _carried(going: Floats, n: int, after: int) -> Floats:
+    """From shares of the paths to each count of n to those of `after`: n of these drawn have a hypergeometric count."""
+    step = np.arange(after - n + 1)
+    counts = np.arange(after + 1)[:, None]
+    before = np.clip(counts - step, 0, n)
+    chance = np.exp(_log_choose(n, before) + _log_choose(after - n, step) - _log_choose(after, counts))
+    return np.where(before == counts - step, going[before] * chance, 0.0).sum(axis=1)
 
 
 def mean_ratio_p(ratios: ArrayLike, bound: float = 1.0) -> float:

@@ -23,7 +23,7 @@ ROUTINE = {"contributors": 2, "picograms": 2000.0, "suspect": "unrelated"}
 class Audit(Step):
     """One audit: its signed bundle, and what was measured of each claim, by sample, and by search method."""
 
-    version = 2  # a verdict is over all samples
+    version = 3  # the rate at what was found has an exact interval
     name: str
     scale: float = 1.0
 
@@ -36,7 +36,7 @@ class Audit(Step):
             name, failed = claim["name"], claim["verdict"].startswith("fails")
             yield Measurement(metric="fails", value=float(failed), n=1, task=name)
             for one in (*claim["samples"], *({**found, "sample": found["which"]} for found in claim["found"])):
-                if one["n"] and claim["effect"] == "rate":  # what was found has an interval that holds at every look
+                if one["n"] and claim["effect"] == "rate":
                     ends = {"value": one["estimate"], "low": one["low"], "high": one["high"], "n": one["n"]}
                     yield Measurement(metric="failure_rate", task=name, shift=one["sample"], **ends)
             for one in claim["searches"]:
