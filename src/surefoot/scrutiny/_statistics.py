@@ -72,22 +72,21 @@ def rate_after_looks(
     few, 0 for neither. More extreme is what stops earlier, then what counts more (Jennison and Turnbull 1983). With a
     single look it is Clopper and Pearson's; it never holds less often than `level`.
     """
-    arrive, ends = np.ones(looks[0] + 1), {0.0: [], 1.0: []}  # of the paths to a count, those that got so far
-    for n, after in pairwise(looks):
-        counts = np.arange(n + 1.0)
-        where = np.asarray(decides(counts, n))
-        for side, end in ((1, 0.0), (-1, 1.0)):
-            ends[end].append((counts[where == side], n, arrive[where == side]))
-        arrive = _carried(np.where(where == 0, arrive, 0.0), n, after)
-    counts = np.arange((n := looks[-1]) + 1.0)
-    for beyond, end in ((counts >= failures, 0.0), (counts <= failures, 1.0)):
-        ends[end].append((counts[beyond], n, arrive[beyond]))
+    steps = [after - n for n, after in pairwise([0, *looks])]
+    stops = [np.asarray(decides(np.arange(n + 1.0), n)) for n in looks[:-1]]
 
     def outside(rate: float, end: float) -> bool:
-        chances = (w * np.exp(_log_choose(n, k) + xlogy(k, rate) + xlog1py(n - k, -rate)) for k, n, w in ends[end])
-        return sum(float(one.sum()) for one in chances) <= (1 - level) / 2
+        """Whether what was found, or more towards the other end, is too rare."""
+        side, going, rarer = 1 - 2 * end, np.ones(1), 0.0
+        for step, where in zip(steps, stops, strict=False):
+            here = np.convolve(going, _chances(step, rate))
+            rarer += float(here[where == side].sum())
+            going = np.where(where == 0, here, 0.0)
+        last = np.convolve(going, _chances(steps[-1], rate))
+        last = last[failures:] if end == 0 else last[: failures + 1]
+        return rarer + float(last.sum()) <= (1 - level) / 2
 
-    share, found = failures / n, []
+    share, found = failures / looks[-1], []
     for end in (0.0, 1.0):
         out, inside = end, share
         for _ in range(_BISECTIONS if share != end else 0):
@@ -97,18 +96,10 @@ def rate_after_looks(
     return Interval(share, *found, level=level)
 
 
-def _log_choose(n: ArrayLike, k: ArrayLike) -> Floats:
-    n, k = np.asarray(n), np.asarray(k)
-    return -np.log1p(n) - betaln(n - k + 1, k + 1)
-
-
-def _carried(going: Floats, n: int, after: int) -> Floats:
-    """From shares of the paths to each count of n to those of `after`: n of these drawn have a hypergeometric count."""
-    step = np.arange(after - n + 1)
-    counts = np.arange(after + 1)[:, None]
-    before = np.clip(counts - step, 0, n)
-    chance = np.exp(_log_choose(n, before) + _log_choose(after - n, step) - _log_choose(after, counts))
-    return np.where(before == counts - step, going[before] * chance, 0.0).sum(axis=1)
+def _chances(n: int, rate: float) -> Floats:
+    """Of each count of n."""
+    k = np.arange(n + 1.0)
+    return np.exp(xlogy(k, rate) + xlog1py(n - k, -rate) - betaln(k + 1, n - k + 1)) / (n + 1)
 
 
 def mean_ratio_p(ratios: ArrayLike, bound: float = 1.0) -> float:
