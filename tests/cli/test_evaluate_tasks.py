@@ -166,6 +166,63 @@ def test_what_a_task_lacks_is_said(hub: Path, folders: dict[str, Path], tmp_path
         evaluate(hub, tmp_path / "bare", "--task", "retrieval")
 
 
+def test_an_option_that_would_do_nothing_is_refused(hub: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a {}\n")
+    probe = ("--task", "probe", "--train", folders["train"])
+    timm_probe = ("timm:test_resnet", *probe, "--pretrained", tmp_path / "t.txt")
+    for message, (model, *words) in {
+        "--sensitivity is for zero-shot and retrieval: leave out --task probe": (hub, *probe, "--sensitivity"),
+        "--train is for --task probe or few-shot, which is not asked for": (hub, "--train", folders["train"]),
+        "--validation is for --task probe": (hub, "--validation", folders["train"]),
+        "--shots is for --task few-shot": (hub, *probe, "--shots", 4),
+        "--draws is for --task few-shot": (hub, *probe, "--draws", 3),
+        "--caption is for --task retrieval": (hub, "--caption", "a {}"),
+        "--templates is for --task zero-shot": (hub, *probe, "--templates", tmp_path / "t.txt"),
+        "--classes is for --task zero-shot": (hub, "--task", "retrieval", "--classes", tmp_path / "t.txt"),
+        "--size is for torch: encoders": (hub, "--size", 224),
+        "test_resnet has its own size": (*timm_probe, "--size", 224),
+        "--pretrained-tag is for models with words": (*timm_probe, "--pretrained-tag", "openai"),
+        "--tokenizer is for models with words": (*timm_probe, "--tokenizer", hub),
+        "The tokenizer .* would not be used: OpenCLIP brings the model's": (hub, "--tokenizer", hub),
+    }.items():
+        with pytest.raises(SurefootError, match=message):
+            evaluate(model, folders["folder"], *words)
+
+
+def test_shots_that_are_named_twice_are_measured_once(
+    hub: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--task", "few-shot", "--train", folders["train"], "--format", "json", "--draws", 1)
+    evaluate(hub, folders["folder"], *words, "--shots", 2, "--shots", 1, "--shots", 2)
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["task"] for row in rows if row["metric"] == "top1"] == ["2-shot probe", "1-shot probe"]
+
+
+def test_accuracy_among_one_class_is_said_to_be_none(
+    hub: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = folders["train"].parent / "one"
+    shutil.copytree(folders["folder"] / "cat", shard / "cat")
+    evaluate(hub, shard)
+    assert "There is one class, cat, so that every answer is right." in capsys.readouterr().err
+
+
+def test_messages_on_a_parquet_file_name_it(
+    hub: Path, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = written(
+        tmp_path / "own.parquet", [(b"no picture", "cat"), (picture(1), "dog"), (picture(2), "owl")], "VARCHAR"
+    )
+    words = ("--task", "probe", "--train", place, "--validation", folders["parquet"])
+    with pytest.raises(SurefootError, match="No picture of the class cat was trained on"):
+        evaluate(hub, folders["folder"], *words)
+    evaluate(hub, folders["folder"], "--task", "probe", "--train", folders["train"], "--validation", folders["parquet"])
+    assert f"chosen on 24 ({folders['parquet']})" in capsys.readouterr().err
+    only = written(tmp_path / "only.parquet", [(b"no picture", "cat")], "VARCHAR")
+    with pytest.raises(SurefootError, match=f"No picture in {only} can be decoded"):
+        evaluate(hub, only)
+
+
 def written(place: Path, rows: list[tuple[Any, Any]], kind: str) -> Path:
     """A Parquet file of pictures with labels of a type, and one caption each."""
     with duckdb.connect() as connection:

@@ -293,6 +293,31 @@ def test_export_to_parquet_joins_measurements_and_steps(finished: Verb, tmp_path
     assert rows == [("arithmetic_study.Number", 0.0), ("arithmetic_study.Number", 1.0)]
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "of another"])
+def test_table_gives_the_rest_of_a_damaged_store_and_names_what_is_left_out(
+    finished: Verb, tmp_path: Path, damage: str
+) -> None:
+    whole = finished("table", STUDY, "--format", "json")
+    record, other = sorted((tmp_path / "surefoot-store").glob("arithmetic_study.Number/*/record.json"))[:2]
+    content = {"cut": record.read_bytes()[:-1], "empty": b"", "of another": other.read_bytes()}
+    record.unlink() if damage == "gone" else record.write_bytes(content[damage])
+    for words in ((), (STUDY,)):
+        ended = finished("table", *words, "--format", "json")
+        assert ended.code == 2
+        rest = [row for row in json.loads(whole.out) if row["step"] != record.parent.name]
+        assert json.loads(ended.out) == rest
+        assert len(rest) < len(json.loads(whole.out))
+        assert re.search(rf"^surefoot: Left out: .*{record.parent.name}/record.json is ", ended.err, re.MULTILINE)
+    if damage != "gone":
+        assert finished("export", tmp_path / "all.sqlite").code == 2  # one file of all, or none
+
+
+def test_a_field_that_is_named_twice_is_shown_once(finished: Verb) -> None:
+    once = finished("table", STUDY, "--rows", "kind", "--rows", "metric", "--values", "n")
+    twice = ("--rows", "kind", "--rows", "metric", "--rows", "kind", "--values", "n", "--values", "n")
+    assert finished("table", STUDY, *twice).out == once.out
+
+
 def test_verify_exits_with_1_when_a_file_is_damaged_and_says_which(finished: Verb, tmp_path: Path) -> None:
     ended = finished("verify", STUDY)
     assert (ended.code, ended.err) == (0, "8 artifacts compared, 0 damaged.\n")

@@ -309,9 +309,9 @@ def read(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     load = querying._load
 
-    def noted(connection: object, of: Store, artifacts: dict[Path, int], steps: object) -> None:
+    def noted(connection: object, of: Store, artifacts: dict[Path, int], *more: object) -> None:
         keys.extend(path.name for path in artifacts)
-        load(connection, of, artifacts, steps)  # type: ignore[arg-type]
+        load(connection, of, artifacts, *more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(querying, "_load", noted)

@@ -145,6 +145,8 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, bound=float("nan")), "not a number"),
         (lambda found: verdict_above(0.5, 0.9, 0.1, 5), "a low end above the high one"),
+        (lambda found: verdict_above(0.5, 0.5, 0.5, 36), "no width: 36 equal numbers"),
+        (lambda found: verdict_below(-0.5, -0.5, -0.5, 3), "no width: 3 equal numbers"),
         (lambda found: sys.exit(0), "SystemExit: 0 (test_study.py, line "),
         (lambda found: Verdict(status="yes", effect=1.0, n=3), "Its status is 'yes': one of supported, "),  # type: ignore[arg-type]
         (lambda found: Verdict(status="supported", effect="1", n=3), "not a number: '1'"),  # type: ignore[arg-type]

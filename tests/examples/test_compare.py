@@ -217,6 +217,42 @@ class Answered(Step):
         return []
 
 
+@pytest.mark.parametrize("column", ["direction", "task"])
+def test_both_directions_of_a_retrieval_are_no_one_number(
+    tmp_path: Path, column: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ways = ["image"] * 6 + ["text"] * 4
+    old = examples(tmp_path / "old", [1.0] * 10, **{column: ways})
+    new = examples(tmp_path / "new", [0.0] * 6 + [1.0] * 4, **{column: ways})
+    said = f"has examples with {column} image, text, of which no mean can be taken: choose with --only {column}=image"
+    with pytest.raises(SurefootError, match=said):
+        compare(old, new)
+    for way, fall, count in (("image", -1.0, 6), ("text", 0.0, 4)):
+        assert compare(old, new, "--only", f"{column}={way}", "--format", "json") == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert (row["difference"], row["examples"]) == (fall, count)
+    for words, wrong in (
+        ((f"{column}=sound",), f"has no example with {column} sound: there it is image, text"),
+        (("language=de",), "has no column 'language': it has example, score"),
+        ((column,), f"--only '{column}' must have the form name=value"),
+        ((f"{column}=text", f"{column}=image"), f"--only {column} was given more than once"),
+    ):
+        with pytest.raises(SurefootError, match=wrong):
+            compare(old, new, *(part for word in words for part in ("--only", word)))
+
+
+def test_scores_that_differ_by_their_rounding_are_equal(tmp_path: Path) -> None:
+    scores = np.linspace(1000.0, 2000.0, 36)
+    files = {
+        "old": examples(tmp_path / "old", scores.tolist()),
+        "new": examples(tmp_path / "new", (scores * (1 + 2e-16) + 1e-13).tolist()),
+    }
+    found = compare_examples(read_examples(files), margin=0.01)
+    assert found.no_worse == "undecided"
+    assert np.isnan(found.models[0].paired.difference.low)
+    assert found.models[0].paired.p == 1.0
+
+
 def test_a_file_may_be_named_by_its_folder_and_is_known_by_any_of_its_names(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,12 @@ from surefoot.stats import (
     Interval,
     clopper_pearson,
     clopper_pearson_bounds,
+    clustered_mean,
     mean_crossed,
     mean_of_shares,
     mean_t,
     resample_counts,
+    share_interval,
     wilson,
     wilson_bounds,
 )
@@ -54,6 +56,16 @@ def test_exact_coverage_of_shares() -> None:
         coverage[name] = (probability * inside).sum(axis=1)
     assert coverage["exact"].min() >= 0.95
     assert 0.94 <= coverage["wilson"].mean() <= 0.96
+
+
+@pytest.mark.parametrize("captions", [7, 49, 98])
+def test_a_share_that_is_alike_in_all_clusters_has_an_interval(captions: int) -> None:
+    """One caption of each picture is right: the clustered error is 0, or, of 49, the rounding of 1 / 49."""
+    hits, pictures = np.tile([1.0] + [0.0] * (captions - 1), 36), np.repeat(range(36), captions)
+    mean = clustered_mean(hits, pictures)
+    found = share_interval(mean.estimate, mean.stderr, mean.clusters)
+    known = scipy_stats.binomtest(36, 36 * captions).proportion_ci(method="wilson")
+    assert found.high - found.low > known.high - known.low
 
 
 def test_mean_t_agrees_with_scipy_and_has_no_interval_for_one_value() -> None:

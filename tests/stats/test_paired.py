@@ -39,6 +39,12 @@ def likeliest(b: int, c: int, n: int, difference: float) -> float:
     return float(grid[np.nanargmax(likelihood)])
 
 
+def test_clusters_that_all_differ_have_an_interval_too() -> None:
+    found = paired_difference([1, 1, 1], [0, 0, 0], clusters=[1, 0, 1]).difference
+    assert (found.estimate, found.high) == (1.0, 1.0)
+    assert found.low < 0.5
+
+
 @pytest.mark.parametrize(("b", "c", "n"), [(1, 7, 21), (40, 20, 160), (3, 9, 36), (12, 2, 500)])
 def test_the_score_interval_is_where_the_score_test_at_the_likeliest_shares_rejects(b: int, c: int, n: int) -> None:
     found = share_difference(b, c, n)

@@ -71,12 +71,17 @@ def existing_store(path: Path | None) -> Store:
 
 def open_study(name: str, options: tuple[str, ...]) -> Study:
     """The study with its options, given as 'name=value'."""
+    return load_study(name, named_values(options))
+
+
+def named_values(options: tuple[str, ...], what: str = "Option") -> dict[str, str]:
+    """The values of options given as 'name=value', by name. Raises for another form, and for a name given twice."""
     if wrong := [option for option in options if "=" not in option]:
-        raise SurefootError(f"Option '{wrong[0]}' must have the form name=value.")
+        raise SurefootError(f"{what} '{wrong[0]}' must have the form name=value.")
     pairs = [option.split("=", 1) for option in options]
     if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
-        raise SurefootError(f"Option {twice[0]} was given more than once: give it one value.")
-    return load_study(name, dict(pairs))
+        raise SurefootError(f"{what} {twice[0]} was given more than once: give it one value.")
+    return dict(pairs)
 
 
 def results_of(study: Study, store: Store) -> Results:

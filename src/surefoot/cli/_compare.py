@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Exit, StoreOption, existing_store
+from surefoot.cli._common import Exit, StoreOption, existing_store, named_values
 from surefoot.cli._output import Format, check_place, emit
 from surefoot.core import SurefootError, Table
 from surefoot.examples import EXAMPLES, compare_examples, read_examples, stored_examples
@@ -30,6 +30,10 @@ def compare(
     cluster: Annotated[
         str | None, Parameter(help="A column of the examples: those of one label belong together (document, article).")
     ] = None,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(help="Only examples with this value, as COLUMN=VALUE (direction=text).", consume_multiple=False),
+    ] = (),
     unmatched: Annotated[
         Literal["refuse", "drop"], Parameter(help="What to do with examples that not all models have.")
     ] = "refuse",
@@ -49,9 +53,9 @@ def compare(
     files = dict(by_key[name] if name in by_key else (name, _file(name) or Path(name)) for name in names)
     if len({path.resolve() for path in files.values()}) < len(names):
         raise SurefootError(f"{' and '.join(names)}: a file is named twice, and cannot be compared with itself.")
-    found = compare_examples(
-        read_examples(files, score=score, cluster=cluster, across_data=across_data), margin=margin, unmatched=unmatched
-    )
+    chosen = named_values(only, "--only")
+    read = read_examples(files, score=score, cluster=cluster, only=chosen, across_data=across_data)
+    found = compare_examples(read, margin=margin, unmatched=unmatched)
     return tell(found, format, out)
 
 

@@ -30,6 +30,15 @@ _COLUMNS = ("metric", "value", "low", "high", "n")
 _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
 _MODEL_FILES = ("model.json", "open_clip_config.json")
 _MODEL, _BASELINE = "model", "baseline"
+_PROBES = ("probe", "few-shot")
+_OF_TASKS = {
+    **dict.fromkeys(("train", "validation"), _PROBES),
+    **dict.fromkeys(("shots", "draws"), _PROBES[1:]),
+    "caption": ("retrieval",),
+    "classes": ("zero-shot", *_PROBES),
+    "templates": ("zero-shot",),
+}
+"""Options by the tasks that use them."""
 _AtLeastOne = validators.Number(gte=1)
 _IsThere = validators.Path(exists=True)
 
@@ -62,7 +71,9 @@ class ModelFlags:
     tokenizer: Annotated[
         Path | None, Parameter(help="A folder with the files of a Hugging Face tokenizer (SigLIP and others).")
     ] = None
-    size: Annotated[int, Parameter(help="The side of the pictures of a torch: encoder.", validator=_AtLeastOne)] = 224
+    size: Annotated[
+        int | None, Parameter(help="The side of the pictures of a torch: encoder. Default: 224.", validator=_AtLeastOne)
+    ] = None
     key: Annotated[str | None, Parameter(help="The state to take in a .pt file of several, such as ema.")] = None
     device: Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu"
     precision: Annotated[
@@ -73,7 +84,14 @@ class ModelFlags:
         """A model of Surefoot or of OpenCLIP in a folder, else the named one with these weights."""
         from surefoot.contrastive import ENCODERS, load_encoder, load_model, load_openclip, placed
 
-        if self.model.startswith(ENCODERS):
+        encoder = self.model.startswith(ENCODERS)
+        of_others = {"--pretrained-tag": self.pretrained_tag, "--tokenizer": self.tokenizer} if encoder else {}
+        for option, value in (of_others or {"--size": self.size}).items():
+            if value is not None:
+                raise SurefootError(
+                    f"{option} is for {'models with words' if encoder else 'torch: encoders'}: leave it out."
+                )
+        if encoder:
             loaded = load_encoder(self.model, weights, options=self._options, size=self.size, key=self.key)
             return placed(loaded, self.device, self.precision)
         is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
@@ -121,10 +139,12 @@ class TaskFlags:
             help="Labelled pictures that choose the probe's penalty. Default: some of --train.", validator=_IsThere
         ),
     ] = None
-    shots: Annotated[tuple[int, ...], Parameter(help="Pictures a class of a few-shot probe; may be given again.")] = (
-        4,
-    )
-    draws: Annotated[int, Parameter(help="How often the few shots are drawn.", validator=_AtLeastOne)] = 3
+    shots: Annotated[
+        tuple[int, ...], Parameter(help="Pictures a class of a few-shot probe; may be given again. Default: 4.")
+    ] = ()
+    draws: Annotated[
+        int | None, Parameter(help="How often the few shots are drawn. Default: 3.", validator=_AtLeastOne)
+    ] = None
     caption: Annotated[
         str | None, Parameter(help="The caption of a picture without one, {} for the name of its folder.")
     ] = None
@@ -185,6 +205,7 @@ def evaluate(
         raise SurefootError("--margin is a fall below a baseline: give --baseline FILE.")
     if margin is not None and not 0 <= margin < 1:
         raise SurefootError(f"--margin is {margin:g}: a fall of top-1 is from 0 to less than 1; 0.01 is a point.")
+    _check_used(tasks, pictures)
     check_place(out, format)
     if examples is not None and examples.exists() and not examples.is_dir():
         raise SurefootError(f"--examples names a folder, and {examples} is a file.")
@@ -203,6 +224,14 @@ def evaluate(
     return judge(found) if found else Exit.HOLDS
 
 
+def _check_used(tasks: TaskFlags, pictures: PictureFlags) -> None:
+    """Raise for an option of tasks that are not asked for: it would do nothing."""
+    given = vars(tasks) | {"classes": pictures.classes, "templates": pictures.templates}
+    for option, of in _OF_TASKS.items():
+        if given[option] not in (None, ()) and not {*of} & {*tasks.task}:
+            raise SurefootError(f"--{option} is for --task {' or '.join(of)}, which is not asked for: leave it out.")
+
+
 def _measured(models: ModelFlags, pictures: PictureFlags, tasks: TaskFlags, examples: Path | None) -> Table:
     """Several tasks of one model, with a column of what was changed; the rows of examples a folder a task."""
     templates = _read_templates(pictures.templates) if pictures.templates else None
@@ -217,8 +246,8 @@ def _measured(models: ModelFlags, pictures: PictureFlags, tasks: TaskFlags, exam
             classes=pictures.classes,
             train=tasks.train,
             validation=tasks.validation,
-            shots=tasks.shots,
-            draws=tasks.draws,
+            shots=tasks.shots or Suite.shots,
+            draws=tasks.draws or Suite.draws,
             template=tasks.caption,
             sensitivity=tasks.sensitivity,
             count_refused=pictures.unreadable == "wrong",

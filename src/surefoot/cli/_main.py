@@ -71,7 +71,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "_store:table",
             "Print measurements by any field, as text, TSV, CSV, JSON, Markdown, LaTeX or Parquet.",
             "A field is a column of Measurement (metric, task, shift ...) or of a Step by its path (model.samples). "
-            "Without --rows it lists every measurement with its interval.\n\n"
+            "Without --rows it lists every measurement with its interval. What is damaged is left out and named; it "
+            "then exits with 2.\n\n"
             "Example: surefoot table quickstart --rows model.model --columns shift "
             "--where \"metric = 'top1'\"",
         ),

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from surefoot.cli._common import Options, StoreOption, existing_store, open_study
+from surefoot.cli._common import Exit, Options, StoreOption, existing_store, open_study
 from surefoot.cli._output import Format, check_place, emit, say
 from surefoot.core import (
     Artifact,
@@ -59,7 +59,7 @@ def table(
     store: StoreOption = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     format: Format | None = None,
-) -> None:
+) -> Exit:
     """Print measurements, by any field; without --rows it lists every measurement with its interval."""
     if not rows and (columns or values != ("value",)):
         raise SurefootError("--columns and --values need --rows: name the fields that make the lines.")
@@ -67,12 +67,16 @@ def table(
     keys = [step.key for step in walk(open_study(study, option).steps)] if study else None
     place = existing_store(store)
     asked = {"rows": rows, "columns": columns, "values": values} if rows else {"rows": _LONG, "values": ()}
-    found = pivot(place, where=where, steps=keys, **asked)
+    damaged: list[str] = []
+    found = pivot(place, where=where, steps=keys, damaged=damaged, **asked)
     emit(found, format, out)
     if {"n", "stderr"}.intersection(values) and any(None in row[len({*rows}) :] for row in found.rows):
         say("surefoot: A blank n or stderr is that of several Steps, or of none: more --rows part them.")
     if not found.rows:
         say(f"surefoot: No measurement in {place.root}{' of the study' * bool(study)}{' fits --where' * bool(where)}.")
+    for one in damaged:
+        say(f"surefoot: Left out: {one}")
+    return Exit.UNJUDGED if damaged else Exit.HOLDS
 
 
 def stale(

@@ -49,7 +49,6 @@ from surefoot.contrastive._models._pixels import resized as resized
 from surefoot.contrastive._models._preparation import PixelOptions as PixelOptions
 from surefoot.contrastive._models._tokenizer import RestrictedTokenizer as RestrictedTokenizer
 from surefoot.contrastive._models._tokenizer import vocabulary_of as vocabulary_of
-from surefoot.contrastive._pictures._captioned import PICTURE_COLUMNS as PICTURE_COLUMNS
 from surefoot.contrastive._pictures._captioned import Captioned as Captioned
 from surefoot.contrastive._pictures._captioned import captioned_pictures as captioned_pictures
 from surefoot.contrastive._pictures._directory import load_images as load_images
@@ -60,6 +59,7 @@ from surefoot.contrastive._pictures._pairs import CaptionedPictures as Captioned
 from surefoot.contrastive._pictures._parquet import unpacked as unpacked
 from surefoot.contrastive._pictures._photos import decode as decode
 from surefoot.contrastive._pictures._pooled import PooledPairs as PooledPairs
+from surefoot.contrastive._pictures._table import PICTURE_COLUMNS as PICTURE_COLUMNS
 from surefoot.contrastive._sheet import folder_rows as folder_rows
 from surefoot.contrastive._sheet import png_of as png_of
 from surefoot.contrastive._sheet import png_uri as png_uri

@@ -14,6 +14,7 @@ from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from threading import Lock
 from typing import Any
 
 from surefoot.core._errors import SurefootError
@@ -232,15 +233,20 @@ def stale(store: Store) -> list[tuple[Artifact, str]]:
     return [(artifact, reason) for artifact in artifacts if (reason := _stale_reason(artifact, steps))]
 
 
+_ONE_AT_A_TIME = Lock()  # two threads that parse at once raise a SystemError in Python 3.11
+
+
 @cache
 def source_fingerprint(cls: type[Step]) -> str:
     """A hash of the code of the module that defines a Step, or '' without its source; comments do not count."""
     try:
         source = Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8")
-    except (OSError, TypeError):
+        with _ONE_AT_A_TIME:
+            tree = ast.parse(source)
+    except (OSError, TypeError, ValueError, SyntaxError):  # being edited just now
         return ""
     # The text and not the tree: what `ast.dump` writes differs between versions of Python.
-    return hashlib.sha256(ast.unparse(ast.parse(source)).encode()).hexdigest()[:16]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
 
 
 def _stale_reason(artifact: Artifact, steps: Rebuilt) -> str:

@@ -20,7 +20,7 @@ from surefoot.core._files import full_disk_is_said
 from surefoot.core._measurement import COLUMNS
 from surefoot.core._plan import flatten_spec
 from surefoot.core._step import held_keys
-from surefoot.core._store import EXAMPLES, Artifact, DamagedError, Store
+from surefoot.core._store import EXAMPLES, RECORD, Artifact, DamagedError, Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,13 +57,13 @@ class Table:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-def connect(store: Store, steps: Iterable[str] | None = None) -> "DuckDBPyConnection":
+def connect(store: Store, steps: Iterable[str] | None = None, damaged: list[str] | None = None) -> "DuckDBPyConnection":
     """A connection with the tables `steps`, `edges` and `measurements` of everything in the store.
 
     `steps.fields` is JSON: every field of the Step and of the Steps below it by its path (`model.samples`), as
     `flatten` gives it. Past 2,000 new artifacts a Parquet index is written into the store; it is derived and may be
-    deleted at any time. Raises for a damaged record, or, where one of `steps` alone would matter, names the others in a
-    warning and leaves them out.
+    deleted at any time. Raises for a damaged record, unless there is a list `damaged`, to which is added what was left
+    out; where one of `steps` alone would matter, others are named in a warning.
     """
     import duckdb
 
@@ -73,7 +73,11 @@ def connect(store: Store, steps: Iterable[str] | None = None) -> "DuckDBPyConnec
     indexed = dict(connection.execute("SELECT step, stamp FROM artifacts").fetchall())
     _forget(connection, {key for key, stamp in indexed.items() if key not in stamps or stamps[key][1] != stamp})
     fresh = {Path(path): stamp for key, (path, stamp) in stamps.items() if indexed.get(key) != stamp}
-    _load(connection, store, fresh, None if steps is None else {*steps})
+    asked = None if steps is None else {*steps}
+    _load(connection, store, fresh, asked, damaged)
+    if damaged is not None:
+        places = (Path(path, RECORD) for path, key in store.places() if asked is None or key in asked)
+        damaged += [f"{record} is missing." for record in places if not record.exists()]
     if len(fresh) > COMPACT_ABOVE:
         # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.
         with suppress(duckdb.Error, OSError):
@@ -95,6 +99,7 @@ def pivot(
     values: Sequence[str] = ("value",),
     where: str = "",
     steps: Iterable[str] | None = None,
+    damaged: list[str] | None = None,
 ) -> Table:
     """Measurements by any fields: a line for each combination of `rows`, a column for each combination of `columns`.
 
@@ -104,14 +109,14 @@ def pivot(
     then Student's 95 percent interval over the Steps, of shares within 0 and 1, beside their number in the column
     `Steps`. Without spread between them, or with one Step, there is no interval, and of several there is no `n`.
     `where` is an SQL condition over the same names in double quotes; it can read nothing but the store. `steps` limits
-    the keys. Raises for a name that no Step has, a text in a cell, and a cell in which several metrics would be
-    averaged.
+    the keys, `damaged` is as in `connect`. Raises for a name that no Step has, a text in a cell, and a cell in which
+    several metrics would be averaged.
     """
-    rows = list(dict.fromkeys(rows))
+    rows, values = list(dict.fromkeys(rows)), list(dict.fromkeys(values))
     names = list(dict.fromkeys([*rows, *columns]))
     asked = [*values, *(name for name in ("low", "high") if "value" in values and name not in values)]
     keys = [] if steps is None else [list(steps)]
-    with connect(store, keys[0] if keys else None) as connection:
+    with connect(store, keys[0] if keys else None, damaged) as connection:
         connection.execute("SET enable_external_access = false")
         keyed = [f"{_said_column(connection, name)} AS k{place}" for place, name in enumerate(names)]
         expressions = [_column(connection, name) for name in asked]
@@ -273,7 +278,13 @@ def _forget(connection: "DuckDBPyConnection", keys: set[str]) -> None:
         connection.execute(f"DELETE FROM {name} WHERE step IN (SELECT unnest(?))", [sorted(keys)])
 
 
-def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, int], steps: set[str] | None) -> None:
+def _load(
+    connection: "DuckDBPyConnection",
+    store: Store,
+    artifacts: dict[Path, int],
+    steps: set[str] | None,
+    damaged: list[str] | None,
+) -> None:
     """Read fresh artifacts through newline-delimited JSON files, which DuckDB takes in far faster than inserts."""
     if not artifacts:
         return
@@ -281,7 +292,7 @@ def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, 
         drafts = {name: Path(place, f"{name}.jsonl") for name in _TABLES}
         with ExitStack() as stack:
             streams = {name: stack.enter_context(path.open("w", encoding="utf-8")) for name, path in drafts.items()}
-            for name, row in _rows(store, artifacts, steps):
+            for name, row in _rows(store, artifacts, steps, damaged):
                 streams[name].write(json.dumps(row) + "\n")
         for name, draft in drafts.items():
             if draft.stat().st_size:
@@ -292,7 +303,9 @@ def _load(connection: "DuckDBPyConnection", store: Store, artifacts: dict[Path, 
                 )
 
 
-def _rows(store: Store, artifacts: dict[Path, int], steps: set[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(
+    store: Store, artifacts: dict[Path, int], steps: set[str] | None, damaged: list[str] | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     spec_of = store.specs()
     for path, stamp in artifacts.items():
         artifact = Artifact(path)
@@ -301,9 +314,12 @@ def _rows(store: Store, artifacts: dict[Path, int], steps: set[str] | None) -> I
         except FileNotFoundError:  # removed since it was listed
             continue
         except DamagedError as error:
-            if steps is None or artifact.key in steps:
+            if steps is not None and artifact.key not in steps:
+                warnings.warn(f"Left out, since nothing asked for stands on it: {error}", stacklevel=2)
+            elif damaged is None:
                 raise
-            warnings.warn(f"Left out, since nothing asked for stands on it: {error}", stacklevel=2)
+            else:
+                damaged.append(str(error))
             continue
         timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
         yield "artifacts", {"step": artifact.key, "stamp": stamp}

@@ -288,8 +288,12 @@ def _what_is_wrong(verdict: Verdict) -> str:
         return f"Its effect, interval, bound or n is not a number: {wrong[0]!r:.40}."
     if verdict.effect is not None and math.isinf(verdict.effect):
         return "Its effect is infinite."
-    crossed = verdict.low is not None and verdict.high is not None and verdict.low > verdict.high
-    return "Its interval has a low end above the high one." if crossed else ""
+    if verdict.low is None or verdict.high is None or verdict.low < verdict.high:
+        return ""
+    if verdict.low > verdict.high:
+        return "Its interval has a low end above the high one."
+    wrong = verdict.n > 1 and verdict.status in ("supported", "contradicted")
+    return f"Its interval has no width: {verdict.n} equal numbers do not say how they vary." if wrong else ""
 
 
 def _unjudged(results: Results, asked: _Asked, reason: str) -> Verdict:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError
 
 EXAMPLES = "examples.parquet"
+PARTS = ("direction", "task")
+"""Columns of what is measured: a mean over several of their values (both ways of a retrieval) is of nothing."""
 SAME = ("label", "content", "task")
 """Columns of what is right and of what was shown: files that have them must agree, else examples are not the same."""
 
@@ -61,24 +63,30 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
 
 
 def read_examples(
-    files: Mapping[str, Path], *, score: str = "score", cluster: str | None = None, across_data: bool = False
+    files: Mapping[str, Path],
+    *,
+    score: str = "score",
+    cluster: str | None = None,
+    only: Mapping[str, str] | None = None,
+    across_data: bool = False,
 ) -> ExampleScores:
     """The scores in several files of examples, by the name of each model; `cluster` is a column of labels.
 
-    `score` names the column of what is averaged, such as `exact_match` where `score` is F1.
+    `score` names the column of what is averaged, such as `exact_match` where `score` is F1. `only` are columns and the
+    value that examples must have there, such as `{"direction": "text"}`.
 
     With `across_data` what was shown may differ under one id: the same things in another style.
 
     Raises `SurefootError` for a file that is none of examples, an id that stands twice, a score that is no finite
-    number, an example whose label, content or cluster differs between files, scores of different units, and files that
-    share no example.
+    number, an example whose label, content or cluster differs between files, scores of different units, files that
+    share no example, and a file of several tasks or of both directions of a retrieval.
     """
     import duckdb
 
     wanted = [name for name in (*(SAME[:1] if across_data else SAME), cluster) if name]
     first = next(iter(files))
     with duckdb.connect() as connection:
-        tables = {name: _read(connection, path, score, wanted) for name, path in files.items()}
+        tables = {name: _read(connection, path, score, wanted, only or {}) for name, path in files.items()}
         if cluster and not any(cluster in one for one in tables.values()):
             has = ", ".join(_named(connection, files[first]))
             raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
@@ -102,14 +110,16 @@ def read_examples(
     )
 
 
-def _read(connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str]) -> "Columns":
+def _read(
+    connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str], only: Mapping[str, str]
+) -> "Columns":
     columns = _named(connection, path)
     if not {"example", score} <= set(columns):
         raise SurefootError(f"{path} has no column 'example' or no '{score}': it has {', '.join(columns)}.")
     chosen = ["CAST(example AS VARCHAR) AS example", f"TRY_CAST({_quoted(score)} AS DOUBLE) AS score"]
     chosen += [_quoted(name) for name in wanted if name in columns]
-    query = f"SELECT {', '.join(chosen)} FROM read_parquet(?)"
-    found = connection.execute(query, [escape(str(path))]).fetchnumpy()
+    source, values = _part(connection, path, columns, only)
+    found = connection.execute(f"SELECT {', '.join(chosen)} FROM {source}", values).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
     if nameless := int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum()):
@@ -126,6 +136,29 @@ def _read(connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequ
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise SurefootError(f"{path}: example '{plain['example'][row]}' has no score that is a finite number.")
     return plain | {"score": scores}
+
+
+def _part(
+    connection: "DuckDBPyConnection", path: Path, columns: Sequence[str], only: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """The rows that are asked for, as SQL with its values."""
+    if unknown := [name for name in only if name not in columns]:
+        raise SurefootError(f"{path} has no column '{unknown[0]}': it has {', '.join(columns)}.")
+    source = f"read_parquet(?) WHERE {' AND '.join([f'{_quoted(name)}::VARCHAR = ?' for name in only]) or 'true'}"
+    values = [escape(str(path)), *only.values()]
+    for name in [*only, *(one for one in PARTS if one in columns and one not in only)]:
+        told = f"SELECT DISTINCT {_quoted(name)}::VARCHAR AS part FROM {{}} ORDER BY part"
+        if len(parts := connection.execute(told.format(source), values).fetchall()) == 1:
+            continue
+        parts = parts or connection.execute(told.format("read_parquet(?)"), values[:1]).fetchall()
+        listed = ", ".join(str(part) for (part,) in parts)
+        raise SurefootError(
+            f"{path} has no example with {name} {only[name]}: there it is {listed}."
+            if name in only
+            else f"{path} has examples with {name} {listed}, of which no mean can be taken: choose with --only {name}="
+            f"{parts[0][0]}."
+        )
+    return source, values
 
 
 def _quoted(name: str) -> str:

@@ -66,8 +66,11 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
 
 
 def share_interval(share: float, stderr: float, n: float, *, level: float = 0.95) -> Interval:
-    """Wilson's interval of a mean of values in 0 to 1, at the n that its standard error stands for, else at `n`."""
-    size = share * (1 - share) / stderr**2 if stderr > 0 else n
+    """Wilson's interval of a mean of values in 0 to 1, at the n that its standard error stands for.
+
+    An error that is nothing but rounding stands for none: then at `n`.
+    """
+    size = share * (1 - share) / stderr**2 if stderr > 1e-12 else n
     return wilson(share * size, size, level=level)
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import bdtr, stdtr
 
 from surefoot.stats._clusters import POWER, ClusteredMean, clustered_mean, smallest_seen
-from surefoot.stats._intervals import Interval, are_alike, mean_t, t_quantile
+from surefoot.stats._intervals import Interval, t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def paired_difference(
     known = None if clusters is None else clustered_mean(gaps, clusters)
     if np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
         return _of_answers(int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps), known, level)
-    return _of_scores(gaps, known, level, same=np.allclose(a, b, rtol=1e-12, atol=0.0))
+    return _of_scores(gaps, known, level, float(np.abs([a, b]).max()))
 
 
 def _of_answers(
@@ -88,32 +88,24 @@ def _of_answers(
     )
 
 
-def _of_scores(gaps: Floats, known: ClusteredMean | None, level: float, *, same: bool) -> PairedDifference:
+def _of_scores(gaps: Floats, known: ClusteredMean | None, level: float, size: float) -> PairedDifference:
+    """Of differences of scores as large as `size`, to whose rounding the differences are equal or not."""
     if known is None:
-        error, freedom, interval = (
-            float(gaps.std(ddof=1)) / len(gaps) ** 0.5,
-            len(gaps) - 1.0,
-            mean_t(gaps, level=level),
-        )
+        mean, error, freedom = float(gaps.mean()), float(gaps.std(ddof=1)) / len(gaps) ** 0.5, len(gaps) - 1.0
     else:
-        error, freedom, mean = known.stderr, known.freedom, known.estimate
-        half = float("nan") if _is_nothing(error, gaps) else t_quantile(level, freedom) * error
-        interval = Interval(mean, mean - half, mean + half, level=level)
-    equal, units = _is_nothing(error, gaps), len(gaps) if known is None else known.clusters
-    same = same or abs(interval.estimate) <= 1e-12 * float(np.abs(gaps).max())  # as where clusters come out even
+        mean, error, freedom = known.estimate, known.stderr, known.freedom
+    rounding, units = 1e-12 * size, len(gaps) if known is None else known.clusters
+    equal = float(np.ptp(gaps)) <= rounding or error <= rounding  # as where all clusters have one mean
+    half = float("nan") if equal else t_quantile(level, freedom) * error
+    p = 1.0 if abs(mean) <= rounding else 2.0 ** (1 - units)
     return PairedDifference(
-        difference=interval,
-        p=(1.0 if same else 2.0 ** (1 - units)) if equal else t_p_value(interval.estimate, error, freedom),
+        difference=Interval(mean, mean - half, mean + half, level=level),
+        p=p if equal else t_p_value(mean, error, freedom),
         n=len(gaps),
         smallest_seen=float("nan") if equal else smallest_seen(error, freedom, level=level),
         method="t" if known is None else "clustered t",
         clusters=None if known is None else known.clusters,
     )
-
-
-def _is_nothing(error: float, gaps: Floats) -> bool:
-    """Whether a standard error is only the rounding of these differences, as where all clusters have one mean."""
-    return are_alike(gaps) or error <= 1e-12 * float(np.abs(gaps).max())
 
 
 def share_difference(
@@ -135,8 +127,8 @@ def share_difference(
         return b - c - n * difference - side * limit * np.sqrt(max(variance, 0.0))
 
     inside = 1e-9  # where all pairs are alike the estimate itself is a root, and not the bound
-    low = -1.0 if c >= n else float(np.asarray(brentq(off, -1.0, estimate - inside, args=(1.0,))))
-    high = 1.0 if b >= n else float(np.asarray(brentq(off, estimate + inside, 1.0, args=(-1.0,))))
+    low = -1.0 if c >= n - inside else float(np.asarray(brentq(off, -1.0, estimate - inside, args=(1.0,))))
+    high = 1.0 if b >= n - inside else float(np.asarray(brentq(off, estimate + inside, 1.0, args=(-1.0,))))
     return Interval(estimate, low, high, level=level)
 
 

@@ -111,6 +111,13 @@ def load_openclip(
     config = named or read_config(config_file)[0]
     prepared = prepare(name, config, path, config_file=config_file, tag=tag, options=options)
     directory = tokenizer_in(tokenizer, folder, model_folder) if hosted_tokenizer(config) else None
+    if tokenizer and directory != tokenizer:
+        why = (
+            f"it has none of {', '.join(TOKENIZER_FILES)}"
+            if hosted_tokenizer(config)
+            else "OpenCLIP brings the model's"
+        )
+        raise SurefootError(f"The tokenizer {tokenizer} would not be used: {why}.")
     texts = open_tokenizer(config, directory)
     model = build(prepared.config, directory)
     shown = (model_folder or folder).resolve().name if not named else name

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_ASPECT = 200
+CROP_MODES = {"shortest": "center", "longest": "border", "squash": "squash"}
+"""What timm calls the ways to scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class Pixels:
     `size` is a side in pixels, or height and width. `mean` and `std` are of pixels in 0 to 1, one a channel.
     `resize_mode`: 'shortest' scales the shorter side and cuts the centre, 'squash' scales both sides, 'longest' scales
     the longer side and fills the rest with `fill_color`. `interpolation`: 'bilinear' or 'bicubic', antialiased.
+    With a `crop` it is timm's preprocessing: pictures are scaled to 1 / `crop` of the size and their centre is kept;
+    'longest' fills with the mean.
     """
 
     size: int | tuple[int, int]
@@ -32,6 +36,7 @@ class Pixels:
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
     fill_color: int | tuple[int, ...] = 0
+    crop: float | None = None
 
     def __post_init__(self) -> None:
         if not (all(0 <= one <= 1 for one in self.mean) and all(0 < one <= 1 for one in self.std)):
@@ -50,7 +55,8 @@ class Pixels:
         """All of it in a line."""
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
         height, width = self.shape
-        return f"{height} x {width} pixels, {self.resize_mode}, {self.interpolation}, mean {mean}, std {std}"
+        crop = f" (crop {self.crop:.4g})" if self.crop else ""
+        return f"{height} x {width} pixels, {self.resize_mode}{crop}, {self.interpolation}, mean {mean}, std {std}"
 
 
 def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
@@ -63,7 +69,8 @@ def resized(images: "NDArray[np.uint8]", pixels: Pixels) -> "torch.Tensor":
     import torch.nn.functional as F
 
     size = pixels.shape[0]
-    if images.shape[1:3] != pixels.shape and (pixels.resize_mode == "longest" or len(set(pixels.shape)) > 1):
+    singly = pixels.crop or pixels.resize_mode == "longest" or len(set(pixels.shape)) > 1
+    if images.shape[1:3] != pixels.shape and singly:
         from PIL import Image
 
         prepare = preparer_of(pixels)
@@ -91,10 +98,23 @@ def normalized(batch: "torch.Tensor", pixels: Pixels) -> "torch.Tensor":
 
 
 def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
-    """OpenCLIP's own transform of an RGB picture, up to its pixels (height, width, 3) uint8, for `normalized`."""
-    from open_clip.transform import PreprocessCfg, image_transform_v2
+    """OpenCLIP's or timm's own transform of an RGB picture, to pixels (height, width, 3) uint8, for `normalized`."""
+    if pixels.crop:
+        from timm.data.transforms_factory import transforms_imagenet_eval
 
-    whole: Any = image_transform_v2(PreprocessCfg(**vars(pixels)), is_train=False)
+        whole: Any = transforms_imagenet_eval(
+            pixels.shape,
+            crop_pct=pixels.crop,
+            crop_mode=CROP_MODES[pixels.resize_mode],
+            interpolation=pixels.interpolation,
+            mean=pixels.mean,
+            std=pixels.std,
+        )
+    else:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        told = {name: value for name, value in vars(pixels).items() if name != "crop"}
+        whole = image_transform_v2(PreprocessCfg(**told), is_train=False)
     steps = whole.transforms[:-2]
 
     def prepare(picture: "Image.Image") -> "NDArray[np.uint8]":

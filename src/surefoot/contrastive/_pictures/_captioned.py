@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from surefoot.contrastive._pictures._listing import Sample, samples_of
+from surefoot.contrastive._pictures._listing import SHARDS, Sample, samples_of
 from surefoot.contrastive._pictures._photos import MAX_FILE_BYTES, SUFFIXES, RefusedPictureError, Stored, read_stored
+from surefoot.contrastive._pictures._table import captioned_rows
 from surefoot.core import SurefootError
-from surefoot.tables import database, load_table, quote
-
-PICTURE_COLUMNS = ("path", "filepath", "file_name", "filename", "image_path", "image", "file")
-CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "raw")
-_SHARDS = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +28,33 @@ def captioned_pictures(path: Path, template: str | None) -> Iterator[Captioned]:
 
     In a folder and in shards captions are the lines of the `.txt` of the picture's name, or `caption` in its `.json`;
     in a table the rows of a picture, whose path begins at the table's folder. Where there is none, `template` makes
-    one of the name of the folder, in place of `{}`. Raises `SurefootError` for a path that is none of these.
+    one of the name of the folder, in place of `{}`. Raises `SurefootError` for a path that is none of these, and for
+    two pictures of one name.
     """
+    names: set[str] = set()
+    for one in _found(path, template):
+        if one.name in names:
+            raise SurefootError(f"{path}: two pictures are called {one.name}: give every one a name of its own.")
+        names.add(one.name)
+        yield one
+
+
+def _found(path: Path, template: str | None) -> Iterator[Captioned]:
     if path.is_dir():
-        shards = sorted(file for file in path.iterdir() if file.name.endswith(_SHARDS))
-        yield from _of_shards(shards, template) if shards else _of_folder(path, template)
-    elif path.name.endswith(_SHARDS):
-        yield from _of_shards([path], template)
-    elif path.is_file():
-        yield from _of_table(path)
-    else:
-        raise SurefootError(f"{path} does not exist: give a folder of pictures, a table of captions or .tar shards.")
+        shards = sorted(file for file in path.iterdir() if file.name.endswith(SHARDS))
+        return _of_shards(shards, template) if shards else _of_folder(path, template)
+    if path.name.endswith(SHARDS):
+        return _of_shards([path], template)
+    if path.is_file():
+        return _of_table(path)
+    raise SurefootError(f"{path} does not exist: give a folder of pictures, a table of captions or .tar shards.")
 
 
 def files_read(path: Path) -> list[Path]:
     """The files that hold the pictures and captions: what a digest is taken of."""
-    if path.is_dir() or path.name.endswith(_SHARDS):
+    if path.is_dir() or path.name.endswith(SHARDS):
         return [path]
-    return [path, *(path.parent / name for name, _ in _rows(path))]
+    return [path, *(path.parent / name for name, _ in captioned_rows(path))]
 
 
 def _of_folder(path: Path, template: str | None) -> Iterator[Captioned]:
@@ -63,41 +68,23 @@ def _of_folder(path: Path, template: str | None) -> Iterator[Captioned]:
 
 def _of_table(path: Path) -> Iterator[Captioned]:
     captions: dict[str, list[str]] = {}
-    for name, text in _rows(path):
-        captions.setdefault(name, []).append(text)
+    for name, texts in captioned_rows(path):
+        captions.setdefault(name, []).extend(texts)
     for name, texts in captions.items():
-        said = tuple(dict.fromkeys(text for text in texts if text))
+        said = tuple(dict.fromkeys(texts))
         yield Captioned(name=name, captions=said, read=lambda name=name: _bytes(path.parent / name))
-
-
-def _rows(path: Path) -> list[tuple[str, str]]:
-    with database() as connection:
-        table = load_table(connection, path, name="pairs")
-        lower = {column.lower(): column for column in reversed(table.columns)}
-        chosen = [
-            next((lower[name] for name in names if name in lower), None) for names in (PICTURE_COLUMNS, CAPTION_COLUMNS)
-        ]
-        if None in chosen:
-            raise SurefootError(
-                f"{path} needs a column of pictures ({', '.join(PICTURE_COLUMNS)}) and one of captions "
-                f"({', '.join(CAPTION_COLUMNS)}); it has {', '.join(table.columns)}."
-            )
-        columns = ", ".join(f"CAST({quote(str(column))} AS VARCHAR)" for column in chosen)
-        found = connection.execute(f"SELECT {columns} FROM pairs").fetchall()
-    if unnamed := next((number for number, row in enumerate(found, 1) if not row[0]), None):
-        raise SurefootError(f"{path}: row {unnamed} names no picture.")
-    return [(name, text or "") for name, text in found]
 
 
 def _of_shards(shards: Sequence[Path], template: str | None) -> Iterator[Captioned]:
     for shard in shards:
+        stem = shard.name.removesuffix(next(end for end in SHARDS if shard.name.endswith(end)))
         try:
             with tarfile.open(shard) as archive:
                 for sample in samples_of(shard, archive):
                     member = sample.picture if isinstance(sample, Sample) else None
                     stream = archive.extractfile(member) if member else None
                     if isinstance(sample, Sample) and member and stream:
-                        name = f"{shard.name.partition('.')[0]}/{sample.base}"
+                        name = f"{stem}/{sample.base}"
                         picture = stream.read() if member.size <= MAX_FILE_BYTES else b""
                         said = _captions(sample.base, sample.texts, template)
                         yield Captioned(name=name, captions=said, read=partial(_within, picture, member.size))

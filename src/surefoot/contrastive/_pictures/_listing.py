@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored
+from surefoot.contrastive._pictures._table import labelled_rows
 from surefoot.core import SurefootError, counted, digest_of
 
+SHARDS = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first of them that says a class decides
 _JSON_KEYS = ("cls", "class", "label", "class_name", "caption")
@@ -45,13 +47,16 @@ class Listing:
 
 
 def list_pictures(path: Path) -> Listing:
-    """The labelled pictures of a folder (a class each subfolder), of a WebDataset shard, or of a folder of shards.
+    """The labelled pictures of a folder (a class each subfolder), a table, a WebDataset shard, or a folder of shards.
 
-    In a shard the label is what `.cls`, `.json` or `.txt` say, else the folder in the shard. Raises `SurefootError`
-    when there is nothing to read, and for a folder whose subfolders are splits instead of classes.
+    In a shard the label is what `.cls`, `.json` or `.txt` say, else the folder in the shard; a table has the path of
+    each and its label (see `labelled_rows`). Raises `SurefootError` when there is nothing to read, for a sample of two
+    pictures or a picture of two labels, and for a folder whose subfolders are splits instead of classes.
     """
     if not (path.is_file() or path.is_dir()):
         raise SurefootError(f"{path} does not exist: give a folder of pictures or a .tar file.")
+    if _is_table(path):
+        return Listing(pictures=tuple(_table(path)), unread=())
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     files = sorted(file for file in path.rglob("*") if _is_shown(file.relative_to(path)) and file.is_file())
     unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
@@ -74,6 +79,9 @@ def content_digest(path: Path, classes: Path | None) -> str:
     found = (file for file in below if _is_shown(file.relative_to(path)) and file.is_file())
     files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(found)
     names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
+    if _is_table(path):
+        names += [item.name for item in _table(path)]
+        files += [path.parent / name for name in names[1:]]
     if classes:  # how it is read depends on its suffix
         files, names = [*files, classes], [*names, f"classes{classes.suffix.lower()}"]
     for file, name in zip(files, names, strict=True):
@@ -92,6 +100,22 @@ def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:
             label = name.parts[0] if len(name.parts) > 1 else ""
             stored = Stored(file=str(file.resolve()), offset=0, size=file.stat().st_size)
             yield Labelled(name=name.as_posix(), label=label, said_by="folder", stored=stored)
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and not path.name.endswith(SHARDS) and not tarfile.is_tarfile(path)
+
+
+def _table(path: Path) -> Iterator[Labelled]:
+    labels: dict[str, str] = {}
+    for name, label in labelled_rows(path):
+        if labels.setdefault(name, label) != label:
+            raise SurefootError(f"{path}: the picture {name} is of the classes {labels[name]} and {label}.")
+    for name, label in labels.items():
+        if not (file := path.parent / name).is_file():
+            raise SurefootError(f"{path} names the picture {name}, and there is no file {file}.")
+        stored = Stored(file=str(file.resolve()), offset=0, size=file.stat().st_size)
+        yield Labelled(name=name, label=label, said_by="sample", stored=stored)
 
 
 @dataclass(kw_only=True)
@@ -130,7 +154,7 @@ def _read_shard(path: Path) -> Iterator[Labelled | str]:
 
 
 def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
-    """The samples of an open shard, and the names of members that were not read, such as a second picture of one."""
+    """The samples of an open shard, and the names of members that were not read. Raises for two pictures of one."""
     members = [member for member in archive if member.isreg()]
     split = _splitting([member.name for member in members])
     sample = Sample(base="")
@@ -142,7 +166,12 @@ def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
         if member.name in sample.members:
             raise SurefootError(f"{path}: '{member.name}' stands there twice: which picture has which label?")
         sample.members.add(member.name)
-        if suffix in SUFFIXES and sample.picture is None:
+        if suffix in SUFFIXES:
+            if sample.picture:
+                raise SurefootError(
+                    f"{path}: one sample has the pictures {sample.picture.name} and {member.name}: which of them is "
+                    "meant? Leave one out, or give each a name of its own."
+                )
             sample.picture = member
         elif suffix in _LABEL_SUFFIXES and member.size <= MAX_LABEL_BYTES:
             stream = archive.extractfile(member)

@@ -1,6 +1,5 @@
 """CaptionedPictures: image-text pairs of the user to train on."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -84,7 +83,6 @@ class CaptionedPictures(Step):
         if not items:
             why = f" The first: {refused[0]['name']}, {refused[0]['reason']}." if refused else ""
             raise SurefootError(f"{path} holds no pictures with captions.{why}")
-        _refuse_twins([item["name"] for item in items], path)
         write_captions(out, captions)
         write_items(out, items, [], refused)
         counts = {"pictures": len(items), "captions": sum(map(len, captions)), "refused": len(refused)}
@@ -93,13 +91,6 @@ class CaptionedPictures(Step):
 
 def _chosen(step: CaptionedPictures, path: Path, limit: int) -> frozenset[str]:
     names = [one.name for one in captioned_pictures(path, step.template) if one.captions]
-    _refuse_twins(names, path)
     if limit > len(names):
         raise SurefootError(f"limit is {limit}, but {path} has {len(names)} pictures with captions.")
     return frozenset(shuffled(names, step.seed)[:limit])
-
-
-def _refuse_twins(names: list[str], path: Path) -> None:
-    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
-    if count > 1:
-        raise SurefootError(f"{path}: two pictures are called {name}: give every one a name of its own.")

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from surefoot.contrastive._pictures._captioned import CAPTION_COLUMNS
+from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, class_names, class_of
 from surefoot.core import SurefootError
 
 _PICTURES = ("image", "img", "picture", "jpg", "png", "webp")
-_LABELS = ("cls", "label", "class", "labels", "fine_label", "target", "class_name")
+_SHARD = "pictures.tar"
 
 
 @contextmanager
 def unpacked(path: Path | None) -> Iterator[Path | None]:
-    """The path itself, or of a Parquet file (or a folder of them) that holds pictures a folder with a shard of them."""
+    """The path itself, or of a Parquet file (or a folder of them) that holds pictures a folder with a shard of them.
+
+    A row without bytes may name a file, from the Parquet's folder on. Errors raised within name what the user gave.
+    """
     import duckdb
 
     files = [] if path is None else [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
@@ -30,61 +33,54 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     if "picture" not in columns:
         yield path
         return
-    names = _class_names(files[0], kinds, columns)
+    label = columns.get("label", "").strip('"')
+    names = class_names(files[0], label, kinds[label]) if label else []
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM read_parquet(?)"
-        with duckdb.connect() as connection, tarfile.open(Path(place) / "pictures.tar", "w") as archive:
+        with duckdb.connect() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
             rows = connection.execute(query, [[str(file) for file in files]])
             number = 0
             while row := rows.fetchone():
                 found = dict(zip(columns, row, strict=True))
                 texts = found.get("captions") or []
                 said = json.dumps({"caption": [texts] if isinstance(texts, str) else texts}).encode()
-                _add(archive, f"{number:09d}.jpg", found["picture"] or b"")
+                data = found["picture"]
+                if data is None and found.get("file"):
+                    data = _read(files[0].parent / found["file"], f"{path}, row {number + 1}")
+                _add(archive, f"{number:09d}.jpg", data or b"")
                 _add(archive, f"{number:09d}.json", said)
                 if "label" in found:
-                    label = _class_of(found["label"], names, f"{path}, row {number + 1}")
+                    label = class_of(found["label"], names, f"{path}, row {number + 1}")
                     _add(archive, f"{number:09d}.cls", label.encode())
                 number += 1
-        yield Path(place)
+        try:
+            yield Path(place)
+        except SurefootError as error:
+            raise SurefootError(as_given(str(error), Path(place), path)) from error
 
 
-def _class_names(file: Path, kinds: Mapping[str, str], columns: Mapping[str, str]) -> list[str]:
-    """The names behind the numbers of the labels, where the file says them as data sets of Hugging Face do."""
-    import duckdb
+def as_given(text: str, place: Path | None, path: Path | None) -> str:
+    """What is said of the place that `unpacked` gave, said of the path that it was given."""
+    return text if place == path else text.replace(f"{place}/{_SHARD}", str(path)).replace(str(place), str(path))
 
-    if "label" not in columns:
-        return []
-    name = columns["label"].strip('"')
-    if kinds[name] != "VARCHAR" and not kinds[name].endswith("INT") and not kinds[name].endswith("INTEGER"):
-        raise SurefootError(f"{file}: the column '{name}' is {kinds[name]}, and a class is a text or a whole number.")
-    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'huggingface'"
-    with duckdb.connect() as connection:
-        found = connection.execute(query, [str(file)]).fetchone()
+
+def _read(file: Path, place: str) -> bytes:
     try:
-        return [*map(str, json.loads(found[0])["info"]["features"][name]["names"])] if found else []
-    except (ValueError, KeyError, TypeError):
-        return []
-
-
-def _class_of(label: str | int | None, names: list[str], place: str) -> str:
-    """The class of a row. Raises `SurefootError` where it has none, or one beyond the names of the file."""
-    if label is None or not str(label).strip() or (isinstance(label, int) and label < 0):
-        raise SurefootError(f"{place} has no label: leave such rows out, or the column where captions alone are asked.")
-    if not names or isinstance(label, str):
-        return str(label)
-    if label >= len(names):
-        raise SurefootError(f"{place} has the label {label}, and the file names {len(names)} classes.")
-    return names[label]
+        return file.read_bytes()
+    except OSError as error:
+        raise SurefootError(f"{place} has no bytes, and {file} cannot be read: {error.strerror}.") from error
 
 
 def _columns(kinds: Mapping[str, str]) -> dict[str, str]:
     """SQL for the picture's bytes, the label and the captions, of those that there are, by the kinds of the columns."""
     found: dict[str, str] = {}
-    for name in (one for one in _PICTURES if kinds.get(one, "").startswith(("BLOB", "STRUCT"))):
-        found["picture"] = f'"{name}"' if kinds[name] == "BLOB" else f'"{name}".bytes'
-    for part, names in (("label", _LABELS), ("captions", CAPTION_COLUMNS)):
-        if name := next((one for one in names if one in kinds), None):
+    lower = {name.lower(): name for name in reversed(kinds)}
+    for name in (lower[one] for one in _PICTURES if one in lower):
+        if kinds[name] == "BLOB" or "bytes BLOB" in kinds[name]:
+            found["picture"] = f'"{name}"' if kinds[name] == "BLOB" else f'"{name}".bytes'
+            found |= {"file": f'"{name}".path'} if "path VARCHAR" in kinds[name] else {}
+    for part, names in (("label", LABEL_COLUMNS), ("captions", CAPTION_COLUMNS)):
+        if name := next((lower[one] for one in names if one in lower), None):
             found[part] = f'"{name}"'
     return found
 

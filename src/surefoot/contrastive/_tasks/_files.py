@@ -84,6 +84,7 @@ def name_pictures(
     told = (
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
+        f"There is one class, {keys[0]}, so that every answer is right." if len(keys) == 1 else "",
         *labels.notes,
         *(
             "The prompts of these classes are the same, so that none of their pictures counts as right: "

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.contrastive._models._embed import EmbeddedFiles, Known, embed_files
 from surefoot.contrastive._pictures._captioned import captioned_pictures
 from surefoot.contrastive._pictures._folder import read_labelled
-from surefoot.contrastive._pictures._parquet import unpacked
+from surefoot.contrastive._pictures._parquet import as_given, unpacked
 from surefoot.contrastive._tasks._files import PromptedModel, name_pictures
 from surefoot.contrastive._tasks._probe import LabelledFeatures, fit_probe
 from surefoot.contrastive._tasks._retrieval import retrieval_measurements, retrieve
@@ -59,8 +60,11 @@ class SuiteResult:
 
 def run_suite(model: PromptedModel, suite: Suite) -> SuiteResult:
     """Measure the tasks, in their order. Raises `SurefootError` where a task lacks what it needs."""
-    if {"probe", "few-shot"} & {*suite.tasks} and suite.train is None:
+    probes = {"probe", "few-shot"} & {*suite.tasks}
+    if probes and suite.train is None:
         raise SurefootError("A probe needs labelled pictures to train on: give --train.")
+    if probes and suite.sensitivity:
+        raise SurefootError(f"--sensitivity is for zero-shot and retrieval: leave out --task {min(probes)}.")
     models = {"": model} | (_changed(model) if suite.sensitivity else {})
     known: Known = {}
     result = SuiteResult()
@@ -71,14 +75,17 @@ def run_suite(model: PromptedModel, suite: Suite) -> SuiteResult:
 
     with unpacked(suite.pictures) as pictures, unpacked(suite.train) as train, unpacked(suite.validation) as held:
         here = replace(suite, pictures=pictures or suite.pictures, train=train, validation=held)
+        given = ((pictures, suite.pictures), (train, suite.train), (held, suite.validation))
         for task in dict.fromkeys(suite.tasks):
             if task == "zero-shot":
                 _zero_shot(models, here, known, result)
             elif task == "retrieval":
                 _retrieval(models, here, embedded, result)
             else:
-                _probe(here, embedded, result, suite.shots if task == "few-shot" else (None,))
-    result.notes = [*dict.fromkeys(result.notes)]
+                _probe(here, embedded, result, dict.fromkeys(suite.shots) if task == "few-shot" else (None,))
+    result.notes = [
+        *dict.fromkeys(reduce(lambda said, one: as_given(said, *one), given, note) for note in result.notes)
+    ]
     return result
 
 
@@ -151,7 +158,7 @@ def _probe(
     suite: Suite,
     embedded: Callable[[Iterable[Any]], EmbeddedFiles],
     result: SuiteResult,
-    shots: tuple[int | None, ...],
+    shots: Iterable[int | None],
 ) -> None:
     contents: dict[Path, tuple[str, ...]] = {}
 
