@@ -74,7 +74,7 @@ def _read(file: Path, place: str) -> bytes:
 def _columns(kinds: Mapping[str, str]) -> dict[str, str]:
     """SQL for the picture's bytes, the label and the captions, of those that there are, by the kinds of the columns."""
     found: dict[str, str] = {}
-    lower = {name.lower(): name for name in reversed(kinds)}
+    lower = {name.lower(): name for name in reversed([*kinds])}
     for name in (lower[one] for one in _PICTURES if one in lower):
         if kinds[name] == "BLOB" or "bytes BLOB" in kinds[name]:
             found["picture"] = f'"{name}"' if kinds[name] == "BLOB" else f'"{name}".bytes'

@@ -63,7 +63,7 @@ def classify(
     """
     classes = read_classes(data)
     if len(classes.names) < 2:
-        raise SurefootError(f"There is one class, {classes.names[0]}, so that every answer would be right.")
+        raise SurefootError(f"Every answer would be right: the one class is {', '.join(classes.names)}.")
     head = class_head(loaded, classes.names, templates).embeddings
     found = embed_pictures(loaded, data) if images is None else images
     result = Classified.of(found, head, classes.labels, scale_of(loaded))
