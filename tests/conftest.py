@@ -28,6 +28,11 @@ FLAGS = (
 )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: many tests wait for a server, a browser, or a program that hangs on purpose."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "empty cache"
