@@ -65,7 +65,7 @@ def test_several_sections_are_one_json_object(table: Path, tmp_path: Path) -> No
         ),
         (("--x", "clean", "--task", "how"), "both --task and --value"),
         (("--x", "clean", "--show", "lines", "groups", "--format", "tsv"), "name one with --show"),
-        (("--x", "clean", "--level", "95"), "level of intervals"),
+        (("--x", "clean", "--level", "95"), "level is a share"),
     ],
 )
 def test_mistakes_are_one_line(table: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -156,6 +156,10 @@ def test_runs_that_do_not_say_what_is_asked_are_refused() -> None:
         fit_mixture(("a", "b", "c"), shares, sizes, scores, chance=0)
     with pytest.raises(SurefootError, match="at least 0"):
         fit_mixture(("a", "b", "c"), -shares, sizes, scores, chance=0.5)
+    with pytest.raises(SurefootError, match="'a' is named twice"):
+        fit_mixture(("a", "a", "c"), shares, sizes, scores, chance=0.5)
+    with pytest.raises(SurefootError, match="Sizes are numbers of examples above 0"):
+        fit_mixture(("a", "b", "c"), shares, -sizes, scores, chance=0.5)
 
 
 def write_runs(path: Path) -> Path:
@@ -202,9 +206,24 @@ def test_the_command_predicts_a_mixture_in_every_test(tmp_path: Path, capsys: py
         assert row["low"] < part * truth + (1 - part) / 2 < row["high"] < row["low"] + 0.06
 
 
+def test_runs_without_a_number_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, asked = write_runs(tmp_path / "runs.csv"), ("--target", "photo", "--format", "json")
+    fit_table(table, *asked)
+    without = capsys.readouterr().out
+    spoilt = "\n1,0,0,250,photo,\n0,0,0,250,photo,.7\n1,0,0,0,photo,.7\n1,0,0,250,photo,1\n"
+    table.write_text(table.read_text(encoding="utf-8").rstrip("\n") + spoilt, encoding="utf-8")
+    fit_table(table, *asked)
+    out, err = capsys.readouterr()
+    assert out == without
+    assert "rows 65, 66, 67, 68 have no share, size or score above 0, or a score of 1: left out" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--target", "sketch", "--plan", "-5"), "Sizes are numbers of examples above 0"),
+        (("--target", "sketch", "--plan", "0"), "Sizes are numbers of examples above 0"),
+        (("--target", "sketch", "--seed", "-1"), "A seed is a number of 0 or above"),
         ((), "Name with --target the test to choose shares for: sketch, photo."),
         (("--target", "fog"), "Name with --target"),
         (("--mix", "web=x"), "must have the form SOURCE=SHARE"),

@@ -17,6 +17,7 @@ from surefoot.laws import (
     SECTIONS,
     Accuracies,
     ResultTable,
+    RobustnessFit,
     ShiftFit,
     fit_shift,
     keep_where,
@@ -87,6 +88,8 @@ def test_baseline_conditions_are_patterns_that_must_all_hold() -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
+        ({"x": "sketch", "shifts": ("sketch",)}, "'sketch' is named twice"),
+        ({"shifts": ("sketch", "sketch")}, "'sketch' is named twice"),
         ({"x": "clear"}, "no accuracies on 'clear'. It has: 'clean'"),
         ({"baseline": ("kind=plain",)}, "no label 'kind' with one value a model. It has: 'model'"),
         ({"baseline": ("plain",)}, "'column=pattern'"),
@@ -104,8 +107,9 @@ def test_wrong_choices_are_refused_with_what_there_is(choice: dict[str, object],
     [
         ({"axis": "log"}, "An axis is one of logit"),
         ({"pivot": 76.0}, "A pivot is a fraction"),
-        ({"replicates": 0}, "bootstrap samples"),
-        ({"level": 95.0}, "level of intervals"),
+        ({"replicates": 39}, "bootstrap samples"),
+        ({"seed": -1}, "A seed is a number of 0 or above"),
+        ({"level": 95.0}, "level is a share"),
         ({"cluster": True}, "name the column of families"),
     ],
 )
@@ -150,7 +154,7 @@ def test_exact_zeros_are_moved_where_n_is_known_and_left_out_where_not_and_said(
     columns = make_table({**table.columns, "fog": fog})
     for n, code in (({"fog": 500, "clean": 500}, "exact-0-or-1-moved"), ({}, "exact-0-or-1-left-out")):
         data = shift_data(wide_accuracies(columns, n=n), x="clean", shifts=("fog",), baseline=("how=plain",))
-        fit = fit_shift(data, replicates=20)
+        fit = fit_shift(data, replicates=40)
         remark = next(found for found in fit.remarks if found.code.startswith("exact"))
         assert (remark.code, remark.rows) == (code, (6,))
         assert "m5 on fog" in remark.message
@@ -169,7 +173,7 @@ def test_models_that_lack_a_shift_have_no_average_and_it_is_said() -> None:
 
 def test_models_beyond_the_baseline_are_counted_by_group() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), baseline_above=0.7, group="how")
-    fit = fit_shift(data, replicates=20)
+    fit = fit_shift(data, replicates=40)
     assert any(remark.code == "extrapolated" for remark in fit.remarks)
     assert fit.groups.n_outside.sum() == fit.effective.outside.sum()
 
@@ -237,16 +241,16 @@ def test_every_section_is_a_table_and_the_measurements_hold_the_fit() -> None:
 
 
 def test_an_axis_of_mostly_noise_is_named() -> None:
-    quiet = fit_shift(shift_data(_scores(), x="clean"), replicates=20)
+    quiet = fit_shift(shift_data(_scores(), x="clean"), replicates=40)
     assert "noisy-axis" not in {remark.code for remark in quiet.remarks}
     noisy = wide_accuracies(_table(), n={"clean": 100, "fog": 100, "snow": 100})
-    fit = fit_shift(shift_data(noisy, x="clean"), replicates=20)
+    fit = fit_shift(shift_data(noisy, x="clean"), replicates=40)
     assert "slopes are too flat" in next(found.message for found in fit.remarks if found.code == "noisy-axis")
 
 
 def test_relative_robustness_is_what_a_model_adds_to_the_one_it_was_made_from() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), parent="base")
-    relative = fit_shift(data, replicates=20).relative
+    relative = fit_shift(data, replicates=40).relative
     assert relative.children[0] == "m16"
     assert relative.parents[0] == "m8"
     assert relative.points[0, 1] == pytest.approx(100 * (data.y[16, 1] - data.y[8, 1]))
@@ -418,7 +422,7 @@ def test_what_is_no_score_by_its_name_is_no_shift_unless_named(name: str) -> Non
     table = make_table(_six(**{name: rising}))
     data = shift_data(wide_accuracies(table, axes=("clean",)), x="clean")
     assert data.shifts == (AVERAGE, "sketch", "renditions") and set(data.left_out) == {name}
-    assert fit_shift(data, replicates=20).lines.coefficients[0, 1] == pytest.approx(0.98, abs=0.02)
+    assert fit_shift(data, replicates=40).lines.coefficients[0, 1] == pytest.approx(0.98, abs=0.02)
     named = shift_data(wide_accuracies(table, sets=("clean", name)), x="clean", shifts=(name,))
     assert named.shifts == (name,) and not named.left_out
 
@@ -466,7 +470,7 @@ def test_of_many_models_a_column_that_follows_x_by_chance_alone_is_left_out() ->
 def test_a_constant_shift_that_was_named_has_a_flat_line_and_no_r2() -> None:
     for values in (np.full(6, 0.1), np.full(6, 0.7)):
         scores = wide_accuracies(make_table(_six(other=values)))
-        fit = fit_shift(shift_data(scores, x="clean", shifts=("other", "sketch")), replicates=20)
+        fit = fit_shift(shift_data(scores, x="clean", shifts=("other", "sketch")), replicates=40)
         assert fit.lines.coefficients[1, 1] == pytest.approx(0, abs=1e-9)
         assert np.isnan(fit.lines.r2[1]) and fit.lines.r2[2] == pytest.approx(1)
         assert shift_table(fit, "lines").records()[1]["r2"] is None
@@ -480,11 +484,19 @@ def test_an_exact_0_or_1_counts_as_a_blank_does_or_by_half_an_example(edge: floa
     fog, blank = (np.array([cell, *np.linspace(0.2, 0.4, 6)[1:]]) for cell in (edge, np.nan))
     n = {"clean": 500, "sketch": 500, "renditions": 500, "fog": 100}
 
-    def lines(cells: NDArray[np.float64], sizes: dict[str, int]) -> Lines:
+    def fit(cells: NDArray[np.float64], sizes: dict[str, int]) -> RobustnessFit:
         scores = wide_accuracies(make_table({**columns, "fog": cells}), n=sizes)
-        return fit_shift(shift_data(scores, x="clean", shifts=("sketch", "fog")), replicates=20).lines
+        return fit_shift(shift_data(scores, x="clean", shifts=("sketch", "fog")), replicates=40)
 
-    left_out, missing = lines(fog, {}), lines(blank, {})
+    def lines(cells: NDArray[np.float64], sizes: dict[str, int]) -> Lines:
+        return fit(cells, sizes).lines
+
+    one, other = fit(fog, {}), fit(blank, {})
+    for edged, gap in ((one.effective, other.effective), (one.groups, other.groups)):
+        assert edged.points == pytest.approx(gap.points, nan_ok=True)
+        assert (edged.low, edged.high) == (pytest.approx(gap.low, nan_ok=True), pytest.approx(gap.high, nan_ok=True))
+    assert one.groups.n.tolist() == [[5, 6, 5]] and np.isnan(one.effective.points[0]).tolist() == [True, False, True]
+    left_out, missing = one.lines, other.lines
     assert left_out.n.tolist() == missing.n.tolist() == [5, 6, 5]
     assert left_out.coefficients == pytest.approx(missing.coefficients)
     moved, by_hand = lines(fog, n), lines(np.array([(100 * edge + 0.5) / 101, *fog[1:]]), n)
@@ -503,7 +515,7 @@ def test_the_average_has_the_error_of_its_shifts_one_x_that_of_one_measurement_a
 def test_a_models_interval_holds_its_own_sampling_noise_and_that_of_its_x() -> None:
     def width(n: dict[str, int]) -> float:
         scores = wide_accuracies(_table(), n=n)
-        found = fit_shift(shift_data(scores, x="clean", shifts=("fog",)), replicates=20).effective
+        found = fit_shift(shift_data(scores, x="clean", shifts=("fog",)), replicates=40).effective
         return float(np.nanmean(found.high - found.low))
 
     none, of_x, of_y, both = (width(n) for n in ({}, {"clean": 300}, {"fog": 300}, {"clean": 300, "fog": 300}))

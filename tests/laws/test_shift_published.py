@@ -122,7 +122,7 @@ def test_imagenet_a_bends_at_resnet_50(testbed: ResultTable) -> None:
 
 def test_the_whole_testbed_is_fitted_at_once(testbed: ResultTable) -> None:
     data = shift_data(wide_accuracies(testbed), x="val", baseline=STANDARD, baseline_above=0.55, group="kind")
-    fit = fit_shift(data, replicates=20)
+    fit = fit_shift(data, replicates=40)
     codes = {remark.code for remark in fit.remarks}
     assert {"left-out", "subset-classes-matched", "incomplete-average", "known-size", "unknown-size"} <= codes
     place = fit.data.shifts.index("objectnet-1.0-beta")

@@ -126,6 +126,7 @@ def test_standard_input_is_read_whatever_it_holds(monkeypatch: pytest.MonkeyPatc
         ("t.csv", "Acc,acc\n1,2\n", "two columns of one name: 'Acc', 'acc'"),
         ("t.csv", 'a,b\n1,"2\n', "row 1 opens a quotation mark"),
         ("t.csv", b"a,b\n\xff\xfe,1\n", "not UTF-8"),
+        ("t.csv", "Gr\u00f6\u00dfe,b\n1,2\n".encode("latin-1"), "not UTF-8 text \\(its header\\)"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
         ("t.json", "[1, 2]", "must be a list of objects"),
         ("t.json", "{", "is not JSON"),
@@ -167,6 +168,12 @@ def test_names_that_sql_could_trip_over_are_only_names(tmp_path: Path) -> None:
     file = _written(folder, "t.csv", 'it\'s,"a ""b""",drop table\n1,2,3\n')
     assert _read(file)[0] == ("it's", 'a "b"', "drop table")
     assert column_names(file) == ("it's", 'a "b"', "drop table")
+
+
+def test_blank_lines_before_the_header_are_no_rows(tmp_path: Path) -> None:
+    assert _read(_written(tmp_path, "t.csv", "\n \n\na,b\n1,x\n2,y\n")) == _read(
+        _written(tmp_path, "u.csv", "a,b\n1,x\n2,y\n")
+    )
 
 
 def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_the_answer_that_counts_is_taken_by_name(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
     for changed, threshold, message in (
         ({}, 0.5, "row 1: the label y must be 0 or 1"),
-        ({"positive": "given"}, 0.5, "no row has y = 'given'"),
+        ({"positive": "given"}, 0.5, "No row has y = 'given'"),
         ({}, 1.5, "threshold must be from 0 to 1"),
     ):
         with pytest.raises(SurefootError, match=message):

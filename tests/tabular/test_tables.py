@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -305,6 +306,19 @@ def test_the_answer_that_counts_may_be_one_of_many(tmp_path: Path) -> None:
     step = file_table(path, label="y", sensitive=("g",), positive="town 29")
     made(step, Store(tmp_path))
     assert open_table(Store(tmp_path).path(step)).labels.sum() == 10
+
+
+def test_the_answer_that_counts_may_be_a_number_written_in_another_way(tmp_path: Path) -> None:
+    pd.DataFrame({"y": [1.0, 2.0] * 60, "g": ["a", "b", "b"] * 40, "p": [0.2, 0.7] * 60}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    found = read_predictions(tmp_path / "t.parquet", replace(PREDICTED, positive="2"))
+    assert found.labels is not None and found.labels.sum() == 60
+    step = file_table(tmp_path / "t.parquet", label="y", sensitive=("g",), positive="2")
+    made(step, Store(tmp_path))
+    assert open_table(Store(tmp_path).path(step)).labels.sum() == 60
+    with pytest.raises(SurefootError, match=r"No row has y = '3'. Its values: 1.0, 2.0"):
+        read_predictions(tmp_path / "t.parquet", replace(PREDICTED, positive="3"))
 
 
 def test_a_stream_of_arrow_is_read_as_a_file_is(tmp_path: Path) -> None:

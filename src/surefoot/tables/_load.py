@@ -182,10 +182,10 @@ def _source(connection: DuckDBPyConnection, file: TableFile) -> Iterator[_Source
 
 
 def _csv_source(file: TableFile) -> _Source:
-    names, delimiter = _header(file)
+    names, delimiter, skipped = _header(file)
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(names)))
     sql = (
-        f"read_csv(?, auto_detect=false, header=true, delim='{delimiter}', quote='\"', escape='\"', "
+        f"read_csv(?, auto_detect=false, header=true, skip={skipped}, delim='{delimiter}', quote='\"', escape='\"', "
         f"max_line_size=16777216, columns={{{columns}}})"
     )
     return _Source(
@@ -209,8 +209,8 @@ def _refuse_size(connection: DuckDBPyConnection, source: _Source, shown: str, mo
             raise SurefootError(f"{shown} holds {rows:,} rows of {len(source.columns):,} columns; cut it down first.")
 
 
-def _header(file: TableFile) -> tuple[tuple[str, ...], str]:
-    """The names in the first line, and the delimiter that parts the first lines most evenly."""
+def _header(file: TableFile) -> tuple[tuple[str, ...], str, int]:
+    """The names in the first line, the delimiter that parts lines most evenly, and how many blank ones stand before."""
     with file.path.open("rb") as stream:
         start = stream.read(_PEEKED)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -218,7 +218,11 @@ def _header(file: TableFile) -> tuple[tuple[str, ...], str]:
     text = start.decode("utf-8-sig", errors="replace")
     if len(start) == _PEEKED:
         text = text.rpartition("\n")[0]
-    first = text.partition("\n")[0]
+    lines = text.splitlines(keepends=True)
+    blank = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    text, first = "".join(lines[blank:]), "".join(lines[blank : blank + 1])
+    if "\ufffd" in first and "\ufffd".encode() not in start:
+        raise SurefootError(f"{file.shown} is not UTF-8 text (its header). Save it as UTF-8, or as Parquet.")
     tried = {mark: _records(text, mark) for mark in ("\t" if file.shown.endswith(".tsv") else ",;\t|")}
     delimiter = max(tried, key=lambda mark: (_evenness(tried[mark]), first.count(mark)))
     records = [record for record in tried[delimiter] if record] or [[]]
@@ -229,7 +233,7 @@ def _header(file: TableFile) -> tuple[tuple[str, ...], str]:
     trailing = [record[len(names) :] for record in records[1:] if len(record) > len(names)]
     if trailing and len(trailing) == len(records) - 1 and not any(cell.strip() for cells in trailing for cell in cells):
         names += [""] * (width - len(names))
-    return _checked(names, file.shown), delimiter
+    return _checked(names, file.shown), delimiter, blank
 
 
 def _records(text: str, delimiter: str) -> list[list[str]]:

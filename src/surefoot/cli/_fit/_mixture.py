@@ -39,7 +39,7 @@ def mixture(
     from surefoot.laws import best_shares
 
     laws = _laws(table, where, shares, size, score, chance=chance, shift=shift)
-    counts = plan or next(iter(laws.values())).sizes[1]
+    counts = next(iter(laws.values())).sizes[1] if plan is None else plan
     if mix:
         emit(_predicted(laws, counts, mix), format, out)
         return
@@ -63,14 +63,20 @@ def _laws(
     import numpy as np
 
     from surefoot.laws import fit_mixture, keep_rows, keep_where, numbers_of, read_table, text_of
+    from surefoot.tables import rows_text
 
     runs = keep_where(read_table(table), where)
     named = text_of(runs, shift) if shift else np.full(len(runs), "")
     laws: dict[str, MixtureLaw] = {}
     for name in dict.fromkeys(named.tolist()):
         own = keep_rows(runs, named == name)
-        parts = np.column_stack([numbers_of(own, source) for source in shares])
-        laws[name] = fit_mixture(shares, parts, numbers_of(own, size), numbers_of(own, score), chance=chance)
+        numbers = np.column_stack([numbers_of(own, column) for column in (*shares, size, score)])
+        parts, counts, scores = numbers[:, :-2], numbers[:, -2], numbers[:, -1]
+        lost = ~np.isfinite(numbers).all(axis=1) | (parts.max(axis=1) == 0) | (counts <= 0) | np.isin(scores, (0, 1))
+        if lost.any():
+            rows = rows_text(own.rows[lost].tolist(), "have")
+            say(f"warning: {table}: {rows} no share, size or score above 0, or a score of 1: left out.")
+        laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
     return laws
 
 

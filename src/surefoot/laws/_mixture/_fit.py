@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from surefoot.core import SurefootError
+from surefoot.laws._results._checks import check_draws, check_once
 from surefoot.stats import Interval, from_axis, t_quantile, to_axis
 
 Floats = NDArray[np.float64]
@@ -81,11 +82,14 @@ def fit_mixture(
     all runs and that of the mixtures, each left out. Raises `SurefootError` where a source or mixtures are missing, or
     the runs are too few.
     """
-    mix, logs = _normal(shares, len(sources)), np.log(np.asarray(sizes, dtype=np.float64))
+    check_once("A law of mixtures", *sources)
+    mix, logs = _normal(shares, len(sources)), _logs(sizes)
     z = _place(scores, chance)
     mixed = (mix > 0).sum(axis=1) > 1
-    if not mixed.any() or not np.isfinite(z).all() or not np.isfinite(logs).all():
-        raise SurefootError("A law of mixtures needs runs on some mixtures, scores between 0 and 1, and sizes above 0.")
+    if not mixed.any() or not np.isfinite(z).all():
+        raise SurefootError(
+            "A law of mixtures needs runs on some mixtures of two sources or more, and scores between 0 and 1."
+        )
     centre = float(logs.mean())
     columns = _identified(mix, logs - centre, sources)
 
@@ -148,6 +152,7 @@ def log_share_scores(
 
 def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
     """The shares that the law says score highest with so many pairs, among an even grid, and how sure that is."""
+    check_draws(seed)
     grid = _grid(len(law.sources))
     equal = np.full((1, len(law.sources)), 1 / len(law.sources))
     every = np.concatenate([grid, equal, np.eye(len(law.sources))])
@@ -174,7 +179,7 @@ def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
 
 
 def _predicted(law: MixtureLaw, shares: ArrayLike, sizes: ArrayLike) -> tuple[Floats, Floats]:
-    mix, logs = _normal(shares, len(law.sources)), np.log(np.asarray(sizes, dtype=np.float64)) - law.centre
+    mix, logs = _normal(shares, len(law.sources)), _logs(sizes) - law.centre
     slopes = len(law.parameters) - 1 - len(law.sources)
     design = _columns(mix, logs, slopes) / _spread(mix, law.likeness)[:, None]
     place = design @ law.parameters[:-1]
@@ -212,6 +217,13 @@ def _normal(shares: ArrayLike, sources: int) -> Floats:
     if mix.shape[1] != sources or not (mix >= 0).all() or not (total > 0).all():
         raise SurefootError(f"Shares must be {sources} numbers of at least 0 a run, some of them above 0.")
     return mix / total
+
+
+def _logs(sizes: ArrayLike) -> Floats:
+    numbers = np.asarray(sizes, dtype=np.float64)
+    if not ((numbers > 0) & np.isfinite(numbers)).all():
+        raise SurefootError("Sizes are numbers of examples above 0.")
+    return np.log(numbers)
 
 
 def _place(scores: ArrayLike, chance: float) -> Floats:

@@ -67,6 +67,22 @@ def refuse_mixed_signs(table: ResultTable, name: str, values: Floats) -> None:
         )
 
 
+def check_draws(seed: int, replicates: int = 1000, level: float = 0.95) -> None:
+    """Raise SurefootError for a seed below 0, a level that is no share, and too few draws for percentiles."""
+    if seed < 0:
+        raise SurefootError(f"A seed is a number of 0 or above; got {seed}.")
+    if not 0 < level < 1:
+        raise SurefootError(f"The level is a share between 0 and 1, for example 0.95; got {level}.")
+    if not 40 <= replicates <= 100_000:
+        raise SurefootError(f"The bootstrap samples must number between 40 and 100,000; got {replicates}.")
+
+
+def check_once(source: str, *names: str) -> None:
+    """Raise SurefootError for a column that is named twice where each must be another."""
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise SurefootError(f"{source}: the column '{twice[0]}' is named twice: give each part its own.")
+
+
 def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     """What is wrong with `keys` as the key of the table.
 
@@ -79,9 +95,7 @@ def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     remarks = []
     repeated = _repeats(whole)
     if repeated.any():
-        rows = tuple(table.rows[repeated].tolist())
-        message = f"{table.source}: {rows_text(rows, 'repeat')} an earlier row in every column."
-        remarks.append(Remark(code="duplicate-rows", severity="warning", message=message, rows=rows))
+        remarks.append(repeated_rows(table, repeated))
     distinct = ~repeated
     clash = np.zeros(len(table), dtype=bool)
     clash[distinct] = _repeats(key[distinct])
@@ -91,9 +105,17 @@ def check_keys(table: ResultTable, keys: Sequence[str]) -> tuple[Remark, ...]:
     return (*remarks, *same)
 
 
-def drop_repeated(table: ResultTable) -> NDArray[np.bool_]:
-    """Marks the rows to keep when rows that repeat an earlier one in every column are left out."""
-    return ~_repeats(_codes(table, list(table.columns)))
+def repeated_rows(table: ResultTable, repeated: NDArray[np.bool_], *, tied: bool = False) -> Remark:
+    """What is said of rows that repeat an earlier one: they are copies, or (`tied`) runs of one result."""
+    rows = tuple(table.rows[repeated].tolist())
+    fate = "kept, as runs are repeated here and may tie" if tied else "left out as copies"
+    message = f"{table.source}: {rows_text(rows, 'repeat')} an earlier row in every column: {fate}."
+    return Remark(code="duplicate-rows", severity="warning", message=message, rows=rows)
+
+
+def drop_repeated(table: ResultTable, *, but: str = "") -> NDArray[np.bool_]:
+    """Marks the rows to keep when rows that repeat an earlier one in every column (`but` one) are left out."""
+    return ~_repeats(_codes(table, [name for name in table.columns if name != but]))
 
 
 def find_aggregates(names: Sequence[str], scores: Floats) -> tuple[Remark, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError, counted
+from surefoot.laws._results._checks import check_draws
 from surefoot.laws._results._table import Floats, ResultTable
 from surefoot.laws._scaling._points import Columns, PointOptions, ScalingPoints, scaling_points
 from surefoot.laws._scaling._predict import along, predictive_band
@@ -84,10 +85,7 @@ def _check_options(options: LawOptions) -> None:
         form_of(options.form)
     if options.selection not in ("all", "pareto", "envelope"):
         raise SurefootError(f"There is no selection '{options.selection}'. Choose all, pareto or envelope.")
-    if not 0 < options.level < 1:
-        raise SurefootError(f"The level is a share between 0 and 1, for example 0.95; got {options.level}.")
-    if not 1 <= options.replicates <= 100_000:
-        raise SurefootError(f"The bootstrap samples must number between 1 and 100,000; got {options.replicates}.")
+    check_draws(options.seed, options.replicates, options.level)
     if options.huber is not None and not options.huber > 0:
         raise SurefootError(f"The corner of Huber's loss must be above 0; got {options.huber}.")
     if options.form == "auto" and (options.tied or options.fixed):

@@ -33,6 +33,8 @@ def optimal_plans(laws: ScalingLaws, compute: Sequence[str], *, cost: float = 6.
     asked = places_of(compute, ("compute",))[:, 0]
     plans, curves = {}, {}
     for fit in laws.fits:
+        if len(fit.points.x_names) != 2:
+            raise SurefootError("The best size is that of a law of size and data: --x N D --form two-variable.")
         size, data = (name.strip().lower() for name in fit.points.x_names)
         if size in _DATA or data in _SIZE:
             raise SurefootError(

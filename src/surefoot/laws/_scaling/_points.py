@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.laws._results._checks import as_fractions, check_keys, drop_repeated, refuse_mixed_signs
+from surefoot.laws._results._checks import (
+    as_fractions,
+    check_once,
+    drop_repeated,
+    refuse_mixed_signs,
+    repeated_rows,
+)
 from surefoot.laws._results._table import (
     Floats,
     ResultTable,
@@ -71,12 +77,14 @@ def scaling_points(
 ) -> tuple[tuple[ScalingPoints, ...], tuple[Remark, ...]]:
     """The points of each family, in order of first appearance, and everything that was noticed or left out.
 
-    Repeated rows count once; rows with no number in x, y or n are left out and named. An error of exactly 0 has no
-    logarithm: where n is known it is moved by half an example, as accuracies of a line are, else left out.
+    Repeated rows count once, unless runs are repeated and tie; rows with no number in x, y or n are left out and named.
+    An error of exactly 0 has no logarithm: where n is known it is moved by half an example, as accuracies of a line
+    are, else left out.
     Raises SurefootError for columns that are not there and when no row is left.
     """
     whole = table if isinstance(table, ResultTable) else make_table(table)
-    kept, remarks = _once(whole, options.where)
+    check_once(whole.source, *options.x, options.y)
+    kept, remarks = _once(whole, options)
     values, unit_remarks = _targets(kept, options)
     inputs = np.column_stack([numbers_of(kept, name) for name in options.x])
     tests = None if options.n_test is None else _tests(kept, options.n_test)
@@ -116,13 +124,14 @@ def _points(
     )
 
 
-def _once(table: ResultTable, where: Sequence[str]) -> tuple[ResultTable, tuple[Remark, ...]]:
-    kept = keep_where(table, where)
+def _once(table: ResultTable, options: PointOptions) -> tuple[ResultTable, tuple[Remark, ...]]:
+    """Copies of a row count once; where other rows differ in y alone, runs are repeated, and equal ones are ties."""
+    kept = keep_where(table, options.where)
     once = drop_repeated(kept)
     if once.all():
         return kept, table.remarks
-    repeated = tuple(one for one in check_keys(kept, list(kept.columns)) if one.code == "duplicate-rows")
-    return keep_rows(kept, once), (*table.remarks, *repeated)
+    tied = not drop_repeated(keep_rows(kept, once), but=options.y).all()
+    return kept if tied else keep_rows(kept, once), (*table.remarks, repeated_rows(kept, ~once, tied=tied))
 
 
 def _targets(table: ResultTable, options: PointOptions) -> tuple[Floats, tuple[Remark, ...]]:
@@ -169,4 +178,8 @@ def _usable(
 
 def _tests(table: ResultTable, n_test: str) -> Floats:
     number = parse_numbers([n_test], magnitudes=True).values[0]
-    return numbers_of(table, n_test) if n_test in table.columns or not number >= 1 else np.full(len(table), number)
+    if n_test in table.columns or np.isnan(number):
+        return numbers_of(table, n_test)
+    if number < 1:
+        raise SurefootError(f"The test examples behind each y must be 1 or more; got {n_test}.")
+    return np.full(len(table), number)

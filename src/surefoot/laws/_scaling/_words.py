@@ -79,5 +79,6 @@ def _choice(fit: FamilyLaw) -> Iterator[str]:
         near = [name for name in fit.choice.near if "exponent" in fit.laws[name].names]
         held = f"; the interval of the exponent spans those of {' and '.join(near)}" if len(near) > 1 else ""
         yield f"the form was chosen among {len(fit.choice.held_out)} by held-out error{held}"
-    if fit.options.selection == "envelope":
-        yield "the lowest points of bins are no independent runs, so the interval is only indicative"
+    if fit.options.selection != "all":
+        chosen = "the lowest points of bins" if fit.options.selection == "envelope" else "the points of a Pareto front"
+        yield f"{chosen} are no independent runs, so the interval is only indicative"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, agreed, counted
-from surefoot.laws._results._checks import find_aggregates
+from surefoot.laws._results._checks import check_once, find_aggregates
 from surefoot.laws._results._table import Floats, check_groups, meets
 from surefoot.laws._shift._accuracies import Accuracies
 from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
@@ -76,6 +76,7 @@ def shift_data(
     Raises SurefootError for names that are not there and for a baseline of fewer than three models.
     """
     axes = (x,) if isinstance(x, str) else tuple(x)
+    check_once(scores.source, *axes, *shifts)
     for name in (*axes, *shifts):
         _check_set(scores, name)
     chosen, left_out = (tuple(shifts), {}) if shifts else _all_shifts(scores, axes)
@@ -228,7 +229,7 @@ def _labels(scores: Accuracies, column: str | None, default: Sequence[str]) -> t
         return scores.labels[column]
     if column == "model":
         return scores.models
-    known = ", ".join(repr(name) for name in ("model", *scores.labels))
+    known = ", ".join(map(repr, dict.fromkeys(("model", *scores.labels))))
     raise SurefootError(f"{scores.source} has no label '{column}' with one value a model. It has: {known}.")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, agreed, counted
+from surefoot.laws._results._checks import check_draws
 from surefoot.laws._results._table import Floats
 from surefoot.laws._shift._data import AVERAGE, ShiftData
 from surefoot.stats import (
@@ -110,7 +111,11 @@ def fit_shift(
         raise SurefootError("A piecewise baseline needs a single in-distribution axis.")
     if cluster and not any(data.families):
         raise SurefootError("To draw whole families, name the column of families.")
-    _check_choices(axis, pivot, replicates, level)
+    if axis not in AXES:
+        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got '{axis}'.")
+    if pivot is not None and not 0 < pivot < 1:
+        raise SurefootError(f"A pivot is a fraction between 0 and 1, for example 0.76; got {pivot}.")
+    check_draws(seed, replicates, level)
     counts = _counts(data, replicates, seed, cluster=cluster)
     points = _place(data, axis, pivot)
     families = _clusters(data) if cluster else None
@@ -133,17 +138,6 @@ def fit_shift(
             *_family_remarks(data, lines, cluster),
         ),
     )
-
-
-def _check_choices(axis: str, pivot: float | None, replicates: int, level: float) -> None:
-    if axis not in AXES:
-        raise SurefootError(f"An axis is one of {', '.join(AXES)}; got '{axis}'.")
-    if pivot is not None and not 0 < pivot < 1:
-        raise SurefootError(f"A pivot is a fraction between 0 and 1, for example 0.76; got {pivot}.")
-    if not 1 <= replicates <= 100_000:
-        raise SurefootError(f"The number of bootstrap samples must lie between 1 and 100,000; got {replicates}.")
-    if not 0 < level < 1:
-        raise SurefootError(f"The level of intervals is a share between 0 and 1, for example 0.95; got {level}.")
 
 
 @dataclass(frozen=True)
@@ -180,11 +174,12 @@ def _fit(
     data: ShiftData, points: _Points, counts: Floats, level: float, clusters: NDArray[np.str_] | None = None
 ) -> tuple[Lines, Effective, GroupMeans]:
     lines = fit_lines(points.x, points.y, baseline=data.baseline, counts=counts, clusters=clusters, level=level)
+    placed = np.where(np.isnan(points.y), np.nan, data.y)
     effective = effective_robustness(
-        points.x, data.y, lines, axis=points.axis, carried=_carried(data, points, lines), y_stderr=data.y_stderr
+        points.x, placed, lines, axis=points.axis, carried=_carried(data, points, lines), y_stderr=data.y_stderr
     )
     groups = group_robustness(
-        points.x, data.y, lines, effective, data.groups, counts=counts, clusters=clusters, axis=points.axis
+        points.x, placed, lines, effective, data.groups, counts=counts, clusters=clusters, axis=points.axis
     )
     return lines, effective, groups
 
@@ -284,7 +279,8 @@ def _edge_remarks(data: ShiftData, points: _Points) -> Iterator[Remark]:
 
 def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effective) -> Iterator[Remark]:
     if lost := [name for name, slope in zip(data.shifts, lines.coefficients[:, 1], strict=True) if np.isnan(slope)]:
-        message = f"No line: too few baseline models, or no spread in x, under {', '.join(map(repr, lost[:8]))}."
+        bent = "" if points.pivot is None else " on a side of the pivot"
+        message = f"No line: too few baseline models, or no spread in x{bent}, under {', '.join(map(repr, lost[:8]))}."
         yield Remark(code="no-line", severity="warning", message=message)
     yield from _extrapolated(data, effective)
     yield from _attenuated(data, points)

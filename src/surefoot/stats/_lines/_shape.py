@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from surefoot.core import SurefootError
-from surefoot.stats._intervals import Interval, t_quantile
+from surefoot.stats._intervals import Interval
+from surefoot.stats._lines._lines import fit_lines
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def linearity(
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyLine:
-    """The line of one family: slope and intercept with their t intervals (NaN below 3 points)."""
+    """The line of one family: slope and intercept with the intervals of `fit_lines` (NaN below 3 points)."""
 
     family: str
     n: int
@@ -136,16 +137,13 @@ def _family_line(name: str, x: Floats, y: Floats, mask: NDArray[np.bool_], level
     spread = float(((place - mean) ** 2).sum())
     slope = float((place - mean) @ target / spread)
     intercept = float(target.mean() - slope * mean)
-    half = slope_half = float("nan")
-    if n > 2:
-        error = np.sqrt(np.sum((target - intercept - slope * place) ** 2) / (n - 2))
-        slope_half = float(t_quantile(level, n - 2) * error / np.sqrt(spread))
-        half = float(t_quantile(level, n - 2) * error * np.sqrt(1 / n + mean**2 / spread))
+    found = fit_lines(place, target, level=level)
+    (lowest, low), (highest, high) = found.low[0].tolist(), found.high[0].tolist()
     return FamilyLine(
         family=name,
         n=n,
-        slope=Interval(slope, slope - slope_half, slope + slope_half, level=level),
-        intercept=Interval(intercept, intercept - half, intercept + half, level=level),
+        slope=Interval(slope, low, high, level=level),
+        intercept=Interval(intercept, lowest, highest, level=level),
     )
 
 

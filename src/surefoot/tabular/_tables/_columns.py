@@ -62,7 +62,7 @@ def _read(
     counts = f"SELECT count(DISTINCT {quoted}), count({quoted}), count(*) FROM features"
     ((distinct, present, rows),) = connection.execute(counts).fetchall()
     if distinct == 0 or (distinct == 1 and present == rows):
-        notes.append(f"Column {name} is constant and was left out.")
+        notes.append(f"Column {name} {'is constant' if distinct else 'has no value'} and was left out.")
         return None
     if present < rows:
         notes.append(f"Column {name} has {rows - present} missing values of {rows}.")

@@ -59,6 +59,19 @@ def said_of(remarks: Sequence[Remark]) -> list[str]:
     return [remark.message.replace("__group'", "'") for remark in remarks]
 
 
+def written(connection: DuckDBPyConnection, column: str, value: str) -> str:
+    """The text in a column of `raw` that is `value`, or the same number. Raises with the column's values if none is."""
+    text = f"{quote(column)}::VARCHAR"
+    same = f"{text} = $1 OR TRY_CAST({text} AS DOUBLE) = TRY_CAST($1 AS DOUBLE)"
+    found = connection.execute(f"SELECT {text} FROM raw WHERE {same} ORDER BY {text} <> $1 LIMIT 1", [value]).fetchone()
+    if found is None:
+        query = f"SELECT DISTINCT {text} FROM raw WHERE {text} IS NOT NULL ORDER BY 1 LIMIT 9"
+        values = [str(each) for (each,) in connection.execute(query).fetchall()]
+        shown = ", ".join(values[:8]) + (" ..." if len(values) > 8 else "")
+        raise SurefootError(f"No row has {column} = '{value}'. Its values: {shown}.")
+    return str(found[0])
+
+
 def divide(connection: DuckDBPyConnection, sensitive: Sequence[str], notes: list[str]) -> tuple[Division, ...]:
     """The intersections of the sensitive columns of `features` that occur, then each column alone, if several."""
     alone = [_sides(connection, name, notes) for name in sensitive]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from surefoot.core import SurefootError, agreed
 from surefoot.tables import Remark, check_column, database, load_table, quote, rows_text, type_columns
 from surefoot.tabular._tables._columns import plain
-from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved, said_of
+from surefoot.tabular._tables._groups import Division, add_sides, divide, refuse_reserved, said_of, written
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,6 +76,8 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         notes += said_of([remark for remark in remarks if asked.issuperset(remark.columns)])
         for name in scores:
             _read_percents(connection, name, remarks, loaded.source)
+        if columns.label and columns.positive:
+            columns = replace(columns, positive=written(connection, columns.label, columns.positive))
         _select(connection, columns, loaded.rows, notes)
         read = {role: plain(connection, f"{role}__") for role in columns.named()}
         rows = plain(connection, "row__")
@@ -178,8 +180,6 @@ def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: Predictio
             f"{source}, row {rows[np.argmax(labels == 2)]}: the label {columns.label} must be 0 or 1 (or no and yes, "
             "false and true). Say which value counts as yes with --positive VALUE."
         )
-    if columns.positive and not (labels == 1).any():
-        raise SurefootError(f"{source}: no row has {columns.label} = '{columns.positive}'.")
     limits = {
         "score": (0.0, 1.0, "from 0 to 1"),
         "other": (0.0, 1.0, "from 0 to 1"),

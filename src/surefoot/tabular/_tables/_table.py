@@ -12,7 +12,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned
 from surefoot.tables import check_column, column_names, database, load_table, quote, type_columns
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._columns import index_levels, read_times
-from surefoot.tabular._tables._groups import add_sides, refuse_reserved, said_of
+from surefoot.tabular._tables._groups import add_sides, refuse_reserved, said_of, written
 from surefoot.tabular._tables._raw import RawTable
 from surefoot.tabular._tables._recipes import RECIPES, Recipe, two_sides
 
@@ -141,21 +141,20 @@ def _positive_answer(connection: DuckDBPyConnection, label: str, positive: str, 
     ).fetchall()
     values = [value for value, _ in found]
     shown = ", ".join(values[:8]) + (" ..." if len(values) > 8 else "")
-    if positive and not _has(connection, quoted, positive):
-        raise SurefootError(f"No row has {label} = '{positive}'. Its values: {shown}.")
     if not positive and len(values) != 2:
+        cure = " Say which one counts as yes with --positive VALUE." if len(values) > 2 else ""
         raise SurefootError(
             f"The label {label} must have two values, and has {len(values) if len(values) < 21 else 'more than 20'}: "
-            f"{shown}. Say which one counts as yes with --positive VALUE."
+            f"{shown}.{cure}"
         )
-    chosen = positive or next((value for value in values if value.lower() in _YES), values[-1])
+    chosen = (
+        written(connection, label, positive)
+        if positive
+        else next((value for value in values if value.lower() in _YES), values[-1])
+    )
     rest = [value for value in values if value != chosen]
     missing = connection.execute(f"SELECT count(*) - count({quoted}) FROM raw").fetchone() or (0,)
     if missing[0]:
         notes.append(f"{counted(missing[0], 'row', 'have')} no {label}: left out.")
     notes.append(f"The label is yes where {label} is '{chosen}', and no for: {', '.join(rest[:8])}.")
     return chosen
-
-
-def _has(connection: DuckDBPyConnection, quoted: str, value: str) -> bool:
-    return connection.execute(f"SELECT 1 FROM raw WHERE {quoted}::VARCHAR = ? LIMIT 1", [value]).fetchone() is not None
