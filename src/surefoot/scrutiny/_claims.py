@@ -1,6 +1,7 @@
 """Validity claims: what a system under test must do, judged query by query and assess over many."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -148,8 +149,8 @@ def assess(
         return nothing
     bounds, detail = (_cllr if claim.effect == "calibration" else _gap)(groups)
     effect = bounds(level)
-    p = next((float(tail) for tail in _TAILS[:-1] if bounds(1 - tail).low > claim.bound), 1.0)
-    return Tested(effect=effect, p=p, n=n, failed=k, detail=detail)
+    first = bisect_left(_TAILS[:-1], True, key=lambda tail: bounds(1 - tail).low > claim.bound)
+    return Tested(effect=effect, p=float(_TAILS[first]), n=n, failed=k, detail=detail)
 
 
 def is_decided(claim: ValidityClaim, judged: Sequence[Judged], alpha: float) -> bool:
@@ -178,7 +179,8 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
     """Both classes count by half; each class's interval takes half of the error rate, so that both hold together.
 
     Costs are skewed and at least 0: the upper end is Student's on the scale of their mean's logarithm, the lower one,
-    by which a claim is refuted, on their own scale. Where misleading ratios are rarer than 1 in n it is too low still.
+    by which a claim is refuted, on their own scale. The cost consists of misleading ratios, of more than 1 bit: where a
+    class has none, nothing bounds its cost from above.
     """
     logs = {name: np.array([one.number for one in group]) for name, group in groups.items()}
     costs = [cllr_costs(values, name == "same") for name, values in logs.items()]
@@ -186,6 +188,8 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
     infinite = int(sum(np.isinf(one).sum() for one in costs))
     detail = {"elub low": supported.low, "elub high": supported.high, "infinite": infinite}
     every = np.concatenate(list(logs.values()))
+    misleading = [int((one > 1).sum()) for one in costs]
+    detail |= {f"misleading, {name}": f"{k} of {len(logs[name])}" for name, k in zip(logs, misleading, strict=True)}
     detail["outside"] = int(((every < supported.low) | (every > supported.high)).sum())
 
     def bounds(level: float) -> Interval:
@@ -193,7 +197,8 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
             return Interval(math.inf, math.inf, math.inf, level=level)
         ends = [mean_t(one, level=(1 + level) / 2) for one in costs]
         estimate, low = (sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low"))
-        return Interval(estimate, max(0.0, low), sum(map(_skewed_high, ends)) / 2, level=level)
+        high = sum(map(_skewed_high, ends)) / 2 if all(misleading) else math.inf
+        return Interval(estimate, max(0.0, low), high, level=level)
 
     return bounds, detail
 

@@ -27,7 +27,8 @@ _LIMITS = (
 _MEASURED = {"mean ratio": "the mean ratio", "calibration": "the cost (Cllr)", "gap": "the difference of rates"}
 _METHOD = (
     "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh "
-    "seeds: that interval and its p hold whenever the test stopped. p values are corrected by Holm over all claims.",
+    "seeds, in a test that may stop early: a rate's interval is exact for that, and its p holds whenever the test "
+    "stopped. p values are corrected by Holm over all claims.",
     "The distance of a condition is its largest difference from the case, each in the scale that is stated for it. "
     "What drives a claim is the share of the variance of the rank of its margin that a condition explains alone.",
     "Every query with its seed and output is in the bundle: `surefoot scrutiny verify` and its replay.py repeat them.",
