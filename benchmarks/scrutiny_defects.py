@@ -39,8 +39,8 @@ def judged(asked: Scrutiny, condition: Any, seed: int) -> dict[str, Judged | Non
     return {claim.name: judge(claim, trial) for claim in asked.claims}
 
 
-class _FoundError(Exception):
-    """The search is over."""
+class _FoundError(BaseException):
+    """The search is over; hypothesis would take an `Exception` for a failing example, and draw it again."""
 
 
 def queries_to_find(asked: Scrutiny, method: Any, budget: int, seed: int, alone: bool) -> int | None:

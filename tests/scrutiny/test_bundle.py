@@ -458,7 +458,7 @@ def test_the_words_of_a_report_say_what_was_measured_and_ask_of_what_was_confirm
     assert "Was it validated" not in page  # two cases confirm nothing
 
 
-def test_a_link_in_a_bundle_and_a_full_disk_are_said(
+def test_a_pipe_a_link_and_a_full_disk_are_said(
     sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Path(shutil.copytree(sealed[0], tmp_path / "toy.bundle"))
@@ -467,6 +467,19 @@ def test_a_link_in_a_bundle_and_a_full_disk_are_said(
     (bundle / "case.py").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SurefootError, match=r"case\.py is a link"):
         verify_bundle(bundle)
+    (bundle / "case.py").unlink()
+    shutil.copy(tmp_path / "elsewhere", bundle / "case.py")
+    for name in ("plan.json.signature", "seal.json.signature", "more"):  # to read it would wait for ever
+        kept = (sealed[0] / name).read_bytes() if name != "more" else b""
+        (bundle / name).unlink(missing_ok=True)
+        os.mkfifo(bundle / name)
+        with pytest.raises(SurefootError, match=f"{name} is a link or a pipe"):
+            verify_bundle(bundle)
+        (bundle / name).unlink()
+        if kept:
+            (bundle / name).write_bytes(kept)
+    verify_bundle(bundle)
+    shutil.copy(f"{sealed[0]}.key", f"{bundle}.key")
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, "fsync", lambda stream: (_ for _ in ()).throw(full))
     (bundle / "seal.json").unlink()

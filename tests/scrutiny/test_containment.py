@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -149,3 +149,49 @@ def test_a_service_may_be_busy_slow_wrong_or_elsewhere(tmp_path: Path, monkeypat
         "busy": "answered", "fine": "answered", "wrong": "malformed", "broken": "failed", "move": "failed",
         "slow": "timed out",
     }  # fmt: skip
+
+
+class _Later(BaseHTTPRequestHandler):
+    """A service that puts off: by seconds, by a date on its own clock, without sense, and then answers."""
+
+    puts_off: ClassVar = [
+        ("9", ""),
+        ("Tue, 07 Jan 2020 10:01:40 GMT", "Tue, 07 Jan 2020 10:00:00 GMT"),
+        ("99999", ""),
+        ("²", ""),
+    ]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        after, date = self.puts_off.pop(0) if self.puts_off else ("", "")
+        self.send_response_only(429 if after else 200)
+        self.send_header("Retry-After", after)
+        if date:
+            self.send_header("Date", date)
+        self.end_headers()
+        self.wfile.write(b'{"value": 7}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_service_is_asked_again_when_it_says_which_is_not_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, waits = Path(shutil.copy(HOSTILE, tmp_path)), list[float]()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Later) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HOSTILE_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("HOSTILE_PRIVATE", "1")
+        system = load_scrutiny(case).other
+        assert system
+        monkeypatch.setattr("surefoot.scrutiny._systems._session.time.sleep", waits.append)
+        session = Session(system, case, "other")
+        reply = session.ask({"do": ""}, 1)
+        server.shutdown()
+    assert (reply.status, reply.output) == ("answered", {"value": 7})
+    assert waits == [9.0, 100.0, 600.0, 0.8]  # more than its 4 seconds, and no day
+    waits.clear()
+    reply = session.ask({"do": ""}, 1)  # nobody is there
+    session.close()
+    assert (reply.status, [one for one in waits if one >= 0.1]) == ("unreachable", [0.1 * 2**k for k in range(7)])

@@ -16,7 +16,7 @@ from typing import Any
 from surefoot import __version__
 from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, missing_module, what_failed, write_text
 from surefoot.scrutiny._findings import difference, found_again
-from surefoot.scrutiny._scrutiny import describe, load_scrutiny, try_plan
+from surefoot.scrutiny._scrutiny import beside, describe, load_scrutiny, try_plan
 
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
 _CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
@@ -101,8 +101,10 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
         private = _key(bundle, key, new=True)
         public = private.public_key().public_bytes_raw().hex()
         told |= {"signed at": _now(), "public key": public, "surefoot": __version__}
-        write_text(bundle / _CASE, case.read_text(encoding="utf-8"))
-        write_text(bundle / _REPLAY, Path(__file__).with_name("_replay.py").read_text(encoding="utf-8"))
+        copied = {str(one.relative_to(case.resolve().parent)): one for one in beside(case).values()}
+        for place, file in (*copied.items(), (_CASE, case), (_REPLAY, Path(__file__).with_name("_replay.py"))):
+            (bundle / place).parent.mkdir(parents=True, exist_ok=True)
+            write_text(bundle / place, file.read_text(encoding="utf-8"))
         _write(bundle / PLAN, told, private)
     return told
 
@@ -141,13 +143,20 @@ def event(name: str) -> dict[str, Any]:
 
 def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: Path | None = None) -> None:
     """Keep what was found, and sign every file of the bundle with the end of its chain."""
-    private = _key(bundle, key, new=False)
-    if private.public_key().public_bytes_raw().hex() != read_plan(bundle)["public key"]:
-        raise SurefootError(f"The key is not the one that signed the plan of {bundle}: name that with --key.")
+    private = signing_key(bundle, key)
     write_text(bundle / FINDINGS, _text(findings))
-    names = (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS)
+    beside = read_plan(bundle)["case file"].get("beside", {})
+    names = (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS, *beside)
     sealed = {"files": {name: digest_of(bundle / name) for name in names}, "head": chain.head, "lines": chain.length}
     _write(bundle / SEAL, sealed | {"sealed at": _now()}, private)
+
+
+def signing_key(bundle: Path, given: Path | None) -> Any:
+    """The private key that signed the plan of a bundle. Raises `SurefootError` for none, and for another."""
+    private = _key(bundle, given, new=False)
+    if private.public_key().public_bytes_raw().hex() != read_plan(bundle)["public key"]:
+        raise SurefootError(f"The key is not the one that signed the plan of {bundle}: name that with --key.")
+    return private
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +178,9 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
     """
     if not 0 <= share <= 1:
         raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")
+    for path in sorted(bundle.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise SurefootError(f"{path} is a link or a pipe, and no file of the bundle: put the file there.")
     plan, draw, drawn, read = read_plan(bundle), random.Random(seed), [], {"head": "", "lines": 0}
     if not (bundle / SEAL).is_file():
         raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
@@ -192,8 +204,6 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
         raise SurefootError(
             f"{bundle / QUERIES} has {read['lines']:,} lines, and {seal['lines']:,} were sealed: some are missing."
         )
-    if links_out := [path for path in bundle.rglob("*") if path.is_symlink()]:
-        raise SurefootError(f"{min(links_out)} is a link, and no file of the bundle: put the file there.")
     present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     if strange := present - {*seal["files"], SEAL, SEAL + _SIGNED}:
         raise SurefootError(f"{bundle} holds {min(strange)}, which was not sealed: move it away.")
@@ -251,6 +261,8 @@ def _key(bundle: Path, given: Path | None, *, new: bool) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    if not path.exists():
+        raise SurefootError(f"There is no key {path}: name the one that signed the plan with --key.")
     try:
         found = form.load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:

@@ -18,7 +18,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,12 @@ def answer(system: str, evidence: object, seed: int, seconds: float) -> object:
         body = json.dumps({"evidence": evidence, "seed": seed}).encode()
         asked = urllib.request.Request(system, body, {"Content-Type": "application/json"})
         for wait in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2):  # where it is busy
-            with suppress(urllib.error.HTTPError), urllib.request.urlopen(asked, timeout=seconds) as reply:
-                return json.load(reply)
-            time.sleep(wait)
+            try:
+                with urllib.request.urlopen(asked, timeout=seconds) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as error:
+                after = error.headers.get("Retry-After", "")
+                time.sleep(max(wait, min(600.0, float(after)) if after.isdecimal() else 0.0))
         return json.load(urllib.request.urlopen(asked, timeout=seconds))
     if "{" not in system and ":" in system:
         module, _, name = system.partition(":")

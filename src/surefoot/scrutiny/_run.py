@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
-from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, write_seal
+from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, signing_key, write_seal
 from surefoot.scrutiny._claims import Trial, ValidityClaim, is_decided, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
 from surefoot.scrutiny._findings import LOOK, Query, Record, find, is_look, judged_by, query_of, replies_of, score
@@ -109,6 +109,7 @@ def run_scrutiny(
             raise SurefootError(
                 f"{bundle} is sealed: its run is finished. To ask more, sign a new plan in a new bundle."
             )
+        signing_key(bundle, key)  # before the first query: the last is too late
         scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
         try:
             chain.append(event("resumed" if chain.length else "begun") | {"cut": chain.cut})

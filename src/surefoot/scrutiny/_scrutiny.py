@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -121,15 +122,35 @@ def load_scrutiny(path: Path) -> Scrutiny:
     path = path.resolve()
     if path.suffix != ".py" or not path.is_file():
         raise SurefootError(f"There is no case file {path}: it must be a Python file, named .py.")
-    status = path.stat()
-    return _loaded(path, status.st_mtime_ns, status.st_size)
+    return _loaded(path, *_as_it_is(path), *map(_as_it_is, beside(path).values()))
+
+
+def _as_it_is(path: Path) -> tuple[int, int]:
+    return (status := path.stat()).st_mtime_ns, status.st_size
+
+
+def beside(path: Path) -> dict[str, Path]:
+    """The modules beside a case file, or below, that it imports, and those that these do: their files by name."""
+    path = path.resolve()
+    return _beside(path, *_as_it_is(path))
 
 
 @lru_cache(maxsize=8)
-def _loaded(path: Path, changed: int, size: int) -> Scrutiny:
+def _beside(path: Path, *as_it_is: int) -> dict[str, Path]:
+    finder = ModuleFinder([str(path.parent)], excludes=["surefoot"])
+    with suppress(SyntaxError):  # which is told where it is run
+        finder.run_script(str(path))
+    files = {name: getattr(one, "__file__", None) for name, one in sorted(finder.modules.items())}
+    return {name: Path(file) for name, file in files.items() if file and name != "__main__"}
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path, *as_they_are: object) -> Scrutiny:
     spec = importlib.util.spec_from_file_location(f"surefoot_case_{path.stem}", path)
     if not (spec and spec.loader):
         raise SurefootError(f"The case file {path} cannot be read.")
+    for name in beside(path):  # another case may have such a neighbour, too
+        sys.modules.pop(name, None)
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.parent))
@@ -151,6 +172,8 @@ def _loaded(path: Path, changed: int, size: int) -> Scrutiny:
 
 def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
     """All that is fixed before the first query, as plain values: what a plan is signed over."""
+    folder = path.resolve().parent
+    neighbours = {str(file.relative_to(folder)): digest_of(file) for file in beside(path).values()}
     domain, same = scrutiny.domain, ("name", "question", "propositions", "population")
     return {name: getattr(scrutiny, name) for name in same} | {
         "system": describe_system(scrutiny.system),
@@ -165,7 +188,7 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
         "known": {name: asdict(one) for name, one in scrutiny.known.items()},
         "plan": asdict(scrutiny.plan),
         "can find": can_find(scrutiny),
-        "case file": {"name": path.name, "digest": digest_of(path)},
+        "case file": {"name": path.name, "digest": digest_of(path)} | ({"beside": neighbours} if neighbours else {}),
     }
 
 

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
-from surefoot.cli._common import Exit, WorkersOption
+from surefoot.cli._common import Exit
 from surefoot.cli._output import Format, emit, say
 from surefoot.core import Table, open_pool
 
@@ -14,6 +14,7 @@ scrutiny = App(name="scrutiny", help="Adversarial tests of evidentiary software 
 Case = Annotated[Path, Parameter(help="A Python file whose function scrutiny() returns a Scrutiny.")]
 Out = Annotated[Path | None, Parameter(name="--out", help="The bundle. Default: NAME.bundle of NAME.py, here.")]
 Key = Annotated[Path | None, Parameter(name="--key", help="An Ed25519 key (PEM). Default: one beside the bundle.")]
+Workers = Annotated[int, Parameter(help="How many queries at once.", validator=validators.Number(gte=1))]
 Bundle = Annotated[Path, Parameter(help="The bundle of a finished run.")]
 
 
@@ -34,9 +35,7 @@ def plan(case: Case, /, *, out: Out = None, key: Key = None, format: Format | No
 
 
 @scrutiny.command
-def run(
-    case: Case, /, *, out: Out = None, key: Key = None, workers: WorkersOption = 1, format: Format | None = None
-) -> int:
+def run(case: Case, /, *, out: Out = None, key: Key = None, workers: Workers = 1, format: Format | None = None) -> int:
     """Ask what the signed plan says, and seal the bundle. Run it again to go on after a stop.
 
     Exits with 1 when a claim is shown to fail, with 2 when one could not be judged.
@@ -49,8 +48,8 @@ def run(
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{done:,} cases asked; now: {stage:60.60}")
 
-    with open_pool("processes" if (workers or 1) > 1 else "here", workers) as pool:
-        found = run_scrutiny(case, _bundle(case, out), pool=pool, workers=workers or 1, key=key, progress=progress)
+    with open_pool("processes" if workers > 1 else "here", workers) as pool:
+        found = run_scrutiny(case, _bundle(case, out), pool=pool, workers=workers, key=key, progress=progress)
     say(f"{found['queries']:,} queries in {found['cases']:,} cases; the bundle is sealed: {_bundle(case, out)}")
     say(f"{deposit_line(_bundle(case, out))}.")
     for why, count in found["errors"]:

@@ -9,11 +9,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import load_scrutiny
 from surefoot.scrutiny._systems._kinds import CommandSystem, HttpSystem, Status, System, Values
 
-_BUSY, _TRIES = (429, 502, 503, 504), 8
+_BUSY = (429, 502, 503, 504)
 
 
 class _NoAnswerError(Exception):
@@ -48,7 +49,7 @@ def main(case: str, which: str, descriptor: int, folder: str) -> None:
                 if not isinstance(told["output"], dict):
                     raise _NoAnswerError("malformed", "The output is no object of names and values.")
             except _NoAnswerError as error:
-                told |= {"status": error.args[0], "error": error.args[1], "output": {}}
+                told |= {"status": error.args[0], "error": error.args[1], "output": {}, "wait": sum(error.args[2:])}
             except Exception as error:
                 told |= {"status": "failed", "error": what_failed(error)[:500], "output": {}}
             with suppress(ChildProcessError):
@@ -108,41 +109,40 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _post(system: HttpSystem, evidence: Values, seed: int) -> Any:
-    """Ask a service, which may be busy for a while; the time it may take in all is kept from outside."""
+    """Ask a service once. Where it is busy, or not there, whoever asks waits, outside of the time for an answer."""
     parts, body = urlsplit(system.url), json.dumps({"evidence": evidence, "seed": seed}).encode()
     asked = urllib.request.Request(system.url, body, {"Content-Type": "application/json"})
-    opener, why, most = (
-        urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect),
-        "",
-        system.limits.output_bytes,
-    )
-    for attempt in range(_TRIES):
-        wait = 0.1 * 2**attempt
-        try:
-            found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(parts.hostname, None)}
-            if not system.private and (inside := [one for one in found if not ipaddress.ip_address(one).is_global]):
-                raise _NoAnswerError(
-                    "failed", f"{inside[0]} is no public address: HttpSystem(..., private=True) allows it."
-                )
-            with opener.open(asked) as response:
-                text = response.read(most + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            why, after = f"HTTP {error.code}.", str(error.headers.get("Retry-After", ""))
-            if error.code not in _BUSY:
-                raise _NoAnswerError("failed", why) from error
-            wait = max(wait, float(after) if after.isdigit() else 0.0)
-        except (OSError, HTTPException) as error:
-            why = f"{type(error).__name__}: {error}"
-        else:
-            if len(text) > most:
-                raise _NoAnswerError("too much output", f"It answered with more than {most:,} bytes.")
-            try:
-                return json.loads(text)
-            except ValueError as error:
-                raise _NoAnswerError("malformed", f"The answer is no JSON: {error}") from error
-        time.sleep(wait)
-    raise _NoAnswerError("unreachable", why)
+    opener, most = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect), system.limits.output_bytes
+    try:
+        found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(parts.hostname, None)}
+        if not system.private and (inside := [one for one in found if not ipaddress.ip_address(one).is_global]):
+            raise _NoAnswerError(
+                "failed", f"{inside[0]} is no public address: HttpSystem(..., private=True) allows it."
+            )
+        with opener.open(asked) as response:
+            text = response.read(most + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        status: Status = "unreachable" if error.code in _BUSY else "failed"
+        raise _NoAnswerError(status, f"HTTP {error.code}.", _wait(error.headers)) from error
+    except (OSError, HTTPException) as error:
+        raise _NoAnswerError("unreachable", f"{type(error).__name__}: {error}") from error
+    if len(text) > most:
+        raise _NoAnswerError("too much output", f"It answered with more than {most:,} bytes.")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _NoAnswerError("malformed", f"The answer is no JSON: {error}") from error
+
+
+def _wait(headers: Message) -> float:
+    """The seconds for which a busy service asks: as a number, or as a date by its own clock."""
+    after = headers.get("Retry-After", "")
+    if after.isascii() and after.isdigit():
+        return float(after)
+    with suppress(KeyError, TypeError, ValueError):
+        return (parsedate_to_datetime(after) - parsedate_to_datetime(headers["Date"])).total_seconds()
+    return 0.0
 
 
 if __name__ == "__main__":

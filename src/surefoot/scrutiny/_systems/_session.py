@@ -21,6 +21,7 @@ from surefoot.scrutiny._systems._kinds import Reply, Status, System, Values, rep
 
 _CONTAIN = Path(__file__).with_name("_contain.py")
 _START_SECONDS = 120.0  # for the imports of a case file
+_TRIES, _MOST_SECONDS = 7, 600.0  # of a service that is busy, and to wait between two
 _LEFT = "It left processes running, which were ended."
 
 
@@ -43,15 +44,26 @@ class Session:
             raise SurefootError(
                 f"The evidence holds the number {error}, for which JSON has no word: give None or a text."
             ) from error
+        reply, wait = self._once(asked)
+        for attempt in range(_TRIES):
+            if reply.status != "unreachable":
+                break
+            time.sleep(min(_MOST_SECONDS, max(0.1 * 2**attempt, wait)))
+            reply, wait = self._once(asked)
+        return reply
+
+    def _once(self, asked: bytes) -> tuple[Reply, float]:
+        """A reply, and the seconds to wait before a service is asked again."""
         if not self.process or self.process.poll() is not None:
             self._start()
         begun = time.perf_counter()
         line, status = self._exchange(asked)
         reply = reply_of(line) if status == "answered" else self._ended(status)
+        wait = json.loads(line)["wait"] if reply.status == "unreachable" else 0.0
         if status == "answered" and b'"left": true' in line[-20:]:
             self.close()
             reply = replace(reply, error=f"{reply.error} {_LEFT}".strip())
-        return replace(reply, seconds=time.perf_counter() - begun)
+        return replace(reply, seconds=time.perf_counter() - begun), wait
 
     def close(self, seconds: float = 0.0) -> Mapping[str, Any]:
         """End it and all that it started; how it ended by itself within that time, else nothing."""
