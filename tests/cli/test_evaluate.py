@@ -94,8 +94,9 @@ def test_precision_batch_and_workers_change_no_answer(
     assert json.loads(capsys.readouterr().out) == first
     evaluate(hub, photos, "--precision", "bfloat16", "--format", "json")
     assert json.loads(capsys.readouterr().out)[0]["n"] == 24
-    with pytest.raises(SurefootError, match=r"There is no device 'cuda:7' here"):
-        evaluate(hub, photos, "--device", "cuda:7")
+    for device in ("cuda:7", "meta"):
+        with pytest.raises(SurefootError, match=f"There is no device '{device}' here"):
+            evaluate(hub, photos, "--device", device)
 
 
 def test_a_baseline_is_a_gate_on_the_same_pictures(
@@ -111,6 +112,14 @@ def test_a_baseline_is_a_gate_on_the_same_pictures(
     capsys.readouterr()
     assert evaluate(hub, photos, "--baseline", tmp_path / "e", "--margin", 0.3, "--format", "json") == 0
     assert "model is no worse than baseline by more than 0.3" in capsys.readouterr().err
+    kept = (tmp_path / "e" / "examples.parquet").read_bytes()
+    for one in (
+        tmp_path / "e",
+        tmp_path / "e" / "examples.parquet",
+    ):  # its own scores would be compared with themselves
+        with pytest.raises(SurefootError, match="would overwrite the baseline: name another folder"):
+            evaluate(hub, photos, "--baseline", one, "--examples", tmp_path / "." / "e", "--margin", 0.3)
+    assert (tmp_path / "e" / "examples.parquet").read_bytes() == kept
 
 
 def test_where_nothing_can_be_written_is_said_before_any_work(photos: Path, tmp_path: Path) -> None:

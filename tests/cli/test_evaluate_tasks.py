@@ -205,6 +205,9 @@ def test_accuracy_among_one_class_is_said_to_be_none(
     shutil.copytree(folders["folder"] / "cat", shard / "cat")
     evaluate(hub, shard)
     assert "There is one class, cat, so that every answer is right." in capsys.readouterr().err
+    shutil.copytree(shard / "cat", shard / "dog")
+    evaluate(hub, shard)
+    assert "Pictures that stand in several classes: 8, such as cat/" in capsys.readouterr().err
 
 
 def test_messages_on_a_parquet_file_name_it(

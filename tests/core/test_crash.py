@@ -170,11 +170,17 @@ def test_workers_end_when_only_their_runner_is_killed(store: Store, log: Path, r
     eventually(lambda: begun(log)["wait"] == 2)
     os.kill(one.process.pid, signal.SIGKILL)
     eventually(lambda: not one.members())
+    assert one.process.communicate()[1] == ""  # neither a traceback nor a warning with a line of source
     # The dead runner's list of Steps is removed by the next run, or by `clean`.
     assert {path.parent.name for path in store.leftovers()} == {".runs"}
     assert not any(holder_is_alive(path) for path in store.leftovers())
     assert runner(store.root, "slow", log, 2).wait()[0] == 0
     assert store.leftovers() == []
+
+
+def test_a_worker_that_begins_as_its_runner_dies_leaves_without_a_word(runner: Start) -> None:
+    one = runner(script="orphan.py")
+    assert one.wait(30) == (143, "", "")
 
 
 @pytest.mark.parametrize(("study_name", "how"), [("killed", "killed by SIGKILL"), ("left", "exit code 3")])

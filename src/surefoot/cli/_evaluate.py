@@ -209,6 +209,12 @@ def evaluate(
     check_place(out, format)
     if examples is not None and examples.exists() and not examples.is_dir():
         raise SurefootError(f"--examples names a folder, and {examples} is a file.")
+    if (
+        baseline
+        and examples
+        and (examples / EXAMPLES).resolve() in {baseline.resolve(), (baseline / EXAMPLES).resolve()}
+    ):
+        raise SurefootError(f"--examples {examples} would overwrite the baseline: name another folder.")
     if tasks.sensitivity or tasks.task != ("zero-shot",):
         if baseline is not None:
             raise SurefootError("--baseline compares zero-shot accuracy: leave out --task and --sensitivity.")

@@ -25,6 +25,7 @@ from surefoot.core._worker import Job, StoppedError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: dict[str, str] = dict.fromkeys(THREAD_VARIABLES, "1")
 _PATIENCE_SECONDS = 10.0  # for a worker that was told to end
+_QUIET = "ignore:resource_tracker:UserWarning"  # what Python says when a runner is killed, with a line of its source
 _UNGUARDED = 77  # how a worker ends in which the user's script begins a run
 _SLURM_TICK_SECONDS = 0.5
 _SLURM_JOBS, _SLURM_ARRAY = 256, 1000  # in the queue at once; in one array (Slurm's own limit is 1,001)
@@ -129,8 +130,10 @@ class _Crew:
 
 
 def _one_worker() -> ProcessPoolExecutor:
+    if _QUIET not in sys.warnoptions:
+        sys.warnoptions.append(_QUIET)
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_worker)
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_call_or_leave, initargs=(_begin_worker,))
 
 
 def _processes(pool: ProcessPoolExecutor) -> list[BaseProcess]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from surefoot.contrastive import ImageFolder, captioned_pictures
-from surefoot.contrastive._pictures._classes import Labels
+from surefoot.contrastive._pictures._classes import Labels, read_class_file
 from surefoot.contrastive._pictures._folder import read_labelled
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.contrastive._pictures._photos import RefusedPictureError, decode
@@ -196,6 +196,42 @@ def test_samples_with_dots_in_their_names_are_read(tmp_path: Path) -> None:
         list_pictures(shard(tmp_path / "s.tar", [("a.png", b""), ("b.png", b""), ("a.png", b"")]))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0: cat\n1: dog\n", "every line begins with a number or a synset, as '0: cat'"),
+        ("n02084071 dog, domestic dog\nn02121808 cat\n", "every line begins with a number or a synset"),
+        ("cat\t0.png\ndog\tsub/1.JPG\n", "line 1 has the picture where the class belongs"),
+        ("label,filename\ncat,0.png\n", "line 2 has the picture where"),
+    ],
+)
+def test_files_of_another_layout_are_no_classes(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "c.csv").write_text(text) if "filename" in text else (tmp_path / "c.txt").write_text(text)
+    with pytest.raises(SurefootError, match=said):
+        read_class_file(next(tmp_path.glob("c.*")))
+
+
+def test_lines_of_which_some_begin_with_a_number_are_names(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("4 wheel drive\nbicycle\n")
+    assert [name for _, _, name in read_class_file(tmp_path / "c.txt").rows] == ["4 wheel drive", "bicycle"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "row", "label"),
+    [(b"cat", {"label": "dog"}, None), (b"3", {"cls": 4}, None), (b"3", {"label": "dog"}, "3"), (b"cat", {}, "cat"),
+     (b"cat", {"caption": "a dog"}, "cat"), (b"cat", {"label": "cat"}, "cat"), (b"cat", {"label": 7}, "cat")],
+)  # fmt: skip
+def test_two_labels_of_one_sample_that_disagree_are_refused(
+    tmp_path: Path, cls: bytes, row: dict[str, Any], label: str | None
+) -> None:
+    place = shard(tmp_path / "s.tar", [("0.png", b""), ("0.cls", cls), ("0.json", json.dumps(row).encode())])
+    if label:
+        assert list_pictures(place).pictures[0].label == label
+    else:
+        with pytest.raises(SurefootError, match=r"its class is '(cat|3)' in \.cls, and '(dog|4)' in \.json"):
+            list_pictures(place)
+
+
 @pytest.mark.parametrize("second", ["e.jpg", "e.PNG", "e.heic"])
 def test_two_pictures_of_one_sample_are_refused(tmp_path: Path, second: str) -> None:
     members = [("e.png", plain("red")), ("e.cls", b"x"), (second, plain("blue"))]
@@ -226,6 +262,9 @@ def test_what_is_not_read_is_named_and_splits_are_no_classes(tmp_path: Path, mad
         (tmp_path / "all" / split / "cat").mkdir(parents=True)
         (tmp_path / "all" / split / "cat" / "x.png").write_bytes(plain("red"))
     with pytest.raises(SurefootError, match=r"holds splits \(test, train\) and not classes: name one, .*all/test"):
+        list_pictures(tmp_path / "all")
+    (tmp_path / "all" / "train").rename(tmp_path / "train")
+    with pytest.raises(SurefootError, match=r"holds splits \(test\) and not classes: name one, .*all/test"):
         list_pictures(tmp_path / "all")
 
 

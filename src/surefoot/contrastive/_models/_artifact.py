@@ -66,7 +66,7 @@ def placed(loaded: LoadedModel, device: str, precision: InferencePrecision) -> L
     import torch
 
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # nothing comes back from "meta"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SurefootError(f"There is no device '{device}' here: {str(error).splitlines()[0]}") from error
     loaded.model.to(device)

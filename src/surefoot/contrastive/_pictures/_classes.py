@@ -63,12 +63,23 @@ def read_class_file(path: Path) -> ClassFile:
         raise SurefootError(f"{path}: line {empty} is empty, so that it is unclear which number the next class has.")
     rows = tuple((number, row[0] if width == 2 else None, _names(path, number, row[-1])) for number, row in filled)
     rows = rows[1:] if _is_heading(filled[0][1]) and rows[1:] else rows
+    _refuse_other_files(path, rows)
     said: dict[str, tuple[int, str]] = {}
     for line, key, name in rows:
         if key is not None and said.setdefault(key, (line, name))[1] != name:
             first = said[key]
             raise SurefootError(f"{path}: '{key}' is '{first[1]}' in line {first[0]} and '{name}' in line {line}.")
     return ClassFile(path=path, rows=rows)
+
+
+def _refuse_other_files(path: Path, rows: Sequence[tuple[int, str | None, str]]) -> None:
+    """Raise for rows CLASS,NAME, and for a list whose lines begin with a number or a synset: neither is a name."""
+    if swapped := next((line for line, key, name in rows if key and Path(name).suffix.lower() in SUFFIXES), None):
+        raise SurefootError(f"{path}: line {swapped} has the picture where the class belongs: write NAME<tab>CLASS.")
+    if all(key is None and re.match(r"(\d+|n\d{8})[:.,;)\s]+\S", name) for _, key, name in rows):
+        raise SurefootError(
+            f"{path}: every line begins with a number or a synset, as '{rows[0][2]}': write rows LABEL<tab>CLASS."
+        )
 
 
 def _names(path: Path, line: int, text: str) -> str:

@@ -66,7 +66,7 @@ def list_pictures(path: Path) -> Listing:
         raise SurefootError(f"{path} holds no pictures. These are read: {', '.join(sorted(SUFFIXES))}.")
     labels = {item.label.lower() for item in found.pictures}
     nested = any(item.name.count("/") > 1 for item in found.pictures)
-    if not shards and nested and len(labels) > 1 and labels <= _SPLITS:
+    if not shards and nested and labels <= _SPLITS:
         names = tuple(sorted(labels))
         raise SurefootError(f"{path} holds splits ({', '.join(names)}) and not classes: name one, {path}/{names[0]}.")
     return found
@@ -215,9 +215,8 @@ def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
         return
     member, texts, folder = sample.picture, sample.texts, PurePosixPath(sample.base).parent.name
     label = texts.get(".cls", "").strip()
-    if not label and ".json" in texts:
-        label = _label_in_json(path, sample.base, texts[".json"])
-    label = (label or texts.get(".txt", "")).strip()
+    in_json = _label_in_json(path, sample.base, texts[".json"], label) if ".json" in texts else ""
+    label = (label or in_json or texts.get(".txt", "")).strip()
     yield Labelled(
         name=f"{path.stem}/{sample.base}",
         label=label or folder,
@@ -226,14 +225,16 @@ def _labelled(path: Path, sample: Sample) -> Iterator[Labelled | str]:
     )
 
 
-def _label_in_json(path: Path, name: str, text: str) -> str:
+def _label_in_json(path: Path, name: str, text: str, other: str) -> str:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SurefootError(f"{path}, sample {name}: its .json is not JSON ({error}).") from error
     found = next(((key, row[key]) for key in _JSON_KEYS if isinstance(row, dict) and key in row), None)
-    if found is None:
-        return ""
+    if found is None or (other and (found[0] == "caption" or str(found[1]).isdecimal() != other.isdecimal())):
+        return ""  # a caption, or a name beside its number
+    if other and str(found[1]).strip() != other:
+        raise SurefootError(f"{path}, sample {name}: its class is '{other}' in .cls, and '{found[1]}' in .json.")
     if isinstance(found[1], bool) or not isinstance(found[1], str | int) or not str(found[1]).strip():
         raise SurefootError(
             f"{path}, sample {name}: its '{found[0]}' is {json.dumps(found[1])}, and a class is a text or a whole "

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from surefoot.contrastive._models._artifact import LoadedModel
-from surefoot.contrastive._models._embed import Known, class_head, embed_files
+from surefoot.contrastive._models._embed import EmbeddedFiles, Known, class_head, embed_files
 from surefoot.contrastive._pictures._folder import read_labelled
+from surefoot.contrastive._pictures._listing import Listing
 from surefoot.contrastive._tasks._zero_shot import Classified, check_templates, scale_of
 from surefoot.core import SurefootError
 
@@ -82,6 +83,7 @@ def name_pictures(
     names = [listing.pictures[row].name for row in rows]
     beside = {"content": [*found.contents, *[""] * (len(rows) - n)]}
     told = (
+        _torn_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         f"There is one class, {keys[0]}, so that every answer is right." if len(keys) == 1 else "",
@@ -99,6 +101,14 @@ def name_pictures(
         unread=listing.unread,
         notes=tuple(one for one in told if one),
     )
+
+
+def _torn_said(found: EmbeddedFiles, listing: Listing, keys: Sequence[str]) -> str:
+    classes: dict[str, dict[str, str]] = {}
+    for row, content in zip(found.rows, found.contents, strict=True):
+        classes.setdefault(content, {}).setdefault(keys[row], listing.pictures[row].name)
+    torn = [[*names.values()] for names in classes.values() if len(names) > 1]
+    return f"Pictures that stand in several classes: {len(torn)}, such as {' and '.join(torn[0])}." if torn else ""
 
 
 def _refused_said(refused: Sequence[Refused], pictures: int, count: bool) -> str:

@@ -1,0 +1,13 @@
+"""A pool's process that is told to end while it is being set up."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+from surefoot.core import _pools
+
+if __name__ == "__main__":
+    pool: Any = _pools._one_worker()
+    threading.Thread.start = lambda thread: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
+    pool._initializer(*pool._initargs)
