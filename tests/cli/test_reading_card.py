@@ -140,5 +140,10 @@ def test_a_card_of_a_published_system(surefoot: Callable[..., object], tmp_path:
     regression = folder / "predictions" / "logistic_regression_v1.1.json.gz"  # 13 questions have no prediction
     for rule, f1 in (((), 0.509815), (("--rule", "squad-2.0"), 0.510443)):
         files = ("--predictions", f"squad={regression}", "--predictions", f"squadshifts_new_wiki={answers}")
-        card = json.loads(surefoot("reading", "card", *files, *rule, "--format", "json").out)
+        card = json.loads(surefoot("reading", "card", *files, *rule, "--shown", 10_000, "--format", "json").out)
         assert card["in_distribution"][0] == pytest.approx(f1, abs=1e-5)
+        how = "left out" if rule else "wrong"
+        assert card["remarks"][-1] == f"13 questions of 'squad' have no prediction: they are {how}."
+        lost = {one["question"]["id"] for one in card["lost"] if one["shift"] == "squad"}
+        assert len(lost) > 3000
+        assert "57274118dd62a815002e9a1f" not in lost  # one of the 13: nobody answered it

@@ -94,6 +94,60 @@ def test_a_dry_run_asks_nothing_and_counts_what_is_kept(
         assert (row["asked"], row["cached"]) == (19, 5)
 
 
+def test_what_a_table_of_scores_does_not_show_is_said(
+    surefoot: Callable[..., Any], asked: list[Question], tmp_path: Path
+) -> None:
+    """Tokens, their cost, answers cut at the limit, empty, too long; another model, other builds; passages cut."""
+    limits = {0: ("length", " word", 32), 1: ("stop", "", 0), 2: ("stop", " word", 99)}
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        finish, text, tokens = limits.get(number, ("stop", " word", 2))
+        choice = {"text": text, "finish_reason": finish}
+        used = {"prompt_tokens": 100, "completion_tokens": tokens}
+        return Reply({"choices": [choice], "usage": used, "model": "other-7b", "system_fingerprint": f"f{number % 2}"})
+
+    with server(reply) as at:
+        told = evaluate(surefoot, at.url, tmp_path, "--price", 1, 10, "--connections", 1)
+        for said_so in (
+            "24 requests took 2,400 tokens of prompts and 173 of answers, 0.00413 at these prices.",
+            "1 answers were cut at 32 tokens.",
+            "1 answers are empty.",
+            "1 answers are longer than was allowed.",
+            "The endpoint says that other-7b f0, other-7b f1 answered.",
+        ):
+            assert f"questions.json: {said_so}" in told.err
+        assert "did not fit" not in told.err
+        again = evaluate(surefoot, at.url, tmp_path)
+        assert "24 requests took 2,400 tokens of prompts and 173 of answers.\n" in again.err
+        short = evaluate(surefoot, at.url, tmp_path, "--context", 70)
+        assert "24 questions did not fit into the window whole, or not with all examples." in short.err
+
+
+def test_a_question_that_an_endpoint_refuses_is_named_and_can_be_left_out(
+    surefoot: Callable[..., Any], asked: list[Question], tmp_path: Path
+) -> None:
+    """Left out it has no answer: it is not the empty one, and counts by the rule, as any question without."""
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        refused = "What is 3/2?" in body["prompt"]
+        return Reply({"error": {"message": "not that"}}, status=400) if refused else knowing(asked, bool)(body, number)
+
+    with server(reply) as at:
+        told = evaluate(surefoot, at.url, tmp_path)
+        assert told.code == 1
+        assert "status 400: not that). The request ends" in told.err
+        assert "Question: What is 3/2? Answer:'" in told.err
+        left = evaluate(surefoot, at.url, tmp_path, "--skip-refused", "--examples", tmp_path / "kept")
+        assert left.code == 0, left.err
+        assert at.prompts.total() <= 24 + 2 + 8  # the refused one three times, and what was under way at the error
+        newer = evaluate(surefoot, at.url, tmp_path, "--skip-refused", "--rule", "squad-2.0")
+    assert "1 questions were refused and have no answer." in left.err
+    assert "1 questions have no prediction and are counted as wrong." in left.err
+    assert [(row["n"], round(row["value"], 4)) for row in json.loads(left.out)] == [(24, 95.8333)] * 2
+    assert [(row["n"], row["value"]) for row in json.loads(newer.out)] == [(23, 100)] * 2
+    assert "1 questions have no prediction and are left out." in newer.err
+
+
 @pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
 def test_a_card_of_an_endpoint_says_where_it_fails(surefoot: Callable[..., Any], tmp_path: Path) -> None:
     folder = Path(DATA or "") / "reading"

@@ -64,6 +64,11 @@ def test_answers_of_a_file_are_scored_on_a_sample(surefoot, questions: Path) -> 
     assert (exact, f1) == (75, pytest.approx(100 * (3 + 0.5) / 4))
     drawn = surefoot("reading", "evaluate", "--model", "answers.json", "--data", questions, "--sample", 2, "--seed", 1)
     assert rows(drawn.out)[0]["n"] == "2"
+    assert "2 predictions are for no question of the data." in drawn.err
+    Path("some.json").write_text(json.dumps({"Ann": "Oslo", list(CONTEXTS)[1]: "unknown"}))
+    some = surefoot("reading", "evaluate", "--model", "some.json", "--data", questions, "--abstain", "unknown")
+    assert "places.json: 2 questions have no prediction and are counted as wrong." in some.err
+    assert "places.json: 1 answers are phrases of abstention: they count as ''." in some.err
 
 
 def test_a_dry_run_counts_and_asks_nothing(surefoot, questions: Path) -> None:  # type: ignore[no-untyped-def]
@@ -105,7 +110,8 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(surefoot, qu
     for model, more, message in (
         ("http://ann:s3cret@host/v1#m", (), "give the key in the environment variable"),
         (endpoint, ("--shots", -1), "shots is -1: it must be at least 0."),
-        (endpoint, ("--shots-from", questions), "--shots-from needs --shots"),
+        (endpoint, ("--shots-from", questions), "--shots-from of which file: both"),
+        (endpoint, ("--shots", 2), "--shots-from of which file: both"),
         (endpoint, ("--dry-run", "--price", -1, 1), "must be finite, and at least 0."),
         ("sliding-window", ("--data", twin, "--examples", "kept"), "would be written to kept/places.parquet"),
     ):

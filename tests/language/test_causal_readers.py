@@ -147,7 +147,7 @@ def test_answers_come_through_the_client_and_are_kept(
     reader = CausalReader(endpoint="http://127.0.0.1:1/v1#m")
     out, values = made(ReaderAnswers(reader=reader, questions=QUESTIONS), store, tmp_path)
     assert read_predictions(out).answers == {"a": "Rome", "b": "Oslo", "c": "Köln"}
-    assert values == {"answers": 3, "cut": 0}
+    assert values == {"answers": 3, "cut": 0, "refused": 0}
     assert len(asked) == 3
 
 

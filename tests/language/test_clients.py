@@ -146,6 +146,69 @@ def test_what_will_not_pass_is_one_sentence_and_asked_once(
         assert asked.headers[0]["Authorization"] == "Bearer k3y"
 
 
+TWO = [{"index": 1, "text": "another"}, {"index": 0, "text": "this"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "build"),
+    [
+        ({"choices": TWO}, "this", ""),
+        ({"choices": TWO[:1]}, "another", ""),  # the only one is the answer, whatever its number
+        (said("a", model="model"), "a", ""),
+        (said("a", model="other-7b", system_fingerprint="f1"), "a", "other-7b f1"),
+        (said("a", model=None, system_fingerprint=7), "a", "7"),
+        ({"choices": [{"message": {"content": None, "refusal": "I must not."}}]}, "I must not.", ""),
+    ],
+)
+def test_the_answer_is_the_first_choice_and_another_model_is_named(body: dict[str, Any], text: str, build: str) -> None:
+    found = one_answer(lambda *_: Reply(body))
+    assert (found.text, found.build) == (text, build)
+
+
+@pytest.mark.parametrize("counts", [(-1, 2), ("3", "2"), (1.5, 2), (True, True), (None, 2)])
+def test_counts_of_tokens_that_are_none_are_estimated(counts: tuple[Any, Any]) -> None:
+    told = dict(zip(("prompt_tokens", "completion_tokens"), counts, strict=True))
+    found = one_answer(lambda *_: Reply(said("four", usage=told)))
+    assert (found.prompt_tokens, found.completion_tokens, found.estimated) == (2, 2, True)
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "error"])
+def test_an_answer_that_a_server_withholds_is_none(finish: str, tmp_path: Path) -> None:
+    """Not the model's empty answer: that would be kept for ever, and be right where a question has no answer."""
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        withheld = {"choices": [{"text": "", "finish_reason": finish}]}
+        return Reply(withheld if body["prompt"] == "two" else said("a"))
+
+    options = replace(QUICK, on_error="record")
+    both = [ONE, Request(prompt="Which of\nthe two")]
+    with server(lambda body, n: reply(body | {"prompt": body["prompt"][-3:]}, n)) as asked:
+        with client_of(asked.url, options, tmp_path / "a.sqlite") as client:
+            kept, refused = client.answer(both)
+            assert (kept.finish, refused.finish, refused.text) == ("stop", "error", "")
+            assert f"withheld an answer (finish_reason {finish})" in refused.error
+            assert client.missing(both) == both[1:]
+        stopped = pytest.raises(SurefootError, match=r"The request ends 'Which of the two'\. 0 of 1 requests")
+        with client_of(asked.url, cache=tmp_path / "a.sqlite") as client, stopped:
+            client.answer(both)
+
+
+def test_of_two_answers_to_one_request_all_get_the_one_that_is_kept(tmp_path: Path) -> None:
+    """Another process was faster, and the server says something else each time."""
+    cache = tmp_path / "a.sqlite"
+
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        if number == 0:
+            with client_of(asked.url, cache=cache) as other:
+                assert other.answer([ONE])[0].text == "answer 1"
+        return Reply(said(f"answer {number}"))
+
+    with server(reply) as asked, client_of(asked.url, cache=cache) as client:
+        (found,) = client.answer([ONE])
+        assert (found.text, found.cached) == ("answer 1", False)
+        assert client.answer([ONE])[0].text == "answer 1"
+
+
 def test_what_waits_for_a_slot_waits_here_and_not_against_the_timeout() -> None:
     free, done = threading.Condition(), list[int]()
 
@@ -592,8 +655,8 @@ def test_llama_cpp_answers_alike_in_process_and_behind_a_server(tmp_path: Path) 
         inside = client.answer(requests)
         assert "xllamacpp" in client.identity
     with (
-        local_server("smollm2", small) as told,
-        open_client(told.url, replace(small, build=told.build), cache=tmp_path / "a.sqlite") as client,
+        local_server("smollm2", small) as (url, build),
+        open_client(url, replace(small, build=build), cache=tmp_path / "a.sqlite") as client,
     ):
         outside = client.answer([*requests, Request(prompt="a b c " * 300)])
     assert [one.text for one in inside] == [one.text for one in outside[:-1]]

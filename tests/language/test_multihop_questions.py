@@ -44,11 +44,11 @@ OWN = {
 }
 
 
-def _read(tmp_path: Path, told: object, **options: Any) -> MultiHopFile:
+def _read(tmp_path: Path, told: object) -> MultiHopFile:
     path = tmp_path / "questions.json"
     lines = isinstance(told, tuple)
     path.write_text("\n".join(map(json.dumps, told)) if lines else json.dumps(told))
-    return read_multihop(path, **options)
+    return read_multihop(path)
 
 
 def test_hotpotqa_gives_supports_and_documents_but_no_hops(tmp_path: Path) -> None:
@@ -98,12 +98,6 @@ def test_our_own_lines_are_read_as_they_were_written_also_packed(tmp_path: Path)
     packed = tmp_path / "own.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read_multihop(packed).questions == written
-
-
-def test_the_format_can_be_named(tmp_path: Path) -> None:
-    assert _read(tmp_path, [TWO_WIKI], format="hotpotqa").format == "hotpotqa"
-    with pytest.raises(SurefootError, match="no format 'squad'"):
-        _read(tmp_path, [TWO_WIKI], format="squad")
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -309,7 +309,7 @@ def test_a_question_without_an_answer_is_trained_towards_no_answer(store: Store,
     out, values = made(ReaderAnswers(reader=reader, questions=mixed, max_tokens=128, stride=16), store, tmp_path)
     found = read_predictions(out)
     assert [found.answers[one.id] for one in FACTS] == CITIES
-    assert values == {"answers": 2 * len(FACTS), "cut": 0}
+    assert values == {"answers": 2 * len(FACTS), "cut": 0, "refused": 0}
     assert max(found.no_answer[one.id] for one in FACTS) < 0 < min(found.no_answer[one.id] for one in unanswerable)
 
 
@@ -393,7 +393,7 @@ def test_a_model_of_the_user_is_known_by_its_content(store: Store, tmp_path: Pat
     place = published(step, store)
     assert not (place / "notes.md").exists()
     out, values = made(ReaderAnswers(reader=step, questions=QUESTIONS, max_tokens=128, stride=16), store, tmp_path)
-    assert values == {"answers": len(FACTS), "cut": 0}
+    assert values == {"answers": len(FACTS), "cut": 0, "refused": 0}
     assert read_predictions(out).answers["3"] == plain_answer(tmp_path / "two", FACTS[3], 128, 16, 30)[0]
     changed(tmp_path / "one", qa_outputs__bias=torch.ones(2))
     with pytest.raises(SurefootError, match="have changed since their digest was taken"):

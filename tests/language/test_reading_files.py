@@ -88,6 +88,8 @@ def test_lines_of_mrqa_and_of_natural_questions_are_told_by_content(tmp_path: Pa
     assert first.article != second.article
     form, (only,) = read_question_file(written(tmp_path, json.dumps(GOLD) + "\n"))
     assert (form, only.starts, only.article, len(only.id)) == ("gold-paragraph", (4, NOWHERE), "C", 20)
+    marked = GOLD | {"ctxs": [{"text": "A dog.", "isgold": False}, GOLD["ctxs"][0] | {"isgold": True}]}
+    assert read_questions(written(tmp_path, json.dumps(marked) + "\n")) == [only]  # wherever the gold passage stands
 
 
 def test_one_title_for_all_paragraphs_says_nothing_of_what_belongs_together(tmp_path: Path) -> None:
@@ -143,6 +145,7 @@ HOSTILE = [
     (squad(qa("q1", ("cat", "4"))), "question 'q1': 'answer_start' must be a whole number, not text"),
     (squad(qa("q1", ("cat", True))), "must be a whole number, not true or false"),
     (squad(qa("q1", ("cat", 4.5))), "must be a whole number, not 4.5"),
+    (squad(qa("q1", ("cat", 4.0))), "must be a whole number, not 4.0"),
     (squad(qa("q1", ("cat", 1e400)) | {}), "it holds Infinity"),
     (squad({"id": "q1", "question": "?"}), "question 'q1': 'answers' must be a list, not missing"),
     (squad(qa("q1"), context="\ud800"), "half of a surrogate pair"),

@@ -12,7 +12,6 @@ from surefoot.language._clients._count import RequestCount as RequestCount
 from surefoot.language._clients._count import Usage as Usage
 from surefoot.language._clients._count import count_requests as count_requests
 from surefoot.language._clients._count import usage as usage
-from surefoot.language._clients._llama import LocalServer as LocalServer
 from surefoot.language._clients._llama import local_server as local_server
 from surefoot.language._clients._open import open_client as open_client
 from surefoot.language._clients._protocol import ClientOptions as ClientOptions

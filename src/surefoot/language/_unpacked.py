@@ -68,7 +68,7 @@ def checked(kind: type[Kind], value: object, what: str) -> Kind:
     if not isinstance(value, kind) or isinstance(value, bool):
         other = "a number" if isinstance(value, Number) else f"of the type {type(value).__name__}"
         told = _NAMES.get(type(value), other) if type(value) is not int else other
-        said = f"{value:g}" if kind is int and isinstance(value, float) else told
+        said = str(value) if kind is int and isinstance(value, float) else told
         raise SurefootError(f"{what} must be {_NAMES[kind]}, not {'missing' if value is None else said}.")
     try:
         if isinstance(value, str):

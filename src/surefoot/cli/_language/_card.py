@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from surefoot.cli._common import Exit, StoreOption, open_store
-from surefoot.cli._language._evaluate import TemplateOption, answers_of, make_here, questions_of, reader_of
+from surefoot.cli._language._evaluate import TemplateOption, answers_of, make_here, questions_of, reader_of, remarks_of
 from surefoot.cli._language._reading import FormatOption, OutOption, RuleName
 from surefoot.cli._output import check_place, emit, say
 from surefoot.core import Step, Store, SurefootError, Table
@@ -182,4 +182,7 @@ def _asked(reader: Step, files: dict[str, Path], sample: int | None, place: Stor
     told = {name: answers_of(reader, one) for name, one in questions.items()}
     if make_here(tuple(told.values()), place):
         raise SurefootError("The reader did not answer all questions; the reason is above. Run it again to go on.")
+    for name, step in told.items():
+        for sentence in remarks_of(step, place):
+            say(f"{name}: {sentence}")
     return {name: (place.path(questions[name]), place.path(told[name])) for name in files}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -18,17 +19,22 @@ from surefoot.cli._language._reading import (
     RuleOption,
     percent_of,
     rule_of,
+    unscored,
 )
 from surefoot.cli._output import check_place, emit, say
 from surefoot.cli._study import make_missing
 from surefoot.core import Step, Store, StoredInputs, Study, SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.language import CausalReader, ReadingScores
+    from surefoot.language import CausalReader, Prices, ReadingScores
 
 TemplateOption = Annotated[Literal["completion", "chat"], Parameter(help="How a causal model is asked.")]
 Price = tuple[float, float]
 _ANSWERS = (".json", ".jsonl", ".parquet", ".gz")
+_LEFT = {
+    "cut": "questions did not fit into the window whole, or not with all examples",
+    "refused": "questions were refused and have no answer",
+}
 _COLUMNS = ("data", "group", "metric", "value", "low", "high", "n", "key")
 
 
@@ -52,7 +58,10 @@ def evaluate(
     template: TemplateOption = "completion",
     max_tokens: Annotated[int, Parameter(help="The longest answer of a causal model.")] = 32,
     context: Annotated[int, Parameter(help="The window of a causal model in tokens.")] = 2048,
-    price: Annotated[Price | None, Parameter(help="For --dry-run: of a million tokens of prompts, of answers.")] = None,
+    connections: Annotated[int, Parameter(help="Requests at an endpoint at once.")] = 8,
+    per_minute: Annotated[float | None, Parameter(help="Requests to an endpoint a minute, at most.")] = None,
+    skip_refused: Annotated[bool, Parameter(help="Go on where an endpoint refuses a question.", negative=())] = False,
+    price: Annotated[Price | None, Parameter(help="Of a million tokens of prompts, of answers: says the cost.")] = None,
     dry_run: Annotated[bool, Parameter(help="Count requests, tokens and cost; ask nothing.", negative=())] = False,
     examples: Annotated[Path | None, Parameter(help="A folder for a file of examples a data set: for compare.")] = None,
     store: StoreOption = None,
@@ -65,7 +74,7 @@ def evaluate(
 
     Example: surefoot reading evaluate --model ./bert-squad --data dev-v1.1.json --sample 500
     """
-    from surefoot.language import CausalReader, QuestionFile, ReadingScores, read_question_file
+    from surefoot.language import CausalReader, Prices, QuestionFile, ReadingScores, read_question_file
 
     check_place(out, format)
     stems = [_stem(file) for file in dict.fromkeys(data)]
@@ -76,10 +85,12 @@ def evaluate(
     if isinstance(reader, CausalReader):
         drawn = QuestionFile(path=str(shots_from)).pinned() if shots_from else None
         reader = replace(reader, shots=shots, examples=drawn, seed=seed, max_tokens=max_tokens, context=context)
-        if shots_from and not shots:
-            raise SurefootError("--shots-from needs --shots: how many examples stand in the prompt.")
+        reader = replace(reader, skip_refused=skip_refused, connections=connections, per_minute=per_minute)
+        if bool(shots_from) != bool(shots):
+            raise SurefootError("--shots says how many examples stand in the prompt, --shots-from of which file: both.")
     elif shots or shots_from or dry_run:
         raise SurefootError("--shots, --shots-from and --dry-run are for causal models.")
+    prices = Prices(prompt=price[0], completion=price[1]) if price else None
     asked: dict[str, ReadingScores] = {}
     for file in data:
         questions = questions_of(file, sample, seed)
@@ -88,10 +99,13 @@ def evaluate(
             rule=rule or rule_of(*read_question_file(file)), abstain=abstain, no_answer_above=no_answer_above,
         )  # fmt: skip
     if dry_run and isinstance(reader, CausalReader):
-        emit(_counted(reader, asked, place, price), format, out)
+        emit(_counted(reader, asked, place, prices), format, out)
         return Exit.HOLDS
     failed = make_here(tuple(asked.values()), place)
     made = {name: step for name, step in asked.items() if place.has(step)}
+    for name, step in made.items():
+        for sentence in (*_counts(step, place, unscored(step.rule)), *remarks_of(step.predictions, place, prices)):
+            say(f"{name}: {sentence}")
     told = [(name, step.key, one) for name, step in made.items() for one in place.measurements(step)]
     rows = [(name, one.group, one.metric, *percent_of(one), one.n, key) for name, key, one in told]
     emit(Table(_COLUMNS, tuple(row for row in rows if row[2] in ("exact_match", "f1"))), format, out)
@@ -206,14 +220,46 @@ def _has_span_head(directory: Path) -> bool:
     return spans
 
 
-def _counted(reader: "CausalReader", asked: "dict[str, ReadingScores]", place: Store, price: Price | None) -> Table:
+def _counts(step: Step, place: Store, words: dict[str, str]) -> Iterator[str]:
+    counts = {one.metric: int(one.value) for one in place.measurements(step)}
+    yield from (f"{count} {said}." for name, said in words.items() if (count := counts.get(name)))
+
+
+def remarks_of(told: Step, place: Store, prices: "Prices | None" = None) -> Iterator[str]:
+    """What a reader's answers do not show: what was cut, refused, or spent, and who answered."""
+    from surefoot.language import CausalReader, ReaderAnswers, answers_file, read_questions, usage
+
+    if not isinstance(told, ReaderAnswers):
+        return
+    yield from _counts(told, place, _LEFT)
+    reader, inputs = told.reader, StoredInputs(place)
+    if not isinstance(reader, CausalReader) or "://" not in reader.endpoint:
+        return
+    with reader.client(inputs, answers_file(place.root)) as client:
+        asked = [one for one, _ in reader.requests(read_questions(inputs[told.questions]), reader.drawn(inputs))]
+        answers = client.answer(list(set(asked) - set(client.missing(asked))))
+    used = usage((replace(one, cached=False) for one in answers), prices)
+    how, cost = " (estimated)" * used.estimated, "" if used.cost is None else f", {used.cost:g} at these prices"
+    tokens = f"{used.prompt_tokens:,} tokens of prompts and {used.completion_tokens:,} of answers{how}{cost}"
+    yield f"{used.requests} requests took {tokens}."
+    counts = {
+        f"were cut at {reader.max_tokens} tokens": used.cut,
+        "are empty": sum(not one.text.strip() for one in answers),
+        "are longer than was allowed": sum(one.completion_tokens > reader.max_tokens for one in answers),
+    }
+    yield from (f"{count} answers {said}." for said, count in counts.items() if count)
+    if used.builds:
+        yield f"The endpoint says that {', '.join(used.builds)} answered."
+
+
+def _counted(reader: "CausalReader", asked: "dict[str, ReadingScores]", place: Store, prices: "Prices | None") -> Table:
     """What would be asked; only question files are read."""
-    from surefoot.language import Prices, answers_file, count_requests, read_questions
+    from surefoot.language import answers_file, count_requests, read_questions
 
     sets = [step.questions for step in asked.values()]
     make_here((*sets, *([reader.examples] if reader.examples else [])), place)
     inputs, rows = StoredInputs(place), []
-    shots, prices = reader.drawn(inputs), Prices(prompt=price[0], completion=price[1]) if price else None
+    shots = reader.drawn(inputs)
     with reader.client(inputs, answers_file(place.root)) as client:
         for name, step in asked.items():
             requests = reader.requests(read_questions(inputs[step.questions]), shots)

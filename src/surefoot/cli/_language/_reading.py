@@ -115,19 +115,25 @@ def _remarks(
     """What was chosen, and what was not scored as it came."""
     if told:
         yield f"The rule is {found.rule}, by the data; --rule chooses another."
-    how = "left out" if found.rule == "squad-2.0" else "counted as wrong"
-    for ids, size, noun, said in (
-        (found.missing, len(questions), "questions", f"have no prediction and are {how}"),
-        (found.extra, len(answers.answers), "predictions", "are for no question of the data"),
-        (found.abstained, len(found.questions), "answers", "are phrases of abstention: they count as ''"),
-    ):
-        if ids:
-            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-            yield f"{len(ids)} of {size} {noun} ({shown}) {said}."
+    sizes = {"missing": len(questions), "extra": len(answers.answers), "abstained": len(found.questions)}
+    for name, words in unscored(found.rule).items():
+        if ids := getattr(found, name):
+            shown, (noun, _, said) = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else ""), words.partition(" ")
+            yield f"{len(ids)} of {sizes[name]} {noun} ({shown}) {said}."
     if len({one.article for one in found.questions}) < 2:
         yield "All questions are of one article: there is no interval."
     if answers.no_answer and not found.best:
         yield "The scores of 'no answer' choose no threshold: all alike, some missing, or every question has an answer."
+
+
+def unscored(rule: RuleName) -> dict[str, str]:
+    """What is said of answers that do not count as they came, by the metric that counts them."""
+    how = "left out" if rule == "squad-2.0" else "counted as wrong"
+    return {
+        "missing": f"questions have no prediction and are {how}",
+        "extra": "predictions are for no question of the data",
+        "abstained": "answers are phrases of abstention: they count as ''",
+    }
 
 
 def _table(found: "QuestionScores") -> Table:

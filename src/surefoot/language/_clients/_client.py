@@ -145,7 +145,7 @@ class Answers:
     def find(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Those that are there, by key."""
         if self.path is None:
-            return {key: self._kept[key] for key in keys if key in self._kept}
+            return {key: replace(self._kept[key], cached=True) for key in keys if key in self._kept}
         found: dict[str, str] = {}
         if self.path.is_file():
             with self._connected() as database, self._faults_are_said():
@@ -156,19 +156,25 @@ class Answers:
         return {key: _read(answer) for key, answer in found.items()}
 
     @contextmanager
-    def writer(self, identity: str) -> Iterator[Callable[[Request, Completion], None]]:
-        """A function that keeps one answer of the model with this identity; any thread may call it."""
+    def writer(self, identity: str) -> Iterator[Callable[[Request, Completion], Completion]]:
+        """A function that keeps one answer of the model with this identity; any thread may call it.
+
+        It gives the answer that is kept: that of another process, where it was the first.
+        """
         if self.path is None:
-            yield lambda request, answer: self._kept.update({request.key(identity): replace(answer, cached=True)})
+            yield lambda request, answer: self._kept.setdefault(request.key(identity), answer)
             return
         lock = Lock()
         with self._connected() as database:
 
-            def keep(request: Request, answer: Completion) -> None:
+            def keep(request: Request, answer: Completion) -> Completion:
                 told = {name: value for name, value in vars(answer).items() if value and name not in _UNKEPT}
-                asked = json.dumps(vars(request), sort_keys=True)
+                asked, key = json.dumps(vars(request), sort_keys=True), request.key(identity)
                 with lock, self._faults_are_said(), database:
-                    database.execute(_ADD, (request.key(identity), identity, asked, json.dumps(told)))
+                    if database.execute(_ADD, (key, identity, asked, json.dumps(told))).rowcount:
+                        return answer
+                    (first,) = database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+                    return replace(_read(first), cached=False)
 
             yield keep
 
@@ -265,11 +271,11 @@ class Client:
                 except RefusedError as error:
                     failed += isinstance(error, GivenUpError)
                     if self.options.on_error == "raise" or failed > 2 * self.queue.most:
-                        raise
+                        end = " ".join(request.text[-80:].split())
+                        raise type(error)(f"{error} The request ends '{end}'.") from error
                     return Completion(text="", finish="error", error=str(error))
-                keep(request, answer)
                 failed = 0
-                return answer
+                return keep(request, answer)
 
             asked = {key: pool.submit(one, request) for key, request in left.items()}
             try:

@@ -71,9 +71,10 @@ class Endpoint:
         if reply.status >= 300:
             raise self._refusal(reply, path)
         try:
-            return read_completion(read_json(reply.content, reply.headers.get("content-type", "")), request)
-        except ShapeError as error:
-            raise self._error(f"{error}.") from error
+            told = read_json(reply.content, reply.headers.get("content-type", ""))
+            return read_completion(told, request, self.model)
+        except (ShapeError, RefusedError) as error:
+            raise self._error(f"{error}.", type(error)) from error
 
     def _patiently(self, path: str, body: dict[str, Any], call: Call) -> _Reply:
         import httpx

@@ -53,25 +53,18 @@ class Llama:
         vars(self).pop("_server", None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalServer:
-    """A server on loopback: what `open_client` needs to ask it, with `ClientOptions(build=server.build)`."""
-
-    url: str
-    build: str
-
-
 @contextmanager
-def local_server(model: Path | str, options: ClientOptions | None = None) -> Iterator[LocalServer]:
+def local_server(model: Path | str, options: ClientOptions | None = None) -> Iterator[tuple[str, str]]:
     """An OpenAI-compatible server of a GGUF file (or "smollm2") on loopback, as long as the `with` lasts.
 
-    Only `context` and `threads` of the options are used. Its cache of prompts is off, since it changes greedy answers.
+    Gives its URL and its build, for `open_client` with `ClientOptions(build=build)`. Of the options `context` and
+    `threads` are used. Its cache of prompts is off, since it changes greedy answers.
     """
     options = options or ClientOptions()
     path = gguf_file(model)
     server = _start(path, options)
     try:
-        yield LocalServer(url=f"{server.listening_address}/v1", build=llama_build(path, options))
+        yield f"{server.listening_address}/v1", llama_build(path, options)
     finally:
         del server
 

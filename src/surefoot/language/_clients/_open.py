@@ -1,7 +1,7 @@
 """Open a client by what the user names: a directory, a GGUF file, an endpoint, or the packaged model."""
 
 from pathlib import Path
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import SplitResult, urldefrag, urlsplit
 
 from surefoot.core import SurefootError
 from surefoot.language._clients._client import Answers, Client, Queue, Source
@@ -43,16 +43,22 @@ def _source(model: str, options: ClientOptions) -> Source:
 def endpoint_of(model: str, key_variable: str = DEFAULT_OPTIONS.key_variable) -> tuple[str, str]:
     """The base URL and the model's name in `http(s)://host/v1#name`. Raises for what is none or holds a secret."""
     url, name = urldefrag(model)
+    parts = web_address(url)
+    if parts.username or parts.password or parts.query:
+        raise SurefootError(
+            f"The URL of {parts.hostname} holds a user, a password or a query: give the key in the environment "
+            f"variable {key_variable}, so that it is written nowhere."
+        )
+    return url.rstrip("/"), name
+
+
+def web_address(url: str, what: str = "The URL") -> SplitResult:
+    """The parts of an http or https URL. Raises for what is none."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise SurefootError(f"The URL {url} cannot be read: {error}.") from error
+        raise SurefootError(f"{what} cannot be read: its host or port is none.") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise SurefootError(f"The URL {url} must begin with http:// or https:// and name a host.")
-    if parts.username or parts.password or parts.query:
-        raise SurefootError(
-            f"The URL of {host} holds a user, a password or a query: give the key in the environment variable "
-            f"{key_variable}, so that it is written nowhere."
-        )
-    return url.rstrip("/"), name
+        raise SurefootError(f"{what} {url} must begin with http:// or https:// and name a host.")
+    return parts

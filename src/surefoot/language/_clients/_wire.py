@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from surefoot.core import SurefootError
+from surefoot.language._clients._client import RefusedError
 from surefoot.language._clients._protocol import Api, ClientOptions, Completion, Request, TokenLogprob, estimated_tokens
 from surefoot.language._unpacked import refuse_constant
 
 Body = dict[str, Any]
 _MOST_STOPS = 4  # more are refused by some servers; the client cuts at all of them anyway
 _CUT = ("length", "max_tokens")
+_WITHHELD = ("content_filter", "error")  # what came is not what the model would have said
 
 
 class ShapeError(SurefootError):
@@ -54,17 +56,24 @@ def read_json(content: bytes, kind: str = "") -> Body:
     return told
 
 
-def read_completion(told: Body, request: Request) -> Completion:
-    """The whole answer in a server's JSON. Raises `ShapeError` where there is none."""
-    choices = told.get("choices")
-    choice: Body | None = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
+def read_completion(told: Body, request: Request, model: str = "") -> Completion:
+    """The whole answer in a server's JSON; `build` has the name of a model that is not the one asked.
+
+    Raises `ShapeError` where there is none, and `RefusedError` where the server keeps it back.
+    """
+    choices: object = told.get("choices")
+    found = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    choice: Body | None = next((one for one in found if not one.get("index") or len(found) == 1), None)
+    if choice is None:
         raise ShapeError(f"answered without choices: '{json.dumps(told)[:80]}'")
+    if choice.get("finish_reason") in _WITHHELD:
+        raise RefusedError(f"withheld an answer (finish_reason {choice['finish_reason']})")
     message = choice.get("message")
     text, thinking = (_text(choice.get("text")), "") if not isinstance(message, dict) else _spoken(message)
     if text is None:
         raise ShapeError(f"answered without a text: '{json.dumps(choice)[:80]}'")
     tokens, top = _logprobs(choice.get("logprobs"))
+    builds = (told.get("model") if model else "", told.get("system_fingerprint"))
     prompt_tokens, completion_tokens, estimated = _usage(told.get("usage"), request, thinking + text)
     return Completion(
         text=text,
@@ -75,7 +84,7 @@ def read_completion(told: Body, request: Request) -> Completion:
         tokens=tokens,
         top_logprobs=top,
         thinking=thinking,
-        build=str(told.get("system_fingerprint") or ""),
+        build=" ".join(str(one) for one in builds if one and one != model),
     )
 
 
@@ -98,9 +107,9 @@ def _text(value: object) -> str | None:
 
 
 def _spoken(message: Body) -> tuple[str | None, str]:
-    """Text and aloud thoughts of a message; the text is null where a model only thought, and may come in parts."""
+    """Text and aloud thoughts of a message; the text is null where a model only thought or refused, or in parts."""
     thinking = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or ""
-    content = message.get("content")
+    content = message.get("content") or message.get("refusal") or message.get("content")
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(part for part in parts if isinstance(part, str))
@@ -110,7 +119,7 @@ def _spoken(message: Body) -> tuple[str | None, str]:
 def _usage(told: object, request: Request, answer: str) -> tuple[int, int, bool]:
     if isinstance(told, dict):
         prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
-        if isinstance(prompt, int) and isinstance(completion, int) and min(prompt, completion) >= 0:
+        if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
             return prompt, completion, False
     return estimated_tokens(request.text), estimated_tokens(answer), True
 

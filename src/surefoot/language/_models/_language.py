@@ -57,9 +57,7 @@ def check_weights(model: Any, tokenizer: Any, directory: Path) -> None:
         if not value.isfinite().all():
             raise SurefootError(f"The weights in {directory} are damaged: {name} holds a NaN or an infinite number.")
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise SurefootError(
-            f"The tokenizer in {directory} has {len(tokenizer)} tokens: the model has embeddings of fewer."
-        )
+        raise SurefootError(f"The tokenizer in {directory} has {len(tokenizer)} tokens: the model embeds fewer.")
 
 
 @contextmanager
@@ -249,8 +247,9 @@ def _read(directory: Path, gguf_file: str | None = None) -> LanguageModel:
     wrong = {"lacks": told["missing_keys"], "does not use": told["unexpected_keys"]}
     for what, names in wrong.items():
         if names:
+            first = sorted(names)[0]
             raise SurefootError(
-                f"The weights in {directory} do not fit {CONFIG} beside them: the model {what} {sorted(names)[0]}."
+                f"The weights in {directory} do not fit {CONFIG} beside them: the model {what} {first}."
             )
     check_weights(model, tokenizer, directory)
     return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=directory.name)

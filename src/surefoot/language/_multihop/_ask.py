@@ -92,28 +92,14 @@ class Asking:
 ASKING = Asking()
 
 
-def direct(
-    client: LanguageClient,
-    question: str,
-    *,
-    prompts: Prompts | None = None,
-    category: str = "",
-    asking: Asking = ASKING,
-) -> TracedAnswer:
-    """Ask for the answer at once. `category` chooses the prompt where prompts are by category."""
-    return _one(client, asked_once("direct", (prompts or our_prompts()).direct(question, category), asking))
+def direct(client: LanguageClient, question: str, *, asking: Asking = ASKING) -> TracedAnswer:
+    """Ask for the answer at once, after our own examples; `ask_multihop` takes other prompts."""
+    return _one(client, asked_once("direct", our_prompts().direct(question), asking))
 
 
-def chain_of_thought(
-    client: LanguageClient,
-    question: str,
-    *,
-    prompts: Prompts | None = None,
-    category: str = "",
-    asking: Asking = ASKING,
-) -> TracedAnswer:
+def chain_of_thought(client: LanguageClient, question: str, *, asking: Asking = ASKING) -> TracedAnswer:
     """Let the model reason before it answers."""
-    return _one(client, reasoned((prompts or our_prompts()).chain_of_thought(question, category), asking))
+    return _one(client, reasoned(our_prompts().chain_of_thought(question), asking))
 
 
 def self_ask(
@@ -122,8 +108,6 @@ def self_ask(
     *,
     search: SearchEngine | None = None,
     hops: int | None = None,
-    prompts: Prompts | None = None,
-    category: str = "",
     asking: Asking = ASKING,
 ) -> TracedAnswer:
     """Let the model ask itself follow-up questions before it answers (Press et al. 2023, arXiv 2210.03350).
@@ -131,7 +115,7 @@ def self_ask(
     With `search` each follow-up question goes to the engine, see `Asking.results`; where it finds nothing the model
     answers itself. At most 2 `hops` + 2 requests and `hops` queries are made; `hops` stands for that of `asking`.
     """
-    prompt = (prompts or our_prompts()).self_ask(question, category)
+    prompt = our_prompts().self_ask(question)
     chosen = asking if hops is None else replace(asking, hops=hops)
     return _one(client, searching(prompt, chosen) if search else asking_itself(prompt, chosen), search)
 

@@ -58,10 +58,10 @@ class MultiHopFile:
     left_out: str = ""
 
 
-def read_multihop(path: Path | str, format: MultiHopFormat | None = None) -> MultiHopFile:
+def read_multihop(path: Path | str) -> MultiHopFile:
     """The questions of a file, which may be gzip, in its order.
 
-    The format is told by the content, or named: Bamboogle and Compositional Celebrities with their sub-questions (Q1,
+    The format is told by the content: Bamboogle and Compositional Celebrities with their sub-questions (Q1,
     A1, ...), the official files of 2WikiMultiHopQA, MuSiQue and HotpotQA, or our own lines: `id`, `question`,
     `answers` and, where known, `hops` (each `question`, `answers`, `supports`), `category`, `supports`. The hops of
     2WikiMultiHopQA are its evidences as "What is the RELATION of SUBJECT?"; HotpotQA has none. MuSiQue's references
@@ -69,14 +69,12 @@ def read_multihop(path: Path | str, format: MultiHopFormat | None = None) -> Mul
     """
     rows = _rows(unpacked(Path(path)), str(path))
     names = rows[0].told.keys()
-    chosen = format or next((form for form, (marks, _) in _FORMATS.items() if marks <= names), None)
+    chosen = next((form for form, (marks, _) in _FORMATS.items() if marks <= names), None)
     if chosen is None:
         raise SurefootError(
             f"{path} is in no format that I know ({', '.join(get_args(MultiHopFormat))}): its first question has the "
             f"names {', '.join(names)[:200]}."
         )
-    if chosen not in _FORMATS:
-        raise SurefootError(f"There is no format '{chosen}' of questions; there is {', '.join(_FORMATS)}.")
     kept = [row for row in rows if row.told.get("answerable") is not False]
     questions = tuple(map(_FORMATS[chosen][1], kept))
     if not questions:
@@ -138,7 +136,7 @@ def question_of(row: Row) -> MultiHopQuestion:
         question=question,
         answers=_answers(row),
         hops=tuple(
-            Hop(question=_asked(hop), answers=_answers(hop), supports=hop.texts("supports", [])) for hop in hops
+            Hop(question=_asked(one), answers=_answers(one), supports=one.texts("supports", [])) for one in hops
         ),
         category=row.text("category", ""),
         supports=row.texts("supports", []),

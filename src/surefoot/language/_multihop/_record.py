@@ -63,9 +63,8 @@ def check_run_place(path: Path, run: MultiHopRun) -> None:
     other = [name for name in wanted if name not in ("surefoot", "judge") and head.told.get(name) != wanted[name]]
     other += ["questions"] * ([row.told for row in rows if "answers" in row.told] != questions)
     if other:
-        raise SurefootError(
-            f"{path} holds another run ({', '.join(other)} differ): name another file with --out, or remove it."
-        )
+        said = f"{path} holds another run ({', '.join(other)} differ)"
+        raise SurefootError(f"{said}: name another file with --out, or remove it.")
 
 
 def read_run(path: Path) -> MultiHopRun:

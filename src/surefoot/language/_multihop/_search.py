@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 
 from surefoot.core import SurefootError, digest_of, missing_module
+from surefoot.language._clients._open import web_address
 from surefoot.language._multihop._questions import Document, document_of, read_multihop
 from surefoot.language._unpacked import Row, json_of, rows_of, unpacked
 
@@ -149,12 +150,7 @@ class HttpSearch:
     first_wait: float = 0.5
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-        except ValueError as error:
-            raise SurefootError(f"The URL of the search engine cannot be read: {error}.") from error
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise SurefootError(f"The search engine '{self.url}' must begin with http:// or https:// and name a host.")
+        parts = web_address(self.url, "The address of the search engine")
         if "@" in re.sub(r"\$\{\w+\}(:\$\{\w+\})?@", "", parts.netloc):
             raise SurefootError(
                 f"The URL of the search engine at {parts.netloc.rpartition('@')[2]} holds a user or a password, which "
@@ -280,10 +276,8 @@ def _check_address(host: str, engine: HttpSearch) -> None:
     found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(host, None)}
     inside = sorted(one for one in found if not ipaddress.ip_address(one).is_global)
     if inside:
-        raise SurefootError(
-            f"The search engine {engine.url} lies in a private network ({inside[0]}): to ask it all the same, add "
-            "--private."
-        )
+        where = f"The search engine {engine.url} lies in a private network ({inside[0]})"
+        raise SurefootError(f"{where}: to ask it all the same, add --private.")
 
 
 class RecordedSearch:

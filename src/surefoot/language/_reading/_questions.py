@@ -42,8 +42,8 @@ def read_questions(path: Path | str) -> list[Question]:
     """The questions of a file, or of the directory that a Step wrote, in the order of the file.
 
     The format is told by the content: SQuAD 1.1 or 2.0 (also SquadShifts, XQuAD), MRQA lines, lines of Natural
-    Questions with the gold paragraph first; each also as gzip. An answer that is not at its start is kept, with the
-    start `NOWHERE`. Where all paragraphs have one title, or none, each is an article of its own.
+    Questions with the gold paragraph marked or first; each also as gzip. An answer that is not at its start is kept,
+    with the start `NOWHERE`. Where all paragraphs have one title, or none, each is an article of its own.
     Raises `SurefootError`, naming file, article and question, for anything else, for an id that stands twice, and for
     files of more than 256 MiB, or 1 GiB unpacked.
     """
@@ -133,13 +133,14 @@ def _mrqa_answers(row: Row, context: str) -> Answers:
 
 
 def _of_gold_paragraph(row: Row) -> Question:
-    """The first passage is the one that answers; an answer that is not literally in it has no place."""
+    """The passage marked `isgold`, else the first, answers; an answer that is not literally in it has no place."""
     passages = row.rows("ctxs", "a passage")
     if not passages:
         raise SurefootError(f"{row.where} has no passage in 'ctxs'.")
-    context, question, answers = passages[0].text("text"), row.text("question"), row.texts("answers", what="an answer")
+    gold = next((one for one in passages if one.told.get("isgold") is True), passages[0])
+    context, question, answers = gold.text("text"), row.text("question"), row.texts("answers", what="an answer")
     name = row.text("id", sha256(f"{question}\0{context}".encode()).hexdigest()[:20])
-    title, starts = passages[0].text("title", ""), tuple(map(context.find, answers))
+    title, starts = gold.text("title", ""), tuple(map(context.find, answers))
     return Question(name, question, context, answers, starts, title, digest_of_paragraph(context))
 
 

@@ -104,9 +104,8 @@ def _compared(questions: Sequence[Question], answers: Sequence[str], rule: Rule)
     normal = normalised(answers, rule)
     pairs = list(zip(questions, answers, strict=True))
     clear = [text in one.answers and normal[text] != "" for one, text in pairs]
-    normal |= normalised(
-        (gold for (one, _), done in zip(pairs, clear, strict=True) if not done for gold in one.answers), rule
-    )
+    golds = (gold for (one, _), done in zip(pairs, clear, strict=True) if not done for gold in one.answers)
+    normal |= normalised(golds, rule)
     scores = [
         (1.0, 1.0) if done else scores_of(normal[text], golds_of(one.answers, normal, rule), rule)
         for (one, text), done in zip(pairs, clear, strict=True)

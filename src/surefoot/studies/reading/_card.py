@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.language import Question, QuestionScores, reading_measurements
+from surefoot.language import READING_RULES, Question, QuestionScores, reading_measurements
 from surefoot.laws import AVERAGE, RobustnessFit
 from surefoot.stats import (
     Effective,
@@ -165,6 +165,8 @@ def _needed(placed: Effective, of_line: Effective, s: int, n: int, margin: float
 def _lost(name: str, found: QuestionScores, shown: int, seed: int) -> list[LostQuestion]:
     rows = zip(found.questions, found.answers, found.f1, strict=True)
     lost = {one.id: LostQuestion(shift=name, question=one, answer=said) for one, said, f1 in rows if f1 == 0}
+    for unanswered in found.missing:
+        lost.pop(unanswered, None)
     return [lost[key] for key in shuffled(lost, seed)[:shown]]
 
 
@@ -174,6 +176,9 @@ def _remarks(scored: Mapping[str, QuestionScores]) -> Iterator[str]:
         if published is not None and n != published:
             told = "a sample of it, or another version" if n < published else "another version of it"
             yield f"'{name}' has {n:,} questions here and {published:,} where it was published: {told}."
+        if found.missing:
+            how = READING_RULES[found.rule].missing
+            yield f"{len(found.missing):,} questions of '{name}' have no prediction: they are {how}."
 
 
 def card_words(card: ReaderCard) -> tuple[str, ...]:

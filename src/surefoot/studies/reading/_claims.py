@@ -29,10 +29,8 @@ _SUBJECTS = {
 }
 _NO_MORE = ("few-shot span", "adapter", "robust training")
 _MORE = "{} are more robust than " + BASELINE + " ones of the same accuracy ({})."
-_SAME = (
-    f"It makes no difference to robustness to use {{}} (within {100 * MARGIN:g} points of the line of {BASELINE} "
-    "readers; {})."
-)
+_NEAR = f"within {100 * MARGIN:g} points of the line of {BASELINE} readers"
+_SAME = f"It makes no difference to robustness to use {{}} ({_NEAR}; {{}})."
 _DECIDE = {
     "accuracy decides": f"Accuracy in distribution explains more than {100 * DECIDES:g} percent of the variance of "
     f"accuracy averaged over shifts, among {BASELINE} readers ({{}}).",

@@ -32,12 +32,14 @@ QUESTIONS_AT_ONCE = 256
 class Answer:
     """What a reader answers to a question, and how sure it is that there is none (larger is surer; None: unknown).
 
-    `cut` says that not all of the question, its context or its examples fitted into the reader's window.
+    `cut` says that not all of the question, its context or its examples fitted into the reader's window; `refused` that
+    the reader was not allowed to answer: the question then has no prediction.
     """
 
     text: str
     no_answer: float | None = None
     cut: bool = False
+    refused: bool = False
 
 
 Answering = Callable[[Sequence[Question]], list[Answer]]
@@ -63,8 +65,8 @@ class ReaderAnswers(Step):
     above which threshold a reader abstains is for `ReadingScores` to say.
 
     Answers are kept 256 at a time: a run that was killed asks no finished question again. Files: `predictions.parquet`
-    (id, answer, no_answer). Measures `answers`, and `cut`: to how many not all fitted into the window. Raises
-    `SurefootError` for a model that cannot be read.
+    (id, answer, no_answer). Measures `answers`, `cut`: to how many not all fitted into the window, and `refused`.
+    Raises `SurefootError` for a model that cannot be read.
     """
 
     reader: Step
@@ -79,12 +81,13 @@ class ReaderAnswers(Step):
         """Ask, in parts, and write."""
         questions = read_questions(inputs[self.questions])
         answers = _answered(self, questions, inputs, out)
-        by_id = {one.id: answer for one, answer in zip(questions, answers, strict=True)}
+        by_id = {one.id: answer for one, answer in zip(questions, answers, strict=True) if not answer.refused}
+        counts = {"cut": sum(one.cut for one in answers), "refused": len(answers) - len(by_id)}
         scores = {id: one.no_answer for id, one in by_id.items() if one.no_answer is not None}
         write_predictions(out, Predictions({id: one.text for id, one in by_id.items()}, scores))
         return [
             Measurement(metric="answers", value=len(by_id), n=len(by_id)),
-            Measurement(metric="cut", value=sum(one.cut for one in by_id.values()), n=len(by_id)),
+            *(Measurement(metric=name, value=count, n=len(answers)) for name, count in counts.items()),
         ]
 
 
@@ -151,8 +154,7 @@ def _answering(step: ReaderAnswers, inputs: Inputs, out: Path) -> Answering:
 
     def answering(questions: Sequence[Question]) -> list[Answer]:
         with reproducible(step.threads):
-            return span_answers(
-                encoder, questions, max_tokens=step.max_tokens, stride=step.stride, longest=step.longest
-            )
+            options = {"max_tokens": step.max_tokens, "stride": step.stride, "longest": step.longest}
+            return span_answers(encoder, questions, **options)
 
     return answering

@@ -43,7 +43,7 @@ class CausalReader(Reader):
 
     The answer is the first line that is not empty, without "Answer:" or "The answer is" before it, quotes around it,
     and a full stop at its end. It is asked at temperature 0 through the cache of the store: nothing is asked twice.
-    Measures `shots`.
+    With `skip_refused` a question that an endpoint refuses has no answer, in place of an error. Measures `shots`.
     """
 
     model: Step | None = None
@@ -56,6 +56,7 @@ class CausalReader(Reader):
     max_tokens: int = 32
     context: int = 2048
     body: tuple[tuple[str, str | float | bool | None], ...] = ()
+    skip_refused: bool = False
     path: str = unkeyed("")
     connections: int = unkeyed(8)
     per_minute: float | None = unkeyed(None)
@@ -92,6 +93,7 @@ class CausalReader(Reader):
         named = str(inputs[self.model]) if self.model else self.path if self.digest else self.endpoint
         options = ClientOptions(
             api="chat" if self.template == "chat" else "completions", body=self.body, context=self.context,
+            on_error="record" if self.skip_refused else "raise",
             connections=self.connections, per_minute=self.per_minute,
         )  # fmt: skip
         return open_client(named, options, cache=cache)
@@ -104,7 +106,8 @@ class CausalReader(Reader):
             asked = self.requests(questions, shots)
             with self.client(inputs, answers_file(out)) as client:
                 told = client.answer([request for request, _ in asked])
-            return [Answer(clean_answer(one.text), cut=cut) for one, (_, cut) in zip(told, asked, strict=True)]
+            both = zip(told, asked, strict=True)
+            return [Answer(clean_answer(one.text), None, cut, one.finish == "error") for one, (_, cut) in both]
 
         return answer
 

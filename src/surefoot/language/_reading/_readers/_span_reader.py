@@ -84,9 +84,7 @@ class SpanReader(Step):
         """Train, and write the model."""
         check_settings(self, steps=1, batch=1, threads=1, rank=1)
         if self.robust != "none" and self.method == "head":
-            raise SurefootError(
-                f"robust is '{self.robust}': it perturbs the embeddings, so all layers must be trained."
-            )
+            raise SurefootError(f"robust is '{self.robust}': it perturbs the embeddings, so all layers must train.")
         with reproducible(self.threads):
             encoder = load_encoder(inputs[self.encoder], layers=self.layers, seed=self.seed)
             found = _training_windows(self, encoder, read_questions(inputs[self.questions]))
