@@ -293,14 +293,18 @@ def test_export_to_parquet_joins_measurements_and_steps(finished: Verb, tmp_path
     assert rows == [("arithmetic_study.Number", 0.0), ("arithmetic_study.Number", 1.0)]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "of another"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "of another", "a folder"])
 def test_table_gives_the_rest_of_a_damaged_store_and_names_what_is_left_out(
     finished: Verb, tmp_path: Path, damage: str
 ) -> None:
     whole = finished("table", STUDY, "--format", "json")
     record, other = sorted((tmp_path / "surefoot-store").glob("arithmetic_study.Number/*/record.json"))[:2]
     content = {"cut": record.read_bytes()[:-1], "empty": b"", "of another": other.read_bytes()}
-    record.unlink() if damage == "gone" else record.write_bytes(content[damage])
+    record.unlink()
+    if damage == "a folder":
+        record.mkdir()
+    elif damage in content:
+        record.write_bytes(content[damage])
     for words in ((), (STUDY,)):
         ended = finished("table", *words, "--format", "json")
         assert ended.code == 2

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from surefoot.cli import main
-from surefoot.weights import verify
+from surefoot.weights import merge, verify
 
 SHAPES = {"embed.w": (5,), "layers.0.w": (3, 4), "layers.1.w": (3, 4)}
 NAMES = ("base", "a", "b", "c")
@@ -188,3 +188,12 @@ def test_what_nobody_should_write_is_one_sentence(
         assert flagged or all(np.isfinite(one.astype(np.float64)).all() for one in found.values())
         assert verify(folder / "out.safetensors").holds
     assert not list(changed(folder))
+
+
+def test_a_filter_that_fits_no_tensor_is_said(folder: Path) -> None:
+    told = [{"filter": "layers", "value": 1.0}, {"filter": "mlpp", "value": 9.0}, {"filter": "*", "value": 0.5}]
+    models = [{"model": f"{folder}/{name}.safetensors", "parameters": {"weight": told}} for name in ("a", "b")]
+    config = {"merge_method": "linear", "models": models}
+    with pytest.warns(UserWarning, match="The filter 'mlpp' is part of no tensor's name") as said:
+        merge(config, folder / "filtered.safetensors")
+    assert len(said) == 1

@@ -238,6 +238,8 @@ def _read_record(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except PermissionError as error:
         raise SurefootError(f"{path} cannot be read: {error.strerror}.") from error
+    except IsADirectoryError:
+        raise _damaged(path, "is a folder") from None
     first, _, rest = content.partition(b"\n")
     # The digest is looked for in the first line before anything is taken for what it says.
     if sha256(rest).hexdigest().encode() not in first:

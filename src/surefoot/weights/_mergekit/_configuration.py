@@ -1,6 +1,7 @@
 """Merge configurations in the format of mergekit, read into plans."""
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,7 @@ from surefoot.weights._mergekit._settings import (
     OWN,
     edit_rules,
     evaluated,
+    filters,
     layer_range,
     mapping,
     number,
@@ -161,6 +163,9 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
             f"{model.reference} has {len(names)} tensors that {template.label} lacks, first {names[0]!r}; leave them "
             "out with extra: drop, or keep them as they are with extra: keep."
         )
+    targets = [*targets]
+    for name in sorted(one for one in filters(content) if not any(one in target.name for target in targets)):
+        warnings.warn(f"The filter {name!r} is part of no tensor's name: it does nothing.", stacklevel=2)
     assignments = tuple(_assignment(content, method, target, rules) for target in targets)
     if rules.extra == "keep":
         assignments += kept_as_they_are(((model.reference, model.checkpoint, names) for model, names in extra), rules)

@@ -97,6 +97,13 @@ def evaluated(setting: Any, name: str, share: float) -> Any:
     return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]
 
 
+def filters(content: Any) -> set[str]:
+    """Every filter that stands anywhere in a configuration."""
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    own = content.get("filter") if isinstance(content, dict) else None
+    return {str(own)} - {"None", "*"} | {name for one in inner for name in filters(one)}
+
+
 def _check_condition(condition: Mapping[str, Any]) -> None:
     if "value" not in condition or set(condition) - {"filter", "value"}:
         raise SurefootError(f"A condition on tensors has a value and, at most, a filter: {dict(condition)}.")
