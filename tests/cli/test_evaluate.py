@@ -7,9 +7,11 @@ from typing import Any
 import duckdb
 import numpy as np
 import open_clip
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from surefoot.cli import app
@@ -17,6 +19,7 @@ from surefoot.core import SurefootError
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+PARTS = ((0, "cat"), (1, "dog"), (2, "owl"))
 CONFIG = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": {"mean": 0.25}}
 
 
@@ -120,6 +123,19 @@ def test_a_baseline_is_a_gate_on_the_same_pictures(
         with pytest.raises(SurefootError, match="would overwrite the baseline: name another folder"):
             evaluate(hub, photos, "--baseline", one, "--examples", tmp_path / "." / "e", "--margin", 0.3)
     assert (tmp_path / "e" / "examples.parquet").read_bytes() == kept
+
+
+def test_names_with_brackets_are_names_and_no_patterns(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "e[1]*"
+    evaluate(hub, photos, "--examples", place)
+    assert evaluate(hub, photos, "--baseline", place, "--margin", 0.3) == 0
+    rows = [{"image": {"bytes": (photos / f"{name}/{row}.png").read_bytes()}, "label": row} for row, name in PARTS]
+    parquet.write_table(pa.Table.from_pylist(rows), place / "p[2].parquet")
+    capsys.readouterr()
+    assert evaluate(hub, place / "p[2].parquet", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["n"] == 3
 
 
 def test_where_nothing_can_be_written_is_said_before_any_work(photos: Path, tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.Ca
     assert "of the base" in text and "cosines" in text and " 1.0000" in text
 
 
+@pytest.mark.parametrize("verb", ["add", "average", "soup", "diff"])
+def test_a_checkpoint_that_is_named_twice_is_refused(verb: str, files: list[Path], tmp_path: Path) -> None:
+    base, a, b, _ = files
+    again = a.parent / ".." / a.parent.name / a.name
+    more = {"diff": [], "soup": ["--score", "true", "--out", tmp_path / "o.safetensors"]}
+    with pytest.raises(SurefootError, match=f"{a.name} is named twice: it would count double"):
+        run(verb, base, a, b, again, *more.get(verb, ["--out", tmp_path / "o.safetensors"]))
+
+
 def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path], tmp_path: Path) -> None:
     script = tmp_path / "score.py"
     script.write_text("import sys\nprint(1)\nsys.exit('no data')")

@@ -1,7 +1,9 @@
 """The verb evaluate: what any image-text model or image encoder makes of any pictures."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +21,9 @@ from surefoot.contrastive import (
     Task,
     check_templates,
     classification_measurements,
+    name_pictures,
+    run_suite,
+    unpacked,
 )
 from surefoot.core import SurefootError, Table, missing_module, write_text
 from surefoot.examples import EXAMPLES, Comparison, compare_examples, read_examples, write_examples
@@ -209,24 +214,26 @@ def evaluate(
     check_place(out, format)
     if examples is not None and examples.exists() and not examples.is_dir():
         raise SurefootError(f"--examples names a folder, and {examples} is a file.")
-    if (
-        baseline
-        and examples
-        and (examples / EXAMPLES).resolve() in {baseline.resolve(), (baseline / EXAMPLES).resolve()}
-    ):
+    read = () if baseline is None else (baseline.resolve(), (baseline / EXAMPLES).resolve())
+    if examples and (examples / EXAMPLES).resolve() in read:
         raise SurefootError(f"--examples {examples} would overwrite the baseline: name another folder.")
-    if tasks.sensitivity or tasks.task != ("zero-shot",):
-        if baseline is not None:
-            raise SurefootError("--baseline compares zero-shot accuracy: leave out --task and --sensitivity.")
-        emit(_measured(models, pictures, tasks, examples), format, out)
+    several = tasks.sensitivity or tasks.task != ("zero-shot",)
+    if several and baseline is not None:
+        raise SurefootError("--baseline compares zero-shot accuracy: leave out --task and --sensitivity.")
+    prompted = _prompted(models, pictures, baseline)
+    if several:
+        emit(_measured(prompted, pictures, tasks, examples), format, out)
         return Exit.HOLDS
-    loaded, named, used = _named(models, pictures, baseline)
+    how = {"count_refused": pictures.unreadable == "wrong", "batch": pictures.batch_size, "workers": pictures.workers}
+    with unpacked(pictures.images) as place:
+        named = name_pictures([*prompted.values()], place or pictures.images, pictures.classes, **how)
+    used = _said(prompted, named.notes)
     with TemporaryDirectory() as place:
         files = _write(Path(place) if examples is None else examples, named, used)
         if baseline and _BASELINE not in files:
             files[_BASELINE] = baseline / EXAMPLES if baseline.is_dir() else baseline
         found = _compared(files, margin) if baseline else None
-    emit(_table(dict(zip(loaded, named.results, strict=True)), found), format, out)
+    emit(_table(dict(zip(prompted, named.results, strict=True)), found), format, out)
     return judge(found) if found else Exit.HOLDS
 
 
@@ -238,75 +245,56 @@ def _check_used(tasks: TaskFlags, pictures: PictureFlags) -> None:
             raise SurefootError(f"--{option} is for --task {' or '.join(of)}, which is not asked for: leave it out.")
 
 
-def _measured(models: ModelFlags, pictures: PictureFlags, tasks: TaskFlags, examples: Path | None) -> Table:
-    """Several tasks of one model, with a column of what was changed; the rows of examples a folder a task."""
+def _prompted(models: ModelFlags, pictures: PictureFlags, baseline: Path | None) -> dict[str, PromptedModel]:
+    """The model, and the baseline where it is one, with their templates."""
     templates = _read_templates(pictures.templates) if pictures.templates else None
+    with_weights = [(_MODEL, models.pretrained), *_baseline_to_load(baseline)]
     try:
-        from surefoot.contrastive import run_suite
-
-        loaded = models.load(Path(models.model), models.pretrained)
-        prompted = PromptedModel(loaded=loaded, templates=templates or _own(loaded))
-        suite = Suite(
-            tasks=tasks.task,
-            pictures=pictures.images,
-            classes=pictures.classes,
-            train=tasks.train,
-            validation=tasks.validation,
-            shots=tasks.shots or Suite.shots,
-            draws=tasks.draws or Suite.draws,
-            template=tasks.caption,
-            sensitivity=tasks.sensitivity,
-            count_refused=pictures.unreadable == "wrong",
-            batch=pictures.batch_size,
-            workers=pictures.workers,
-        )
-        found = run_suite(prompted, suite)
+        loaded = {
+            name: models.load(Path(models.model) if name == _MODEL else None, path) for name, path in with_weights
+        }
     except ModuleNotFoundError as error:
         raise missing_module(str(error.name)) from error
-    used = _used(prompted)
-    say(f"Pictures of {used['name']}: {used['prepared']}, from {used['from']}.")
-    for note in found.notes:
-        say(note)
-    if examples:
-        for task, columns in found.columns.items():
-            folder = examples / task.replace(" ", "-")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_examples(folder, columns)
-            write_text(folder / "evaluation.json", json.dumps(used | {"notes": found.notes}, indent=1) + "\n")
+    return {name: PromptedModel(loaded=one, templates=templates or _own(one)) for name, one in loaded.items()}
+
+
+def _measured(
+    prompted: dict[str, PromptedModel], pictures: PictureFlags, tasks: TaskFlags, examples: Path | None
+) -> Table:
+    """Several tasks of one model, with a column of what was changed; the rows of examples a folder a task."""
+    suite = Suite(
+        tasks=tasks.task,
+        pictures=pictures.images,
+        classes=pictures.classes,
+        train=tasks.train,
+        validation=tasks.validation,
+        shots=tasks.shots or Suite.shots,
+        draws=tasks.draws or Suite.draws,
+        template=tasks.caption,
+        sensitivity=tasks.sensitivity,
+        count_refused=pictures.unreadable == "wrong",
+        batch=pictures.batch_size,
+        workers=pictures.workers,
+    )
+    found = run_suite(prompted[_MODEL], suite)
+    used = _said(prompted, found.notes)[_MODEL] | {"notes": found.notes}
+    for task, columns in found.columns.items() if examples else ():
+        folder = Path(str(examples)) / task.replace(" ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_examples(folder, columns)
+        write_text(folder / "evaluation.json", json.dumps(used, indent=1) + "\n")
     rows = [(one.task, one.group, *(getattr(one, column) for column in _COLUMNS)) for one in found.measurements]
     return Table(columns=("task", "change", *_COLUMNS), rows=tuple(rows))
 
 
-def _named(
-    models: ModelFlags, pictures: PictureFlags, baseline: Path | None
-) -> "tuple[dict[str, LoadedModel], NamedPictures, dict[str, dict[str, Any]]]":
-    """The models, what they made of the pictures, and what they were used with, which is said."""
-    templates = _read_templates(pictures.templates) if pictures.templates else None
-    with_weights = [(_MODEL, models.pretrained), *_baseline_to_load(baseline)]
-    try:
-        from surefoot.contrastive import name_pictures, unpacked
-
-        loaded = {
-            name: models.load(Path(models.model) if name == _MODEL else None, path) for name, path in with_weights
-        }
-        prompted = [PromptedModel(loaded=one, templates=templates or _own(one)) for one in loaded.values()]
-        with unpacked(pictures.images) as place:
-            named = name_pictures(
-                prompted,
-                place or pictures.images,
-                pictures.classes,
-                count_refused=pictures.unreadable == "wrong",
-                batch=pictures.batch_size,
-                workers=pictures.workers,
-            )
-    except ModuleNotFoundError as error:
-        raise missing_module(str(error.name)) from error
-    used = {name: _used(one) for name, one in zip(loaded, prompted, strict=True)}
+def _said(prompted: dict[str, PromptedModel], notes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What the models were used with, which is said, and the notes after it."""
+    used = {name: _used(one) for name, one in prompted.items()}
     for name, one in used.items():
         say(f"Pictures of the {name} {one['name']}: {one['prepared']}, from {one['from']}.")
-    for note in named.notes:
+    for note in notes:
         say(note)
-    return loaded, named, used
+    return used
 
 
 def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
@@ -376,7 +364,7 @@ def _column(path: Path, column: str) -> dict[str, str]:
     import duckdb
 
     with duckdb.connect() as connection:
-        read = connection.read_parquet(str(path))
+        read = connection.read_parquet(escape(str(path)))
         return dict(read.project(f"example, {column}").fetchall()) if column in read.columns else {}
 
 

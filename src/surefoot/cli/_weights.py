@@ -261,6 +261,8 @@ def _scored(command: str, path: Path) -> Any:
 def _some(paths: Sequence[Path]) -> Sequence[Path]:
     if not paths:
         raise SurefootError("Name at least one checkpoint.")
+    if twice := [one for one in paths if [path.resolve() for path in paths].count(one.resolve()) > 1]:
+        raise SurefootError(f"{twice[0]} is named twice: it would count double.")
     return paths
 
 

@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +26,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
 
     files = [] if path is None else [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
     try:
-        told = duckdb.read_parquet(str(files[0])) if files else None
+        told = duckdb.read_parquet(escape(str(files[0]))) if files else None
     except duckdb.Error as error:
         raise SurefootError(f"{files[0]} cannot be read as Parquet: {str(error).splitlines()[0]}.") from error
     kinds = dict(zip(told.columns, map(str, told.types), strict=True)) if told else {}
@@ -38,7 +39,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM read_parquet(?)"
         with duckdb.connect() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
-            rows = connection.execute(query, [[str(file) for file in files]])
+            rows = connection.execute(query, [[escape(str(file)) for file in files]])
             number = 0
             while row := rows.fetchone():
                 found = dict(zip(columns, row, strict=True))

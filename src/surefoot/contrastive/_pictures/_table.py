@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,7 +39,7 @@ def class_names(file: Path, column: str, kind: str) -> list[str]:
         raise SurefootError(f"{file}: the column '{column}' is {kind}, and a class is a text or a whole number.")
     query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'huggingface'"
     with duckdb.connect() as connection:
-        found = connection.execute(query, [str(file)]).fetchone() if file.suffix == ".parquet" else None
+        found = connection.execute(query, [escape(str(file))]).fetchone() if file.suffix == ".parquet" else None
     try:
         return [*map(str, json.loads(found[0])["info"]["features"][column]["names"])] if found else []
     except (ValueError, KeyError, TypeError):
