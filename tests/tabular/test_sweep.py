@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from drawn import random_configurations
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -240,6 +241,17 @@ def test_differences_of_worst_groups_hold_whichever_they_are_and_follow_the_fold
         for first, second, code in zip(*right.values(), codes, strict=True)
     ]
     half = t_quantile(0.95, 3) * np.std(gaps, ddof=1) / 2
+    wider = []
+    for learner, each, group in zip(right, both, worst, strict=True):
+        # The worst group's own interval, or Student's of its accuracies in the four folds where that is wider.
+        (reached,) = measured(folded, metric="worst_group_accuracy", group=learner, shift=BY_WORST_GROUP)
+        exact = worst_group(group_metrics(np.ones(len(each)), each.astype(float), np.concatenate(codes)))
+        folds = [one[code == group].mean() for one, code in zip(right[learner], codes, strict=True)]
+        own = scipy.stats.t.ppf(0.975, 3) * np.std(folds, ddof=1) / 2
+        assert_allclose(reached.low, min(exact.low[0], reached.value - own))
+        assert_allclose(reached.high, min(max(exact.high[0], reached.value + own), 1))
+        wider.append(reached.value - own < exact.low[0])
+    assert any(wider)
     make(store, replace(comparison, simultaneous=True))
     (found,) = measured(
         (store, replace(comparison, simultaneous=True)),
