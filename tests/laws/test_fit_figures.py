@@ -58,11 +58,11 @@ def robustness(**options: object) -> RobustnessFit:
 
 def test_a_law_is_drawn_with_its_band_and_the_points_it_did_not_use_are_marked() -> None:
     fit = fit_scaling(errors(), POINTS, LawOptions(selection="envelope", bins=3)).fits[0]
-    figure = law_figure({"": law_record(fit)}, title="Law", x_title="Compute", y_title="Error", beyond=2)
+    figure = law_figure({"": law_record(fit)}, title="Law", x_title="Compute", y_title="Error")
     points = [row for row in figure.table() if row["part"] == "point"]
     drawn = [row for row in figure.table() if row["part"] == "fit"]
     assert [row.get("held_out", False) for row in points].count(False) == fit.law.n == 3
-    assert max(row["x"] for row in drawn) <= 2e12
+    assert max(row["x"] for row in drawn) <= 1.0001e13
     assert all(row["low"] < row["y"] < row["high"] for row in drawn)
     assert "Hollow: not used by the fit" in figure.caption
     assert f"exponent {fit.law.parameters['exponent']:.3g} [" in figure.caption

@@ -67,9 +67,10 @@ def test_many_tasks_are_corrected_by_holm() -> None:
 
 
 def test_only_exponents_are_compared() -> None:
-    law = fit_law(*family(0.2, 0))
-    with pytest.raises(SurefootError, match="The form 'power' has no exponent 'floor'"):
-        compare_exponents(law, law, parameter="floor")
+    x = np.array([(size, data) for size in (1e8, 1e9, 1e10) for data in (1e9, 1e10, 1e11)])
+    plane = fit_law(x, 1 + 50 * x[:, 0] ** -0.3 + 40 * x[:, 1] ** -0.3, "two-variable")
+    with pytest.raises(SurefootError, match="The form 'two-variable' has no exponent of one x"):
+        compare_exponents(plane, plane)
 
 
 def test_what_cannot_be_tested_is_no_comparison_for_holm() -> None:

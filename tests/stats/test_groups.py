@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.stats
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -260,6 +261,35 @@ def test_bounds_of_differences_and_ratios_cover_what_is_true(shares: list[float]
     truth = min(shares) / max(shares)
     assert np.mean(((ratio.low <= truth) & (truth <= ratio.high))[known]) >= 0.95
     assert ((apart.low <= apart.value) & (apart.value <= apart.high) & (apart.low < apart.high)).all()
+
+
+@pytest.mark.parametrize(("title", "tail"), [("equal_opportunity", 0.025), ("equalised_odds", 0.0125)])
+def test_the_bounds_of_two_groups_are_those_of_one_pair(title: str, tail: float) -> None:
+    """Of two groups the pair's own bounds by exact intervals: below at 1 - tail, which two rates share, above .95."""
+    hits = {"true_positive_rate": (90, 60), "false_positive_rate": (10, 14)}
+    labels = np.repeat([1, 1, 0, 0], 100)
+    scores = np.concatenate([np.arange(100) < count for pair in hits.values() for count in pair])
+    found = disparity_bounds(group_metrics(labels, scores, np.tile(np.repeat([0, 1], 100), 2)), title)
+
+    def pair(high: int, low: int, level: float) -> np.ndarray:
+        bounds = [scipy.stats.binomtest(k, 100).proportion_ci(level) for k in (high, low)]
+        p, q = high / 100, low / 100
+        below = p - q - np.hypot(p - bounds[0].low, bounds[1].high - q)
+        return np.array([below, p - q + np.hypot(bounds[0].high - p, q - bounds[1].low)])
+
+    names = list(hits)[: 1 if title == "equal_opportunity" else 2]
+    ends = [sorted(hits[name], reverse=True) for name in names]
+    assert_allclose(found.low, max(pair(*each, 1 - tail)[0] for each in ends))
+    assert_allclose(found.high, max(pair(*each, 0.95)[1] for each in ends))
+
+
+def test_the_bounds_of_balanced_accuracy_join_those_of_its_two_rates() -> None:
+    labels, scores = np.repeat([1, 0], [100, 60]), np.concatenate([np.arange(100) < 90, np.arange(60) < 3])
+    low, high = rate_bounds(group_metrics(labels, scores, np.zeros(160, int)), "balanced_accuracy")
+    right, wrong = (scipy.stats.binomtest(k, n).proportion_ci() for k, n in ((90, 100), (3, 60)))
+    middle = (0.9 + 1 - 0.05) / 2
+    assert_allclose(low[0], middle - np.hypot(0.9 - right.low, wrong.high - 0.05) / 2)
+    assert_allclose(high[0], middle + np.hypot(right.high - 0.9, 0.05 - wrong.low) / 2)
 
 
 def test_bounds_close_in_on_a_difference_as_rows_grow() -> None:

@@ -129,32 +129,17 @@ _GROUP_COLUMNS = (
 
 
 def _shown(found: "Audit") -> Iterator[Table]:
-    shown = [_table_of(found.groups, _GROUP_COLUMNS)]
-    between = [(line, name) for line in found.between for name in line if f"{name}_low" in line]
-    shown.append(
-        Table(
-            ("model", "division", "between groups", "value", "low", "high", "note"),
-            tuple(
-                (
-                    line["model"],
-                    line["division"],
-                    name.replace("_", " "),
-                    line[name],
-                    *_bounds(line, name),
-                    _note(line, name),
-                )
-                for line, name in between
-            ),
-        )
-    )
-    shown += [_table_of(found.differences)] if found.differences else []
-    for table in shown:
+    rows = [
+        (line["model"], line["division"], name.replace("_", " "), line[name], *ends, _note(line, name))
+        for line in found.between
+        for name in line
+        if (ends := [line[f"{name}{end}"] for end in ("_low", "_high") if f"{name}{end}" in line])
+    ]
+    between = Table(("model", "division", "between groups", "value", "low", "high", "note"), tuple(rows))
+    differences = [_table_of(found.differences)] if found.differences else []
+    for table in (_table_of(found.groups, _GROUP_COLUMNS), between, *differences):
         rounded = [[round(cell, 3) if isinstance(cell, float) else cell for cell in row] for row in table.rows]
         yield Table(table.columns, tuple(map(tuple, rounded)))
-
-
-def _bounds(line: Mapping[str, Any], name: str) -> tuple[Any, Any]:
-    return line[f"{name}_low"], line[f"{name}_high"]
 
 
 def _note(line: Mapping[str, Any], name: str) -> str:

@@ -16,8 +16,6 @@ from surefoot.laws._mixture._fit import best_shares as best_shares
 from surefoot.laws._mixture._fit import fit_mixture as fit_mixture
 from surefoot.laws._mixture._fit import log_share_scores as log_share_scores
 from surefoot.laws._mixture._fit import predict_mixture as predict_mixture
-from surefoot.laws._mixture._gaussian import gaussian_accuracy as gaussian_accuracy
-from surefoot.laws._mixture._gaussian import kept_mean as kept_mean
 from surefoot.laws._mixture._gaussian import mixture_slope as mixture_slope
 from surefoot.laws._mixture._step import MixtureFit as MixtureFit
 from surefoot.laws._results._checks import as_fractions as as_fractions

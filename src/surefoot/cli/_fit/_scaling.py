@@ -26,7 +26,7 @@ TABLE = "A table of results (.csv, .tsv, .txt, .md, .json, .jsonl, .parquet, .fe
 _Names = tuple[str, ...]
 
 
-def _names(text: str) -> Parameter:
+def names_of(text: str) -> Parameter:
     return Parameter(help=text, consume_multiple=True)
 
 
@@ -38,7 +38,7 @@ class PointFlags:
     unit: Annotated[
         Literal["auto", "fraction", "percent", "none"], Parameter(help="The unit of y; none takes it as it is.")
     ] = "none"
-    where: Annotated[_Names, _names("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
+    where: Annotated[_Names, names_of("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
     run: Annotated[str | None, Parameter(help="The column that names a run with several points.")] = None
     label: Annotated[str | None, Parameter(help="The column that names a point.")] = None
     n_test: Annotated[str | None, Parameter(help="Test examples behind each y: a number or a column.")] = None
@@ -49,8 +49,8 @@ class LawFlags:
     """How the law is fitted."""
 
     huber: Annotated[float | None, Parameter(help="Corner of Huber's loss on log y. Default: least squares.")] = None
-    tied: Annotated[_Names, _names("Tie exponents, for example alpha=beta.")] = ()
-    fixed: Annotated[_Names, _names("Fix exponents or the floor, for example exponent=0.5 floor=0.")] = ()
+    tied: Annotated[_Names, names_of("Tie exponents, for example alpha=beta.")] = ()
+    fixed: Annotated[_Names, names_of("Fix exponents or the floor, for example exponent=0.5 floor=0.")] = ()
     method: Annotated[
         Literal["auto", "t", "profile", "wild", "pairs"], Parameter(help="The method of the intervals.")
     ] = "auto"
@@ -64,7 +64,7 @@ class LawOutput:
     """What is printed, and where to."""
 
     at: Annotated[
-        _Names, _names("Places to predict y at (1 - y with --score), with the band of a new run: 1e12, 34B, or N,D.")
+        _Names, names_of("Places to predict y at (1 - y with --score), with the band of a new run: 1e12, 34B, or N,D.")
     ] = ()
     show: Annotated[Section, Parameter(help="What to print.")] = "laws"
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None
@@ -76,7 +76,7 @@ def scaling(
     table: Annotated[Path, Parameter(help=TABLE)],
     /,
     *,
-    x: Annotated[_Names, _names("The column of x, or several.")],
+    x: Annotated[_Names, names_of("The column of x, or several.")],
     y: Annotated[str, Parameter(help="The column of the error (or, with --score, of the score).")],
     family: Annotated[str | None, Parameter(help="The column of families: one law each, compared.")] = None,
     form: Annotated[str, Parameter(help="A form, or auto: what held-out error asks for.")] = "power",
@@ -85,7 +85,7 @@ def scaling(
     ] = "all",
     bins: Annotated[int, Parameter(help="Bins of the envelope.")] = 5,
     eps: Annotated[float, Parameter(help="What the last bin of the envelope reaches beyond the data.")] = 0.1,
-    optimal: Annotated[_Names, _names("Compute to find the best size N and data D for (two-variable form).")] = (),
+    optimal: Annotated[_Names, names_of("Compute to find the best size N and data D for (two-variable form).")] = (),
     cost: Annotated[float, Parameter(help="Compute of one parameter and sample: C = cost * N * D.")] = 6.0,
     points: Annotated[PointFlags, Parameter(name="*")] = PointFlags(),
     fit: Annotated[LawFlags, Parameter(name="*")] = LawFlags(),

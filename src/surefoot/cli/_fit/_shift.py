@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._fit._figures import HELP, write_figures
-from surefoot.cli._fit._scaling import TABLE
+from surefoot.cli._fit._scaling import TABLE, names_of
 from surefoot.cli._output import Format, check_place, emit
 from surefoot.core import SurefootError, Table, write_text
 
@@ -20,20 +20,16 @@ if TYPE_CHECKING:
 Section = Literal["lines", "groups", "models", "families", "sensitivity", "relative", "remarks", "left_out"]
 
 
-def _names(text: str) -> Parameter:
-    return Parameter(help=text, consume_multiple=True)
-
-
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """How the table is to be read."""
 
-    where: Annotated[tuple[str, ...], _names("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
-    model: Annotated[tuple[str, ...], _names("Columns that name a model. Default: recognised.")] = ()
+    where: Annotated[tuple[str, ...], names_of("Keep rows with COLUMN=PATTERN or COLUMN!=PATTERN.")] = ()
+    model: Annotated[tuple[str, ...], names_of("Columns that name a model. Default: recognised.")] = ()
     task: Annotated[str | None, Parameter(help="In a long table, the column that names the set.")] = None
     value: Annotated[str | None, Parameter(help="In a long table, the column of accuracies.")] = None
-    half_width: Annotated[tuple[str, ...], _names("In a long table, half widths of 95 percent intervals.")] = ()
-    n: Annotated[tuple[str, ...], _names("Examples in a set, as SET=NUMBER; in a long table a column too.")] = ()
+    half_width: Annotated[tuple[str, ...], names_of("In a long table, half widths of 95 percent intervals.")] = ()
+    n: Annotated[tuple[str, ...], names_of("Examples in a set, as SET=NUMBER; in a long table a column too.")] = ()
     unit: Annotated[Literal["auto", "fraction", "percent"], Parameter(help="The unit of the accuracies.")] = "auto"
 
 
@@ -41,7 +37,7 @@ class TableOptions:
 class BaselineOptions:
     """Who is compared with whom."""
 
-    baseline: Annotated[tuple[str, ...], _names("COLUMN=PATTERN or COLUMN!=PATTERN; all must hold.")] = ()
+    baseline: Annotated[tuple[str, ...], names_of("COLUMN=PATTERN or COLUMN!=PATTERN; all must hold.")] = ()
     baseline_above: Annotated[float, Parameter(help="The lowest x of the baseline, a fraction.")] = 0.0
     group: Annotated[str | None, Parameter(help="The column of groups whose means are compared.")] = None
     family: Annotated[str | None, Parameter(help="The column of families, for lines and tests of their own.")] = None
@@ -65,12 +61,12 @@ def shift(
     table: Annotated[Path, Parameter(help=TABLE)],
     /,
     *,
-    x: Annotated[tuple[str, ...], _names("The in-distribution set, or several.")],
-    shifts: Annotated[tuple[str, ...], _names("The shifted sets. Default: all others.")] = (),
+    x: Annotated[tuple[str, ...], names_of("The in-distribution set, or several.")],
+    shifts: Annotated[tuple[str, ...], names_of("The shifted sets. Default: all others.")] = (),
     read: Annotated[TableOptions, Parameter(name="*")] = TableOptions(),
     choose: Annotated[BaselineOptions, Parameter(name="*")] = BaselineOptions(),
     fit: Annotated[FitOptions, Parameter(name="*")] = FitOptions(),
-    show: Annotated[tuple[Section, ...], _names("Default: lines and groups as text, else models.")] = (),
+    show: Annotated[tuple[Section, ...], names_of("Default: lines and groups as text, else models.")] = (),
     format: Annotated[Format | None, Parameter(help="Default: text on a terminal, TSV in a pipe.")] = None,
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
     figure: Annotated[Path | None, Parameter(help=HELP)] = None,

@@ -32,15 +32,13 @@ class ExponentComparison:
     words: str
 
 
-def compare_exponents(
-    first: Law, second: Law, *, parameter: str = "exponent", level: float = 0.95
-) -> ExponentComparison:
+def compare_exponents(first: Law, second: Law, *, level: float = 0.95) -> ExponentComparison:
     """Welch's t on the exponents of two laws fitted to different points (Satterthwaite degrees of freedom).
 
     Positive: the first law falls faster with x. The points of both must be runs of their own: minima of bins
     are not, and then p is only indicative.
     """
-    (a, va), (b, vb) = _exponent(first, parameter), _exponent(second, parameter)
+    (a, va), (b, vb) = _exponent(first), _exponent(second)
     freedoms = (first.degrees_of_freedom, second.degrees_of_freedom)
     if min(freedoms) < 1:
         freedom = 0.0
@@ -56,7 +54,7 @@ def compare_paired(x: ArrayLike, first: ArrayLike, second: ArrayLike, *, level: 
     """
     ratio = np.asarray(first, dtype=np.float64) / np.asarray(second, dtype=np.float64)
     law = fit_law(x, ratio)
-    value, variance = _exponent(law, "exponent")
+    value, variance = _exponent(law)
     return _comparison(value, variance**0.5, law.degrees_of_freedom, (law.n, law.n), level)
 
 
@@ -72,14 +70,11 @@ def compare_tasks(pairs: Mapping[str, tuple[Law, Law]], *, level: float = 0.95) 
     return MappingProxyType(out)
 
 
-def _exponent(law: Law, parameter: str) -> tuple[float, float]:
-    if parameter not in law.problem.form.exponents:
-        raise SurefootError(f"The form '{law.form}' has no exponent '{parameter}'.")
-    if law.exact:
-        return law.parameters[parameter], float("nan")
-    j = law.names.index(parameter)
-    matrix, _ = user_map(law.problem)
-    return law.parameters[parameter], float(matrix[j] @ law.covariance @ matrix[j])
+def _exponent(law: Law) -> tuple[float, float]:
+    if "exponent" not in law.problem.form.exponents:
+        raise SurefootError(f"The form '{law.form}' has no exponent of one x to compare.")
+    row = user_map(law.problem)[0][law.names.index("exponent")]
+    return law.parameters["exponent"], float("nan") if law.exact else float(row @ law.covariance @ row)
 
 
 def _comparison(

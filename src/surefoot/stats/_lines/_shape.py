@@ -86,14 +86,13 @@ class FamilyLines:
     """A line a family, and three F tests (analysis of covariance).
 
     `slopes`: do slopes differ? `intercepts`: do intercepts differ, given one slope? `both`: is one line enough?
-    `left_out`: families with fewer than 2 points or no spread in x, which have no line.
+    Families with fewer than 2 points or no spread in x have no line.
     """
 
     lines: tuple[FamilyLine, ...]
     slopes: FTest
     intercepts: FTest
     both: FTest
-    left_out: tuple[str, ...]
 
 
 def fit_families(x: ArrayLike, y: ArrayLike, families: ArrayLike, *, level: float = 0.95) -> FamilyLines:
@@ -101,18 +100,11 @@ def fit_families(x: ArrayLike, y: ArrayLike, families: ArrayLike, *, level: floa
     place, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     known = np.isfinite(place) & np.isfinite(target)
     labels = np.asarray(families).astype(str)
-    every = np.unique(labels).tolist()
-    fitted = [name for name in every if _has_line(place[known & (labels == name)])]
+    fitted = [name for name in np.unique(labels).tolist() if _has_line(place[known & (labels == name)])]
     kept = known & np.isin(labels, fitted)
     lines = tuple(_family_line(name, place, target, kept & (labels == name), level) for name in fitted)
     slopes, intercepts, both = _family_tests(place[kept], target[kept], labels[kept], fitted)
-    return FamilyLines(
-        lines=lines,
-        slopes=slopes,
-        intercepts=intercepts,
-        both=both,
-        left_out=tuple(name for name in every if name not in fitted),
-    )
+    return FamilyLines(lines=lines, slopes=slopes, intercepts=intercepts, both=both)
 
 
 def _family_tests(
