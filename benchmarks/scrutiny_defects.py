@@ -18,6 +18,7 @@ from typing import Any
 
 from scipy.stats import binom
 
+from surefoot.core import SurefootError
 from surefoot.scrutiny import DEFECTS, Reply, Scrutiny, Trial, genotype_ratio, simulate_stain
 from surefoot.scrutiny._claims import Judged, judge
 from surefoot.scrutiny._search import Weighed, search
@@ -29,14 +30,24 @@ METHODS = ("random", "latin hypercube", "local", "cma", "hypothesis")
 def judged(asked: Scrutiny, condition: Any, seed: int) -> dict[str, Judged | None]:
     """What each claim says of one query, asked in this process."""
     evidence, truth = asked.generate(condition, seed)
-    first = Reply(status="answered", output=asked.system.call(evidence, seed))  # type: ignore[union-attr]
+    first = replied(asked.system, evidence, seed)
     trial = Trial(condition=condition, evidence=evidence, truth=truth, reply=first)
     for claim in asked.claims:
         if claim.change:
-            system: Any = asked.other if claim.other else asked.system
-            again = Reply(status="answered", output=system.call(claim.change(evidence, seed), seed))
+            again = replied(asked.other if claim.other else asked.system, claim.change(evidence, seed), seed)
             trial = replace(trial, second={**trial.second, claim.name: again})
-    return {claim.name: judge(claim, trial) for claim in asked.claims}
+    told: dict[str, Judged | None] = {}
+    for claim in asked.claims:
+        with suppress(SurefootError):  # without an answer only `answers` judges
+            told[claim.name] = judge(claim, trial)
+    return told
+
+
+def replied(system: Any, evidence: Any, seed: int) -> Reply:
+    try:
+        return Reply(status="answered", output=system.call(evidence, seed))
+    except Exception as error:
+        return Reply(status="failed", error=str(error))
 
 
 class _FoundError(BaseException):

@@ -100,8 +100,8 @@ def test_calibrated_ratios_are_not_refuted_and_three_times_as_large_ones_are() -
 
 def test_the_supported_range_is_that_of_the_closed_form_and_of_another_library() -> None:
     # No error at all: at t > 1 only the added ones count, (1 + t) / 101 < 1 up to t = 100; no ratio is beyond 1.5.
-    assert elub(np.full(100, 5.0), np.full(100, -5.0)).high == pytest.approx(2.0, abs=0.011)
-    assert elub(np.full(100, 1.5), np.full(100, -1.5)).low == pytest.approx(-1.5, abs=0.011)
+    assert elub(np.full(100, 5.0), np.full(100, -5.0))[1] == pytest.approx(2.0, abs=0.011)
+    assert elub(np.full(100, 1.5), np.full(100, -1.5))[0] == pytest.approx(-1.5, abs=0.011)
     # What lir 1.3.1 gives for the same ratios.
     draw = np.random.default_rng(0)
     for n, mean, low, high in (
@@ -111,8 +111,7 @@ def test_the_supported_range_is_that_of_the_closed_form_and_of_another_library()
         (2000, 1.5, -1.69, 1.62),
     ):
         logs = [(mean * draw.normal(centre, 1, n) - mean**2 / 2) / np.log(10) for centre in (mean, 0)]
-        found = elub(*logs)
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.021)
+        assert elub(*logs) == pytest.approx((low, high), abs=0.021)
 
 
 def test_the_driver_is_the_coordinate_that_the_value_depends_on() -> None:

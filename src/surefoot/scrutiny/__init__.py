@@ -51,7 +51,6 @@ from surefoot.scrutiny._scrutiny import KnownRate as KnownRate
 from surefoot.scrutiny._scrutiny import Scrutiny as Scrutiny
 from surefoot.scrutiny._scrutiny import ScrutinyPlan as ScrutinyPlan
 from surefoot.scrutiny._scrutiny import can_find as can_find
-from surefoot.scrutiny._statistics import SupportedRatios as SupportedRatios
 from surefoot.scrutiny._statistics import decided as decided
 from surefoot.scrutiny._statistics import elub as elub
 from surefoot.scrutiny._statistics import first_order as first_order

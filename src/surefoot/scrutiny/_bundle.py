@@ -98,7 +98,7 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
     with full_disk_is_said(bundle), alone(bundle, BUSY.format(bundle)):
         if (bundle / PLAN).exists():
             raise SurefootError(f"{bundle} has a signed plan already: run it, or name a new bundle with --out.")
-        private = _key(bundle, key, new=True)
+        private = signing_key(bundle, key, new=True)
         public = private.public_key().public_bytes_raw().hex()
         told |= {"signed at": _now(), "public key": public, "surefoot": __version__}
         copied = {str(one.relative_to(case.resolve().parent)): one for one in beside(case).values()}
@@ -149,14 +149,6 @@ def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: 
     names = (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS, *beside)
     sealed = {"files": {name: digest_of(bundle / name) for name in names}, "head": chain.head, "lines": chain.length}
     _write(bundle / SEAL, sealed | {"sealed at": _now()}, private)
-
-
-def signing_key(bundle: Path, given: Path | None) -> Any:
-    """The private key that signed the plan of a bundle. Raises `SurefootError` for none, and for another."""
-    private = _key(bundle, given, new=False)
-    if private.public_key().public_bytes_raw().hex() != read_plan(bundle)["public key"]:
-        raise SurefootError(f"The key is not the one that signed the plan of {bundle}: name that with --key.")
-    return private
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +241,8 @@ def _read(path: Path, public: str = "") -> dict[str, Any]:
     raise SurefootError(f"{path} is not what was signed, or {path.name}{_SIGNED} is not its signature.")
 
 
-def _key(bundle: Path, given: Path | None, *, new: bool) -> Any:
+def signing_key(bundle: Path, given: Path | None, *, new: bool = False) -> Any:
+    """A private key: a `new` one, or that of the bundle's plan. Raises `SurefootError` for none, and for another."""
     try:
         from cryptography.hazmat.primitives import serialization as form
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -269,4 +262,6 @@ def _key(bundle: Path, given: Path | None, *, new: bool) -> Any:
         raise SurefootError(f"{path} is no private key in PEM without a password: name one with --key.") from error
     if not isinstance(found, Ed25519PrivateKey):
         raise SurefootError(f"{path} must be an Ed25519 key: `openssl genpkey -algorithm ed25519` makes one.")
+    if not new and found.public_key().public_bytes_raw().hex() != read_plan(bundle)["public key"]:
+        raise SurefootError(f"The key is not the one that signed the plan of {bundle}: name that with --key.")
     return found

@@ -184,13 +184,13 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
     """
     logs = {name: np.array([one.number for one in group]) for name, group in groups.items()}
     costs = [cllr_costs(values, name == "same") for name, values in logs.items()]
-    supported = elub(logs["same"], logs["different"])
+    lowest, highest = elub(logs["same"], logs["different"])
     infinite = int(sum(np.isinf(one).sum() for one in costs))
-    detail = {"elub low": supported.low, "elub high": supported.high, "infinite": infinite}
+    detail = {"elub low": lowest, "elub high": highest, "infinite": infinite}
     every = np.concatenate(list(logs.values()))
     misleading = [int((one > 1).sum()) for one in costs]
     detail |= {f"misleading, {name}": f"{k} of {len(logs[name])}" for name, k in zip(logs, misleading, strict=True)}
-    detail["outside"] = int(((every < supported.low) | (every > supported.high)).sum())
+    detail["outside"] = int(((every < lowest) | (every > highest)).sum())
 
     def bounds(level: float) -> Interval:
         if infinite:

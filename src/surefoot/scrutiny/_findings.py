@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from surefoot.scrutiny._claims import Judged, ValidityClaim, assess, suspicious
+from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, suspicious
 from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
@@ -88,11 +88,8 @@ class _Asked:
     """Queries by stage, and of each condition that a search tried all that were asked at it until then."""
 
     def __init__(self, repeats: int) -> None:
-        self.repeats, self.stages, self.at = (
-            repeats,
-            defaultdict[str, list[Query]](list),
-            defaultdict[Any, list[Query]](list),
-        )
+        self.repeats, self.stages = repeats, defaultdict[str, list[Query]](list)
+        self.at = defaultdict[Any, list[Query]](list)
         self.tried = defaultdict[str, list[tuple[list[Query], int]]](list)
 
     def add(self, query: Query) -> None:
@@ -113,7 +110,10 @@ def _claim(  # noqa: PLR0917
 ) -> Record:
     told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
     samples = {name: asked.stages[name] for name in SAMPLES}
-    told["samples"] = [{"sample": name, "asked": len(of)} | _told(claim, of) for name, of in samples.items()]
+    told["samples"] = [
+        {"sample": name, "asked": len(of)} | _told(claim, of, assess(claim, judged_by(claim, of)))
+        for name, of in samples.items()
+    ]
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
     alpha = plan.alpha / tests
@@ -143,7 +143,8 @@ def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequen
     told: Record = {"which": which, "condition": dict(condition), "distance": domain.distance(condition)}
     told["asked"] = len(queries)
     told["changed"] = [one.name for one in domain.variables if condition[one.name] != one.case]
-    return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, looks=looks, alpha=alpha)
+    test = assess(claim, judged_by(claim, queries), looks=looks, alpha=alpha)
+    return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, test)
 
 
 def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, Sequence[float]]]) -> list[Record]:
@@ -160,9 +161,8 @@ def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, 
     ]
 
 
-def _told(claim: ValidityClaim, queries: Sequence[Query], *, looks: Sequence[int] = (), alpha: float = 0.05) -> Record:
+def _told(claim: ValidityClaim, queries: Sequence[Query], test: Tested) -> Record:
     """A test. It judged where it gives a figure, from at least half of the queries of which the claim has a say."""
-    test = assess(claim, judged_by(claim, queries), looks=looks, alpha=alpha)
     told: Record = {name: getattr(test.effect, name) for name in ("estimate", "low", "high")}
     told["unjudged"] = sum(claim.name in one.unjudged for one in queries)
     told["judged"] = not math.isnan(test.effect.estimate) and told["unjudged"] <= test.n

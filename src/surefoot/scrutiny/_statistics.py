@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, betaln, xlog1py, xlogy
+from scipy.special import bdtr, betainc, betaincinv, betaln, xlog1py, xlogy
 
 from surefoot.stats import Interval
 
@@ -79,27 +79,30 @@ def rate_after_looks(
         """Whether what was found, or more towards the other end, is too rare."""
         side, going, rarer = 1 - 2 * end, np.ones(1), 0.0
         for step, where in zip(steps, stops, strict=False):
-            here = np.convolve(going, _chances(step, rate))
+            here = _onwards(going, step, rate)
             rarer += float(here[where == side].sum())
             going = np.where(where == 0, here, 0.0)
-        last = np.convolve(going, _chances(steps[-1], rate))
+        last = _onwards(going, steps[-1], rate)
         last = last[failures:] if end == 0 else last[: failures + 1]
         return rarer + float(last.sum()) <= (1 - level) / 2
 
-    share, found = failures / looks[-1], []
-    for end in (0.0, 1.0):
-        out, inside = end, share
-        for _ in range(_BISECTIONS if share != end else 0):
-            middle = (out + inside) / 2
-            out, inside = (middle, inside) if outside(middle, end) else (out, middle)
-        found.append(out)
-    return Interval(share, *found, level=level)
+    share = failures / looks[-1]
+    ends = (_edge(end, share, partial(outside, end=end)) for end in (0.0, 1.0))
+    return Interval(share, *ends, level=level)
 
 
-def _chances(n: int, rate: float) -> Floats:
-    """Of each count of n."""
-    k = np.arange(n + 1.0)
-    return np.exp(xlogy(k, rate) + xlog1py(n - k, -rate) - betaln(k + 1, n - k + 1)) / (n + 1)
+def _edge(out: float, inside: float, outside: Callable[[float], bool]) -> float:
+    """The last value outside of an interval on the way to one inside."""
+    for _ in range(_BISECTIONS if out != inside else 0):
+        middle = (out + inside) / 2
+        out, inside = (middle, inside) if outside(middle) else (out, middle)
+    return out
+
+
+def _onwards(going: Floats, n: int, rate: float) -> Floats:
+    """The chances of counts after n more queries."""
+    each = np.diff(bdtr(np.arange(n + 1), n, rate), prepend=0.0)
+    return np.asarray(np.convolve(going, each), dtype=np.float64)
 
 
 def mean_ratio_p(ratios: ArrayLike, bound: float = 1.0) -> float:
@@ -115,11 +118,8 @@ def mean_ratio_p(ratios: ArrayLike, bound: float = 1.0) -> float:
 def mean_ratio(ratios: ArrayLike, *, level: float = 0.95) -> Interval:
     """The mean of finite values of at least 0, with a lower bound by betting; nothing bounds it from above."""
     values = np.asarray(ratios, dtype=np.float64)
-    low, high = 0.0, float(values.mean())
-    for _ in range(_BISECTIONS if high > 0 else 0):
-        middle = (low + high) / 2
-        low, high = (middle, high) if mean_ratio_p(values, middle) <= 1 - level else (low, middle)
-    return Interval(float(values.mean()), low, math.inf, level=level)
+    low = _edge(0.0, mean := float(values.mean()), lambda bound: mean_ratio_p(values, bound) <= 1 - level)
+    return Interval(mean, low, math.inf, level=level)
 
 
 def cllr_costs(log10_ratios: ArrayLike, same: bool) -> Floats:
@@ -132,15 +132,7 @@ def cllr_costs(log10_ratios: ArrayLike, same: bool) -> Floats:
     return np.logaddexp(0.0, -logs if same else logs) / math.log(2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SupportedRatios:
-    """The range of log10 LR that a validation set of this size supports, `low` <= 0 <= `high`."""
-
-    low: float
-    high: float
-
-
-def elub(same: ArrayLike, different: ArrayLike) -> SupportedRatios:
+def elub(same: ArrayLike, different: ArrayLike) -> tuple[float, float]:
     """Empirical lower and upper bound of log10 ratios (Vergeer et al. 2016): where they do better than LR = 1 always.
 
     One misleading ratio is added to each class. At a threshold t the system errs with FNR + t FPR, and deciding always
@@ -154,7 +146,7 @@ def elub(same: ArrayLike, different: ArrayLike) -> SupportedRatios:
         falsely = 1 - np.searchsorted(second, logs) / len(second)
         better = missed + 10.0**logs * falsely < np.minimum(1.0, 10.0**logs)
         ends.append(float(logs[max(0, int(np.argmin([*better, False])) - 1)]))
-    return SupportedRatios(low=ends[0], high=ends[1])
+    return ends[0], ends[1]
 
 
 def first_order(points: ArrayLike, values: ArrayLike, *, classes: int = 8) -> Floats:

@@ -166,13 +166,8 @@ def _drawn(plan: Line, claims: Sequence[Line]) -> str:
 def _tests(claim: Line) -> Iterator[Line]:
     for one in (*claim["samples"], *claim["found"]):
         place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
-        figures = {name: one.get(name) for name in ("failed", "n", "unjudged", "estimate", "low", "high")}
-        figures |= {
-            "at most": claim["bound"],
-            "p": one["p"],
-            "p (Holm)": one["p (Holm)"],
-            "plausibility": one.get("plausibility"),
-        }
+        names = ("failed", "n", "unjudged", "estimate", "low", "high", "at most", "p", "p (Holm)", "plausibility")
+        figures = {name: ({"at most": claim["bound"]} | one).get(name) for name in names}
         yield {"claim": claim["name"], "test": place, **figures, "detail": _pairs(one["detail"])}
 
 

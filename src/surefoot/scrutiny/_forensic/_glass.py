@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny._forensic._populations import scrutiny_folder
-from surefoot.scrutiny._statistics import SupportedRatios, elub
+from surefoot.scrutiny._forensic._populations import published
+from surefoot.scrutiny._statistics import elub
 
 Floats = NDArray[np.float64]
 
@@ -20,11 +20,8 @@ Floats = NDArray[np.float64]
 @lru_cache(maxsize=4)
 def glass(part: str) -> Floats:
     """The windows of a part ("training", "duplo" or "triplo"), (windows, measurements, 10 elements)."""
-    path = scrutiny_folder() / "glass" / f"{part}.csv.gz"
-    if not path.is_file():
-        raise SurefootError(f"There is no part of the glass data {path}: parts are training, duplo and triplo.")
     windows: dict[str, list[list[float]]] = {}
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+    with gzip.open(published("glass", f"{part}.csv.gz"), "rt", encoding="utf-8", newline="") as lines:
         for row in list(csv.reader(lines))[1:]:
             windows.setdefault(row[1], []).append([float(one) for one in row[3:]])
     most = max(map(len, windows.values()))
@@ -90,11 +87,11 @@ def glass_ratio(evidence: Mapping[str, Any], seed: int = 0) -> dict[str, object]
     bounds of these data's own publication (Vergeer et al. 2016).
     """
     system, (x, y) = trained_on_glass(), (np.atleast_2d(evidence[name]) for name in ("recovered", "control"))
-    value, (low, high) = system.model.log10_ratio(x, y), system.bounds
+    value = system.model.log10_ratio(x, y)
     return {
         "log10_lr": value,
-        "log10_lr_bounded": min(max(value, low), high),
-        "log10_lr_elub": min(max(value, system.supported.low), system.supported.high),
+        "log10_lr_bounded": float(np.clip(value, *system.bounds)),
+        "log10_lr_elub": float(np.clip(value, *system.supported)),
         "score": float(system.score(_features(x, y, system.model)[None])[0]),
         "prosecution": "both sets of pieces come from one window",
         "defence": "they come from two windows of the population",
@@ -114,7 +111,7 @@ class Trained(NamedTuple):
     scores: Floats
     same: NDArray[np.bool_]
     bounds: tuple[float, float]
-    supported: SupportedRatios
+    supported: tuple[float, float]
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny._forensic._genotyping import dropout_of
-from surefoot.scrutiny._forensic._populations import population, scrutiny_folder
+from surefoot.scrutiny._forensic._populations import population, published
 
 Values = dict[str, Any]
 SUSPECTS = ("contributor", "unrelated", "sibling")
@@ -120,9 +120,7 @@ def laboratory_mixtures(donors: int = 1, threshold: str = "high") -> tuple[Mixtu
     Names are as `1L_11148_1A2`: replicate (L: low threshold); then donor set, type and number of contributors.
     Raises where there is no such file of published data.
     """
-    path = scrutiny_folder() / "mixtures" / f"dataset_{donors}_DT{threshold[:1].upper()}.tsv.gz"
-    if not path.is_file():
-        raise SurefootError(f"There is no file {path}: donor sets are 1 to 4, thresholds low and high.")
+    path = published("mixtures", f"dataset_{donors}_DT{threshold[:1].upper()}.tsv.gz")
     samples: dict[str, dict[str, list[str]]] = {}
     with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):

@@ -35,12 +35,14 @@ class Population:
         return self.loci[locus]
 
 
-def scrutiny_folder() -> Path:
-    """The folder of published forensic data, `SUREFOOT_DATA`/scrutiny. Raises when it is not there."""
+def published(*parts: str) -> Path:
+    """A file of published forensic data in `SUREFOOT_DATA`/scrutiny. Raises when it is not there."""
     folder = Path(os.environ.get("SUREFOOT_DATA", "")) / "scrutiny"
     if not os.environ.get("SUREFOOT_DATA") or not folder.is_dir():
         raise SurefootError("Forensic data are read from SUREFOOT_DATA: set it to the folder that holds 'scrutiny'.")
-    return folder
+    if not (path := folder.joinpath(*parts)).is_file():
+        raise SurefootError(f"There is no file of published data {path}.")
+    return path
 
 
 @lru_cache(maxsize=16)
@@ -51,9 +53,10 @@ def population(name: str) -> Population:
     """
     if name in SYNTHETIC:
         return _drawn(name)
-    path = Path(name) if name.endswith(".csv") else scrutiny_folder() / "frequencies" / f"{name}.csv"
-    if not path.is_file():
-        raise SurefootError(f"There is no table of allele frequencies {path}.")
+    own = Path(name)
+    path = (
+        own if name.endswith(".csv") and own.is_file() else published("frequencies", name.removesuffix(".csv") + ".csv")
+    )
     text = path.read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.split("\n", 1)[0] else ","))
     return Population(name, {n: _frequencies(path, n, rows) for n in (rows[0] if rows else {}) if n != "Allele"})

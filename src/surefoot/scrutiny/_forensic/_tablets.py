@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import SurefootError
 from surefoot.scrutiny._forensic._glass import Floats, TwoLevel, fit_two_level, pair_of
-from surefoot.scrutiny._forensic._populations import scrutiny_folder
+from surefoot.scrutiny._forensic._populations import published
 
 _MEASURED = ("Diameter", "Thickness", "Weight", "Purity")
 
@@ -17,10 +16,8 @@ _MEASURED = ("Diameter", "Thickness", "Weight", "Purity")
 @lru_cache(maxsize=1)
 def tablets() -> tuple[TwoLevel, Floats]:
     """The two-level model of every second batch, and the first two tablets of each other one, (batches, 2, 4)."""
-    path, batches = scrutiny_folder() / "tablets" / "xtc_data.csv", dict[str, list[list[float]]]()
-    if not path.is_file():
-        raise SurefootError(f"There is no file of tablets {path}.")
-    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+    batches: dict[str, list[list[float]]] = {}
+    for row in csv.DictReader(published("tablets", "xtc_data.csv").read_text(encoding="utf-8").splitlines()):
         batches.setdefault(row["batchnumber"], []).append([float(row[name]) for name in _MEASURED])
     every = np.array([found[:2] for found in batches.values()])
     return fit_two_level(every[::2]), every[1::2]

@@ -36,7 +36,7 @@ class Session:
         self.had: Mapping[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, evidence: Values, seed: int) -> Reply:
+    def ask(self, evidence: Values, seed: int, *, attempt: int = 0) -> Reply:
         """The answer to one query; it comes within the limits. Raises `SurefootError` for inf or nan as evidence."""
         try:
             asked = json.dumps({"evidence": plain(evidence, finite=True), "seed": seed}).encode() + b"\n"
@@ -44,26 +44,18 @@ class Session:
             raise SurefootError(
                 f"The evidence holds the number {error}, for which JSON has no word: give None or a text."
             ) from error
-        reply, wait = self._once(asked)
-        for attempt in range(_TRIES):
-            if reply.status != "unreachable":
-                break
-            time.sleep(min(_MOST_SECONDS, max(0.1 * 2**attempt, wait)))
-            reply, wait = self._once(asked)
-        return reply
-
-    def _once(self, asked: bytes) -> tuple[Reply, float]:
-        """A reply, and the seconds to wait before a service is asked again."""
         if not self.process or self.process.poll() is not None:
             self._start()
         begun = time.perf_counter()
         line, status = self._exchange(asked)
         reply = reply_of(line) if status == "answered" else self._ended(status)
-        wait = json.loads(line)["wait"] if reply.status == "unreachable" else 0.0
+        if reply.status == "unreachable" and attempt < _TRIES:
+            time.sleep(min(_MOST_SECONDS, max(0.1 * 2**attempt, json.loads(line)["wait"])))
+            return self.ask(evidence, seed, attempt=attempt + 1)
         if status == "answered" and b'"left": true' in line[-20:]:
             self.close()
             reply = replace(reply, error=f"{reply.error} {_LEFT}".strip())
-        return replace(reply, seconds=time.perf_counter() - begun), wait
+        return replace(reply, seconds=time.perf_counter() - begun)
 
     def close(self, seconds: float = 0.0) -> Mapping[str, Any]:
         """End it and all that it started; how it ended by itself within that time, else nothing."""
@@ -88,19 +80,14 @@ class Session:
         self.channel, theirs = map(self.open.enter_context, socket.socketpair())
         read, write = os.pipe()
         self.status = self.open.enter_context(os.fdopen(read, "rb", buffering=0))
-        told = {
-            "network": self.limits.network,
+        most = {
             "memory": self.limits.memory_mb * 2**20,
-            "output": 64 * self.limits.output_bytes,  # all that it writes for itself
-        }
+            "output": 64 * self.limits.output_bytes,
+        }  # of all its own files
+        told = {"network": self.limits.network} | most
         command = [sys.executable, "-S", "-E", str(_CONTAIN), json.dumps(told), str(write), sys.executable, "-m"]
-        command += [
-            "surefoot.scrutiny._systems._serve",
-            str(self.case),
-            self.which,
-            str(theirs.fileno()),
-            str(Path.cwd()),
-        ]
+        serve = ("surefoot.scrutiny._systems._serve", self.case, self.which, theirs.fileno(), Path.cwd())
+        command += map(str, serve)
         environment = os.environ | {"TMPDIR": directory, "HOME": directory, "OMP_NUM_THREADS": "1"}
         quiet, keep = subprocess.DEVNULL, (write, theirs.fileno())
         self.process = subprocess.Popen(

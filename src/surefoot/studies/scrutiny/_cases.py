@@ -1,7 +1,7 @@
 """The systems that the study audits, each with its case, what may differ from it, and what it must do."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 from math import isfinite, log10
@@ -163,16 +163,20 @@ def _is_lower(trial: Trial) -> Judged | None:
 def _count() -> Scrutiny:
     """The number of contributors by the most alleles at a locus, on real mixtures of four donor sets."""
 
-    def wrong(trial: Trial) -> float:
-        return abs(_number(trial, "contributors") - float(str(trial.truth["contributors"])))
-
     kinds, thresholds = _may("kind", "D", "A", "B", "C", "E"), _may("threshold", "high", "low")
     return _audit(
         "Is the number of contributors right for a mixture of four with a minor one at 30 pg?",
         scrutiny.contributors_by_count,
         (_may("contributors", 4, to=(2, 5), scale=0.5), kinds, thresholds),
         scrutiny.laboratory_stain,
-        [scrutiny.worst_case("wrong number", wrong, bound=0.5, rate=0.2)],
+        [
+            scrutiny.worst_case(
+                "wrong number",
+                lambda one: abs(_number(one, "contributors") - one.truth["contributors"]),
+                bound=0.5,
+                rate=0.2,
+            )
+        ],
     )
 
 
@@ -183,14 +187,12 @@ def _glass(call: System, *, scores: bool = True) -> Scrutiny:
         evidence, truth = scrutiny.glass_pair(condition, seed)
         return {"score": scrutiny.glass_ratio(evidence)["score"], "column": False}, truth
 
-    def infinite(trial: Trial) -> float:
-        return float(not isfinite(_number(trial, "log10_lr")))
-
     of_scores = (
         scrutiny.monotone("a higher score", lambda one, seed: {**one, "score": one["score"] + 0.2}, value="log10_lr"),
         _MOVES("as a column", lambda one, seed: {**one, "column": True}),
     )
-    claims = (scrutiny.false_inclusion(0.05, _RATIOS), scrutiny.worst_case("infinite ratio", infinite, bound=0.5))
+    infinite = scrutiny.worst_case("infinite ratio", lambda one: not isfinite(_number(one, "log10_lr")), bound=0.5)
+    claims = (scrutiny.false_inclusion(0.05, _RATIOS), infinite)
     return _audit(
         "Does the ratio mislead where two windows are nearest in composition?",
         call,
@@ -206,14 +208,16 @@ def _bounded(call: System, *, scores: bool = False) -> Scrutiny:
     """Ratios of glass as they are handed out, within the bounds that the calibration data support (ELUB)."""
     ratios = replace(_RATIOS, value="log10_lr_elub")
 
-    def beyond(trial: Trial) -> float:
-        return abs(_number(trial, "log10_lr") - _number(trial, "log10_lr_elub"))
-
     claims = (
         scrutiny.false_inclusion(0.05, ratios),
         *scrutiny.ratio_bounds((100.0,), ratios),
         scrutiny.calibration(ratios, bound=0.4),
-        scrutiny.worst_case("beyond its bounds", beyond, bound=0.0, rate=0.2),
+        scrutiny.worst_case(
+            "beyond its bounds",
+            lambda one: abs(_number(one, "log10_lr") - _number(one, "log10_lr_elub")),
+            bound=0.0,
+            rate=0.2,
+        ),
     )
     return replace(_glass(call, scores=scores), claims=claims)
 
@@ -249,19 +253,18 @@ def _calibrated(make: str) -> System:
         return made.fit(x, known.same.astype(int)).transform
 
     @cache
-    def supported() -> scrutiny.SupportedRatios:
+    def supported() -> tuple[float, float]:
         known = scrutiny.trained_on_glass()
         ratios = np.ravel(fitted(False)(known.scores))
         return scrutiny.elub(ratios[known.same], ratios[~known.same])
 
     def call(evidence: Evidence, seed: int) -> Mapping[str, object]:
-        found = float(
-            np.ravel(fitted(evidence["column"])(np.reshape(evidence["score"], (1, 1)[: 1 + evidence["column"]])))[0]
-        )
+        x = np.reshape(evidence["score"], (1, 1)[: 1 + evidence["column"]])
+        found = float(np.ravel(fitted(evidence["column"])(x))[0])
         share = scrutiny.trained_on_glass().same.mean()
         with np.errstate(divide="ignore"):
             odds = np.log10(found) - np.log10(1 - found) - log10(share / (1 - share)) if make == "isotonic" else found
-        bounded = {"log10_lr_elub": float(np.clip(odds, *astuple(supported())))} if make == "LogitCalibrator" else {}
+        bounded = {"log10_lr_elub": float(np.clip(odds, *supported()))} if make == "LogitCalibrator" else {}
         return {"log10_lr": float(odds)} | bounded
 
     return call
