@@ -18,6 +18,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from surefoot.cli import app
+from surefoot.contrastive._models import _embed
+from surefoot.contrastive._pictures._photos import decode
 from surefoot.core import SurefootError
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
@@ -109,6 +111,15 @@ def test_all_tasks_on_a_folder_a_shard_and_parquet(
     assert {key: row["value"] for key, row in found.items()} == pytest.approx(
         {key: row["value"] for key, row in first.items()}
     )
+
+
+def test_each_picture_is_decoded_once_for_all_tasks(
+    hub: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    monkeypatch.setattr(_embed, "decode", lambda data: decoded.append(data) or decode(data))
+    evaluate(hub, folders["folder"], *ALL, "--train", folders["train"], "--shots", 2)
+    assert len(decoded) == len({*decoded}) == 24 + 48
 
 
 def test_sensitivity_measures_one_change_at_a_time(

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
-from core_steps import Fragile, Number, Total, Wave
+from core_steps import Fragile, Number, Pair, Total, Wave
 
 from surefoot.core import (
     Artifact,
@@ -25,6 +25,7 @@ from surefoot.core import (
     plan,
     query,
     run,
+    write_record,
     write_text,
 )
 from surefoot.core import _files as files
@@ -306,6 +307,24 @@ def test_what_one_worker_compared_no_other_worker_of_the_run_compares(store: Sto
     (tmp_path / "next.specs").touch()
     with pytest.raises(SurefootError, match="another content"):
         StoredInputs(store, tmp_path / "next.specs")[old]
+
+
+def records(store: Store, users: int) -> int:
+    """Bytes of all records of as many shards, what gathers them, and as many users of that."""
+    shards = tuple(Number(value=float(one)) for one in range(users))
+    gathered = Total(parts=shards)
+    steps = [*shards, gathered, *(Pair(one=gathered, other=Number(value=float(one))) for one in range(users))]
+    for step in steps:
+        store.path(step).mkdir(parents=True)
+        write_record(store.path(step), step, [])
+    return sum(path.stat().st_size for path in store.root.rglob("record.json"))
+
+
+def test_records_grow_with_the_number_of_steps_and_not_with_its_square(tmp_path: Path) -> None:
+    """Specs by reference: a record names the Steps in it by their keys, so that 10,000 users stay below 100 MB."""
+    few, many = (records(Store(tmp_path / str(users)), users) for users in (50, 500))
+    assert many < 10.5 * few
+    assert many * 10_000 / 500 < 100e6
 
 
 def test_a_store_of_an_older_format_is_refused_with_what_to_do(store: Store, make: Make) -> None:
