@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from surefoot.cli import app
 from surefoot.core import SurefootError
@@ -123,6 +123,38 @@ def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
     assert truth[0] > truth[1:].max() - 0.002
     assert found.single == "a" and found.sure == 1.0 and found.gain.low > 0
     assert (found.low <= found.shares).all() and (found.shares <= found.high).all()
+
+
+def test_the_interval_of_a_mixture_is_the_delta_methods_with_the_error_of_runs_left_out() -> None:
+    """Derivatives by difference quotients; the error is the greater of all twelve runs' and of the mixtures left out."""
+    shares = np.array([*np.repeat(np.eye(3), 2, axis=0), *design()[0][12::4], [0.75, 0.25, 0]])
+    sizes = np.array([250.0, 1000] * 6)
+    law = fit_mixture(
+        ("a", "b", "c"), shares, sizes, scores := made(np.random.default_rng(2), shares, sizes, 0.05), chance=0.5
+    )
+
+    def place(parameters: np.ndarray, mix: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        own = parameters[:3] + parameters[3:6] * (np.log(counts) - law.centre)[:, None]
+        return (mix * own).sum(axis=1) / np.sqrt(parameters[6] + (1 - parameters[6]) * (mix**2).sum(axis=1))
+
+    def slopes(mix: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        steps = 1e-6 * np.eye(7)
+        return np.stack(
+            [(place(law.parameters + h, mix, counts) - place(law.parameters - h, mix, counts)) / 2e-6 for h in steps], 1
+        )
+
+    jacobian, gap = slopes(shares, sizes), norm.ppf(scores) - place(law.parameters, shares, sizes)
+    inverse = np.linalg.inv(jacobian.T @ jacobian)
+    left = gap / (1 - np.diag(jacobian @ inverse @ jacobian.T))
+    variance = (gap @ gap / 5, float((left[6:] ** 2).mean()))
+    assert variance[1] > variance[0]
+    assert law.error**2 == pytest.approx(variance[1], rel=1e-3)
+    assert law.covariance == pytest.approx(variance[1] * inverse, rel=1e-2, abs=1e-6)
+    mix, counts = np.array([[0.6, 0.3, 0.1]]), np.array([700.0])
+    row = slopes(mix, counts)[0]
+    half = t.ppf(0.975, 5) * (variance[1] + row @ law.covariance @ row) ** 0.5
+    found, middle = predict_mixture(law, mix, counts), place(law.parameters, mix, counts)[0]
+    assert (found.low[0], found.high[0]) == pytest.approx((norm.cdf(middle - half), norm.cdf(middle + half)), rel=1e-4)
 
 
 def test_runs_that_do_not_say_what_is_asked_are_refused() -> None:

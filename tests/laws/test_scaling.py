@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from surefoot.cli import app
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, open_pool, run
 from surefoot.laws import LawOptions, PointOptions, ScalingFit, ScalingLaws, fit_scaling, law_sensitivity, predict_band
-from surefoot.stats import fit_law, intervals
+from surefoot.laws._scaling._optimal import _words
+from surefoot.stats import ComputeOptimal, Interval, fit_law, intervals
 
 X = np.geomspace(1e9, 1e13, 12)
 
@@ -80,6 +82,22 @@ def test_three_points_are_told_that_a_bootstrap_is_refused() -> None:
     laws = fitted({"x": [1.0, 10, 100], "y": [0.5, 0.4, 0.3]}, x="x", y="y", method="wild")
     assert "a bootstrap over 3 points is refused" in laws.fits[0].verdict
     assert "the t interval with 1 degree of freedom is given instead" in laws.fits[0].verdict
+
+
+def test_families_of_best_sizes_are_compared_with_holms_correction() -> None:
+    """Of three families two differ at p = .03, which of three comparisons is .09: undecided."""
+    one = np.ones(1)
+    bounds = {f"{name}{side}": one for name in ("size", "data", "value") for side in ("", "_low", "_high")}
+    gap = scipy.stats.t.ppf(0.985, 20) * 0.02**0.5
+    plans = {
+        name: ComputeOptimal(
+            compute=one, exponent=Interval(place, 0, 1), exponent_error=0.1, degrees_of_freedom=10, **bounds
+        )
+        for name, place in (("a", 0.5), ("b", 0.5 + gap), ("c", 0.5 + gap / 2))
+    }
+    said = {line.split(":")[0]: line for line in _words(plans)}
+    assert "a against b: undecided" in said["a against b"]
+    assert "(p = 0.03, 0.09 by Holm over 3 comparisons)" in said["a against b"]
 
 
 def test_mistakes_are_named() -> None:

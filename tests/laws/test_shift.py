@@ -31,7 +31,16 @@ from surefoot.laws import (
     text_of,
     wide_accuracies,
 )
-from surefoot.stats import Lines, effective_robustness, fit_lines, from_axis, predict_lines, to_axis, wilson_bounds
+from surefoot.stats import (
+    Lines,
+    effective_robustness,
+    fit_lines,
+    from_axis,
+    hinge,
+    predict_lines,
+    to_axis,
+    wilson_bounds,
+)
 
 
 def _table(n: int = 24, seed: int = 0) -> ResultTable:
@@ -521,6 +530,18 @@ def test_a_models_interval_holds_its_own_sampling_noise_and_that_of_its_x() -> N
     none, of_x, of_y, both = (width(n) for n in ({}, {"clean": 300}, {"fog": 300}, {"clean": 300, "fog": 300}))
     assert none + 2 < of_x < both - 1 and none + 2 < of_y < both - 1
     assert both**2 == pytest.approx(of_x**2 + of_y**2 - none**2, rel=0.05)
+
+
+def test_beyond_a_pivot_the_error_of_x_is_carried_by_both_slopes() -> None:
+    x = np.linspace(0.3, 0.9, 24)
+    y = 0.1 + 0.2 * x + 1.2 * np.maximum(x - 0.6, 0) + np.random.default_rng(0).normal(0, 0.003, 24)
+    columns = {"model": [f"m{place}" for place in range(24)], "clean": x, "fog": y}
+    data = shift_data(wide_accuracies(make_table(columns), n={"clean": 200}), x="clean", shifts=("fog",))
+    fit = fit_shift(data, axis="linear", pivot=0.6, replicates=40)
+    carried = np.where(x > 0.6, 1.4, 0.2) * np.sqrt(x * (1 - x) / 200)
+    by_hand = effective_robustness(hinge(x, 0.6)[:, None, :], y, fit.lines, axis="linear", carried=carried)
+    assert fit.effective.low == pytest.approx(by_hand.low, abs=0.2)
+    assert fit.effective.high == pytest.approx(by_hand.high, abs=0.2)
 
 
 def test_families_that_count_as_independent_are_said() -> None:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 
-from surefoot.stats import band, fit_law, intervals
+from surefoot.stats import band, fit_law, intervals, log_error_variance, predict
 
 X = np.geomspace(1, 1e4, 12)
 
@@ -48,6 +49,18 @@ def test_coverage_of_profile_intervals_with_a_floor_where_t_fails() -> None:
     assert profile["floor"] >= 0.92
     assert profile["exponent"] >= 0.92
     assert t["floor"] < 0.8
+
+
+def test_the_band_of_a_new_run_is_of_as_many_examples_as_the_harmonic_mean() -> None:
+    generator, x = np.random.default_rng(2), np.geomspace(1e3, 1e8, 12)
+    n = np.repeat([50, 20_000], 6)
+    y = generator.binomial(n, 0.9 * x**-0.12) / n
+    law = fit_law(x, y, noise=log_error_variance(y, n))
+    t = scipy.stats.t.ppf(0.975, 10)
+    run, line = (np.log(np.divide(*band(law, [1e9], new_run=new))[0]) / 2 / t for new in (True, False))
+    error = predict(law, [1e9])[0]
+    sampling = (1 - error) / error * np.mean(1 / n)
+    assert run**2 == pytest.approx(line**2 + law.spread**2 + sampling)
 
 
 def test_coverage_of_bands_for_a_new_run_and_for_the_curve() -> None:

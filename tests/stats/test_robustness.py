@@ -146,6 +146,24 @@ def test_group_means_and_their_draws_follow_the_models_drawn() -> None:
     assert means.low[0, 0] < 0 < means.high[0, 0]
 
 
+def test_percentiles_of_a_small_group_are_stretched_as_hesterberg_says() -> None:
+    """By sqrt(n / (n - 1)) t(n - 1) / z about the mean of the group's models over each drawn line."""
+    generator = np.random.default_rng(3)
+    x, gain = generator.uniform(0.5, 0.9, 24), np.repeat([0.0, 0.08], [20, 4])
+    y = 0.1 + 0.8 * x + gain + generator.normal(0, 0.02, 24)
+    counts = resample_counts(24, 300, seed=1)
+    lines = fit_lines(x, y, baseline=gain == 0, counts=counts)
+    effective = effective_robustness(x, y, lines, axis="linear")
+    means = group_robustness(x, y, lines, effective, gain > 0, counts=counts, axis="linear")
+    over, weight = y[20:] - (lines.draws[:, 0, :1] + lines.draws[:, 0, 1:] * x[20:]), counts[:, 20:]
+    with np.errstate(invalid="ignore"):
+        drawn = 100 * (weight * over).sum(axis=1) / weight.sum(axis=1)
+    wide = np.sqrt(4 / 3) * scipy.stats.t.ppf(0.975, 3) / scipy.stats.norm.ppf(0.975)
+    mean = means.points[1, 0]
+    expected = mean + wide * (np.nanquantile(drawn, [0.025, 0.975]) - mean)
+    assert (means.low[1, 0], means.high[1, 0]) == pytest.approx(tuple(expected))
+
+
 def test_the_interval_of_a_small_group_holds_its_mean_as_often_as_it_says() -> None:
     generator = np.random.default_rng(7)
     trials, size, within = 300, 60, 6

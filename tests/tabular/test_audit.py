@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from numpy.testing import assert_allclose
 from numpy.typing import ArrayLike
 
 from surefoot.core import SurefootError
-from surefoot.stats import clopper_pearson
+from surefoot.stats import clopper_pearson, holm, share_difference
 from surefoot.tabular import Audit, PredictionColumns, audit_predictions
 
 COLUMNS = PredictionColumns(label="y", score="p", sensitive=("g",))
@@ -194,6 +195,29 @@ def test_two_models_are_compared_on_the_same_rows(tmp_path: Path) -> None:
     same = audit_predictions(write(path, {**data, "q": data["p"]}), replace(COLUMNS, other="q", sensitive=("sex",)))
     assert {line["accuracy_difference"] for line in same.differences} == {0.0}
     assert all(line["accuracy_difference_low"] < 0 < line["accuracy_difference_high"] for line in same.differences)
+
+
+def test_of_weighted_rows_two_models_differ_by_the_interval_of_as_many_effective_pairs(tmp_path: Path) -> None:
+    data = people()
+    columns = replace(COLUMNS, other="q", sensitive=("sex",), weight="w")
+    found = {line["group"]: line for line in audit_predictions(write(tmp_path / "p.csv", data), columns).differences}
+    for sex in (0, 1):
+        rows = data["sex"] == sex
+        weights = data["w"][rows] / data["w"][rows].sum()
+        first, second = ((data[name] >= 0.5)[rows] == (data["y"] == 1)[rows] for name in "pq")
+        effective = 1 / (weights**2).sum()
+        only = [effective * weights[part].sum() for part in (first & ~second, second & ~first)]
+        peer, line = share_difference(*only, effective), found[f"sex {sex}"]
+        bounds = (line["accuracy_difference_low"], line["accuracy_difference_high"])
+        assert_allclose((line["accuracy_difference"], *bounds), (peer.estimate, peer.low, peer.high))
+        assert line["p_holm"] is None
+    p = [
+        scipy.stats.binomtest(int((first & ~second).sum()), int((first ^ second).sum())).pvalue
+        for rows in (data["sex"] == 0, data["sex"] == 1)
+        for first, second in [[(data[name] >= 0.5)[rows] == (data["y"] == 1)[rows] for name in "pq"]]
+    ]
+    plain = audit_predictions(tmp_path / "p.csv", replace(columns, weight="")).differences
+    assert_allclose([line["p_holm"] for line in plain if line["group"] in ("sex 0", "sex 1")], holm(p))
 
 
 def test_small_groups_are_named_and_not_the_worst(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def _words(plans: Mapping[str, ComputeOptimal]) -> list[str]:
     adjusted = holm([p for _, p in found]) if found else ()
     for (a, b), (difference, p), corrected in zip(pairs, found, adjusted, strict=True):
         verdict = "differ" if corrected < 1 - difference.level else "undecided" if np.isfinite(p) else "untestable"
-        tested = f"p = {p:.2g}" if np.isfinite(p) else "no degree of freedom"
+        by_holm = f", {corrected:.2g} by Holm over {len(found)} comparisons" if len(found) > 1 else ""
+        tested = f"p = {p:.2g}{by_holm}" if np.isfinite(p) else "no degree of freedom"
         said.append(f"{a} against {b}: {verdict}: exponents of N differ by {difference} ({tested})")
     return said
