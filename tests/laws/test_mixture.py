@@ -126,7 +126,7 @@ def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
 
 
 def test_the_interval_of_a_mixture_is_the_delta_methods_with_the_error_of_runs_left_out() -> None:
-    """Derivatives by difference quotients; the error is the greater of all twelve runs' and of the mixtures left out."""
+    """Derivatives by difference quotients; the error is the greater of all runs' and of the mixtures left out."""
     shares = np.array([*np.repeat(np.eye(3), 2, axis=0), *design()[0][12::4], [0.75, 0.25, 0]])
     sizes = np.array([250.0, 1000] * 6)
     law = fit_mixture(

@@ -292,6 +292,17 @@ def test_the_bounds_of_balanced_accuracy_join_those_of_its_two_rates() -> None:
     assert_allclose(high[0], middle + np.hypot(right.high - 0.9, 0.05 - wrong.low) / 2)
 
 
+def test_the_bounds_of_an_area_are_newcombes_fifth() -> None:
+    """At each bound the area is z errors away by Hanley and McNeil (1982), (m + n) / 2 rows in place of m and of n."""
+    labels = np.repeat([1, 0], [12, 30])
+    scores = np.concatenate([np.linspace(0.3, 0.95, 12), np.linspace(0.05, 0.7, 30)])
+    found = group_auc(labels, scores, np.zeros(42, int))
+    for bound in (found.low[0], found.high[0]):
+        pairs = bound / (2 - bound) + 2 * bound**2 / (1 + bound) - 2 * bound**2
+        error = np.sqrt((bound * (1 - bound) + (42 / 2 - 1) * pairs) / (12 * 30))
+        assert_allclose(abs(found.value[0] - bound), scipy.stats.norm.ppf(0.975) * error, rtol=1e-6)
+
+
 def test_bounds_close_in_on_a_difference_as_rows_grow() -> None:
     for rows, width in ((200, 0.30), (20_000, 0.03)):
         codes, called = np.repeat([0, 1], rows), np.r_[np.arange(rows) % 2 == 0, np.arange(rows) % 10 < 8]

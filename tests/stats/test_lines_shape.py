@@ -65,6 +65,8 @@ def test_a_searched_kink_is_found_and_a_straight_line_is_rarely_called_bent() ->
     x = generator.uniform(-1, 1, 60)
     bent = linearity(x, x + np.maximum(x - 0.2, 0) + generator.normal(0, 0.05, 60))
     assert bent.kink_p < 0.01
+    # A kink that no draw reaches has the least p there is, one of all draws with the sample itself, not 0.
+    assert linearity(x, x + 3 * np.maximum(x, 0), replicates=99).kink_p == pytest.approx(1 / 100)
     assert bent.pivot == pytest.approx(0.2, abs=0.1)
     straight = [linearity(x, x + generator.normal(0, 0.1, 60), replicates=200, seed=i).kink_p for i in range(200)]
     assert np.mean(np.array(straight) < 0.05) < 0.09
