@@ -123,6 +123,17 @@ def test_a_number_of_examples_is_read_as_people_write_it() -> None:
         fitted(table, n_test="-5")
 
 
+def test_a_prediction_says_on_how_many_examples_its_new_run_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(10.0**place, 0.9 * 10 ** (-0.12 * place), n) for place, n in enumerate((50, 50, 50, 20000, 20000, 20000))]
+    (tmp_path / "t.csv").write_text("x,y,n\n" + "\n".join(f"{x},{y:.3f},{n}" for x, y, n in rows), encoding="utf-8")
+    fit_command(
+        "scaling", tmp_path / "t.csv", "--x", "x", "--y", "y", "--n-test", "n", "--at", "1e6", "--format", "csv"
+    )
+    assert capsys.readouterr().out.rstrip().endswith(",y on 100 examples")
+
+
 def test_a_gap_in_the_number_of_examples_leaves_that_row_out() -> None:
     table = simulated(n=8) | {"n": [1000, None, 1000, 0, 1000, 1000, 1000, 1000]}
     table["y"] = table["y"] / 40

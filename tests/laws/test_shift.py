@@ -152,6 +152,10 @@ def test_several_axes_make_a_multiple_regression() -> None:
     fit = fit_shift(data, replicates=50)
     assert fit.lines.coefficients.shape == (1, 3)
     assert fit.families is None
+    rows = shift_table(fit, "lines").records()
+    assert [row["x"].split(" (of ")[0] for row in rows] == list(data.x_names[0])
+    assert [row["slope"] for row in rows] == pytest.approx(fit.lines.coefficients[0, 1:].tolist())
+    assert [row["slope_high"] for row in rows] == pytest.approx(fit.lines.high[0, 1:].tolist())
     with pytest.raises(SurefootError, match="single in-distribution axis"):
         fit_shift(data, pivot=0.7)
 

@@ -8,8 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from surefoot.core import Measurement, Step, Store, StoredInputs, SurefootError
-from surefoot.tabular import RAW_RECIPES, RawTable, open_table
+from surefoot.tabular import RawTable, open_table
 from surefoot.tabular._tables import _raw as raw_module
+from surefoot.tabular._tables._raw import RAW_RECIPES
 
 Columns = dict[str, list[float | None] | list[str]]
 

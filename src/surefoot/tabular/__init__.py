@@ -21,7 +21,6 @@ from surefoot.tabular._sweep._compare import BY_ACCURACY as BY_ACCURACY
 from surefoot.tabular._sweep._compare import BY_CVAR as BY_CVAR
 from surefoot.tabular._sweep._compare import BY_WORST_GROUP as BY_WORST_GROUP
 from surefoot.tabular._sweep._compare import MAJORITY as MAJORITY
-from surefoot.tabular._sweep._compare import METRICS as METRICS
 from surefoot.tabular._sweep._compare import PAIRS as PAIRS
 from surefoot.tabular._sweep._compare import TableComparison as TableComparison
 from surefoot.tabular._sweep._fits import TableFits as TableFits
@@ -44,7 +43,6 @@ from surefoot.tabular._tables._groups import Division as Division
 from surefoot.tabular._tables._predictions import PredictionColumns as PredictionColumns
 from surefoot.tabular._tables._predictions import Predictions as Predictions
 from surefoot.tabular._tables._predictions import read_predictions as read_predictions
-from surefoot.tabular._tables._raw import RAW_RECIPES as RAW_RECIPES
 from surefoot.tabular._tables._raw import RawTable as RawTable
 from surefoot.tabular._tables._recipes import RECIPES as RECIPES
 from surefoot.tabular._tables._table import FileTable as FileTable

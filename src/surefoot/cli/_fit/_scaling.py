@@ -231,5 +231,7 @@ def _prediction_table(laws: ScalingLaws, places: NDArray[np.float64]) -> Table:
     rows = []
     for fit in laws.fits:
         values = zip(places.tolist(), *(part.tolist() for part in predict_band(fit, places)), strict=True)
-        rows += [(fit.points.family, *place, *map(plain_cell, band), fit.points.y_name) for place, *band in values]
+        tests = fit.points.tests if fit.points.tests is None else fit.points.tests[fit.used]
+        of = fit.points.y_name + ("" if tests is None else f" on {1 / (1 / tests).mean():,.0f} examples")
+        rows += [(fit.points.family, *place, *map(plain_cell, band), of) for place, *band in values]
     return Table(("family", *names, "prediction", "low", "high", "of"), tuple(rows))

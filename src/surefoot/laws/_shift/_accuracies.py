@@ -175,8 +175,7 @@ def measured_accuracies(
         cell = order[model], sets.index(name)
         values[cell] = np.mean([item.value for item in items])
         n[cell] = sum(item.n for item in items)
-        errors = [item.stderr for item in items]
-        known = [error for error in errors if error is not None]
+        known = [item.stderr for item in items if item.stderr is not None]
         if len(known) == len(items):
             stderr[cell] = np.sqrt(np.sum(np.square(known))) / len(items)
     if np.nanmin(values) < 0 or np.nanmax(values) > 1:
@@ -210,9 +209,7 @@ def _model_columns(table: ResultTable, model: Sequence[str]) -> tuple[tuple[str,
 def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Remark, ...]]:
     """Names of sets that differ only in capital letters are one set: spelled as the most rows do."""
     names, sizes = np.unique(tasks, return_counts=True)
-    spelled: dict[str, str] = {}
-    for place in np.argsort(sizes, kind="stable"):
-        spelled[str(names[place]).casefold()] = str(names[place])
+    spelled = {str(names[place]).casefold(): str(names[place]) for place in np.argsort(sizes, kind="stable")}
     if len(spelled) == len(names):
         return tasks, ()
     message = (

@@ -255,7 +255,7 @@ def _relative(data: ShiftData, level: float) -> Relative:
         before_stderr=data.y_stderr[parents],
         level=level,
     )
-    names = tuple(data.models[place] for place in children), tuple(data.models[place] for place in parents)
+    names = [tuple(data.models[place] for place in places) for places in (children, parents)]
     return Relative(children=names[0], parents=names[1], points=points, low=low, high=high)
 
 

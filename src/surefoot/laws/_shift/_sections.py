@@ -76,11 +76,13 @@ def _line_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
     lines = fit.lines
     for s, shift in enumerate(fit.data.shifts):
         bend = fit.linearity[s]
-        slopes = lines.coefficients[s, 1], lines.low[s, 1], lines.high[s, 1]
-        intercepts = lines.coefficients[s, 0], lines.low[s, 0], lines.high[s, 0]
+        terms = [(part[s, 0], part[s, 1:].tolist()) for part in (lines.coefficients, lines.low, lines.high)]
         method = "bootstrap" if lines.bootstrapped[s] else "t"
         curved = (bend.kink_p, bend.curve.p) if bend else (None, None)
-        yield shift, _axis_name(fit, s), lines.n[s], *slopes, *intercepts, method, lines.r2[s], *curved
+        for place, name in enumerate(names := fit.data.x_names[s]):
+            axis = name if len(names) == 1 else f"{name} (of {_axis_name(fit, s)})"
+            numbers = *(slopes[place] for _, slopes in terms), *(intercept for intercept, _ in terms)
+            yield shift, axis, lines.n[s], *numbers, method, lines.r2[s], *curved
 
 
 def _group_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:

@@ -192,10 +192,9 @@ def group_robustness(
 
 def _families_in(clusters: NDArray[np.str_], one_hot: Floats, known: Bools) -> Floats:
     labels, member = np.unique(clusters, return_inverse=True)
-    return sum(
-        ((one_hot[member.ravel() == place].T @ known[member.ravel() == place]) > 0).astype(np.float64)
-        for place in range(len(labels))
-    ) + np.zeros((one_hot.shape[1], known.shape[1]))
+    rows = [member.ravel() == place for place in range(len(labels))]
+    found = ((one_hot[own].T @ known[own] > 0).astype(np.float64) for own in rows)
+    return sum(found, np.zeros((one_hot.shape[1], known.shape[1])))
 
 
 def rank_agreement(points: ArrayLike) -> Floats:
