@@ -307,12 +307,18 @@ def test_a_run_goes_on_only_with_its_own_queries_and_its_own_system(sealed: Seal
 def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_path: Path) -> None:
     page = write_scrutiny(verify_bundle(sealed[0]), tmp_path / "page.html", source="toy").read_text(encoding="utf-8")
     wrong = sealed[1]["claims"][0]
-    overall, near, case = ("{failed} of {n}".format(**one) for one in wrong["samples"])
-    assert len({overall, near, case}) == 3
-    said = (
-        f"Over all conditions {overall} did not keep to it; near this case {near} did not keep to it; exactly like it"
+    overall, near, case = (
+        f"{one['failed']} of {one['n']} did not keep to it ({100 * one['low']:.3g} to {100 * one['high']:.3g} in 100)"
+        for one in wrong["samples"]
     )
-    assert f"{said} {case} did not keep to it" in page
+    assert len({overall, near, case}) == 3
+    assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Where the search" in page
+    assert "Near this case' means amount 50 to 250; kind a or b." in page
+    nearest = min(wrong["found"], key=lambda one: one["distance"])
+    there = f"amount {nearest['condition']['amount']:.3g}, kind b, a distance of {nearest['distance']:.2g}. "
+    assert f"The confirmed failure nearest to the case lies at {there}" in page
+    plan = hashlib.sha256((sealed[0] / "plan.json").read_bytes()).hexdigest()
+    assert f"deposited before the run: SHA-256 {plan}" in page
     worst = wrong["found"][-1]
     assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
     assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims are shown to fail" in page

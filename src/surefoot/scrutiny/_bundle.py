@@ -204,7 +204,9 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verifie
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
     findings = json.loads((bundle / FINDINGS).read_bytes())
     if said := difference(findings, found, every=plan["surefoot"] == __version__):
-        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.")
+        made = plan["surefoot"]
+        other = f" Surefoot {made} made it: verify it with that version." if made != __version__ else ""
+        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")
     return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
 
 

@@ -45,7 +45,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
     silent = sum(one["verdict"] == "not judged" for one in claims)
     opening = f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown."
     told = [f"Ratios compare '{plan['propositions'][0]}' with '{plan['propositions'][1]}', in: {plan['population']}."]
-    words = (*(told if plan["population"] else ()), *map(_in_words, claims))
+    words = (*(told if plan["population"] else ()), _near(plan), *map(_in_words, claims))
     lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
     said = "All tests, passed and failed. What was found by a search is existence, never a rate."
     sections = (
@@ -98,10 +98,23 @@ def _told(one: Line, claim: Line) -> str:
     said = f" ({silent} more could not be judged)" if silent else ""
     said += "" if one["judged"] else ", too few to judge it"
     if claim["effect"] == "rate":
-        return f"{one['failed']} of {one['n']} did not keep to it{said}"
+        ends = f"{_cell(100.0 * one['low'])} to {_cell(100.0 * one['high'])} in 100"
+        return f"{one['failed']} of {one['n']} did not keep to it ({ends}){said}"
     value = "infinite" if one["estimate"] is None else _cell(one["estimate"])
     low = "" if one["low"] is None else f" (at least {_cell(one['low'])})"
     return f"{_MEASURED[claim['effect']]} was {value}{low} in {one['n']} cases{said}"
+
+
+def _near(plan: Line) -> str:
+    from surefoot.scrutiny import Variable
+
+    radius, may = (
+        plan["plan"]["radius"],
+        [Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]],
+    )
+    near = "; ".join(f"{one.name} {_range(vars(one.within(radius)))}" for one in may)
+    said = "In brackets is where the true share lies with 95 percent confidence: the fewer cases, the less is known."
+    return f"'Near this case' means {near}. {said}"
 
 
 def _in_words(claim: Line) -> str:
@@ -110,7 +123,8 @@ def _in_words(claim: Line) -> str:
     if claim["found"]:
         said += f"Where the search led ({_where(claim['found'][-1])}) {_told(claim['found'][-1], claim)}. "
     if (nearest := claim["fails at distance"]) is not None:
-        said += f"The failure nearest to the case that was confirmed lies at a distance of {nearest:.2g}. "
+        there = next(_where(one) for one in claim["found"] if one["distance"] == nearest)
+        said += f"The confirmed failure nearest to the case lies at {there}, a distance of {nearest:.2g}. "
     return f"{said}Finding: {claim['verdict']}."
 
 
@@ -187,6 +201,7 @@ def _bound(plan: Line) -> Iterator[str]:
 def _bundle(verified: Verified) -> Iterator[str]:
     plan, seal = verified.plan, verified.seal
     yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}."
+    yield f"The plan, to compare with what was deposited before the run: SHA-256 {seal['files']['plan.json']}"
     yield f"Ed25519 key {plan['public key']}, end of the chain {seal['head']}."
     yield from (f"{name}: SHA-256 {digest}" for name, digest in plan["system"]["files"].items())
     yield f"Plan: {', '.join(f'{name} {value}' for name, value in plan['plan'].items())}."
