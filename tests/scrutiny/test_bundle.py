@@ -110,6 +110,20 @@ def test_a_finding_that_its_queries_do_not_give_is_found(
         verify_bundle(resealed(sealed[0], tmp_path / "a.bundle", change))
 
 
+def test_a_bundle_of_another_version_that_counts_otherwise_is_told_from_one_that_was_changed(
+    sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(found: dict[str, Any]) -> None:
+        found["claims"][0]["found"][0]["high"] = 0.2
+
+    bundle = resealed(sealed[0], tmp_path / "a.bundle", older)
+    with pytest.raises(SurefootError, match=r"its queries give \d\.\d+\.$"):
+        verify_bundle(bundle)
+    monkeypatch.setattr("surefoot.scrutiny._bundle.__version__", "9.9")
+    with pytest.raises(SurefootError, match=r"Surefoot \d.* made it: verify it with that version\.$"):
+        verify_bundle(bundle)
+
+
 def test_a_query_that_was_judged_otherwise_or_is_of_other_evidence_is_found_when_it_is_asked_again(
     sealed: Sealed, tmp_path: Path
 ) -> None:
@@ -313,7 +327,7 @@ def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_pa
     )
     assert len({overall, near, case}) == 3
     assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Where the search" in page
-    assert "Near this case' means amount 50 to 250; kind a or b." in page
+    assert "Near this case&#39; means amount 50 to 250; kind a or b." in page
     nearest = min(wrong["found"], key=lambda one: one["distance"])
     there = f"amount {nearest['condition']['amount']:.3g}, kind b, a distance of {nearest['distance']:.2g}. "
     assert f"The confirmed failure nearest to the case lies at {there}" in page
