@@ -17,6 +17,8 @@ from surefoot.laws._scaling._types import FamilyLaw, LawOptions, Selection
 from surefoot.laws._scaling._words import floor_gain
 from surefoot.stats import error_per_decade
 
+_OF_LAW = ("cost", "n", "degrees_of_freedom", "spread", "condition", "p_constant", "r2")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingFit(Step):
@@ -93,13 +95,7 @@ def law_record(fit: FamilyLaw) -> dict[str, Any]:
         "interval_method": fit.intervals.method,
         "selection": fit.options.selection,
         "loss": "least squares on log y" if law.huber is None else f"Huber on log y, corner {law.huber:g}",
-        "cost": law.cost,
-        "n": law.n,
-        "degrees_of_freedom": law.degrees_of_freedom,
-        "spread": law.spread,
-        "condition": law.condition,
-        "p_constant": law.p_constant,
-        "r2": law.r2,
+        **{name: getattr(law, name) for name in _OF_LAW},
         "points": [
             {"label": label, "row": int(row), "x": x.tolist(), "y": float(y)}
             for label, row, x, y in zip(fit.points.labels, fit.points.rows, fit.points.x, fit.points.y, strict=True)
@@ -125,10 +121,7 @@ def _held_record(held: Any) -> dict[str, Any]:
         "form": held.form,
         "score": held.score,
         "error_per_decade": dict(error_per_decade(held)),
-        "fitted": held.fitted.tolist(),
-        "row": held.row.tolist(),
-        "decades": held.decades.tolist(),
-        "log_error": held.log_error.tolist(),
+        **{name: getattr(held, name).tolist() for name in ("fitted", "row", "decades", "log_error")},
     }
 
 
