@@ -77,7 +77,8 @@ def test_without_a_difference_clusters_are_what_is_counted() -> None:
     found = paired_difference(same, same, clusters=np.repeat(np.arange(10), 100))
     alone = paired_difference(same, same)
     assert (found.clusters, found.p) == (10, 1.0)
-    assert found.difference.high > 0.25  # ten articles allow a quarter
+    t = scipy_stats.t.ppf(0.975, 9)
+    assert found.difference.high == pytest.approx(t**2 / (10 + t**2))  # ten articles allow a third
     assert alone.difference.high == pytest.approx(0.0038, abs=1e-4)  # a thousand questions four in a thousand
 
 

@@ -93,6 +93,13 @@ def test_coverage_with_several_points_of_each_run(runs: int, points: int) -> Non
     assert np.mean(naive) < 0.85
 
 
+def test_few_runs_are_called_runs() -> None:
+    y = 3 * X**-0.2 * np.exp(np.random.default_rng(3).normal(0, 0.05, 12))
+    law = fit_law(X, y, clusters=np.arange(12) % 2)
+    assert law.notes == ("2 runs leave 1 degree of freedom",)
+    assert intervals(law, method="wild").note.startswith("a bootstrap over 2 runs is refused")
+
+
 def test_methods_for_independent_points_are_not_taken_for_runs() -> None:
     x = np.geomspace(1, 1e4, 24)
     y = 3 * x**-0.2 * np.exp(np.random.default_rng(1).normal(0, 0.05, 24))

@@ -220,6 +220,25 @@ def test_of_weighted_rows_two_models_differ_by_the_interval_of_as_many_effective
     assert_allclose([line["p_holm"] for line in plain if line["group"] in ("sex 0", "sex 1")], holm(p))
 
 
+def test_a_small_group_is_no_extreme_of_the_difference_of_two_models(tmp_path: Path) -> None:
+    y, g = np.tile([0, 1], 205), np.repeat(["a", "b", "c"], [200, 200, 10])
+    right = {"p": np.arange(410) % 10 < np.where(g == "a", 8, 9), "q": np.arange(410) % 10 < 7}
+    right["p"][g == "c"], right["q"][g == "c"] = False, True
+    data = {"y": y, "g": g} | {name: np.where(each, y, 1 - y) for name, each in right.items()}
+    found = audit_predictions(write(tmp_path / "p.csv", data), replace(COLUMNS, other="q")).differences
+    lines = {line["group"]: line for line in found}
+    assert lines["worst group"]["rows"] == lines["between groups"]["rows"] == 400
+    assert_allclose(lines["worst group"]["accuracy_difference"], 0.8 - 0.7)
+    assert_allclose(lines["between groups"]["accuracy_difference"], 0.1)
+
+
+def test_a_score_at_the_threshold_is_a_yes_for_both_models(tmp_path: Path) -> None:
+    data = {"y": np.tile([0, 1, 1], 40), "g": np.arange(120) % 2, "p": np.full(120, 0.4), "q": np.full(120, 0.3)}
+    audit = audit_predictions(write(tmp_path / "p.csv", data), replace(COLUMNS, other="q"), threshold=0.4)
+    assert named(audit)["all rows"]["selection_rate"] == 1 and named(audit, "q")["all rows"]["selection_rate"] == 0
+    assert_allclose(audit.differences[0]["accuracy_difference"], 2 / 3 - 1 / 3)
+
+
 def test_small_groups_are_named_and_not_the_worst(tmp_path: Path) -> None:
     rows = [(row % 2, 0.9 if (row % 2) ^ (row % 10 == 0) else 0.1, "ab"[row % 4 > 1]) for row in range(100)]
     y, p, g = zip(*rows, (1, 0.2, "c"), strict=True)

@@ -96,7 +96,7 @@ def _automatic(law: Law) -> str:
 
 def _refusal(law: Law, runs: int) -> str:
     return (
-        f"a bootstrap over {runs} points is refused: too few to resample; "
+        f"a bootstrap over {runs} {'points' if runs == law.n else 'runs'} is refused: too few to resample; "
         f"the t interval with {counted(law.degrees_of_freedom, 'degree')} of freedom is given instead"
     )
 

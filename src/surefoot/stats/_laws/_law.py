@@ -239,6 +239,7 @@ def _described(
     p = p_against_constant(problem, gap, weights, size)
     if clustered and problem.straight:
         p = t_p_value(float(params[0]), float(covariance[0, 0]) ** 0.5, freedom)
+    few = f"{runs.max() + 1} {'runs' if clustered else 'points'} leave {counted(freedom, 'degree')} of freedom"
     return Law(
         problem=problem,
         params=params,
@@ -255,7 +256,7 @@ def _described(
         r2=_r2(problem, gap, weights),
         checks=checks,
         trouble=_trouble(problem, params, p, _r2(problem, gap, weights), freedom),
-        notes=_notes(problem, params, moving, condition, freedom),
+        notes=_notes(problem, params, moving, condition, few if 1 <= freedom <= 2 else ""),
     )
 
 
@@ -379,9 +380,7 @@ def _rise(problem: Problem) -> tuple[float, float] | None:
     return (slope, p) if slope > 0 and p < 0.05 else None
 
 
-def _notes(
-    problem: Problem, params: Floats, moving: NDArray[np.bool_], condition: float, freedom: int
-) -> tuple[str, ...]:
+def _notes(problem: Problem, params: Floats, moving: NDArray[np.bool_], condition: float, few: str) -> tuple[str, ...]:
     form = problem.form
     notes = []
     gone = [name for name, stays in zip(form.coefficients, moving[len(form.exponents) :], strict=False) if not stays]
@@ -392,8 +391,7 @@ def _notes(
             f"condition number {condition:.1e}: the parameters trade against each other; "
             "trust the curve within the data, not the single parameters"
         )
-    if 1 <= freedom <= 2:
-        notes.append(f"{len(problem.log_y)} points leave {counted(freedom, 'degree')} of freedom")
+    notes += [few] if few else []
     at_bound = [
         name
         for name, value, (low, high) in zip(form.exponents, params, form.bounds, strict=False)
