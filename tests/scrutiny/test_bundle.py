@@ -45,6 +45,9 @@ CASE = Path(__file__).with_name("case.py")
 def test_a_sealed_bundle_is_verified_and_gives_the_same_answers_again(sealed: Sealed) -> None:
     verified = verify_bundle(sealed[0], share=0.1)
     assert verified.queries == verified.findings["cases"] > len(verified.drawn) > 0
+    assert verified.drawn != verify_bundle(sealed[0], share=0.1).drawn  # nobody can know which will be asked again
+    first, second = (verify_bundle(sealed[0], share=0.1, seed=1).drawn for _ in range(2))
+    assert first == second
     assert ask_again(CASE, verified.drawn) == []
 
 

@@ -162,11 +162,11 @@ class Verified:
     drawn: tuple[Mapping[str, Any], ...]
 
 
-def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int = 0) -> Verified:
+def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int | None = None) -> Verified:
     """Check every byte of a bundle, compute its findings again from its queries, and draw a share of these.
 
     Raises `SurefootError` that names the first file and line that is not as it was sealed, or the first finding that
-    is not what the recorded queries give. The case file is not run.
+    is not what the recorded queries give. The case file is not run. Without a `seed` nobody can know what is drawn.
     """
     if not 0 <= share <= 1:
         raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")

@@ -71,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0, help="the share of queries to ask again")
     parser.add_argument("--system", default="", help="how to call the system")
-    given, drawn, asked, differ = parser.parse_args(), random.Random(0), 0, 0
+    given, drawn, asked, differ = parser.parse_args(), random.Random(), 0, 0
     if not 0 < given.share <= 1:
         parser.error("--share must be above 0, and at most 1.")
     if not (HERE / "seal.json").exists():
