@@ -1,6 +1,7 @@
 """The study's own landscape on planted answers: what is claimed, and what the questions leave open."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from scipy.special import expit, logit
 
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, decide, walk
-from surefoot.examples import write_examples
 from surefoot.language import Question, QuestionSample, ReadingScores, write_questions
 from surefoot.laws import AVERAGE, ShiftFit
 from surefoot.studies.reading import study
@@ -23,8 +23,13 @@ pytestmark = pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
 ARTICLES, OF_EACH = 30, 20
 
 
-def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: str = "") -> tuple[Study, Results]:
-    """Answers of the small grid: a line, gains of some adaptations; articles move the readers of one of them."""
+def plant(
+    publish: Publish, root: Path, gains: dict[str, float], *, by_article: str = "", sets: tuple[str, ...] = ()
+) -> tuple[Study, Results]:
+    """Answers of the small grid: a line, gains of some adaptations; articles move the readers of one of them.
+
+    With `sets` there are answers to these alone, and no fit.
+    """
     made, store = study(), Store(root / "store")
     fits = [step for step in made.steps if isinstance(step, ShiftFit)]
     names = list(dict.fromkeys(fits[0].models))
@@ -34,8 +39,12 @@ def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: 
         result: (name, group)
         for fit in (fits[0], fits[-1])
         for name, group, result in zip(fit.models, fit.groups, fit.results, strict=True)
-        if isinstance(result, ReadingScores)
+        if isinstance(result, ReadingScores) and (not sets or result.task in sets)
     }
+    rows, files = range(ARTICLES * OF_EACH), duckdb.connect()
+    shared = {"example": [f"q{row}" for row in rows], "article": [f"a{row // OF_EACH}" for row in rows]}
+    files.register("shared", {name: np.array(cells, dtype=object) for name, cells in shared.items()})
+    files.execute("CREATE TABLE asked AS SELECT *, 'nothing' AS answer FROM shared")
     for result, (name, group) in planted.items():
         generator = np.random.default_rng([ord(letter) for letter in name + result.task])
         of_set = np.random.default_rng([ord(letter) for letter in result.task])
@@ -47,18 +56,20 @@ def plant(publish: Publish, root: Path, gains: dict[str, float], *, by_article: 
         )
         score = generator.random(ARTICLES * OF_EACH) < expit(logit(np.clip(line, 0.02, 0.98)) + shared)
         measured = [Measurement(metric="f1", value=score.mean(), n=score.size, stderr=0.02, task=result.task)]
-        place = publish(store, result, measured)
-        ids = [f"q{row}" for row in range(score.size)]
-        articles = [f"a{row // OF_EACH}" for row in range(score.size)]
-        answers = ["nothing"] * score.size
-        write_examples(place, {"example": ids, "score": score.astype(float), "article": articles, "answer": answers})
+        place = publish(store, result, measured) / "examples.parquet"
+        files.register("scores", {"score": score.astype(float)})
+        files.execute(f"COPY (FROM asked POSITIONAL JOIN scores) TO '{place}' (FORMAT parquet)")
+    files.close()
+    if sets:
+        return made, Results(store, tuple(walk(made.steps)))
     asked = [
         Question(f"q{row}", f"What is {row}?", f"It is <b>{row}</b>.", (str(row),), (9,), f"a{row // OF_EACH}", "p")
-        for row in range(ARTICLES * OF_EACH)
+        for row in rows
     ]
+    write_questions(root, asked)
     for step in walk(made.steps):
         if isinstance(step, QuestionSample):
-            write_questions(publish(store, step, []), asked)
+            shutil.copy(root / "questions.json", publish(store, step, []))
     for step in fits:
         publish(store, step, list(step.make(publish(store, step, []), StoredInputs(store))))
     return made, Results(store, tuple(walk(made.steps)))
@@ -152,7 +163,7 @@ def test_intervals_hold_the_questions_by_article_too(
     of_questions = 1.959964 * 100 * question_errors(results, fit)["adapter", AVERAGE]
     assert joined.low == pytest.approx((alone.value - np.hypot(alone.value - alone.low, of_questions)) / 100)
     assert even == pytest.approx(jackknifed(results, fit, "adapter", "squadshifts_amazon"), rel=0.2)
-    _, moved = plant(publish, tmp_path, {}, by_article="adapter")
+    _, moved = plant(publish, tmp_path, {}, by_article="adapter", sets=("squad", "squadshifts_amazon"))
     together = question_errors(moved, next(step for step in moved.steps if isinstance(step, ShiftFit)))
     assert together["adapter", "squadshifts_amazon"] > 2 * even
     assert together["few-shot span", "squadshifts_amazon"] < 2 * even

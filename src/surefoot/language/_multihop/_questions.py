@@ -69,7 +69,7 @@ def read_multihop(path: Path | str) -> MultiHopFile:
     """
     rows = _rows(unpacked(Path(path)), str(path))
     names = rows[0].told.keys()
-    chosen = next((form for form, (marks, _) in _FORMATS.items() if marks <= names), None)
+    chosen: MultiHopFormat | None = next((form for form, (marks, _) in _FORMATS.items() if marks <= names), None)
     if chosen is None:
         raise SurefootError(
             f"{path} is in no format that I know ({', '.join(get_args(MultiHopFormat))}): its first question has the "
