@@ -8,7 +8,6 @@ from surefoot.language._clients._client import Answers as Answers
 from surefoot.language._clients._client import Client as Client
 from surefoot.language._clients._client import answers_file as answers_file
 from surefoot.language._clients._count import Prices as Prices
-from surefoot.language._clients._count import RequestCount as RequestCount
 from surefoot.language._clients._count import Usage as Usage
 from surefoot.language._clients._count import count_requests as count_requests
 from surefoot.language._clients._count import usage as usage

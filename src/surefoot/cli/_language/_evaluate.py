@@ -16,6 +16,7 @@ from surefoot.cli._language._reading import (
     AbstainOption,
     FormatOption,
     OutOption,
+    RuleName,
     RuleOption,
     percent_of,
     rule_of,
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 TemplateOption = Annotated[Literal["completion", "chat"], Parameter(help="How a causal model is asked.")]
 Price = tuple[float, float]
 _ANSWERS = (".json", ".jsonl", ".parquet", ".gz")
-_LEFT = {
-    "cut": "questions did not fit into the window whole, or not with all examples",
-    "refused": "questions were refused and have no answer",
-}
 _COLUMNS = ("data", "group", "metric", "value", "low", "high", "n", "key")
 
 
@@ -104,7 +101,7 @@ def evaluate(
     failed = make_here(tuple(asked.values()), place)
     made = {name: step for name, step in asked.items() if place.has(step)}
     for name, step in made.items():
-        for sentence in (*_counts(step, place, unscored(step.rule)), *remarks_of(step.predictions, place, prices)):
+        for sentence in (*_counts(step, place, step.rule), *remarks_of(step.predictions, place, prices)):
             say(f"{name}: {sentence}")
     told = [(name, step.key, one) for name, step in made.items() for one in place.measurements(step)]
     rows = [(name, one.group, one.metric, *percent_of(one), one.n, key) for name, key, one in told]
@@ -220,9 +217,9 @@ def _has_span_head(directory: Path) -> bool:
     return spans
 
 
-def _counts(step: Step, place: Store, words: dict[str, str]) -> Iterator[str]:
+def _counts(step: Step, place: Store, rule: RuleName = "squad-1.1") -> Iterator[str]:
     counts = {one.metric: int(one.value) for one in place.measurements(step)}
-    yield from (f"{count} {said}." for name, said in words.items() if (count := counts.get(name)))
+    yield from (f"{count} {said}." for name, said in unscored(rule).items() if (count := counts.get(name)))
 
 
 def remarks_of(told: Step, place: Store, prices: "Prices | None" = None) -> Iterator[str]:
@@ -231,7 +228,7 @@ def remarks_of(told: Step, place: Store, prices: "Prices | None" = None) -> Iter
 
     if not isinstance(told, ReaderAnswers):
         return
-    yield from _counts(told, place, _LEFT)
+    yield from _counts(told, place)
     reader, inputs = told.reader, StoredInputs(place)
     if not isinstance(reader, CausalReader) or "://" not in reader.endpoint:
         return

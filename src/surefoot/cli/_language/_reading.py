@@ -117,7 +117,7 @@ def _remarks(
         yield f"The rule is {found.rule}, by the data; --rule chooses another."
     sizes = {"missing": len(questions), "extra": len(answers.answers), "abstained": len(found.questions)}
     for name, words in unscored(found.rule).items():
-        if ids := getattr(found, name):
+        if ids := getattr(found, name, ()):
             shown, (noun, _, said) = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else ""), words.partition(" ")
             yield f"{len(ids)} of {sizes[name]} {noun} ({shown}) {said}."
     if len({one.article for one in found.questions}) < 2:
@@ -133,6 +133,8 @@ def unscored(rule: RuleName) -> dict[str, str]:
         "missing": f"questions have no prediction and are {how}",
         "extra": "predictions are for no question of the data",
         "abstained": "answers are phrases of abstention: they count as ''",
+        "cut": "questions did not fit into the window whole, or not with all examples",
+        "refused": "questions were refused and have no answer",
     }
 
 

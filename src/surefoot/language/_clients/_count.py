@@ -26,23 +26,8 @@ class Prices:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestCount:
-    """A dry run: how many different requests there are, of which `cached` are answered and `asked` would be asked.
-
-    Of those to be asked: `prompt_tokens` (estimated from their characters), the largest possible `completion_tokens`,
-    and the largest possible `cost`, None without prices.
-    """
-
-    cached: int
-    asked: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What answers took: tokens and cost of those asked now, and how many came from the cache.
+    """What answers took, or may take: tokens and cost of those `asked` now, and how many came from the cache.
 
     `estimated` says that a server gave no counts of its own; `cut` counts answers that ended at the limit of tokens,
     `errors` those refused; `builds` are what the servers said of themselves: more than one build answered where there
@@ -51,26 +36,35 @@ class Usage:
 
     requests: int
     cached: int
-    errors: int
-    cut: int
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
     cost: float | None
-    builds: tuple[str, ...]
+    errors: int = 0
+    cut: int = 0
+    builds: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> int:
+        """How many did not come from the cache."""
+        return self.requests - self.cached
 
 
-def count_requests(client: LanguageClient, requests: Sequence[Request], prices: Prices | None = None) -> RequestCount:
-    """What `client.answer(requests)` would ask. Nothing is asked; equal requests count once."""
+def count_requests(client: LanguageClient, requests: Sequence[Request], prices: Prices | None = None) -> Usage:
+    """A dry run: what `client.answer(requests)` would ask. Nothing is asked; equal requests count once.
+
+    Tokens of prompts are estimated from their characters; those of answers, and the cost, are the most that can be.
+    """
     different = list(dict.fromkeys(requests))
     left = client.missing(different) if isinstance(client, Client) else different
     prompts = sum(estimated_tokens(request.text) for request in left)
     longest = sum(request.max_tokens for request in left)
-    return RequestCount(
+    return Usage(
+        requests=len(different),
         cached=len(different) - len(left),
-        asked=len(left),
         prompt_tokens=prompts,
         completion_tokens=longest,
+        estimated=True,
         cost=prices.cost(prompts, longest) if prices else None,
     )
 

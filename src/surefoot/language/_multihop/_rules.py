@@ -31,10 +31,6 @@ def _plain(text: str) -> str:
     return _normal(valued) or text.strip()
 
 
-def _exact(answer: str, text: str, gold: str) -> bool:
-    return _plain(answer) == _plain(gold)
-
-
 def _cover(answer: str, text: str, gold: str) -> bool:
     normal = _normal(gold)
     return normal in _normal(text) if normal else gold.strip() in text
@@ -46,10 +42,6 @@ def _cover_answer(answer: str, text: str, gold: str) -> bool:
         return number in map(_value, _NUMBER.findall(answer))
     words, wanted = _plain(answer).split(), _plain(gold).split()
     return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
-
-
-def _f1(answer: str, text: str, gold: str) -> bool:
-    return scores_of(_plain(answer), {_plain(gold)}, _SQUAD)[1] >= F1_RIGHT
 
 
 def _number(text: str) -> Decimal | None:
@@ -65,10 +57,10 @@ def _value(number: str) -> Decimal:
 
 
 RULES: Mapping[str, Callable[[str, str, str], bool]] = {
-    "exact": _exact,
+    "exact": lambda answer, text, gold: _plain(answer) == _plain(gold),
     "cover": _cover,
     "cover_answer": _cover_answer,
-    "f1": _f1,
+    "f1": lambda answer, text, gold: scores_of(_plain(answer), {_plain(gold)}, _SQUAD)[1] >= F1_RIGHT,
 }
 """Of each rule whether an answer, in the text that it was taken from, is the gold one.
 
