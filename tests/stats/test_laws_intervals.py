@@ -63,6 +63,18 @@ def test_the_band_of_a_new_run_is_of_as_many_examples_as_the_harmonic_mean() -> 
     assert run**2 == pytest.approx(line**2 + law.spread**2 + sampling)
 
 
+def test_where_noise_grows_the_band_is_as_wide_as_the_noise_there_and_no_wider_beyond() -> None:
+    x = np.geomspace(1, 1e4, 40)
+    law = fit_law(x, 3 * x**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.01, 40) * x**0.25))
+    slope, z = law.checks.noise_slope, np.log(x) - np.log(x).mean()
+    assert slope > 0.2
+    t, at = scipy.stats.t.ppf(0.975, 38), np.array([1.0, 100.0, 1e4, 1e6])
+    run, line = (np.log(np.divide(*band(law, at, new_run=new)[::-1])) / 2 / t for new in (True, False))
+    there = np.minimum(np.log(at) - np.log(x).mean(), z[-1])
+    noise = law.spread**2 * np.exp(slope * there) / np.exp(slope * z).mean()  # the mean over the points is the spread's
+    assert run**2 == pytest.approx(line**2 + noise)
+
+
 def test_coverage_of_bands_for_a_new_run_and_for_the_curve() -> None:
     generator = np.random.default_rng(12)
     new_run, curve = [], []
