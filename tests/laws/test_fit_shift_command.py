@@ -122,6 +122,15 @@ def test_two_families_are_said_and_give_groups_no_interval(long: Path, capsys: p
     assert line["slope_high"] - line["slope"] == pytest.approx(12.706 * error, rel=1e-3)
 
 
+def test_a_baseline_of_one_family_is_said_to_have_no_interval(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [line + (",family" if not row else ",only") for row, line in enumerate(table.read_text().splitlines())]
+    table.write_text("\n".join(rows) + "\n")
+    _run(table, "--x", "clean", "--family", "family", "--cluster", "--show", "lines", "--format", "json")
+    out, err = capsys.readouterr()
+    assert "The smallest baseline holds 1 family: its line has no interval" in err
+    assert json.loads(out)["lines"][0]["slope_low"] is None
+
+
 def test_what_was_left_out_is_said_on_the_error_stream_and_in_json(
     table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,15 +292,16 @@ def _fit_remarks(data: ShiftData, points: _Points, lines: Lines, effective: Effe
 
 def _family_remarks(data: ShiftData, lines: Lines, cluster: bool) -> Iterator[Remark]:
     """Of whole families, how few the smallest baseline has; else that models of one family count as independent."""
-    if not cluster and len(set(_clusters(data))) < len(data.families):
+    names = _clusters(data)
+    if not cluster and len(set(names)) < len(data.families):
         message = "Models of one family count as independent: with --cluster intervals are over whole families."
         yield Remark(code="families-not-clustered", severity="note", message=message)
-    few = int(lines.freedom[lines.n > 0].min(initial=_FEW_FAMILIES)) + 1 if cluster else _FEW_FAMILIES
+    sizes = [len(set(names[fitted])) for fitted in (data.baseline & np.isfinite(data.y)).T if fitted.any()]
+    few = min(sizes, default=_FEW_FAMILIES) if cluster else _FEW_FAMILIES
     if few < _FEW_FAMILIES:
+        line = "one degree of freedom less" if few > 1 else "no interval"
         groups = "" if few > 2 else ", and means of groups have no interval"
-        message = (
-            f"The smallest baseline holds {counted(few, 'family')}: its line has one degree of freedom less{groups}."
-        )
+        message = f"The smallest baseline holds {counted(few, 'family')}: its line has {line}{groups}."
         yield Remark(code="few-families", severity="warning", message=message)
 
 
