@@ -239,6 +239,12 @@ def test_a_score_at_the_threshold_is_a_yes_for_both_models(tmp_path: Path) -> No
     assert_allclose(audit.differences[0]["accuracy_difference"], 2 / 3 - 1 / 3)
 
 
+def test_groups_by_a_large_number_are_named_by_their_whole_median(tmp_path: Path) -> None:
+    data = {"y": np.tile([0, 1], 60), "p": np.tile([0.2, 0.7], 60), "g": 1_234_500 + np.arange(120)}
+    names = {line["group"] for line in audit_predictions(write(tmp_path / "p.csv", data), COLUMNS).groups}
+    assert names == {"all rows", "g <= 1234559.5", "g > 1234559.5"}
+
+
 def test_small_groups_are_named_and_not_the_worst(tmp_path: Path) -> None:
     rows = [(row % 2, 0.9 if (row % 2) ^ (row % 10 == 0) else 0.1, "ab"[row % 4 > 1]) for row in range(100)]
     y, p, g = zip(*rows, (1, 0.2, "c"), strict=True)

@@ -21,7 +21,9 @@ tabular = App(name="tabular", help="Subgroup robustness of models on tables.", h
 
 @tabular.command
 def sweep(
-    data: Annotated[str, Parameter(help="A CSV, Parquet or Arrow file, or the name of a public table.")],
+    data: Annotated[
+        str, Parameter(help="A table (CSV, Excel, JSON, Parquet, Arrow, Markdown), or the name of a public one.")
+    ],
     /,
     *,
     label: Annotated[str, Parameter(help="The column to predict; it has two values.")] = "",

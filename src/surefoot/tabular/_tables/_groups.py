@@ -114,8 +114,8 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
         notes.append(f"{missing} row{'s have' if missing > 1 else ' has'} no {label}: they are a side of their own.")
     if distinct > _FEW and any(mark in kind for mark in _NUMBERS):
         ((middle,),) = connection.execute(f"SELECT median({quoted}) FROM features").fetchall()
-        notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:g}.")
-        names = [f"{label} <= {middle:g}", f"{label} > {middle:g}"]
+        notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:.12g}.")
+        names = [f"{label} <= {middle:.12g}", f"{label} > {middle:.12g}"]
         codes = plain(connection, f"coalesce(({quoted} > ?)::INTEGER, -1)", [middle])
     else:
         levels, codes = coded(connection, column, "1")
