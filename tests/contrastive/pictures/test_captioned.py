@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surefoot.contrastive import CaptionedPictures, Pretrain, load_model, read_captions
+from surefoot.contrastive import CaptionedPictures, Pretrain, captioned_pictures, load_model, read_captions
 from surefoot.core import Step, Store, SurefootError
 
 Made = Callable[[Step], Path]
@@ -100,6 +100,25 @@ def test_members_of_a_shard_belong_together_as_for_classes(tmp_path: Path, made:
     assert [row["name"] for row in json_of(out, "items")] == ["s/a.v1", "s/b"]
     assert read_captions(out) == [["of a.v1.txt"], ["of b.txt"]]
     assert np.load(out / "images.npy")[1, 4, 4].tolist() == [0, 0, 255]
+
+
+def test_shards_with_dots_in_their_names_are_kept_apart_and_two_pictures_of_one_name_are_refused(
+    tmp_path: Path,
+) -> None:
+    def shard(name: str, colour: str) -> None:
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for suffix, content in (("png", encoded(colour)), ("txt", colour.encode())):
+                member = tarfile.TarInfo(f"0.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+    shard("train.0.tar", "red")
+    shard("train.1.tar", "blue")
+    found = [(one.name, one.captions) for one in captioned_pictures(tmp_path, None)]
+    assert found == [("train.0/0", ("red",)), ("train.1/0", ("blue",))]
+    shard("train.1.tgz", "lime")
+    with pytest.raises(SurefootError, match=r"two pictures are called train\.1/0: give every one a name of its own"):
+        list(captioned_pictures(tmp_path, None))
 
 
 def test_a_limit_takes_pictures_by_the_seed_and_a_larger_one_holds_a_smaller(tmp_path: Path, made: Made) -> None:

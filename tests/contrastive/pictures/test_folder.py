@@ -167,7 +167,7 @@ def test_a_webdataset_shard_is_read_where_it_lies(tmp_path: Path, made: Made) ->
         ("s/000.cls", b"10\n"),
         ("s/001.cls", b"2"),
         ("s/001.jpg", encoded(photo(3), "JPEG")),
-        ("s/001.json", b'{"cls": 7}'),
+        ("s/001.json", b'{"cls": "two"}'),
         ("s/002.json", b'{"width": 3, "label": 2}'),
         ("s/002.png", plain("blue")),
         ("s/003.txt", b"no picture"),

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import traceback
 from typing import Any
 
 from surefoot.core import _pools
@@ -10,4 +11,7 @@ from surefoot.core import _pools
 if __name__ == "__main__":
     pool: Any = _pools._one_worker()
     threading.Thread.start = lambda thread: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
-    pool._initializer(*pool._initargs)
+    try:
+        pool._initializer(*pool._initargs)
+    except BaseException:  # concurrent.futures shows whatever comes out of it
+        traceback.print_exc()

@@ -62,12 +62,10 @@ def load_encoder(
     """
     config = {ENCODER: name, "vision_cfg": {}, "text_cfg": {}}
     model: Any = build(config)
-    if name.startswith("timm:") and (size or checkpoint is None):
-        raise SurefootError(
-            f"{name} has its own size: leave --size out."
-            if size
-            else f"Give the checkpoint of {name} with --pretrained: nothing is downloaded."
-        )
+    if name.startswith("timm:") and size:
+        raise SurefootError(f"{name} has its own size: leave --size out.")
+    if name.startswith("timm:") and checkpoint is None:
+        raise SurefootError(f"Give the checkpoint of {name} with --pretrained: nothing is downloaded.")
     told = getattr(model.visual, "pretrained_cfg", None)
     found = _timm_pixels(told, size) if told else Pixels(size=size or 224)
     pixels = replace(found, **options.given)
@@ -98,15 +96,9 @@ def _timm_pixels(told: dict[str, Any], size: int | None) -> Pixels:
     from timm.data.config import resolve_data_config
 
     found = resolve_data_config({"img_size": size}, pretrained_cfg=told)
-    modes = {mode: name for name, mode in CROP_MODES.items()}
-    return Pixels(
-        size=tuple(found["input_size"][1:]),
-        mean=found["mean"],
-        std=found["std"],
-        interpolation=found["interpolation"],
-        resize_mode=modes[found["crop_mode"]],
-        crop=found["crop_pct"],
-    )
+    mode = next(name for name, mode in CROP_MODES.items() if mode == found["crop_mode"])
+    same = {name: found[name] for name in ("mean", "std", "interpolation")}
+    return Pixels(size=tuple(found["input_size"][1:]), resize_mode=mode, crop=found["crop_pct"], **same)
 
 
 def _is_classifier(name: str, told: dict[str, Any] | None, own: Iterable[str]) -> bool:

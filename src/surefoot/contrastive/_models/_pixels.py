@@ -99,21 +99,16 @@ def normalized(batch: "torch.Tensor", pixels: Pixels) -> "torch.Tensor":
 
 def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
     """OpenCLIP's or timm's own transform of an RGB picture, to pixels (height, width, 3) uint8, for `normalized`."""
+    told: dict[str, Any] = {name: value for name, value in vars(pixels).items() if name != "crop"}
     if pixels.crop:
         from timm.data.transforms_factory import transforms_imagenet_eval
 
-        whole: Any = transforms_imagenet_eval(
-            pixels.shape,
-            crop_pct=pixels.crop,
-            crop_mode=CROP_MODES[pixels.resize_mode],
-            interpolation=pixels.interpolation,
-            mean=pixels.mean,
-            std=pixels.std,
-        )
+        same = {name: told[name] for name in ("interpolation", "mean", "std")}
+        mode = CROP_MODES[pixels.resize_mode]
+        whole: Any = transforms_imagenet_eval(pixels.shape, crop_pct=pixels.crop, crop_mode=mode, **same)
     else:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        told = {name: value for name, value in vars(pixels).items() if name != "crop"}
         whole = image_transform_v2(PreprocessCfg(**told), is_train=False)
     steps = whole.transforms[:-2]
 

@@ -9,7 +9,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from surefoot.contrastive._pictures._listing import SHARDS, Sample, samples_of
-from surefoot.contrastive._pictures._photos import MAX_FILE_BYTES, SUFFIXES, RefusedPictureError, Stored, read_stored
+from surefoot.contrastive._pictures._photos import (
+    MAX_FILE_BYTES,
+    SUFFIXES,
+    RefusedPictureError,
+    read_stored,
+    whole_file,
+)
 from surefoot.contrastive._pictures._table import captioned_rows
 from surefoot.core import SurefootError
 
@@ -63,7 +69,7 @@ def _of_folder(path: Path, template: str | None) -> Iterator[Captioned]:
         if file.suffix.lower() in SUFFIXES and file.is_file() and not any(part.startswith(".") for part in name.parts):
             texts = {suffix: _text_of(file.with_suffix(suffix)) for suffix in (".txt", ".json")}
             said = _captions(name.as_posix(), texts, template)
-            yield Captioned(name=name.as_posix(), captions=said, read=lambda file=file: _bytes(file))
+            yield Captioned(name=name.as_posix(), captions=said, read=lambda file=file: read_stored(whole_file(file)))
 
 
 def _of_table(path: Path) -> Iterator[Captioned]:
@@ -72,7 +78,7 @@ def _of_table(path: Path) -> Iterator[Captioned]:
         captions.setdefault(name, []).extend(texts)
     for name, texts in captions.items():
         said = tuple(dict.fromkeys(texts))
-        yield Captioned(name=name, captions=said, read=lambda name=name: _bytes(path.parent / name))
+        yield Captioned(name=name, captions=said, read=lambda name=name: read_stored(whole_file(path.parent / name)))
 
 
 def _of_shards(shards: Sequence[Path], template: str | None) -> Iterator[Captioned]:
@@ -113,7 +119,3 @@ def _captions(name: str, texts: Mapping[str, str | None], template: str | None) 
 
 def _text_of(path: Path) -> str | None:
     return path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else None
-
-
-def _bytes(path: Path) -> bytes:
-    return read_stored(Stored(file=str(path), offset=0, size=path.stat().st_size if path.exists() else 0))

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from surefoot.contrastive._pictures._photos import SUFFIXES, Stored
+from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, whole_file
 from surefoot.contrastive._pictures._table import labelled_rows
 from surefoot.core import SurefootError, counted, digest_of
 
@@ -98,8 +98,7 @@ def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:
         if file.suffix.lower() in SUFFIXES:
             name = file.relative_to(path)
             label = name.parts[0] if len(name.parts) > 1 else ""
-            stored = Stored(file=str(file.resolve()), offset=0, size=file.stat().st_size)
-            yield Labelled(name=name.as_posix(), label=label, said_by="folder", stored=stored)
+            yield Labelled(name=name.as_posix(), label=label, said_by="folder", stored=whole_file(file))
 
 
 def _is_table(path: Path) -> bool:
@@ -112,10 +111,7 @@ def _table(path: Path) -> Iterator[Labelled]:
         if labels.setdefault(name, label) != label:
             raise SurefootError(f"{path}: the picture {name} is of the classes {labels[name]} and {label}.")
     for name, label in labels.items():
-        if not (file := path.parent / name).is_file():
-            raise SurefootError(f"{path} names the picture {name}, and there is no file {file}.")
-        stored = Stored(file=str(file.resolve()), offset=0, size=file.stat().st_size)
-        yield Labelled(name=name, label=label, said_by="sample", stored=stored)
+        yield Labelled(name=name, label=label, said_by="sample", stored=whole_file(path.parent / name))
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from surefoot.contrastive._pictures._photos import read_stored, whole_file
 from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, class_names, class_of
 from surefoot.core import SurefootError
 
@@ -47,7 +48,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
                 said = json.dumps({"caption": [texts] if isinstance(texts, str) else texts}).encode()
                 data = found["picture"]
                 if data is None and found.get("file"):
-                    data = _read(files[0].parent / found["file"], f"{path}, row {number + 1}")
+                    data = read_stored(whole_file(files[0].parent / found["file"]))
                 _add(archive, f"{number:09d}.jpg", data or b"")
                 _add(archive, f"{number:09d}.json", said)
                 if "label" in found:
@@ -63,13 +64,6 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
 def as_given(text: str, place: Path | None, path: Path | None) -> str:
     """What is said of the place that `unpacked` gave, said of the path that it was given."""
     return text if place == path else text.replace(f"{place}/{_SHARD}", str(path)).replace(str(place), str(path))
-
-
-def _read(file: Path, place: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise SurefootError(f"{place} has no bytes, and {file} cannot be read: {error.strerror}.") from error
 
 
 def _columns(kinds: Mapping[str, str]) -> dict[str, str]:

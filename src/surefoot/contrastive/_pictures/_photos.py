@@ -97,6 +97,13 @@ def _in_eight_bits(picture: "Image.Image", form: str | None) -> "Image.Image":
     return picture
 
 
+def whole_file(path: Path) -> Stored:
+    """A picture that is a file of its own. Raises `SurefootError` where there is none."""
+    if not path.is_file():
+        raise SurefootError(f"There is no picture {path}.")
+    return Stored(file=str(path.resolve()), offset=0, size=path.stat().st_size)
+
+
 def read_stored(stored: Stored) -> bytes:
     """The encoded bytes."""
     if stored.size > MAX_FILE_BYTES:
