@@ -2,11 +2,14 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
+import pytest
 from scipy.stats import binomtest
 from simulated import at_the_bound, audited, intervals, known_rate
 
-from surefoot.scrutiny import ScrutinyPlan
+from surefoot.scrutiny import ScrutinyPlan, decided, rate_after_looks
 
 PLAN = ScrutinyPlan(overall=30, near=30, at_case=20, methods=("random",), budget=18, approach=6, confirm=40, seed=1)
 AUDITS = 24
@@ -32,3 +35,24 @@ def test_intervals_hold_the_known_rate_also_where_a_search_led() -> None:
     assert {*asked} == {"overall", "near", "at the case", "nearest", "worst"}
     for name, n in asked.items():
         assert binomtest(held[name], n, 0.95, alternative="less").pvalue > 0.01, name
+
+
+@pytest.mark.parametrize(("bound", "most"), [(0.3, 120), (0.02, 40)])
+def test_a_confirmation_is_looked_at_from_40_on_and_stops_where_all_tests_together_decide(
+    bound: float, most: int
+) -> None:
+    plan = replace(PLAN, overall=20, near=10, at_case=10, budget=45, approach=15, confirm=120, seed=2)
+    asked = known_rate(plan)
+    asked = replace(asked, claims=(replace(asked.claims[0], bound=bound),))
+    found, records = audited(asked)
+    one = found["claims"][0]["found"][-1]
+    stage = [record for (name, _), record in records.items() if name == f"confirm/{one['which']}/first"]
+    counts = np.cumsum([record["judged"]["first"][0] > 0 for record in stage])
+    looks = range(40, len(counts) + 1, 20)
+    decides = partial(decided, rate=bound, alpha=0.05 / 5)  # three samples, and two conditions that are found
+    said = [int(decides(counts[n - 1], n)) for n in looks]
+    assert (len(counts), any(said[:-1])) == (most, False)
+    # One test alone would have stopped.
+    assert any(decided(counts[n - 1], n, bound, alpha=0.05) for n in looks)
+    interval = rate_after_looks(int(counts[-1]), looks, decides)
+    assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
