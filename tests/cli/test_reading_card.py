@@ -104,7 +104,21 @@ def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_
 
 
 @pytest.mark.skipif(not DATA, reason="SUREFOOT_DATA is not set")
-def test_a_card_asks_a_model_through_the_store(surefoot: Callable[..., object]) -> None:
+def test_a_card_asks_a_model_through_the_store(
+    surefoot: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the sets at hand, here a fiftieth of each."""
+    from surefoot.language import read_questions, write_questions
+    from surefoot.studies.reading import SETS
+
+    folder = tmp_path / "data" / "reading"
+    folder.mkdir(parents=True)
+    for file in (Path(DATA or "") / "reading").glob("published_*"):
+        (folder / file.name).symlink_to(file)
+    for name in SETS.values():
+        write_questions(folder, read_questions(Path(DATA or "") / "reading" / name)[::50])
+        (folder / "questions.json").rename(folder / name)
+    monkeypatch.setenv("SUREFOOT_DATA", str(folder.parent))
     told = surefoot("reading", "card", "--model", "sliding-window", "--sample", 60, "--format", "json", "--shown", 1)
     assert told.code == 0
     card = json.loads(told.out)
@@ -140,10 +154,7 @@ def test_a_card_of_a_published_system(surefoot: Callable[..., object], tmp_path:
     regression = folder / "predictions" / "logistic_regression_v1.1.json.gz"  # 13 questions have no prediction
     for rule, f1 in (((), 0.509815), (("--rule", "squad-2.0"), 0.510443)):
         files = ("--predictions", f"squad={regression}", "--predictions", f"squadshifts_new_wiki={answers}")
-        card = json.loads(surefoot("reading", "card", *files, *rule, "--shown", 10_000, "--format", "json").out)
+        card = json.loads(surefoot("reading", "card", *files, *rule, "--format", "json").out)
         assert card["in_distribution"][0] == pytest.approx(f1, abs=1e-5)
         how = "left out" if rule else "wrong"
         assert card["remarks"][-1] == f"13 questions of 'squad' have no prediction: they are {how}."
-        lost = {one["question"]["id"] for one in card["lost"] if one["shift"] == "squad"}
-        assert len(lost) > 3000
-        assert "57274118dd62a815002e9a1f" not in lost  # one of the 13: nobody answered it

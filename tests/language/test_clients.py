@@ -467,6 +467,22 @@ def test_answers_outlive_the_client_and_need_no_server(tmp_path: Path) -> None:
         assert client.answer(requests)[0].text == "<think>x</think>a"
 
 
+def test_all_of_an_answer_is_kept(tmp_path: Path) -> None:
+    """Also what a table says of it later: that it was cut, what it took, who gave it."""
+    logprobs = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -2.0}]}]}
+    choice = {"text": "<think>so</think>a", "finish_reason": "length", "logprobs": logprobs}
+    used = {"prompt_tokens": 3, "completion_tokens": 5}
+    told = {"choices": [choice], "usage": used, "system_fingerprint": "f1"}
+    with server(lambda *_: Reply(told)) as asked:
+        pair = []
+        for _ in range(2):
+            with client_of(asked.url, cache=tmp_path / "a.sqlite") as client:
+                pair += client.answer([ONE])
+        assert len(asked.bodies) == 1
+    assert pair[1] == replace(pair[0], cached=True)
+    assert (pair[1].finish, pair[1].build, pair[1].completion_tokens, pair[1].thinking) == ("length", "f1", 5, "so")
+
+
 def test_no_key_is_written_into_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "s3cret-key")
     with server(echo) as asked, client_of(asked.url, replace(QUICK, key_variable="MY_KEY"), tmp_path / "a") as client:

@@ -358,6 +358,19 @@ def test_lost_questions_are_shown_and_nothing_of_theirs_runs(line: RobustnessFit
     assert "3,000 questions here and 7,938 where it was published" in page
 
 
+def test_what_nobody_answered_is_said_and_is_no_lost_question(line: RobustnessFit) -> None:
+    scored = {name: answered(name, 0.7, 300) for name in ("squad", *SHIFTS)}
+    told = {one.id: said for one, said in zip(scored["squad"].questions, scored["squad"].answers, strict=True)}
+    some = Predictions({name: told[name] for name in list(told)[:100]})
+    card = reader_card(
+        line, scored | {"squad": score_questions(scored["squad"].questions, some, "squad-1.1")}, shown=300
+    )
+    assert "200 questions of 'squad' have no prediction: they are wrong." in card.remarks
+    assert card.in_distribution[0] < 0.34
+    assert {one.question.id for one in card.lost if one.shift == "squad"} <= set(some.answers)
+    assert len(card.lost) > 3 * 60
+
+
 def test_a_card_needs_answers_in_distribution_and_more_than_one_article(line: RobustnessFit) -> None:
     scored = {name: answered(name, 0.7, 50) for name in SHIFTS}
     with pytest.raises(SurefootError, match="answers on 'squad'"):
