@@ -3,7 +3,7 @@
 import pytest
 
 from surefoot.core import SurefootError
-from surefoot.language import RELATIONS, Fact, LocalSearch, compose, country_facts
+from surefoot.language import RELATIONS, Document, Fact, LocalSearch, compose, country_facts
 
 BORN = [Fact(subject=f"P{at}", relation="birthplace", object=f"Land{at % 5}") for at in range(20)]
 OWN = [
@@ -54,7 +54,8 @@ def test_a_composed_question_has_its_hops_and_a_corpus_that_answers_them() -> No
     one = made.held_out[0]
     assert one.hops[1].answers == one.answers
     assert one.hops[0].answers[0].lower() in one.hops[1].question
-    engine = LocalSearch(made.documents)
+    told = ((f"{fact.relation} of {fact.subject}", fact) for fact in made.facts)
+    engine = LocalSearch([Document(id=name, title=fact.subject, text=fact.sentence) for name, fact in told])
     for hop in one.hops:
         assert engine.search(hop.question, 1)[0].source == hop.supports[0]
 

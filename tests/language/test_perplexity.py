@@ -18,7 +18,6 @@ from surefoot.language import (
     TextSet,
     language_measurements,
     load_language,
-    perplexity,
     save_language,
     text_losses,
 )
@@ -47,7 +46,7 @@ def measured(step: Perplexity, store: Store, directory: Path) -> tuple[Path, dic
 
 
 def test_a_model_that_knows_nothing_has_the_size_of_its_vocabulary_as_perplexity() -> None:
-    assert perplexity(tiny(deviation=0.0, window=512), TEXTS) == pytest.approx(258, rel=1e-6)
+    assert text_losses(tiny(deviation=0.0, window=512), TEXTS).perplexity == pytest.approx(258, rel=1e-6)
 
 
 def test_a_text_is_read_in_windows_that_begin_anew() -> None:
@@ -75,7 +74,7 @@ def test_what_a_text_scores_does_not_depend_on_the_others() -> None:
 def test_the_step_measures_what_the_function_does_and_keeps_each_text(store: Store, tmp_path: Path) -> None:
     out, found = measured(STEP, store, tmp_path)
     loaded = load_language(store.path(BASE))
-    assert found["perplexity"].value == pytest.approx(perplexity(loaded, TEXTS, length=16), rel=1e-6)
+    assert found["perplexity"].value == pytest.approx(text_losses(loaded, TEXTS, length=16).perplexity, rel=1e-6)
     assert found["loss"].value == pytest.approx(math.log(found["perplexity"].value))
     assert {(one.task, one.shift, one.n) for one in found.values()} == {("perplexity", "novel", 4)}
     query = f"SELECT example, document, tokens, score FROM '{out / 'examples.parquet'}'"
@@ -128,6 +127,6 @@ def test_nothing_to_read_is_said(store: Store, tmp_path: Path) -> None:
 
 def test_a_perplexity_that_no_number_holds_is_refused(store: Store, tmp_path: Path) -> None:
     save_language(tiny(deviation=1e3, window=512), store.path(BASE))
-    assert perplexity(load_language(store.path(BASE)), TEXTS) == math.inf
+    assert text_losses(load_language(store.path(BASE)), TEXTS).perplexity == math.inf
     with pytest.raises(SurefootError, match="'perplexity' has value = inf: it must be finite"):
         measured(STEP, store, tmp_path)

@@ -122,7 +122,6 @@ from surefoot.language._reading._scored import write_reading_examples as write_r
 from surefoot.language._texts._perplexity import Perplexity as Perplexity
 from surefoot.language._texts._perplexity import TextLosses as TextLosses
 from surefoot.language._texts._perplexity import language_measurements as language_measurements
-from surefoot.language._texts._perplexity import perplexity as perplexity
 from surefoot.language._texts._perplexity import text_losses as text_losses
 from surefoot.language._texts._styles import TEXT_STYLES as TEXT_STYLES
 from surefoot.language._texts._styles import TextSet as TextSet

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
-from surefoot.language._multihop._questions import Document, Hop, MultiHopQuestion
+from surefoot.language._multihop._questions import Hop, MultiHopQuestion
 from surefoot.language._packages import PACKAGES
 from surefoot.registry import fetch, read_members
 from surefoot.stats import shuffled
@@ -100,11 +100,6 @@ class Compositions:
     facts: tuple[Fact, ...]
     seen: tuple[MultiHopQuestion, ...]
     held_out: tuple[MultiHopQuestion, ...]
-
-    @property
-    def documents(self) -> tuple[Document, ...]:
-        """A document for each fact, which the questions name as support: a fixed corpus."""
-        return tuple(Document(id=_id(fact), title=fact.subject, text=fact.sentence) for fact in self.facts)
 
 
 def compose(

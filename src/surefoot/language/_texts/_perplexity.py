@@ -70,11 +70,6 @@ class TextLosses:
         return math.exp(self.loss) if not self.loss > MOST_LOSS else math.inf
 
 
-def perplexity(loaded: LanguageModel, texts: Sequence[str], length: int = WINDOW) -> float:
-    """The perplexity of a model in memory on texts, as the Step `Perplexity` computes it: for a search."""
-    return text_losses(loaded, texts, length).perplexity
-
-
 def text_losses(
     loaded: LanguageModel, texts: Sequence[str], length: int = WINDOW, out: Path | None = None
 ) -> TextLosses:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.language._models._language import LanguageModel, load_language, save_language
-from surefoot.language._texts._perplexity import perplexity
+from surefoot.language._texts._perplexity import text_losses
 from surefoot.language._texts._styles import read_texts
 from surefoot.training import WEIGHTS, reproducible, sum_of, task_vectors
 from surefoot.weights import CoefficientSearch, EditScore, TaskVector, apply_to, open_checkpoint, search
@@ -82,7 +82,7 @@ def _search(step: LanguageEdit, edit: TaskVector, model: LanguageModel, inputs: 
         nonlocal done
         done += 1
         report_progress(out, min(done, len(step.grid)), len(step.grid))
-        return {name: perplexity(edited, own, step.length) for name, own in texts.items()}
+        return {name: text_losses(edited, own, step.length).perplexity for name, own in texts.items()}
 
     up = 1.0 if step.objective == "forget" else -1.0
     return search(

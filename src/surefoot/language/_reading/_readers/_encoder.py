@@ -274,13 +274,6 @@ def question_windows(encoder: Encoder, questions: Sequence[Question], most: int,
     return token_windows(encoder.tokenizer, asked, contexts, most=most, stride=stride, own=encoder.most)
 
 
-def save_encoder(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write a model and its tokenizer as a directory of transformers."""
-    with quiet_transformers(f"The model cannot be written to {out}"):
-        model.save_pretrained(out)
-        tokenizer.save_pretrained(out)
-
-
 def with_adapters(model: Any, rank: int, seed: int, head: str | None = None) -> Any:
     """The model with low-rank updates of all linear layers but its head, which is trained whole where it is named."""
     import torch

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.language._models._language import quiet_transformers
 from surefoot.language._reading._questions import NOWHERE, Question, read_questions
 from surefoot.language._reading._readers._encoder import (
     Encoder,
@@ -18,7 +19,6 @@ from surefoot.language._reading._readers._encoder import (
     by_length,
     load_encoder,
     question_windows,
-    save_encoder,
     with_adapters,
 )
 from surefoot.training import (
@@ -93,7 +93,9 @@ class SpanReader(Step):
             rate = self.learning_rate
             schedule = Schedule(steps=self.steps, batch=self.batch, learning_rate=rate, warmup=self.warmup)
             losses = train(model, adamw(model, rate, self.weight_decay), loss, schedule, out)
-        save_encoder(model.merge_and_unload() if self.method == "lora" else model, encoder.tokenizer, out)
+        with quiet_transformers(f"The model cannot be written to {out}"):
+            (model.merge_and_unload() if self.method == "lora" else model).save_pretrained(out)
+            encoder.tokenizer.save_pretrained(out)
         return [
             last_tenth(losses),
             Measurement(metric="windows", value=len(found.rows), n=1),
