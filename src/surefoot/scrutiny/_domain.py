@@ -162,20 +162,16 @@ def sample(domain: Domain, n: int, *, method: Sampling, seed: int) -> list[dict[
     drawn = islice(_points(len(domain.variables), n, method, seed), (n + 1) * _MOST_TRIES)
     kept = list(islice((one for one in map(domain.at, drawn) if not domain.refusal(one)), n))
     if len(kept) < n:
-        raise SurefootError(
-            f"Of {_MOST_TRIES:,} conditions hardly one is allowed: loosen constraints, or narrow ranges."
-        )
+        raise SurefootError(f"Of {_MOST_TRIES:,} conditions hardly one is allowed: loosen constraints, narrow ranges.")
     return kept
 
 
-def _points(dimensions: int, n: int, method: Sampling, seed: int) -> Iterator[Any]:
+def _points(d: int, n: int, method: Sampling, seed: int) -> Iterator[Any]:
     from scipy.stats import qmc  # a second that no process of a system under test should take
 
-    draw, engines = np.random.default_rng(seed), {"sobol": qmc.Sobol, "latin hypercube": qmc.LatinHypercube}
+    draw, made = np.random.default_rng(seed), {"sobol": qmc.Sobol, "latin hypercube": qmc.LatinHypercube}
     while n:
         if method == "sobol":
-            yield from qmc.Sobol(dimensions, seed=draw).random(2 ** (n - 1).bit_length())  # pyright: ignore[reportCallIssue]
+            yield from qmc.Sobol(d, seed=draw).random(2 ** (n - 1).bit_length())  # pyright: ignore[reportCallIssue]
         else:
-            yield from (
-                engines[method](dimensions, seed=draw).random(n) if method in engines else draw.random((n, dimensions))
-            )
+            yield from (made[method](d, seed=draw).random(n) if method in made else draw.random((n, d)))

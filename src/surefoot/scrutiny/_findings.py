@@ -49,9 +49,7 @@ def score(judged: Sequence[Judged]) -> float:
     return float(np.mean([one.margin for one in judged])) if judged else -math.inf
 
 
-def find(
-    domain: Domain, claims: Sequence[ValidityClaim], plan: ScrutinyPlan, records: Iterable[Mapping[str, Any]]
-) -> Record:
+def find(domain: Domain, claims: Sequence[ValidityClaim], plan: ScrutinyPlan, records: Iterable[Record]) -> Record:
     """Every test of every claim, what was found, Holm over all of them, the verdicts, and what came of the queries."""
     asked, held, status, errors = _Asked(plan.repeats), {}, Counter[str](), Counter[str]()
     unjudged: dict[str, Counter[str]] = {one.name: Counter() for one in claims}
@@ -187,7 +185,7 @@ def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
         told["verdict"] = f"fails {shown}" if shown else "no failure shown" if all(judged) else "not judged"
 
 
-def found_again(plan: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Record:
+def found_again(plan: Mapping[str, Any], records: Iterable[Record]) -> Record:
     """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then."""
     domain = Domain(variables=tuple(Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]))
     claims = [ValidityClaim(**one, judge=lambda trial: None) for one in plan["claims"]]

@@ -106,9 +106,7 @@ def run_scrutiny(
     plan, scrutiny = check_same(bundle, case), load_scrutiny(case)
     with full_disk_is_said(bundle), alone(bundle, BUSY.format(bundle)):
         if (bundle / SEAL).exists():
-            raise SurefootError(
-                f"{bundle} is sealed: its run is finished. To ask more, sign a new plan in a new bundle."
-            )
+            raise SurefootError(f"{bundle} is sealed: its run is finished. To ask more, sign a plan in a new bundle.")
         signing_key(bundle, key)  # before the first query: the last is too late
         scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
         try:

@@ -146,6 +146,4 @@ def _values(variable: Variable, st: Any) -> Any:
         return st.sampled_from([case, *(one for one in variable.choices if one != case)])
     if variable.whole:
         return st.integers(int(low - case), int(high - case)).map(lambda step: int(case + step))
-    return st.integers(-_STEPS, _STEPS).map(
-        lambda step: variable.towards(high if step > 0 else low, abs(step) / _STEPS)
-    )
+    return st.integers(-_STEPS, _STEPS).map(lambda at: variable.towards(high if at > 0 else low, abs(at) / _STEPS))

@@ -45,9 +45,7 @@ def validation_power(
     """
     seen, more = np.asarray(study, dtype=bool), np.asarray(further, dtype=bool)
     if seen.ndim != 2 or more.ndim != 2 or not len(seen) == len(more) == len(names) or not more.shape[1]:
-        raise SurefootError(
-            f"{len(names)} faults need a row each, of samples of the study and of at least one further."
-        )
+        raise SurefootError(f"{len(names)} faults need a row each, of samples of the study and at least one further.")
     faults = []
     for name, own, other in zip(names, seen, more, strict=True):
         share = clopper_pearson(int(other.sum()), len(other), level=level)

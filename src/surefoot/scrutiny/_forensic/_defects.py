@@ -13,9 +13,8 @@ from surefoot.scrutiny._forensic._populations import population
 
 @dataclass(frozen=True)
 class Defect:
-    """A planted fault, and what it does."""
+    """A planted fault: how it reads evidence, combines loci, and prints the logarithm."""
 
-    says: str
     read: Callable[[Evidence], Evidence] = lambda evidence: evidence
     combine: Callable[[ByLocus, Evidence], ByLocus] = lambda found, evidence: found
     logarithm: Callable[[float, int], float] = lambda value, seed: value
@@ -72,29 +71,25 @@ def _elsewhere(evidence: Evidence) -> Evidence:
     return {**evidence, "population": others.get(evidence["population"], "synthetic-b")}
 
 
-def _common_dropped(found: ByLocus, evidence: Evidence) -> ByLocus:
-    """As in New York's program FST, whose code was unsealed in 2017."""
-    return {name: one for name, one in found.items() if seen_frequency(evidence, name) < 0.97}
-
-
-def _excluding_dropped(found: ByLocus, evidence: Evidence) -> ByLocus:
-    return {name: one for name, one in found.items() if one[0] > -inf}
-
-
 DEFECTS: Mapping[str, Defect] = {
-    "common locus dropped": Defect("Where frequencies of alleles seen sum to .97.", combine=_common_dropped),
-    "swallowed locus": Defect("A locus that excludes the suspect is left out.", combine=_excluding_dropped),
-    "unit ignored": Defect("Nanograms are read as picograms.", lambda e: {**e, "unit": "pg"}),
-    "contributors counted": Defect("The stated number is not used, but the least.", _counted),
-    "population swapped": Defect("Frequencies are not the stated ones.", _elsewhere),
-    "seed leaks": Defect("The ratio moves with the seed.", logarithm=lambda x, seed: x + seed % 7 / 50),
-    "decimal mark": Defect("Alleles such as 9.3 are read as 9.", _truncated),
-    "extrapolated drop-out": Defect("A line through 60 and 200 pg holds anywhere.", _on_a_line),
-    "drop-out squared": Defect("Drop-out is squared.", lambda e: _stated(e, [d * d for d in dropouts(e)])),
-    "no least frequency": Defect("It is 1e-9.", lambda e: {**e, "least_frequency": 1e-9}),
-    "first replicate alone": Defect("Others are left out.", lambda e: {**e, "replicates": e["replicates"][:1]}),
-    "coancestry ignored": Defect("FST is not used.", lambda e: {**e, "fst": 0.0}),
-    "known contributor forgotten": Defect("It is printed alone.", lambda e: {**e, "known": []}),
-    "natural logarithm": Defect("It is printed as log10.", logarithm=lambda x, _: x * log(10), both=False),
+    # As in New York's program FST, whose code was unsealed in 2017: where alleles that are seen sum to .97.
+    "common locus dropped": Defect(
+        combine=lambda found, e: {n: one for n, one in found.items() if seen_frequency(e, n) < 0.97}
+    ),
+    "swallowed locus": Defect(
+        combine=lambda found, e: {n: one for n, one in found.items() if one[0] > -inf}
+    ),  # excludes
+    "unit ignored": Defect(lambda e: {**e, "unit": "pg"}),
+    "contributors counted": Defect(_counted),
+    "population swapped": Defect(_elsewhere),
+    "seed leaks": Defect(logarithm=lambda x, seed: x + seed % 7 / 50),
+    "decimal mark": Defect(_truncated),
+    "extrapolated drop-out": Defect(_on_a_line),
+    "drop-out squared": Defect(lambda e: _stated(e, [d * d for d in dropouts(e)])),
+    "no least frequency": Defect(lambda e: {**e, "least_frequency": 1e-9}),
+    "first replicate alone": Defect(lambda e: {**e, "replicates": e["replicates"][:1]}),
+    "coancestry ignored": Defect(lambda e: {**e, "fst": 0.0}),
+    "known contributor forgotten": Defect(lambda e: {**e, "known": []}),
+    "natural logarithm": Defect(logarithm=lambda x, _: x * log(10), both=False),  # printed as log10
 }
 """All planted defects by name."""

@@ -69,9 +69,7 @@ def invariance_bounds(log10_ratios: ArrayLike, same: ArrayLike) -> tuple[float, 
     if y.all() or not y.any():
         raise SurefootError("Bounds need ratios of both kinds: of one source, and of different sources.")
     grid = np.arange(np.floor(1000 * min(logs.min(), 0)), np.ceil(1000 * max(logs.max(), 0)) + 1) / 1000
-    above = [
-        (len(one) - np.searchsorted(np.sort(one), grid, "left") + 0.5) / (len(one) + 1) for one in (logs[y], logs[~y])
-    ]
+    above = [(len(one) - np.searchsorted(np.sort(one), grid) + 0.5) / (len(one) + 1) for one in (logs[y], logs[~y])]
     up = (np.log10(above[0]) - np.log10(above[1]) < grid) & (grid > 0)
     down = (np.log10(1 - above[0]) - np.log10(1 - above[1]) > grid) & (grid < 0)
     high = grid[np.argmax(up)] - 0.001 if up.any() else max(0.0, float(np.max(logs[y])))

@@ -74,12 +74,10 @@ def _amounts(asked: Mapping[str, Any], several: int) -> list[float]:
     return [total * share, *[total * (1 - share) / (several - 1)] * (several - 1)] if several > 1 else [total]
 
 
-def _persons(
-    generator: np.random.Generator, frequencies: Mapping[str, float], persons: int, fst: float
-) -> list[list[str]]:
+def _persons(draw: np.random.Generator, frequencies: Mapping[str, float], persons: int, fst: float) -> list[list[str]]:
     """Two alleles of each person, drawn from an urn that remembers: Balding and Nichols' population."""
-    fresh = generator.choice(list(frequencies), size=2 * persons, p=list(frequencies.values())).tolist()
-    copied, which = generator.random((2, 2 * persons)).tolist()
+    fresh = draw.choice(list(frequencies), size=2 * persons, p=list(frequencies.values())).tolist()
+    copied, which = draw.random((2, 2 * persons)).tolist()
     drawn: list[str] = []
     for n, allele in enumerate(fresh):
         remembers = n and copied[n] < n * fst / (1 + (n - 1) * fst)

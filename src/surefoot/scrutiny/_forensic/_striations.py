@@ -35,7 +35,5 @@ def simulate_striations(condition: Mapping[str, Any], seed: int) -> tuple[dict[s
     same = bool(condition.get("same", False))
     second = np.sqrt(1 - wear) * (first if same else other) + np.sqrt(wear) * fresh
     make = np.sqrt(2 * feature) * np.sin(2 * np.pi * np.arange(_LENGTH) / 40)
-    marks = [
-        np.sqrt(1 - feature) * one + make + noise * more for one, more in zip((first, second), spoilt, strict=True)
-    ]
+    marks = [np.sqrt(1 - feature) * one + make + noise * by for one, by in zip((first, second), spoilt, strict=True)]
     return {"first": marks[0].round(6).tolist(), "second": marks[1].round(6).tolist()}, {"same": same}

@@ -85,9 +85,7 @@ def describe_system(system: System) -> dict[str, Any]:
     files = list(system.files)
     if isinstance(system, CommandSystem):
         told |= {"command": list(system.command), "own formats": [bool(system.write), bool(system.read)]}
-        files += [
-            name for name in (shutil.which(system.command[0]), *system.command[1:]) if name and Path(name).is_file()
-        ]
+        files += [one for one in (shutil.which(system.command[0]), *system.command[1:]) if one and Path(one).is_file()]
     elif isinstance(system, HttpSystem):
         told["url"] = system.url
     else:

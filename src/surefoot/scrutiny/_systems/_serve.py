@@ -62,9 +62,7 @@ def main(case: str, which: str, descriptor: int, folder: str) -> None:
 def _caller(system: System) -> Callable[[Values, int], Any]:
     if isinstance(system, HttpSystem):
         return lambda evidence, seed: _post(system, evidence, seed)
-    return (
-        (lambda evidence, seed: _started(system, evidence, seed)) if isinstance(system, CommandSystem) else system.call
-    )
+    return (lambda given, seed: _started(system, given, seed)) if isinstance(system, CommandSystem) else system.call
 
 
 def _started(system: CommandSystem, evidence: Values, seed: int) -> Any:
@@ -115,10 +113,8 @@ def _post(system: HttpSystem, evidence: Values, seed: int) -> Any:
     opener, most = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect), system.limits.output_bytes
     try:
         found = {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(parts.hostname, None)}
-        if not system.private and (inside := [one for one in found if not ipaddress.ip_address(one).is_global]):
-            raise _NoAnswerError(
-                "failed", f"{inside[0]} is no public address: HttpSystem(..., private=True) allows it."
-            )
+        if not system.private and (own := [one for one in found if not ipaddress.ip_address(one).is_global]):
+            raise _NoAnswerError("failed", f"{own[0]} is no public address: HttpSystem(..., private=True) allows it.")
         with opener.open(asked) as response:
             text = response.read(most + 1)
     except urllib.error.HTTPError as error:
