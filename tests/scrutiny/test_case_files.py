@@ -8,12 +8,15 @@ from surefoot.core import SurefootError, open_pool
 from surefoot.scrutiny import ask_again, run_scrutiny, verify_bundle, write_plan
 
 CASE = """
-import drawing
+import drawing, parts.coded
 from parts.sums import shifted
 from surefoot.scrutiny import *
 
 def system(evidence, seed):
     return {"value": shifted(evidence["value"])}
+
+def compiled_part():
+    import compiled
 
 def scrutiny():
     kind = Variable(name="kind", case="a", choices=("a", "b"), source="expert")
@@ -32,6 +35,8 @@ def case_with_neighbours(folder: Path, value: float) -> Path:
     (folder / "parts" / "__init__.py").write_text("")
     (folder / "parts" / "sums.py").write_text("from .more import ONE\n\ndef shifted(x):\n    return x + ONE\n")
     (folder / "parts" / "more.py").write_text("ONE = 1\n")
+    (folder / "parts" / "coded.py").write_bytes("# coding: latin-1\r\nNAME = 'é'\r\n".encode("latin-1"))
+    (folder / "compiled.so").write_bytes(b"\x7fELF\xff")
     (folder / "stranger.py").write_text("raise SystemExit('no case imports it')\n")
     (folder / "case.py").write_text(CASE, encoding="utf-8")
     return folder / "case.py"
@@ -44,8 +49,9 @@ def run(case: Path, bundle: Path, key: Path | None = None) -> None:
 
 def test_what_a_case_file_imports_from_beside_it_is_signed_kept_and_asked_with_again(tmp_path: Path) -> None:
     case, bundle = case_with_neighbours(tmp_path / "mine", 1.0), tmp_path / "a.bundle"
-    names = {"drawing.py", "parts/__init__.py", "parts/sums.py", "parts/more.py"}
+    names = {"drawing.py", "parts/__init__.py", "parts/sums.py", "parts/more.py", "parts/coded.py"}
     assert set(write_plan(case, bundle)["case file"]["beside"]) == names
+    assert (bundle / "parts" / "coded.py").read_bytes() == (case.parent / "parts" / "coded.py").read_bytes()
     more = case.parent / "parts" / "more.py"
     more.write_text("ONE = 2\n")
     with pytest.raises(SurefootError, match="The case file changed since the plan"):
@@ -77,3 +83,11 @@ def test_the_key_of_a_bundle_that_was_renamed_is_asked_for_before_its_first_quer
         run(case, bundle, tmp_path / "c.bundle.key")
     assert not (bundle / "queries.jsonl").exists()
     run(case, bundle, tmp_path / "a.bundle.key")
+
+
+def test_a_neighbour_by_a_name_that_the_bundle_needs_is_refused(tmp_path: Path) -> None:
+    case = case_with_neighbours(tmp_path / "mine", 1.0)
+    mine = case.with_name("mine.py")
+    mine.write_text("import case\nfrom case import scrutiny\n", encoding="utf-8")
+    with pytest.raises(SurefootError, match=r"mine\.py imports case\.py from beside it, .*: rename that\."):
+        write_plan(mine, tmp_path / "a.bundle")

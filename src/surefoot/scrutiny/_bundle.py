@@ -102,9 +102,13 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
         public = private.public_key().public_bytes_raw().hex()
         told |= {"signed at": _now(), "public key": public, "surefoot": __version__}
         copied = {str(one.relative_to(case.resolve().parent)): one for one in beside(case).values()}
+        if taken := {_CASE, _REPLAY} & {*copied}:
+            raise SurefootError(
+                f"{case} imports {min(taken)} from beside it, a name that the bundle needs: rename that."
+            )
         for place, file in (*copied.items(), (_CASE, case), (_REPLAY, Path(__file__).with_name("_replay.py"))):
             (bundle / place).parent.mkdir(parents=True, exist_ok=True)
-            write_text(bundle / place, file.read_text(encoding="utf-8"))
+            (bundle / place).write_bytes(file.read_bytes())  # whatever its encoding and line ends
         _write(bundle / PLAN, told, private)
     return told
 

@@ -140,8 +140,8 @@ def _beside(path: Path, *as_it_is: int) -> dict[str, Path]:
     finder = ModuleFinder([str(path.parent)], excludes=["surefoot"])
     with suppress(SyntaxError):  # which is told where it is run
         finder.run_script(str(path))
-    files = {name: getattr(one, "__file__", None) for name, one in sorted(finder.modules.items())}
-    return {name: Path(file) for name, file in files.items() if file and name != "__main__"}
+    files = {name: str(getattr(one, "__file__", "")) for name, one in sorted(finder.modules.items())}
+    return {name: Path(file) for name, file in files.items() if file.endswith(".py") and name != "__main__"}
 
 
 @lru_cache(maxsize=8)
