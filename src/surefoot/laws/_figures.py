@@ -29,14 +29,15 @@ def law_figure(
     caption: str = "",
     unit: Unit = "share",
     family_title: str | None = None,
+    beyond: float = 10.0,
 ) -> Figure:
     """Points and laws of each family on logarithmic axes, with the 95 percent band of a new run.
 
     `laws` are records by family (see `law_record`), each of one x. Points that the law was not fitted on are hollow.
-    The curves end at ten times the largest x of their family.
+    The curves end at `beyond` times the largest x of their family (at most 10).
     """
     points = [row for family, law in laws.items() for row in _law_points(family, law)]
-    curves = [row | {"family": family} for family, law in laws.items() for row in law["curve"]]
+    curves = [row | {"family": family} for family, law in laws.items() for row in _curve(law, beyond)]
     hollow = " Hollow: not used by the fit." if any(row.get("held_out") for row in points) else ""
     told = "; ".join(_told(family, law) for family, law in laws.items())
     return scaling_curve(
@@ -141,6 +142,11 @@ def _law_points(family: str, law: LawRecord) -> Iterator[dict[str, Any]]:
             raise SurefootError("A law of several variables has no curve: name a single x for a figure.")
         row = {"x": point["x"][0], "y": point["y"], "label": point["label"], "family": family}
         yield row if place in used else row | {"held_out": True}
+
+
+def _curve(law: LawRecord, beyond: float) -> list[dict[str, Any]]:
+    last = beyond * max(point["x"][0] for point in law["points"])
+    return [row for row in law["curve"] if row["x"] <= last * (1 + 1e-9)]
 
 
 def _told(family: str, law: LawRecord) -> str:
