@@ -117,11 +117,12 @@ class _Search:
                 check_column(name, self._columns([one]), str(one.path.parent))
         order = f"{quote(rules.first)} DESC NULLS LAST," if rules.first else ""
         self.connection.execute(
-            f"""CREATE TABLE compared AS SELECT row_number() OVER (ORDER BY place < $own, {order} place)
-            - count(*) FILTER (place >= $own) OVER () AS rank, * FROM (
+            f"""CREATE TABLE compared AS WITH read AS MATERIALIZED (
             SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
             {", ".join(map(quote, dict.fromkeys(named)))} FROM read_parquet($read, file_row_number = true,
-            filename = true, union_by_name = true) WHERE len(reasons) = 0)""",
+            filename = true, union_by_name = true) WHERE len(reasons) = 0)
+            SELECT row_number() OVER (ORDER BY place < $own, {order} place)
+            - (SELECT count(*) FROM read WHERE place >= $own) AS rank, * FROM read""",
             {"files": files, "read": [*map(escape, files)], "most": _MOST, "own": len(self.sources) * _MOST},
         )
         self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
@@ -135,13 +136,13 @@ class _Search:
         return files
 
     def _same(self, key: list[str]) -> None:
-        columns = [quote(name) for name in key]
-        there = " AND ".join(f"{one} IS NOT NULL" for one in columns)
+        columns = ", ".join(map(quote, key))
+        there = " AND ".join(f"{quote(name)} IS NOT NULL" for name in key)
+        left = f"(SELECT * FROM compared WHERE place NOT IN (SELECT place FROM duplicates) AND {there})"
         self.connection.execute(
-            f"""INSERT INTO duplicates SELECT place, {_REASON.format("lowest")}, kept FROM (SELECT place, rank,
-            min(rank) OVER same AS lowest, arg_min(uid, rank) OVER same AS kept FROM compared
-            WHERE place NOT IN (SELECT place FROM duplicates) AND {there}
-            WINDOW same AS (PARTITION BY {", ".join(columns)})) WHERE rank > greatest(lowest, 0)""",
+            f"""INSERT INTO duplicates SELECT place, {_REASON.format("lowest")}, kept FROM {left} JOIN (
+            SELECT {columns}, min(rank) AS lowest, arg_min(uid, rank) AS kept FROM {left}
+            GROUP BY {columns} HAVING count(*) > 1) USING ({columns}) WHERE rank > greatest(lowest, 0)""",
             ["+".join(key)],
         )
 
