@@ -125,6 +125,25 @@ def test_a_baseline_is_a_gate_on_the_same_pictures(
     assert (tmp_path / "e" / "examples.parquet").read_bytes() == kept
 
 
+def test_a_baseline_among_other_classes_is_refused_and_other_prompts_are_said(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Among fewer classes it is easier to be right: an unchanged model would seem to be better than itself.
+    (tmp_path / "more.txt").write_text("cat\ndog\nowl\ngnu\nzebra\n")
+    (tmp_path / "prompts.txt").write_text("one {}\n")
+    evaluate(hub, photos, "--examples", tmp_path / "e")
+    gate = ("--baseline", tmp_path / "e", "--margin", 0.3)
+    with pytest.raises(SurefootError, match=r"among 3 classes and the model among 5; not in both: gnu, zebra\."):
+        evaluate(hub, photos, "--classes", tmp_path / "more.txt", *gate)
+    capsys.readouterr()
+    evaluate(hub, photos, "--templates", tmp_path / "prompts.txt", *gate)
+    assert "measured with other prompts, such as 'a photo of a {}.'" in capsys.readouterr().err
+    for damaged in ("{", "[1]", '{"classes": 3}', "{}"):  # nothing is known of the question, as of a file without it
+        (tmp_path / "e" / "evaluation.json").write_text(damaged)
+        evaluate(hub, photos, "--templates", tmp_path / "prompts.txt", *gate)
+        assert "other prompts" not in capsys.readouterr().err
+
+
 def test_names_with_brackets_are_names_and_no_patterns(
     hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,6 +132,8 @@ def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path]
             run("soup", *files[1:], "--score", command, "--out", "soup.safetensors")
     with pytest.raises(SurefootError, match="nowhere: No such folder"):
         run("soup", *files[1:], "--score", "true", "--out", "nowhere/soup.safetensors")
+    with pytest.raises(SurefootError, match="is one of the inputs"):  # before the hours of scoring, not after them
+        run("soup", *files[1:], "--score", "no-such-command", "--out", files[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(path.name for path in files), "score.py"]
 
 

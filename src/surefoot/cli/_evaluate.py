@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from glob import escape
 from pathlib import Path
@@ -35,6 +36,7 @@ _COLUMNS = ("metric", "value", "low", "high", "n")
 _TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "{}")
 _MODEL_FILES = ("model.json", "open_clip_config.json")
 _MODEL, _BASELINE = "model", "baseline"
+_USED = "evaluation.json"
 _PROBES = ("probe", "few-shot")
 _OF_TASKS = {
     **dict.fromkeys(("train", "validation"), _PROBES),
@@ -282,7 +284,7 @@ def _measured(
         folder = Path(str(examples)) / task.replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         write_examples(folder, columns)
-        write_text(folder / "evaluation.json", json.dumps(used, indent=1) + "\n")
+        write_text(folder / _USED, json.dumps(used, indent=1) + "\n")
     rows = [(one.task, one.group, *(getattr(one, column) for column in _COLUMNS)) for one in found.measurements]
     return Table(columns=("task", "change", *_COLUMNS), rows=tuple(rows))
 
@@ -340,8 +342,8 @@ def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]])
         folder = place if name == _MODEL else place / name
         folder.mkdir(parents=True, exist_ok=True)
         write_examples(folder, columns)
-        kept = one | {"refused": list(named.refused), "unread": list(named.unread), "notes": list(named.notes)}
-        write_text(folder / "evaluation.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+        kept = one | {key: list(getattr(named, key)) for key in ("refused", "unread", "notes", "classes")}
+        write_text(folder / _USED, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
         files[name] = folder / EXAMPLES
     return files
 
@@ -353,10 +355,25 @@ def _compared(files: dict[str, Path], margin: float | None) -> Comparison:
     contents = [_column(path, "content") for path in ordered.values()]
     for task in {*_column(files[_BASELINE], "task").values()} - {"zero-shot"}:
         raise SurefootError(f"{files[_BASELINE]} is of the task {task}: a baseline is of zero-shot classification.")
+    _check_asked_alike(*ordered.values())
     for name in scores.examples if all(contents) else ():
         if contents[0][name] != contents[1][name]:
             raise SurefootError(f"The picture {name} is not the one that {files[_BASELINE]} was measured on.")
     return compare_examples(scores, margin=margin)
+
+
+def _check_asked_alike(baseline: Path, model: Path) -> None:
+    """Raise where the baseline was named among other classes, as far as is kept beside it; other prompts are said."""
+    now = json.loads(model.with_name(_USED).read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError, TypeError, KeyError):  # missing, damaged, or of an older version
+        then = json.loads(baseline.with_name(_USED).read_text(encoding="utf-8"))
+        if (prompts := then["templates"]) != now["templates"]:
+            say(f"The baseline was measured with other prompts, such as '{prompts[0]}'.")
+        if other := sorted({*then["classes"]} ^ {*now["classes"]}):
+            raise SurefootError(
+                f"{baseline} was named among {len(then['classes'])} classes and the model among "
+                f"{len(now['classes'])}; not in both: {', '.join(other[:5])}. Give both the same --classes."
+            )
 
 
 def _column(path: Path, column: str) -> dict[str, str]:

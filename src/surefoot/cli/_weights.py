@@ -219,6 +219,9 @@ def soup(
         return
     if not out.parent.is_dir():
         raise SurefootError(f"{out.parent}: No such folder.")
+    inputs = {getattr(tensor, "path", Path()).resolve() for one in opened for tensor in one.tensors.values()}
+    if {out.resolve(), (out / "model.safetensors").resolve()} & inputs:  # else said when all is scored
+        raise SurefootError(f"{out} is one of the inputs; write somewhere else.")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
 
         def build(vector: Any) -> Path:

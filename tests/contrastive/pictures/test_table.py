@@ -67,9 +67,38 @@ def test_what_is_wrong_with_a_table_of_pictures_is_said(place: Path) -> None:
         ({"path": ["2.png"] * 2, "label": ["x", "y"]}, "the picture 2.png is of the classes x and y"),
         ({"path": ["2.png"], "label": [0.5]}, "the column 'label' is DOUBLE, and a class is"),
         ({"path": NAMES, "label": ["x", None, "x"]}, "row 2 has no label"),
+        (
+            {"path": NAMES, "label": ["x", "y", "x"], "Class": ["x", "x", "x"]},
+            'the columns "label" and "Class" give dif',
+        ),
+        ({"path": NAMES, "label": [0, 1, 0], "target": [0, 1, 1]}, 'the columns "label" and "target" give different'),
     ):
         with pytest.raises(SurefootError, match=said):
             labelled(table(place / "t.parquet", columns))
+
+
+def test_columns_of_classes_that_agree_or_are_of_two_kinds_are_no_contradiction(place: Path) -> None:
+    columns = {"path": NAMES, "label": ["x", "y", "x"], "class": ["x", "y", "x"], "target": [0, 1, 0]}
+    assert [*labelled(table(place / "t.parquet", columns)).values()] == ["x", "y", "x"]
+    rows = {"image": [(place / name).read_bytes() for name in NAMES], "label": [0, 1, 0], "target": [0, 1, 1]}
+    with (
+        pytest.raises(SurefootError, match='the columns "label" and "target" give'),
+        unpacked(table(place / "p.parquet", rows)),
+    ):
+        pass
+
+
+def test_pictures_that_a_table_names_again_are_counted(place: Path) -> None:
+    listing, _ = read_labelled(table(place / "t.parquet", {"path": [*NAMES, NAMES[0]], "label": list("xyxx")}), None)
+    assert len(listing.pictures) == 3
+    assert listing.repeated_said == "1 row names a picture again, which counts once."
+
+
+def test_classes_that_are_called_by_their_numbers_are_said(place: Path) -> None:
+    file = table(place / "t.parquet", {"path": NAMES, "label": [0, 1, 0]})
+    assert read_labelled(file, None)[1].notes == ("The classes are called by their numbers: 0, 1.",)
+    (place / "classes.txt").write_text("cat\ndog\n")
+    assert read_labelled(file, place / "classes.txt")[1].notes == ()
 
 
 def test_the_digest_is_also_of_the_pictures(place: Path) -> None:

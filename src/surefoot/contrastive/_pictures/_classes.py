@@ -118,20 +118,15 @@ def label(pictures: Sequence[Labelled], classes: ClassFile | None, path: Path) -
         found = _by_table(pictures, classes, path) if classes.is_table else _by_list(pictures, classes, path)
     used = set(found.keys)
     unused = [name for key, name in found.names.items() if key not in used]
-    notes = [f"{len(unused)} classes have no picture, and can be answered all the same: {_few(unused)}."]
     twice = [name for name, count in Counter(found.names.values()).items() if count > 1]
-    same = [f"{len(twice)} names are those of several classes, which are kept apart: {_few(twice)}."]
     lists = [name for name in found.names.values() if classes and re.search("[,;/]", name)]
-    whole = [f"{len(lists)} names are read whole; several names of a class are written 'a | b': {_few(lists)}."]
-    forms_told = [f"{len(composed)} labels stand in two Unicode forms, and are one class each: {_few(composed)}."]
-    told = (
-        *found.notes,
-        *(forms_told if composed else ()),
-        *(notes if unused else ()),
-        *(same if twice else ()),
-        *(whole if lists else ()),
-    )
-    return Labels(keys=found.keys, names=found.names, notes=told)
+    told = {
+        f"{len(composed)} labels stand in two Unicode forms, and are one class each: {_few(composed)}.": composed,
+        f"{len(unused)} classes have no picture, and can be answered all the same: {_few(unused)}.": unused,
+        f"{len(twice)} names are those of several classes, which are kept apart: {_few(twice)}.": twice,
+        f"{len(lists)} names are read whole; several names of a class are written 'a | b': {_few(lists)}.": lists,
+    }
+    return Labels(keys=found.keys, names=found.names, notes=(*found.notes, *(text for text, of in told.items() if of)))
 
 
 def _few(names: Sequence[str]) -> str:
@@ -149,11 +144,12 @@ def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
         [one.name for one in path.iterdir() if one.is_dir()] if path.is_dir() and not any(path.glob("*.tar")) else []
     )
     bare = sorted(name for name in folders if name[0] != "." and normalize("NFC", name) not in keys)
-    return Labels(
-        keys=tuple(item.label for item in pictures),
-        names={key: key.replace("_", " ") for key in keys},
-        notes=(f"Folders without a picture are no classes: {_few(bare)}.",) if bare else (),
+    told = (
+        f"Folders without a picture are no classes: {_few(bare)}." if bare else "",
+        f"The classes are called by their numbers: {_few(keys)}." if all(map(str.isdecimal, keys)) else "",
     )
+    names = {key: key.replace("_", " ") for key in keys}
+    return Labels(keys=tuple(item.label for item in pictures), names=names, notes=tuple(filter(None, told)))
 
 
 def _place(name: str) -> tuple[bool, int, str]:

@@ -36,6 +36,7 @@ class Listing:
 
     pictures: tuple[Labelled, ...]
     unread: tuple[str, ...]
+    repeated_said: str = ""
 
     @property
     def unread_said(self) -> str:
@@ -56,7 +57,7 @@ def list_pictures(path: Path) -> Listing:
     if not (path.is_file() or path.is_dir()):
         raise SurefootError(f"{path} does not exist: give a folder of pictures or a .tar file.")
     if _is_table(path):
-        return Listing(pictures=tuple(_table(path)), unread=())
+        return _table(path)
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     files = sorted(file for file in path.rglob("*") if _is_shown(file.relative_to(path)) and file.is_file())
     unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
@@ -80,7 +81,7 @@ def content_digest(path: Path, classes: Path | None) -> str:
     files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(found)
     names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
     if _is_table(path):
-        names += [item.name for item in _table(path)]
+        names += [item.name for item in _table(path).pictures]
         files += [path.parent / name for name in names[1:]]
     if classes:  # how it is read depends on its suffix
         files, names = [*files, classes], [*names, f"classes{classes.suffix.lower()}"]
@@ -105,13 +106,17 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and not path.name.endswith(SHARDS) and not tarfile.is_tarfile(path)
 
 
-def _table(path: Path) -> Iterator[Labelled]:
-    labels: dict[str, str] = {}
-    for name, label in labelled_rows(path):
+def _table(path: Path) -> Listing:
+    rows, labels = [*labelled_rows(path)], dict[str, str]()
+    for name, label in rows:
         if labels.setdefault(name, label) != label:
             raise SurefootError(f"{path}: the picture {name} is of the classes {labels[name]} and {label}.")
-    for name, label in labels.items():
-        yield Labelled(name=name, label=label, said_by="sample", stored=whole_file(path.parent / name))
+    again = f"{counted(len(rows) - len(labels), 'row', 'name')} a picture again, which counts once."
+    found = (
+        Labelled(name=name, label=label, said_by="sample", stored=whole_file(path.parent / name))
+        for name, label in labels.items()
+    )
+    return Listing(pictures=tuple(found), unread=(), repeated_said=again if len(rows) > len(labels) else "")
 
 
 @dataclass(kw_only=True)
@@ -125,17 +130,12 @@ class Sample:
 
 
 def _shards(paths: list[Path], unread: tuple[str, ...]) -> Listing:
-    found: list[Labelled] = []
-    left = [*unread]
-    for path in paths:
-        for part in _read_shard(path):
-            if isinstance(part, str):
-                left.append(f"{path.name}/{part}")
-            else:
-                found.append(part)
+    parts = [(path, part) for path in paths for part in _read_shard(path)]
+    found = tuple(part for _, part in parts if isinstance(part, Labelled))
+    left = (*unread, *(f"{path.name}/{part}" for path, part in parts if isinstance(part, str)))
     if twice := [name for name, count in Counter(item.name for item in found).items() if count > 1]:
         raise SurefootError(f"Two samples are called {twice[0]}: give every one a name of its own in its shard.")
-    return Listing(pictures=tuple(found), unread=tuple(left))
+    return Listing(pictures=found, unread=left)
 
 
 def _read_shard(path: Path) -> Iterator[Labelled | str]:

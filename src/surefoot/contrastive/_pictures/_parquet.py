@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from surefoot.contrastive._pictures._photos import read_stored, whole_file
-from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, class_names, class_of
+from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, check_one_class, class_names, class_of
 from surefoot.core import SurefootError
 
 _PICTURES = ("image", "img", "picture", "jpg", "png", "webp")
@@ -40,6 +40,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM read_parquet(?)"
         with duckdb.connect() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
+            check_one_class(files[0], connection.read_parquet([escape(str(file)) for file in files]))
             rows = connection.execute(query, [[escape(str(file)) for file in files]])
             number = 0
             while row := rows.fetchone():

@@ -28,6 +28,16 @@ def labelled_rows(path: Path) -> Iterator[tuple[str, str]]:
         yield name, class_of(label, names, f"{path}, row {number}") if column else PurePosixPath(name).parent.name
 
 
+def check_one_class(path: Path, rows: Any) -> None:
+    """Raise `SurefootError` where two columns of one kind give a picture different classes; rows of DuckDB."""
+    lower = {column.lower(): quote(column) for column in reversed(rows.columns)}
+    first, *others = [lower[name] for name in LABEL_COLUMNS if name in lower] or [""]
+    for one in others:
+        differ = f"typeof({first}) = typeof({one}) AND CAST({first} AS VARCHAR) <> CAST({one} AS VARCHAR)"
+        if rows.filter(differ).limit(1).fetchall():
+            raise SurefootError(f"{path}: the columns {first} and {one} give different classes: take one out.")
+
+
 def class_names(file: Path, column: str, kind: str) -> list[str]:
     """The names behind the numbers of the labels, where a Parquet file says them as data sets of Hugging Face do.
 
@@ -72,6 +82,8 @@ def _rows(path: Path, columns: Sequence[str], needed: str = "") -> tuple[list[tu
                 f"{', '.join(table.columns)}."
             )
         cell = quote(told) if told else "NULL"
+        if columns is LABEL_COLUMNS:
+            check_one_class(path, connection.table("pairs"))
         found = connection.execute(f"SELECT CAST({quote(pictures)} AS VARCHAR), {cell} FROM pairs")
         kind = str((found.description or [])[1][1])
         rows = found.fetchall()

@@ -31,7 +31,8 @@ class PromptedModel:
 class NamedPictures:
     """What each model made of the pictures: the results, the columns of `examples.parquet`, and what should be said.
 
-    `refused` are the pictures that cannot be decoded (`{name, label, reason}`), `unread` files that are no pictures.
+    `refused` are the pictures that cannot be decoded (`{name, label, reason}`), `unread` files that are no pictures,
+    `classes` the names among which each was named.
     """
 
     results: tuple[Classified, ...]
@@ -39,6 +40,7 @@ class NamedPictures:
     refused: tuple[Refused, ...]
     unread: tuple[str, ...]
     notes: tuple[str, ...]
+    classes: tuple[str, ...]
 
 
 def name_pictures(
@@ -86,6 +88,7 @@ def name_pictures(
         _torn_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
+        listing.repeated_said,
         f"There is one class, {keys[0]}, so that every answer is right." if len(keys) == 1 else "",
         *labels.notes,
         *(
@@ -100,6 +103,7 @@ def name_pictures(
         refused=refused,
         unread=listing.unread,
         notes=tuple(one for one in told if one),
+        classes=tuple(labels.names.values()),
     )
 
 
