@@ -24,6 +24,7 @@ import duckdb
 import numpy as np
 import pytest
 from hostile_web import (
+    Handler,
     Web,
     endless,
     exif_picture,
@@ -172,6 +173,27 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
         asked(folder, candidates(folder, urls), form, per_host=8, timeout=3.0, patience=99, opt_outs=99)
         rows = {url.removeprefix(web.base): row for url, row in rows_of(folder / "out").items()}
         yield web, folder / "out", rows
+
+
+def test_what_a_server_left_on_a_kept_connection_is_no_answer_to_the_next_request(tmp_path: Path) -> None:
+    used: set[int] = set()
+
+    def rules(handler: Handler) -> None:
+        used.add(id(handler))
+        reply(b"User-agent: *")(handler)
+
+    def photo(handler: Handler) -> None:
+        if id(handler) in used:
+            handler.wfile.write(b"the rest of it\r\n\r\n")
+            handler.close_connection = True
+        else:
+            reply(picture())(handler)
+
+    with serving() as web:
+        web.routes = {"/robots.txt": rules, "/a.jpg": photo}
+        asked(tmp_path, candidates(tmp_path, [f"{web.base}/a.jpg"]))
+        assert web.asked == {"/robots.txt": 1, "/a.jpg": 2}
+        assert rows_of(tmp_path / "out")[f"{web.base}/a.jpg"]["state"] == "ok"
 
 
 @pytest.mark.parametrize("path", HOSTILE)

@@ -168,7 +168,7 @@ def test_an_excluded_person_has_ratio_nought() -> None:
     [
         ({"contributors": 3}, "names 3 contributors"),
         ({"replicates": []}, "no 'replicates'"),
-        ({"population": "nowhere.csv"}, "no table"),
+        ({"population": "nowhere.csv"}, "no file of published data"),
         ({"dropout": [1.2, 0.1]}, "below 1"),
         ({"suspect": {"L1": ["8"]}}, "two alleles"),
         ({"suspect": {"Q9": ["8", "9"]}}, "no locus 'Q9'"),

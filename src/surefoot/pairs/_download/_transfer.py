@@ -97,15 +97,24 @@ class Client:
         self._idle: list[pycurl.Curl] = []
 
     async def get(
-        self, address: Address, pinned: Sequence[str], *, limit: int, judge: Judge, cut: bool = False
+        self,
+        address: Address,
+        pinned: Sequence[str],
+        *,
+        limit: int,
+        judge: Judge,
+        cut: bool = False,
+        fresh: bool = False,
     ) -> Answer:
         """Ask for a URL at the pinned addresses. Raises `Ended` for what gives no whole answer.
 
-        A body above the limit is an end, or with `cut` the first bytes of it are the answer.
+        A body above the limit is an end, or with `cut` the first bytes of it are the answer. A `fresh` connection is not
+        one that was kept.
         """
         reading = _Reading(limit=limit, judge=judge, cut=cut, allow_private=self._allow_private)
         curl = self._idle.pop() if self._idle else self._fresh()
         curl.setopt(pycurl.URL, address.url)
+        curl.setopt(pycurl.FRESH_CONNECT, int(fresh))
         if ":" not in address.host:
             places = ",".join(f"[{place}]" if ":" in place else place for place in pinned)
             curl.setopt(pycurl.RESOLVE, [f"+{address.host}:{address.port}:{places}"])
@@ -118,6 +127,9 @@ class Client:
             self._idle.append(curl)
         except pycurl.error as error:
             self._idle.append(curl)
+            if error.args[0] == pycurl.E_FTP_WEIRD_SERVER_REPLY and not reading.opened:
+                # On a kept connection a server had said more than it announced: that is no answer to this request.
+                return await self.get(address, pinned, limit=limit, judge=judge, cut=cut, fresh=True)
             if reading.ended or not reading.full:
                 raise reading.ended or _ended(int(error.args[0]), str(error.args[-1]), limit) from None
         finally:
