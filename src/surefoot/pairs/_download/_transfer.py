@@ -108,8 +108,8 @@ class Client:
     ) -> Answer:
         """Ask for a URL at the pinned addresses. Raises `Ended` for what gives no whole answer.
 
-        A body above the limit is an end, or with `cut` the first bytes of it are the answer. A `fresh` connection is not
-        one that was kept.
+        A body above the limit is an end, or with `cut` the first bytes of it are the answer. With `fresh`
+        no kept connection is used.
         """
         reading = _Reading(limit=limit, judge=judge, cut=cut, allow_private=self._allow_private)
         curl = self._idle.pop() if self._idle else self._fresh()
