@@ -76,8 +76,9 @@ def connect(store: Store, steps: Iterable[str] | None = None, damaged: list[str]
     asked = None if steps is None else {*steps}
     _load(connection, store, fresh, asked, damaged)
     if damaged is not None:
-        places = (Path(path, RECORD) for path, key in store.places() if asked is None or key in asked)
-        damaged += [f"{record} is missing." for record in places if not record.exists()]
+        stamped = {path for path, _ in stamps.values()}
+        places = (path for path, key in store.places() if path not in stamped and (asked is None or key in asked))
+        damaged += [f"{record} is missing." for path in places if not (record := Path(path, RECORD)).exists()]
     if len(fresh) > COMPACT_ABOVE:
         # The index only saves time: a store that cannot be written (of a colleague, full) is read without it.
         with suppress(duckdb.Error, OSError):

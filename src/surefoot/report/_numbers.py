@@ -9,7 +9,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
-    """The 95 percent interval: as measured, else the value with 1.96 standard errors to both sides, else unknown."""
+    """The 95 percent interval: as measured, else the normal one of its standard error, else unknown."""
     if measurement.low is not None and measurement.high is not None:
         return measurement.low, measurement.high
     if measurement.stderr is not None:

@@ -38,7 +38,8 @@ def _close(path: Path) -> None:
 
 def _ask(path: Path, wanted: Sequence[Record]) -> list[Record]:
     """The records of queries, in a worker of a pool."""
-    return [_record(path, load_scrutiny(path), one) for one in wanted]
+    scrutiny = load_scrutiny(path)
+    return [_record(path, scrutiny, one) for one in wanted]
 
 
 def _record(path: Path, scrutiny: Scrutiny, wanted: Record) -> Record:
@@ -68,10 +69,10 @@ def _record(path: Path, scrutiny: Scrutiny, wanted: Record) -> Record:
 
 def ask_again(case: Path, records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Make, ask and judge once more what records say; what is another now."""
-    differ, same = [], ("stage", "number", "condition", "seed")
+    scrutiny, differ, same = load_scrutiny(case), [], ("stage", "number", "condition", "seed")
     try:
         for one in records:
-            again = _record(case, load_scrutiny(case), {name: one[name] for name in same})
+            again = _record(case, scrutiny, {name: one[name] for name in same})
             said = next(_differences(one, json.loads(json.dumps(again))), "")
             differ += [f"{one['stage']} {one['number']}: {said}"] if said else []
     finally:

@@ -1,6 +1,6 @@
 """Zero-shot classification of pictures where they lie, by one or several models in one pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,7 @@ def name_pictures(
         listing.repeated_said,
         f"There is one class, {keys[0]}, so that every answer is right." if len(keys) == 1 else "",
         *labels.notes,
-        *(
-            "The prompts of these classes are the same, so that none of their pictures counts as right: "
-            f"{', '.join(keys[place] for place in places)}."
-            for places in dict.fromkeys(places for head in heads for places in head.alike)
-        ),
+        *_alike_said((places for head in heads for places in head.alike), keys),
     )
     return NamedPictures(
         results=results,
@@ -113,6 +109,12 @@ def _torn_said(found: EmbeddedFiles, listing: Listing, keys: Sequence[str]) -> s
         classes.setdefault(content, {}).setdefault(keys[row], listing.pictures[row].name)
     torn = [[*names.values()] for names in classes.values() if len(names) > 1]
     return f"Pictures that stand in several classes: {len(torn)}, such as {' and '.join(torn[0])}." if torn else ""
+
+
+def _alike_said(alike: Iterable[tuple[int, ...]], keys: Sequence[str]) -> Iterator[str]:
+    for places in dict.fromkeys(alike):
+        names = ", ".join(keys[place] for place in places)
+        yield f"The prompts of these classes are the same, so that none of their pictures counts as right: {names}."
 
 
 def _refused_said(refused: Sequence[Refused], pictures: int, count: bool) -> str:
