@@ -1,10 +1,10 @@
 """A published stain of little DNA, analysed by another program: what the model assumes moves its ratio most.
 
-`published_stain.json` has the alleles of three replicates of an example that comes with EuroForMix (ESX17, low-template;
-facts), the profiles of three persons, and the frequencies of its table. That program states for its qualitative model
-(three persons, drop-in .05, FST .01, one drop-out probability for all, each proposition at its own likeliest) log10
-ratios of -.461 from the first replicate and of 2.960 from all; with a probability for each contributor they are 1.059
-and 6.773. Its model leaves out what makes all stains sum to one, so that ours differs by some hundredths.
+`published_stain.json` has the alleles of three replicates of an example that comes with EuroForMix (ESX17, of little
+DNA; facts), the profiles of three persons, and the frequencies of its table. That program states for its qualitative
+model (three persons, drop-in .05, FST .01, one drop-out probability for all, each proposition at its own likeliest)
+log10 ratios of -.461 from the first replicate and of 2.960 from all; with a probability for each contributor they are
+1.059 and 6.773. Its model leaves out what makes all stains sum to one, so that ours differs by some hundredths.
 """
 
 import json
