@@ -176,8 +176,9 @@ def test_without_scripts_the_claims_pictures_and_first_rows_are_there(opened: Op
 
 
 def test_in_print_figures_are_still_pictures_on_white_even_from_the_dark_theme(opened: Open, report: Path) -> None:
-    page = opened(report, color_scheme="dark").page
+    page = opened(report, width=718, color_scheme="dark").page
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert page.locator("img.still").first.is_visible()
     assert not page.locator(".live").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
