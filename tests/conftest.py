@@ -29,7 +29,12 @@ FLAGS = (
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than cores: many tests wait for a server, a browser, or a program that hangs on purpose."""
+    """One worker more than cores: many tests wait for a server, a browser, or a program that hangs on purpose.
+
+    A file stays with one worker, which makes what its tests share once.
+    """
+    if config.option.dist == "no":
+        config.option.dist = "loadfile"
     return (os.cpu_count() or 1) + 1
 
 
