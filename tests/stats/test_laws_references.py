@@ -156,3 +156,14 @@ def test_a_more_complex_form_must_be_better_by_a_quarter_and_weights_are_inverse
         found = choose_form([held("power+floor", 1.0), held("power", score)])
         assert found.form == chosen
         assert found.weights["power"] == pytest.approx(score**-2 / (1 + score**-2))
+
+
+@pytest.mark.parametrize("form", ["bounded", "shifted+floor"])
+def test_a_profile_finds_the_floor_of_a_valley_that_bends(form: str) -> None:
+    """A power law seen through a form that it is a limit of: what the other parameters are is all but undetermined."""
+    x = np.repeat(np.geomspace(1e8, 1e11, 4), 8)
+    law = fit_law(x, 20 * x**-0.1 * np.exp(np.random.default_rng(0).normal(0, 0.02, 32)), form)
+    for name in ("exponent", "floor"):
+        end = getattr(intervals(law).by_name[name], "low" if name == "exponent" else "high")
+        fixed = fit_law(x, np.exp(law.problem.log_y + law.problem.scale), restricted(form_of(form), fixed={name: end}))
+        assert restriction_p(fixed, law) == pytest.approx(0.05, rel=0.3)

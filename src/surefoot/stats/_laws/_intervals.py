@@ -22,6 +22,7 @@ FEWEST_RUNS = 6
 """Below this many independent runs a bootstrap is refused."""
 
 _MULTIPLES = np.array([0.3, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0])
+_ZOOMS, _STEEP = 4, 0.5
 _DRAW = 1e-7
 _WEBB = np.array([0.5**0.5, 1.0, 1.5**0.5])
 _FLOOR_OF_START = -6.0
@@ -147,7 +148,10 @@ def _one_user(law: Law, j: int, value: float) -> float:
 
 
 def _profile_edge(law: Law, j: int, side: float, level: float) -> float:
-    """Inner value of parameter j, on one side, where the profile reaches the t quantile (infinite if it does not)."""
+    """Inner value of parameter j, on one side, where the profile reaches the t quantile.
+
+    Where it does not, 0 below an exponent, else infinite.
+    """
     error = float(law.covariance[j, j]) ** 0.5
     gone = bool(vanished(law.problem, law.params[None, :])[0, j])
     base = law.params.copy()
@@ -155,25 +159,41 @@ def _profile_edge(law: Law, j: int, side: float, level: float) -> float:
         if side < 0:
             return -np.inf
         base[j], error = -8.0, 2.0
-    reach = min(max(error, 1e-6), 4.0)
     quantile = t_quantile(level, law.degrees_of_freedom)
-    steps = reach * quantile * _MULTIPLES
-    values = base[j] + side * steps
+    values = base[j] + side * min(max(error, 1e-6), 4.0) * quantile * _MULTIPLES
+    lowest, highest = (*law.problem.form.bounds, *[(-np.inf, np.inf)] * len(base))[j]
+    values = np.unique(np.clip(values, lowest, highest))[:: int(side)]
     starts = np.maximum(base, _start_floor(law.problem)) + _ridge(law, j) * (values - base[j])[:, None]
-    starts[:, j] = values
-    free = np.arange(len(base)) != j
-    cost = solve(law.problem, weights=law.weights[None, :], starts=starts, free=free, tolerance=_DRAW).cost
+    near, root, reached, top = base, 0.0, base, np.inf
+    for _ in range(_ZOOMS):
+        starts[:, j] = values
+        far, roots = _profiled(law, j, starts, np.maximum(near, _start_floor(law.problem)))
+        beyond = np.flatnonzero(roots >= quantile)
+        if not len(beyond):
+            return 0.0 if side < 0 and lowest == 0 else side * np.inf
+        i = int(beyond[0])
+        if i:
+            near, root = far[i - 1], float(roots[i - 1])
+        reached, top = far[i], float(roots[i])
+        if top - root < _STEEP * quantile:
+            break
+        starts = near + np.linspace(0, 1, len(_MULTIPLES) + 1)[1:, None] * (reached - near)
+        values = starts[:, j].copy()
+    return float(np.interp(quantile, [root, top], [near[j], reached[j]]))
+
+
+def _profiled(law: Law, j: int, starts: Floats, near: Floats) -> tuple[Floats, Floats]:
+    """Fits (m, p) with parameter j held where it starts, and by how many standard errors (m,) they are worse.
+
+    Each is begun at its start and at `near` (p,), since valleys bend: the better of both is kept.
+    """
+    free = np.arange(len(near)) != j
+    both = np.concatenate([starts, np.where(free, near, starts)])
+    found = solve(law.problem, weights=law.weights[None, :], starts=both, free=free, tolerance=_DRAW)
+    best = found.cost.reshape(2, -1).argmin(axis=0) * len(starts) + np.arange(len(starts))
     # The cost is half the weighted sum of squares, and the weights give every point the same variance.
     variance = 2 * law.cost / law.degrees_of_freedom
-    root = np.sqrt(np.maximum(2 * (cost - law.cost), 0) / variance)
-    beyond = np.flatnonzero(root >= quantile)
-    if not len(beyond):
-        return side * np.inf
-    i = int(beyond[0])
-    if i == 0 and not gone:
-        return float(base[j] + side * steps[0] * quantile / root[0])
-    before = (values[i - 1], root[i - 1]) if i else (base[j], 0.0)
-    return float(np.interp(quantile, [before[1], root[i]], [before[0], values[i]]))
+    return found.params[best], np.sqrt(np.maximum(2 * (found.cost[best] - law.cost), 0) / variance)
 
 
 def _ridge(law: Law, j: int) -> Floats:
