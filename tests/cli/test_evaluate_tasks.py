@@ -209,13 +209,13 @@ def test_shots_that_are_named_twice_are_measured_once(
     assert [row["task"] for row in rows if row["metric"] == "top1"] == ["2-shot probe", "1-shot probe"]
 
 
-def test_accuracy_among_one_class_is_said_to_be_none(
+def test_an_answer_among_one_class_is_refused(
     hub: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shard = folders["train"].parent / "one"
     shutil.copytree(folders["folder"] / "cat", shard / "cat")
-    evaluate(hub, shard)
-    assert "There is one class, cat, so that every answer is right." in capsys.readouterr().err
+    with pytest.raises(SurefootError, match=r"Every answer would be right: the one class is cat\. Give at least two\."):
+        evaluate(hub, shard)
     shutil.copytree(shard / "cat", shard / "dog")
     evaluate(hub, shard)
     assert "Pictures that stand in several classes: 8, such as cat/" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -15,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from surefoot.cli import app
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, run
-from surefoot.examples import compare_examples, read_examples, write_examples
+from surefoot.examples import compare_examples, read_column, read_examples, write_examples
 from surefoot.stats import clustered_mean, t_quantile
 
 N = 400
@@ -85,6 +86,42 @@ def test_examples_that_not_all_have_are_refused_counted_named_and_dropped_when_a
     said = compare_examples(read_examples(many), unmatched="drop").left_out[1]
     assert said.startswith("b has 170 of 370 examples")
     assert said.endswith(", ...).")
+
+
+@pytest.mark.parametrize("kind", ["BIGINT", "DOUBLE", "FLOAT", "DECIMAL(9, 2)", "VARCHAR"])
+def test_ids_of_numbers_are_one_in_every_kind_of_column(tmp_path: Path, kind: str) -> None:
+    old = examples(tmp_path / "old", [1.0, 0.0, 1.0, 1.0])
+    for name, shown in (("numbers", kind), ("texts", "VARCHAR")):
+        ids = f"CAST(replace(example, 'q', '')::INTEGER AS {shown})"
+        duckdb.read_parquet(str(old)).project(f"{ids} AS example, score").write_parquet(
+            str(tmp_path / f"{name}.parquet")
+        )
+    found = read_examples({name: tmp_path / f"{name}.parquet" for name in ("numbers", "texts")})
+    assert found.examples == ("0", "1", "2", "3")
+    assert set(read_column(tmp_path / "numbers.parquet", "score")) == {*found.examples}
+
+
+def test_padded_numbers_are_other_ids_and_are_counted(tmp_path: Path) -> None:
+    for name, ids in (("a", [f"{row:02}" for row in range(5, 15)]), ("b", [str(row) for row in range(5, 15)])):
+        (tmp_path / name).mkdir()
+        write_examples(tmp_path / name, {"example": ids, "score": [1.0, 0.0] * 5})
+    files = {name: tmp_path / name / "examples.parquet" for name in "ab"}
+    with pytest.raises(SurefootError, match=r"a has 5 of 10 .*\(05, 06, .* b has 5 of 10 .*\(5, 6, "):
+        compare_examples(read_examples(files))
+
+
+def test_other_choices_are_refused_and_other_prompts_are_said(tmp_path: Path) -> None:
+    asked = {"a": {"classes": ["x", "é's"], "prompts": ["a {}"]}, "b": {"classes": ["é's", "x"], "prompts": ["{}"]},
+             "c": {"classes": ["x", "y"]}, "none": None}  # fmt: skip
+    for name, one in asked.items():
+        (tmp_path / name).mkdir()
+        write_examples(tmp_path / name, {"example": range(4), "score": [1.0, 0.0, 1.0, 1.0]}, one)
+    files = {name: tmp_path / name / "examples.parquet" for name in asked}
+    with pytest.raises(SurefootError, match=r"a chose among 2 classes and c among 2; not in both: y, é's\."):
+        read_examples(files)
+    del files["c"]
+    assert read_examples(files).notes == ("a and b were measured with other prompts; a with 'a {}'.",)
+    assert compare_examples(read_examples({"none": files["none"], "b": files["b"]})).notes == ()
 
 
 def test_one_id_for_different_examples_is_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def tell(found: "Comparison", format: Format | None, out: Path | None) -> Exit:
 
 def judge(found: "Comparison") -> Exit:
     """Say on standard error what was left out of a comparison and how the margin was decided; the exit code."""
-    told = [f"Left out: {sentence}" for sentence in found.left_out]
+    told = [*found.notes, *(f"Left out: {sentence}" for sentence in found.left_out)]
     told += [_sentence(found, one) for one in found.models if found.margin is not None]
     print("".join(f"{line}\n" for line in told), end="", file=sys.stderr)
     return {None: Exit.HOLDS, "yes": Exit.HOLDS, "no": Exit.CONTRADICTED, "undecided": Exit.UNJUDGED}[found.no_worse]

@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -283,7 +281,7 @@ def _measured(
     for task, columns in found.columns.items() if examples else ():
         folder = Path(str(examples)) / task.replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
-        write_examples(folder, columns)
+        write_examples(folder, columns, found.asked[task])
         write_text(folder / _USED, json.dumps(used, indent=1) + "\n")
     rows = [(one.task, one.group, *(getattr(one, column) for column in _COLUMNS)) for one in found.measurements]
     return Table(columns=("task", "change", *_COLUMNS), rows=tuple(rows))
@@ -341,7 +339,7 @@ def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]])
     for (name, one), columns in zip(used.items(), named.columns, strict=True):
         folder = place if name == _MODEL else place / name
         folder.mkdir(parents=True, exist_ok=True)
-        write_examples(folder, columns)
+        write_examples(folder, columns, {"classes": named.classes, "prompts": one["templates"]})
         kept = one | {key: list(getattr(named, key)) for key in ("refused", "unread", "notes", "classes")}
         write_text(folder / _USED, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
         files[name] = folder / EXAMPLES
@@ -351,38 +349,7 @@ def _write(place: Path, named: "NamedPictures", used: dict[str, dict[str, Any]])
 def _compared(files: dict[str, Path], margin: float | None) -> Comparison:
     """The model less the baseline, on the same pictures or not at all."""
     ordered = {name: files[name] for name in (_BASELINE, _MODEL)}
-    scores = read_examples(ordered, across_data=True)
-    contents = [_column(path, "content") for path in ordered.values()]
-    for task in {*_column(files[_BASELINE], "task").values()} - {"zero-shot"}:
-        raise SurefootError(f"{files[_BASELINE]} is of the task {task}: a baseline is of zero-shot classification.")
-    _check_asked_alike(*ordered.values())
-    for name in scores.examples if all(contents) else ():
-        if contents[0][name] != contents[1][name]:
-            raise SurefootError(f"The picture {name} is not the one that {files[_BASELINE]} was measured on.")
-    return compare_examples(scores, margin=margin)
-
-
-def _check_asked_alike(baseline: Path, model: Path) -> None:
-    """Raise where the baseline was named among other classes, as far as is kept beside it; other prompts are said."""
-    now = json.loads(model.with_name(_USED).read_text(encoding="utf-8"))
-    with suppress(OSError, ValueError, TypeError, KeyError):  # missing, damaged, or of an older version
-        then = json.loads(baseline.with_name(_USED).read_text(encoding="utf-8"))
-        if (prompts := then["templates"]) != now["templates"]:
-            say(f"The baseline was measured with other prompts, such as '{prompts[0]}'.")
-        if other := sorted({*then["classes"]} ^ {*now["classes"]}):
-            raise SurefootError(
-                f"{baseline} was named among {len(then['classes'])} classes and the model among "
-                f"{len(now['classes'])}; not in both: {', '.join(other[:5])}. Give both the same --classes."
-            )
-
-
-def _column(path: Path, column: str) -> dict[str, str]:
-    """By the name of an example what a column says; empty for files without it."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        read = connection.read_parquet(escape(str(path)))
-        return dict(read.project(f"example, {column}").fetchall()) if column in read.columns else {}
+    return compare_examples(read_examples(ordered), margin=margin)
 
 
 def _table(results: dict[str, Any], found: Comparison | None) -> Table:

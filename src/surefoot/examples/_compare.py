@@ -40,7 +40,8 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Models against a baseline on the examples that all have; `left_out` says in sentences what was dropped."""
+    """Models against a baseline on the examples that all have; `left_out` says in sentences what was dropped, `notes`
+    what was not asked alike."""
 
     baseline: str
     baseline_score: float
@@ -48,6 +49,7 @@ class Comparison:
     models: tuple[Compared, ...]
     margin: float | None
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def no_worse(self) -> NoWorse | None:
@@ -112,6 +114,7 @@ def compare_examples(
         ),
         margin=margin,
         left_out=left_out,
+        notes=scores.notes,
     )
 
 

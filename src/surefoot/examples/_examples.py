@@ -1,7 +1,8 @@
 """Per-example results, one Parquet file a Step, by which models are compared pair by pair."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -11,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
+from surefoot.tables import literal, parquet_note, quote
 
 EXAMPLES = "examples.parquet"
 PARTS = ("direction", "task")
 """Columns of what is measured: a mean over several of their values (both ways of a retrieval) is of nothing."""
 SAME = ("label", "content", "task")
 """Columns of what is right and of what was shown: files that have them must agree, else examples are not the same."""
+Asked = Mapping[str, Sequence[str]]
+"""How examples were asked: `classes` or `candidates`, among which the answer was chosen, and `prompts`."""
+_NOTE = "surefoot.asked"
+_CHOICES = ("classes", "candidates")
+_ID = """coalesce(CASE WHEN regexp_matches(typeof(example), '^(FLOAT|DOUBLE|DECIMAL)') AND TRY_CAST(example AS DOUBLE) =
+    trunc(TRY_CAST(example AS DOUBLE)) THEN TRY_CAST(example AS HUGEINT)::VARCHAR END, example::VARCHAR)"""
+"""The id of an example as text: 3.0 is 3, since a column of numbers is as often of the one kind as of the other."""
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,7 +38,8 @@ class ExampleScores:
     """The scores of several models on the examples that all of them have, in one order.
 
     `names` (models,), `examples` (n,) ids, `scores` (models, n). `clusters` (n,) are labels of what belongs together,
-    None without. `sizes` says how many examples each model has, `unmatched` which ids are not of all, by model.
+    None without. `sizes` says how many examples each model has, `unmatched` which ids are not of all, by model. `notes`
+    are sentences on what was not asked alike.
     """
 
     names: tuple[str, ...]
@@ -38,14 +48,16 @@ class ExampleScores:
     clusters: tuple[str, ...] | None
     sizes: tuple[int, ...]
     unmatched: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...] = ()
 
 
-def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]") -> None:
+def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]", asked: Asked | None = None) -> None:
     """Write `examples.parquet` into the directory `out`: one row an example, in the given order.
 
     The column `example` identifies the example (text), `score` is what is averaged; others are the task's own: `label`
-    for what is right, and what examples belong together by (`document`, `article`). Raises `SurefootError` when the
-    columns are of different lengths or one of the first two is missing.
+    for what is right, and what examples belong together by (`document`, `article`). What was `asked` goes into the
+    file, so that a comparison knows it. Raises `SurefootError` when the columns are of different lengths or one of the
+    first two is missing.
     """
     import duckdb
 
@@ -53,13 +65,11 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
     if not {"example", "score"} <= lengths.keys() or len(set(lengths.values())) != 1:
         raise SurefootError(f"Examples need the columns example and score, and all of one length: got {lengths}.")
     arrays = {name: _plain(np.asarray(values)) for name, values in columns.items()}
-    connection = duckdb.connect()
-    try:
+    note = literal(json.dumps({name: list(values) for name, values in (asked or {}).items()}))
+    options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{quote(_NOTE)}: {note}}}"
+    with duckdb.connect() as connection:
         connection.register("examples", arrays)
-        target = str(out / EXAMPLES).replace("'", "''")
-        connection.execute(f"COPY (SELECT * FROM examples) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
-    finally:
-        connection.close()
+        connection.execute(f"COPY (SELECT * FROM examples) TO {literal(out / EXAMPLES)} ({options})")
 
 
 def read_examples(
@@ -78,8 +88,9 @@ def read_examples(
     With `across_data` what was shown may differ under one id: the same things in another style.
 
     Raises `SurefootError` for a file that is none of examples, an id that stands twice, a score that is no finite
-    number, an example whose label, content or cluster differs between files, scores of different units, files that
-    share no example, and a file of several tasks or of both directions of a retrieval.
+    number, an example whose label, content or cluster differs between files, answers chosen among different classes,
+    scores of different units, files that share no example, and a file of several tasks or of both directions of a
+    retrieval.
     """
     import duckdb
 
@@ -90,9 +101,13 @@ def read_examples(
         if cluster and not any(cluster in one for one in tables.values()):
             has = ", ".join(_named(connection, files[first]))
             raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
+    notes = tuple(_asked_otherwise({name: _asked(path) for name, path in files.items()}))
     places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
     if not (shared := [example for example in places[first] if all(example in known for known in places.values())]):
-        raise SurefootError(f"{' and '.join(files)} share no example: they cannot be paired.")
+        ids = " and ".join(f"'{next(iter(known), '')}'" for known in places.values())
+        raise SurefootError(
+            f"{' and '.join(files)} share no example: they cannot be paired. Their first ids are {ids}."
+        )
     rows = {name: [known[example] for example in shared] for name, known in places.items()}
     matched = {name: {column: cells[rows[name]] for column, cells in one.items()} for name, one in tables.items()}
     for column in wanted:
@@ -107,7 +122,44 @@ def read_examples(
         clusters=tuple(map(str, labels[0])) if labels else None,
         sizes=tuple(map(len, places.values())),
         unmatched={name: tuple(one for one in place if one not in known) for name, place in places.items()},
+        notes=notes,
     )
+
+
+def read_column(path: Path, column: str, kind: str = "VARCHAR") -> dict[str, Any]:
+    """By the id of an example what a column says, None where it is not of the kind; empty for a file without it."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        read = connection.read_parquet(escape(str(path)))
+        return dict(
+            read.project(f"{_ID}, TRY_CAST({quote(column)} AS {kind})").fetchall() if column in read.columns else ()
+        )
+
+
+def _asked(path: Path) -> dict[str, list[str]]:
+    note = parquet_note(path, _NOTE)
+    lists = note.items() if isinstance(note, dict) else ()
+    return {str(name): [str(one) for one in values] for name, values in lists if isinstance(values, list)}
+
+
+def _asked_otherwise(asked: Mapping[str, Asked]) -> Iterator[str]:
+    """What is to be said of other prompts. Raises where the choice was another; a file that does not say is let be."""
+    told = {
+        kind: [(name, one[kind]) for name, one in asked.items() if one.get(kind)] for kind in (*_CHOICES, "prompts")
+    }
+    for kind in _CHOICES:
+        for name, choice in told[kind][1:]:
+            first, known = told[kind][0]
+            if other := sorted({*known} ^ {*choice}):
+                raise SurefootError(
+                    f"{first} chose among {len(known)} {kind} and {name} among {len(choice)}; not in both: "
+                    f"{', '.join(other[:5])}. Among fewer it is easier to be right: measure all among the same."
+                )
+    for name, prompts in told["prompts"][1:]:
+        first, known = told["prompts"][0]
+        if prompts != known:
+            yield f"{first} and {name} were measured with other prompts; {first} with '{known[0]}'."
 
 
 def _read(
@@ -116,8 +168,8 @@ def _read(
     columns = _named(connection, path)
     if not {"example", score} <= set(columns):
         raise SurefootError(f"{path} has no column 'example' or no '{score}': it has {', '.join(columns)}.")
-    chosen = ["CAST(example AS VARCHAR) AS example", f"TRY_CAST({_quoted(score)} AS DOUBLE) AS score"]
-    chosen += [_quoted(name) for name in wanted if name in columns]
+    chosen = [f"{_ID} AS example", f"TRY_CAST({quote(score)} AS DOUBLE) AS score"]
+    chosen += [quote(name) for name in wanted if name in columns]
     source, values = _part(connection, path, columns, only)
     found = connection.execute(f"SELECT {', '.join(chosen)} FROM {source}", values).fetchnumpy()
     plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
@@ -144,10 +196,10 @@ def _part(
     """The rows that are asked for, as SQL with its values."""
     if unknown := [name for name in only if name not in columns]:
         raise SurefootError(f"{path} has no column '{unknown[0]}': it has {', '.join(columns)}.")
-    source = f"read_parquet(?) WHERE {' AND '.join([f'{_quoted(name)}::VARCHAR = ?' for name in only]) or 'true'}"
+    source = f"read_parquet(?) WHERE {' AND '.join([f'{quote(name)}::VARCHAR = ?' for name in only]) or 'true'}"
     values = [escape(str(path)), *only.values()]
     for name in [*only, *(one for one in PARTS if one in columns and one not in only)]:
-        told = f"SELECT DISTINCT {_quoted(name)}::VARCHAR AS part FROM {{}} ORDER BY part"
+        told = f"SELECT DISTINCT {quote(name)}::VARCHAR AS part FROM {{}} ORDER BY part"
         if len(parts := connection.execute(told.format(source), values).fetchall()) == 1:
             continue
         parts = parts or connection.execute(told.format("read_parquet(?)"), values[:1]).fetchall()
@@ -159,10 +211,6 @@ def _part(
             f"{parts[0][0]}."
         )
     return source, values
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:

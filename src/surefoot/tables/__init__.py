@@ -15,6 +15,7 @@ from surefoot.tables._load import column_names as column_names
 from surefoot.tables._load import database as database
 from surefoot.tables._load import literal as literal
 from surefoot.tables._load import load_table as load_table
+from surefoot.tables._load import parquet_note as parquet_note
 from surefoot.tables._load import quote as quote
 from surefoot.tables._numbers import MISSING as MISSING
 from surefoot.tables._numbers import Numbers as Numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,6 +135,19 @@ def quote(name: str) -> str:
 def literal(text: object) -> str:
     """A text, or a path, as an SQL literal: for statements that take no parameters."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def parquet_note(path: Path, key: str) -> Any:
+    """What a Parquet file notes as JSON under a key; None where there is no such note."""
+    import duckdb
+
+    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
+    with duckdb.connect() as connection:
+        found = connection.execute(query, [escape(str(path)), key]).fetchone()
+    try:
+        return json.loads(found[0]) if found else None
+    except ValueError:
+        return None
 
 
 _EMPTY = "\0"

@@ -1,6 +1,7 @@
 """Zero-shot classification agrees with OpenCLIP's, keeps a score for every example, and gives honest intervals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,15 @@ def test_ties_count_against_the_model() -> None:
 def test_templates_need_a_place_for_the_class(templates: tuple[str, ...], message: str) -> None:
     with pytest.raises(SurefootError, match=message):
         check_templates(templates)
+
+
+def test_one_class_is_no_question(store: Store, tmp_path: Path) -> None:
+    shutil.copytree(store.root, tmp_path / "copy")
+    place = Store(tmp_path / "copy").path(STEP.data)
+    (place / "classes.json").write_text('["dog"]')
+    np.save(place / "labels.npy", np.zeros(21, np.int64))
+    with pytest.raises(SurefootError, match=r"Every answer would be right: the one class is dog\. Give at least two"):
+        STEP.make(tmp_path, StoredInputs(Store(tmp_path / "copy")))
 
 
 def test_examples_need_columns_of_one_length(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,13 +87,9 @@ def _answered(
 
 def _not_asked(path: Path) -> list[str]:
     """The examples that a file marks as missing."""
-    import duckdb
+    from surefoot.examples import read_column
 
-    with duckdb.connect() as connection:
-        rows = connection.read_parquet(escape(str(path)))
-        if "missing" not in rows.columns:
-            return []
-        return [name for (name,) in rows.filter("TRY_CAST(missing AS BOOLEAN)").project("example::VARCHAR").fetchall()]
+    return [name for name, missing in read_column(path, "missing", "BOOLEAN").items() if missing]
 
 
 def _other_articles(scores: "NDArray[np.float64]", articles: list[str], least: float) -> dict[str, float]:

@@ -205,10 +205,13 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
 
     Prompt ensembling in the space of embeddings (Radford et al. 2021, 2103.00020, section 3.1.4). A template has `{}`
     where the name of the class goes; of several names (`cat | house cat`) the mean is over them, too. Classes that the
-    model cannot tell apart, since their prompts have the same tokens, are named as alike.
+    model cannot tell apart, since their prompts have the same tokens, are named as alike. Raises for a single class.
     """
     import torch
     import torch.nn.functional as F
+
+    if len(classes) < 2:
+        raise SurefootError(f"Every answer would be right: the one class is {', '.join(classes)}. Give at least two.")
 
     prompts = [[one.replace("{}", name) for name in names.split(OTHER_NAMES) for one in templates] for names in classes]
     tokens = loaded.tokenizer([text for texts in prompts for text in texts])

@@ -1,13 +1,11 @@
 """Tables of pictures: in each row the path of one, beginning at the table's folder, and its caption or its class."""
 
-import json
 from collections.abc import Iterator, Sequence
-from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from surefoot.core import SurefootError
-from surefoot.tables import database, load_table, quote
+from surefoot.tables import database, load_table, parquet_note, quote
 
 PICTURE_COLUMNS = ("path", "filepath", "file_name", "filename", "image_path", "image", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "raw")
@@ -22,7 +20,7 @@ def captioned_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def labelled_rows(path: Path) -> Iterator[tuple[str, str]]:
     """The path of each row's picture and its class: that of the row, or, without such a column, its folder."""
-    rows, column, kind = _rows(path, LABEL_COLUMNS)
+    rows, column, kind = _rows(path, LABEL_COLUMNS, exclusive=True)
     names = class_names(path, column, kind) if column else []
     for number, (name, label) in enumerate(rows, 1):
         yield name, class_of(label, names, f"{path}, row {number}") if column else PurePosixPath(name).parent.name
@@ -43,16 +41,12 @@ def class_names(file: Path, column: str, kind: str) -> list[str]:
 
     Raises for a column of a kind that no class has.
     """
-    import duckdb
-
     if kind != "VARCHAR" and not kind.endswith("INT") and not kind.endswith("INTEGER"):
         raise SurefootError(f"{file}: the column '{column}' is {kind}, and a class is a text or a whole number.")
-    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'huggingface'"
-    with duckdb.connect() as connection:
-        found = connection.execute(query, [escape(str(file))]).fetchone() if file.suffix == ".parquet" else None
+    note: Any = parquet_note(file, "huggingface") if file.suffix == ".parquet" else None
     try:
-        return [*map(str, json.loads(found[0])["info"]["features"][column]["names"])] if found else []
-    except (ValueError, KeyError, TypeError):
+        return [*map(str, note["info"]["features"][column]["names"])]
+    except (KeyError, TypeError):
         return []
 
 
@@ -67,8 +61,13 @@ def class_of(label: str | int | None, names: Sequence[str], place: str) -> str:
     return names[label]
 
 
-def _rows(path: Path, columns: Sequence[str], needed: str = "") -> tuple[list[tuple[str, Any]], str, str]:
-    """Path and cell of each row, the column that was found ('' for none, which is refused where `needed`), its kind."""
+def _rows(
+    path: Path, columns: Sequence[str], needed: str = "", *, exclusive: bool = False
+) -> tuple[list[tuple[str, Any]], str, str]:
+    """Path and cell of each row, the column that was found ('' for none, which is refused where `needed`), its kind.
+
+    Of `exclusive` columns a second one must say the same.
+    """
     with database() as connection:
         table = load_table(connection, path, name="pairs")
         lower = {column.lower(): column for column in reversed(table.columns)}
@@ -82,7 +81,7 @@ def _rows(path: Path, columns: Sequence[str], needed: str = "") -> tuple[list[tu
                 f"{', '.join(table.columns)}."
             )
         cell = quote(told) if told else "NULL"
-        if columns is LABEL_COLUMNS:
+        if exclusive:
             check_one_class(path, connection.table("pairs"))
         found = connection.execute(f"SELECT CAST({quote(pictures)} AS VARCHAR), {cell} FROM pairs")
         kind = str((found.description or [])[1][1])

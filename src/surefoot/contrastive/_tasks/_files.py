@@ -32,7 +32,7 @@ class NamedPictures:
     """What each model made of the pictures: the results, the columns of `examples.parquet`, and what should be said.
 
     `refused` are the pictures that cannot be decoded (`{name, label, reason}`), `unread` files that are no pictures,
-    `classes` the names among which each was named.
+    `classes` those among which each was named.
     """
 
     results: tuple[Classified, ...]
@@ -83,13 +83,12 @@ def name_pictures(
         for model, head, embedded in zip(models, heads, found.embeddings, strict=True)
     )
     names = [listing.pictures[row].name for row in rows]
-    beside = {"content": [*found.contents, *[""] * (len(rows) - n)]}
+    beside = {"content": [*found.contents, *[""] * (len(rows) - n)], "task": ["zero-shot"] * len(rows)}
     told = (
         _torn_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         listing.repeated_said,
-        f"There is one class, {keys[0]}, so that every answer is right." if len(keys) == 1 else "",
         *labels.notes,
         *_alike_said((places for head in heads for places in head.alike), keys),
     )
@@ -99,7 +98,7 @@ def name_pictures(
         refused=refused,
         unread=listing.unread,
         notes=tuple(one for one in told if one),
-        classes=tuple(labels.names.values()),
+        classes=keys,
     )
 
 

@@ -62,7 +62,7 @@ class LinearProbe(Step):
         probe = fit_probe(sets["train"], sets.get("validation"), shots=self.shots, seed=self.seed)
         test = sets["test"]
         result = probe.classify(test)
-        write_examples(out, result.columns(test.ids, probe.keys))
+        write_examples(out, result.columns(test.ids, probe.keys), {"classes": probe.keys})
         counts = {"inverse_penalty": probe.strength, "trained": probe.trained, "validated": probe.validated}
         yield from classification_measurements(result, task=self.task, shift=self.shift)
         where = {"task": self.task, "shift": self.shift, "n": probe.trained}

@@ -44,7 +44,7 @@ class Retrieval(Step):
         captions = read_captions(inputs[self.features.data])
         loaded = load_model(inputs[self.features.model])
         found = retrieve(loaded, read_features(inputs[self.features]), captions)
-        write_examples(out, found.columns([str(row) for row in range(len(captions))]))
+        write_examples(out, found.columns([str(row) for row in range(len(captions))]), found.asked)
         return retrieval_measurements(found, task=self.task, shift=self.shift)
 
 
@@ -58,6 +58,11 @@ class Retrieved:
     text_ranks: NDArray[np.int64]
     image_ranks: NDArray[np.int64]
     pictures: NDArray[np.int64]
+
+    @property
+    def asked(self) -> dict[str, list[str]]:
+        """Among how many was searched."""
+        return {"candidates": [f"{len(self.text_ranks)} pictures", f"{len(self.image_ranks)} captions"]}
 
     def columns(self, names: Sequence[str]) -> dict[str, Any]:
         """The columns of `examples.parquet`; `score` is 1 where the first guess is right."""

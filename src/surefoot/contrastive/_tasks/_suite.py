@@ -15,6 +15,7 @@ from surefoot.contrastive._tasks._probe import LabelledFeatures, fit_probe
 from surefoot.contrastive._tasks._retrieval import retrieval_measurements, retrieve
 from surefoot.contrastive._tasks._zero_shot import classification_measurements
 from surefoot.core import Measurement, SurefootError, counted
+from surefoot.examples import Asked
 
 Task = Literal["zero-shot", "retrieval", "probe", "few-shot"]
 CASINGS: dict[str, Callable[[str], str]] = {"lower case": str.lower, "upper case": str.upper, "Title Case": str.title}
@@ -46,14 +47,19 @@ class Suite:
 
 @dataclass(kw_only=True)
 class SuiteResult:
-    """Measurements (`group` says what was changed), the columns of `examples.parquet` by task, and what to say."""
+    """Measurements (`group` says what was changed), by task the columns of `examples.parquet` and what was `asked`, and
+    what to say."""
 
     measurements: list[Measurement] = field(default_factory=list)
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def keep(self, task: str, columns: dict[str, Any], measured: Iterable[Measurement], change: str = "") -> None:
+    def keep(
+        self, task: str, columns: dict[str, Any], asked: Asked, measured: Iterable[Measurement], change: str = ""
+    ) -> None:
         """Add what a task measured; of several changes the columns of the first are kept."""
+        self.asked.setdefault(task, asked)
         self.columns.setdefault(task, columns | {"task": [task] * len(columns["example"])})
         self.measurements += [replace(one, task=task, group=change) for one in measured]
 
@@ -103,8 +109,9 @@ def _zero_shot(models: Mapping[str, PromptedModel], suite: Suite, known: Known, 
     options = {"count_refused": suite.count_refused, "batch": suite.batch, "workers": suite.workers}
     named = name_pictures([*models.values()], suite.pictures, suite.classes, known=known, **options)
     result.notes += named.notes
-    for change, one, columns in zip(models, named.results, named.columns, strict=True):
-        result.keep("zero-shot", columns, classification_measurements(one, task="", shift=""), change)
+    for (change, model), one, columns in zip(models.items(), named.results, named.columns, strict=True):
+        asked = {"classes": named.classes, "prompts": model.templates}
+        result.keep("zero-shot", columns, asked, classification_measurements(one, task="", shift=""), change)
 
 
 def _retrieval(
@@ -141,6 +148,7 @@ def _retrieval(
         result.keep(
             "retrieval",
             ranked.columns(kept) | {"content": contents},
+            ranked.asked,
             retrieval_measurements(ranked, task="", shift=""),
             change,
         )
@@ -195,4 +203,4 @@ def _probe(
             )
             measured = classification_measurements(answers, task="", shift="")
             columns = answers.columns(test.ids, probe.keys) | {"content": [*contents[suite.pictures]]}
-            result.keep(task, columns, measured, name)
+            result.keep(task, columns, {"classes": probe.keys}, measured, name)

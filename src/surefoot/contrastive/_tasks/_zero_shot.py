@@ -50,7 +50,7 @@ class ZeroShot(Step):
             raise SurefootError("The features of ZeroShot are of another model or other pictures.")
         images = read_features(inputs[self.features]) if self.features else None
         scores, columns = classify(load_model(inputs[self.model]), inputs[self.data], self.templates, images)
-        write_examples(out, columns)
+        write_examples(out, columns, {"classes": read_classes(inputs[self.data]).keys, "prompts": self.templates})
         return classification_measurements(scores, task=self.task, shift=self.shift)
 
 
@@ -62,8 +62,6 @@ def classify(
     `images` are their embeddings (n, d), where there are any yet.
     """
     classes = read_classes(data)
-    if len(classes.names) < 2:
-        raise SurefootError(f"Every answer would be right: the one class is {', '.join(classes.names)}.")
     head = class_head(loaded, classes.names, templates).embeddings
     found = embed_pictures(loaded, data) if images is None else images
     result = Classified.of(found, head, classes.labels, scale_of(loaded))
