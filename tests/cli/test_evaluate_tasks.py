@@ -232,7 +232,7 @@ def test_messages_on_a_parquet_file_name_it(
         evaluate(hub, folders["folder"], *words)
     evaluate(hub, folders["folder"], "--task", "probe", "--train", folders["train"], "--validation", folders["parquet"])
     assert f"chosen on 24 ({folders['parquet']})" in capsys.readouterr().err
-    only = written(tmp_path / "only.parquet", [(b"no picture", "cat")], "VARCHAR")
+    only = written(tmp_path / "only.parquet", [(b"no picture", one) for one in ("cat", "dog")], "VARCHAR")
     with pytest.raises(SurefootError, match=f"No picture in {only} can be decoded"):
         evaluate(hub, only)
 
@@ -297,7 +297,7 @@ def test_a_probe_is_no_baseline_of_zero_shot_and_pictures_that_were_fitted_on_ar
     )
     assert "24 pictures of the test stand among what the probe was fitted on" in capsys.readouterr().err
     baseline = next(tmp_path.rglob("examples.parquet"))
-    with pytest.raises(SurefootError, match="is of the task linear probe: a baseline is of zero-shot"):
+    with pytest.raises(SurefootError, match="has task .linear probe. in one and .zero-shot. in the other"):
         evaluate(hub, folders["folder"], "--baseline", baseline, "--margin", 0.7)
 
 

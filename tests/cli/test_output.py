@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from rich.console import Console
 
 from surefoot.cli._output import Format, check_place, emit, say
@@ -59,6 +60,23 @@ def test_json_has_null_for_what_is_not_finite(printed: Printed) -> None:
 
     table = Table(("x",), ((float("nan"),), (float("inf"),), (-float("inf"),), (1 / 3,)))
     assert [row["x"] for row in json.loads(printed("json", table), parse_constant=refused)] == [None, None, None, 1 / 3]
+
+
+def test_parquet_guesses_no_type_from_the_letters_of_a_text(tmp_path: Path) -> None:
+    columns = ("day", "whole", "part", "yes", "huge", "nothing", "1", "a b")
+    table = Table(
+        columns, (("2020-01-01", 1, 1, True, 2**70, None, "07", "x"), ("2021-01-01", 2, 0.5, None, 1, None, "8", ""))
+    )
+    for rows in (table.rows, ()):
+        emit(Table(columns, rows), out=tmp_path / "t.parquet")
+        read = parquet.read_table(tmp_path / "t.parquet")
+        assert read.column_names == [*columns]
+        assert [tuple(row.values()) for row in read.to_pylist()] == [(*row[:4], str(row[4]), *row[5:]) for row in rows]
+    for twice in ("a", "A"):
+        with pytest.raises(SurefootError, match="differ by more than case"):
+            emit(Table(("a", twice), ((1, 2),)), out=tmp_path / "t.parquet")
+    with pytest.raises(SurefootError, match="Two columns are called 'a', and one would be lost"):
+        emit(Table(("a", "a"), ((1, 2),)), out=tmp_path / "t.json")
 
 
 def test_marks_of_latex_are_text_in_a_cell(printed: Printed) -> None:

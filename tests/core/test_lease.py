@@ -155,7 +155,7 @@ def test_a_zombie_holds_nothing(path: Path) -> None:
     child.communicate()
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"token": "x"}'])
+@pytest.mark.parametrize("content", ["", "{", '{"token": "x"}', "[1]", '"x"'])
 def test_a_lease_that_a_power_failure_spoiled_has_an_unknown_holder(path: Path, content: str) -> None:
     path.write_text(content)
     assert holder_state(path) == "unknown"

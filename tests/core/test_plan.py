@@ -17,9 +17,11 @@ from surefoot.core import (
     Difference,
     Event,
     Pace,
+    Results,
     Seconds,
     Step,
     Store,
+    SurefootError,
     flatten,
     plan,
     stale,
@@ -293,6 +295,23 @@ def test_comments_and_layout_make_nothing_stale(edited: Callable[[str], list[str
 def test_each_reason_for_staleness_is_told(edited: Callable[[str], list[str]], old: str, new: str, reason: str) -> None:
     (said,) = edited(CODE.replace(old, new))
     assert reason in said
+
+
+def test_what_was_made_with_another_default_is_not_taken_for_the_new_one(
+    edited: Callable[[str], list[str]], store: Store
+) -> None:
+    for default, refused in (("1", False), ("1.0", False), ("1\n    more: int = 5", False), ("2", True)):
+        edited(CODE.replace("size: int = 1", f"size: float = {default}"))
+        step = importlib.import_module("study_of_a_user").Edited()
+        if not refused:
+            assert plan([step], store).kept == (step,)
+            continue
+        for ask in (store.has, lambda one: plan([one], store), lambda one: Results(store, (one,)).missing):
+            with pytest.raises(
+                SurefootError, match=rf"was made with size = 1, and the default is {default} now, .* 2, or"
+            ):
+                ask(step)
+    del sys.modules["study_of_a_user"]
 
 
 def test_stale_is_a_report_and_recomputes_nothing(edited: Callable[[str], list[str]], store: Store) -> None:

@@ -30,6 +30,17 @@ from surefoot.core import _query as querying
 Make = Callable[..., list[Event]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Anything(Step):
+    """Has a label of any type."""
+
+    label: int | str | bool | None
+    value: float
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return (Measurement(metric="value", value=self.value, n=1),)
+
+
 @pytest.fixture
 def filled(store: Store, make: Make) -> list[Step]:
     steps: list[Step] = [
@@ -232,6 +243,16 @@ def test_numbers_are_compared_and_sorted_as_numbers(store: Store, make: Make) ->
     assert [row[0] for row in pivot(store, rows=["frequency"], where='"frequency" > 9.9').rows] == [10.0, 200.0]
     assert len(pivot(store, rows=["frequency"], where='"frequency" > 0.5').rows) == 4
     assert pivot(store, rows=["metric"], columns=["frequency"]).columns == ("metric", "0.55", "9.5", "10.0", "200.0")
+
+
+def test_a_text_that_reads_as_another_value_is_another_row_and_column(store: Store, make: Make) -> None:
+    labels = (1, "1", True, "true", None, "None", "x")
+    make(*(Anything(label=label, value=float(place)) for place, label in enumerate(labels)))
+    rows = dict(pivot(store, rows=["label"]).rows)
+    assert rows == {"1": 0.0, '"1"': 1.0, "true": 2.0, '"true"': 3.0, None: 4.0, '"None"': 5.0, '"x"': 6.0}
+    (record,) = pivot(store, rows=["metric"], columns=["label"]).records()
+    assert sorted(value for name, value in record.items() if name != "metric") == [*map(float, range(7))]
+    assert pivot(store, rows=["metric"], columns=["label"], where="value IN (0, 4)").columns == ("metric", "1", "None")
 
 
 def test_a_pivot_may_be_limited_to_some_steps(store: Store, filled: list[Step]) -> None:

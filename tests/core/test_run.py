@@ -180,6 +180,16 @@ def test_retry_reaches_a_failed_step_whose_input_has_to_be_made_first(store: Sto
     assert store.failures() == {}
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"when": 1}', b"\xff\xfe"])
+def test_a_damaged_record_of_a_failure_is_none(store: Store, make: Make, content: bytes) -> None:
+    step = Number(value=1.0)
+    failure = store.path(step).with_name(f"{step.key}.failed.json")
+    failure.parent.mkdir(parents=True)
+    failure.write_bytes(content)
+    assert [event.kind for event in make(step)] == ["made"]
+    assert store.failures() == {}
+
+
 def test_a_failure_that_was_found_while_another_part_ran_is_not_repeated(make: Make, log: Path) -> None:
     bad = Fragile(way="raise", log=str(log))
     make(bad)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import bfloat16, data, model, write
+from safetensors.numpy import load_file
 
 from surefoot.core import SurefootError
 from surefoot.weights import (
@@ -417,6 +418,28 @@ def test_selection_of_a_threshold_is_exact_with_and_without_ties(monkeypatch: py
         with monkeypatch.context() as patch:
             patch.setattr(_selection, "SMALL", 0)
             assert _selection.nth_magnitudes(inputs, [ranks]) == [expected]
+            wide = replace(inputs, sources=(base, from_state({"w": change}).tensors["w"]), accumulate=np.float64)
+            assert _selection.nth_magnitudes(wide, [ranks]) == [list(np.sort(np.abs(change))[ranks])]
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32"])
+@pytest.mark.parametrize("method", ["ties", "breadcrumbs"])
+def test_in_64_bits_as_many_changes_are_kept_as_the_density_says(dtype: str, method: str, tmp_path: Path) -> None:
+    # A threshold in 32 bits lies above the very change that it is, or below it, as it happens to be rounded.
+    rng = np.random.default_rng(1)
+    kind = {"F64": np.float64, "F32": np.float32}[dtype]
+    base, tuned = ({str(row): rng.standard_normal(20).astype(kind) for row in range(12)} for _ in range(2))
+    for name, values in (("base", base), ("tuned", tuned)):
+        write(tmp_path / f"{name}.safetensors", {row: (dtype, array) for row, array in values.items()})
+    options = {"weight": 1.0, "density": 0.25} | ({"gamma": 0.1} if method == "breadcrumbs" else {})
+    model = {"model": str(tmp_path / "tuned.safetensors"), "parameters": options}
+    base_model = str(tmp_path / "base.safetensors")
+    told = {"merge_method": method, "base_model": base_model, "models": [model], "accumulate": "float64"}
+    merge(told, tmp_path / "out")
+    for row, values in load_file(next((tmp_path / "out").glob("*.safetensors"))).items():
+        order = np.argsort(np.abs(tuned[row].astype(np.float64) - base[row]))
+        kept = {"ties": order[-5:], "breadcrumbs": order[13:18]}[method]
+        assert set(np.flatnonzero(values != base[row])) == set(kept)
 
 
 def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_five_thousand(tmp_path: Path) -> None:

@@ -165,12 +165,25 @@ def _write_parquet(table: Table, out: Path) -> None:
 
     import duckdb
 
+    from surefoot.tables import quote
+
+    if len({name.casefold() for name in table.columns}) < len(table.columns):
+        raise SurefootError(f"{out} cannot be written: Parquet needs names of columns that differ by more than case.")
     with tempfile.TemporaryDirectory() as folder:
         draft, made = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
-        text = "".join(
-            json.dumps({name: finite(value) for name, value in record.items()}, default=str) + "\n"
-            for record in table.records()
-        )
-        draft.write_text(text, encoding="utf-8")
-        duckdb.read_json(str(draft), format="newline_delimited").write_parquet(str(made))
+        rows = ({f"c{at}": finite(value) for at, value in enumerate(row)} for row in table.rows)
+        draft.write_text("".join(json.dumps(row, default=str) + "\n" for row in rows), encoding="utf-8")
+        kinds = {f"c{at}": _parquet_type(column) for at, column in enumerate(_columns(table))}
+        read = duckdb.read_json(str(draft), format="newline_delimited", columns=kinds)
+        read.project(", ".join(map("{} AS {}".format, kinds, map(quote, table.columns)))).write_parquet(str(made))
         write_bytes(out, made.read_bytes())
+
+
+def _parquet_type(column: list[Any]) -> str:
+    """The type that holds what stands in a column: never guessed from the letters of a text."""
+    kinds = {type(value) for value in column}
+    if kinds == {bool}:
+        return "BOOLEAN"
+    if kinds == {int}:
+        return "BIGINT" if all(abs(value) < 1 << 63 for value in column) else "VARCHAR"
+    return "DOUBLE" if kinds <= {int, float} else "VARCHAR"

@@ -20,6 +20,7 @@ from surefoot.core import (
     Table,
     connect,
     damages,
+    full_disk_is_said,
     holder_is_alive,
     nobody_else,
     pivot,
@@ -139,13 +140,12 @@ def export(
         raise SurefootError(f"{out} is there already: remove it or choose another name.")
     draft = out.with_name(f"{out.name}.part")
     draft.unlink(missing_ok=True)
-    if out.suffix in (".sqlite", ".db"):
-        _export_sqlite(place, draft)
-    else:
-        with connect(place) as connection:
-            joined = connection.sql("SELECT * FROM measurements JOIN steps USING (step) ORDER BY step")
-            joined.write_parquet(str(draft))
-    draft.replace(out)
+    try:
+        with full_disk_is_said(out.parent):
+            _export_sqlite(place, draft) if out.suffix != ".parquet" else _export_parquet(place, draft)
+            draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
     print(out)
 
 
@@ -198,6 +198,12 @@ def _unused(place: Store, keep: tuple[str, ...], option: tuple[str, ...]) -> tup
     return [path for key, path in others.items() if key in known], [
         path for key, path in others.items() if key not in known
     ]
+
+
+def _export_parquet(place: Store, path: Path) -> None:
+    with connect(place) as connection:
+        joined = connection.sql("SELECT * FROM measurements JOIN steps USING (step) ORDER BY step")
+        joined.write_parquet(str(path))
 
 
 def _export_sqlite(place: Store, path: Path) -> None:

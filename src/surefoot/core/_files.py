@@ -15,7 +15,9 @@ from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
 
-_FULL = re.compile("No space left on device|Disk quota exceeded|[0-9]+ requested and [0-9]+ written|failed to offload")
+_FULL = re.compile(
+    "No space left on device|Disk quota exceeded|[0-9]+ requested and [0-9]+ written|failed to offload|disk is full"
+)
 _STREAMS = {Path("/dev/stdout"): "stdout", Path("/dev/stderr"): "stderr"}
 
 

@@ -111,10 +111,16 @@ def _is_free(path: Path, expired: int | None) -> bool:
 
 def _holder(path: Path) -> dict[str, Any]:
     """Who holds a lease; {} when it vanished, or is empty after a power failure."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
+    holder = told(path)
+    return holder if {"token", "machine", "pid", "started"} <= holder.keys() else {}
+
+
+def told(path: Path) -> dict[str, Any]:
+    """The JSON object in a file beside an artifact, which may vanish at any moment; {} without one."""
+    with suppress(FileNotFoundError, ValueError):
+        if isinstance(content := json.loads(path.read_text(encoding="utf-8")), dict):
+            return content
+    return {}
 
 
 @contextmanager

@@ -53,7 +53,9 @@ class Table:
     rows: tuple[tuple[Any, ...], ...]
 
     def records(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries."""
+        """The rows as dictionaries. Raises where one of two columns of one name would be lost."""
+        if twice := next((name for name in self.columns if self.columns.count(name) > 1), None):
+            raise SurefootError(f"Two columns are called '{twice}', and one would be lost: ask for one of them.")
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
@@ -196,8 +198,8 @@ def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any
     try:
         answer = connection.execute(sql, list(parameters))
     except duckdb.Error as error:
-        said = str(error).partition("\n")[0] if hint and isinstance(error, duckdb.BinderException) else error
-        raise SurefootError(f"The query cannot be answered: {said}{hint if said is not error else ''}") from error
+        said = str(error).partition("\n")[0] if hint else error
+        raise SurefootError(f"The query cannot be answered: {str(said).rstrip('.!')}.{hint}") from error
     return Table(tuple(column[0] for column in answer.description or ()), tuple(answer.fetchall()))
 
 
@@ -217,9 +219,15 @@ def _spread(long: Table, values: Sequence[str], row_count: int, name_count: int)
     for row in long.rows:
         cells.setdefault(row[:row_count], {})[row[row_count:name_count]] = row[name_count:]
     empty = (None,) * len(values)
-    names = [" / ".join([*map(str, head), *([value] if len(values) > 1 else [])]) for head in heads for value in values]
     lines = [(*key, *(item for head in heads for item in found.get(head, empty))) for key, found in cells.items()]
-    return Table((*long.columns[:row_count], *names), tuple(lines))
+    columns = long.columns[:row_count]
+    for show in (str, repr):  # None and 'None' would have one name
+        ends = [(value,) if len(values) > 1 else () for value in values]
+        names = [" / ".join((*map(show, head), *end)) for head in heads for end in ends]
+        columns = (*long.columns[:row_count], *names)
+        if len({*columns}) == len(columns):
+            break
+    return Table(columns, tuple(lines))
 
 
 def _order(value: Any) -> tuple[int, Any]:
@@ -242,7 +250,15 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
         raise SurefootError(f"Neither a Measurement nor any Step in the store has '{name}'.{hint}")
     kinds = {_TYPES.get(found, "VARCHAR") for found in types - {"NULL"}}
     one = "DOUBLE" if kinds == {"BIGINT", "DOUBLE"} else kinds.pop() if len(kinds) == 1 else "VARCHAR"
-    return f"TRY_CAST(json_extract_string(s.fields, {path}) AS {one})"
+    text = f"json_extract_string(s.fields, {path})"
+    if one == "VARCHAR" and len(kinds) > 1:  # a text that reads as a value of another type is shown in quotes
+        alike = (
+            f"SELECT 1 FROM steps s GROUP BY {text} HAVING count(DISTINCT json_type(s.fields, {path}) = 'VARCHAR') > 1"
+        )
+        if connection.execute(f"{alike} LIMIT 1").fetchall():
+            quoted = f"json_extract(s.fields, {path})::VARCHAR"
+            return f"CASE json_type(s.fields, {path}) WHEN 'VARCHAR' THEN {quoted} ELSE {text} END"
+    return f"TRY_CAST({text} AS {one})"
 
 
 def _field(connection: "DuckDBPyConnection", name: str) -> tuple[str, list[Any], set[str]]:

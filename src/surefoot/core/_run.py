@@ -1,6 +1,5 @@
 """run: the one verb. It yields events; whoever shows them is a listener."""
 
-import json
 import queue
 import sys
 import time
@@ -11,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError, missing_module
 from surefoot.core._files import make_directory, remove, store_is_writable
-from surefoot.core._lease import EXPIRY_SECONDS, guard, holder_is_alive, holder_state, lease
+from surefoot.core._lease import EXPIRY_SECONDS, guard, holder_is_alive, holder_state, lease, told
 from surefoot.core._step import Step, inputs_of, walk
 from surefoot.core._store import RUNS, Store
 from surefoot.core._worker import Job, Outcome, current_commit, execute, write_specs
@@ -173,9 +172,7 @@ class _Runner:
                     self.users[key].append(step)
 
     def _begin(self, step: Step, failure: Path | None) -> Iterator[Event]:
-        record = _told(failure) if failure else None
-        if record:
-            error = record["error"]
+        if failure and (error := told(failure).get("error")):
             yield from self._fail(step, f"{error} (in an earlier run; try again with --retry)")
         else:
             self._submit(step)
@@ -303,7 +300,7 @@ class _Runner:
     def _progress(self, step: Step) -> Iterator[Event]:
         path = _beside(self.store, step, "part") / "progress.json"
         changed = _changed(path)
-        progress = _told(path) if changed and changed != self.shown.get(step.key) else None
+        progress = told(path) if changed and changed != self.shown.get(step.key) else {}
         if changed and progress:
             self.shown[step.key] = changed
             values = tuple(progress["values"].items())
@@ -329,14 +326,6 @@ class _Runner:
 
 def _beside(store: Store, step: Step, suffix: str) -> Path:
     return store.path(step).with_name(f"{step.key}.{suffix}")
-
-
-def _told(path: Path) -> dict[str, Any] | None:
-    """The JSON in a file that may vanish at any moment, or None."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
 
 
 def _changed(path: Path) -> int | None:

@@ -47,9 +47,13 @@ class Store:
         """Whether the Step was made and published, and is all there: every recorded file has its size.
 
         A copy that was cut short is not there. Contents are compared by `damages`, and when a Step first uses them.
+        Raises where a field has another value than it was made with: the key has no defaults, and one was changed.
         """
         with suppress(FileNotFoundError, NotADirectoryError, DamagedError):
-            return not any(_strange_sizes(Artifact(self.path(step))))
+            artifact = Artifact(self.path(step))
+            if not any(_strange_sizes(artifact)):
+                _check_defaults(step, artifact)
+                return True
         return False
 
     def held(self, steps: Iterable[Step]) -> set[str]:
@@ -214,6 +218,17 @@ class Artifact:
     def files(self) -> dict[str, tuple[int, str]]:
         """Size in bytes and SHA-256 of every file that the Step made, by relative path."""
         return {name: (size, digest) for name, (size, digest) in self.provenance["files"].items()}
+
+
+def _check_defaults(step: Step, artifact: Artifact) -> None:
+    fields = own_spec(step)["fields"]
+    for name, made in artifact.spec["fields"].items():
+        if fields.get(name, made) != made:
+            raise SurefootError(
+                f"{step.kind} {step.key} was made with {name} = {made}, and the default is {fields[name]} now, which "
+                f"its key does not tell: give {type(step).__name__} the version {type(step).version + 1}, or put the "
+                "default back."
+            )
 
 
 def write_record(

@@ -10,13 +10,14 @@ from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader
 from surefoot.weights._files._types import Floats
 
 SMALL = 1 << 22  # elements of a tensor up to which a threshold is selected from all of it at once
+_DIGIT = 16
 
 
 def magnitude_bits(values: Floats) -> np.ndarray:
-    return np.abs(values).astype(np.float32, copy=False).view(np.uint32)
+    return np.abs(values).view(f"u{values.itemsize}")
 
 
-def nth_magnitudes(inputs: ChunkReader, ranks: Sequence[Sequence[int]]) -> list[list[np.float32]]:
+def nth_magnitudes(inputs: ChunkReader, ranks: Sequence[Sequence[int]]) -> Sequence[Sequence[np.floating]]:
     """For each tuned input, the sizes of delta at these ranks of ascending order, exact, in bounded memory."""
     if not inputs.size:
         return [[np.float32(0)] * len(some) for some in ranks]
@@ -28,28 +29,33 @@ def _delta(index: int, chunk: Chunk) -> Floats:
     return chunk.delta(index)
 
 
-def nth_values(inputs: ChunkReader, values: Callable[[Chunk], Floats], ranks: Sequence[int]) -> list[np.float32]:
-    """The sizes of what `values` gives for all chunks at these ranks of ascending order, as 32-bit numbers."""
+def nth_values(inputs: ChunkReader, values: Callable[[Chunk], Floats], ranks: Sequence[int]) -> list[np.floating]:
+    """The sizes of what `values` gives for all chunks at these ranks of ascending order, exact, of the same type."""
     if not ranks:
         return []
     if inputs.size > SMALL:
         return [_nth(inputs, values, rank) for rank in ranks]
     bits = np.concatenate([magnitude_bits(values(chunk)) for chunk in inputs.chunks()])
-    return list(np.partition(bits, list(ranks))[list(ranks)].view(np.float32))
+    return [*_floats(np.partition(bits, list(ranks))[list(ranks)])]
 
 
-def _nth(inputs: ChunkReader, values: Callable[[Chunk], Floats], rank: int) -> np.float32:
-    # Radix selection: the bits of non-negative floats sort as their values do. 12, 12 and 8 bits a pass.
+def _nth(inputs: ChunkReader, values: Callable[[Chunk], Floats], rank: int) -> np.floating:
+    # Radix selection: the bits of non-negative floats sort as their values do. 16 bits a pass.
+    kind = magnitude_bits(values(next(inputs.chunks()))).dtype
     prefix, remaining = 0, rank
-    for shift, width in ((20, 12), (8, 12), (0, 8)):
-        counts = np.zeros(1 << width, np.int64)
+    for shift in range(8 * kind.itemsize - _DIGIT, -1, -_DIGIT):
+        counts = np.zeros(1 << _DIGIT, np.int64)
         for chunk in inputs.chunks():
-            bits = magnitude_bits(values(chunk))
-            if shift != 20:
-                bits = bits[(bits >> np.uint32(shift + width)) == prefix]
-            counts += np.bincount((bits >> np.uint32(shift)) & ((1 << width) - 1), minlength=1 << width)
+            high = magnitude_bits(values(chunk)) >> kind.type(shift)
+            counts += np.bincount(
+                high[high >> kind.type(_DIGIT) == prefix].astype(np.int64) & 0xFFFF, minlength=1 << _DIGIT
+            )
         below = np.cumsum(counts)
         digit = int(np.searchsorted(below, remaining, side="right"))
         remaining -= int(below[digit - 1]) if digit else 0
-        prefix = (prefix << width) | digit
-    return np.array([prefix], np.uint32).view(np.float32)[0]
+        prefix = (prefix << _DIGIT) | digit
+    return _floats(np.array([prefix], kind))[0]
+
+
+def _floats(bits: np.ndarray) -> np.ndarray:
+    return bits.view(f"f{bits.itemsize}")
