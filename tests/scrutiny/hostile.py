@@ -75,7 +75,7 @@ def scrutiny() -> Scrutiny:
         else HttpSystem(
             url=os.environ["HOSTILE_URL"],
             version="3",
-            limits=Limits(seconds=4, output_bytes=10_000, network=True),
+            limits=Limits(seconds=4, output_bytes=10_000),
             private="HOSTILE_PRIVATE" in os.environ,
         ),
         domain=Domain(variables=(Variable(name="x", case=1, low=0, high=3, source="none"),)),

@@ -92,7 +92,7 @@ def resealed(
         (("claims", 0, "found", 0, "p (Holm)"), 0.5, r"found, nearest, p \(Holm\) 0.5"),
         (("claims", 0, "found", 0, "distance"), 3.0, "distance 3.0"),
         (("claims", 0, "fails at distance"), 3.0, "fails at distance 3.0"),
-        (("claims", 0, "found"), [], "found, nearest, which None, and its queries give 'nearest'"),
+        (("claims", 0, "found"), [], "found, nearest None, and its queries give"),
         (("claims", 0, "searches", 1, "queries to find"), 3, "searches, cma, queries to find 3"),
         (("claims", 0, "drivers", 0, "share"), 0.9, "share 0.9"),
         (("claims", 1, "bound"), 0.5, "deterministic, bound 0.5"),

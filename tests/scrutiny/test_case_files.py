@@ -1,5 +1,8 @@
 """A case file binds what it imports, and its key is asked for before the first query."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +94,63 @@ def test_a_neighbour_by_a_name_that_the_bundle_needs_is_refused(tmp_path: Path) 
     mine.write_text("import case\nfrom case import scrutiny\n", encoding="utf-8")
     with pytest.raises(SurefootError, match=r"mine\.py imports case\.py from beside it, .*: rename that\."):
         write_plan(mine, tmp_path / "a.bundle")
+
+
+STAIN = '''
+import sys
+from surefoot.scrutiny import *
+
+TOOL = """import json, sys
+print("beware", file=sys.stderr)
+print(json.dumps({"log10_lr": json.load(open(sys.argv[1][5:]))["x"]}))"""
+
+def other(evidence, seed):
+    return {"log10_lr": evidence["x"]}
+
+def more(evidence, seed):
+    evidence["x"] += 1
+    return evidence
+
+def generate(condition, seed):
+    return {"x": condition.pop("x")}, {}
+
+def scrutiny():
+    tool = CommandSystem(command=(sys.executable, "-c", TOOL, "--in={input}"), version="1")
+    return Scrutiny(
+        name="stain", question="?", system=tool, other=PythonSystem(call=other, version="2"), generate=generate,
+        domain=Domain(variables=(Variable(name="x", case=0, low=-3, high=3, source="expert"),)),
+        claims=(monotone("more", more, value="log10_lr"), deterministic(), same_in_versions()),
+        plan=ScrutinyPlan(overall=8, near=2, at_case=2, methods=(), confirm=1, seed=4),
+        propositions=("p", "q"), population="none",
+    )
+'''
+
+
+def test_a_case_of_another_name_whose_functions_change_what_they_are_given_is_asked_and_replayed(
+    tmp_path: Path,
+) -> None:
+    case, other, bundle = tmp_path / "stain.py", tmp_path / "others.py", tmp_path / "a.bundle"
+    case.write_text(STAIN, encoding="utf-8")
+    other.write_text(STAIN.replace("system=tool, other=", "other=tool, system="), encoding="utf-8")
+    for path in (case, other):
+        write_plan(path, bundle := path.with_suffix(".bundle"))
+        with open_pool("here") as pool:
+            found = run_scrutiny(path, bundle, pool=pool)
+        assert [one["verdict"] for one in found["claims"]] == ["no failure shown"] * 3
+        assert found["status"] == {"answered": 48}
+        seen = {one["condition"]["x"] for one in verify_bundle(bundle, share=1.0).drawn if one["stage"] == "overall"}
+        assert {-3, 3} <= seen
+        told = subprocess.run([sys.executable, bundle / "replay.py"], capture_output=True, text=True, check=False)
+        assert told.stdout.endswith("12 of 12 queries gave the same output again.\n"), told.stdout + told.stderr
+
+
+def test_a_replay_says_where_only_the_case_file_can_call_the_system(tmp_path: Path) -> None:
+    case, bundle = tmp_path / "case.py", tmp_path / "a.bundle"
+    for called in ("lambda evidence, seed: {}", "partial(other, seed=1)", "Tool()"):
+        shutil.rmtree(bundle, ignore_errors=True)
+        text = STAIN.replace("system=tool", f"system=PythonSystem(call={called}, version='1')")
+        more = "from functools import partial\nclass Tool:\n    def __call__(self, evidence, seed): return {}\n"
+        case.write_text(text.replace("TOOL =", more + "TOOL =", 1), encoding="utf-8")
+        assert write_plan(case, bundle)["system"]["plain"] is False
+        told = subprocess.run([sys.executable, bundle / "replay.py"], capture_output=True, text=True, check=False)
+        assert (told.returncode, "Only the case file knows" in told.stdout) == (2, True), told.stdout + told.stderr

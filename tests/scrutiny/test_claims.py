@@ -105,6 +105,29 @@ def test_metamorphic_claims_compare_two_replies() -> None:
     assert margin(versions, changed) > 1e6
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "moved"),
+    [
+        ({"a": [1.0, {"b": 2}]}, {"a": [1.25, {"b": 2.5}]}, 0.5),
+        ({"a": ["x", 1]}, {"a": ["x", 1.0]}, 0.0),
+        ([1.0], [1.0, 2.0], np.inf),
+        ({"a": None}, {}, np.inf),
+        (True, 1, np.inf),
+        ("inf", "inf", 0.0),
+        ("1", 1, np.inf),
+    ],
+)
+def test_versions_are_compared_within_what_they_nest(first: object, second: object, moved: float) -> None:
+    claim = same_in_versions(tolerance=0.125)
+    assert margin(claim, trial(first, second=second, name=claim.name)) == min(moved - 0.125, 1e9)
+
+
+def test_a_tolerance_is_said() -> None:
+    still = partial(monotone, "more", lambda evidence, seed: evidence, value="x")
+    assert "never falls under" in still().sentence
+    assert "falls by at most 0.25 under" in still(tolerance=0.25).sentence
+
+
 def test_a_rate_is_tested_exactly_and_at_every_look() -> None:
     claim = false_inclusion(0.1, RATIOS)
     judged = [Judged(1.0 if number % 3 == 0 else -1.0) for number in range(15)]
@@ -281,6 +304,10 @@ def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them()
         ({"case": 7.0}, "must be a number from 0 to 1"),
         ({"case": "x"}, "must be a number"),
         ({"choices": (1.0, 2.0)}, "must be among"),
+        *[
+            ({"choices": one}, "texts, numbers or booleans")
+            for one in ((0.5, [1]), (0.5, 0.5), (0.5, 1, True), (0.5, "0.5"))
+        ],
     ],
 )
 def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said: str) -> None:
@@ -299,6 +326,9 @@ def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said
         ("confirm=40", "confirm=0", "must be at least 1"),
         ("confirm=40", "confirm=40, methods=('locl',)", "no 'locl'. There are: random, latin hypercube, local"),
         ("confirm=40", "confirm=40, methods='local'", "no 'l'"),
+        ("confirm=40", "confirm=40, methods=('cma', 'cma')", "name one twice"),
+        ("confirm=40", "confirm=40.0", "at least 1, and whole"),
+        ("confirm=40", "confirm=40, radius=float('inf')", "radius be a number"),
         ("confirm=40", "confirm=40, sampling='sobel'", "no 'sobel'. There are: sobol"),
         ('"false inclusion above 1": Known', '"other": Known', "no claim here"),
         ("def scrutiny()", "def other()", "must define a function"),

@@ -1,5 +1,6 @@
 """Ways to choose conditions: what is allowed alone, within the budget, the same for a seed, and towards the worst."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -68,6 +69,15 @@ def test_hypothesis_shrinks_the_first_failure_towards_the_case() -> None:
     nearest = min(failing, key=lambda one: sum(DOMAIN.distances(one)))
     assert len(failing) > 2 and (nearest["k"], nearest["kind"]) == (0, "a")
     assert nearest["x"] == pytest.approx(10 + 90 * 22 / 64)  # the first of its steps beyond 40
+
+
+def test_whole_numbers_below_zero_are_as_likely_as_others() -> None:
+    drawn = sample(
+        Domain(variables=(Variable(name="k", case=0, low=-3, high=4, source="study"),)), 64, method="sobol", seed=1
+    )
+    assert Counter(one["k"] for one in drawn) == dict.fromkeys(range(-3, 5), 8)
+    fine = Variable(name="k", case=0, low=-99, high=99, scale=100, source="study").within(0.29)
+    assert (fine.low, fine.high) == (-29, 29)
 
 
 def test_a_latin_hypercube_fills_every_layer_and_near_is_a_closed_box() -> None:

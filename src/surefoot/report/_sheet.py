@@ -12,7 +12,7 @@ from surefoot.report._page import asset, templates, write_page
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Sentences, a drawing ('' for none), and a table (or none), whose cells are numbers but the first, or all text."""
+    """Sentences, a drawing ('' for none), and a table or none, of numbers but for long cells and the first."""
 
     title: str
     anchor: str
@@ -21,6 +21,11 @@ class Section:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     text: bool = False
+
+    def kind(self, column: int) -> str:
+        """How a column is set: as text where it is the first, or a cell of it is long."""
+        long = any(len(row[column]) > 12 for row in self.rows)
+        return "text" if self.text or not column or long else "number"
 
 
 def write_sheet(

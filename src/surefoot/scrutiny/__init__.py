@@ -46,6 +46,7 @@ from surefoot.scrutiny._forensic._striations import striation_score as striation
 from surefoot.scrutiny._forensic._tablets import tablet_pair as tablet_pair
 from surefoot.scrutiny._forensic._tablets import tablet_ratio as tablet_ratio
 from surefoot.scrutiny._run import ask_again as ask_again
+from surefoot.scrutiny._run import check_asked as check_asked
 from surefoot.scrutiny._run import run_scrutiny as run_scrutiny
 from surefoot.scrutiny._scrutiny import KnownRate as KnownRate
 from surefoot.scrutiny._scrutiny import Scrutiny as Scrutiny

@@ -21,6 +21,7 @@ from surefoot.scrutiny._scrutiny import beside, describe, load_scrutiny, try_pla
 PLAN, QUERIES, FINDINGS, SEAL = "plan.json", "queries.jsonl", "findings.json", "seal.json"
 _CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
 BUSY = "Another run works on {}: wait for it, or name another bundle with --out."
+_OWN_REPLAY = Path(__file__).with_name("_replay.py")
 _LINE = b'{"hash":"%s","record":%s}\n'
 _SYNC_SECONDS = 1.0
 
@@ -46,8 +47,7 @@ class Chain:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record at the end."""
-        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        body = body.encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
+        body = _line(record)
         self.head = sha256(self.head.encode() + body).hexdigest()
         with full_disk_is_said(self.path):
             self.stream.write(_LINE % (self.head.encode(), body))
@@ -106,7 +106,7 @@ def write_plan(case: Path, bundle: Path, *, key: Path | None = None) -> dict[str
             raise SurefootError(
                 f"{case} imports {min(taken)} from beside it, a name that the bundle needs: rename that."
             )
-        for place, file in (*copied.items(), (_CASE, case), (_REPLAY, Path(__file__).with_name("_replay.py"))):
+        for place, file in (*copied.items(), (_CASE, case), (_REPLAY, _OWN_REPLAY)):
             (bundle / place).parent.mkdir(parents=True, exist_ok=True)
             (bundle / place).write_bytes(file.read_bytes())  # whatever its encoding and line ends
         _write(bundle / PLAN, told, private)
@@ -128,14 +128,34 @@ def deposit_line(bundle: Path) -> str:
 
 def check_same(bundle: Path, case: Path) -> dict[str, Any]:
     """The plan of a bundle. Raises `SurefootError` where the case file or the system is another than was signed."""
-    told, found = read_plan(bundle), json.loads(json.dumps(describe(load_scrutiny(case), case)))
-    found["plan"]["seed"] = told["plan"]["seed"]
-    if changed := [name for name, value in found.items() if told.get(name) != value]:
+    told = read_plan(bundle)
+    if changed := _changed(told, case):
         raise SurefootError(
             f"The {changed[-1]} changed since the plan of {bundle} was signed at {told['signed at']}: put back what it "
             "was, or sign a new plan in a new bundle."
         )
     return told
+
+
+def _changed(told: Mapping[str, Any], case: Path) -> list[str]:
+    """What of a plan a case file describes otherwise."""
+    found = json.loads(json.dumps(describe(load_scrutiny(case), case)))
+    found["plan"]["seed"] = told["plan"]["seed"]
+    return [name for name, value in found.items() if told.get(name) != value]
+
+
+def planned_by(bundle: Path, case: Path) -> tuple[dict[str, Any], dict[tuple[str, int], dict[str, Any]], str]:
+    """The plan of a bundle, its records by stage and number, and which packages that choose queries are others here.
+
+    How the system is called may differ on this machine. Raises `SurefootError` for what else does.
+    """
+    told = read_plan(bundle)
+    if changed := {*_changed(told, case)} - {"system", "other", "case file", "can find"}:
+        raise SurefootError(f"What {case} says of its {min(changed)} is not what the plan of {bundle} says.")
+    records = [json.loads(body) for _, body in links(bundle)]
+    was, now = records[0]["packages"], event("")["packages"]
+    other = [f"{name} {was.get(name)}" for name in ("scipy", "cma", "hypothesis") if was.get(name) != now.get(name)]
+    return told, {(one["stage"], one["number"]): one for one in records if "stage" in one}, ", ".join(other)
 
 
 def event(name: str) -> dict[str, Any]:
@@ -149,10 +169,14 @@ def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: 
     """Keep what was found, and sign every file of the bundle with the end of its chain."""
     private = signing_key(bundle, key)
     write_text(bundle / FINDINGS, _text(findings))
-    beside = read_plan(bundle)["case file"].get("beside", {})
-    names = (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS, *beside)
-    sealed = {"files": {name: digest_of(bundle / name) for name in names}, "head": chain.head, "lines": chain.length}
+    sealed = {"files": {name: digest_of(bundle / name) for name in _names(read_plan(bundle))}}
+    sealed |= {"head": chain.head, "lines": chain.length}
     _write(bundle / SEAL, sealed | {"sealed at": _now()}, private)
+
+
+def _names(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files that are sealed."""
+    return (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS, *plan["case file"].get("beside", {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,44 +198,61 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int | None = None) 
     """
     if not 0 <= share <= 1:
         raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")
+    try:
+        return _verified(bundle, share, seed)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise SurefootError(f"{bundle} is not as Surefoot writes it: {what_failed(error)}") from error
+
+
+def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
     for path in sorted(bundle.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise SurefootError(f"{path} is a link or a pipe, and no file of the bundle: put the file there.")
     plan, draw, drawn, read = read_plan(bundle), random.Random(seed), [], {"head": "", "lines": 0}
     if not (bundle / SEAL).is_file():
         raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
-    seal = _read(bundle / SEAL, plan["public key"])
-    if lost := [name for name in seal["files"] if not (bundle / name).is_file()]:
+    seal, made = _read(bundle / SEAL, plan["public key"]), plan["surefoot"]
+    other = f" Surefoot {made} made it: verify it with that version." if made != __version__ else ""
+    if lost := [name for name in _names(plan) if not (bundle / name).is_file()]:
         raise SurefootError(f"{bundle} lacks {lost[0]}, which was sealed.")
 
     def records() -> Iterator[dict[str, Any]]:
         for read["head"], body in links(bundle):
             read["lines"] += 1
-            if body.startswith(b'{"stage":'):
-                yield (record := json.loads(body))
+            if _line(record := json.loads(body)) != body:
+                raise SurefootError(f"Line {read['lines']} of {bundle / QUERIES} is not as Surefoot writes it.")
+            if "stage" in record:
+                yield record
                 if draw.random() < share:
                     drawn.append(record)
 
     try:
         found = found_again(plan, records())
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise SurefootError(f"The queries of {bundle} cannot be judged again: {what_failed(error)}") from error
+    except SurefootError as error:
+        raise SurefootError(f"{error}{other}") from error
     if read != {name: seal[name] for name in read}:
         raise SurefootError(
             f"{bundle / QUERIES} has {read['lines']:,} lines, and {seal['lines']:,} were sealed: some are missing."
         )
     present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
-    if strange := present - {*seal["files"], SEAL, SEAL + _SIGNED}:
+    if strange := present - {*_names(plan), SEAL, SEAL + _SIGNED}:
         raise SurefootError(f"{bundle} holds {min(strange)}, which was not sealed: move it away.")
-    for name, digest in seal["files"].items():
-        if digest_of(bundle / name) != digest:
+    signed = {_CASE: plan["case file"]["digest"]} | plan["case file"].get("beside", {})
+    signed |= {} if other else {_REPLAY: digest_of(_OWN_REPLAY)}
+    for name in _names(plan):
+        if (digest := digest_of(bundle / name)) != seal["files"].get(name):
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
-    findings = json.loads((bundle / FINDINGS).read_bytes())
-    if said := difference(findings, found, every=plan["surefoot"] == __version__):
-        made = plan["surefoot"]
-        other = f" Surefoot {made} made it: verify it with that version." if made != __version__ else ""
+        if digest != signed.get(name, digest):
+            raise SurefootError(f"{bundle / name} is not the one of its plan.")
+    findings = _parsed((bundle / FINDINGS).read_bytes())
+    if said := difference(findings, found, every=not other):
         raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")
     return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
+
+
+def _line(record: object) -> bytes:
+    body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return body.encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
 
 
 def _now() -> str:
@@ -221,6 +262,13 @@ def _now() -> str:
 def _text(value: object) -> str:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode(errors="backslashreplace").decode()
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON as `_text` writes it: no name twice, of which another reader might take the other. Raises `ValueError`."""
+    if _text(value := json.loads(data)).encode() != data:
+        raise ValueError("a name is there twice, or it is written otherwise")
+    return value
 
 
 def _write(path: Path, value: object, private: Any) -> None:
@@ -237,7 +285,7 @@ def _read(path: Path, public: str = "") -> dict[str, Any]:
         raise missing_module("cryptography") from error
     data = path.read_bytes()
     try:
-        told, signed = json.loads(data), path.with_name(path.name + _SIGNED).read_bytes()
+        told, signed = _parsed(data), path.with_name(path.name + _SIGNED).read_bytes()
         signature = bytes.fromhex(signed.decode())
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public or told["public key"])).verify(signature, data)
         if signed == signature.hex().encode() + b"\n":

@@ -275,7 +275,7 @@ def false_inclusion(rate: float, ratios: Ratios, *, above: float = 1.0) -> Valid
     """At most a share `rate` of non-contributors gets a ratio above `above`."""
     if not 0 < above < math.inf:
         raise SurefootError(f"A false inclusion is above a ratio of {above:g}: it must be a number above 0.")
-    said = f"At most {rate:.4g} of those who did not contribute get a ratio above {above:g}."
+    said = f"At most {100 * rate:.4g} in 100 of those who did not contribute get a ratio above {above:g}."
     return _included(f"false inclusion above {above:g}", said, rate, ratios, math.log10(above))
 
 
@@ -319,13 +319,15 @@ def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:
 
 def invariant(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
     """A change that must not matter does not move the output; with a tolerance: a small change moves it little."""
-    said = f"The output {value} moves by at most {tolerance:g} under the change '{name}'."
+    moves = f"moves by at most {tolerance:g}" if tolerance else "does not move"
+    said = f"The output {value} {moves} under the change '{name}'."
     return _compared(name, said, change, value, tolerance, lambda first, second: abs(first - second))
 
 
 def monotone(name: str, change: Change, *, value: str, tolerance: float = 0.0) -> ValidityClaim:
-    """A change that makes the evidence stronger never lowers the output."""
-    said = f"The output {value} never falls under the change '{name}'."
+    """A change that makes the evidence stronger never lowers the output, or by no more than the tolerance."""
+    falls = f"falls by at most {tolerance:g}" if tolerance else "never falls"
+    said = f"The output {value} {falls} under the change '{name}'."
     return _compared(name, said, change, value, tolerance, lambda first, second: first - second)
 
 
@@ -363,19 +365,26 @@ def _same(name: str, said: str, tolerance: float, leave_out: Sequence[str], *, o
     _check_tolerance(name, tolerance)
 
     def judged(trial: Trial) -> Judged:
-        first, second = trial.reply.output, trial.second[name].output
-        return Judged(
-            max((_differs(first.get(key), second.get(key)) for key in {*first, *second} - {*leave_out}), default=0)
-            - tolerance
+        first, second = (
+            {key: value for key, value in one.output.items() if key not in leave_out}
+            for one in (trial.reply, trial.second[name])
         )
+        return Judged(_differs(first, second) - tolerance)
 
     return ValidityClaim(name=name, sentence=said, judge=judged, change=lambda evidence, seed: evidence, other=other)
 
 
-def _differs(first: object, second: object) -> float:
-    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (first, second))
+def _differs(first: Any, second: Any) -> float:
+    """The largest difference of numbers; infinite where names, lengths, texts or kinds differ."""
+    if isinstance(first, list) and isinstance(second, list):
+        first, second = dict(enumerate(first)), dict(enumerate(second))
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        each = [_differs(first[key], second[key]) for key in first] if first.keys() == second.keys() else [math.inf]
+        return max(each, default=0.0)
+    if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (first, second)):
+        return 0.0 if type(first) is type(second) and first == second else math.inf
     try:
-        return 0.0 if first == second else float(abs(first - second)) if numbers else math.inf  # type: ignore[operator]
+        return 0.0 if first == second else float(abs(first - second))
     except OverflowError:  # whole numbers beyond all floats
         return math.inf
 
@@ -416,7 +425,7 @@ def worst_case(name: str, score: Callable[[Trial], float | None], *, bound: floa
     """A score of a query with known truth (higher is worse) is above `bound` in at most a share `rate` of queries."""
     if not math.isfinite(bound):
         raise SurefootError(f"The score '{name}' is bounded by {bound:g}: it must be a number.")
-    said = f"The score '{name}' is above {bound:g} in at most {rate:.4g} of queries."
+    said = f"The score '{name}' is above {bound:g} in at most {100 * rate:.4g} of 100 queries."
 
     def judged(trial: Trial) -> Judged | None:
         found = score(replace(trial, reply=_with_numbers(trial.reply), second=_with_numbers(trial.second)))

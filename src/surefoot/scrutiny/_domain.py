@@ -37,6 +37,11 @@ class Variable:
     def __post_init__(self) -> None:
         if not self.source.strip() or not 0 < self.scale < math.inf:
             raise SurefootError(f"The condition {self.name} needs a source, and a scale above 0.")
+        kinds = {type(one) for one in self.choices}
+        if kinds - {str, int, float, bool, type(None)} or min(
+            len({*self.choices}), len({*map(str, self.choices)})
+        ) < len(self.choices):
+            raise SurefootError(f"The choices of {self.name} must be texts, numbers or booleans, none twice.")
         number = isinstance(self.case, (int, float)) and math.isfinite(self.high - self.low)
         if self.case not in self.choices if self.choices else not (number and self.low <= self.case <= self.high):
             among = f"among {self.choices}" if self.choices else f"a number from {self.low} to {self.high}"
@@ -52,7 +57,7 @@ class Variable:
         place, width = min(max(float(place), 0.0), 1.0), self.high - self.low
         if self.choices:
             return self.choices[min(int(place * len(self.choices)), len(self.choices) - 1)]
-        return int(min(self.low + place * (width + 1), self.high)) if self.whole else self.low + place * width
+        return self.low + (min(int(place * (width + 1)), width) if self.whole else place * width)
 
     def place(self, value: Any) -> float:
         """The place from 0 to 1 of a value: the inverse of `at`."""
@@ -65,6 +70,11 @@ class Variable:
         """How far a value is from the case's, in units of `scale`."""
         return (float(value != self.case) if self.choices else abs(value - self.case)) / self.scale
 
+    def holds(self, value: Any) -> bool:
+        """Whether it may take a value, but for rounding."""
+        rounding = 1e-9 * self.scale
+        return value in self.choices if self.choices else self.low - rounding <= value <= self.high + rounding
+
     def towards(self, value: Any, share: float) -> Any:
         """The case's value at 0, this one at 1, and between them for a number."""
         if self.choices or share in (0, 1):
@@ -76,7 +86,8 @@ class Variable:
         """The same with the values up to that distance alone."""
         if self.choices:
             return replace(self, choices=tuple(one for one in self.choices if self.distance(one) <= radius))
-        reach = int(radius * self.scale) if self.whole else radius * self.scale
+        reach = min(radius * self.scale, self.high - self.low)
+        reach = int(reach + 1e-9) if self.whole else reach
         return replace(self, low=max(self.low, self.case - reach), high=min(self.high, self.case + reach))
 
 
@@ -126,6 +137,10 @@ class Domain:
     def point(self, condition: Condition) -> list[float]:
         """The point of a condition: the inverse of `at`."""
         return [one.place(condition[one.name]) for one in self.variables]
+
+    def holds(self, condition: Condition) -> bool:
+        """Whether a condition lies in the ranges of its variables, but for rounding."""
+        return {*condition} == {*self.case} and all(one.holds(condition[one.name]) for one in self.variables)
 
     def distances(self, condition: Condition) -> list[float]:
         """How far a condition is from the case in each variable."""

@@ -7,12 +7,13 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, suspicious
+from surefoot.core import SurefootError
+from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, is_decided, suspicious
 from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
@@ -20,6 +21,7 @@ from surefoot.scrutiny._statistics import first_order
 from surefoot.stats import holm
 
 Record = dict[str, Any]
+STAGE = 10_000_000  # seeds of one stage: those of two never meet
 LOOK, _LEAST = 20, 40  # queries between two looks of a confirmation, and before it may stop
 _PLACES = {"overall": "over the domain", "near": "near the case", "at the case": "at the case"}
 
@@ -115,7 +117,9 @@ def _claim(  # noqa: PLR0917
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
     alpha = plan.alpha / tests
-    told["found"] = [_confirmed(claim, domain, which, one, alpha) for which, one in confirmed.items() if one]
+    told["found"] = [
+        _confirmed(claim, domain, which, one, plan.confirm, alpha) for which, one in confirmed.items() if one
+    ]
     told["drivers"] = _drivers(claim, domain, drawn)
     return told
 
@@ -129,14 +133,23 @@ def _searched(claim: ValidityClaim, method: str, asked: _Asked) -> Record:
     return told | {"queries to find": first and first * asked.repeats}
 
 
-def is_look(asked: int) -> bool:
+def _is_look(asked: int) -> bool:
     """Whether a confirmation is looked at, and may stop, after so many queries."""
     return asked >= _LEAST and asked % LOOK == 0
 
 
-def _confirmed(claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query], alpha: float) -> Record:
+def ends(claim: ValidityClaim, queries: Sequence[Query], most: int, alpha: float) -> bool:
+    """Whether a confirmation ends after these queries: they are spent, or decide where it is looked at."""
+    return len(queries) >= most or (_is_look(len(queries)) and is_decided(claim, judged_by(claim, queries), alpha))
+
+
+def _confirmed(  # noqa: PLR0917
+    claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query], most: int, alpha: float
+) -> Record:
+    if [n for n in range(1, len(queries) + 1) if ends(claim, queries[:n], most, alpha)] != [len(queries)]:
+        raise SurefootError(f"Where '{claim.name}' was confirmed, {which}, are {len(queries)} queries: not as planned.")
     judged = accumulate(claim.name in one.judged for one in queries)
-    looks = [n for asked, n in enumerate(judged, 1) if is_look(asked) or asked == len(queries)]
+    looks = [n for asked, n in enumerate(judged, 1) if _is_look(asked) or asked == len(queries)]
     condition = queries[0].condition
     told: Record = {"which": which, "condition": dict(condition), "distance": domain.distance(condition)}
     told["asked"] = len(queries)
@@ -186,32 +199,62 @@ def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
 
 
 def found_again(plan: Mapping[str, Any], records: Iterable[Record]) -> Record:
-    """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then."""
+    """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then.
+
+    Raises `SurefootError` where their number, order, seeds or ranges are not those of the plan.
+    """
     domain = Domain(variables=tuple(Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]))
     claims = [ValidityClaim(**one, judge=lambda trial: None) for one in plan["claims"]]
     asked = ScrutinyPlan(**plan["plan"] | {"methods": tuple(plan["plan"]["methods"])})
-    return json.loads(json.dumps(find(domain, claims, asked, records)))
+    return json.loads(json.dumps(find(domain, claims, asked, _as_planned(domain, asked, records))))
 
 
-def difference(told: Record, found: Record, *, every: bool = True) -> str:
+def _as_planned(domain: Domain, plan: ScrutinyPlan, records: Iterable[Record]) -> Iterator[Record]:
+    samples = {name: getattr(plan, size) for name, size in SAMPLES.items()}
+    ranges = dict(zip(samples, (domain, domain.within(plan.radius), domain.within(0.0)), strict=True))
+    starts, counts = dict[str, int](), Counter[str]()
+    for one in records:
+        stage, start = one["stage"], one["seed"] - one["number"] - plan.seed
+        if stage not in starts and start % STAGE == 0 and start > max(starts.values(), default=-1):
+            starts[stage] = start
+        if (starts.get(stage), counts[stage]) != (start, one["number"]):
+            raise SurefootError(
+                f"Query {one['number']} of stage {stage}, seed {one['seed']}, is none that the plan asks."
+            )
+        if not ranges.get(stage, domain).holds(one["condition"]):
+            raise SurefootError(f"Query {one['number']} of stage {stage} is at {one['condition']}: the plan asks none.")
+        counts[stage] += 1
+        yield one
+    if lost := [
+        name for name, size in samples.items() if counts[name] != size or starts[name] != STAGE * [*samples].index(name)
+    ]:
+        raise SurefootError(
+            f"Of {samples[lost[0]]} queries of the sample '{lost[0]}' that the plan asks, {counts[lost[0]]} are there."
+        )
+
+
+def difference(told: Any, found: Any, *, every: bool = True, unknown: str = "plausibility", where: str = "") -> str:
     """The first place where two findings differ beyond rounding, and both values; '' for none.
 
-    Without `every`, what only one of them has (of another version of Surefoot) is left out. So are plausibilities.
+    Without `every`, names that only one of them has (of another version of Surefoot) are left out; and the `unknown`.
     """
-    first, second = dict(_flat(told)), dict(_flat(found))
-    for name in first | second if every else [name for name in first if name in second]:
-        one, other = first.get(name), second.get(name)
-        close = isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-6)
-        if one != other and not close and not name.endswith("plausibility"):
-            return f"{name} {one!r:.80}, and its queries give {other!r:.80}"
-    return ""
+    if isinstance(told, dict) and isinstance(found, dict):
+        names = told | found if every else [name for name in told if name in found]
+        pairs = [(name, told.get(name), found.get(name)) for name in names if name != unknown]
+    elif isinstance(told, list) and isinstance(found, list):
+        pairs = [
+            (_named(one or other, place), one, other) for place, (one, other) in enumerate(zip_longest(told, found))
+        ]
+    else:
+        close = isinstance(told, float) and isinstance(found, float) and math.isclose(told, found, rel_tol=1e-6)
+        return "" if told == found or close else f"{where} {told!r:.80}, and its queries give {found!r:.80}"
+    each = (
+        difference(one, other, every=every, unknown=unknown, where=f"{where}, {name}".lstrip(", "))
+        for name, one, other in pairs
+    )
+    return next(filter(None, each), "")
 
 
-def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, (dict, list)):
-        yield where, value
-        return
-    for name, one in value.items() if isinstance(value, dict) else enumerate(value):
-        named = one if isinstance(value, list) and isinstance(one, dict) else {}
-        known = (named.get(field) for field in ("name", "sample", "which", "method", "condition"))
-        yield from _flat(one, f"{where}, {next(filter(None, known), name)}".lstrip(", "))
+def _named(entry: Any, place: int) -> object:
+    known = entry if isinstance(entry, dict) else {}
+    return next(filter(None, (known.get(name) for name in ("name", "sample", "which", "method", "condition"))), place)

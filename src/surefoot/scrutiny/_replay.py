@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import random
+import re
 import shlex
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def answer(system: str, evidence: object, seed: int, seconds: float) -> object:
                 after = error.headers.get("Retry-After", "")
                 time.sleep(max(wait, min(600.0, float(after)) if after.isdecimal() else 0.0))
         return json.load(urllib.request.urlopen(asked, timeout=seconds))
-    if "{" not in system and ":" in system:
+    if re.fullmatch(r"[\w.]+:\w+", system):
         module, _, name = system.partition(":")
         return getattr(importlib.import_module(module), name)(evidence, seed)
     with tempfile.TemporaryDirectory() as place:
@@ -62,7 +63,9 @@ def answer(system: str, evidence: object, seed: int, seconds: float) -> object:
         given.write_text(json.dumps(evidence), encoding="utf-8")
         named = {"{input}": str(given), "{output}": str(made), "{seed}": str(seed)}
         with given.open("rb") as stdin:
-            command = [named.get(part, part) for part in shlex.split(system)]
+            command = shlex.split(system)
+            for word, what in named.items():
+                command = [part.replace(word, what) for part in command]
             said = subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=seconds).stdout
         return json.loads(made.read_bytes() if made.exists() else said)
 
@@ -77,9 +80,18 @@ def main() -> int:
     if not (HERE / "seal.json").exists():
         print("This bundle is not sealed: its run is not finished, or its seal was taken away.")
     plan = json.loads((HERE / "plan.json").read_text(encoding="utf-8"))["system"]
-    own = plan.get("url") or shlex.join(plan.get("command", [])) or plan["function"].replace("surefoot_case_", "")
+    if not given.system and not plan["plain"]:
+        print(
+            "Only the case file knows how this system is called: `surefoot scrutiny verify` asks it, or name --system."
+        )
+        return 2
+    own = (
+        plan.get("url")
+        or shlex.join(plan.get("command", []))
+        or re.sub("^surefoot_case_.*:", "case:", plan["function"])
+    )
     sys.dont_write_bytecode = True  # which would lie in the bundle
-    sys.path[:0] = [str(Path.cwd()), str(HERE)]
+    sys.path[:0] = [str(HERE), str(Path.cwd())]
     for line in (HERE / "queries.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:  # none that was cut short
         record = json.loads(line)["record"]
         if "stage" in record and record["reply"]["status"] == "answered" and drawn.random() < given.share:

@@ -5,22 +5,45 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
-from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, event, signing_key, write_seal
-from surefoot.scrutiny._claims import Trial, ValidityClaim, is_decided, judge, suspicious
+from surefoot.scrutiny._bundle import (
+    BUSY,
+    FINDINGS,
+    SEAL,
+    Chain,
+    check_same,
+    event,
+    planned_by,
+    signing_key,
+    write_seal,
+)
+from surefoot.scrutiny._claims import Trial, ValidityClaim, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
-from surefoot.scrutiny._findings import LOOK, Query, Record, find, is_look, judged_by, query_of, replies_of, score
+from surefoot.scrutiny._findings import (
+    LOOK,
+    STAGE,
+    Query,
+    Record,
+    difference,
+    ends,
+    find,
+    judged_by,
+    query_of,
+    replies_of,
+    score,
+)
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import Scrutiny, load_scrutiny, samples_of, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
 from surefoot.scrutiny._systems._session import Session
 
-_STAGE = 10_000_000  # seeds of one stage: those of two never meet
 _JOB_SECONDS, _MOST = 0.25, 64  # of work, and queries, in one call of a pool
 
 
@@ -45,7 +68,8 @@ def _ask(path: Path, wanted: Sequence[Record]) -> list[Record]:
 def _record(path: Path, scrutiny: Scrutiny, wanted: Record) -> Record:
     condition, seed = wanted["condition"], wanted["seed"]
     try:
-        evidence, truth = scrutiny.generate(condition, seed)
+        evidence, truth = scrutiny.generate(dict(condition), seed)
+        json.dumps([plain(evidence), plain(truth)])  # or it cannot be kept
     except Exception as error:
         raise SurefootError(f"generate fails at {condition} with seed {seed}: {what_failed(error)}") from error
     session = _session(path, "system")
@@ -56,7 +80,7 @@ def _record(path: Path, scrutiny: Scrutiny, wanted: Record) -> Record:
     for claim in scrutiny.claims:
         try:
             if claim.change and reply.status == "answered":
-                which, changed = "other" if claim.other else "system", claim.change(evidence, seed)
+                which, changed = "other" if claim.other else "system", claim.change(deepcopy(evidence), seed)
                 again = _session(path, which).ask(changed, seed)
                 record["second"][claim.name] = {"which": which, "evidence": plain(changed), "reply": asdict(again)}
                 trial = replace(trial, second={claim.name: again})
@@ -121,13 +145,42 @@ def run_scrutiny(
     return findings
 
 
+class _Nobody(Executor):
+    def submit(self, fn: Any, /, *wanted: Any, **_: Any) -> Any:
+        one = wanted[-1][0]
+        raise SurefootError(f"Query {one['number']} of stage {one['stage']}, which its plan asks, is not there.")
+
+
+def check_asked(case: Path, bundle: Path) -> None:
+    """Run a scrutiny again on the recorded answers. The system is not asked; the case file is run.
+
+    Raises `SurefootError` where a query that the plan leads to is not in the bundle, one is there that it does not lead
+    to, or a finding is another. Samples and searches are those of the same versions of scipy, cma and hypothesis.
+    """
+    plan, records, other = planned_by(bundle, case)
+    scrutiny = load_scrutiny(case)
+    scrutiny, kept = (
+        replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])),
+        SimpleNamespace(records=records),
+    )
+    run = _Run(case, scrutiny, kept, _Nobody(), 1, lambda done, stage: None)
+    try:
+        found = json.loads(json.dumps(run.findings()))
+    except SurefootError as error:
+        raise SurefootError(f"{bundle}: {error}{f' It was made with {other}.' if other else ''}") from error
+    if len(records) > (asked := sum(map(len, run.at.values()))):
+        raise SurefootError(f"{bundle} holds {len(records):,} queries, of which the plan asks {asked:,}.")
+    if said := difference(json.loads((bundle / FINDINGS).read_bytes()), found, unknown=""):
+        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.")
+
+
 @dataclass
 class _Run:
     """The stages one after another, each from what the ones before it found."""
 
     path: Path
     scrutiny: Scrutiny
-    chain: Chain
+    chain: Any  # or what holds its `records`, where nothing is asked
     pool: Executor
     workers: int
     progress: Callable[[int, str], None]
@@ -137,7 +190,7 @@ class _Run:
 
     def ask(self, stage: str, conditions: Iterable[Condition], *, first: int = 0) -> list[Query]:
         """One query for each condition, numbered from `first` within a stage; none is asked twice."""
-        start = self.stages.setdefault(stage, len(self.stages)) * _STAGE + self.scrutiny.plan.seed
+        start = self.stages.setdefault(stage, len(self.stages)) * STAGE + self.scrutiny.plan.seed
         wanted = [
             {"stage": stage, "number": number, "condition": dict(one), "seed": start + number}
             for number, one in enumerate(conditions, first)
@@ -167,7 +220,7 @@ class _Run:
         if found and any(found[name] != plain(value) for name, value in wanted.items()):
             raise SurefootError(
                 f"Query {wanted['number']} of stage {wanted['stage']} in the bundle is not what this plan asks for: "
-                "the case draws differently now. Make a new bundle."
+                "the case draws differently now, or it was changed."
             )
         return bool(found)
 
@@ -216,8 +269,6 @@ class _Run:
         """Ask with fresh seeds until the interval or the p is enough, or the queries are spent."""
         plan, queries, stage = self.scrutiny.plan, [], f"confirm/{which}/{claim.name}"
         alpha = plan.alpha / tests_of(self.scrutiny.claims)
-        while len(queries) < plan.confirm:
+        while not ends(claim, queries, plan.confirm, alpha):
             size = min(LOOK, plan.confirm - len(queries))
             queries += self.ask(stage, [condition] * size, first=len(queries))
-            if is_look(len(queries)) and is_decided(claim, judged_by(claim, queries), alpha):
-                break

@@ -48,15 +48,19 @@ class ScrutinyPlan:
     def __post_init__(self) -> None:
         least = dict.fromkeys(("overall", "near", "at_case", "repeats", "confirm"), 1)
         for name, value in (least | dict.fromkeys(("budget", "approach", "seed"), 0)).items():
-            if getattr(self, name) < value:
-                raise SurefootError(f"The plan's {name} is {getattr(self, name)}: it must be at least {value}.")
+            if type(getattr(self, name)) is not int or getattr(self, name) < value:
+                raise SurefootError(
+                    f"The plan's {name} is {getattr(self, name)!r}: it must be at least {value}, and whole."
+                )
         for name, given, known in (("methods", self.methods, Method), ("sampling", (self.sampling,), Sampling)):
             if strange := [one for one in given if one not in get_args(known)]:
                 raise SurefootError(
                     f"The plan's {name}: there is no '{strange[0]}'. There are: {', '.join(get_args(known))}."
                 )
-        if not (0 < self.alpha < 1 and self.radius > 0):
-            raise SurefootError("The plan's alpha must lie between 0 and 1, and its radius above 0.")
+        if len(set(self.methods)) < len(self.methods):
+            raise SurefootError(f"The plan's methods name one twice: {', '.join(self.methods)}.")
+        if not (0 < self.alpha < 1 and 0 < self.radius < math.inf):
+            raise SurefootError("The plan's alpha must lie between 0 and 1, and its radius be a number above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What a validation study could not have seen: its own samples against a library of faults that are planted."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,9 @@ def _fails(claims: Sequence[ValidityClaim], sample: Sample, call: Callable[[Valu
     try:
         reply = Reply(status="answered", output=call(evidence, 0))
         second = {
-            one.name: Reply(status="answered", output=call(one.change(evidence, 0), 0)) for one in claims if one.change
+            one.name: Reply(status="answered", output=call(one.change(deepcopy(evidence), 0), 0))
+            for one in claims
+            if one.change
         }
         trial = Trial(condition={}, evidence=evidence, truth=truth, reply=reply, second=second)
         return {one.name for one in claims if (found := judge(one, trial)) and found.margin > 0}

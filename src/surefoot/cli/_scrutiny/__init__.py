@@ -75,11 +75,13 @@ def verify(
 
     Example: surefoot scrutiny verify case.bundle --rerun 0.05
     """
-    from surefoot.scrutiny import ask_again, deposit_line, verify_bundle
+    from surefoot.scrutiny import ask_again, check_asked, deposit_line, verify_bundle
 
     found = verify_bundle(bundle, share=rerun)
     say(f"All of {bundle} is as it was sealed at {found.seal['sealed at']}: {found.queries:,} cases.")
     say(f"{deposit_line(bundle)}: compare with what was deposited.")
+    if rerun:
+        check_asked(case or bundle / "case.py", bundle)
     differ = ask_again(case or bundle / "case.py", found.drawn) if found.drawn else []
     for one in differ:
         say(one)
@@ -102,6 +104,7 @@ def report(
     from surefoot.report import write_scrutiny
     from surefoot.scrutiny import verify_bundle
 
+    bundle = bundle if bundle.name else bundle.resolve()  # of '.'
     say(f"Report: {write_scrutiny(verify_bundle(bundle), out or bundle.with_suffix('.html'), source=bundle.name)}")
 
 

@@ -56,7 +56,12 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
         ),
         _section("For an expert: every test", [said], [row for one in claims for row in _tests(one)]),
         _section("Searches", [], [{"claim": one["name"], **row} for one in claims for row in one["searches"]]),
-        _section("Conditions", [*_bound(plan)], [_condition(one, claims) for one in plan["domain"]]),
+        _section("Conditions", [*_bound(plan)], [*map(_condition, plan["domain"])]),
+        _section(
+            "What drives each claim",
+            [],
+            [{"claim": one["name"]} | {by["condition"]: by["share"] for by in one["drivers"]} for one in claims],
+        ),
         _section("Failure rates that would be seen with probability .9", [], plan["can find"]),
         _section("The bundle", [*_bundle(verified)]),
     )
@@ -125,6 +130,9 @@ def _in_words(claim: Line) -> str:
     if (nearest := claim["fails at distance"]) is not None:
         there = next(_where(one) for one in claim["found"] if one["distance"] == nearest)
         said += f"The confirmed failure nearest to the case lies at {there}, a distance of {nearest:.2g}. "
+    tests = (*claim["samples"], *claim["found"])
+    if claim["verdict"] == "no failure shown" and any((one["low"] or 0) > claim["bound"] for one in tests):
+        said += "A bracket that lies above the limit counts as no failure here: of so many tests one may, by chance. "
     return f"{said}Finding: {claim['verdict']}."
 
 
@@ -133,8 +141,8 @@ def _questions(claim: Line, plan: Line) -> Iterator[str]:
     for one in [one for one in claim["found"] if one["p (Holm)"] <= plan["plan"]["alpha"]][:1]:
         yield f"Was it validated at {_where(one)}? There, of '{name}', {_told(one, claim)}."
     if known := plan["known"].get(name):
-        reported = f"{known['failed']} failures of {known['n']} are reported ({known['source']})"
-        yield f"{reported}. How many of those were like this case? Near it, {_told(near, claim)}."
+        reported = f"Of '{name}', {known['failed']} of {known['n']} are reported to fail ({known['source']})"
+        yield f"{reported}. How many of the {known['n']} were like this case? Near it, {_told(near, claim)}."
     if claim["unjudged"]:
         yield f"Why did it give no figure for '{name}' in {sum(claim['unjudged'].values())} cases?"
     for one in claim["drivers"][:1]:
@@ -185,11 +193,9 @@ def _tests(claim: Line) -> Iterator[Line]:
         yield {"claim": claim["name"], "test": place, **figures, "detail": _pairs(one["detail"])}
 
 
-def _condition(one: Line, claims: Sequence[Line]) -> Line:
+def _condition(one: Line) -> Line:
     told = {"condition": one["name"], "case": one["case"], "range": _range(one), "scale": one["scale"]}
-    told |= {"kind": "assumption" if one["assumption"] else "fact", "source": one["source"]}
-    shares = {(claim["name"], line["condition"]): line["share"] for claim in claims for line in claim["drivers"]}
-    return told | {f"drives {claim['name']}": shares.get((claim["name"], one["name"])) for claim in claims}
+    return told | {"kind": "assumption" if one["assumption"] else "fact", "source": one["source"]}
 
 
 def _bound(plan: Line) -> Iterator[str]:
@@ -200,7 +206,9 @@ def _bound(plan: Line) -> Iterator[str]:
 
 def _bundle(verified: Verified) -> Iterator[str]:
     plan, seal = verified.plan, verified.seal
-    yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}."
+    yield f"Signed {plan['signed at']}, sealed {seal['sealed at']}, by the clock of who ran it."
+    if seal["sealed at"] < plan["signed at"]:
+        yield "That clock was set in between: the plan bears a later time than the seal."
     yield f"The plan, to compare with what was deposited before the run: SHA-256 {seal['files']['plan.json']}"
     yield f"Ed25519 key {plan['public key']}, end of the chain {seal['head']}."
     yield from (f"{name}: SHA-256 {digest}" for name, digest in plan["system"]["files"].items())

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -72,8 +72,11 @@ class HttpSystem:
     url: str
     version: str
     files: tuple[str, ...] = ()
-    limits: Limits = Limits(network=True)
+    limits: Limits = Limits()
     private: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", replace(self.limits, network=True))  # whoever asks a service needs it
 
 
 System = PythonSystem | CommandSystem | HttpSystem
@@ -82,9 +85,10 @@ System = PythonSystem | CommandSystem | HttpSystem
 def describe_system(system: System) -> dict[str, Any]:
     """What is under test: kind, version, how it is called, and the digest of each of its files that is here."""
     told: dict[str, Any] = {"kind": type(system).__name__, "version": system.version, "limits": asdict(system.limits)}
+    told["plain"] = True  # whether it can be called without the case file
     files = list(system.files)
     if isinstance(system, CommandSystem):
-        told |= {"command": list(system.command), "own formats": [bool(system.write), bool(system.read)]}
+        told |= {"command": list(system.command), "plain": not (system.write or system.read)}
         files += [one for one in (shutil.which(system.command[0]), *system.command[1:]) if one and Path(one).is_file()]
     elif isinstance(system, HttpSystem):
         told["url"] = system.url
@@ -92,6 +96,7 @@ def describe_system(system: System) -> dict[str, Any]:
         call = system.call.func if isinstance(system.call, partial) else system.call
         told["function"] = f"{call.__module__}:{getattr(call, '__qualname__', type(call).__qualname__)}"
         written = Path(getattr(getattr(call, "__code__", None), "co_filename", ""))  # two case files may have one name
+        told["plain"] = call is system.call and getattr(call, "__qualname__", "").isidentifier()
         module = getattr(sys.modules.get(call.__module__), "__file__", "") or __file__
         files.append(str(written if written.is_file() else module))
     return told | {"files": {name: digest_of(Path(name)) for name in dict.fromkeys(files)}}

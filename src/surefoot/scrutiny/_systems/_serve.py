@@ -67,7 +67,8 @@ def _caller(system: System) -> Callable[[Values, int], Any]:
 
 def _started(system: CommandSystem, evidence: Values, seed: int) -> Any:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        given, made, said = (Path(place, name) for name in ("input.json", "output.json", "said.txt"))
+        names = ("input.json", "output.json", "said.txt", "warned.txt")
+        given, made, said, warned = (Path(place, name) for name in names)
         if system.write:
             system.write(evidence, given)
         else:
@@ -76,13 +77,13 @@ def _started(system: CommandSystem, evidence: Values, seed: int) -> Any:
             part.replace("{input}", str(given)).replace("{output}", str(made)).replace("{seed}", str(seed))
             for part in system.command
         ]
-        with given.open("rb") as stdin, said.open("wb") as out:
-            code = subprocess.run(command, cwd=place, stdin=stdin, stdout=out, stderr=out, check=False).returncode
+        with given.open("rb") as stdin, said.open("wb") as out, warned.open("wb") as err:
+            code = subprocess.run(command, cwd=place, stdin=stdin, stdout=out, stderr=err, check=False).returncode
         most = system.limits.output_bytes
         if code:
             how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             status: Status = "too much output" if code == -signal.SIGXFSZ else "crashed"
-            raise _NoAnswerError(status, f"{how}: {(_text(said, most) or '')[-300:].strip()}")
+            raise _NoAnswerError(status, f"{how}: {(_text(warned, most) or _text(said, most) or '')[-300:].strip()}")
         text = _text(made if any("{output}" in part for part in system.command) else said, most)
         if text is None:
             raise _NoAnswerError("malformed", f"It left no plain file of output of at most {most:,} bytes.")

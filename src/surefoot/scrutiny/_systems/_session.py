@@ -98,7 +98,10 @@ class Session:
         self.had = json.loads(_line(self.status, _START_SECONDS) or b"{}")
         if self._exchange(b"", _START_SECONDS)[0] != b"ready\n":
             self.close(0.5)
-            raise SurefootError(f"The case file {self.case} cannot be loaded where the system under test runs.")
+            raise SurefootError(
+                f"The case file {self.case} cannot be loaded where the system under test runs, or not in "
+                f"{_START_SECONDS:g} seconds."
+            )
 
     def _exchange(self, data: bytes, seconds: float = 0.0) -> tuple[bytes, Status]:
         deadline, found = time.monotonic() + (seconds or self.limits.seconds), bytearray()
