@@ -297,7 +297,7 @@ def test_a_probe_is_no_baseline_of_zero_shot_and_pictures_that_were_fitted_on_ar
     )
     assert "24 pictures of the test stand among what the probe was fitted on" in capsys.readouterr().err
     baseline = next(tmp_path.rglob("examples.parquet"))
-    with pytest.raises(SurefootError, match="has task .linear probe. in one and .zero-shot. in the other"):
+    with pytest.raises(SurefootError, match=r"has task .linear probe. in one and .zero-shot. in the other"):
         evaluate(hub, folders["folder"], "--baseline", baseline, "--margin", 0.7)
 
 

@@ -330,6 +330,7 @@ def test_verify_exits_with_1_when_a_file_is_damaged_and_says_which(finished: Ver
     ended = finished("verify", "--format", "tsv")
     assert ended.code == 1
     assert ended.out.splitlines()[1].split("\t")[1:] == [record.parent.name, "record.json", "is not what was written"]
+    assert "damaged\tmade anew" in finished("why", STUDY).out
     assert finished("verify", "--remove").err == "8 artifacts compared, 1 damaged and removed.\n"
     ended = finished("verify", STUDY)
     assert (ended.code, ended.err) == (

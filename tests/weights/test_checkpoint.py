@@ -146,6 +146,14 @@ def test_folders_are_found_by_what_they_hold(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / file, model(0))
         assert "visual.a" in open_checkpoint(tmp_path / folder).tensors
+    (tmp_path / "face" / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"visual.a": "part.safetensors"}})
+    )
+    with pytest.raises(SurefootError, match=r"Loaders differ in which they take, model.safetensors or .*; name one"):
+        open_checkpoint(tmp_path / "face")
+    places = dict.fromkeys(model(0), "model.safetensors")  # an index of this one file is no second checkpoint
+    (tmp_path / "face" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    assert "visual.a" in open_checkpoint(tmp_path / "face").tensors
     write(tmp_path / "other" / "y.safetensors", model(0))
     with pytest.raises(SurefootError, match="Several checkpoints"):
         open_checkpoint(tmp_path / "other")

@@ -107,7 +107,7 @@ def why(
     """Say which field makes a Step new: it is compared with the most similar artifact of its kind in the store."""
     place = existing_store(store)
     steps = _asked_steps(study, option, key)
-    made = place.made()
+    made = place.held(steps)
     emit(
         Table(("step", "asked for", "nearest", "field", "made", "asked"), tuple(_why_rows(steps, place, made))), format
     )
@@ -239,10 +239,14 @@ def _step_from_file(path: Path) -> Step:
         raise SurefootError(f"{path} is not a JSON file: {error}.") from error
 
 
-def _why_rows(steps: Sequence[Step], place: Store, made: dict[str, Path]) -> list[tuple[object, ...]]:
+def _why_rows(steps: Sequence[Step], place: Store, made: set[str]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    reasons = why_each((step for step in steps if step.key not in made), place)
+    damaged = place.made().keys() - made
+    reasons = why_each((step for step in steps if step.key not in made | damaged), place)
     for step in steps:
+        if step.key in damaged:
+            rows.append((step.key, describe(step), step.key, "", "damaged", "made anew"))
+            continue
         if step.key in made:
             if len(steps) == 1:
                 rows.append((step.key, describe(step), step.key, "", "made", "kept: nothing is new"))

@@ -96,6 +96,9 @@ def _locate(path: Path, pickle: bool) -> Path:
         return path
     if not path.is_dir():
         raise MissingCheckpoint(f"{path}: No such file or folder.")
+    one, index = path / SAFE[-1], path / SAFE[0]
+    if one.is_file() and index.is_file() and f'"{one.name}"' not in index.read_text("utf-8", "replace"):
+        raise SurefootError(f"{path}: Loaders differ in which they take, {one.name} or {index.name}; name one.")
     for name in SAFE + (PICKLED if pickle else ()):
         if (path / name).is_file():
             return path / name
