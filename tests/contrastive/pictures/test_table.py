@@ -72,6 +72,10 @@ def test_what_is_wrong_with_a_table_of_pictures_is_said(place: Path) -> None:
             'the columns "label" and "Class" give dif',
         ),
         ({"path": NAMES, "label": [0, 1, 0], "target": [0, 1, 1]}, 'the columns "label" and "target" give different'),
+        (
+            {"path": NAMES, "label": pa.array([0, 1, 0], pa.int32()), "class": pa.array([0, 1, 1], pa.int64())},
+            'the columns "label" and "class" give different',
+        ),
     ):
         with pytest.raises(SurefootError, match=said):
             labelled(table(place / "t.parquet", columns))
