@@ -1,6 +1,7 @@
 """The digest that stands for a user's file or folder in a key."""
 
 import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,3 +98,9 @@ def test_a_pipe_and_standard_output_take_a_text_as_it_comes(tmp_path: Path, capf
     print("before")
     write_text(Path("/dev/stdout"), "after\n")
     assert capfd.readouterr().out == "before\nafter\n"
+
+
+def test_a_text_with_what_utf8_cannot_hold_is_written_with_its_escape(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", json.dumps(os.fsdecode(b"caf\xe9.png \xc3\xa9"), ensure_ascii=False))
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '"caf\\udce9.png \u00e9"'
+    assert os.fsencode(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == b"caf\xe9.png \xc3\xa9"

@@ -56,10 +56,19 @@ def test_what_is_not_finite_was_not_measured(name: str, bad: float) -> None:
         Measurement(metric="accuracy", **numbers)
 
 
-@pytest.mark.parametrize("n", [2.5, -1])
-def test_n_is_a_count(n: Any) -> None:
-    with pytest.raises(SurefootError, match="it must be a count"):
-        Measurement(metric="accuracy", value=1.0, n=n)
+@pytest.mark.parametrize("count", [2.5, -1, 2**63])
+@pytest.mark.parametrize("name", ["n", "replicate"])
+def test_n_and_replicate_are_counts_that_a_table_can_hold(name: str, count: Any) -> None:
+    counts: dict[str, Any] = {"n": 1} | {name: count}
+    with pytest.raises(SurefootError, match=f"has {name} = .*: it must be a count"):
+        Measurement(metric="accuracy", value=1.0, **counts)
+
+
+@pytest.mark.parametrize("name", ["metric", "task", "shift", "group"])
+def test_what_names_a_measurement_is_a_text(name: str) -> None:
+    texts: dict[str, Any] = {"metric": "accuracy"} | {name: 3}
+    with pytest.raises(SurefootError, match=f"has {name} = 3: it must be a text"):
+        Measurement(value=1.0, n=1, **texts)
 
 
 def test_numpy_numbers_leave_no_trace() -> None:

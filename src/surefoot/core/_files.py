@@ -40,8 +40,8 @@ def is_stream(path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as `write_bytes` does, in UTF-8."""
-    write_bytes(path, text.encode())
+    """Write a text as `write_bytes` does, in UTF-8; what that cannot hold (of the name of a file) as its escape."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -34,10 +34,16 @@ class Measurement:
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be finite.")
-        if int(self.n) != self.n or self.n < 0:
-            raise SurefootError(f"Measurement '{self.metric}' has n = {self.n}: it must be a count.")
+        for name in ("n", "replicate"):
+            number = getattr(self, name)
+            if int(number) != number or not 0 <= number < _MOST:
+                raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be a count.")
+        for name in ("metric", "task", "shift", "group"):
+            if not isinstance(text := getattr(self, name), str):
+                raise SurefootError(f"Measurement '{self.metric}' has {name} = {text!r}: it must be a text.")
 
 
+_MOST = 1 << 63
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 COLUMNS = tuple(field.name for field in fields(Measurement))
 
