@@ -191,20 +191,18 @@ def test_families_whose_automatic_forms_differ_are_compared_under_one_form() -> 
     assert abs(laws.comparisons["a against b"].difference.estimate) < 0.05
 
 
-def test_the_interval_of_an_automatic_form_spans_the_forms_that_predict_nearly_as_well() -> None:
-    """Of tables of 6 points over a floor the chosen form's own interval held the exponent in 54 of 100."""
-    x, generator = np.geomspace(1, 1e4, 6), np.random.default_rng(5)
-    rows = {"x": x, "y": (1 + 20 * x**-0.25) * np.exp(generator.normal(0, 0.03, 6))}
-    auto = fitted(rows, form="auto", method="t").fits[0]
-    choice = auto.choice
-    assert choice is not None and choice.form == "power"
-    least = min(one.score for one in choice.held_out)
-    assert choice.near == tuple(one.form for one in choice.held_out if one.score <= 2 * least)
-    alone = [fitted(rows, form=form, method="t").fits[0].intervals.by_name["exponent"] for form in choice.near]
+@pytest.mark.parametrize(("n", "seed", "chosen"), [(6, 5, "power"), (12, 6, "broken")])
+def test_the_interval_of_an_automatic_form_allows_for_a_floor(n: int, seed: int, chosen: str) -> None:
+    """Over a floor the chosen form's own interval held the exponent in 55 of 100 tables of 6 points, 65 of 12."""
+    x, generator = np.geomspace(1, 1e4, n), np.random.default_rng(seed)
+    rows = {"x": x, "y": (1 + 20 * x**-0.25) * np.exp(generator.normal(0, 0.03, n))}
+    auto = fitted(rows, form="auto").fits[0]
+    assert auto.law.form == chosen
+    own, floor = (fitted(rows, form=form).fits[0].intervals.by_name["exponent"] for form in (chosen, "power+floor"))
     spanned = auto.intervals.by_name["exponent"]
-    assert (spanned.low, spanned.high) == (min(one.low for one in alone), max(one.high for one in alone))
-    assert 0.25 in spanned and 0.25 not in alone[0]
-    assert f"the interval of the exponent spans those of {' and '.join(choice.near)}" in auto.verdict
+    assert (spanned.low, spanned.high) == (min(own.low, floor.low), max(own.high, floor.high))
+    assert 0.25 in spanned and 0.25 not in own
+    assert auto.verdict.endswith("the interval of the exponent spans that of power+floor too")
 
 
 def test_numbers_as_people_write_them_are_read_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -230,6 +230,22 @@ def test_runs_without_a_number_are_left_out_and_named(tmp_path: Path, capsys: py
     assert "rows 65, 66, 67, 68 have no share, size or score above 0, or a score of 1: left out" in err
 
 
+def test_copies_of_a_run_count_once_and_scores_below_chance_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, asked = write_runs(tmp_path / "runs.csv"), ("--target", "photo", "--format", "json")
+    fit_table(table, *asked)
+    once = capsys.readouterr().out
+    runs = table.read_text(encoding="utf-8")
+    table.write_text(runs + runs.partition("\n")[2], encoding="utf-8")
+    fit_table(table, *asked)
+    out, err = capsys.readouterr()
+    assert out == once and "56 more repeat an earlier row in every column: left out as copies" in err
+    table.write_text(runs + "1,0,0,250,photo,0.4\n", encoding="utf-8")
+    fit_table(table, *asked)
+    assert "row 65 has a score below chance (0.5)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -554,3 +554,11 @@ def test_families_that_count_as_independent_are_said() -> None:
     for families, cluster, told in ((data, False, True), (data, True, False), (alone, False, False)):
         codes = {one.code for one in fit_shift(families, replicates=50, cluster=cluster).remarks}
         assert ("families-not-clustered" in codes) == told
+
+
+def test_errors_read_as_accuracies_are_said_by_their_names() -> None:
+    scores = wide_accuracies(make_table(_six()))
+    named = replace(scores, sets=("val_error", "WER (sketch)", "terror"))
+    said = {one.code: one.columns for one in shift_data(named, x="val_error").remarks}
+    assert said["errors"] == ("val_error", "WER (sketch)")
+    assert "errors" not in {one.code for one in shift_data(scores, x="clean").remarks}

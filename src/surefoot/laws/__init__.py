@@ -23,10 +23,12 @@ from surefoot.laws._results._checks import check_keys as check_keys
 from surefoot.laws._results._checks import drop_repeated as drop_repeated
 from surefoot.laws._results._checks import find_aggregates as find_aggregates
 from surefoot.laws._results._checks import pivot_scores as pivot_scores
+from surefoot.laws._results._checks import without_copies as without_copies
 from surefoot.laws._results._table import ResultTable as ResultTable
 from surefoot.laws._results._table import keep_rows as keep_rows
 from surefoot.laws._results._table import keep_where as keep_where
 from surefoot.laws._results._table import make_table as make_table
+from surefoot.laws._results._table import number_remarks as number_remarks
 from surefoot.laws._results._table import numbers_of as numbers_of
 from surefoot.laws._results._table import plain_cell as plain_cell
 from surefoot.laws._results._table import read_table as read_table

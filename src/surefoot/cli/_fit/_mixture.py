@@ -62,10 +62,22 @@ def _laws(
     """The law of each test, by its name."""
     import numpy as np
 
-    from surefoot.laws import fit_mixture, keep_rows, keep_where, numbers_of, read_table, text_of
+    from surefoot.laws import (
+        fit_mixture,
+        keep_rows,
+        keep_where,
+        number_remarks,
+        numbers_of,
+        read_table,
+        text_of,
+        without_copies,
+    )
     from surefoot.tables import rows_text
 
-    runs = keep_where(read_table(table), where)
+    whole = read_table(table)
+    runs, copies = without_copies(keep_where(whole, where), score)
+    for remark in (*whole.remarks, *copies, *number_remarks(runs, (*shares, size, score))):
+        say(f"{remark.severity}: {remark.message} [{remark.code}]")
     named = text_of(runs, shift) if shift else np.full(len(runs), "")
     laws: dict[str, MixtureLaw] = {}
     for name in dict.fromkeys(named.tolist()):
@@ -76,6 +88,9 @@ def _laws(
         if lost.any():
             rows = rows_text(own.rows[lost].tolist(), "have")
             say(f"warning: {table}: {rows} no share, size or score above 0, or a score of 1: left out.")
+        if (below := ~lost & (scores < chance)).any():
+            rows = rows_text(own.rows[below].tolist(), "have")
+            say(f"warning: {table}: {rows} a score below chance ({chance:g}), which weighs much in probit.")
         laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
     return laws
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Section = Literal["laws", "points", "band", "held-out", "sensitivity", "comparisons"]
 TABLE = "A table of results (.csv, .tsv, .txt, .md, .json, .jsonl, .parquet, .feather, .xlsx, .gz), or - for stdin."
+_MOST_SAID = 45
 _Names = tuple[str, ...]
 
 
@@ -157,8 +158,13 @@ def _say(laws: ScalingLaws) -> None:
         print(fit.verdict, file=sys.stderr)
         if fit.choice is not None:
             print(f"  {fit.choice.reason}", file=sys.stderr)
-    for pair, found in laws.comparisons.items():
+    many = len(laws.comparisons) > _MOST_SAID
+    decided = {pair: one for pair, one in laws.comparisons.items() if one.p_holm < 1 - one.difference.level}
+    for pair, found in (decided if many else laws.comparisons).items():
         print(f"{pair}: {found.words}", file=sys.stderr)
+    if many:
+        left = len(laws.comparisons) - len(decided)
+        print(f"{left:,} of {len(laws.comparisons):,} comparisons are not decided: --show comparisons", file=sys.stderr)
 
 
 def law_table(laws: ScalingLaws, section: Section = "laws") -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, agreed
-from surefoot.laws._results._table import Floats, ResultTable, check_groups, is_numeric, numbers_of, text_of
+from surefoot.laws._results._table import Floats, ResultTable, check_groups, is_numeric, keep_rows, numbers_of, text_of
 from surefoot.tables import Remark, rows_text
 
 ShareUnit = Literal["auto", "fraction", "percent"]
@@ -111,6 +111,15 @@ def repeated_rows(table: ResultTable, repeated: NDArray[np.bool_], *, tied: bool
     fate = "kept, as runs are repeated here and may tie" if tied else "left out as copies"
     message = f"{table.source}: {rows_text(rows, 'repeat')} an earlier row in every column: {fate}."
     return Remark(code="duplicate-rows", severity="warning", message=message, rows=rows)
+
+
+def without_copies(table: ResultTable, y: str) -> tuple[ResultTable, tuple[Remark, ...]]:
+    """Copies of a row count once; where other rows differ in `y` alone, runs are repeated, and equal ones are ties."""
+    once = drop_repeated(table)
+    if once.all():
+        return table, ()
+    tied = not drop_repeated(keep_rows(table, once), but=y).all()
+    return table if tied else keep_rows(table, once), (repeated_rows(table, ~once, tied=tied),)
 
 
 def drop_repeated(table: ResultTable, *, but: str = "") -> NDArray[np.bool_]:

@@ -15,8 +15,8 @@ from surefoot.laws._results._checks import check_draws
 from surefoot.laws._results._table import Floats, ResultTable
 from surefoot.laws._scaling._points import Columns, PointOptions, ScalingPoints, scaling_points
 from surefoot.laws._scaling._predict import along, predictive_band
-from surefoot.laws._scaling._types import FamilyLaw, LawOptions, ScalingLaws
-from surefoot.laws._scaling._words import verdict_of
+from surefoot.laws._scaling._types import WIDER, FamilyLaw, LawOptions, ScalingLaws
+from surefoot.laws._scaling._words import SEEN, verdict_of
 from surefoot.stats import (
     FORMS,
     ONE_VARIABLE_FORMS,
@@ -44,7 +44,7 @@ from surefoot.tables import Remark
 
 _BEYOND = 10.0
 _BAND_POINTS = 60
-_MOST_HELD_OUT = 5_000
+_MOST_HELD_OUT, _MOST_COMPARED = 5_000, 100
 _FLOORED = {"power": "power+floor", "shifted": "shifted+floor", "broken": "broken+floor"}
 _PLAIN = LawOptions()
 
@@ -100,9 +100,9 @@ def _left_out(points: ScalingPoints, fault: str) -> Remark:
 
 def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     used, used_x, used_y = _selected(points, options)
-    held = _held_out(used_x, used_y, options)
-    forms, floor = _candidates(used_x, used_y, options), _FLOORED.get(options.form)
-    choice = choose_form([one for one in held if one.form != floor]) if held else None
+    forms = _candidates(used_x, used_y, options)
+    held = _held_out(used_x, used_y, forms, options)
+    choice = choose_form(held) if held else None
     chosen = choice.form if choice and options.form == "auto" else forms[0].name
     tried = set(choice.weights) if choice and options.form == "auto" else set()
     noise = None if points.tests is None else log_error_variance(used_y, points.tests[used])
@@ -116,7 +116,7 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     except SurefootError as error:
         raise SurefootError(f"{points_name(points)}: {error}") from None
     law = laws[chosen]
-    found = _intervals(law, [laws[name] for name in choice.near] if choice and len(laws) > 1 else [], options)
+    found = _intervals(law, laws.get(WIDER), options)
     single = used_x.shape[1] == 1
     grid = np.geomspace(points.x.min(), points.x.max() * _BEYOND, _BAND_POINTS) if single else np.empty(0)
     nothing = (np.empty(0),) * 3
@@ -135,7 +135,7 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
         curve_low=curve[1],
         curve_high=curve[2],
         choice=choice,
-        floored=next((one for one in held if one.form == floor), None),
+        floored=next(iter(_held_out(used_x, used_y, _floored(law, options), options)), None),
         free=_unrestricted(fit_one, options),
         laws=MappingProxyType(laws),
         verdict="",
@@ -143,17 +143,17 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     return replace(fit, verdict=f"{points_name(points)}: {verdict_of(fit)}")
 
 
-def _intervals(law: Law, near: Sequence[Law], options: LawOptions) -> ParameterIntervals:
-    """Intervals of the law; the exponent's spans those of the forms near it, so that it holds the choice among them."""
+def _intervals(law: Law, wider: Law | None, options: LawOptions) -> ParameterIntervals:
+    """Intervals of the law; the exponent's spans that of `wider`, which allows for a floor where the form is chosen."""
     named: dict[str, Any] = {name: getattr(options, name) for name in ("method", "level", "replicates", "seed")}
     found = intervals(law, **named)
-    each = [intervals(one, **named).by_name["exponent"] for one in near if "exponent" in one.names and one is not law]
-    if "exponent" not in law.names or not (known := [one for one in each if one.low <= one.high]):
+    if wider is None or wider is law or "exponent" not in law.names:
         return found
-    own = found.by_name["exponent"]
-    low, high = min(own.low, *(one.low for one in known)), max(own.high, *(one.high for one in known))
-    wide = {**found.by_name, "exponent": Interval(own.estimate, low, high, level=own.level)}
-    return replace(found, by_name=MappingProxyType(wide))
+    own, other = found.by_name["exponent"], intervals(wider, **named).by_name["exponent"]
+    if not other.low <= other.high:
+        return found
+    wide = Interval(own.estimate, min(own.low, other.low), max(own.high, other.high), level=own.level)
+    return replace(found, by_name=MappingProxyType({**found.by_name, "exponent": wide}))
 
 
 def _unrestricted(fit_one: Callable[[Form], Law], options: LawOptions) -> Law | None:
@@ -211,11 +211,14 @@ def _two_sides(text: str) -> tuple[str, str]:
     return left, right
 
 
-def _held_out(x: Floats, y: Floats, options: LawOptions) -> tuple[HeldOut, ...]:
-    """Held-out evidence for the forms, and for a floor under the one that was named; none where nothing can be."""
-    forms = _candidates(x, y, options)
-    if options.form in _FLOORED and not options.fixed:
-        forms += (FORMS[_FLOORED[options.form]],)
+def _floored(law: Law, options: LawOptions) -> tuple[Form, ...]:
+    """The form that was named with a floor under it, where the points show one."""
+    seen = options.form in _FLOORED and not options.fixed and law.checks.floor_p < SEEN
+    return (FORMS[_FLOORED[options.form]],) if seen else ()
+
+
+def _held_out(x: Floats, y: Floats, forms: Sequence[Form], options: LawOptions) -> tuple[HeldOut, ...]:
+    """Held-out evidence for the forms; none where nothing can be."""
     order = along(x)
     # Of very many points an even choice along x says as much of the shape, and takes seconds.
     every = np.argsort(order, kind="stable")
@@ -240,6 +243,9 @@ def _comparisons(
     fits: Sequence[FamilyLaw], options: LawOptions
 ) -> tuple[Mapping[str, ExponentComparison], tuple[Remark, ...]]:
     """Exponents of each two families; those whose automatic forms differ are fitted anew, all by one form."""
+    if len(fits) > _MOST_COMPARED:
+        message = f"{len(fits):,} families are not compared two by two: above {_MOST_COMPARED} name some with --where."
+        return MappingProxyType({}), (Remark(code="not-compared", severity="warning", message=message),)
     forms = {fit.law.form for fit in fits}
     remarks: tuple[Remark, ...] = ()
     laws = [fit.law for fit in fits]

@@ -11,9 +11,8 @@ from surefoot.core import SurefootError
 from surefoot.laws._results._checks import (
     as_fractions,
     check_once,
-    drop_repeated,
     refuse_mixed_signs,
-    repeated_rows,
+    without_copies,
 )
 from surefoot.laws._results._table import (
     Floats,
@@ -84,7 +83,7 @@ def scaling_points(
     """
     whole = table if isinstance(table, ResultTable) else make_table(table)
     check_once(whole.source, *options.x, options.y)
-    kept, remarks = _once(whole, options)
+    kept, copies = without_copies(keep_where(whole, options.where), options.y)
     values, unit_remarks = _targets(kept, options)
     inputs = np.column_stack([numbers_of(kept, name) for name in options.x])
     tests = None if options.n_test is None else _tests(kept, options.n_test)
@@ -102,7 +101,7 @@ def scaling_points(
         _points(kept, options, name, usable & (groups == name), (inputs, values, tests)) for name in families
     )
     twice = [remark for name in names for remark in alike(name, text_of(kept, name).tolist())]
-    return points, (*remarks, *unit_remarks, *written, *moved, *dropped, *twice)
+    return points, (*whole.remarks, *copies, *unit_remarks, *written, *moved, *dropped, *twice)
 
 
 def _points(
@@ -122,16 +121,6 @@ def _points(
         runs=text_of(part, options.run) if options.run else None,
         tests=None if tests is None else tests[rows],
     )
-
-
-def _once(table: ResultTable, options: PointOptions) -> tuple[ResultTable, tuple[Remark, ...]]:
-    """Copies of a row count once; where other rows differ in y alone, runs are repeated, and equal ones are ties."""
-    kept = keep_where(table, options.where)
-    once = drop_repeated(kept)
-    if once.all():
-        return kept, table.remarks
-    tied = not drop_repeated(keep_rows(kept, once), but=options.y).all()
-    return kept if tied else keep_rows(kept, once), (*table.remarks, repeated_rows(kept, ~once, tied=tied))
 
 
 def _targets(table: ResultTable, options: PointOptions) -> tuple[Floats, tuple[Remark, ...]]:

@@ -56,7 +56,7 @@ class TableScaling(Step):
     task: str = ""
     family: str = ""
 
-    version = 4  # runs that tie are kept
+    version = 5  # profiles follow valleys that bend; of an automatic form the exponent allows for a floor
 
     def pinned(self) -> Self:
         """With the whole path and the digest of the file as it is now. Raises where it cannot be read."""

@@ -13,6 +13,8 @@ from surefoot.stats import Choice, ExponentComparison, HeldOut, Law, ParameterIn
 from surefoot.tables import Remark
 
 Selection = Literal["all", "pareto", "envelope"]
+WIDER = "power+floor"
+"""The form whose interval of the exponent holds a power law with a floor or without, whichever form was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class FamilyLaw:
     the values it saw (an envelope moves x to the centre of the bin). `residuals` (m,) are logs of observed over
     fitted. `curve_x`, `curve_y`, `curve_low`, `curve_high` (60,) are the prediction and the band of a new run, to ten
     times the largest x (empty for several variables). `choice` is what held-out error says, or None where nothing
-    could be held out; `floored` what it says of the same form with a floor. `free` is the law with
+    could be held out; `floored` what it says of the form with a floor, if the points show one. `free` is the law with
     nothing fixed or tied, where something is. `laws` are all the fits that an average of
     forms needs. `verdict` is a sentence.
     """

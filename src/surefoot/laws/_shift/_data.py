@@ -13,7 +13,7 @@ from surefoot.core import SurefootError, agreed, counted
 from surefoot.laws._results._checks import check_once, find_aggregates
 from surefoot.laws._results._table import Floats, check_groups, meets
 from surefoot.laws._shift._accuracies import Accuracies
-from surefoot.laws._shift._known_sets import is_matched_axis, known_set, matched_axis
+from surefoot.laws._shift._known_sets import is_error, is_matched_axis, known_set, matched_axis
 from surefoot.stats import rank_agreement, t_p_value
 from surefoot.tables import Remark, alike
 
@@ -179,7 +179,10 @@ def _left_out_remarks(left_out: Mapping[str, str]) -> tuple[Remark, ...]:
 
 
 def _chosen_remarks(scores: Accuracies, axes: Sequence[str], shifts: Sequence[str]) -> Iterator[Remark]:
-    """Which shifts were chosen unasked, and which fall where x rises."""
+    """Which shifts were chosen unasked, which fall where x rises, and what is named as an error."""
+    if errors := tuple(filter(is_error, (*axes, *shifts))):
+        message = f"Read as accuracies, though named as errors: {', '.join(map(repr, errors))}. Give 1 less the error."
+        yield Remark(code="errors", severity="warning", message=message, columns=errors)
     if scores.guessed:
         message = f"Taken as shifts: {', '.join(map(repr, shifts))}; --shifts names others."
         yield Remark(code="shifts", severity="note", message=message, columns=tuple(shifts))

@@ -39,6 +39,7 @@ _MEASURES = """num number total max min mean log log10 log2 model dataset train 
 fewshot seen learning rate weight peak used count per of m b g t s h ms us kb mb gb tb million billion"""
 _ERRORS = "stderr std ci ci95 loss nll ppl latency runtime"
 _BOUNDS = "se sd sem err error var n low lower lo high upper hi half width count"
+_MISTAKES = {"error", "errors", "err", "wer", "cer"}
 _UNNAMED = re.compile(r"(unnamed(-\d+)?|column-?\d*|index-level-\d+|x)?")
 
 
@@ -74,6 +75,11 @@ def no_accuracy(name: str, beside: Sequence[str] = ()) -> str:
     ]
     bounds = any(set(words) <= errors | set(_BOUNDS.split()) for words in endings)
     return "errors, bounds or sizes of another column by their names" if bounds else ""
+
+
+def is_error(name: str) -> bool:
+    """Whether a column holds errors, by a word of its name: less is better there."""
+    return bool(_MISTAKES & set(normal_name(name).split("-")))
 
 
 def is_matched_axis(name: str) -> bool:

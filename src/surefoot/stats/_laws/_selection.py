@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 ONE_VARIABLE_FORMS = tuple(name for name, form in FORMS.items() if form.variables == ("x",) and not form.either_sign)
 DECADES = (0.0, 0.25, 0.5, 1.0, 2.0, np.inf)
 _RATIOS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.25)
-_MARGIN, _NEAR = 1.25, 2.0
+_MARGIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +48,6 @@ class Choice:
     weights: Mapping[str, float]
     held_out: tuple[HeldOut, ...]
     reason: str
-
-    @property
-    def near(self) -> tuple[str, ...]:
-        """The forms whose held-out error is at most twice the least: the choice among them hangs on the noise."""
-        least = min(held.score for held in self.held_out)
-        return tuple(held.form for held in self.held_out if held.score <= _NEAR * least)
 
 
 def rolling_hold_out(
