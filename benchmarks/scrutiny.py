@@ -11,7 +11,7 @@ from pathlib import Path
 
 from surefoot.scrutiny import Session, read_plan, verify_bundle, write_plan
 from surefoot.scrutiny._bundle import Chain, write_seal
-from surefoot.scrutiny._findings import found_again
+from surefoot.scrutiny._findings import STAGE, found_again
 
 CASE = Path(__file__).parents[1] / "tests" / "scrutiny" / "case.py"
 
@@ -35,11 +35,15 @@ def overhead(calls: int = 2_000) -> None:
 def bundle(queries: int) -> None:
     """A chain of so many records, sealed and verified."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place, "big.bundle")
-        write_plan(CASE, folder)
+        folder, case, asked = (
+            Path(place, "big.bundle"),
+            Path(place, "case.py"),
+            f"overall={queries - 2}, near=1, at_case=1",
+        )
+        case.write_text(CASE.read_text(encoding="utf-8").replace("overall=32, near=32, at_case=10", asked))
+        write_plan(case, folder)
         record = {
             "condition": {"amount": 150.0, "kind": "a"},
-            "seed": 1,
             "evidence": {"score": 1.0, "amount": 150.0},
             "judged": {"false inclusion above 1": [-1.0, -1.0, ""], "answers": [-1.0, "nan", ""]},
             "unjudged": {},
@@ -51,8 +55,9 @@ def bundle(queries: int) -> None:
             "reply": {"status": "answered", "output": {"log10_lr": 1.0}, "error": "", "seconds": 0.1},
         }
         chain, wall, cpu = Chain(folder), time.perf_counter(), time.process_time()
-        for number in range(queries):
-            chain.append({"stage": "overall", "number": number, **record})
+        for start, (stage, count) in enumerate({"overall": queries - 2, "near": 1, "at the case": 1}.items()):
+            for number in range(count):
+                chain.append({"stage": stage, "number": number, **record, "seed": 5 + start * STAGE + number})
         spent = time.perf_counter() - wall, time.process_time() - cpu
         chain.close()
         print("appending: {:.3f} ms a query, {:.3f} of CPU".format(*(1e3 * one / queries for one in spent)))

@@ -38,6 +38,8 @@ from surefoot.scrutiny import (
     worst_case,
     write_plan,
 )
+from surefoot.scrutiny._claims import is_decided, suspicious
+from surefoot.scrutiny._findings import correct
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
@@ -253,6 +255,42 @@ def test_the_interval_of_calibrated_ratios_holds_in_small_samples() -> None:
         assert refuted <= 0.05 * 200
 
 
+def test_a_mean_ratio_is_bounded_where_bets_on_more_have_won_twenty_times_and_decided_by_its_own_alpha() -> None:
+    claim, values = ratio_bounds((10,), RATIOS)[1], np.array([0.2, 3.0, 8.0, 1.5] * 6)
+    judged = [Judged(0.0, one) for one in np.log10(values)]
+
+    def won(bound: float) -> float:
+        bets = [np.cumprod(1 + stake * (values / bound - 1)) for stake in 0.99 * 0.5 ** np.arange(13)]
+        return float(np.mean(bets, axis=0).max())
+
+    found = assess(claim, judged)
+    assert won(found.effect.low) == pytest.approx(20) and found.p == pytest.approx(1 / won(1.0))
+    assert [is_decided(claim, judged, alpha) for alpha in (0.99 * found.p, 1.01 * found.p)] == [False, True]
+    assert [suspicious(claim, [Judged(0.0, one), Judged(0.0, one)]) for one in (0.0, 0.01)] == [False, True]
+
+
+def test_ratios_outside_of_the_bounds_of_their_data_are_counted() -> None:
+    logs = {"same": [*np.linspace(-0.5, 3.0, 30), 6.0], "different": [*np.linspace(-3.0, 0.5, 30), -5.0, -6.0]}
+    detail = assess(calibration(RATIOS), [Judged(0.0, one, name) for name in logs for one in logs[name]]).detail
+    every = np.concatenate([*logs.values()])
+    assert detail["outside"] == sum(one < detail["elub low"] or one > detail["elub high"] for one in every) > 3
+
+
+def test_a_verdict_is_by_holm_and_the_distance_the_least_of_what_is_shown() -> None:
+    tests = zip(("overall", "near", "at the case"), (1.0, 0.03, 1.0), strict=True)
+    samples = [{"sample": name, "p": p, "judged": True, "unjudged": 0, "n": 9} for name, p in tests]
+    found = [{"distance": distance, "p": p} for distance, p in ((2.0, 1e-4), (0.5, 1e-3), (0.1, 0.04))]
+    told: dict[str, Any] = {"effect": "rate", "samples": samples, "found": found}
+    correct([told], 0.05, 6)
+    assert (told["verdict"], told["fails at distance"]) == ("fails where it was searched", 0.5)
+    assert [one["p (Holm)"] for one in found] == pytest.approx([6e-4, 5e-3, 0.12])
+
+
+def test_a_gap_of_a_claim_that_asks_twice_is_of_its_own_second_reply() -> None:
+    claim = subgroup_gap(monotone("more", lambda evidence, seed: evidence, value="log10_lr"), "kind", bound=0.1)
+    assert judge(claim, trial(1.0, second=0.5, name=claim.name, kind="a")) == Judged(0.5, group="a")
+
+
 def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> None:
     of = false_inclusion(0.5, RATIOS)
     claim = subgroup_gap(of, "population", bound=0.1)
@@ -291,6 +329,9 @@ def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them()
         replace(domain, constraints=(replace(many, source=" "),))
     with pytest.raises(SurefootError, match="a plausibility its plausibility_source"):
         replace(domain, plausibility=lambda one: 1.0, plausibility_source=" ")
+    likely = replace(domain, plausibility=lambda one: one["people"] / 5, plausibility_source="expert")
+    likely = replace(likely, least_plausible=0.4)
+    assert {one["people"] for one in sample(likely, 50, method="sobol", seed=1)} == {2, 3, 4, 5}
     impossible = replace(domain, constraints=(replace(many, holds=lambda one: one == domain.case),))
     with pytest.raises(SurefootError, match="hardly one is allowed"):
         sample(impossible, 2, method="random", seed=1)

@@ -98,6 +98,10 @@ def test_calibrated_ratios_are_not_refuted_and_three_times_as_large_ones_are() -
     assert seen >= 270
 
 
+def test_a_ratio_at_a_threshold_is_above_it() -> None:
+    assert elub([1.0] * 20, [-1.0] * 20) == pytest.approx((-0.99, 1.0))
+
+
 def test_the_supported_range_is_that_of_the_closed_form_and_of_another_library() -> None:
     # No error at all: at t > 1 only the added ones count, (1 + t) / 101 < 1 up to t = 100; no ratio is beyond 1.5.
     assert elub(np.full(100, 5.0), np.full(100, -5.0))[1] == pytest.approx(2.0, abs=0.011)

@@ -6,6 +6,7 @@ Begin with `Scrutiny` (the question, the system, the case, the claims, the plan)
 
 from surefoot.scrutiny._bundle import Verified as Verified
 from surefoot.scrutiny._bundle import deposit_line as deposit_line
+from surefoot.scrutiny._bundle import own_replay as own_replay
 from surefoot.scrutiny._bundle import read_plan as read_plan
 from surefoot.scrutiny._bundle import verify_bundle as verify_bundle
 from surefoot.scrutiny._bundle import write_plan as write_plan

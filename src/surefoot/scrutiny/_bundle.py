@@ -23,6 +23,7 @@ _CASE, _REPLAY, _SIGNED = "case.py", "replay.py", ".signature"
 BUSY = "Another run works on {}: wait for it, or name another bundle with --out."
 _OWN_REPLAY = Path(__file__).with_name("_replay.py")
 _LINE = b'{"hash":"%s","record":%s}\n'
+_ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _SYNC_SECONDS = 1.0
 
 
@@ -174,6 +175,11 @@ def write_seal(bundle: Path, findings: Mapping[str, Any], chain: Chain, *, key: 
     _write(bundle / SEAL, sealed | {"sealed at": _now()}, private)
 
 
+def own_replay() -> str:
+    """The digest of the replay.py that this Surefoot puts into a bundle."""
+    return digest_of(_OWN_REPLAY)
+
+
 def _names(plan: Mapping[str, Any]) -> tuple[str, ...]:
     """The files that are sealed."""
     return (PLAN, PLAN + _SIGNED, _CASE, _REPLAY, QUERIES, FINDINGS, *plan["case file"].get("beside", {}))
@@ -238,21 +244,24 @@ def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
     if strange := present - {*_names(plan), SEAL, SEAL + _SIGNED}:
         raise SurefootError(f"{bundle} holds {min(strange)}, which was not sealed: move it away.")
     signed = {_CASE: plan["case file"]["digest"]} | plan["case file"].get("beside", {})
-    signed |= {} if other else {_REPLAY: digest_of(_OWN_REPLAY)}
     for name in _names(plan):
         if (digest := digest_of(bundle / name)) != seal["files"].get(name):
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
         if digest != signed.get(name, digest):
             raise SurefootError(f"{bundle / name} is not the one of its plan.")
-    findings = _parsed((bundle / FINDINGS).read_bytes())
-    if said := difference(findings, found, every=not other):
-        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")
+    findings = check_findings(bundle, found, other)
     return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
 
 
+def check_findings(bundle: Path, found: Mapping[str, Any], other: str, **unknown: str) -> dict[str, Any]:
+    """The findings of a bundle. Raises `SurefootError` where they are not those that were found again."""
+    if said := difference(findings := _parsed((bundle / FINDINGS).read_bytes()), found, every=not other, **unknown):
+        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")
+    return findings
+
+
 def _line(record: object) -> bytes:
-    body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return body.encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
+    return _ENCODED(record).encode(errors="backslashreplace")  # half a surrogate pair: as JSON's own escape
 
 
 def _now() -> str:

@@ -37,10 +37,8 @@ class Variable:
     def __post_init__(self) -> None:
         if not self.source.strip() or not 0 < self.scale < math.inf:
             raise SurefootError(f"The condition {self.name} needs a source, and a scale above 0.")
-        kinds = {type(one) for one in self.choices}
-        if kinds - {str, int, float, bool, type(None)} or min(
-            len({*self.choices}), len({*map(str, self.choices)})
-        ) < len(self.choices):
+        strange = {*map(type, self.choices)} - {str, int, float, bool, type(None)}
+        if strange or min(len({*self.choices}), len({*map(str, self.choices)})) < len(self.choices):
             raise SurefootError(f"The choices of {self.name} must be texts, numbers or booleans, none twice.")
         number = isinstance(self.case, (int, float)) and math.isfinite(self.high - self.low)
         if self.case not in self.choices if self.choices else not (number and self.low <= self.case <= self.high):
@@ -70,11 +68,6 @@ class Variable:
         """How far a value is from the case's, in units of `scale`."""
         return (float(value != self.case) if self.choices else abs(value - self.case)) / self.scale
 
-    def holds(self, value: Any) -> bool:
-        """Whether it may take a value, but for rounding."""
-        rounding = 1e-9 * self.scale
-        return value in self.choices if self.choices else self.low - rounding <= value <= self.high + rounding
-
     def towards(self, value: Any, share: float) -> Any:
         """The case's value at 0, this one at 1, and between them for a number."""
         if self.choices or share in (0, 1):
@@ -86,8 +79,7 @@ class Variable:
         """The same with the values up to that distance alone."""
         if self.choices:
             return replace(self, choices=tuple(one for one in self.choices if self.distance(one) <= radius))
-        reach = min(radius * self.scale, self.high - self.low)
-        reach = int(reach + 1e-9) if self.whole else reach
+        reach = int(radius * self.scale + 1e-9) if self.whole else radius * self.scale
         return replace(self, low=max(self.low, self.case - reach), high=min(self.high, self.case + reach))
 
 
@@ -140,7 +132,12 @@ class Domain:
 
     def holds(self, condition: Condition) -> bool:
         """Whether a condition lies in the ranges of its variables, but for rounding."""
-        return {*condition} == {*self.case} and all(one.holds(condition[one.name]) for one in self.variables)
+        told: dict[str, Any] = {**condition}
+        return {*told} == {*self.case} and all(
+            told[one.name] in one.choices
+            or (not one.choices and one.low - 1e-9 * one.scale <= told[one.name] <= one.high + 1e-9 * one.scale)
+            for one in self.variables
+        )
 
     def distances(self, condition: Condition) -> list[float]:
         """How far a condition is from the case in each variable."""

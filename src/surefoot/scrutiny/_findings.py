@@ -117,9 +117,7 @@ def _claim(  # noqa: PLR0917
     told["searches"] = [_searched(claim, one, asked) for one in (plan.methods if claim.searched else ())]
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
     alpha = plan.alpha / tests
-    told["found"] = [
-        _confirmed(claim, domain, which, one, plan.confirm, alpha) for which, one in confirmed.items() if one
-    ]
+    told["found"] = [_confirmed(claim, domain, plan, *one, alpha) for one in confirmed.items() if one[1]]
     told["drivers"] = _drivers(claim, domain, drawn)
     return told
 
@@ -144,9 +142,9 @@ def ends(claim: ValidityClaim, queries: Sequence[Query], most: int, alpha: float
 
 
 def _confirmed(  # noqa: PLR0917
-    claim: ValidityClaim, domain: Domain, which: str, queries: Sequence[Query], most: int, alpha: float
+    claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, which: str, queries: Sequence[Query], alpha: float
 ) -> Record:
-    if [n for n in range(1, len(queries) + 1) if ends(claim, queries[:n], most, alpha)] != [len(queries)]:
+    if [n for n in range(1, len(queries) + 1) if ends(claim, queries[:n], plan.confirm, alpha)] != [len(queries)]:
         raise SurefootError(f"Where '{claim.name}' was confirmed, {which}, are {len(queries)} queries: not as planned.")
     judged = accumulate(claim.name in one.judged for one in queries)
     looks = [n for asked, n in enumerate(judged, 1) if _is_look(asked) or asked == len(queries)]
@@ -199,10 +197,7 @@ def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
 
 
 def found_again(plan: Mapping[str, Any], records: Iterable[Record]) -> Record:
-    """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then.
-
-    Raises `SurefootError` where their number, order, seeds or ranges are not those of the plan.
-    """
+    """The findings by a signed plan, without its case file, which is not run: plausibilities are not known then."""
     domain = Domain(variables=tuple(Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]))
     claims = [ValidityClaim(**one, judge=lambda trial: None) for one in plan["claims"]]
     asked = ScrutinyPlan(**plan["plan"] | {"methods": tuple(plan["plan"]["methods"])})
@@ -210,27 +205,21 @@ def found_again(plan: Mapping[str, Any], records: Iterable[Record]) -> Record:
 
 
 def _as_planned(domain: Domain, plan: ScrutinyPlan, records: Iterable[Record]) -> Iterator[Record]:
-    samples = {name: getattr(plan, size) for name, size in SAMPLES.items()}
-    ranges = dict(zip(samples, (domain, domain.within(plan.radius), domain.within(0.0)), strict=True))
+    ranges = dict(zip(SAMPLES, (domain, domain.within(plan.radius), domain.within(0.0)), strict=True))
     starts, counts = dict[str, int](), Counter[str]()
     for one in records:
         stage, start = one["stage"], one["seed"] - one["number"] - plan.seed
         if stage not in starts and start % STAGE == 0 and start > max(starts.values(), default=-1):
             starts[stage] = start
-        if (starts.get(stage), counts[stage]) != (start, one["number"]):
-            raise SurefootError(
-                f"Query {one['number']} of stage {stage}, seed {one['seed']}, is none that the plan asks."
-            )
-        if not ranges.get(stage, domain).holds(one["condition"]):
-            raise SurefootError(f"Query {one['number']} of stage {stage} is at {one['condition']}: the plan asks none.")
+        asked = (starts.get(stage), counts[stage]) == (start, one["number"])
+        if not (asked and ranges.get(stage, domain).holds(one["condition"])):
+            said = f"Query {one['number']} of stage {stage}, with seed {one['seed']} at {one['condition']},"
+            raise SurefootError(f"{said} is none that the plan asks.")
         counts[stage] += 1
         yield one
-    if lost := [
-        name for name, size in samples.items() if counts[name] != size or starts[name] != STAGE * [*samples].index(name)
-    ]:
-        raise SurefootError(
-            f"Of {samples[lost[0]]} queries of the sample '{lost[0]}' that the plan asks, {counts[lost[0]]} are there."
-        )
+    for place, (name, size) in enumerate(SAMPLES.items()):
+        if (counts[name], starts.get(name)) != (getattr(plan, size), STAGE * place):
+            raise SurefootError(f"The sample '{name}' has {counts[name]} queries, and not as its plan asks.")
 
 
 def difference(told: Any, found: Any, *, every: bool = True, unknown: str = "plausibility", where: str = "") -> str:

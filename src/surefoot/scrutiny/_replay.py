@@ -81,15 +81,9 @@ def main() -> int:
         print("This bundle is not sealed: its run is not finished, or its seal was taken away.")
     plan = json.loads((HERE / "plan.json").read_text(encoding="utf-8"))["system"]
     if not given.system and not plan["plain"]:
-        print(
-            "Only the case file knows how this system is called: `surefoot scrutiny verify` asks it, or name --system."
-        )
+        print("Only the case file knows how it is called: `surefoot scrutiny verify` asks it. Or name it by --system.")
         return 2
-    own = (
-        plan.get("url")
-        or shlex.join(plan.get("command", []))
-        or re.sub("^surefoot_case_.*:", "case:", plan["function"])
-    )
+    own = plan.get("url") or shlex.join(plan.get("command", [])) or plan["function"]
     sys.dont_write_bytecode = True  # which would lie in the bundle
     sys.path[:0] = [str(HERE), str(Path.cwd())]
     for line in (HERE / "queries.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:  # none that was cut short

@@ -15,9 +15,9 @@ from typing import Any
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
 from surefoot.scrutiny._bundle import (
     BUSY,
-    FINDINGS,
     SEAL,
     Chain,
+    check_findings,
     check_same,
     event,
     planned_by,
@@ -26,19 +26,7 @@ from surefoot.scrutiny._bundle import (
 )
 from surefoot.scrutiny._claims import Trial, ValidityClaim, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
-from surefoot.scrutiny._findings import (
-    LOOK,
-    STAGE,
-    Query,
-    Record,
-    difference,
-    ends,
-    find,
-    judged_by,
-    query_of,
-    replies_of,
-    score,
-)
+from surefoot.scrutiny._findings import LOOK, STAGE, Query, Record, ends, find, judged_by, query_of, replies_of, score
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import Scrutiny, load_scrutiny, samples_of, tests_of
 from surefoot.scrutiny._search import Weigh, Weighed, approach, search
@@ -158,20 +146,16 @@ def check_asked(case: Path, bundle: Path) -> None:
     to, or a finding is another. Samples and searches are those of the same versions of scipy, cma and hypothesis.
     """
     plan, records, other = planned_by(bundle, case)
-    scrutiny = load_scrutiny(case)
-    scrutiny, kept = (
-        replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])),
-        SimpleNamespace(records=records),
-    )
-    run = _Run(case, scrutiny, kept, _Nobody(), 1, lambda done, stage: None)
+    asked = replace((scrutiny := load_scrutiny(case)).plan, seed=plan["plan"]["seed"])
+    kept = SimpleNamespace(records=records)
+    run = _Run(case, replace(scrutiny, plan=asked), kept, _Nobody(), 1, lambda done, stage: None)
     try:
         found = json.loads(json.dumps(run.findings()))
     except SurefootError as error:
         raise SurefootError(f"{bundle}: {error}{f' It was made with {other}.' if other else ''}") from error
-    if len(records) > (asked := sum(map(len, run.at.values()))):
-        raise SurefootError(f"{bundle} holds {len(records):,} queries, of which the plan asks {asked:,}.")
-    if said := difference(json.loads((bundle / FINDINGS).read_bytes()), found, unknown=""):
-        raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.")
+    if len(records) > (led_to := sum(map(len, run.at.values()))):
+        raise SurefootError(f"{bundle} holds {len(records):,} queries, of which the plan asks {led_to:,}.")
+    check_findings(bundle, found, "", unknown="")
 
 
 @dataclass

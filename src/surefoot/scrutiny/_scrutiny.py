@@ -48,10 +48,8 @@ class ScrutinyPlan:
     def __post_init__(self) -> None:
         least = dict.fromkeys(("overall", "near", "at_case", "repeats", "confirm"), 1)
         for name, value in (least | dict.fromkeys(("budget", "approach", "seed"), 0)).items():
-            if type(getattr(self, name)) is not int or getattr(self, name) < value:
-                raise SurefootError(
-                    f"The plan's {name} is {getattr(self, name)!r}: it must be at least {value}, and whole."
-                )
+            if type(given := getattr(self, name)) is not int or given < value:
+                raise SurefootError(f"The plan's {name} is {given!r}: it must be at least {value}, and whole.")
         for name, given, known in (("methods", self.methods, Method), ("sampling", (self.sampling,), Sampling)):
             if strange := [one for one in given if one not in get_args(known)]:
                 raise SurefootError(

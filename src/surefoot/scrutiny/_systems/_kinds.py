@@ -1,6 +1,7 @@
 """The system under test: a Python function, a command, or an HTTP service, and what came of asking it."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -94,7 +95,8 @@ def describe_system(system: System) -> dict[str, Any]:
         told["url"] = system.url
     else:
         call = system.call.func if isinstance(system.call, partial) else system.call
-        told["function"] = f"{call.__module__}:{getattr(call, '__qualname__', type(call).__qualname__)}"
+        module = re.sub("^surefoot_case_.*", "case", call.__module__)  # as it is named in a bundle
+        told["function"] = f"{module}:{getattr(call, '__qualname__', type(call).__qualname__)}"
         written = Path(getattr(getattr(call, "__code__", None), "co_filename", ""))  # two case files may have one name
         told["plain"] = call is system.call and getattr(call, "__qualname__", "").isidentifier()
         module = getattr(sys.modules.get(call.__module__), "__file__", "") or __file__

@@ -99,8 +99,7 @@ class Session:
         if self._exchange(b"", _START_SECONDS)[0] != b"ready\n":
             self.close(0.5)
             raise SurefootError(
-                f"The case file {self.case} cannot be loaded where the system under test runs, or not in "
-                f"{_START_SECONDS:g} seconds."
+                f"The case file {self.case} cannot be loaded in {_START_SECONDS:g} s where it is to run."
             )
 
     def _exchange(self, data: bytes, seconds: float = 0.0) -> tuple[bytes, Status]:
