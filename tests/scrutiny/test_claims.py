@@ -39,7 +39,7 @@ from surefoot.scrutiny import (
     write_plan,
 )
 from surefoot.scrutiny._claims import is_decided, suspicious
-from surefoot.scrutiny._findings import correct
+from surefoot.scrutiny._findings import correct, score
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
@@ -284,6 +284,10 @@ def test_a_verdict_is_by_holm_and_the_distance_the_least_of_what_is_shown() -> N
     correct([told], 0.05, 6)
     assert (told["verdict"], told["fails at distance"]) == ("fails where it was searched", 0.5)
     assert [one["p (Holm)"] for one in found] == pytest.approx([6e-4, 5e-3, 0.12])
+
+
+def test_a_condition_is_as_bad_as_its_queries_on_average() -> None:
+    assert (score([Judged(1.0), Judged(-4.0)]), score([])) == (-1.5, -np.inf)
 
 
 def test_a_gap_of_a_claim_that_asks_twice_is_of_its_own_second_reply() -> None:
