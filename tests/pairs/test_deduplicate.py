@@ -69,9 +69,10 @@ def test_missing_values_and_rows_with_a_reason_are_not_compared(tmp_path: Path) 
 
 
 def test_the_largest_in_a_column_is_kept(tmp_path: Path) -> None:
-    given = [row("a", width=1), row("b", width=None), row("c", width=3), row("d", width=3)]
+    given = [row("a", width=1.0), row("b", width=None), row("c", width=3.0), row("d", width=3.0)]
+    given.append(row("e", width=float("nan")))
     deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(first="width"))
-    assert [one[1] for one in result(tmp_path / "out")] == ["c", "c", None, "c"]
+    assert [one[1] for one in result(tmp_path / "out")] == ["c", "c", None, "c", "c"]
 
 
 @pytest.mark.parametrize("distance", [0, 1, 4, 9])
@@ -128,6 +129,13 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         deduplicate(pairs, tmp_path / "out2", DuplicateRules(cosine=0.9))
     with pytest.raises(SurefootError, match="no finished output"):
         deduplicate(tmp_path / "in", tmp_path / "out3", DuplicateRules())
+    odd = stage(
+        tmp_path / "odd", [row("a", phash="cat", embedding=[1.0]), row("b", phash="0" * 16, embedding=[1.0, 0])]
+    )
+    with pytest.raises(SurefootError, match="'cat' is not 64 bits"):
+        deduplicate(odd, tmp_path / "out4", DuplicateRules(by=(), phash_distance=2))
+    with pytest.raises(SurefootError, match="differ in length"):
+        deduplicate(odd, tmp_path / "out5", DuplicateRules(by=(), cosine=0.9))
     with pytest.raises(SurefootError, match="0 to 16 bits"):
         DuplicateRules(phash_distance=17)
 

@@ -247,10 +247,42 @@ def test_what_is_good_of_a_damaged_file_is_kept_and_the_fault_counted(tmp_path: 
     assert made.faults
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"no archive at all\n" * 9, b"WARC/1.0\r\n"])
-def test_what_is_no_archive_gives_no_row(tmp_path: Path, content: bytes) -> None:
+UNIX = response(WebPage(url="http://a.org/", body=b"<img src=a.jpg alt=x>")).replace(b"\r", b"")
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b", b"no archive at all\n" * 9, b"WARC/1.0\r\n", UNIX])
+def test_what_is_no_archive_gives_no_row_and_is_said(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.warc.gz").write_bytes(content)
-    assert extract([tmp_path / "a.warc.gz"], tmp_path / "out", ANY).rows == 0
+    (tmp_path / "b.warc.gz").write_bytes(b"")
+    (tmp_path / "c.warc").write_bytes(record("request", "http://a.org/", "application/http", b"GET / HTTP/1.1\r\n\r\n"))
+    made = extract([tmp_path / "a.warc.gz", tmp_path / "b.warc.gz", tmp_path / "c.warc"], tmp_path / "out", ANY)
+    assert (made.rows, made.faults) == (0, {"record_broken": 1})
+
+
+def test_a_broken_record_counts_once_whatever_stands_before_it(tmp_path: Path) -> None:
+    asked = gzip.compress(record("request", "http://a.org/", "application/http", b"GET / HTTP/1.1\r\n\r\n"))
+    pages = [gzip.compress(response(page(f"<img src={number}.jpg alt=x>{'y' * 300}"))) for number in range(4)]
+    spoiled = bytearray(pages[1])
+    spoiled[60:70] = bytes(10)
+    (tmp_path / "a.warc.gz").write_bytes(
+        b"".join([pages[0], asked, asked, spoiled, asked, pages[2], spoiled, pages[3]])
+    )
+    made = extract([tmp_path / "a.warc.gz"], tmp_path / "out", ANY)
+    assert (made.rows, made.faults) == (3, {"record_broken": 2})
+
+
+@pytest.mark.parametrize(
+    ("srcset", "right"),
+    [
+        (" " * 50_000 + "a.jpg 1x" + " " * 9_000, "a.jpg"), ("a.jpg ...w, b.jpg 2w", "b.jpg"),
+        ("a.jpg 1.2.3x, b.jpg 1.5x", "b.jpg"), ("," * 1_000_000 + "a.jpg," + "," * 1_000_000, "a.jpg"),
+        ("a,1.jpg, b.jpg 3x ,,c.jpg 2x", "b.jpg"), ("a.jpg 1x (, b.jpg .5x", "a.jpg"),
+        ("a.jpg\t100w\n, b.jpg " + "9" * 400 + "w", "b.jpg"), ("a.jpg " + "1" * 500_000, "a.jpg"),
+    ],
+)  # fmt: skip
+def test_no_srcset_stops_a_crawl(tmp_path: Path, srcset: str, right: str) -> None:
+    rows = found(tmp_path, [response(page(f'<img srcset="{srcset}" alt=x><img src=z.jpg alt=y>'))])
+    assert [url.rpartition("/")[2] for url, _ in rows] == [right, "z.jpg"]
 
 
 def test_broken_json_loses_its_own_record_alone(tmp_path: Path) -> None:

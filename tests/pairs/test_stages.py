@@ -107,6 +107,16 @@ def test_another_output_is_not_overwritten(tmp_path: Path) -> None:
         make_parts("words", Recipe(name="length", version=3), given, out, partial(by_words, []))
     with pytest.raises(SurefootError, match="other files"):
         make_parts("words", RECIPE, given, tmp_path / "in", partial(by_words, []))
+    told = json.loads((out / "manifest.json").read_text())
+    for wrong in ({"rows": 99}, {"reasons": {"short": -1}}, {"kept": "all"}):
+        (out / "manifest.json").write_text(json.dumps(told | wrong))
+        with pytest.raises(SurefootError, match="not the sums"):
+            read_manifest(out)
+    (out / "manifest.json").write_text(
+        json.dumps(told | {"parts": [], "rows": 0, "kept": 0, "reasons": {}, "faults": {}})
+    )
+    with pytest.raises(SurefootError, match="has no parts"):
+        sources_in(out)
     (out / "manifest.json").write_text("{}")
     with pytest.raises(SurefootError, match="not the manifest"):
         read_manifest(out)
@@ -154,6 +164,15 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out")
     with pytest.raises(SurefootError, match="at least 1 row"):
         pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out", rows=0)
+
+
+@pytest.mark.parametrize("wrong", ["1 AS uid", "'gone' AS reasons", "'maybe' AS language_reliable", "['a'] AS text"])
+def test_a_column_of_another_type_is_refused_with_a_sentence(tmp_path: Path, wrong: str) -> None:
+    duckdb.sql(f"COPY (SELECT 'http://a/1' AS url, {wrong}) TO '{tmp_path}/a.parquet'")
+    text = "text" if "text" in wrong else ""
+    with pytest.raises(SurefootError, match=r"a\.parquet: .* of another type"):
+        pairs_from_tables([tmp_path / "a.parquet"], tmp_path / "out", columns=PairColumns(text=text))
+    assert not [*tmp_path.glob("out/*")]
 
 
 @pytest.mark.parametrize("name", ["a*", "a[b]", "a?"])

@@ -51,8 +51,6 @@ def deduplicate(
     model, and as `make_parts` does.
     """
     sources = sources_in(directory)
-    if not sources:
-        raise SurefootError(f"{directory} has no parts: there is nothing to compare.")
     before = read_manifest(directory).recipe.rules
     model = {name: before[name] for name in ("model", "digest", "dimension") if name in before}  # an index asks for it
     other = tuple(one for place in dict.fromkeys(against) for one in _evaluation(place, directory, rules, model))
@@ -115,7 +113,8 @@ class _Search:
         for one in self.against:
             for name in named[: -1 if rules.first else None]:
                 check_column(name, self._columns([one]), str(one.path.parent))
-        order = f"{quote(rules.first)} DESC NULLS LAST," if rules.first else ""
+        best = quote(rules.first)  # DuckDB's NaN is the largest number
+        order = f"{best}::VARCHAR IS NOT DISTINCT FROM 'nan', {best} DESC NULLS LAST," if rules.first else ""
         self.connection.execute(
             f"""CREATE TABLE compared AS WITH read AS MATERIALIZED (
             SELECT (list_position($files, filename) - 1)::BIGINT * $most + file_row_number AS place, uid,
@@ -165,6 +164,9 @@ class _Search:
     def _near_hashes(self) -> Iterator[tuple[int, int]]:
         """Hashes that differ in d bits agree in one of d + 1 bands: only those are compared."""
         distance = self.rules.phash_distance
+        wrong = "SELECT phash FROM compared WHERE NOT regexp_full_match(phash, '[0-9a-fA-F]{16}') LIMIT 1"
+        if found := self.connection.execute(wrong).fetchall():
+            raise SurefootError(f"The phash '{found[0][0]:.40}' is not 64 bits in 16 hexadecimal digits.")
         bits, bands = "('0x' || phash)::UBIGINT", distance + 1
         cuts = [64 * band // bands for band in range(bands + 1)]
         listed = ", ".join(f"({low}, {(1 << high - low) - 1})" for low, high in pairwise(cuts))
@@ -186,6 +188,8 @@ class _Search:
         if column == "vector":  # a row of the file beside the part
             beside = [np.load(one.path.with_suffix(IMAGES), mmap_mode="r") for one in (*self.sources, *self.against)]
             values = [beside[place // _MOST][at] for _, place, at in rows]
+        if len({*map(len, values)}) > 1:
+            raise SurefootError(f"The vectors in the column {column} differ in length: they are of several models.")
         vectors = np.array(values, np.float32)
         good = has_direction(vectors) if rows else []
         ranks, vectors = [*compress(ranks, good)], vectors[good] if rows else vectors

@@ -70,14 +70,17 @@ def _distributions(files: Sequence[Path]) -> list[ReleaseTable]:
     tables, kept = [], "FROM rows WHERE len(reasons) = 0"
     with rows_of(files) as rows:
         known = {name for name, *_ in rows.execute("DESCRIBE rows").fetchall()}
-        counted = f"SELECT coalesce(language, 'not known'), count(*) {kept} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST}"
-        found = {"language": rows.execute(counted).fetchall()}
+        counted = f"SELECT coalesce(language, 'not known'), count(*) {kept} GROUP BY 1 ORDER BY 2 DESC, 1"
+        languages = rows.execute(counted).fetchall()
+        rest = [(f"{len(languages) - _MOST} others", sum(n for _, n in languages[_MOST:]))]
+        found = {"language": languages[:_MOST] + (rest if len(languages) > _MOST else [])}
         for title, sql in _NUMBERS.items():
             if title in known or "(" in sql:
+                kept = f"FROM rows WHERE len(reasons) = 0 AND isfinite(({sql})::DOUBLE)"
                 ((low, high),) = rows.execute(f"SELECT min({sql})::DOUBLE, max({sql})::DOUBLE {kept}").fetchall()
                 wide = ((high or 0) - (low or 0)) / _BINS or 1.0
                 place = f"least({_BINS - 1}, floor(({sql} - {low or 0}) / {wide}))"
-                counted = f"SELECT {place}, count(*) {kept} AND {sql} IS NOT NULL GROUP BY 1 ORDER BY 1"
+                counted = f"SELECT {place}, count(*) {kept} GROUP BY 1 ORDER BY 1"
                 bins = rows.execute(counted).fetchall()
                 bounds = [(low + at * wide, min(high, low + (at + 1) * wide), n) for at, n in bins]
                 found[title] = [(f"{one:.4g} to {other:.4g}" if one < other else f"{one:.4g}", n)

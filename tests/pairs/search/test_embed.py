@@ -34,6 +34,7 @@ from surefoot.pairs import (
     gather_set,
     open_index,
     openclip_encoder,
+    pairs_from_tables,
     places_of,
     query_vector,
     search_pairs,
@@ -316,6 +317,17 @@ def test_thresholds_are_moved_after_the_fact(
         subset(tmp_path / "e", "width IN (FROM read_csv('/etc/passwd'))", tmp_path / "none.npy")
     with pytest.raises(SurefootError, match="--where"):  # it would bring back the rows that a rule dropped
         subset(tmp_path / "e", "false) OR (true", tmp_path / "none.npy")
+
+
+def test_a_similarity_that_is_no_number_passes_no_threshold(tmp_path: Path) -> None:
+    values = [float("nan"), 0.28, np.nextafter(np.float32(0.28), np.float32(0)), 0.3, None]
+    table = pyarrow.table({"url": [f"u{n}" for n in range(5)], "text": ["t"] * 5,
+                           "similarity": pyarrow.array(values, pyarrow.float32())})  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    pairs_from_tables([tmp_path / "a.parquet"], tmp_path / "pairs")
+    told = subset(tmp_path / "pairs", "similarity >= 0.28", tmp_path / "rows.parquet")
+    assert pq.read_table(tmp_path / "rows.parquet")["url"].to_pylist() == ["u1", "u3"]
+    assert next(row for row in told.rows if row[0] == "similarity")[2] == pytest.approx(0.29)
 
 
 def test_queries_mix_texts_and_pictures_and_keep_away(

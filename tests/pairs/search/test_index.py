@@ -203,6 +203,9 @@ def test_rows_are_added_once_and_keep_their_ids(  # noqa: PLR0917
     assert (first.id, first.row["url"]) == (7, "https://example.org/p7")
     assert (last.id, last.row["url"]) == (len(kept), "https://example.org/q0")
     assert build_index(source, tmp_path / "i").rows == told.rows  # all of these are there already
+    embedded(tmp_path / "again", np.concatenate([more, more[:20]]), name="q")
+    last_told = build_index(tmp_path / "again", tmp_path / "i")
+    assert (last_told.rows - told.rows, last_told.repeated) == (18, 180)
     embedded(tmp_path / "other", more, digest="another")
     with pytest.raises(SurefootError, match="was made with the model numbers"):
         build_index(tmp_path / "other", tmp_path / "i")
@@ -230,7 +233,7 @@ def test_files_that_are_not_those_of_the_index_are_refused_by_name(
 
 REFUSED = [
     "width IN (SELECT 1)", "true) OR (true", "true) UNION (SELECT 1", "true) GROUP BY (1", "1=1; DROP VIEW rows",
-    "count(*) > 1",
+    "count(*) > 1", "random() < 0.5", "width > 3 AND gen_random_uuid()::VARCHAR < url",
     "EXISTS (FROM read_text('/etc/hostname'))", "read_text('/etc/hostname') = ''", "nowhere > 1", "true) --", "width >",
     "(SELECT content FROM read_text('/etc/hostname')) LIKE 'a%'", "true) ORDER BY (1",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,19 @@ def test_shares_of_a_release_are_those_of_the_kept_rows(embedded: Callable[..., 
     languages = {str(row[0]): row[1] for row in tables["Language"].rows}
     assert languages == {name: sum((row["language"] or "not known") == name for row in rows) for name in languages}
     assert sum(row[2] for row in tables["Language"].rows) == pytest.approx(1)  # type: ignore[misc]
+
+
+def test_a_release_counts_all_languages_and_what_is_no_number_apart(tmp_path: Path) -> None:
+    odd = (float("nan"), float("inf"), None)
+    rows = [{"url": f"u{n}", "text": "t", "language": f"l{n % 23:02d}", "similarity": [*odd, n / 60][min(n, 3)]}
+            for n in range(60)]  # fmt: skip
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    pairs_from_tables([tmp_path / "a.parquet"], tmp_path / "set")
+    tables = {one.title: one for one in release_set(tmp_path / "set", tmp_path / "out")}
+    assert tables["Language"].rows[-1][:2] == ("3 others", 60 - sum(n for _, n in Counter(
+        row["language"] for row in rows).most_common(20)))  # fmt: skip
+    assert tables["Language"].sentence == "Of 60 rows that are kept."
+    assert sum(row[1] for row in tables["Similarity"].rows) == 57  # type: ignore[misc]
 
 
 def test_a_part_without_rows_is_indexed_as_none(embedded: Callable[..., Any], tmp_path: Path) -> None:

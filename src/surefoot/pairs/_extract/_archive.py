@@ -34,34 +34,39 @@ class Capture:
 def captures(path: Path, faults: Counter[str]) -> Iterator[Capture]:
     """The HTML pages and WAT records of a file (plain or gzip), in order.
 
-    Counts `record_broken` (unreadable bytes, after which reading goes on at the next record), `record_cut` (shorter
-    than it says), `page_cut` (larger than `LARGEST_BODY`: its beginning is used), and what `decoded_body` counts.
+    Counts `record_broken` (unreadable bytes between pages, after which reading goes on at the next record, or a file
+    without a record), `record_cut` (shorter than it says), `page_cut` (larger than `LARGEST_BODY`: its beginning is
+    used), and what `decoded_body` counts.
     """
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     wanted = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.metadata
+    known = WarcRecordType.any_type ^ WarcRecordType.unknown
     if not path.stat().st_size:
         return
     with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as whole:
         mark, start = b"\x1f\x8b\x08" if whole[:2] == b"\x1f\x8b" else b"WARC/1.", 0
+        broken = False
         while start >= 0:
             stream.seek(start)
             try:
                 for record in ArchiveIterator(stream, record_types=wanted):
-                    start = record.stream_pos
+                    faults["record_broken"] += broken
+                    broken, start = False, record.stream_pos
                     if found := _capture(record, faults):
                         yield found
-                return
+                break
             except (OSError, ValueError):  # FastWARC's faults of gzip and of headers
-                faults["record_broken"] += 1
-                start = whole.find(mark, start + 1)
+                broken, start = True, whole.find(mark, start + 1)
+        stream.seek(0)
+        faults["record_broken"] += broken or (start == 0 and not any(ArchiveIterator(stream, record_types=known)))
 
 
 def _capture(record: WarcRecord, faults: Counter[str]) -> Capture | None:
     kind = (record.headers.get("Content-Type") or "").lower()
     wat = kind.startswith("application/json")
     headers = {name.lower(): value for name, value in record.http_headers.items()} if record.http_headers else {}
-    kind = kind if wat or not record.is_http else headers.get("content-type", "html").lower()
+    kind = kind if wat or not record.is_http else (headers.get("content-type") or "html").lower()
     if not wat and "html" not in kind:
         # Cut short in the header of WARC or of HTTP.
         faults["record_broken"] += "Content-Length" not in record.headers or kind.startswith("application/http")

@@ -19,7 +19,9 @@ _LICENSES = "creativecommons.org/licenses/"
 _WANTED = f'img,base[href],a[href*="{_LICENSES}"],area[href*="{_LICENSES}"]'
 _LAZY = ("data-src", "data-original", "data-lazy-src")
 _SETS = ("srcset", "data-srcset")
-_CANDIDATE = re.compile(r"\s*,*\s*([^\s,]\S*[^\s,]|[^\s,])(?:\s+([\d.]+)[wx])?[^,]*(?:,|$)")
+_CANDIDATE = re.compile(
+    r"[\s,]*+([^\s,]\S*+)(?:(?<!,)\s++(?:(\d++(?:\.\d++)?|\.\d++)[wx])?[^,]*+)?", re.ASCII
+)  # possessive: a page of spaces must not take hours
 _PLAIN = re.compile(
     r"https?://(?!\S*(?:xn--|/\.|/%2e))[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z][a-z0-9-]*/[A-Za-z0-9._~:@!$&()*+,;=/?%-]*",
     re.ASCII,
@@ -102,7 +104,8 @@ def _source(attributes: Mapping[str, str | None]) -> tuple[str, str] | None:
     if found and not found[0][0].startswith("data:"):
         return found[0]
     for name in _SETS:
-        sizes = [(float(one[2] or 1), one[1]) for one in _CANDIDATE.finditer(attributes.get(name) or "")]
+        listed = _CANDIDATE.finditer((attributes.get(name) or "").strip(" \t\n\r\f,"))
+        sizes = [(float(one[2] or 1), one[1].rstrip(",")) for one in listed]
         if sizes:
             return max(sizes, key=lambda size: size[0])[1], name
     return found[0] if found else None

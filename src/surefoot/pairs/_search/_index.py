@@ -52,7 +52,8 @@ class IndexDescription:
     """What `index.json` says: `rows` were added in all, and lie in the files `vectors` and `table`.
 
     `probes` of `cells` are looked into, and `refined` times k candidates compared exactly (with vectors of 16 bits).
-    `left_out` counts rows whose vectors are zero or not finite, `digests` are the SHA-256 of the two files.
+    `left_out` counts rows whose vectors are zero or not finite, `repeated` those of the last call that were not added,
+    since a row of their uid is there; `digests` are the SHA-256 of the two files.
     `model` is what embeds a query: its name, digest, and what the user said of it. `inputs` are the digests of the
     manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies.
     """
@@ -70,6 +71,7 @@ class IndexDescription:
     vectors: str
     table: str
     left_out: int = 0
+    repeated: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ def build_index(
     if not before and any(not one.name.startswith(("embedded", "vectors-0", "rows-0")) for one in out.iterdir()):
         raise SurefootError(f"{out} holds other files and no index: name an empty or a new folder with --out.")
     with full_disk_is_said(out), _one_thread():
-        table, images, texts, left_out = _new_rows(embedded, out / before.table if before else None, root)
+        table, images, texts, left_out, repeated = _new_rows(embedded, out / before.table if before else None, root)
         index, table, images, queries, trained_on = _grown(
             out, before, table, images=images, texts=texts, kind=kind, seed=seed)  # fmt: skip
         probes, refined, found = _tuned(index, queries, recall)
@@ -108,7 +110,7 @@ def build_index(
             kind=_kind_of(index), dimension=images.shape[1], rows=len(images), cells=getattr(_base(index), "nlist", 1),
             probes=probes, refined=refined, trained_on=trained_on, recall=found, model=told, inputs=inputs,
             vectors=f"vectors-{len(inputs) - 1}.faiss", table=f"rows-{len(inputs) - 1}.parquet",
-            left_out=left_out + (before.left_out if before else 0),
+            left_out=left_out + (before.left_out if before else 0), repeated=repeated,
         )  # fmt: skip
         return _publish(out, index, table, described, before)
 
@@ -198,20 +200,24 @@ def _one_thread() -> Iterator[None]:
 
 def _new_rows(
     embedded: Path, known: Path | None, root: Path | None
-) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32], int]:
-    """Rows that are kept and new, the vectors of their pictures and texts, and how many vectors are none."""
+) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32], int, int]:
+    """Rows that are kept and new, the vectors of their pictures and texts, how many vectors are none, and how many rows
+    repeat a uid.
+    """
     import pyarrow
     import pyarrow.parquet as pq
 
     seen = set(pq.read_table(known, columns=["uid"])["uid"].to_pylist()) if known else set[str]()
-    tables, images, texts, left_out = [], [], [], 0
+    tables, images, texts, left_out, repeated = [], [], [], 0, 0
     for source in sources_in(embedded):
         table = pq.ParquetFile(source.path).read()
         if "vector" not in table.column_names:
             raise SurefootError(f"{embedded} has no embeddings: make them with 'surefoot pairs embed'.")
         rows = zip(*(table[name].to_pylist() for name in ("uid", "vector", "reasons")), strict=True)
-        fresh = {uid: place for place, (uid, at, why) in reversed([*enumerate(rows)]) if not why and at is not None}
+        usable = [(uid, place) for place, (uid, at, why) in enumerate(rows) if not why and at is not None]
+        fresh = dict(reversed(usable))
         new = sorted(place for uid, place in fresh.items() if uid not in seen)
+        repeated += len(usable) - len(new)
         table = table.take(pyarrow.array(new, pyarrow.int64()))
         seen |= fresh.keys()
         at = table["vector"].to_numpy().astype(np.int64)
@@ -224,7 +230,7 @@ def _new_rows(
     table = pyarrow.concat_tables(tables, promote_options="permissive")
     if "root" not in table.column_names:
         table = table.append_column("root", pyarrow.array([root and str(root)] * len(table), pyarrow.string()))
-    return table, np.concatenate(images), np.concatenate(texts), left_out
+    return table, np.concatenate(images), np.concatenate(texts), left_out, repeated
 
 
 def _grown(

@@ -32,14 +32,21 @@ _SHARES = (0.05, 0.5, 0.95)
 
 @contextmanager
 def rows_of(files: Sequence[Path], draws: Callable[[str, str], bool] | None = None) -> Iterator[DuckDBPyConnection]:
-    """A connection whose view `rows` are these Parquet files, and which can read nothing else; `draws` is `drawn`."""
+    """A connection whose view `rows` are these Parquet files, and which can read nothing else; `draws` is `drawn`.
+
+    A number that is NaN is missing there: DuckDB's NaN is above every threshold.
+    """
     import duckdb
 
     read = [escape(str(file.absolute())) for file in files]
     shown, allowed = (", ".join(map(literal, some)) for some in (read, {*read, *(file.absolute() for file in files)}))
     with duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "autoload_known_extensions": False}) as connection:
         try:
-            connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet([{shown}], union_by_name = true)")
+            read = f"FROM read_parquet([{shown}], union_by_name = true)"
+            told = connection.execute(f"DESCRIBE {read}").fetchall()
+            named = [quote(name) for name, kind, *_ in told if kind in ("FLOAT", "DOUBLE")]
+            there = ", ".join(f"CASE WHEN isnan({one}) THEN NULL ELSE {one} END AS {one}" for one in named)
+            connection.execute(f"CREATE VIEW rows AS SELECT * {f'REPLACE ({there})' if there else ''} {read}")
         except duckdb.Error as error:
             raise SurefootError(f"{files[0]} is missing or damaged: {str(error).splitlines()[0]}.") from error
         connection.execute(f"SET allowed_paths = [{allowed}]; SET enable_external_access = false")
@@ -52,7 +59,8 @@ def rows_of(files: Sequence[Path], draws: Callable[[str, str], bool] | None = No
 def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tuple[Any, ...]]:
     """Rows for which a user's condition over their columns holds.
 
-    Raises `SurefootError` for what is no condition on one row: another statement, a subquery, a table, an aggregate.
+    Raises `SurefootError` for what is no condition on one row: another statement, a subquery, a table, an aggregate, a
+    function such as random(), of which another call would choose other rows.
     """
     import duckdb
 
@@ -65,6 +73,12 @@ def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tup
     conditions = [one["statements"][0]["node"].pop("where_clause", None) for one in (plain, asked)]
     if plain != asked or '"class": "SUBQUERY"' in json.dumps(conditions[1]):
         raise SurefootError(f"--where '{where}' must be one condition over the columns of a row, such as width > 256.")
+    called = re.findall('"function_name": "([^"]+)"', json.dumps(conditions[1]))
+    volatile = (
+        "SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE' AND list_contains(?, function_name)"
+    )
+    if called and (never := connection.execute(volatile, [called]).fetchall()):
+        raise SurefootError(f"--where '{where}' has {never[0][0]}(), which chooses other rows each time: leave it out.")
     try:
         return connection.execute(f"SELECT {columns} FROM rows WHERE (\n{where}\n)").fetchall()
     except duckdb.Error as error:

@@ -88,7 +88,10 @@ def read_manifest(directory: Path) -> Manifest:
         if found.pop("format") != _FORMAT:
             raise ValueError("another format")
         found |= {"recipe": Recipe(**found["recipe"]), "parts": tuple(Part(**part) for part in found["parts"])}
-        return Manifest(**found)
+        manifest = Manifest(**found)
+        if manifest != manifest_of(manifest.stage, manifest.recipe, manifest.inputs, manifest.parts):
+            raise ValueError("its counts are not the sums of those of its parts")
+        return manifest
     except FileNotFoundError:
         if (directory / ".removal").exists():
             raise SurefootError(f"A removal was stopped in {directory}: 'surefoot pairs remove' finishes it.") from None
@@ -100,8 +103,12 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def sources_in(directory: Path) -> tuple[Source, ...]:
-    """The parts of a stage's directory, with their digests. Raises as `read_manifest`, and for other files of rows."""
+    """The parts of a stage's directory, with their digests. Raises as `read_manifest`, for none, and for other files of
+    rows.
+    """
     parts = read_manifest(directory).parts
+    if not parts:
+        raise SurefootError(f"{directory} has no parts: there is nothing to work on.")
     files = {name: one for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()}
     for name, digest in files.items():
         if name.endswith((".parquet", ".npy")) and digest_of(directory / name) != digest:

@@ -40,12 +40,20 @@ def pairs_from_tables(
         raise SurefootError(f"A part must have at least 1 row, got {rows}.")
     if out.is_dir() and any(out.iterdir()):
         raise SurefootError(f"{out} holds files already: name an empty or a new folder with --out.")
+    import duckdb
+
     named = columns or PairColumns()
     inputs = {source.path.name: source.sha256 for source in sources_of(files)}
     out.mkdir(parents=True, exist_ok=True)
     with full_disk_is_said(out), database(MEMORY) as connection:
         selected = [_selected(connection, place, file, named) for place, file in enumerate(files)]
-        connection.execute(f"CREATE TABLE pairs AS {' UNION ALL BY NAME '.join(selected)}")
+        try:
+            connection.execute(f"CREATE TABLE pairs AS {' UNION ALL BY NAME '.join(selected)}")
+        except (duckdb.BinderException, duckdb.ConversionException) as error:
+            raise SurefootError(
+                f"{', '.join(inputs)}: a column is called as one of ours and is of another type (uid, url and text are "
+                f"texts, reasons a list of them): rename it. {str(error).splitlines()[0]}"
+            ) from None
         ((total,),) = connection.execute("SELECT count(*) FROM pairs").fetchall()
         parts = []
         for number, start in enumerate(range(0, total, rows)):

@@ -118,7 +118,7 @@ def tag_pairs(directory: Path, out: Path, taggers: Sequence[Tagger], *, progress
     sources = sources_in(directory)
     columns = {name for source in sources for name in pyarrow.parquet.read_schema(source.path).names}
     names = [tagger.name for tagger in taggers]
-    if not names or not sources or "vector" not in columns:
+    if not names or "vector" not in columns:
         raise SurefootError(f"There is nothing to tag: {directory} needs embeddings, and a tagger at least.")
     if twice := [name for name in names if name in columns or names.count(name) > 1]:
         raise SurefootError(f"{directory} has a column {twice[0]} already, or two taggers are called so: name another.")
