@@ -692,34 +692,37 @@ def test_a_decoder_has_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(both()) == ("memory", 64)
 
 
-@pytest.mark.parametrize(("program", "reason"), [
-    ("import sys; sys.stdin.buffer.raw.read(1)", "decoder failed"),
-    ("import time; time.sleep(60)", "decoding time"),
-    ("import socket, time; s = socket.socket(fileno=0); s.sendall(b'\\xff' * 99); time.sleep(9)", "decoder failed"),
+FAILED = ("undecodable", "decoder failed")
+
+
+@pytest.mark.parametrize(("program", "end"), [
+    ("import sys; sys.stdin.buffer.raw.read(1)", FAILED),
+    ("import time; time.sleep(60)", ("retryable", "decoding time")),
+    ("import socket, time; s = socket.socket(fileno=0); s.sendall(b'\\xff' * 99); time.sleep(9)", FAILED),
     ("import socket, struct; s = socket.socket(fileno=0); s.recv(9); t = b'{\"width\": \"x\", \"phash\": \"zz\"}';"
-     "s.sendall(struct.pack('<II', len(t), 3) + t + b'ELF'); s.recv(1 << 20)", "decoder failed"),
+     "s.sendall(struct.pack('<II', len(t), 3) + t + b'ELF'); s.recv(1 << 20)", FAILED),
 ])  # fmt: skip
 def test_a_decoder_that_fails_costs_one_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, end: tuple[str, str]
 ) -> None:
     (tmp_path / "program.py").write_text(program)
     real = _decoders._PROGRAM
 
-    async def two() -> tuple[str, int]:
+    async def two() -> tuple[str, str, int]:
         monkeypatch.setattr(_decoders, "_PROGRAM", tmp_path / "program.py")
-        monkeypatch.setattr(_decoders, "_SECONDS", 0.5)
+        monkeypatch.setattr(_decoders, "_SECONDS", 20 if end == FAILED else 0.5)
         decoders = Decoders(1, OPTIONS)
         monkeypatch.setattr(_decoders, "_PROGRAM", real)
         try:
             await decoders.decode(picture())
         except Ended as ended:
             monkeypatch.setattr(_decoders, "_SECONDS", 20)
-            return ended.reason, (await decoders.decode(picture()))[0]["width"]
+            return ended.state, ended.reason, (await decoders.decode(picture()))[0]["width"]
         finally:
             decoders.close()
-        return "", 0
+        return "", "", 0
 
-    assert asyncio.run(two()) == (reason, 64)
+    assert asyncio.run(two()) == (*end, 64)
 
 
 def test_decoders_that_do_not_work_at_all_stop_the_run(

@@ -54,8 +54,9 @@ class Decoders:
             decoder = _Decoder(self._options)
             if not isinstance(error, Exception):
                 raise
-            reason = "decoding time" if isinstance(error, TimeoutError) else "decoder failed"
-            raise Ended("undecodable", reason, f"{type(error).__name__}") from None
+            late = isinstance(error, TimeoutError)  # perhaps the machine was busy
+            end = ("retryable", "decoding time") if late else ("undecodable", "decoder failed")
+            raise Ended(*end, type(error).__name__) from None
         finally:
             self._idle.put_nowait(decoder)
 

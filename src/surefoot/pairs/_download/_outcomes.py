@@ -19,6 +19,7 @@ _ADVICE = {
     "HTTP 410": "The picture is gone.",
     "HTTP 5": "Hosts are overloaded: run it again later.",
     "robots.txt": "Hosts forbid it, or cannot say now.",
+    "decoding time": "The machine was busy, or the picture is hostile: run it again when it is idle.",
     "deadline": "Raise --deadline, or run it again: only these are asked.",
     "host given up": "Run it again later: only these are asked.",
     "asked to wait": "Run it again later: only these are asked.",
