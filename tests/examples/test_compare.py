@@ -1,6 +1,7 @@
 """Models are compared on the same examples, or the difference is said; a gate opens only on what is shown."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,6 +100,12 @@ def test_ids_of_numbers_are_one_in_every_kind_of_column(tmp_path: Path, kind: st
     found = read_examples({name: tmp_path / f"{name}.parquet" for name in ("numbers", "texts")})
     assert found.examples == ("0", "1", "2", "3")
     assert set(read_column(tmp_path / "numbers.parquet", "score")) == {*found.examples}
+
+
+def test_an_id_that_utf8_cannot_hold_is_written_with_its_escape(tmp_path: Path) -> None:
+    ids = [os.fsdecode(b"caf\xe9/1.png"), "é", "3"]
+    write_examples(tmp_path, {"example": ids, "score": [1.0, 0.0, 1.0]})
+    assert read_examples({"a": tmp_path / "examples.parquet"}).examples == ("caf\\udce9/1.png", "é", "3")
 
 
 def test_padded_numbers_are_other_ids_and_are_counted(tmp_path: Path) -> None:

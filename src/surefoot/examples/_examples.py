@@ -249,5 +249,8 @@ def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArr
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Text as objects: DuckDB reads numpy's fixed-width text as something else."""
-    return values.astype(object) if values.dtype.kind == "U" else values
+    """Text as objects, which DuckDB reads rightly; what UTF-8 cannot hold (of the name of a file) as its escape."""
+    if values.dtype.kind not in "UO":
+        return values
+    texts = (one.encode(errors="backslashreplace").decode() if isinstance(one, str) else one for one in values.tolist())
+    return np.fromiter(texts, object, len(values))
