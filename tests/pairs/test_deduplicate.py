@@ -109,6 +109,12 @@ def test_near_embeddings_are_those_of_all_pairs_in_order(tmp_path: Path) -> None
     assert [int(str(uid)) for uid, _, reasons in result(tmp_path / "out") if not reasons] == kept
 
 
+def test_equal_vectors_have_the_cosine_one(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(50, 64)).astype(np.float16)
+    given = [row(str(n), url=str(n), embedding=vectors[n % 50].astype(float).tolist()) for n in range(100)]
+    assert deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(cosine=1.0)).kept == 50
+
+
 def test_the_same_bytes_each_time(tmp_path: Path) -> None:
     draw = random.Random(1)
     given = [row(str(n), url=str(draw.randrange(300)), text=str(draw.randrange(3))) for n in range(1000)]

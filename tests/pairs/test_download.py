@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import sys
 import tarfile
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,6 +254,12 @@ def test_outcomes_and_hosts_are_told_with_advice(hostile: Hostile) -> None:
     assert {row["reason"]: row for row in table}["HTTP 404"]["urls"] == 2
     assert "Raise --timeout" in {row["reason"]: row for row in table}["timeout"]["advice"]
     assert failing_hosts(out).rows[0][0].startswith("127.0.0.1:")
+    hosts = [
+        re.split("[/?#]", str(row["url"]).partition("://")[2])[0].lower()
+        for row in rows.values()
+        if row["state"] not in ("ok", None)
+    ]
+    assert {row[0]: row[2] for row in failing_hosts(out, 1000).rows} == Counter(hosts)
 
 
 def test_a_second_run_asks_only_what_can_succeed_and_keeps_the_rest(web: Web, tmp_path: Path) -> None:

@@ -194,7 +194,8 @@ class _Search:
         good = has_direction(vectors) if rows else []
         ranks, vectors = [*compress(ranks, good)], vectors[good] if rows else vectors
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) if rows else 1.0
+        least = min(self.rules.cosine, 1 - 1e-6)  # of a vector with itself it is not always 1 in 32 bits
         for start in range(0, len(ranks), 1024):
-            block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= self.rules.cosine
+            block = vectors[start : start + 1024] @ vectors[: start + 1024].T >= least
             for later, earlier in zip(*np.nonzero(np.tril(block, start - 1)), strict=True):
                 yield ranks[earlier], ranks[start + later]
