@@ -530,3 +530,6 @@ def test_a_row_that_weighs_nothing_is_left_out_and_said(tmp_path: Path) -> None:
     path.write_text("y,p,g,w\n1,0.5,a,1\n0,0.5,b,-2\n", encoding="utf-8")
     with pytest.raises(SurefootError, match="row 2: the column w is -2; it must be above 0"):
         read_predictions(path, replace(PREDICTED, weight="w"))
+    path.write_text("y,p,g\n1,high,a\n0,low,b\n", encoding="utf-8")
+    with pytest.raises(SurefootError, match="all of y, p that can be read: scores are numbers, or no and yes"):
+        read_predictions(path, PREDICTED)

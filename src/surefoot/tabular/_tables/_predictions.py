@@ -173,7 +173,10 @@ def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: i
 
 def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: PredictionColumns, source: str) -> None:
     if not len(rows):
-        raise SurefootError(f"{source} has no row with all of {', '.join(columns.named().values())}.")
+        every = ", ".join(columns.named().values())
+        raise SurefootError(
+            f"{source} has no row with all of {every} that can be read: scores are numbers, or no and yes."
+        )
     labels = read.get("label", np.zeros(1))
     if (labels == 2).any():
         raise SurefootError(
