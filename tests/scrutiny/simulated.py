@@ -96,6 +96,11 @@ def known_rate(plan: ScrutinyPlan) -> Scrutiny:
     return _scrutiny((_fails("first", lambda one: rate_at(one["x"]), 0.02),), plan)
 
 
+def failing_beyond(edge: float, plan: ScrutinyPlan) -> Scrutiny:
+    """A system that always fails where x is above an edge, and nowhere else."""
+    return _scrutiny((_fails("first", lambda one: float(one["x"] > edge), 0.02),), plan)
+
+
 def intervals(asked: Scrutiny) -> dict[str, bool]:
     """Whether each interval of one audit of `known_rate` holds the true rate.
 

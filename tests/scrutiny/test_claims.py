@@ -39,7 +39,7 @@ from surefoot.scrutiny import (
     write_plan,
 )
 from surefoot.scrutiny._claims import is_decided, suspicious
-from surefoot.scrutiny._findings import correct, score
+from surefoot.scrutiny._findings import Query, _told, correct, judged_by, score
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
@@ -284,6 +284,16 @@ def test_a_verdict_is_by_holm_and_the_distance_the_least_of_what_is_shown() -> N
     correct([told], 0.05, 6)
     assert (told["verdict"], told["fails at distance"]) == ("fails where it was searched", 0.5)
     assert [one["p (Holm)"] for one in found] == pytest.approx([6e-4, 5e-3, 0.12])
+
+
+@pytest.mark.parametrize(("judged", "silent", "enough"), [(2, 2, True), (2, 3, False), (0, 0, False)])
+def test_a_sample_is_judged_from_half_of_its_queries_on(judged: int, silent: int, enough: bool) -> None:
+    claim = answers()
+    queries = [Query("near", {}, {"answers": Judged(-1.0)}, ())] * judged + [
+        Query("near", {}, {}, ["answers"])
+    ] * silent
+    told = _told(claim, queries, assess(claim, judged_by(claim, queries)))
+    assert (told["judged"], told["n"], told["unjudged"]) == (enough, judged, silent)
 
 
 def test_a_condition_is_as_bad_as_its_queries_on_average() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from simulated import at_the_bound, audited, intervals, known_rate
+from simulated import at_the_bound, audited, failing_beyond, intervals, known_rate
 
 from surefoot.scrutiny import ScrutinyPlan, decided, rate_after_looks
 
@@ -56,3 +56,13 @@ def test_a_confirmation_is_looked_at_from_40_on_and_stops_where_all_tests_togeth
     assert any(decided(counts[n - 1], n, bound, alpha=0.05) for n in looks)
     interval = rate_after_looks(int(counts[-1]), looks, decides)
     assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_what_is_confirmed_as_nearest_is_the_failing_condition_nearest_to_the_case() -> None:
+    plan = ScrutinyPlan(overall=40, near=10, at_case=10, methods=(), approach=0, confirm=20, seed=2)
+    found, records = audited(failing_beyond(0.3, plan))
+    asked = [one for (stage, _), one in records.items() if stage == "overall" and one["judged"]["first"][0] > 0]
+    failing = [4 * max(one["condition"]["x"], abs(one["condition"]["y"] - 0.5)) for one in asked]
+    nearest = found["claims"][0]["found"][0]
+    assert (nearest["which"], nearest["distance"]) == ("nearest", pytest.approx(min(failing)))
+    assert 1.2 < min(failing) < max(failing)

@@ -145,7 +145,7 @@ def _changed(told: Mapping[str, Any], case: Path) -> list[str]:
     return [name for name, value in found.items() if told.get(name) != value]
 
 
-def planned_by(bundle: Path, case: Path) -> tuple[dict[str, Any], dict[tuple[str, int], dict[str, Any]], str]:
+def planned(bundle: Path, case: Path) -> tuple[dict[str, Any], dict[tuple[str, int], dict[str, Any]], str]:
     """The plan of a bundle, its records by stage and number, and which packages that choose queries are others here.
 
     How the system is called may differ on this machine. Raises `SurefootError` for what else does.
@@ -249,11 +249,11 @@ def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
         if digest != signed.get(name, digest):
             raise SurefootError(f"{bundle / name} is not the one of its plan.")
-    findings = check_findings(bundle, found, other)
+    findings = compared(bundle, found, other)
     return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
 
 
-def check_findings(bundle: Path, found: Mapping[str, Any], other: str, **unknown: str) -> dict[str, Any]:
+def compared(bundle: Path, found: Mapping[str, Any], other: str, **unknown: str) -> dict[str, Any]:
     """The findings of a bundle. Raises `SurefootError` where they are not those that were found again."""
     if said := difference(findings := _parsed((bundle / FINDINGS).read_bytes()), found, every=not other, **unknown):
         raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")

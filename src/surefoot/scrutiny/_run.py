@@ -13,17 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
-from surefoot.scrutiny._bundle import (
-    BUSY,
-    SEAL,
-    Chain,
-    check_findings,
-    check_same,
-    event,
-    planned_by,
-    signing_key,
-    write_seal,
-)
+from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, compared, event, planned, signing_key, write_seal
 from surefoot.scrutiny._claims import Trial, ValidityClaim, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
 from surefoot.scrutiny._findings import LOOK, STAGE, Query, Record, ends, find, judged_by, query_of, replies_of, score
@@ -145,7 +135,7 @@ def check_asked(case: Path, bundle: Path) -> None:
     Raises `SurefootError` where a query that the plan leads to is not in the bundle, one is there that it does not lead
     to, or a finding is another. Samples and searches are those of the same versions of scipy, cma and hypothesis.
     """
-    plan, records, other = planned_by(bundle, case)
+    plan, records, other = planned(bundle, case)
     asked = replace((scrutiny := load_scrutiny(case)).plan, seed=plan["plan"]["seed"])
     kept = SimpleNamespace(records=records)
     run = _Run(case, replace(scrutiny, plan=asked), kept, _Nobody(), 1, lambda done, stage: None)
@@ -155,7 +145,7 @@ def check_asked(case: Path, bundle: Path) -> None:
         raise SurefootError(f"{bundle}: {error}{f' It was made with {other}.' if other else ''}") from error
     if len(records) > (led_to := sum(map(len, run.at.values()))):
         raise SurefootError(f"{bundle} holds {len(records):,} queries, of which the plan asks {led_to:,}.")
-    check_findings(bundle, found, "", unknown="")
+    compared(bundle, found, "", unknown="")
 
 
 @dataclass
