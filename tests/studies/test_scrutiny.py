@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from surefoot.core import Measurement, Observation, Results, Step, Store, SurefootError
-from surefoot.scrutiny import DEFECTS, PythonSystem, Reply, Trial, sample
+from surefoot.scrutiny import DEFECTS, PythonSystem, Reply, Trial, ValidityClaim, sample
 from surefoot.scrutiny._scrutiny import describe
 from surefoot.scrutiny._systems._kinds import describe_system
 from surefoot.stats import clopper_pearson
@@ -191,3 +191,15 @@ def test_failures_by_distance_are_the_samples_of_the_audit_and_are_drawn(made, s
     everything = observed({**several, Audit(name="genotyping: seed leaks"): planted}, store)
     tables = [make(everything).table() for make in load_study("scrutiny").figures]
     assert [len(table) for table in tables] == [len(found), 1, 1]
+
+
+def test_a_number_that_is_too_low_and_a_ratio_below_its_bounds_fail_as_those_above_do() -> None:
+    def margin(claim: ValidityClaim, truth: int, **output: float) -> float:
+        answered = Reply(status="answered", output=output)
+        found = claim.judge(Trial(condition={}, evidence={}, truth={"contributors": truth}, reply=answered))
+        assert found
+        return found.margin
+
+    count, bounds = case("count of alleles").claims[0], case("glass, two-level within bounds").claims[-1]
+    assert [margin(count, 4, contributors=n) for n in (3, 4, 5)] == [0.5, -0.5, 0.5]
+    assert [margin(bounds, 0, log10_lr=one, log10_lr_elub=one / 2) for one in (-4.0, 4.0)] == [2.0, 2.0]
