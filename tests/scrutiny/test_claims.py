@@ -269,6 +269,11 @@ def test_a_mean_ratio_is_bounded_where_bets_on_more_have_won_twenty_times_and_de
     assert [suspicious(claim, [Judged(0.0, one), Judged(0.0, one)]) for one in (0.0, 0.01)] == [False, True]
 
 
+def test_a_ratio_costs_the_class_that_it_misleads() -> None:
+    costs = [margin(calibration(RATIOS), trial(2.0, donor=donor)) + 1 for donor in (True, False)]
+    assert costs == pytest.approx([np.log2(1 + 1 / 100), np.log2(1 + 100)])
+
+
 def test_ratios_outside_of_the_bounds_of_their_data_are_counted() -> None:
     logs = {"same": [*np.linspace(-0.5, 3.0, 30), 6.0], "different": [*np.linspace(-3.0, 0.5, 30), -5.0, -6.0]}
     detail = assess(calibration(RATIOS), [Judged(0.0, one, name) for name in logs for one in logs[name]]).detail
