@@ -63,7 +63,7 @@ def _pip_download_source(name: str, version: str, directory: Path, sha256: str) 
     wanted = directory / "wanted" / "requirements.txt"
     wanted.parent.mkdir()
     wanted.write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
-    arguments = ["download", "--requirement", str(wanted), "--require-hashes", "--no-deps", "--no-binary", ":all:"]
+    arguments = ["download", "--requirement", str(wanted), "--require-hashes", "--no-deps", "--no-binary", name]
     patience = ["--retries", "1", "--no-input"]
     return _run([sys.executable, "-m", "pip", *arguments, *patience, "--dest", str(directory)], directory)
 
