@@ -31,10 +31,10 @@ FLAGS = (
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than cores: many tests wait for a server, a browser, or a program that hangs on purpose.
 
-    A file stays with one worker, which makes what its tests share once; files with few tests are not the short ones.
+    Neighbours stay with one worker, which makes what they share once; who is done takes from the others.
     """
     if config.option.dist == "no":
-        config.option.dist, config.option.loadscopereorder = "loadfile", False
+        config.option.dist = "worksteal"
     return (os.cpu_count() or 1) + 1
 
 
