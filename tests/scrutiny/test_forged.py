@@ -193,3 +193,25 @@ def test_a_seal_without_sense_is_refused(sealed: Sealed, tmp_path: Path) -> None
         write_signed(bundle / "seal.json", seal | {name: value}, signing_key(bundle, None))
         with pytest.raises(SurefootError, match=said):
             verify_bundle(bundle)
+
+
+def test_a_name_twice_in_a_query_is_refused(sealed: Sealed, tmp_path: Path) -> None:
+    """One reader takes the last, another the first: the chain and the signature hold both."""
+
+    class Twice(dict):
+        def items(self):
+            return [("number", 7), *super().items()]
+
+    bundle = tmp_path / "toy.bundle"
+    shutil.copytree(sealed[0], bundle)
+    shutil.copy(f"{sealed[0]}.key", f"{bundle}.key")
+    lines = [json.loads(line)["record"] for line in (bundle / "queries.jsonl").read_text().splitlines()]
+    (bundle / "queries.jsonl").unlink()
+    chain = Chain(bundle)
+    for place, one in enumerate(lines):
+        chain.append(Twice(one) if place == 3 else one)
+    chain.close()
+    write_seal(bundle, sealed[1], chain)
+    assert (bundle / "queries.jsonl").read_text().splitlines()[3].count('"number":') == 2
+    with pytest.raises(SurefootError, match="a name is there twice"):
+        verify_bundle(bundle)
