@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from markupsafe import Markup
@@ -22,10 +23,11 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
     text: bool = False
 
-    def kind(self, column: int) -> str:
-        """How a column is set: as text where it is the first, or a cell of it is long."""
-        long = any(len(row[column]) > 12 for row in self.rows)
-        return "text" if self.text or not column or long else "number"
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """How each column is set: as text where it is the first, or a cell of it is long."""
+        long = [any(len(row[column]) > 12 for row in self.rows) for column in range(len(self.columns))]
+        return tuple("text" if self.text or not column or long[column] else "number" for column in range(len(long)))
 
 
 def write_sheet(

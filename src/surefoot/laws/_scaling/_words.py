@@ -58,7 +58,7 @@ def _shape(fit: FamilyLaw) -> Iterator[str]:
 
 def floor_gain(fit: FamilyLaw) -> tuple[float, float] | None:
     """Held-out error without and with a floor, where a floor lowers it visibly and the points show one (p < .05)."""
-    if fit.choice is None or fit.floored is None or not fit.law.checks.floor_p < SEEN:
+    if fit.choice is None or fit.floored is None:
         return None
     plain = next((held.score for held in fit.choice.held_out if held.form == fit.law.form), None)
     if plain is None or float(f"{plain:.3g}") <= float(f"{fit.floored.score:.3g}"):
