@@ -101,7 +101,7 @@ def read_examples(
         if cluster and not any(cluster in one for one in tables.values()):
             has = ", ".join(_named(connection, files[first]))
             raise SurefootError(f"No file has the column '{cluster}' to cluster by. {files[first]} has: {has}.")
-    notes = tuple(_asked_otherwise({name: _asked(path) for name, path in files.items()}))
+        notes = tuple(_asked_otherwise({name: _asked(connection, path) for name, path in files.items()}))
     places = {name: {example: row for row, example in enumerate(one["example"])} for name, one in tables.items()}
     if not (shared := [example for example in places[first] if all(example in known for known in places.values())]):
         ids = " and ".join(f"'{next(iter(known), '')}'" for known in places.values())
@@ -137,8 +137,8 @@ def read_column(path: Path, column: str, kind: str = "VARCHAR") -> dict[str, Any
         )
 
 
-def _asked(path: Path) -> dict[str, list[str]]:
-    note = parquet_note(path, _NOTE)
+def _asked(connection: "DuckDBPyConnection", path: Path) -> dict[str, list[str]]:
+    note = parquet_note(connection, path, _NOTE)
     lists = note.items() if isinstance(note, dict) else ()
     return {str(name): [str(one) for one in values] for name, values in lists if isinstance(values, list)}
 

@@ -137,13 +137,10 @@ def literal(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def parquet_note(path: Path, key: str) -> Any:
+def parquet_note(connection: DuckDBPyConnection, path: Path, key: str) -> Any:
     """What a Parquet file notes as JSON under a key; None where there is no such note."""
-    import duckdb
-
     query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
-    with duckdb.connect() as connection:
-        found = connection.execute(query, [escape(str(path)), key]).fetchone()
+    found = connection.execute(query, [escape(str(path)), key]).fetchone()
     try:
         return json.loads(found[0]) if found else None
     except ValueError:

@@ -43,7 +43,10 @@ def class_names(file: Path, column: str, kind: str) -> list[str]:
     """
     if kind != "VARCHAR" and not kind.endswith("INT") and not kind.endswith("INTEGER"):
         raise SurefootError(f"{file}: the column '{column}' is {kind}, and a class is a text or a whole number.")
-    note: Any = parquet_note(file, "huggingface") if file.suffix == ".parquet" else None
+    note: Any = None
+    if file.suffix == ".parquet":
+        with database() as connection:
+            note = parquet_note(connection, file, "huggingface")
     try:
         return [*map(str, note["info"]["features"][column]["names"])]
     except (KeyError, TypeError):
