@@ -76,6 +76,11 @@ def verdicts(study: Study, results: Results) -> dict[str, Verdict]:
     return {claim.name: verdict for claim, verdict in decide(study.claims, results)}
 
 
+@pytest.fixture(scope="module")
+def found(results: Results) -> dict[str, Verdict]:
+    return verdicts(STUDY, results)
+
+
 def by_run(models: Iterable[Pretrain], styles: Iterable[str]) -> np.ndarray:
     """What was planted of each run, by thing, mean over styles."""
     return np.array(
@@ -83,8 +88,7 @@ def by_run(models: Iterable[Pretrain], styles: Iterable[str]) -> np.ndarray:
     )
 
 
-def test_what_the_title_asks_is_decided(results: Results) -> None:
-    found = verdicts(STUDY, results)
+def test_what_the_title_asks_is_decided(results: Results, found: dict[str, Verdict]) -> None:
     assert {name: one.status for name, one in found.items()} == {
         "error-falls": "supported",
         "footing-is-lost": "supported",
@@ -98,16 +102,16 @@ def test_what_the_title_asks_is_decided(results: Results) -> None:
     assert found["footing-is-lost"].effect == pytest.approx(falls[weakest])
 
 
-def test_intervals_are_over_things_as_well_as_runs(results: Results) -> None:
+def test_intervals_are_over_things_as_well_as_runs(results: Results, found: dict[str, Verdict]) -> None:
     """More seeds would shrink an interval over runs to nothing, though all are tested on the same things."""
-    found = verdicts(STUDY, results)["footing-is-lost"]
-    weakest = next(source for source in SOURCES if f"weakest, {source}." in found.detail)
+    verdict = found["footing-is-lost"]
+    weakest = next(source for source in SOURCES if f"weakest, {source}." in verdict.detail)
     models = models_of(results)[weakest]
     gap = by_run(models, SOURCES[weakest]) - by_run(models, UNSEEN)
     runs, things = mean_t(gap.mean(axis=1)), mean_t(gap.mean(axis=0))
-    assert found.low is not None
-    assert found.high is not None
-    width = found.high - found.low
+    assert verdict.low is not None
+    assert verdict.high is not None
+    width = verdict.high - verdict.low
     assert width > 0.95 * (things.high - things.low)
     assert width > 1.15 * (runs.high - runs.low)
 
@@ -118,23 +122,27 @@ def test_the_weakest_source_is_the_one_of_the_lowest_bound_not_of_the_smallest_e
     assert (verdict.status, verdict.effect, verdict.low) == ("undecided", 0.5, -0.1)
 
 
-def test_the_exponent_is_that_of_the_runs_and_its_interval_wider(results: Results) -> None:
-    found = verdicts(STUDY, results)["error-falls"]
+def test_the_exponent_is_that_of_the_runs_and_its_interval_wider(results: Results, found: dict[str, Verdict]) -> None:
+    verdict = found["error-falls"]
     fits = results.select(ScalingFit, metric="exponent")
-    fitted = min(fits, key=lambda item: abs(item.value - (found.effect or 0)))
+    fitted = min(fits, key=lambda item: abs(item.value - (verdict.effect or 0)))
     assert isinstance(fitted.step, ScalingFit)
     errors = [1 - scores(run, 1.0, 0.0).mean() for run in fitted.step.runs if isinstance(run, ZeroShot)]
     gmacs = [COMPUTE[run.model] * run.samples for run in fitted.step.x_runs if isinstance(run, Pretrain)]
-    assert found.effect == pytest.approx(-np.polyfit(np.log(gmacs), np.log(errors), 1)[0], rel=1e-3)
-    assert found.low is not None
+    assert verdict.effect == pytest.approx(-np.polyfit(np.log(gmacs), np.log(errors), 1)[0], rel=1e-3)
+    assert verdict.low is not None
     assert fitted.measurement.low is not None
-    assert found.low < fitted.measurement.low - 0.002
+    assert verdict.low < fitted.measurement.low - 0.002
 
 
-def test_the_things_widen_the_exponents_interval_by_what_drawing_them_again_says(results: Results) -> None:
-    found = verdicts(STUDY, results)["error-falls"]
-    assert found.effect is not None and found.low is not None
-    fitted = min(results.select(ScalingFit, metric="exponent"), key=lambda item: abs(item.value - (found.effect or 0)))
+def test_the_things_widen_the_exponents_interval_by_what_drawing_them_again_says(
+    results: Results, found: dict[str, Verdict]
+) -> None:
+    verdict = found["error-falls"]
+    assert verdict.effect is not None and verdict.low is not None
+    fitted = min(
+        results.select(ScalingFit, metric="exponent"), key=lambda item: abs(item.value - (verdict.effect or 0))
+    )
     assert isinstance(fitted.step, ScalingFit) and fitted.measurement.low is not None
     wrong = np.array([1 - scores(run, 1.0, 0.0) for run in fitted.step.runs if isinstance(run, ZeroShot)])
     gmacs = [COMPUTE[run.model] * run.samples for run in fitted.step.x_runs if isinstance(run, Pretrain)]
@@ -142,16 +150,18 @@ def test_the_things_widen_the_exponents_interval_by_what_drawing_them_again_says
     drawn = [wrong[:, generator.integers(0, THINGS, THINGS)].mean(axis=1) for _ in range(400)]
     of_things = t.ppf(0.975, THINGS - 1) * np.polyfit(np.log(gmacs), np.log(drawn).T, 1)[0].std(ddof=1)
     expected = np.hypot(fitted.measurement.value - fitted.measurement.low, of_things)
-    assert found.effect - found.low == pytest.approx(expected, rel=0.1)
+    assert verdict.effect - verdict.low == pytest.approx(expected, rel=0.1)
 
 
-def test_the_difference_of_sources_is_the_surest_of_all_pairs_at_bonferronis_level(results: Results) -> None:
-    found, by_source = verdicts(STUDY, results)["sources-differ"], robustness_by_thing(results)
+def test_the_difference_of_sources_is_the_surest_of_all_pairs_at_bonferronis_level(
+    results: Results, found: dict[str, Verdict]
+) -> None:
+    differ, by_source = found["sources-differ"], robustness_by_thing(results)
     pairs = {(a, b): by_source[a] - by_source[b] for a, b in combinations(SOURCES, 2)}
     means = {pair: mean_crossed(gap, level=1 - 0.05 / 3) for pair, gap in pairs.items()}
     (a, b), surest = max(means.items(), key=lambda item: abs(item[1].estimate) / (item[1].high - item[1].low))
-    assert f"Effective robustness of {a} less that of {b}, over" in found.detail
-    assert (found.effect, found.low, found.high) == pytest.approx((surest.estimate, surest.low, surest.high))
+    assert f"Effective robustness of {a} less that of {b}, over" in differ.detail
+    assert (differ.effect, differ.low, differ.high) == pytest.approx((surest.estimate, surest.low, surest.high))
 
 
 def test_the_surest_pair_is_not_the_one_of_the_largest_difference() -> None:
@@ -181,13 +191,13 @@ def test_the_figures_draw_the_intervals_of_their_numbers(results: Results) -> No
         assert (row["value"], row["low"], row["high"]) == pytest.approx((crossed.estimate, crossed.low, crossed.high))
 
 
-def test_what_is_undecided_says_what_would_have_been_seen(results: Results) -> None:
-    found = verdicts(STUDY, results)["sources-differ"]
-    assert "points would be seen nine times of ten; one as small as this with" in found.detail
-    assert found.low is not None
-    assert found.high is not None
-    seen = float(found.detail.split("A difference of ")[1].split()[0]) / 100
-    assert (found.high - found.low) / 2 < seen < found.high - found.low
+def test_what_is_undecided_says_what_would_have_been_seen(results: Results, found: dict[str, Verdict]) -> None:
+    verdict = found["sources-differ"]
+    assert "points would be seen nine times of ten; one as small as this with" in verdict.detail
+    assert verdict.low is not None
+    assert verdict.high is not None
+    seen = float(verdict.detail.split("A difference of ")[1].split()[0]) / 100
+    assert (verdict.high - verdict.low) / 2 < seen < verdict.high - verdict.low
 
 
 def test_a_source_that_helps_under_shift_is_found(publish: Publish, tmp_path: Path) -> None:

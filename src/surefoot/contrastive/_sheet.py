@@ -24,6 +24,7 @@ from surefoot.core import Figure, Observation, Results, SurefootError
 from surefoot.examples import EXAMPLES
 from surefoot.figures import contact_sheet
 from surefoot.stats import shuffled
+from surefoot.tables import in_memory
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,13 +51,11 @@ def wrong_sheet(results: Results, tests: Mapping[str, Observation], *, n: int = 
 
 
 def _wrong_rows(results: Results, name: str, test: Observation, n: int, size: int) -> Iterator[SheetRow]:
-    import duckdb
-
     if not isinstance(test.step, ZeroShot):
         raise SurefootError(f"{name}: {test.step.kind} names no pictures: give a measurement of a ZeroShot.")
     place, one = results.store.path(test.step.data), test.measurement
     names = dict(zip(read_classes(place).keys, read_classes(place).names, strict=True))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         found = connection.execute(
             "SELECT file_row_number, label, prediction, probability, count(*) OVER () FROM read_parquet(?, "
             "file_row_number = true) WHERE score < 1 ORDER BY probability DESC, example LIMIT ?",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tables import literal, parquet_note, quote
+from surefoot.tables import in_memory, literal, parquet_note, quote
 
 EXAMPLES = "examples.parquet"
 PARTS = ("direction", "task")
@@ -59,7 +59,6 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
     file, so that a comparison knows it. Raises `SurefootError` when the columns are of different lengths or one of the
     first two is missing.
     """
-    import duckdb
 
     lengths = {name: len(values) for name, values in columns.items()}
     if not {"example", "score"} <= lengths.keys() or len(set(lengths.values())) != 1:
@@ -67,7 +66,7 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
     arrays = {name: _plain(np.asarray(values)) for name, values in columns.items()}
     note = literal(json.dumps({name: list(values) for name, values in (asked or {}).items()}))
     options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{quote(_NOTE)}: {note}}}"
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("examples", arrays)
         connection.execute(f"COPY (SELECT * FROM examples) TO {literal(out / EXAMPLES)} ({options})")
 
@@ -92,11 +91,10 @@ def read_examples(
     scores of different units, files that share no example, and a file of several tasks or of both directions of a
     retrieval.
     """
-    import duckdb
 
     wanted = [name for name in (*(SAME[:1] if across_data else SAME), cluster) if name]
     first = next(iter(files))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         tables = {name: _read(connection, path, score, wanted, only or {}) for name, path in files.items()}
         if cluster and not any(cluster in one for one in tables.values()):
             has = ", ".join(_named(connection, files[first]))
@@ -128,9 +126,8 @@ def read_examples(
 
 def read_column(path: Path, column: str, kind: str = "VARCHAR") -> dict[str, Any]:
     """By the id of an example what a column says, None where it is not of the kind; empty for a file without it."""
-    import duckdb
 
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         read = connection.read_parquet(escape(str(path)))
         return dict(
             read.project(f"{_ID}, TRY_CAST({quote(column)} AS {kind})").fetchall() if column in read.columns else ()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Results, Study
+from surefoot.tables import in_memory
 
 FILE = "configurations.parquet"
 SHOWN: Mapping[str, str] = {
@@ -100,8 +100,7 @@ def _plain(values: NDArray[Any]) -> list[Any]:
 def _read(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
     if not paths:
         return {}
-    with duckdb.connect() as connection:
-        connection.execute("SET preserve_insertion_order=true")
+    with in_memory() as connection:
         source = "read_parquet(?, union_by_name=true)"
         files = [str(path) for path in paths]
         named = [name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}", [files]).fetchall()]

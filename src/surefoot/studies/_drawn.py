@@ -8,7 +8,6 @@ from math import isnan
 from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from surefoot.contrastive import (
 from surefoot.core import Observation, Results, Step, SurefootError, Unit
 from surefoot.stats import Interval, crossed_error, mean_t, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
+from surefoot.tables import in_memory
 
 Trial = TypeVar("Trial")
 Model = TypeVar("Model")
@@ -117,7 +117,7 @@ class TaskAccuracies:
         block = f"('0x' || substr(md5(split_part(example, ':', -1)), 1, 7))::INTEGER % {BLOCKS}"
         read = "read_parquet(?, filename = true, union_by_name = true)"
         query = f"SELECT filename, {block}, sum(score), count(*) FROM {read} GROUP BY ALL"
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             rows = connection.execute(query, [list(steps)]).fetchall()
         parts = {key: np.zeros((2, BLOCKS)) for key in steps.values()}
         for name, place, right, pictures in rows:
@@ -147,7 +147,7 @@ class TaskAccuracies:
         """These columns (SQL) of the scores of every test picture, in the order of the data."""
         step = self.observation(model, data).step
         examples = str(self.results.store.path(step) / "examples.parquet")
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             return connection.read_parquet(examples).project(columns).fetchall()
 
     def mean(self, model: Step, sets: Iterable[Step]) -> float:

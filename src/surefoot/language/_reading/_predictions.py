@@ -13,6 +13,7 @@ import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
+from surefoot.tables import in_memory
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
@@ -95,7 +96,7 @@ def write_predictions(out: Path, predictions: Predictions) -> None:
         "no_answer": np.array([scores.get(name, np.nan) for name in answers], dtype=np.float64),
     }
     target = str(out / PREDICTIONS).replace("'", "''")
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("predictions", columns)
         told = "SELECT id::VARCHAR AS id, answer::VARCHAR AS answer, nullif(no_answer, 'nan') AS no_answer"
         connection.execute(f"COPY ({told} FROM predictions) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
@@ -103,7 +104,7 @@ def write_predictions(out: Path, predictions: Predictions) -> None:
 
 def _parquet(file: Path) -> list[dict[str, object]]:
     try:
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             read = connection.execute("SELECT * FROM read_parquet(?)", [escape(str(file))])
             names = [column[0] for column in read.description or ()]
             return [dict(zip(names, row, strict=True)) for row in read.fetchall()]

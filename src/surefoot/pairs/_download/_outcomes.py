@@ -7,6 +7,7 @@ from pathlib import Path
 
 from surefoot.core import Table
 from surefoot.pairs._stages._manifest import read_manifest
+from surefoot.tables import in_memory
 
 _ADVICE = {
     "name not found": "Gone, or the resolver is overloaded: run a caching one nearby, lower --connections.",
@@ -51,13 +52,11 @@ def failing_hosts(directory: Path, most: int = 20) -> Table:
 
 
 def _counted(directory: Path, listed: str) -> list[tuple[object, ...]]:
-    import duckdb
-
     parts = [escape(str(directory / part.file)) for part in read_manifest(directory).parts]
     if not parts:
         return []
     counted = f"SELECT state, reason, {_HOST} AS host, count(*) AS n FROM read_parquet(?) WHERE state IS NOT NULL"
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         return connection.execute(f"WITH counted AS ({counted} GROUP BY ALL) {listed}", [parts]).fetchall()
 
 

@@ -23,7 +23,7 @@ import duckdb
 from surefoot.core import SurefootError
 from surefoot.pairs._stages._manifest import Part
 from surefoot.pairs._stages._work import described_part
-from surefoot.tables import literal, quote
+from surefoot.tables import in_memory, literal, quote
 
 COLUMNS = {
     "key": "VARCHAR", "caption": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR", "status": "VARCHAR",
@@ -166,7 +166,7 @@ class PartWork:
 def _first_query(source: Path, number: int) -> str:
     """The candidates of a part as rows that nobody has asked yet."""
     read = literal(escape(str(source)))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({read})").fetchall()
     names = [name for name, *_ in described]
     missing = {"url", "text", "reasons"} - set(names)

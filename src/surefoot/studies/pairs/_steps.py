@@ -26,6 +26,7 @@ from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned
 from surefoot.pairs import Embed, subset
 from surefoot.registry import read_json
 from surefoot.stats import shuffled
+from surefoot.tables import in_memory
 
 THINGS = {
     "airplane": ("airplane plane jet", "2708 1F6E9 1F6EB 1F6EC"), "truck": ("truck lorry", "1F69A 1F69B 1F6FB 1F692"),
@@ -61,11 +62,9 @@ def write_shard(out: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -
 
 def scored(directory: Path, columns: str, files: str = "part-*.parquet") -> list[tuple[Any, ...]]:
     """These columns of all pairs of a stage, the most similar first. Raises where there are none yet."""
-    import duckdb
-
     if not any(directory.glob(files)):
         raise SurefootError(f"The pairs of {directory} were not embedded yet.")
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         rows = connection.read_parquet(f"{escape(str(directory))}/{files}")
         return rows.order("similarity DESC, uid").project(columns).fetchall()
 

@@ -10,6 +10,7 @@ from surefoot.core import Results, Step, SurefootError
 from surefoot.examples import EXAMPLES, read_examples
 from surefoot.laws import AVERAGE, ScalingFit, ShiftFit
 from surefoot.stats import axis_slope, from_axis, to_axis
+from surefoot.studies._hypotheses import read_once
 
 Floats = NDArray[np.float64]
 REFERENCE = "twemoji"
@@ -77,6 +78,7 @@ def scores_by_thing(results: Results, steps: Sequence[Step]) -> dict[Step, Float
     return dict(zip(steps, read.scores, strict=True))
 
 
+@read_once
 def robustness_by_thing(results: Results, style: str = AVERAGE) -> Mapping[str, Floats]:
     """Effective robustness, a table (runs, things) of each source; the mean over things is that of the run.
 

@@ -6,7 +6,6 @@ from functools import partial
 from itertools import combinations, permutations, product
 from statistics import NormalDist, fmean
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from surefoot.studies._drawn import BLOCKS
 from surefoot.studies._hypotheses import Hypothesis, Pooled, pooled, read_once
 from surefoot.studies.sources import _steps as steps
 from surefoot.studies.sources._steps import JUDGES, PHOTOS, RATIOS, REFERENCE, SHIFTS, STYLES_SEEN, UNSEEN, Plan
+from surefoot.tables import in_memory
 
 PAPER, OURS = "arXiv 2208.05516, abstract", "ours"
 MARGIN = 0.01
@@ -95,7 +95,7 @@ def footing(results: Results, plan: Plan) -> Footing:
     block = f"('0x' || substr(md5(example), 1, 7))::INTEGER % {BLOCKS}"
     query = f"""SELECT filename, split_part(example, ':', 1), {block}, sum(score), count(*)
         FROM read_parquet(?, filename = true) GROUP BY ALL"""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         for name, shift, place, *sums in connection.execute(query, [list(tests)]).fetchall():
             found.setdefault((tests[name], shift), np.zeros((2, BLOCKS)))[:, place] = sums
     return Footing(plan, found)

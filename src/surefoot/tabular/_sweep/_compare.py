@@ -27,6 +27,7 @@ from surefoot.stats import (
     worst_group,
     worst_group_difference,
 )
+from surefoot.tables import in_memory
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
 from surefoot.tabular._sweep._names import LEARNED, LOST_BY_CVAR, NEAR_BEST, difference_in, family_party, pair_of
@@ -256,10 +257,7 @@ def _with_draws(value: float, draws: Floats, spread: float, named: Mapping[str, 
 
 
 def _gather(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET preserve_insertion_order=true")
+    with in_memory() as connection:
         tables = [connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy() for path in paths]
     names = list(dict.fromkeys(name for table in tables for name in table))
     gathered = {name: np.concatenate([_column(table, name) for table in tables]) for name in names}

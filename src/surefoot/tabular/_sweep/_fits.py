@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
 from surefoot.stats import LEAST_ROWS, GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
+from surefoot.tables import in_memory
 from surefoot.tabular._learners._configurations import Configuration
 from surefoot.tabular._learners._fit import LEARNERS, NETWORKS, fit_many
 from surefoot.tabular._sweep._represent import FairTable, represented
@@ -324,9 +325,7 @@ def to_half(scores: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    import duckdb
-
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("table_columns", dict(columns))
         connection.table("table_columns").write_parquet(str(path), compression="zstd")
 
