@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from surefoot.core import Artifact, Measurement, Store, SurefootError, write_record
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+bounds = st.tuples(finite, finite).map(sorted) | st.tuples(finite, st.none()) | st.tuples(st.none(), st.none() | finite)
 measurements = st.builds(
-    Measurement,
+    lambda bounds, **rest: Measurement(low=bounds[0], high=bounds[1], **rest),
+    bounds=bounds,
     metric=st.text(min_size=1),
     value=finite,
     n=st.integers(0, 10**12),
-    stderr=st.none() | finite,
-    low=st.none() | finite,
-    high=st.none() | finite,
+    stderr=st.none() | finite.map(abs),
     task=st.text(),
     shift=st.text(),
     group=st.text(),
@@ -62,6 +62,14 @@ def test_n_and_replicate_are_counts_that_a_table_can_hold(name: str, count: Any)
     counts: dict[str, Any] = {"n": 1} | {name: count}
     with pytest.raises(SurefootError, match=f"has {name} = .*: it must be a count"):
         Measurement(metric="accuracy", value=1.0, **counts)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"), [({"low": 0.6, "high": 0.4}, "low = 0.6 above high = 0.4"), ({"stderr": -0.1}, "stderr = -0.1")]
+)
+def test_no_interval_is_turned_round_and_no_error_below_zero(bounds: dict[str, Any], said: str) -> None:
+    with pytest.raises(SurefootError, match=said):
+        Measurement(metric="accuracy", value=0.5, n=9, **bounds)
 
 
 @pytest.mark.parametrize("name", ["metric", "task", "shift", "group"])

@@ -202,7 +202,12 @@ def test_every_damage_is_found_and_named(store: Store, make: Make) -> None:
         (steps[2].key, "record.json"): "is not what was written",
         (Wave(frequency=9.0).key, "record.json"): f"is the record of core_steps.Wave {steps[3].key}",
     }
+    (store.path(steps[4]) / "deep" / ".a system's own").touch()
     assert list(damages(store, [steps[4].key])) == []
+    (store.path(steps[4]) / "deep" / "added.txt").touch()
+    assert [(file, what) for _, file, what in damages(store, [steps[4].key])] == [
+        ("deep/added.txt", "was not recorded")
+    ]
 
 
 def test_an_artifact_among_those_of_another_kind_is_a_damage(store: Store, make: Make) -> None:

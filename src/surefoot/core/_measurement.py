@@ -38,6 +38,10 @@ class Measurement:
             number = getattr(self, name)
             if int(number) != number or not 0 <= number < _MOST:
                 raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be a count.")
+        if self.stderr is not None and self.stderr < 0:
+            raise SurefootError(f"Measurement '{self.metric}' has stderr = {self.stderr}: no error is below 0.")
+        if self.low is not None and self.high is not None and self.low > self.high + 1e-9 * abs(self.high):
+            raise SurefootError(f"Measurement '{self.metric}' has low = {self.low} above high = {self.high}.")
         for name in ("metric", "task", "shift", "group"):
             if not isinstance(text := getattr(self, name), str):
                 raise SurefootError(f"Measurement '{self.metric}' has {name} = {text!r}: it must be a text.")

@@ -293,9 +293,14 @@ def _damages_of(artifact: Artifact, *, contents: bool = True) -> Iterator[tuple[
         return
     wrong = dict(_strange_sizes(artifact))
     yield from wrong.items()
-    for name in [name for name in recorded if contents and name not in wrong]:
+    if not contents:
+        return
+    for name in [name for name in recorded if name not in wrong]:
         if digest_of(artifact.path / name) != recorded[name][1]:
             yield name, "has another content than was recorded"
+    # Whoever reads all the parts of an artifact would read it too; hidden files are those of systems.
+    there = {item.relative_to(artifact.path).as_posix() for item in artifact.path.rglob("[!.]*") if not item.is_dir()}
+    yield from ((name, "was not recorded") for name in sorted(there - {*recorded, RECORD}))
 
 
 def _strange_sizes(artifact: Artifact) -> Iterator[tuple[str, str]]:
