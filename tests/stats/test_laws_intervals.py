@@ -35,10 +35,10 @@ def test_t_intervals_of_a_power_law_are_those_of_statsmodels() -> None:
 
 def test_coverage_of_t_and_wild_bootstrap_intervals_of_a_power_law() -> None:
     truth = {"exponent": 0.2, "coefficient": 3.0}
-    for value in coverage("power", "t", truth, 0.05, replicates=2500).values():
-        assert 0.94 <= value <= 0.96
+    for value in coverage("power", "t", truth, 0.05, replicates=1000).values():
+        assert 0.935 <= value <= 0.965
     # Over 3,000 other samples: 0.950 for the exponent and 0.941 for the coefficient; 0.937 and 0.926 with 12 points.
-    for value in coverage("power", "wild", truth, 0.05, replicates=600, x=np.geomspace(1, 1e4, 30)).values():
+    for value in coverage("power", "wild", truth, 0.05, replicates=300, x=np.geomspace(1, 1e4, 30)).values():
         assert 0.92 <= value <= 0.97
 
 
@@ -78,15 +78,15 @@ def test_where_noise_grows_the_band_is_as_wide_as_the_noise_there_and_no_wider_b
 def test_coverage_of_bands_for_a_new_run_and_for_the_curve() -> None:
     generator = np.random.default_rng(12)
     new_run, curve = [], []
-    for _ in range(3000):
+    for _ in range(1000):
         law = fit_law(X, 3 * X**-0.2 * np.exp(generator.normal(0, 0.05, 12)))
         truth = 3 * 1e6**-0.2
         low, high = band(law, [1e6])
         new_run.append(low[0] <= truth * np.exp(generator.normal(0, 0.05)) <= high[0])
         low, high = band(law, [1e6], new_run=False)
         curve.append(low[0] <= truth <= high[0])
-    assert 0.94 <= np.mean(new_run) <= 0.96
-    assert 0.94 <= np.mean(curve) <= 0.96
+    assert 0.935 <= np.mean(new_run) <= 0.965
+    assert 0.935 <= np.mean(curve) <= 0.965
 
 
 @pytest.mark.parametrize(("runs", "points"), [(6, 3), (20, 5)])
@@ -96,12 +96,12 @@ def test_coverage_with_several_points_of_each_run(runs: int, points: int) -> Non
     run = np.repeat(np.arange(runs), points)
     size = np.geomspace(1, 1e4, len(run))
     hits, naive = [], []
-    for _ in range(400):
+    for _ in range(200):
         shared, own = generator.normal(0, 0.05, runs)[run], generator.normal(0, 0.02, len(run))
         law = fit_law(size, 3 * size**-0.2 * np.exp(shared + own), clusters=run)
         hits.append(0.2 in intervals(law).by_name["exponent"])
         naive.append(0.2 in intervals(fit_law(size, 3 * size**-0.2 * np.exp(shared + own))).by_name["exponent"])
-    assert 0.925 <= np.mean(hits) <= 0.975
+    assert 0.92 <= np.mean(hits) <= 0.98
     assert np.mean(naive) < 0.85
 
 
