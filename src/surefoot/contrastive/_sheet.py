@@ -20,11 +20,10 @@ from surefoot.contrastive._pictures._directory import load_images, read_classes
 from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.contrastive._pictures._photos import RefusedPictureError, decode, read_stored, square
 from surefoot.contrastive._tasks._zero_shot import ZeroShot
-from surefoot.core import Figure, Observation, Results, SurefootError
+from surefoot.core import Figure, Observation, Results, SurefootError, in_memory
 from surefoot.examples import EXAMPLES
 from surefoot.figures import contact_sheet
 from surefoot.stats import shuffled
-from surefoot.tables import in_memory
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -36,6 +36,7 @@ from surefoot.core._pools import open_pool as open_pool
 from surefoot.core._query import Table as Table
 from surefoot.core._query import connect as connect
 from surefoot.core._query import examples_path as examples_path
+from surefoot.core._query import in_memory as in_memory
 from surefoot.core._query import pivot as pivot
 from surefoot.core._query import query as query
 from surefoot.core._run import Event as Event

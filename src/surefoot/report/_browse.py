@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Results, Study
-from surefoot.tables import in_memory
+from surefoot.core import Results, Study, in_memory
 
 FILE = "configurations.parquet"
 SHOWN: Mapping[str, str] = {

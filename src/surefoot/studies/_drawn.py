@@ -23,10 +23,9 @@ from surefoot.contrastive import (
     TrainingPairs,
     ZeroShot,
 )
-from surefoot.core import Observation, Results, Step, SurefootError, Unit
+from surefoot.core import Observation, Results, Step, SurefootError, Unit, in_memory
 from surefoot.stats import Interval, crossed_error, mean_t, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
-from surefoot.tables import in_memory
 
 Trial = TypeVar("Trial")
 Model = TypeVar("Model")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from surefoot.core import SurefootError, full_disk_is_said
+from surefoot.core import SurefootError, full_disk_is_said, in_memory
 from surefoot.tables._files import LARGEST_BYTES, TableFile, opened
 from surefoot.tables._numbers import MISSING
 
@@ -52,21 +50,6 @@ def database(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
         settings = {"memory_limit": memory_limit, "threads": 1, "temp_directory": place}
         with duckdb.connect(config=settings) as connection:
             yield connection
-
-
-def in_memory() -> DuckDBPyConnection:
-    """A connection, to be closed, to the one database in memory of this process: another costs 30 ms of a core.
-
-    It sees no names that others registered; it makes no tables, which all would see.
-    """
-    return _memory(os.getpid()).cursor()
-
-
-@cache  # by process, and never let go: one that was forked has the database, but not its threads
-def _memory(process: int) -> DuckDBPyConnection:
-    import duckdb
-
-    return duckdb.connect()
 
 
 def load_table(

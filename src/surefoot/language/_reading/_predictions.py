@@ -11,9 +11,8 @@ from typing import Self
 import duckdb
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, in_memory, unkeyed
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
-from surefoot.tables import in_memory
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")

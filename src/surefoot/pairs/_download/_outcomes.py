@@ -5,9 +5,8 @@ from __future__ import annotations
 from glob import escape
 from pathlib import Path
 
-from surefoot.core import Table
+from surefoot.core import Table, in_memory
 from surefoot.pairs._stages._manifest import read_manifest
-from surefoot.tables import in_memory
 
 _ADVICE = {
     "name not found": "Gone, or the resolver is overloaded: run a caching one nearby, lower --connections.",

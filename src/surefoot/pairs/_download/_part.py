@@ -20,10 +20,10 @@ from typing import IO, Any
 
 import duckdb
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, in_memory
 from surefoot.pairs._stages._manifest import Part
 from surefoot.pairs._stages._work import described_part
-from surefoot.tables import in_memory, literal, quote
+from surefoot.tables import literal, quote
 
 COLUMNS = {
     "key": "VARCHAR", "caption": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR", "status": "VARCHAR",

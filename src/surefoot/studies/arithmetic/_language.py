@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, verdict_above
+from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, in_memory, verdict_above
 from surefoot.examples import EXAMPLES
 from surefoot.figures import interval_plot
 from surefoot.language import TEXT_STYLES, FinetuneLanguage, LanguageEdit, Perplexity, SmolLM2, TextSet
 from surefoot.stats import mean_t
-from surefoot.tables import in_memory
 
 PAPER = "2212.04089"
 STYLES, CONTROL = ("scripture", "code"), "address"

@@ -22,11 +22,10 @@ from surefoot.contrastive import (
     load_images,
     png_of,
 )  # fmt: skip
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, in_memory, unkeyed
 from surefoot.pairs import Embed, subset
 from surefoot.registry import read_json
 from surefoot.stats import shuffled
-from surefoot.tables import in_memory
 
 THINGS = {
     "airplane": ("airplane plane jet", "2708 1F6E9 1F6EB 1F6EC"), "truck": ("truck lorry", "1F69A 1F69B 1F6FB 1F692"),

@@ -9,14 +9,13 @@ from statistics import NormalDist, fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Results, Step, SurefootError
+from surefoot.core import Results, Step, SurefootError, in_memory
 from surefoot.laws import MixtureFit, mixture_slope
 from surefoot.stats import mean_crossed, mean_t
 from surefoot.studies._drawn import BLOCKS
 from surefoot.studies._hypotheses import Hypothesis, Pooled, pooled, read_once
 from surefoot.studies.sources import _steps as steps
 from surefoot.studies.sources._steps import JUDGES, PHOTOS, RATIOS, REFERENCE, SHIFTS, STYLES_SEEN, UNSEEN, Plan
-from surefoot.tables import in_memory
 
 PAPER, OURS = "arXiv 2208.05516, abstract", "ours"
 MARGIN = 0.01

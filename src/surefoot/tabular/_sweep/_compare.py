@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError
+from surefoot.core import Inputs, Measurement, Step, SurefootError, in_memory
 from surefoot.stats import (
     DISPARITIES,
     LEAST_ROWS,
@@ -27,7 +27,6 @@ from surefoot.stats import (
     worst_group,
     worst_group_difference,
 )
-from surefoot.tables import in_memory
 from surefoot.tabular._learners._fit import LEARNERS
 from surefoot.tabular._sweep._fits import TableFits, flat_metrics, write_columns
 from surefoot.tabular._sweep._names import LEARNED, LOST_BY_CVAR, NEAR_BEST, difference_in, family_party, pair_of

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
+from surefoot.core import Inputs, Measurement, Step, SurefootError, in_memory, report_progress
 from surefoot.stats import LEAST_ROWS, GroupMetrics, disparities, group_metrics, wilson_bounds, worst_group, worst_loss
-from surefoot.tables import in_memory
 from surefoot.tabular._learners._configurations import Configuration
 from surefoot.tabular._learners._fit import LEARNERS, NETWORKS, fit_many
 from surefoot.tabular._sweep._represent import FairTable, represented
