@@ -534,9 +534,10 @@ def test_retry_after_is_obeyed(web: Web, tmp_path: Path) -> None:
     assert len(times) == 2 and times[1] - times[0] >= 0.99
 
 
-def test_a_host_that_wants_an_hour_of_rest_gets_it(web: Web, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_host_that_wants_an_hour_of_rest_gets_it(web: Web, tmp_path: Path, status: int) -> None:
     paths = [f"/{number}" for number in range(20)]
-    web.routes |= dict.fromkeys(paths, reply(b"", 503, ("Retry-After", "3600")))
+    web.routes |= dict.fromkeys(paths, reply(b"", status, ("Retry-After", "3600")))
     asked(tmp_path, candidates(tmp_path, [web.base + path for path in paths]), per_host=2)
     assert sum(web.asked[path] for path in paths) <= 2
     assert {row["state"] for row in rows_of(tmp_path / "out").values()} == {"retryable"}

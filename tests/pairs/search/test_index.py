@@ -178,6 +178,15 @@ def test_near_duplicates_are_folded_into_the_best_of_them(
     assert len(set(texts)) == 20
 
 
+def test_a_picture_of_just_the_cosine_asked_for_is_folded(embedded: Write, tmp_path: Path) -> None:
+    embedded(tmp_path / "e", np.eye(8, dtype=np.float32))
+    build_index(tmp_path / "e", tmp_path / "i")
+    with open_index(tmp_path / "i") as index:
+        (best,) = search_pairs(index, np.eye(8, dtype=np.float32)[2], fold=0.0)
+        assert (best.row["width"], len(best.folded)) == (2, 7)
+        assert len(search_pairs(index, np.eye(8, dtype=np.float32)[2], fold=0.001)) == 8
+
+
 def test_the_same_input_gives_the_same_bytes(source: Path, indexes: dict[IndexKind, Path], tmp_path: Path) -> None:
     build_index(source, tmp_path / "again", kind="pq4")
     assert digest_of(tmp_path / "again") == digest_of(indexes["pq4"])
