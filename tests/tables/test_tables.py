@@ -3,6 +3,7 @@
 import gzip
 import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,54 @@ def test_the_first_sheet_of_a_workbook_is_read() -> None:
     columns, rows, _ = _read(Path(__file__).parent / "data" / "results.xlsx")
     assert columns == ("model", "val", "note")
     assert rows == [("a", 61.5, "x, y"), ("b", 70.25, None), ("c", None, "true"), ("ü", 0.001, "3,2")]
+
+
+_OPEN = "http://schemas.openxmlformats.org"
+_SHEET = """<row r="2"><c r="A2" t="s"><v>0</v></c><c r="B2" t="inlineStr"><is><t>day</t></is></c>
+<c r="C2" t="str"><v>acc</v></c><c r="D2" t="str"><v>f</v></c><c r="E2" t="str"><v>clock</v></c></row>
+<row r="3"><c r="A3" t="str"><v>a</v></c><c r="B3" s="1"><v>45292</v></c><c r="C3" s="2"><v>0.381</v></c>
+<c r="D3"><f>C3*2</f><v/></c><c r="E3" s="3"><v>0.0625</v></c></row>
+<row r="4" hidden="1"><c r="B4" s="1"><v>45323.5</v></c><c r="C4"><v>44.5</v></c>
+<c r="D4" t="e"><v>#N/A</v></c></row>"""
+
+
+def _workbook(file: Path, sheet: str, *, after: str = "") -> Path:
+    """Three sheets, the first tab hidden and the second the last part, as Excel leaves them when tabs are moved."""
+    main, rels = f"{_OPEN}/spreadsheetml/2006/main", f"{_OPEN}/officeDocument/2006/relationships"
+    tabs = '<sheet name="s0" r:id="s0" state="hidden"/><sheet name="s2" r:id="s2"/><sheet name="s1" r:id="s1"/>'
+    links = "".join(
+        f'<Relationship Id="s{i}" Type="{rels}/worksheet" Target="worksheets/sheet{i}.xml"/>' for i in (0, 1, 2)
+    )
+    formats = "".join(f'<xf numFmtId="{code}"/>' for code in (0, 164, 10, 20))
+    other = '<row r="1"><c r="A1"><v>7</v></c></row>'
+    parts = {
+        "worksheets/sheet0.xml": f'<worksheet xmlns="{main}"><sheetData>{other}</sheetData></worksheet>',
+        "worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{other}</sheetData></worksheet>',
+        "worksheets/sheet2.xml": f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData>{after}</worksheet>',
+        "workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{rels}"><sheets>{tabs}</sheets></workbook>',
+        "_rels/workbook.xml.rels": f'<Relationships xmlns="{_OPEN}/package">{links}</Relationships>',
+        "sharedStrings.xml": f'<sst xmlns="{main}"><si><r><t>mod</t></r><r><t>el</t></r><rPh><t>M</t></rPh></si></sst>',
+        "styles.xml": f'<styleSheet xmlns="{main}"><numFmts><numFmt numFmtId="164" formatCode="d\\. mmm yy;@"/>'
+        f"</numFmts><cellXfs>{formats}</cellXfs></styleSheet>",
+    }
+    with zipfile.ZipFile(file, "w") as book:
+        for name, text in parts.items():
+            book.writestr(f"xl/{name}", text)
+    return file
+
+
+def test_a_workbook_is_read_as_it_is_seen(tmp_path: Path) -> None:
+    """The first tab, dates, shares beside percentages, merged cells; what cannot be seen in the numbers is said."""
+    file = _workbook(tmp_path / "t.xlsx", _SHEET, after='<mergeCells><mergeCell ref="A3:A1048576"/></mergeCells>')
+    columns, rows, remarks = _read(file)
+    assert columns == ("model", "day", "acc", "f", "clock")
+    assert rows == [("a", "2024-01-01", 38.1, "=C3*2", "01:30:00"), ("a", "2024-02-01 12:00:00", 44.5, None, None)]
+    said = " ".join(remark.message for remark in remarks)
+    assert "the sheet 's2' is read, the first that is not hidden; not read: 's0' (hidden), 's1'." in said
+    assert "1 cell holds an error, read as empty: D4 #N/A." in said and "hidden rows are read" in said
+    assert [remark.rows for remark in remarks if remark.code == "percent-sign"] == [(1,)]
+    whole = _workbook(tmp_path / "u.xlsx", _SHEET.replace("<v>44.5</v>", "").replace("#N/A", "#REF!"))
+    assert _read(whole)[1][0][2] == 0.381
 
 
 @pytest.mark.parametrize("content", [CSV, MARKDOWN, '[{"model": "a", "val": 61.5, "sketch": 40}]'])

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,8 @@ from surefoot.core import SurefootError, Table, file_place, is_stream, write_byt
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from surefoot.tables import Remark
 
 Format = Literal["text", "tsv", "csv", "json", "markdown", "latex", "parquet"]
 
@@ -37,6 +39,11 @@ def say(text: str, console: "Console | None" = None) -> None:
             console.print(clean, markup=False, highlight=False, emoji=False, soft_wrap=True)
         elif sys.stderr is not None:
             print(clean, file=sys.stderr, flush=True)
+
+
+def say_remarks(remarks: "Iterable[Remark]") -> None:
+    for remark in remarks:
+        say(f"{remark.severity}: {remark.message} [{remark.code}]")
 
 
 def counter(what: str) -> Callable[[int, int], None]:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Literal
 
 from surefoot.core import SurefootError
-from surefoot.tables._excel import excel_rows
+from surefoot.tables._excel import read_sheet
 
 LARGEST_BYTES = 16 << 30
 """The most bytes that a table may hold, unpacked, unless the caller says otherwise."""
@@ -46,11 +46,12 @@ _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?")
 
 @dataclass(frozen=True, kw_only=True)
 class TableFile:
-    """A plain file of a kind that DuckDB reads, and how messages call it."""
+    """A plain file of a kind that DuckDB reads, how messages call it, and what its reader must know."""
 
     path: Path
     kind: Kind
     shown: str
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -60,7 +61,8 @@ def opened(path: Path | str, largest_bytes: int) -> Iterator[TableFile]:
         file, shown, suffix = _plain(Path(path), Path(folder), largest_bytes)
         kind = _KINDS[suffix] if suffix else _guessed(file)
         if kind == "excel":
-            yield _as_csv(excel_rows(file, shown), Path(folder), shown)
+            sheet = read_sheet(file, shown)
+            yield replace(_as_csv(sheet.rows, Path(folder), sheet.shown), notes=sheet.notes)
         elif kind == "text" and (rows := _markdown(file)):
             yield _as_csv(rows, Path(folder), shown)
         elif kind == "json":

@@ -30,7 +30,7 @@ class LoadedTable:
     """What `load_table` read: the DuckDB table, its file, its columns in order, and its number of rows.
 
     `semicolons`: whether semicolons part its cells, so that a comma in a number is decimal. `blanks`: by column, how
-    many of its cells hold which word of `MISSING`.
+    many of its cells hold which word of `MISSING`. `notes`: what a reader must know of the file.
     """
 
     name: str
@@ -39,6 +39,7 @@ class LoadedTable:
     rows: int
     semicolons: bool = False
     blanks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -49,6 +50,9 @@ def database(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
     with TemporaryDirectory() as place, full_disk_is_said(Path(place)):
         settings = {"memory_limit": memory_limit, "threads": 1, "temp_directory": place}
         with duckdb.connect(config=settings) as connection:
+            connection.execute(
+                "SET enable_progress_bar = false"
+            )  # `python -c` and notebooks have it on standard output
             yield connection
 
 
@@ -84,6 +88,7 @@ def load_table(
             rows=rows,
             semicolons=source.delimiter == ";",
             blanks=_blanks(connection, source, name),
+            notes=file.notes,
         )
 
 

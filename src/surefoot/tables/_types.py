@@ -30,7 +30,8 @@ def type_columns(
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
     texts = [name for name, kind, *_ in described if kind == "VARCHAR" and name not in keep]
     grouped = _grouped_by_dots(connection, table, texts)
-    remarks = [_ungrouped(connection, table, name) for name in grouped]
+    remarks = [Remark(code="workbook", severity="warning", message=note) for note in table.notes]
+    remarks += [_ungrouped(connection, table, name) for name in grouped]
     for name in texts:
         remarks += _typed(connection, table, name, magnitudes=name in magnitudes)
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()

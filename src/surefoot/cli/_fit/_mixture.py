@@ -1,13 +1,12 @@
 """`surefoot fit mixture`: which shares of sources to train on, from a table of runs."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from surefoot.cli._fit._scaling import TABLE
-from surefoot.cli._output import Format, emit, say
+from surefoot.cli._output import Format, emit, say, say_remarks
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def _laws(
 
     whole = read_table(table)
     runs, copies = without_copies(keep_where(whole, where), score)
-    for remark in (*whole.remarks, *copies, *number_remarks(runs, (*shares, size, score))):
-        say(f"{remark.severity}: {remark.message} [{remark.code}]")
+    say_remarks((*whole.remarks, *copies, *number_remarks(runs, (*shares, size, score))))
     named = text_of(runs, shift) if shift else np.full(len(runs), "")
     laws: dict[str, MixtureLaw] = {}
     for name in dict.fromkeys(named.tolist()):
@@ -123,14 +121,13 @@ def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
         say(f"warning: {counts:,.0f} examples lie beyond the runs, of {least:,.0f} to {most:,.0f}.")
     score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
                     for one in (found.score, found.equal))  # fmt: skip
-    print(
+    say(
         f"With {counts:,.0f} examples the best shares score {score[0]:.1f} % [{score[1]:.1f}, {score[2]:.1f}], equal "
         f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "
         f"{100 * found.gain.estimate:.1f} points [{100 * found.gain.low:.1f}, {100 * found.gain.high:.1f}]; that there "
         f"is one has a probability of {found.sure:.0%}, that it is better than {found.single} alone "
         f"{found.over_single:.0%}. Likeness of the sources {law.likeness:.2f} (1: a weighted mean). "
-        f"{law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits.",
-        file=sys.stderr,
+        f"{law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits."
     )
 
 

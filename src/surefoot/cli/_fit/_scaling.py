@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from surefoot.cli._fit._figures import HELP, write_law_figures
-from surefoot.cli._output import Format, check_place, emit
+from surefoot.cli._output import Format, check_place, emit, say, say_remarks
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
@@ -142,8 +141,7 @@ def _run(
     plans = optimal_plans(laws, optimal, cost=cost) if optimal else None
     _say(laws)
     if plans:
-        for words in plans.words:
-            print(words, file=sys.stderr)
+        say("\n".join(plans.words))
         emit(plan_table(plans), output.format, output.out)
     else:
         emit(_prediction_table(laws, places) if output.at else law_table(laws, output.show), output.format, output.out)
@@ -152,19 +150,18 @@ def _run(
 
 
 def _say(laws: ScalingLaws) -> None:
-    for remark in laws.remarks:
-        print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
+    say_remarks(laws.remarks)
     for fit in laws.fits:
-        print(fit.verdict, file=sys.stderr)
+        say(fit.verdict)
         if fit.choice is not None:
-            print(f"  {fit.choice.reason}", file=sys.stderr)
+            say(f"  {fit.choice.reason}")
     many = len(laws.comparisons) > _MOST_SAID
     decided = {pair: one for pair, one in laws.comparisons.items() if one.p_holm < 1 - one.difference.level}
     for pair, found in (decided if many else laws.comparisons).items():
-        print(f"{pair}: {found.words}", file=sys.stderr)
+        say(f"{pair}: {found.words}")
     if many:
         left = len(laws.comparisons) - len(decided)
-        print(f"{left:,} of {len(laws.comparisons):,} comparisons are not decided: --show comparisons", file=sys.stderr)
+        say(f"{left:,} of {len(laws.comparisons):,} comparisons are not decided: --show comparisons")
 
 
 def law_table(laws: ScalingLaws, section: Section = "laws") -> Table:

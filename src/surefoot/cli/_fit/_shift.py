@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from surefoot.cli._fit._figures import HELP, write_figures
 from surefoot.cli._fit._scaling import TABLE, names_of
-from surefoot.cli._output import Format, check_place, emit
+from surefoot.cli._output import Format, check_place, emit, say_remarks
 from surefoot.core import SurefootError, Table, write_text
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def shift(
         raise SurefootError("Several sections are printed as text or JSON only: name one with --show.")
     scores = _scores(table, x, shifts, read)
     result = fit_shift(shift_data(scores, x=x, shifts=shifts, **asdict(choose)), **asdict(fit))
-    for remark in result.remarks:
-        print(f"{remark.severity}: {remark.message} [{remark.code}]", file=sys.stderr)
+    say_remarks(result.remarks)
     _print({section: shift_table(result, section) for section in (*sections, "left_out")}, sections, format, out)
     if figure:
         write_figures((robustness_figure(result), effect_figure(result)), figure)
