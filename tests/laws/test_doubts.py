@@ -96,6 +96,11 @@ def test_one_band_is_shown_everywhere(tmp_path: Path, capsys: pytest.CaptureFixt
         assert [row["prediction"], row["low"], row["high"]] == pytest.approx(expected)
     truth = 1 + 20 * at**-0.25
     assert expected[1] < truth < expected[2]
+    seen = (fit.used_x.min(), fit.used_x.max())
+    places = [seen[0] / 11, seen[0] / 9, seen[1] * 9, seen[1] * 11]
+    fit_command("scaling", file, "--x", "x", "--y", "y", "--at", *places)
+    far = f"warning: {places[0]:g}; {places[3]:g} is more than a decade beyond the points, of"
+    assert far in capsys.readouterr().err
 
 
 def test_errors_in_percent_give_the_law_of_shares_where_n_is_known() -> None:
@@ -145,6 +150,8 @@ def test_a_gap_in_the_number_of_examples_leaves_that_row_out() -> None:
 def test_percent_signs_beside_small_numbers_are_refused_and_beside_large_ones_understood() -> None:
     with pytest.raises(SurefootError, match=r"mixes cells with a percent sign and values up to 1 without one \(row 2"):
         fitted({"x": [1, 2, 4, 8], "y": ["38.1%", "0.44", "30%", "25%"]}, score=True)
+    with pytest.raises(SurefootError, match=r"column 'x' mixes cells with a percent sign .* \(row 3\)"):
+        fitted({"x": ["10%", "25%", "0.5", "100%"], "y": [4, 3, 2, 1]})
     laws = fitted({"x": [1, 2, 4, 8], "y": ["38.1%", "44", "50%", "55%"]}, score=True)
     assert laws.fits[0].points.y.tolist() == pytest.approx([0.619, 0.56, 0.5, 0.45])
 

@@ -246,11 +246,34 @@ def test_copies_of_a_run_count_once_and_scores_below_chance_are_said(
     assert "row 65 has a score below chance (0.5)" in capsys.readouterr().err
 
 
+def test_amounts_are_read_as_people_write_them_and_odd_sums_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One law from shares, percent signs, and both in one row; one mixture from amounts, shares and both."""
+    table = write_runs(tmp_path / "runs.csv")
+    lines = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    told = []
+    for mix in ("web=600k,books=400k", "web=.6,books=40%"):
+        fit_table(table, "--mix", mix, "--plan", "1M", "--format", "json")
+        out, err = capsys.readouterr()
+        told.append([row["prediction"] for row in json.loads(out)])
+        assert "1,000,000 examples lie beyond the runs" in err and "taken in proportion" not in err
+        for line in lines[1:]:
+            line[1] = f"{100 * float(line[1].rstrip('%')) / (100 if line[1].endswith('%') else 1):.10g}%"
+        table.write_text("\n".join(map(",".join, lines)), encoding="utf-8")
+    assert told[0] == pytest.approx(told[1], rel=1e-9)
+    lines[3][1] = "300%"
+    table.write_text("\n".join(map(",".join, lines)), encoding="utf-8")
+    fit_table(table, "--mix", "web=1")
+    assert "row 3 has shares that sum to none of 1, 100 and 'examples'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--target", "sketch", "--plan", "-5"), "Sizes are numbers of examples above 0"),
-        (("--target", "sketch", "--plan", "0"), "Sizes are numbers of examples above 0"),
+        (("--target", "sketch", "--plan", "-5"), "give numbers above 0 for --plan"),
+        (("--target", "sketch", "--plan", "0"), "give numbers above 0 for --plan"),
+        (("--mix", "web=1,web=2"), "each once"),
         (("--target", "sketch", "--seed", "-1"), "A seed is a number of 0 or above"),
         ((), "Name with --target the test to choose shares for: sketch, photo."),
         (("--target", "fog"), "Name with --target"),

@@ -33,6 +33,7 @@ from surefoot.laws._results._table import numbers_of as numbers_of
 from surefoot.laws._results._table import plain_cell as plain_cell
 from surefoot.laws._results._table import read_table as read_table
 from surefoot.laws._results._table import text_of as text_of
+from surefoot.laws._results._table import whole_numbers_of as whole_numbers_of
 from surefoot.laws._scaling._fit import fit_scaling as fit_scaling
 from surefoot.laws._scaling._fit import law_sensitivity as law_sensitivity
 from surefoot.laws._scaling._fit import predict_band as predict_band

@@ -90,11 +90,18 @@ def remarks_on(source: str, column: str, cells: Sequence[Any], numbers: Numbers)
             f"{source}: column '{column}' has numbers with {style}: '{str(cells[row])[:30]}' in row {row + 1} is read "
             f"as {numbers.values[row]:.15g}."
         )
+        if style.startswith("a letter") and (bare := _without_letter(cells, numbers)):
+            message += f" {rows_text(bare, 'have').capitalize()} none, read as written."
         yield _remark("written-numbers", "note", message, np.array([row]), column)
     signs = np.flatnonzero(numbers.percent)
     if len(signs):
         message = f"{source}: column '{column}' has percent signs ({rows_text((signs + 1).tolist())})."
         yield _remark("percent-sign", "note", message, signs, column)
+
+
+def _without_letter(cells: Sequence[Any], numbers: Numbers) -> list[int]:
+    known = np.flatnonzero(np.isfinite(numbers.values)).tolist()
+    return [row + 1 for row in known if numbers.values[row] and not str(cells[row]).strip()[-1].isalpha()]
 
 
 def _remark(code: str, severity: Any, message: str, places: Any, column: str) -> Remark:

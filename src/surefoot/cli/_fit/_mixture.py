@@ -12,6 +12,9 @@ from surefoot.core import SurefootError, Table
 if TYPE_CHECKING:
     from surefoot.laws import BestShares, MixtureLaw
 
+_ROUNDED = 0.02
+"""What shares that were rounded may miss their sum by."""
+
 
 def mixture(
     table: Annotated[Path, Parameter(help=TABLE)],
@@ -23,7 +26,7 @@ def mixture(
     chance: Annotated[float, Parameter(help="What guessing scores: 1 / classes.")],
     shift: Annotated[str | None, Parameter(help="The column of the test that a row is of.")] = None,
     target: Annotated[str | None, Parameter(help="The test to choose shares for, a value of --shift.")] = None,
-    plan: Annotated[float | None, Parameter(help="For how many examples. Default: the largest size.")] = None,
+    plan: Annotated[str | None, Parameter(help="For how many examples, as 1M. Default: the largest size.")] = None,
     mix: Annotated[
         tuple[str, ...], Parameter(help="Mixtures to predict instead: noto=3,twemoji=1.", consume_multiple=True)
     ] = (),
@@ -35,10 +38,14 @@ def mixture(
     out: Annotated[Path | None, Parameter(help="A file: .tsv, .csv, .json, .md, .tex, .parquet or .txt.")] = None,
 ) -> None:
     """Which shares of the sources score highest on a test, how sure that is, and what a mixture will score."""
-    from surefoot.laws import best_shares
+    from surefoot.laws import best_shares, places_of
 
+    asked = places_of((plan,), ("--plan",)).item() if plan else 0.0
     laws = _laws(table, where, shares, size, score, chance=chance, shift=shift)
-    counts = next(iter(laws.values())).sizes[1] if plan is None else plan
+    counts = asked or next(iter(laws.values())).sizes[1]
+    sizes = [size for law in laws.values() for size in law.sizes]
+    if not min(sizes) <= counts <= max(sizes):
+        say(f"warning: {counts:,.0f} examples lie beyond the runs, of {min(sizes):,.0f} to {max(sizes):,.0f}.")
     if mix:
         emit(_predicted(laws, counts, mix), format, out)
         return
@@ -66,9 +73,9 @@ def _laws(
         keep_rows,
         keep_where,
         number_remarks,
-        numbers_of,
         read_table,
         text_of,
+        whole_numbers_of,
         without_copies,
     )
     from surefoot.tables import rows_text
@@ -80,7 +87,7 @@ def _laws(
     laws: dict[str, MixtureLaw] = {}
     for name in dict.fromkeys(named.tolist()):
         own = keep_rows(runs, named == name)
-        numbers = np.column_stack([numbers_of(own, column) for column in (*shares, size, score)])
+        numbers = np.column_stack([whole_numbers_of(own, column) for column in (*shares, size, score)])
         parts, counts, scores = numbers[:, :-2], numbers[:, -2], numbers[:, -1]
         lost = ~np.isfinite(numbers).all(axis=1) | (parts.max(axis=1) == 0) | (counts <= 0) | np.isin(scores, (0, 1))
         if lost.any():
@@ -89,6 +96,11 @@ def _laws(
         if (below := ~lost & (scores < chance)).any():
             rows = rows_text(own.rows[below].tolist(), "have")
             say(f"warning: {table}: {rows} a score below chance ({chance:g}), which weighs much in probit.")
+        totals = np.column_stack([np.ones_like(counts), np.full_like(counts, 100), counts])
+        odd = ~lost & (abs(parts.sum(axis=1)[:, None] / totals - 1) > _ROUNDED).all(axis=1)
+        if odd.any():
+            rows = rows_text(own.rows[odd].tolist(), "have")
+            say(f"warning: {table}: {rows} shares that sum to none of 1, 100 and '{size}': taken in proportion.")
         laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
     return laws
 
@@ -106,19 +118,24 @@ def _predicted(laws: "dict[str, MixtureLaw]", counts: float, mixes: tuple[str, .
 
 
 def _shares(text: str, sources: tuple[str, ...]) -> list[float]:
-    try:
-        given = {name.strip(): float(share) for name, _, share in (part.rpartition("=") for part in text.split(","))}
-    except ValueError:
-        given = {}
-    if not given or not set(given) <= set(sources):
-        raise SurefootError(f"'{text}' must have the form SOURCE=SHARE,SOURCE=SHARE of {', '.join(sources)}.")
+    import numpy as np
+
+    from surefoot.tables import parse_numbers
+
+    parts = [part.rpartition("=") for part in text.split(",")]
+    names, numbers = (
+        [name.strip() for name, _, _ in parts],
+        parse_numbers([share for *_, share in parts], magnitudes=True),
+    )
+    if not set(names) <= set(sources) or len({*names}) < len(names) or not (numbers.values >= 0).all():
+        raise SurefootError(
+            f"'{text}' must have the form SOURCE=SHARE,SOURCE=SHARE of {', '.join(sources)}, each once."
+        )
+    given = dict(zip(names, (numbers.values / np.where(numbers.percent, 100, 1)).tolist(), strict=True))
     return [given.get(name, 0.0) for name in sources]
 
 
 def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
-    least, most = law.sizes
-    if not least <= counts <= most:
-        say(f"warning: {counts:,.0f} examples lie beyond the runs, of {least:,.0f} to {most:,.0f}.")
     score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
                     for one in (found.score, found.equal))  # fmt: skip
     say(

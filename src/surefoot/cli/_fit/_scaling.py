@@ -140,6 +140,9 @@ def _run(
     laws = fit_scaling(read_table(table), points, options)
     plans = optimal_plans(laws, optimal, cost=cost) if optimal else None
     _say(laws)
+    for fit in laws.fits:
+        _say_far(fit.points.family, fit.used_x, places)
+        _say_far(fit.points.family, cost * fit.used_x.prod(axis=1, keepdims=True), places_of(optimal, ("compute",)))
     if plans:
         say("\n".join(plans.words))
         emit(plan_table(plans), output.format, output.out)
@@ -162,6 +165,17 @@ def _say(laws: ScalingLaws) -> None:
     if many:
         left = len(laws.comparisons) - len(decided)
         say(f"{left:,} of {len(laws.comparisons):,} comparisons are not decided: --show comparisons")
+
+
+def _say_far(family: str, seen: NDArray[np.float64], places: NDArray[np.float64]) -> None:
+    """Which places lie more than a decade beyond what was seen (n, variables), where no band was ever tested."""
+    ends = [(float(column.min()), float(column.max())) for column in seen.T]
+    far = [place for place in places.tolist()
+           if any(not low / 10 <= one <= 10 * high for one, (low, high) in zip(place, ends, strict=True))]  # fmt: skip
+    if far:
+        shown = "; ".join(",".join(f"{one:g}" for one in place) for place in far)
+        ranges = " and ".join(f"{low:g} to {high:g}" for low, high in ends)
+        say(f"warning: {family + ': ' if family else ''}{shown} is more than a decade beyond the points, of {ranges}.")
 
 
 def law_table(laws: ScalingLaws, section: Section = "laws") -> Table:

@@ -101,6 +101,11 @@ def numbers_of(table: ResultTable, name: str) -> Floats:
     return cells if is_numeric(cells) else _asked_for(table, name).values
 
 
+def whole_numbers_of(table: ResultTable, name: str) -> Floats:
+    """One column of numbers of which those with a percent sign are hundredths."""
+    return numbers_of(table, name) / np.where(np.isin(table.rows, table.percent_rows.get(name, ())), 100, 1)
+
+
 def number_remarks(table: ResultTable, names: Sequence[str]) -> tuple[Remark, ...]:
     """What a reader must know of columns of text ("1.3B") that are read as numbers since they were asked for."""
     texts = [name for name in dict.fromkeys(names) if not is_numeric(column_of(table, name))]

@@ -86,6 +86,8 @@ def scaling_points(
     kept, copies = without_copies(keep_where(whole, options.where), options.y)
     values, unit_remarks = _targets(kept, options)
     inputs = np.column_stack([numbers_of(kept, name) for name in options.x])
+    for name, column in zip(options.x, inputs.T, strict=True):
+        refuse_mixed_signs(kept, name, column)
     tests = None if options.n_test is None else _tests(kept, options.n_test)
     values, moved = _moved(kept, values, tests, options.y)
     usable, dropped = _usable(kept, options, inputs, values, tests)
