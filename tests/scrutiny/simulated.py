@@ -53,7 +53,7 @@ def audited(asked: Scrutiny) -> tuple[dict[str, Any], dict[Any, Any]]:
     loaded = patch.multiple(_run, load_scrutiny=lambda _: asked, _session=lambda _, which: Here(getattr(asked, which)))
     with loaded, open_pool("here") as pool:
         run: Any = _run._Run
-        return run(Path(), asked, kept, pool, 1, lambda done, stage: None).findings(), kept.records
+        return run(Path(), asked, kept.records, kept, pool).findings(), kept.records
 
 
 def rate_at(x: float) -> float:

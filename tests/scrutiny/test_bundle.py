@@ -24,6 +24,7 @@ from statsmodels.stats.multitest import multipletests
 
 from surefoot.core import SurefootError, open_pool
 from surefoot.report import write_scrutiny
+from surefoot.report._scrutiny import _in_words
 from surefoot.scrutiny import (
     ask_again,
     decided,
@@ -332,13 +333,24 @@ def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_pa
     assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Where the search" in page
     assert "Near this case&#39; means amount 50 to 250; kind a or b." in page
     nearest = min(wrong["found"], key=lambda one: one["distance"])
-    there = f"amount {nearest['condition']['amount']:.3g}, kind b, a distance of {nearest['distance']:.2g}. "
+    there = f"amount {nearest['condition']['amount']:.6g}, kind b, a distance of {nearest['distance']:.2g}. "
     assert f"The confirmed failure nearest to the case lies at {there}" in page
     plan = hashlib.sha256((sealed[0] / "plan.json").read_bytes()).hexdigest()
     assert f"deposited before the run: SHA-256 {plan}" in page
     worst = wrong["found"][-1]
     assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
     assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims are shown to fail" in page
+
+
+def test_the_nearest_failure_is_where_it_was_confirmed_and_a_value_keeps_its_digits() -> None:
+    """Both lie as far off; the first was not confirmed."""
+    test = {"judged": True, "unjudged": 0, "n": 9, "failed": 3, "low": 0.1, "high": 0.7, "p (Holm)": 1.0}
+    odd = [test | {"distance": 1.0, "changed": ["pg"], "condition": {"pg": one}} for one in (50.25, 1250.5)]
+    claim = {"sentence": "It holds.", "effect": "rate", "bound": 0.2, "samples": [test] * 3}
+    claim |= {"found": [odd[0], odd[1] | {"p (Holm)": 0.01}], "verdict": "fails where it was searched"}
+    plan = {"plan": {"alpha": 0.05}}
+    assert "nearest to the case lies at pg 1250.5, a dist" in _in_words(claim | {"fails at distance": 1.0}, plan)
+    assert "nearest to the case lies at the case's own" in _in_words(claim | {"fails at distance": 0.0}, plan)
 
 
 def test_two_case_files_of_one_name_are_two_systems(tmp_path: Path) -> None:

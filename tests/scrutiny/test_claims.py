@@ -39,12 +39,13 @@ from surefoot.scrutiny import (
     write_plan,
 )
 from surefoot.scrutiny._claims import is_decided, suspicious
-from surefoot.scrutiny._findings import Query, _told, correct, judged_by, score
+from surefoot.scrutiny._findings import Query, _least, _told, correct, judged_by, score
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
 TIGHT = f'source="e"),), constraints=({FROM}Constraint(name="c", source="s", holds=lambda one: one["amount"] == 150),)'
 BY_NOTHING = f"answers(), {FROM}subgroup_gap(answers(), 'nosuch', bound=0.1),"
+BY_EACH, BY_EDGES = BY_NOTHING.replace("nosuch", "amount"), BY_NOTHING.replace("nosuch', ", "kind', edges=(1,), ")
 CASE = Path(__file__).with_name("case.py")
 
 
@@ -281,14 +282,21 @@ def test_ratios_outside_of_the_bounds_of_their_data_are_counted() -> None:
     assert detail["outside"] == sum(one < detail["elub low"] or one > detail["elub high"] for one in every) > 3
 
 
-def test_a_verdict_is_by_holm_and_the_distance_the_least_of_what_is_shown() -> None:
-    tests = zip(("overall", "near", "at the case"), (1.0, 0.03, 1.0), strict=True)
+@pytest.mark.parametrize(
+    ("at_case", "verdict", "distance"),
+    [(1.0, "fails where it was searched", 0.5), (1e-3, "fails at the case, where it was searched", 0.0)],
+)
+def test_a_verdict_is_by_holm_and_the_distance_the_least_of_what_is_shown(
+    at_case: float, verdict: str, distance: float
+) -> None:
+    tests = zip(("overall", "near", "at the case"), (1.0, 0.03, at_case), strict=True)
     samples = [{"sample": name, "p": p, "judged": True, "unjudged": 0, "n": 9} for name, p in tests]
     found = [{"distance": distance, "p": p} for distance, p in ((2.0, 1e-4), (0.5, 1e-3), (0.1, 0.04))]
     told: dict[str, Any] = {"effect": "rate", "samples": samples, "found": found}
     correct([told], 0.05, 6)
-    assert (told["verdict"], told["fails at distance"]) == ("fails where it was searched", 0.5)
-    assert [one["p (Holm)"] for one in found] == pytest.approx([6e-4, 5e-3, 0.12])
+    assert found[2]["p (Holm)"] > 0.05
+    assert (told["verdict"], told["fails at distance"]) == (verdict, distance)
+    assert [one["p (Holm)"] for one in found[:2]] == pytest.approx([6e-4, 5e-3])
 
 
 @pytest.mark.parametrize(("judged", "silent", "enough"), [(2, 2, True), (2, 3, False), (0, 0, False)])
@@ -326,6 +334,23 @@ def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> Non
     assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
 
 
+def test_a_gap_by_a_number_is_between_its_ranges() -> None:
+    claim = subgroup_gap(answers(), "amount", bound=0.1, edges=(50, 100.5))
+    groups = ("below 50", "50 to 100.5", "50 to 100.5", "from 100.5")
+    for amount, group in zip((49.99, 50, 100.25, 100.5), groups, strict=True):
+        assert judge(claim, trial(1.0, amount=amount)) == Judged(-1.0, group=group)
+    for edges in ((2, 1), (1, 1), (np.nan,), (np.inf,)):
+        with pytest.raises(SurefootError, match="edges of 'answers by amount' must be numbers"):
+            subgroup_gap(answers(), "amount", bound=0.1, edges=edges)
+
+
+def test_what_held_a_system_is_what_did_at_all_times() -> None:
+    held = {"network": "none", "files": True, "processes": True}
+    less = {"network": "open", "files": False, "processes": True}
+    assert _least([held, less]) == _least([less, held]) == less
+    assert (_least([held]), _least([])) == (held, {})
+
+
 def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them() -> None:
     amount = Variable(name="amount", case=100.0, low=0.0, high=400.0, scale=50.0, source="study")
     people = Variable(name="people", case=2, low=1, high=5, source="expert")
@@ -343,7 +368,7 @@ def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them()
     assert {one["people"] for one in near} == {2}
     assert max(map(domain.distance, near)) <= 0.9
     for condition in drawn:
-        assert domain.at(domain.point(condition)) == pytest.approx(condition)
+        assert domain.at(domain.points([condition])[0]) == pytest.approx(condition)
     with pytest.raises(SurefootError, match="A constraint needs its source"):
         replace(domain, constraints=(replace(many, source=" "),))
     with pytest.raises(SurefootError, match="a plausibility its plausibility_source"):
@@ -360,6 +385,8 @@ def test_a_domain_has_types_constraints_distances_and_says_who_stands_for_them()
     ("change", "said"),
     [
         ({"source": " "}, "needs a source"),
+        ({"name": 3}, "name of a condition must be a text, and it is 3"),
+        ({"name": " "}, "must be a text"),
         ({"scale": 0.0}, "scale above 0"),
         ({"case": 7.0}, "must be a number from 0 to 1"),
         ({"case": "x"}, "must be a number"),
@@ -396,6 +423,8 @@ def test_a_condition_that_makes_no_sense_is_refused(change: dict[str, Any], said
         ("answers(),", "same_in_versions(),", "same_in_versions"),
         ('"an unknown person is"', '" The person of interest is a donor"', "Both propositions are"),
         ("answers(),", BY_NOTHING, "by 'nosuch', which is no condition"),
+        ("answers(),", BY_EACH, "give edges=.* where amount is a number of more than 12 values"),
+        ("answers(),", BY_EDGES, "and none where it is one of choices"),
         ('source="expert, report of 3 May"),\n        )', TIGHT, "hardly one is allowed"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from surefoot.core import SurefootError
-from surefoot.scrutiny import Session
+from surefoot.scrutiny import Limits, Session
 from surefoot.scrutiny._scrutiny import load_scrutiny
 
 HOSTILE = Path(__file__).with_name("hostile.py")
@@ -62,6 +62,19 @@ def test_a_python_system_that_fails_is_told_and_asked_on(python: Session, word: 
     assert (reply.status, error in reply.error) == (status, True)
     assert reply.seconds < 20
     assert python.ask({"do": ""}, 1).output == {"value": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("seconds", one) for one in (0, -1.0, float("nan"), float("inf"), 1e12, "60", True, None)],
+        *[("memory_mb", one) for one in (0, -5, 2.5, float("nan"), 10**18, "4096")],
+        *[("output_bytes", one) for one in (0, -5, 1e6, 10**20)],
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(SurefootError, match=f"The limit {name} is .*: it must be a .*number above 0, to 1"):
+        Limits(**{name: value})
 
 
 def test_what_it_leaves_running_is_ended_and_told(python: Session) -> None:

@@ -99,13 +99,13 @@ def test_a_confirmation_ends_where_the_plan_ends_it(sealed: Sealed, tmp_path: Pa
 def test_a_stage_that_was_left_out_is_missed_by_the_run_again_on_its_answers(
     sealed: Sealed, tmp_path: Path, gone: str
 ) -> None:
-    check_asked(CASE, sealed[0])
+    check_asked(CASE, verify_bundle(sealed[0], keep=True))
     bundle = forged(sealed[0], tmp_path / "a.bundle", records=lambda one: not stage(one).startswith(gone))
     verify_bundle(bundle)  # which does not run the case file
     with pytest.raises(
         SurefootError, match=rf"(Query \d+ of stage {gone}.*, which its plan asks, is not there|the plan asks)"
     ):
-        check_asked(CASE, bundle)
+        check_asked(CASE, verify_bundle(bundle, keep=True))
 
 
 def chosen(record: Record) -> bool:
@@ -117,14 +117,14 @@ def chosen(record: Record) -> bool:
 def test_a_sample_that_is_easier_than_its_plan_and_a_plausibility_are_found(sealed: Sealed, tmp_path: Path) -> None:
     bundle = forged(sealed[0], tmp_path / "a.bundle", records=chosen)
     with pytest.raises(SurefootError, match="Query 0 of stage near in the bundle is not what this plan asks for"):
-        check_asked(CASE, bundle)
+        check_asked(CASE, verify_bundle(bundle, keep=True))
 
     def likely(found: Record) -> None:
         found["claims"][0]["found"][0]["plausibility"] = 0.01
 
     bundle = forged(sealed[0], tmp_path / "b.bundle", findings=likely)
     with pytest.raises(SurefootError, match=r"plausibility 0\.01, and its queries give 1\.0"):
-        check_asked(CASE, bundle)
+        check_asked(CASE, verify_bundle(bundle, keep=True))
 
 
 def twice(found: Record) -> None:
@@ -183,7 +183,7 @@ def test_what_the_plan_says_of_its_claims_is_what_its_case_file_says(sealed: Sea
     bundle = forged(sealed[0], tmp_path / "a.bundle", plan=plan, findings=findings)
     verify_bundle(bundle)
     with pytest.raises(SurefootError, match="says of its claims is not what the plan"):
-        check_asked(CASE, bundle)
+        check_asked(CASE, verify_bundle(bundle, keep=True))
 
 
 def test_a_seal_without_sense_is_refused(sealed: Sealed, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_intervals_hold_the_known_rate_also_where_a_search_led() -> None:
 def test_a_confirmation_is_looked_at_from_40_on_and_stops_where_all_tests_together_decide(
     bound: float, most: int
 ) -> None:
-    plan = replace(PLAN, overall=20, near=10, at_case=10, budget=45, approach=15, confirm=120, seed=2)
+    plan = replace(PLAN, overall=20, near=10, at_case=10, budget=45, approach=15, confirm=120, seed=8)
     asked = known_rate(plan)
     asked = replace(asked, claims=(replace(asked.claims[0], bound=bound),))
     found, records = audited(asked)

@@ -62,6 +62,11 @@ def test_what_fails_is_followed_back_to_what_matters() -> None:
     assert approach(DOMAIN, weigh, {"x": 60.0, "k": 5, "kind": "b"}, budget=1) == {"x": 60.0, "k": 5, "kind": "b"}
 
 
+def test_what_fails_no_more_is_not_left_for_what_does_not_fail_either() -> None:
+    start = {"x": 60.0, "k": 5, "kind": "b"}
+    assert approach(DOMAIN, Weighing(height), start, budget=60) == start
+
+
 def test_hypothesis_shrinks_the_first_failure_towards_the_case() -> None:
     weigh = Weighing(lambda condition: condition["x"], lambda condition: condition["x"] > 40)
     search("hypothesis", DOMAIN, weigh, budget=200, seed=1)

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import surefoot.scrutiny
 from surefoot.core import Measurement, Observation, Results, Step, Store, SurefootError
 from surefoot.scrutiny import DEFECTS, PythonSystem, Reply, Trial, ValidityClaim, sample
 from surefoot.scrutiny._scrutiny import describe
@@ -15,6 +18,7 @@ from surefoot.scrutiny._systems._kinds import describe_system
 from surefoot.stats import clopper_pearson
 from surefoot.studies import load_study
 from surefoot.studies.scrutiny import CASES, Audit, ByDistance, ValidationStudy, case
+from surefoot.studies.scrutiny._cases import _calibrated
 
 needs_data = pytest.mark.skipif(not os.environ.get("SUREFOOT_DATA"), reason="SUREFOOT_DATA has the published data")
 EXPOSING = {
@@ -52,6 +56,15 @@ def failures(name: str, conditions: list[dict]) -> Iterator[str]:
             judged = claim.judge(trial)
             if judged and judged.margin > 0:
                 yield claim.name
+
+
+def test_a_calibrated_share_is_a_ratio_without_the_prior_odds_of_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal scores a of A are of one source, b of B of two: their ratio is (a / A) / (b / B)."""
+    known = SimpleNamespace(scores=np.repeat([0.0, 1.0], [6, 3]), same=np.array([1, 0, 0, 0, 0, 0, 1, 1, 0], bool))
+    monkeypatch.setattr(surefoot.scrutiny, "trained_on_glass", lambda: known)
+    call = _calibrated("isotonic")
+    for score, ratio in ((0.0, (1 / 3) / (5 / 6)), (1.0, (2 / 3) / (1 / 6))):
+        assert call({"score": score, "column": False}, 0)["log10_lr"] == pytest.approx(np.log10(ratio))
 
 
 def reply(system, evidence, seed) -> Reply:

@@ -145,18 +145,10 @@ def _changed(told: Mapping[str, Any], case: Path) -> list[str]:
     return [name for name, value in found.items() if told.get(name) != value]
 
 
-def planned(bundle: Path, case: Path) -> tuple[dict[str, Any], dict[tuple[str, int], dict[str, Any]], str]:
-    """The plan of a bundle, its records by stage and number, and which packages that choose queries are others here.
-
-    How the system is called may differ on this machine. Raises `SurefootError` for what else does.
-    """
-    told = read_plan(bundle)
-    if changed := {*_changed(told, case)} - {"system", "other", "case file", "can find"}:
-        raise SurefootError(f"What {case} says of its {min(changed)} is not what the plan of {bundle} says.")
-    records = [json.loads(body) for _, body in links(bundle)]
-    was, now = records[0]["packages"], event("")["packages"]
-    other = [f"{name} {was.get(name)}" for name in ("scipy", "cma", "hypothesis") if was.get(name) != now.get(name)]
-    return told, {(one["stage"], one["number"]): one for one in records if "stage" in one}, ", ".join(other)
+def check_planned(verified: "Verified", case: Path) -> None:
+    """Raise `SurefootError` where a case file says another thing than a plan: but how the system is called here."""
+    if changed := {*_changed(verified.plan, case)} - {"system", "other", "case file", "can find"}:
+        raise SurefootError(f"What {case} says of its {min(changed)} is not what the plan of {verified.bundle} says.")
 
 
 def event(name: str) -> dict[str, Any]:
@@ -187,17 +179,25 @@ def _names(plan: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """A bundle that is as it was sealed: plan, findings, seal, its number of queries, those drawn to ask again."""
+    """A bundle that is as it was sealed: plan, findings, seal, its number of queries, those drawn to ask again.
 
+    `packages` are those with which it was begun; `records` its queries by stage and number, where they were kept.
+    """
+
+    bundle: Path
     plan: Mapping[str, Any]
     findings: Mapping[str, Any]
     seal: Mapping[str, Any]
     queries: int
     drawn: tuple[Mapping[str, Any], ...]
+    packages: Mapping[str, str]
+    records: Mapping[tuple[str, int], dict[str, Any]]
 
 
-def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int | None = None) -> Verified:
+def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int | None = None, keep: bool = False) -> Verified:
     """Check every byte of a bundle, compute its findings again from its queries, and draw a share of these.
+
+    With `keep`, as `check_asked` wants it, the queries are kept.
 
     Raises `SurefootError` that names the first file and line that is not as it was sealed, or the first finding that
     is not what the recorded queries give. The case file is not run. Without a `seed` nobody can know what is drawn.
@@ -205,16 +205,17 @@ def verify_bundle(bundle: Path, *, share: float = 0.0, seed: int | None = None) 
     if not 0 <= share <= 1:
         raise SurefootError(f"The share of queries to ask again is {share:g}: it must lie between 0 and 1.")
     try:
-        return _verified(bundle, share, seed)
+        return _verified(bundle, share, seed, keep)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise SurefootError(f"{bundle} is not as Surefoot writes it: {what_failed(error)}") from error
 
 
-def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
+def _verified(bundle: Path, share: float, seed: int | None, keep: bool) -> Verified:
     for path in sorted(bundle.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise SurefootError(f"{path} is a link or a pipe, and no file of the bundle: put the file there.")
     plan, draw, drawn, read = read_plan(bundle), random.Random(seed), [], {"head": "", "lines": 0}
+    kept, packages = dict[tuple[str, int], dict[str, Any]](), dict[str, str]()
     if not (bundle / SEAL).is_file():
         raise SurefootError(f"{bundle} is not sealed: its run is not finished. Run it again to go on.")
     seal, made = _read(bundle / SEAL, plan["public key"]), plan["surefoot"]
@@ -225,10 +226,14 @@ def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
     def records() -> Iterator[dict[str, Any]]:
         for read["head"], body in links(bundle):
             read["lines"] += 1
-            if "stage" in (record := _ONCE.decode(body.decode())):
+            if "stage" in (record := _parsed(body)):
                 yield record
                 if draw.random() < share:
                     drawn.append(record)
+                if keep:
+                    kept[record["stage"], record["number"]] = record
+            else:
+                packages.update(() if packages else record["packages"])
 
     try:
         found = found_again(plan, records())
@@ -247,15 +252,16 @@ def _verified(bundle: Path, share: float, seed: int | None) -> Verified:
             raise SurefootError(f"{bundle / name} is not as it was sealed.")
         if digest != signed.get(name, digest):
             raise SurefootError(f"{bundle / name} is not the one of its plan.")
-    findings = compared(bundle, found, other)
-    return Verified(plan=plan, findings=findings, seal=seal, queries=found["cases"], drawn=tuple(drawn))
+    findings = _parsed((bundle / FINDINGS).read_bytes())
+    check_findings(bundle, findings, found, other)
+    told = {"plan": plan, "findings": findings, "seal": seal, "queries": found["cases"], "drawn": tuple(drawn)}
+    return Verified(**told, bundle=bundle, packages=packages, records=kept)
 
 
-def compared(bundle: Path, found: Mapping[str, Any], other: str, **unknown: str) -> dict[str, Any]:
-    """The findings of a bundle. Raises `SurefootError` where they are not those that were found again."""
-    if said := difference(findings := _parsed((bundle / FINDINGS).read_bytes()), found, every=not other, **unknown):
+def check_findings(bundle: Path, findings: object, found: Mapping[str, Any], other: str = "", **unknown: str) -> None:
+    """Raise `SurefootError` where the findings of a bundle are not those that were found again."""
+    if said := difference(findings, found, every=not other, **unknown):
         raise SurefootError(f"{bundle / FINDINGS} is not what its queries give: {said}.{other}")
-    return findings
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -269,9 +275,15 @@ def _no_number(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
 
 
-_ONCE = json.JSONDecoder(
-    object_pairs_hook=_once, parse_constant=_no_number
-)  # faster than to write it again and compare
+_ONCE = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _parsed(data: bytes) -> Any:
+    """What JSON holds, with no name twice in it, and no NaN. Raises `ValueError`."""
+    value, end = _ONCE.raw_decode(text := data.decode())
+    if text[end:].strip():
+        raise ValueError("there is more than one value")
+    return value
 
 
 def _line(record: object) -> bytes:
@@ -285,13 +297,6 @@ def _now() -> str:
 def _text(value: object) -> str:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode(errors="backslashreplace").decode()
-
-
-def _parsed(data: bytes) -> Any:
-    """JSON as `_text` writes it: no name twice, of which another reader might take the other. Raises `ValueError`."""
-    if _text(value := json.loads(data)).encode() != data:
-        raise ValueError("a name is there twice, or it is written otherwise")
-    return value
 
 
 def _write(path: Path, value: object, private: Any) -> None:

@@ -1,12 +1,13 @@
 """Validity claims: what a system under test must do, judged query by query and assess over many."""
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from surefoot.stats import Interval, clopper_pearson, mean_t
 
 Effect = Literal["rate", "mean ratio", "calibration", "gap"]
 Change = Callable[[Mapping[str, Any], int], Values]
+Bounds = Callable[[float], Interval]
 _FAR = 1e9  # stands for an infinite margin, which no search can follow
 _LARGEST = 300.0  # log10 of a ratio; the mean of larger ones is beyond all floats
 _TAILS = np.geomspace(1e-6, 1.0, 61)
@@ -43,8 +45,7 @@ class Trial:
     second: Mapping[str, Reply] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """What a claim says of one query: the margin by which it fails (above 0: it does), its number, and its group."""
 
     margin: float
@@ -60,7 +61,7 @@ class ValidityClaim:
     judged number, of "calibration" Cllr, of a "gap" the largest difference of failure rates between groups. With
     `change` a second query is asked about changed evidence (evidence and seed to evidence), of the `other` version if
     so said. `ratio`: it speaks of likelihood ratios. `always`: it judges queries without an answer too. `truth` and
-    `variable` name what it reads of the truth, which must be true or false there, and of the condition.
+    `variable` name what it reads of the truth, true or false there, and of the condition, which is cut at `edges`.
     """
 
     name: str
@@ -74,6 +75,7 @@ class ValidityClaim:
     always: bool = False
     truth: str = ""
     variable: str = ""
+    edges: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.effect not in get_args(Effect):
@@ -172,9 +174,6 @@ def _ratios(judged: Sequence[Judged]) -> np.ndarray:
     return 10.0 ** np.clip(np.array([one.number for one in judged], dtype=float), -_LARGEST, _LARGEST)
 
 
-Bounds = Callable[[float], Interval]
-
-
 def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
     """Both classes count by half; each class's interval takes half of the error rate, so that both hold together.
 
@@ -187,10 +186,9 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
     lowest, highest = elub(logs["same"], logs["different"])
     infinite = int(sum(np.isinf(one).sum() for one in costs))
     detail = {"elub low": lowest, "elub high": highest, "infinite": infinite}
-    every = np.concatenate(list(logs.values()))
     misleading = [int((one > 1).sum()) for one in costs]
     detail |= {f"misleading, {name}": f"{k} of {len(logs[name])}" for name, k in zip(logs, misleading, strict=True)}
-    detail["outside"] = int(((every < lowest) | (every > highest)).sum())
+    detail["outside"] = sum(int(((one < lowest) | (one > highest)).sum()) for one in logs.values())
 
     def bounds(level: float) -> Interval:
         if infinite:
@@ -252,14 +250,8 @@ class Ratios:
         found = number_of(trial.reply.output, self.value)
         if not self.log10 and found < 0:
             raise SurefootError(f"The likelihood ratio '{self.value}' is below 0: is it a logarithm?")
-        if self.log10 or not found:
-            return found if self.log10 else -math.inf
         exact = trial.reply.output[self.value]
-        return math.log10(exact if isinstance(exact, int) else found)
-
-    def same(self, trial: Trial) -> bool:
-        """Whether the first proposition is true."""
-        return truth_of(trial.truth, self.truth)
+        return found if self.log10 else math.log10(exact if isinstance(exact, int) else found) if found else -math.inf
 
 
 def truth_of(truth: Mapping[str, Any], name: str) -> bool:
@@ -287,10 +279,9 @@ def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityC
     if not len(thresholds) or not all(1 < one < math.inf for one in thresholds):
         raise SurefootError(f"The thresholds of ratios must be numbers above 1, at least one: {tuple(thresholds)}.")
     said = "At most 1 in {0:g} of those who did not contribute gets a ratio of {0:g} or more."
-    edges = [math.nextafter(math.log10(t), -math.inf) for t in thresholds]
     rates = [
-        _included(f"ratio of {t:g}", said.format(t), 1 / t, ratios, edge)
-        for t, edge in zip(thresholds, edges, strict=True)
+        _included(f"ratio of {t:g}", said.format(t), 1 / t, ratios, math.nextafter(math.log10(t), -math.inf))
+        for t in thresholds
     ]
     mean = "The mean ratio of those who did not contribute is at most 1."
     return (*rates, _included("mean ratio", mean, 1.0, ratios, 0.0, "mean ratio"))
@@ -300,7 +291,7 @@ def _included(  # noqa: PLR0917
     name: str, said: str, bound: float, ratios: Ratios, edge: float, effect: Effect = "rate"
 ) -> ValidityClaim:
     def judged(trial: Trial) -> Judged | None:
-        return None if ratios.same(trial) else Judged((found := ratios.of(trial)) - edge, found)
+        return None if truth_of(trial.truth, ratios.truth) else Judged((found := ratios.of(trial)) - edge, found)
 
     claim = ValidityClaim(name=name, sentence=said, judge=judged, effect=effect, bound=bound, ratio=True)
     return replace(claim, truth=ratios.truth)
@@ -310,7 +301,7 @@ def calibration(ratios: Ratios, *, bound: float = 1.0) -> ValidityClaim:
     """Cllr is at most `bound`: 0 for a perfect system, 1 for one that always answers LR = 1."""
 
     def judged(trial: Trial) -> Judged:
-        logs, same = ratios.of(trial), ratios.same(trial)
+        logs, same = ratios.of(trial), truth_of(trial.truth, ratios.truth)
         return Judged(float(cllr_costs([logs], same)[0]) - bound, logs, "same" if same else "different")
 
     said = f"The ratios cost at most {bound:g} bits (Cllr; 1 is the cost of always answering LR = 1)."
@@ -351,8 +342,7 @@ def _check_tolerance(name: str, tolerance: float) -> None:
 
 def deterministic() -> ValidityClaim:
     """The same evidence with the same seed gives the same output, number by number and word by word."""
-    said = "The same evidence with the same seed gives the same output."
-    return _same("deterministic", said, 0.0, (), other=False)
+    return _same("deterministic", "The same evidence with the same seed gives the same output.", 0.0, (), other=False)
 
 
 def same_in_versions(*, tolerance: float = 0.0, leave_out: Sequence[str] = ()) -> ValidityClaim:
@@ -434,14 +424,26 @@ def worst_case(name: str, score: Callable[[Trial], float | None], *, bound: floa
     return ValidityClaim(name=name, sentence=said, judge=judged, bound=rate)
 
 
-def subgroup_gap(of: ValidityClaim, variable: str, *, bound: float) -> ValidityClaim:
-    """The failure rates of a claim differ by at most `bound` between the values of a condition."""
+def subgroup_gap(of: ValidityClaim, variable: str, *, bound: float, edges: Sequence[float] = ()) -> ValidityClaim:
+    """The failure rates of a claim differ by at most `bound` between the values, or ranges, of a condition.
 
-    name = f"{of.name} by {variable}"
+    Of a number they are cut at `edges`: with (50, 100) below 50, from 50 to below 100, and from 100.
+    """
+    name, cut = f"{of.name} by {variable}", [*map("{:.8g}".format, edges)]
+    if not all(first < second for first, second in pairwise([-math.inf, *edges, math.inf])):
+        raise SurefootError(f"The edges of '{name}' must be numbers, each above the one before it: {tuple(edges)}.")
+    ranges = [
+        *(f"below {one}" for one in cut[:1]),
+        *map(" to ".join, pairwise(cut)),
+        *(f"from {one}" for one in cut[-1:]),
+    ]
 
     def judged(trial: Trial) -> Judged | None:
         found = of.judge(replace(trial, second={of.name: trial.second[name]} if name in trial.second else {}))
-        return found and Judged(found.margin, group=str(trial.condition[variable]))
+        value = trial.condition[variable]
+        return found and Judged(found.margin, group=ranges[bisect_right(edges, value)] if edges else str(value))
 
-    said = f"Failures of '{of.name}' differ by at most {100 * bound:g} points between values of {variable}."
-    return replace(of, name=name, sentence=said, judge=judged, effect="gap", bound=bound, variable=variable)
+    said = f"Failures of '{of.name}' differ by at most {100 * bound:g} points between values of {variable}"
+    said += f", cut at {', '.join(cut)}." if cut else "."
+    gap = replace(of, name=name, sentence=said, judge=judged, effect="gap", bound=bound)
+    return replace(gap, variable=variable, edges=tuple(edges))

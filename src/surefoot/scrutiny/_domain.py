@@ -35,6 +35,8 @@ class Variable:
     assumption: bool = False
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name.strip()):
+            raise SurefootError(f"The name of a condition must be a text, and it is {self.name!r}.")
         if not self.source.strip() or not 0 < self.scale < math.inf:
             raise SurefootError(f"The condition {self.name} needs a source, and a scale above 0.")
         strange = {*map(type, self.choices)} - {str, int, float, bool, type(None)}
@@ -50,6 +52,11 @@ class Variable:
         """Whether it takes whole numbers alone."""
         return not self.choices and all(isinstance(one, int) for one in (self.case, self.low, self.high))
 
+    @property
+    def values(self) -> float:
+        """How many values it may take."""
+        return len(self.choices) or (self.high - self.low + 1 if self.whole else math.inf)
+
     def at(self, place: float) -> Any:
         """The value at a place from 0 to 1 of its range."""
         place, width = min(max(float(place), 0.0), 1.0), self.high - self.low
@@ -60,9 +67,13 @@ class Variable:
     def place(self, value: Any) -> float:
         """The place from 0 to 1 of a value: the inverse of `at`."""
         if self.choices or self.whole:
-            steps = len(self.choices) or self.high - self.low + 1
-            return ((self.choices.index(value) if self.choices else value - self.low) + 0.5) / steps
+            return ((self.choices.index(value) if self.choices else value - self.low) + 0.5) / self.values
         return (value - self.low) / ((self.high - self.low) or 1)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is in the range, but for rounding."""
+        near = 1e-9 * self.scale
+        return value in self.choices if self.choices else self.low - near <= value <= self.high + near
 
     def distance(self, value: Any) -> float:
         """How far a value is from the case's, in units of `scale`."""
@@ -126,17 +137,14 @@ class Domain:
         """The condition at a point of the unit cube, a coordinate a variable; further coordinates are ignored."""
         return {one.name: one.at(place) for one, place in zip(self.variables, point, strict=False)}
 
-    def point(self, condition: Condition) -> list[float]:
-        """The point of a condition: the inverse of `at`."""
-        return [one.place(condition[one.name]) for one in self.variables]
+    def points(self, conditions: Sequence[Condition]) -> np.ndarray:
+        """The points of conditions, a row each: the inverse of `at`."""
+        return np.array([[one.place(each[one.name]) for one in self.variables] for each in conditions])
 
     def holds(self, condition: Condition) -> bool:
         """Whether a condition lies in the ranges of its variables, but for rounding."""
-        told: dict[str, Any] = {**condition}
-        return {*told} == {*self.case} and all(
-            told[one.name] in one.choices
-            or (not one.choices and one.low - 1e-9 * one.scale <= told[one.name] <= one.high + 1e-9 * one.scale)
-            for one in self.variables
+        return len(condition) == len(self.variables) and all(
+            one.name in condition and one.holds(condition[one.name]) for one in self.variables
         )
 
     def distances(self, condition: Condition) -> list[float]:

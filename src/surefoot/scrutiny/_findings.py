@@ -8,19 +8,21 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, zip_longest
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny._claims import Judged, Tested, ValidityClaim, assess, is_decided, suspicious
-from surefoot.scrutiny._domain import Condition, Domain, Variable, key_of
+from surefoot.scrutiny._domain import Condition, Domain, Variable
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._scrutiny import SAMPLES, ScrutinyPlan, tests_of
 from surefoot.scrutiny._statistics import first_order
 from surefoot.stats import holm
 
 Record = dict[str, Any]
+Drawn = tuple[Sequence["Query"], np.ndarray]
 STAGE = 10_000_000  # seeds of one stage: those of two never meet
 LOOK, _LEAST = 20, 40  # queries between two looks of a confirmation, and before it may stop
 _PLACES = {"overall": "over the domain", "near": "near the case", "at the case": "at the case"}
@@ -53,23 +55,30 @@ def score(judged: Sequence[Judged]) -> float:
 
 def find(domain: Domain, claims: Sequence[ValidityClaim], plan: ScrutinyPlan, records: Iterable[Record]) -> Record:
     """Every test of every claim, what was found, Holm over all of them, the verdicts, and what came of the queries."""
-    asked, held, status, errors = _Asked(plan.repeats), {}, Counter[str](), Counter[str]()
+    asked, helds, status, errors = _Asked(domain, plan.repeats), list[Record](), Counter[str](), Counter[str]()
     unjudged: dict[str, Counter[str]] = {one.name: Counter() for one in claims}
     for record in records:
         asked.add(query_of(record))
         for one in replies_of(record):
             status[one["status"]] += 1
             errors[one["error"]] += 1
-        held = record["held"]
+        if record["held"] not in helds:
+            helds.append(record["held"])
         for name, why in record["unjudged"].items():
             unjudged[name][why] += 1
-    drawn = [(one, domain.point(one.condition)) for name in ("overall", "near") for one in asked.stages[name]]
-    tests = tests_of(claims)
+    even = asked.stages["overall"] + asked.stages["near"]
+    drawn, tests = (even, domain.points([one.condition for one in even])), tests_of(claims)
     told = [_claim(one, domain, plan, tests, asked, drawn) | {"unjudged": unjudged[one.name]} for one in claims]
     correct(told, plan.alpha, tests)
     del errors[""]
-    found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total(), "held": held}
-    return _finite(found | {"status": status, "errors": errors.most_common(5)})
+    found = {"claims": told, "cases": sum(map(len, asked.stages.values())), "queries": status.total()}
+    return _finite(found | {"held": _least(helds), "status": status, "errors": errors.most_common(5)})
+
+
+def _least(helds: Sequence[Record]) -> Record:
+    """What held the system at all times: a run may have gone on where the machine allowed less."""
+    names = helds[0] if helds else ()
+    return {name: min((one.get(name) for one in helds), key=lambda it: it in (True, "none")) for name in names}
 
 
 def _finite(value: Any) -> Any:
@@ -87,13 +96,13 @@ def _finite(value: Any) -> Any:
 class _Asked:
     """Queries by stage, and of each condition that a search tried all that were asked at it until then."""
 
-    def __init__(self, repeats: int) -> None:
-        self.repeats, self.stages = repeats, defaultdict[str, list[Query]](list)
+    def __init__(self, domain: Domain, repeats: int) -> None:
+        self.repeats, self.stages, self.key = repeats, defaultdict[str, list[Query]](list), itemgetter(*domain.case)
         self.at = defaultdict[Any, list[Query]](list)
         self.tried = defaultdict[str, list[tuple[list[Query], int]]](list)
 
     def add(self, query: Query) -> None:
-        stage, at = self.stages[query.stage], self.at[key_of(query.condition)]
+        stage, at = self.stages[query.stage], self.at[self.key(query.condition)]
         stage.append(query)
         at.append(query)
         if query.stage.startswith("search/") and len(stage) % self.repeats == 0:
@@ -106,7 +115,7 @@ def replies_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _claim(  # noqa: PLR0917
-    claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, tests: int, asked: _Asked, drawn: Any
+    claim: ValidityClaim, domain: Domain, plan: ScrutinyPlan, tests: int, asked: _Asked, drawn: Drawn
 ) -> Record:
     told: Record = {"name": claim.name, "sentence": claim.sentence, "bound": claim.bound, "effect": claim.effect}
     samples = {name: asked.stages[name] for name in SAMPLES}
@@ -118,7 +127,7 @@ def _claim(  # noqa: PLR0917
     confirmed = {which: asked.stages[f"confirm/{which}/{claim.name}"] for which in ("nearest", "worst")}
     alpha = plan.alpha / tests
     told["found"] = [_confirmed(claim, domain, plan, *one, alpha) for one in confirmed.items() if one[1]]
-    told["drivers"] = _drivers(claim, domain, drawn)
+    told["drivers"] = _drivers(claim, domain, *drawn)
     return told
 
 
@@ -156,14 +165,14 @@ def _confirmed(  # noqa: PLR0917
     return told | {"plausibility": domain.plausible(condition)} | _told(claim, queries, test)
 
 
-def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[tuple[Query, Sequence[float]]]) -> list[Record]:
-    from scipy.stats import rankdata
-
-    judged = [(point, one.judged[claim.name].margin) for one, point in drawn if claim.name in one.judged]
-    if len(judged) < 20:
+def _drivers(claim: ValidityClaim, domain: Domain, drawn: Sequence[Query], points: np.ndarray) -> list[Record]:
+    judged = [one.judged.get(claim.name) for one in drawn]
+    margins = [one.margin for one in judged if one]
+    if len(margins) < 20:
         return []
-    points, margins = zip(*judged, strict=True)
-    shares = first_order(points, rankdata(margins))
+    _, which, counts = np.unique(margins, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]  # of equal ones their mean
+    shares = first_order(points[[one is not None for one in judged]], ranks)
     return [
         {"condition": one.name, "assumption": one.assumption, "share": float(share)}
         for one, share in sorted(zip(domain.variables, shares, strict=True), key=lambda pair: -pair[1])
@@ -188,7 +197,7 @@ def correct(claims: Sequence[Record], alpha: float, most: int) -> None:
     for told in claims:
         failing = [_PLACES[one["sample"]] for one in told["samples"][::-1] if one["p (Holm)"] <= alpha]
         held = [one["distance"] for one in told["found"] if one["p (Holm)"] <= alpha]
-        told["fails at distance"] = min(held, default=None)
+        told["fails at distance"] = 0.0 if _PLACES["at the case"] in failing else min(held, default=None)
         shown = ", ".join([*failing, *(["where it was searched"] if held else [])])
         judged = [one["judged"] for one in told["samples"]]
         if told["effect"] == "gap":  # near the case, and at it, there may be but one group

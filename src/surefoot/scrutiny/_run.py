@@ -9,11 +9,21 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from surefoot.core import SurefootError, alone, full_disk_is_said, what_failed
-from surefoot.scrutiny._bundle import BUSY, SEAL, Chain, check_same, compared, event, planned, signing_key, write_seal
+from surefoot.scrutiny._bundle import (
+    BUSY,
+    SEAL,
+    Chain,
+    Verified,
+    check_findings,
+    check_planned,
+    check_same,
+    event,
+    signing_key,
+    write_seal,
+)
 from surefoot.scrutiny._claims import Trial, ValidityClaim, judge, suspicious
 from surefoot.scrutiny._domain import Condition, key_of
 from surefoot.scrutiny._findings import LOOK, STAGE, Query, Record, ends, find, judged_by, query_of, replies_of, score
@@ -114,7 +124,7 @@ def run_scrutiny(
         scrutiny, chain = replace(scrutiny, plan=replace(scrutiny.plan, seed=plan["plan"]["seed"])), Chain(bundle)
         try:
             chain.append(event("resumed" if chain.length else "begun") | {"cut": chain.cut})
-            findings = _Run(case, scrutiny, chain, pool, workers, progress).findings()
+            findings = _Run(case, scrutiny, chain.records, chain, pool, workers, progress).findings()
             chain.append(event("ended") | {"system": check_same(bundle, case)["system"]})
         finally:
             chain.close()
@@ -123,29 +133,25 @@ def run_scrutiny(
     return findings
 
 
-class _Nobody(Executor):
-    def submit(self, fn: Any, /, *wanted: Any, **_: Any) -> Any:
-        one = wanted[-1][0]
-        raise SurefootError(f"Query {one['number']} of stage {one['stage']}, which its plan asks, is not there.")
-
-
-def check_asked(case: Path, bundle: Path) -> None:
-    """Run a scrutiny again on the recorded answers. The system is not asked; the case file is run.
+def check_asked(case: Path, verified: Verified) -> None:
+    """Run a scrutiny again on the answers that a bundle holds, verified with `keep`. The case file is run, no system.
 
     Raises `SurefootError` where a query that the plan leads to is not in the bundle, one is there that it does not lead
     to, or a finding is another. Samples and searches are those of the same versions of scipy, cma and hypothesis.
     """
-    plan, records, other = planned(bundle, case)
-    asked = replace((scrutiny := load_scrutiny(case)).plan, seed=plan["plan"]["seed"])
-    kept = SimpleNamespace(records=records)
-    run = _Run(case, replace(scrutiny, plan=asked), kept, _Nobody(), 1, lambda done, stage: None)
+    check_planned(verified, case)
+    bundle, was, now = verified.bundle, verified.packages, event("")["packages"]
+    other = [f"{name} {was.get(name)}" for name in ("scipy", "cma", "hypothesis") if was.get(name) != now.get(name)]
+    asked = replace((scrutiny := load_scrutiny(case)).plan, seed=verified.plan["plan"]["seed"])
+    run = _Run(case, replace(scrutiny, plan=asked), verified.records)
     try:
         found = json.loads(json.dumps(run.findings()))
     except SurefootError as error:
-        raise SurefootError(f"{bundle}: {error}{f' It was made with {other}.' if other else ''}") from error
-    if len(records) > (led_to := sum(map(len, run.at.values()))):
-        raise SurefootError(f"{bundle} holds {len(records):,} queries, of which the plan asks {led_to:,}.")
-    compared(bundle, found, "", unknown="")
+        made = f" It was made with {', '.join(other)}." if other else ""
+        raise SurefootError(f"{bundle}: {error}{made}") from error
+    if len(verified.records) > (led_to := sum(map(len, run.at.values()))):
+        raise SurefootError(f"{bundle} holds {len(verified.records):,} queries, of which the plan asks {led_to:,}.")
+    check_findings(bundle, verified.findings, found, unknown="")
 
 
 @dataclass
@@ -154,10 +160,11 @@ class _Run:
 
     path: Path
     scrutiny: Scrutiny
-    chain: Any  # or what holds its `records`, where nothing is asked
-    pool: Executor
-    workers: int
-    progress: Callable[[int, str], None]
+    records: Mapping[tuple[str, int], Record]
+    chain: Chain | None = None  # that the records are of; None: nothing is asked
+    pool: Executor | None = None
+    workers: int = 1
+    progress: Callable[[int, str], None] = lambda done, stage: None
     seconds: float = 1.0
     stages: dict[str, int] = field(default_factory=dict)
     at: dict[tuple[Any, ...], list[Query]] = field(default_factory=lambda: defaultdict(list))
@@ -169,28 +176,34 @@ class _Run:
             {"stage": stage, "number": number, "condition": dict(one), "seed": start + number}
             for number, one in enumerate(conditions, first)
         ]
-        missing = [one for one in wanted if not self._known(one)]
+        if missing := [one for one in wanted if not self._known(one)]:
+            self._fetch(missing)
+        found = [query_of(self.records[one["stage"], one["number"]]) for one in wanted]
+        for one in found:
+            self.at[key_of(one.condition)].append(one)
+        return found
+
+    def _fetch(self, missing: Sequence[Record]) -> None:
+        if not (self.pool and self.chain):
+            number, stage = missing[0]["number"], missing[0]["stage"]
+            raise SurefootError(f"Query {number} of stage {stage}, which its plan asks, is not there.")
         size = max(1, min(_MOST, int(_JOB_SECONDS / self.seconds), math.ceil(len(missing) / self.workers)))
         running = []
         for place in range(0, len(missing), size):
             running.append(self.pool.submit(_ask, self.path, missing[place : place + size]))
             if len(running) > 2 * self.workers:  # what a kill can lose is these
-                self._keep(running.pop(0).result())
+                self._keep(self.chain, running.pop(0).result())
         for future in running:
-            self._keep(future.result())
-        found = [query_of(self.chain.records[one["stage"], one["number"]]) for one in wanted]
-        for one in found:
-            self.at[key_of(one.condition)].append(one)
-        return found
+            self._keep(self.chain, future.result())
 
-    def _keep(self, records: Sequence[Record]) -> None:
+    def _keep(self, chain: Chain, records: Sequence[Record]) -> None:
         for record in records:
-            self.chain.append(record)
+            chain.append(record)
         self.seconds = max(1e-3, sum(one["reply"]["seconds"] for one in records) / len(records))
-        self.progress(len(self.chain.records), records[-1]["stage"])
+        self.progress(len(self.records), records[-1]["stage"])
 
     def _known(self, wanted: Record) -> bool:
-        found = self.chain.records.get((wanted["stage"], wanted["number"]))
+        found = self.records.get((wanted["stage"], wanted["number"]))
         if found and any(found[name] != plain(value) for name, value in wanted.items()):
             raise SurefootError(
                 f"Query {wanted['number']} of stage {wanted['stage']} in the bundle is not what this plan asks for: "
@@ -205,7 +218,7 @@ class _Run:
         for claim in self.scrutiny.claims:
             if claim.searched:
                 self._find(claim)
-        return find(domain, self.scrutiny.claims, plan, self.chain.records.values())
+        return find(domain, self.scrutiny.claims, plan, self.records.values())
 
     def _find(self, claim: ValidityClaim) -> None:
         """Search, and confirm what is suspicious."""

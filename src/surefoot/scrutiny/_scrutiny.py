@@ -19,6 +19,7 @@ from surefoot.scrutiny._statistics import smallest_rate_seen
 from surefoot.scrutiny._systems._kinds import System, Values, describe_system
 
 Method = Literal["random", "latin hypercube", "local", "cma", "hypothesis"]
+_MOST_GROUPS = 12  # of more, each of a few queries, a difference is not seen
 SAMPLES = {"overall": "overall", "near": "near", "at the case": "at_case"}
 
 
@@ -112,6 +113,12 @@ class Scrutiny:
         of = {one.name for one in self.domain.variables}
         if strange := [one.variable for one in self.claims if one.variable and one.variable not in of]:
             raise SurefootError(f"A claim is by '{strange[0]}', which is no condition. There are: {', '.join(of)}.")
+        for claim, one in ((c, v) for c in self.claims for v in self.domain.variables if v.name == c.variable):
+            if (one.choices and claim.edges) or not (one.choices or claim.edges or one.values <= _MOST_GROUPS):
+                raise SurefootError(
+                    f"'{claim.name}' compares groups: give edges=(...) where {one.name} is a number of more than "
+                    f"{_MOST_GROUPS} values, and none where it is one of choices."
+                )
         if strange := [name for name in self.known if name not in names]:
             raise SurefootError(f"A rate is reported of '{strange[0]}', which is no claim here: {', '.join(names)}.")
 

@@ -45,7 +45,7 @@ def approach(domain: Domain, weigh: Weigh, start: Condition, *, budget: int) -> 
 
     def nearness(condition: Condition, found: Weighed) -> tuple[float, ...]:
         each = domain.distances(condition)
-        return (found.suspicious, -max(each), -sum(each))
+        return (True, -max(each), -sum(each)) if found.suspicious else (False,)
 
     return _climb(domain, weigh, start, budget, (0.0, 0.5, 0.9), _nearer, nearness)
 
@@ -96,7 +96,7 @@ def _cma(domain: Domain, weigh: Weigh, budget: int, seed: int) -> None:
             import cma
     except ImportError:
         raise missing_module("cma") from None
-    draw, start, left, rounds = np.random.default_rng(seed), domain.point(domain.case), budget, budget
+    draw, start, left, rounds = np.random.default_rng(seed), list(domain.points([domain.case])[0]), budget, budget
     while left > 0 and rounds > 0:
         options = {"seed": int(draw.integers(1, 2**31)), "bounds": [0, 1], "verbose": -9, "verb_log": 0}
         strategy = cma.CMAEvolutionStrategy([*start, 0.5][: max(len(start), 2)], 0.3, options)  # it knows no single one

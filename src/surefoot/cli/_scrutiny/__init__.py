@@ -77,13 +77,13 @@ def verify(
     """
     from surefoot.scrutiny import ask_again, check_asked, deposit_line, own_replay, verify_bundle
 
-    found = verify_bundle(bundle, share=rerun)
+    found = verify_bundle(bundle, share=rerun, keep=bool(rerun))
     say(f"All of {bundle} is as it was sealed at {found.seal['sealed at']}: {found.queries:,} cases.")
     say(f"{deposit_line(bundle)}: compare with what was deposited.")
     if found.seal["files"]["replay.py"] != own_replay():
         say("Its replay.py is not the one that this Surefoot writes: read it before you run it.")
     if rerun:
-        check_asked(case or bundle / "case.py", bundle)
+        check_asked(case or bundle / "case.py", found)
     differ = ask_again(case or bundle / "case.py", found.drawn) if found.drawn else []
     for one in differ:
         say(one)

@@ -22,9 +22,11 @@ _LIMITS = (
     "A failure that a search found shows that such failures exist. It is no rate: how often one happens depends on how "
     "often such conditions occur.",
     "A test that was passed shows no failure in the cases that were asked; a rarer one could be missed.",
-    "Cases were made by a generator that knows the truth. Whether they are like this case is for experts to say.",
+    "Cases were made by a generator that knows the truth, and conditions drawn evenly, not as often as casework has "
+    "them: no count here is the error rate of casework. Whether they are like this case is for experts to say.",
 )
 _MEASURED = {"mean ratio": "the mean ratio", "calibration": "the cost (Cllr)", "gap": "the difference of rates"}
+_OWN = "the case's own condition"
 _METHOD = (
     "Samples have Clopper and Pearson's exact 95 percent intervals. What a search found was asked again with fresh "
     "seeds, in a test that may stop early: a rate's interval is exact for that, and its p holds whenever the test "
@@ -45,7 +47,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
     silent = sum(one["verdict"] == "not judged" for one in claims)
     opening = f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown."
     told = [f"Ratios compare '{plan['propositions'][0]}' with '{plan['propositions'][1]}', in: {plan['population']}."]
-    words = (*(told if plan["population"] else ()), _near(plan), *map(_in_words, claims))
+    words = (*(told if plan["population"] else ()), _near(plan), *(_in_words(one, plan) for one in claims))
     lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
     said = "All tests, passed and failed. What was found by a search is existence, never a rate."
     sections = (
@@ -70,12 +72,19 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
         kind="scrutiny",
         source=source,
         opening=f"{opening} {silent} of {len(claims)} claims could not be judged." if silent else opening,
-        leads=(plan["question"], f"Tested: {plan['name']}, version {plan['system']['version']}."),
+        leads=(
+            plan["question"],
+            f"Tested: {plan['name']}, version {' against version '.join(one['version'] for one in _systems(plan))}.",
+        ),
         facts=(f"{found['queries']:,} queries", f"{found['cases']:,} cases", f"plan signed {plan['signed at']}"),
         sections=sections,
         notes=(),
         method=_METHOD,
     )
+
+
+def _systems(plan: Line) -> list[Line]:
+    return [one for one in (plan["system"], plan["other"]) if one]
 
 
 def _section(title: str, sentences: Iterable[str], lines: Sequence[Line] = ()) -> Section:
@@ -85,14 +94,18 @@ def _section(title: str, sentences: Iterable[str], lines: Sequence[Line] = ()) -
 
 
 def _cell(value: object) -> str:
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return "–" if value is None else str(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def _value(value: object) -> str:
+    """The value of a condition, of which every digit may count."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _where(found: Line) -> str:
-    return (
-        ", ".join(f"{name} {_cell(found['condition'][name])}" for name in found["changed"])
-        or "the case's own condition"
-    )
+    return ", ".join(f"{name} {_value(found['condition'][name])}" for name in found["changed"]) or _OWN
 
 
 def _told(one: Line, claim: Line) -> str:
@@ -105,8 +118,10 @@ def _told(one: Line, claim: Line) -> str:
     if claim["effect"] == "rate":
         ends = f"{_cell(100.0 * one['low'])} to {_cell(100.0 * one['high'])} in 100"
         return f"{one['failed']} of {one['n']} did not keep to it ({ends}){said}"
-    value = "infinite" if one["estimate"] is None else _cell(one["estimate"])
-    low = "" if one["low"] is None else f" (at least {_cell(one['low'])})"
+    points = 100.0 if claim["effect"] == "gap" else 1.0  # as its sentence says
+    value = "infinite" if one["estimate"] is None else _cell(points * one["estimate"])
+    value += " points" * (points > 1)
+    low = "" if one["low"] is None else f" (at least {_cell(points * one['low'])})"
     return f"{_MEASURED[claim['effect']]} was {value}{low} in {one['n']} cases{said}"
 
 
@@ -122,13 +137,18 @@ def _near(plan: Line) -> str:
     return f"'Near this case' means {near}. {said}"
 
 
-def _in_words(claim: Line) -> str:
+def _held(claim: Line, plan: Line) -> list[Line]:
+    """What a search found, and fresh seeds confirmed."""
+    return [one for one in claim["found"] if one["p (Holm)"] <= plan["plan"]["alpha"]]
+
+
+def _in_words(claim: Line, plan: Line) -> str:
     overall, near, case = (_told(one, claim) for one in claim["samples"])
     said = f"{claim['sentence']} Over all conditions {overall}; near this case {near}; exactly like it {case}. "
     if claim["found"]:
         said += f"Where the search led ({_where(claim['found'][-1])}) {_told(claim['found'][-1], claim)}. "
     if (nearest := claim["fails at distance"]) is not None:
-        there = next(_where(one) for one in claim["found"] if one["distance"] == nearest)
+        there = next((_where(one) for one in _held(claim, plan) if one["distance"] == nearest), _OWN)
         said += f"The confirmed failure nearest to the case lies at {there}, a distance of {nearest:.2g}. "
     tests = (*claim["samples"], *claim["found"])
     if claim["verdict"] == "no failure shown" and any((one["low"] or 0) > claim["bound"] for one in tests):
@@ -138,7 +158,7 @@ def _in_words(claim: Line) -> str:
 
 def _questions(claim: Line, plan: Line) -> Iterator[str]:
     name, near = claim["name"], claim["samples"][1]
-    for one in [one for one in claim["found"] if one["p (Holm)"] <= plan["plan"]["alpha"]][:1]:
+    for one in _held(claim, plan)[:1]:
         yield f"Was it validated at {_where(one)}? There, of '{name}', {_told(one, claim)}."
     if known := plan["known"].get(name):
         reported = f"Of '{name}', {known['failed']} of {known['n']} are reported to fail ({known['source']})"
@@ -155,9 +175,9 @@ def _untested(plan: Line, found: Line) -> Iterator[str]:
     if not (found["held"].get("files") and found["held"].get("processes")):
         yield "This machine could not keep the system from other files and the network; it was only limited in time."
     if rest := {name: n for name, n in found["status"].items() if name != "answered"}:
-        yield f"Queries without an answer count for 'answers', and of other claims as not judged: {_pairs(rest)}."
+        yield f"Of queries without an answer only a claim on answers has a say: {_pairs(rest)}."
     for claim in (one for one in found["claims"] if one["unjudged"]):
-        yield f"'{claim['name']}' could not be judged everywhere: {_pairs(claim['unjudged'])}."
+        yield f"'{claim['name']}' could not be judged everywhere: {_pairs(claim['unjudged']).rstrip('.')}."
 
 
 def _pairs(counts: Line) -> str:
@@ -165,7 +185,7 @@ def _pairs(counts: Line) -> str:
 
 
 def _range(one: Line) -> str:
-    return " or ".join(map(str, one["choices"])) or f"{_cell(one['low'])} to {_cell(one['high'])}"
+    return " or ".join(map(str, one["choices"])) or f"{_value(one['low'])} to {_value(one['high'])}"
 
 
 def _drawn(plan: Line, claims: Sequence[Line]) -> str:
@@ -194,7 +214,7 @@ def _tests(claim: Line) -> Iterator[Line]:
 
 
 def _condition(one: Line) -> Line:
-    told = {"condition": one["name"], "case": one["case"], "range": _range(one), "scale": one["scale"]}
+    told = {"condition": one["name"], "case": _value(one["case"]), "range": _range(one), "scale": _value(one["scale"])}
     return told | {"kind": "assumption" if one["assumption"] else "fact", "source": one["source"]}
 
 
@@ -211,5 +231,6 @@ def _bundle(verified: Verified) -> Iterator[str]:
         yield "That clock was set in between: the plan bears a later time than the seal."
     yield f"The plan, to compare with what was deposited before the run: SHA-256 {seal['files']['plan.json']}"
     yield f"Ed25519 key {plan['public key']}, end of the chain {seal['head']}."
-    yield from (f"{name}: SHA-256 {digest}" for name, digest in plan["system"]["files"].items())
+    files = {name: digest for one in _systems(plan) for name, digest in one["files"].items()}
+    yield from (f"{name}: SHA-256 {digest}" for name, digest in files.items())
     yield f"Plan: {', '.join(f'{name} {value}' for name, value in plan['plan'].items())}."

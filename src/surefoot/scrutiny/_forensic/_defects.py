@@ -74,11 +74,9 @@ def _elsewhere(evidence: Evidence) -> Evidence:
 DEFECTS: Mapping[str, Defect] = {
     # As in New York's program FST, whose code was unsealed in 2017: where alleles that are seen sum to .97.
     "common locus dropped": Defect(
-        combine=lambda found, e: {n: one for n, one in found.items() if seen_frequency(e, n) < 0.97}
+        combine=lambda found, e: {n: f for n, f in found.items() if seen_frequency(e, n) < 0.97}
     ),
-    "swallowed locus": Defect(
-        combine=lambda found, e: {n: one for n, one in found.items() if one[0] > -inf}
-    ),  # excludes
+    "swallowed locus": Defect(combine=lambda found, e: {n: f for n, f in found.items() if f[0] > -inf}),  # excludes
     "unit ignored": Defect(lambda e: {**e, "unit": "pg"}),
     "contributors counted": Defect(_counted),
     "population swapped": Defect(_elsewhere),

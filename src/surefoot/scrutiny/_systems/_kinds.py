@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from surefoot.core import digest_of
+from surefoot.core import SurefootError, digest_of
 from surefoot.scrutiny._replay import plain
 
 Values = Mapping[str, Any]
 Status = Literal["answered", "failed", "malformed", "unreachable", "timed out", "crashed", "too much output"]
+_WHOLE = (("memory_mb", (int,), 10**9), ("output_bytes", (int,), 10**12))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,12 @@ class Limits:
     memory_mb: int = 4_096
     output_bytes: int = 1_000_000
     network: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kinds, most in (("seconds", (int, float), 10**7), *_WHOLE):
+            if type(given := getattr(self, name)) not in kinds or not 0 < given <= most:
+                whole = "" if float in kinds else "whole "
+                raise SurefootError(f"The limit {name} is {given!r}: it must be a {whole}number above 0, to {most:,}.")
 
 
 @dataclass(frozen=True, kw_only=True)
