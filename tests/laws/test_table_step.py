@@ -68,6 +68,11 @@ def test_of_repeated_runs_the_best_is_kept(file: Path, tmp_path: Path) -> None:
     low = law(file, "b", where=("set=near", "source=b-*", "rate!=high"))
     _, store = made(low, tmp_path)
     assert points(store, best)[1] == pytest.approx(points(store, low)[1])
+    rows = [line.rpartition(",") for line in file.read_text().splitlines()[1:]]
+    errors = file.with_name("errors.csv")
+    errors.write_text("\n".join(["model,source,set,rate,gmacs,y", *(f"{head},{1 - float(y)}" for head, _, y in rows)]))
+    of_errors = law(errors, "b", y="y", score=False, best_of=("source", "model"))
+    assert points(made(of_errors, tmp_path)[1], of_errors)[1] == pytest.approx(points(store, low)[1])
 
 
 def test_only_the_named_runs_are_fitted_and_an_unknown_one_is_said(file: Path, tmp_path: Path) -> None:

@@ -283,6 +283,15 @@ def test_the_bounds_of_two_groups_are_those_of_one_pair(title: str, tail: float)
     assert_allclose(found.high, max(pair(*each, 0.95)[1] for each in ends))
 
 
+def test_the_bounds_of_more_groups_than_tukeys_range_knows_are_bonferronis_over_pairs() -> None:
+    said = np.arange(120)[:, None] % 40 >= np.arange(40) + 20  # of 40 rows a group says up to 20 yes
+    rows = said.ravel().astype(int)
+    bounds = disparity_bounds(group_metrics(rows, rows, np.repeat(np.arange(120), 40)), "demographic_parity")
+    level = 1 - 0.025 / (120 * 119 / 2)
+    none, most = (scipy.stats.binomtest(count, 40).proportion_ci(level) for count in (0, 20))
+    assert_allclose(bounds.low, 0.5 - np.hypot(0.5 - most.low, none.high))
+
+
 def test_the_bounds_of_balanced_accuracy_join_those_of_its_two_rates() -> None:
     labels, scores = np.repeat([1, 0], [100, 60]), np.concatenate([np.arange(100) < 90, np.arange(60) < 3])
     low, high = rate_bounds(group_metrics(labels, scores, np.zeros(160, int)), "balanced_accuracy")
