@@ -221,6 +221,8 @@ def test_numbers_as_people_write_them_are_read_where_they_are_asked_for(tmp_path
     told = {remark.columns for remark in laws.remarks if remark.code == "written-numbers"}
     assert told == {("seen",), ("err",)}
     assert fitted(read_table(file), x=("seen",), y="err", where=("seen!=13B",)).fits[0].law.n == 2
+    mixed = fitted({"x": ["1.3B", "400M", "2.7", "13B"], "y": [3, 4, 2.5, 1]})  # 2.7 billion, or 2.7?
+    assert "Row 3 has none, read as written" in " ".join(remark.message for remark in mixed.remarks)
 
 
 def test_json_holds_no_nan_and_no_warning_reaches_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

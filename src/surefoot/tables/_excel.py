@@ -15,7 +15,7 @@ _TRUTH = {"1": "true", "0": "false"}
 _BUILT_IN = {9: "0%", 10: "0%"} | dict.fromkeys((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)), "d")
 """Excel's own formats of shares and of times, which no file spells out."""
 _NO_CODE = re.compile(r'"[^"]*"|\[[^\]]*\]|[\\_*].')
-_NUMBER = re.compile(r"[+-]?[\d.,]+%?")
+_ABOVE_ONE = re.compile(r"[+-]?[\d.,]+%|[+-]?0*(?:[2-9]|1[.,]?0*[1-9]|[1-9]\d)[\d.,]*(?:[eE]\+?\d+)?")
 Place = tuple[int, int]
 
 
@@ -38,8 +38,8 @@ class _Book:
 def read_sheet(file: Path, shown: str) -> Sheet:
     """The first sheet that is not hidden: dates in words, cells that are merged downwards filled, empty rows left out.
 
-    A share has a percent sign where other numbers of its column are formatted otherwise; a formula that was saved
-    without its value stays a formula. Noted are other sheets, hidden rows and columns, and errors.
+    A share in a percent format has the sign where its column has numbers above 1 or signs, too; a formula that was
+    saved without its value stays one. Noted are other sheets, hidden rows and columns, and errors.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -100,17 +100,19 @@ def _text(item: ElementTree.Element) -> str:
 
 def _sheet(root: ElementTree.Element, book: _Book, shown: str, notes: list[str]) -> Sheet:
     cells: dict[Place, str] = {}
-    shares, lost, row = {}, [], 0
+    shares, large, lost, row = {}, set[int](), [], 0
     for line in root.iter("row"):
         row, column = int(line.get("r", row + 1)), 0
         for cell in line.iter("c"):
             column = _column(cell.attrib["r"]) if cell.get("r") else column + 1
             cells[row, column] = value = _value(cell, book)
-            if _code(cell, book).endswith("%") and _is_number(cell):
+            if _code(cell, book).endswith("%") and cell.get("t", "n") == "n":
                 shares[row, column] = value
+            elif _ABOVE_ONE.fullmatch(value):
+                large.add(column)
             if cell.get("t") == "e":
                 lost.append(f"{cell.get('r', '')} {cell.findtext('v')}")
-    _sign(cells, shares)
+    cells |= {place: f"{100 * float(value):.15g}%" for place, value in shares.items() if place[1] in large and value}
     _fill(cells, [one.attrib["ref"] for one in root.iter("mergeCell")])
     if lost:
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
@@ -131,10 +133,6 @@ def _rows(cells: dict[Place, str]) -> list[list[str]]:
     width = max((column for _, column in filled), default=0)
     rows = sorted({row for row, _ in filled})
     return [[cells.get((row, column), "") for column in range(1, width + 1)] for row in rows]
-
-
-def _is_number(cell: ElementTree.Element) -> bool:
-    return cell.get("t", "n") == "n" and bool(cell.findtext("v"))
 
 
 def _code(cell: ElementTree.Element, book: _Book) -> str:
@@ -166,16 +164,6 @@ def _time(days: float, first: datetime) -> str:
     if 0 <= days < 1:
         return when.time().isoformat()
     return when.isoformat(" ") if days % 1 else when.date().isoformat()
-
-
-def _sign(cells: dict[Place, str], shares: dict[Place, str]) -> None:
-    """Percent signs where a column has shares that are formatted so beside numbers that are not, or that have them."""
-    head = min((row for (row, _), text in cells.items() if text), default=0)
-    numbers = {place for place, text in cells.items() if place[0] > head and _NUMBER.fullmatch(text)}
-    bare = {column for _, column in numbers - shares.keys()}
-    for place, value in shares.items():
-        if place[1] in bare:
-            cells[place] = f"{100 * float(value):.15g}%"
 
 
 def _fill(cells: dict[Place, str], merged: Sequence[str]) -> None:
