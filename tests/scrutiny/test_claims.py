@@ -334,6 +334,17 @@ def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> Non
     assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    whole = Variable(name="x", case=np.int64(2), low=np.int64(0), high=np.int64(9), source="study")
+    assert whole == Variable(name="x", case=2, low=0, high=9, source="study") and whole.whole
+    assert Variable(name="x", case=True, choices=(np.True_, np.False_), source="s").choices == (True, False)
+    case, numpy = tmp_path / "case.py", "__import__('numpy').float32(0.25)"
+    told = CASE.read_text(encoding="utf-8").replace("failed=2", "failed=__import__('numpy').int64(2)")
+    case.write_text(told.replace("false_inclusion(0.25", f"false_inclusion({numpy}"), encoding="utf-8")
+    plan = write_plan(case, tmp_path / "a.bundle")
+    assert (plan["known"]["false inclusion above 1"]["failed"], plan["claims"][0]["bound"]) == (2, 0.25)
+
+
 def test_a_gap_by_a_number_is_between_its_ranges() -> None:
     claim = subgroup_gap(answers(), "amount", bound=0.1, edges=(50, 100.5))
     groups = ("below 50", "50 to 100.5", "50 to 100.5", "from 100.5")

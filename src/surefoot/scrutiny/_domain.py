@@ -16,6 +16,11 @@ Sampling = Literal["sobol", "latin hypercube", "random"]
 _MOST_TRIES = 1_000  # points drawn for each that is allowed
 
 
+def _own(value: Any) -> Any:
+    """Python's own number for one of numpy, of which JSON knows nothing."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variable:
     """A condition: its value in the case, and what else it may be, from `low` to `high` or one of `choices`.
@@ -35,6 +40,9 @@ class Variable:
     assumption: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("case", "low", "high", "scale"):
+            object.__setattr__(self, name, _own(getattr(self, name)))
+        object.__setattr__(self, "choices", tuple(map(_own, self.choices)))
         if not (isinstance(self.name, str) and self.name.strip()):
             raise SurefootError(f"The name of a condition must be a text, and it is {self.name!r}.")
         if not self.source.strip() or not 0 < self.scale < math.inf:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from surefoot.core import SurefootError, digest_of, what_failed
 from surefoot.scrutiny._claims import ValidityClaim, truth_of
 from surefoot.scrutiny._domain import Condition, Domain, Sampling, sample
+from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._statistics import smallest_rate_seen
 from surefoot.scrutiny._systems._kinds import System, Values, describe_system
 
@@ -184,7 +185,7 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
     folder = path.resolve().parent
     neighbours = {str(file.relative_to(folder)): digest_of(file) for file in beside(path).values()}
     domain, same = scrutiny.domain, ("name", "question", "propositions", "population")
-    return {name: getattr(scrutiny, name) for name in same} | {
+    told = {name: getattr(scrutiny, name) for name in same} | {
         "system": describe_system(scrutiny.system),
         "other": describe_system(scrutiny.other) if scrutiny.other else None,
         "domain": [asdict(one) for one in domain.variables],
@@ -199,6 +200,7 @@ def describe(scrutiny: Scrutiny, path: Path) -> dict[str, Any]:
         "can find": can_find(scrutiny),
         "case file": {"name": path.name, "digest": digest_of(path)} | ({"beside": neighbours} if neighbours else {}),
     }
+    return plain(told)
 
 
 def samples_of(domain: Domain, plan: ScrutinyPlan) -> dict[str, list[dict[str, Any]]]:
