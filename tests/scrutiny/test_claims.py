@@ -334,6 +334,12 @@ def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> Non
     assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
 
 
+def test_another_choice_is_as_far_off_as_its_scale_says() -> None:
+    kind = Variable(name="kind", case="a", choices=("a", "b"), scale=0.25, source="expert")
+    assert (kind.distance("a"), kind.distance("b")) == (0.0, 4.0)
+    assert (kind.within(3.9).choices, kind.within(4.0).choices) == (("a",), ("a", "b"))
+
+
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     whole = Variable(name="x", case=np.int64(2), low=np.int64(0), high=np.int64(9), source="study")
     assert whole == Variable(name="x", case=2, low=0, high=9, source="study") and whole.whole
