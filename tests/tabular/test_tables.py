@@ -195,16 +195,23 @@ def test_values_that_single_precision_would_merge_are_counted_from_their_median(
 
 
 def test_what_numbers_the_rows_is_no_feature(tmp_path: Path) -> None:
-    """The unnamed index of to_csv, a shuffled or thinned one, one that begins anew, a count in a column of any name."""
+    """The unnamed index of to_csv, a shuffled or thinned one, one that begins anew, a count in a column of any name.
+
+    A file may be sorted by a wage, which some have in common: that is a feature.
+    """
     generator = np.random.default_rng(0)
     shuffled, thinned = generator.permutation(300), np.sort(generator.choice(9000, 300, replace=False))
     years = 2000 + np.arange(300) % 10
     path = tmp_path / "t.csv"
     rows = zip(range(300), shuffled, thinned, years, generator.integers(0, 10**6, 300), strict=True)
-    lines = [f"{a},{b},{c},{300 - a},{a % 150},{d},{e},{int(a > 150)},{a % 2}" for a, b, c, d, e in rows]
-    path.write_text(",position,file,down,of_two_files,year,weight,y,g\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    lines = [
+        f"{a},{b},{c},{300 - a},{a % 150},{d},{e},{3 * (a - a // 100)},{int(a > 150)},{a % 2}" for a, b, c, d, e in rows
+    ]
+    path.write_text(
+        ",position,file,down,of_two_files,year,weight,wage,y,g\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
     features, notes = read(path, label="y", sensitive=("g",))
-    assert set(features) == {"year", "weight", "g"}
+    assert set(features) == {"year", "weight", "wage", "g"}
     for name in ("column1", "position", "file", "down", "of_two_files"):
         assert f"Column {name} only numbers the rows" in notes
 
