@@ -97,7 +97,7 @@ def _laws(
             rows = rows_text(own.rows[below].tolist(), "have")
             say(f"warning: {table}: {rows} a score below chance ({chance:g}), which weighs much in probit.")
         totals = np.column_stack([np.ones_like(counts), np.full_like(counts, 100), counts])
-        odd = ~lost & (abs(parts.sum(axis=1)[:, None] / totals - 1) > _ROUNDED).all(axis=1)
+        odd = ~lost & (abs(parts.sum(axis=1)[:, None] - totals) > _ROUNDED * totals).all(axis=1)
         if odd.any():
             rows = rows_text(own.rows[odd].tolist(), "have")
             say(f"warning: {table}: {rows} shares that sum to none of 1, 100 and '{size}': taken in proportion.")
