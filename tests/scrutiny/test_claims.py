@@ -39,7 +39,7 @@ from surefoot.scrutiny import (
     write_plan,
 )
 from surefoot.scrutiny._claims import is_decided, suspicious
-from surefoot.scrutiny._findings import Query, _least, _told, correct, judged_by, score
+from surefoot.scrutiny._findings import Query, _Asked, _least, _searched, _told, correct, judged_by, score
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
@@ -338,6 +338,16 @@ def test_another_choice_is_as_far_off_as_its_scale_says() -> None:
     kind = Variable(name="kind", case="a", choices=("a", "b"), scale=0.25, source="expert")
     assert (kind.distance("a"), kind.distance("b")) == (0.0, 4.0)
     assert (kind.within(3.9).choices, kind.within(4.0).choices) == (("a",), ("a", "b"))
+
+
+def test_a_search_found_after_all_queries_of_the_conditions_until_then() -> None:
+    may = Domain(variables=(Variable(name="x", case=0, low=0, high=9, source="study"),))
+    asked = _Asked(may, 2)
+    for x, margin_there in ((0, -1.0), (1, -1.0), (2, 1.0), (3, -1.0)):
+        for _ in range(2):
+            asked.add(Query("search/local/answers", {"x": x}, {"answers": Judged(margin_there)}, ()))
+    told = _searched(answers(), "local", asked)
+    assert told == {"method": "local", "queries": 8, "worst margin": 1.0, "queries to find": 6}
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
