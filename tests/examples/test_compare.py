@@ -297,6 +297,13 @@ def test_scores_that_differ_by_their_rounding_are_equal(tmp_path: Path) -> None:
     assert found.models[0].paired.p == 1.0
 
 
+def test_the_name_of_a_folder_is_no_column(tmp_path: Path) -> None:
+    rows = list(map(str, range(N)))
+    files = {name: examples(tmp_path / f"score={name}" / "part=x", BASE, part=rows) for name in "01"}
+    found = read_examples(files, cluster="part")
+    assert (found.scores.tolist(), found.clusters) == ([BASE, BASE], tuple(rows))
+
+
 def test_a_file_may_be_named_by_its_folder_and_is_known_by_any_of_its_names(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

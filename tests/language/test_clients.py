@@ -165,7 +165,9 @@ def test_the_answer_is_the_first_choice_and_another_model_is_named(body: dict[st
     assert (found.text, found.build) == (text, build)
 
 
-@pytest.mark.parametrize("counts", [(-1, 2), ("3", "2"), (1.5, 2), (True, True), (None, 2)])
+@pytest.mark.parametrize(
+    "counts", [(-1, 2), ("3", "2"), (1.5, 2), (True, True), (None, 2), (0, 2), (5, 0), (10**400, 2)]
+)
 def test_counts_of_tokens_that_are_none_are_estimated(counts: tuple[Any, Any]) -> None:
     told = dict(zip(("prompt_tokens", "completion_tokens"), counts, strict=True))
     found = one_answer(lambda *_: Reply(said("four", usage=told)))

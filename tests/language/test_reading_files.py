@@ -212,6 +212,9 @@ def test_predictions_are_read_from_every_form_that_is_common(tmp_path: Path) -> 
         f"COPY (SELECT id, answer, no_answer::DECIMAL(3, 1) AS no_answer FROM {table}) TO '{tmp_path}/d.parquet'"
     )
     assert read_predictions(tmp_path / "d.parquet") == wanted
+    named = tmp_path / "prediction=other" / "answers.parquet"  # the name of a folder is no column
+    named.parent.mkdir()
+    assert read_predictions((tmp_path / "d.parquet").rename(named)) == wanted
 
 
 def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
@@ -233,6 +236,8 @@ def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
         ([{"id": "a", "answer": "x", "no_answer": 10**400}], "'no_answer' must be a finite number"),
         ('{"data": [\n{"title": ""}]}', "holds questions, where predictions should be"),
         ([{"answer": "x"}], "prediction 1: 'id' must be text, not missing"),
+        ([{"id": "a", "answer": "gold", "prediction": "x"}], "'a' has 'answer' and 'prediction': keep only"),
+        ([{"id": "a", "answer": "gold", "prediction_text": None}], "'a' has 'answer' and 'prediction_text': keep only"),
         ("PAR1 but no more", "is no Parquet file that can be read"),
     ],
 )

@@ -247,6 +247,13 @@ def test_thresholds_of_the_script_come_in_the_order_of_its_file() -> None:
     assert (told["exact"], told["best_exact"], told["best_exact_thresh"]) == (50.0, 100.0, 0.2)
     measured = {(one.metric, one.group): one.value for one in reading_measurements(found)}
     assert (measured["best_f1", ""], measured["best_f1_threshold", ""]) == (1.0, 0.2)
+    best = {name: value for name, value in told.items() if name.startswith("best_")}
+    for above, exact in ((0.2, 100), (0.1, 75)):  # a threshold moves the scores, and not the best of any
+        passed = official_report(found, no_answer, no_answer_above=above)
+        assert (passed["exact"], passed["NoAns_exact"], {name: passed[name] for name in best}) == (exact, 100, best)
+    tenfold = {name: 10 * score for name, score in no_answer.items()}
+    differences = score_questions(questions, Predictions(answers.answers, tenfold), "squad-2.0")
+    assert official_report(differences, tenfold)["exact"] == 75  # the script's own threshold is 1
     applied = score_questions(questions, answers, "squad-2.0", no_answer_above=0.2)
     assert (applied.exact.mean(), applied.answers) == (1.0, ("cat", "", "dog", ""))
     for above in (0.05, 0.2, 0.4):  # the best are chosen before any threshold is applied

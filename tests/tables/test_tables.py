@@ -57,16 +57,18 @@ def _written(folder: Path, name: str, content: str | bytes) -> Path:
     ],
 )
 def test_every_format_gives_the_same_table(tmp_path: Path, name: str, content: str | bytes) -> None:
-    columns, rows, remarks = _read(_written(tmp_path, name, content))
+    (folder := tmp_path / "val=9").mkdir()  # to DuckDB such a name is a column, in the place of the file's own
+    columns, rows, remarks = _read(_written(folder, name, content))
     assert (columns, rows, remarks) == (("model", "val", "sketch"), ROWS, ())
 
 
 def test_parquet_and_arrow_are_read_with_the_same_words_for_missing(tmp_path: Path) -> None:
     relation = duckdb.sql("SELECT * FROM (VALUES ('a', 61.5::DOUBLE, ' ? '), ('b', 70.25, 'x')) AS t(model, val, note)")
-    relation.write_parquet(str(tmp_path / "t.parquet"))
+    (folder := tmp_path / "val=9").mkdir()
+    relation.write_parquet(str(folder / "t.parquet"))
     expected = [("a", 61.5, None), ("b", 70.25, "x")]
-    assert _read(tmp_path / "t.parquet")[1] == expected
-    assert "column 'note' has words that are read as no value: '?' (1)." in _read(tmp_path / "t.parquet")[2][0].message
+    assert _read(folder / "t.parquet")[1] == expected
+    assert "column 'note' has words that are read as no value: '?' (1)." in _read(folder / "t.parquet")[2][0].message
     feather = pytest.importorskip("pyarrow.feather")
     feather.write_feather(relation.to_arrow_table(), str(tmp_path / "t.feather"))
     assert _read(tmp_path / "t.feather")[1] == expected

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError, in_memory
-from surefoot.tables import literal, parquet_note, quote
+from surefoot.tables import PARQUET, literal, parquet_note, quote
 
 EXAMPLES = "examples.parquet"
 PARTS = ("direction", "task")
@@ -193,13 +193,13 @@ def _part(
     """The rows that are asked for, as SQL with its values."""
     if unknown := [name for name in only if name not in columns]:
         raise SurefootError(f"{path} has no column '{unknown[0]}': it has {', '.join(columns)}.")
-    source = f"read_parquet(?) WHERE {' AND '.join([f'{quote(name)}::VARCHAR = ?' for name in only]) or 'true'}"
+    source = f"{PARQUET} WHERE {' AND '.join([f'{quote(name)}::VARCHAR = ?' for name in only]) or 'true'}"
     values = [escape(str(path)), *only.values()]
     for name in [*only, *(one for one in PARTS if one in columns and one not in only)]:
         told = f"SELECT DISTINCT {quote(name)}::VARCHAR AS part FROM {{}} ORDER BY part"
         if len(parts := connection.execute(told.format(source), values).fetchall()) == 1:
             continue
-        parts = parts or connection.execute(told.format("read_parquet(?)"), values[:1]).fetchall()
+        parts = parts or connection.execute(told.format(PARQUET), values[:1]).fetchall()
         listed = ", ".join(str(part) for (part,) in parts)
         raise SurefootError(
             f"{path} has no example with {name} {only[name]}: there it is {listed}."
@@ -214,7 +214,7 @@ def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:
     import duckdb
 
     try:
-        read = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [escape(str(path))])
+        read = connection.execute(f"SELECT * FROM {PARQUET} LIMIT 0", [escape(str(path))])
         return [column[0] for column in read.description or ()]
     except duckdb.Error as error:
         said = "is not there" if not path.exists() else f"is no Parquet file: {error}"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY_LIMIT = "1GB"
+_NO_FOLDERS = "hive_partitioning=false"
+PARQUET = f"read_parquet(?, {_NO_FOLDERS})"
+"""A file whose folders may be named `lr=0.1`: to DuckDB that is a column, in the place of the file's own."""
 _PEEKED = 1 << 20
 _MOST_PEEKED_ROWS = 200
 
@@ -189,8 +192,8 @@ def _source(connection: DuckDBPyConnection, file: TableFile) -> Iterator[_Source
             yield _described(connection, "arrow_file", [], file)
             connection.unregister("arrow_file")
         else:
-            reader = "read_parquet(?)" if file.kind == "parquet" else "read_json(?, sample_size=-1, maximum_depth=3)"
-            yield _described(connection, reader, [escape(str(file.path))], file)
+            json = f"read_json(?, {_NO_FOLDERS}, sample_size=-1, maximum_depth=3)"
+            yield _described(connection, PARQUET if file.kind == "parquet" else json, [escape(str(file.path))], file)
     except duckdb.Error as error:
         raise SurefootError(f"{file.shown} {_reason(str(error), file.kind)}") from error
 
@@ -199,8 +202,8 @@ def _csv_source(file: TableFile) -> _Source:
     names, delimiter, skipped = _header(file)
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(names)))
     sql = (
-        f"read_csv(?, auto_detect=false, header=true, skip={skipped}, delim='{delimiter}', quote='\"', escape='\"', "
-        f"max_line_size=16777216, columns={{{columns}}})"
+        f"read_csv(?, {_NO_FOLDERS}, auto_detect=false, header=true, skip={skipped}, delim='{delimiter}', quote='\"', "
+        f"escape='\"', max_line_size=16777216, columns={{{columns}}})"
     )
     return _Source(
         sql=sql, values=[escape(str(file.path))], columns=names, kinds=("VARCHAR",) * len(names), delimiter=delimiter

@@ -27,7 +27,7 @@ from surefoot.cli._study import make_missing
 from surefoot.core import Step, Store, StoredInputs, Study, SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.language import CausalReader, Prices, ReadingScores
+    from surefoot.language import CausalReader, Prices, ReadingScores, Request
 
 TemplateOption = Annotated[Literal["completion", "chat"], Parameter(help="How a causal model is asked.")]
 Price = tuple[float, float]
@@ -256,11 +256,14 @@ def _counted(reader: "CausalReader", asked: "dict[str, ReadingScores]", place: S
     sets = [step.questions for step in asked.values()]
     make_here((*sets, *([reader.examples] if reader.examples else [])), place)
     inputs, rows = StoredInputs(place), []
+    before: set[Request] = set()
     shots = reader.drawn(inputs)
     with reader.client(inputs, answers_file(place.root)) as client:
         for name, step in asked.items():
             requests = reader.requests(read_questions(inputs[step.questions]), shots)
-            one = count_requests(client, [request for request, _ in requests], prices)
-            cut = sum(cut for _, cut in requests)
-            rows.append((name, one.asked, one.cached, one.prompt_tokens, one.completion_tokens, one.cost, cut))
+            every = {request for request, _ in requests}
+            one, cut = count_requests(client, list(every - before), prices), sum(cut for _, cut in requests)
+            known = len(every) - one.asked
+            before |= every  # what two sets share is asked once
+            rows.append((name, one.asked, known, one.prompt_tokens, one.completion_tokens, one.cost, cut))
     return Table(("data", "asked", "cached", "prompt tokens", "longest answers", "cost", "cut"), tuple(rows))

@@ -61,13 +61,14 @@ def score(
     if no_answer:
         answers = replace(answers, no_answer=language.read_no_answer(no_answer))
     chosen = rule or rule_of(form, questions)
-    found = language.score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=no_answer_above)
+    above = None if official and chosen == "squad-2.0" else no_answer_above  # the script applies its own
+    found = language.score_questions(questions, answers, chosen, abstain=abstain, no_answer_above=above)
     for sentence in _remarks(found, questions, answers, told=rule is None and not official):
         say(sentence)
     if examples:
         _write_examples(found, examples)
     if official:
-        report = language.official_report(found, answers.no_answer)
+        report = language.official_report(found, answers.no_answer, no_answer_above=no_answer_above)
         print(json.dumps(report, indent=2 if chosen == "squad-2.0" else None))
     else:
         emit(_table(found), format, out)

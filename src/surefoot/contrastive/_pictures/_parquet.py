@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from surefoot.contrastive._pictures._photos import read_stored, whole_file
 from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, check_one_class, class_names, class_of
 from surefoot.core import SurefootError
+from surefoot.tables import PARQUET
 
 _PICTURES = ("image", "img", "picture", "jpg", "png", "webp")
 _SHARD = "pictures.tar"
@@ -38,7 +39,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     label = columns.get("label", "").strip('"')
     names = class_names(files[0], label, kinds[label]) if label else []
     with TemporaryDirectory(prefix="surefoot-") as place:
-        query = f"SELECT {', '.join(columns.values())} FROM read_parquet(?)"
+        query = f"SELECT {', '.join(columns.values())} FROM {PARQUET}"
         with duckdb.connect() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
             check_one_class(files[0], connection.read_parquet([escape(str(file)) for file in files]))
             rows = connection.execute(query, [[escape(str(file)) for file in files]])

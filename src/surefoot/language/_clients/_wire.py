@@ -11,6 +11,7 @@ from surefoot.language._clients._protocol import Api, ClientOptions, Completion,
 from surefoot.language._unpacked import refuse_constant
 
 Body = dict[str, Any]
+_MOST_TOKENS = 1 << 40
 _MOST_STOPS = 4  # more are refused by some servers; the client cuts at all of them anyway
 _CUT = ("length", "max_tokens")
 _WITHHELD = ("content_filter", "error")  # what came is not what the model would have said
@@ -117,10 +118,11 @@ def _spoken(message: Body) -> tuple[str | None, str]:
 
 
 def _usage(told: object, request: Request, answer: str) -> tuple[int, int, bool]:
-    if isinstance(told, dict):
-        prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
-        if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
-            return prompt, completion, False
+    """A server's counts of tokens, where a prompt, and an answer that is not empty, have some."""
+    given = [told.get(name) if isinstance(told, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (one if type(one) is int and 0 <= one < _MOST_TOKENS else -1 for one in given)
+    if prompt > 0 and completion >= bool(answer):
+        return prompt, completion, False
     return estimated_tokens(request.text), estimated_tokens(answer), True
 
 

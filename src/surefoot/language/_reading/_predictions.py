@@ -13,6 +13,7 @@ import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, in_memory, unkeyed
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
+from surefoot.tables import PARQUET
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
@@ -104,7 +105,7 @@ def write_predictions(out: Path, predictions: Predictions) -> None:
 def _parquet(file: Path) -> list[dict[str, object]]:
     try:
         with in_memory() as connection:
-            read = connection.execute("SELECT * FROM read_parquet(?)", [escape(str(file))])
+            read = connection.execute(f"SELECT * FROM {PARQUET}", [escape(str(file))])
             names = [column[0] for column in read.description or ()]
             return [dict(zip(names, row, strict=True)) for row in read.fetchall()]
     except duckdb.Error as error:
@@ -118,11 +119,19 @@ def _of_rows(rows: Iterable[Mapping[str, object]], shown: str) -> Predictions:
         name = checked(str, row.get("id"), f"{shown}, prediction {number}: 'id'")
         if name in answers:
             raise SurefootError(f"{shown}: the question '{name}' is answered twice.")
-        said, score = (next((row[one] for one in names if row.get(one) is not None), None) for names in _COLUMNS)
+        said, score = (_only(row, names, f"{shown}, question '{name}'") for names in _COLUMNS)
         answers[name] = _answer(said, name, shown)
         if score is not None:
             scores[name] = _score(score, f"{shown}, question '{name}': 'no_answer'")
     return Predictions(answers, scores)
+
+
+def _only(row: Mapping[str, object], names: Iterable[str], where: str) -> object:
+    """The cell under one of the names. Raises for two of them: one may hold the right answers."""
+    found = [one for one in names if one in row]
+    if len(found) > 1:
+        raise SurefootError(f"{where} has '{found[0]}' and '{found[1]}': keep only that which the reader said.")
+    return row[found[0]] if found else None
 
 
 def _answer(value: object, name: str, shown: str) -> str:

@@ -212,19 +212,24 @@ def article_mean(metric: str, scores: Floats, articles: NDArray[np.str_]) -> Mea
     return Measurement(metric=metric, value=value, n=n, stderr=mean.stderr, low=bounds.low, high=bounds.high)
 
 
-def official_report(found: QuestionScores, no_answer: Mapping[str, float]) -> dict[str, float]:
+def official_report(
+    found: QuestionScores, no_answer: Mapping[str, float], *, no_answer_above: float | None = None
+) -> dict[str, float]:
     """What the official script of the rule prints, by its keys and in percent; `no_answer` in the order of its file.
 
-    The scripts of SQuAD 1.1 and MRQA print `exact_match` and `f1`; that of SQuAD 2.0 `exact`, `f1` and `total`, also of
-    `HasAns` and `NoAns`, and with scores for "no answer" the best of any threshold.
+    `found` was scored without a threshold. The scripts of SQuAD 1.1 and MRQA print `exact_match` and `f1`; that of
+    SQuAD 2.0 `exact`, `f1` and `total`, also of `HasAns` and `NoAns`; with scores for "no answer" past a threshold (1
+    by itself), and beside it the best of any.
     """
     if not READING_RULES[found.rule].no_answer:
         return {name: 100 * float(scores.mean()) for name, scores in _metrics(found).items()}
     told: dict[str, float] = {}
+    most = 1.0 if no_answer_above is None and found.no_answer is not None else no_answer_above
+    applied = found if most is None else _thresholded(found, most)
     groups = {"": np.ones(len(found.exact), dtype=bool), "HasAns_": found.answerable, "NoAns_": ~found.answerable}
     for name, rows in groups.items():
         if rows.any():
-            for metric, scores in (("exact", found.exact), ("f1", found.f1)):
+            for metric, scores in (("exact", applied.exact), ("f1", applied.f1)):
                 told[f"{name}{metric}"] = 100 * float(scores[rows].mean())
             told[f"{name}total"] = int(rows.sum())
     place = {one.id: at for at, one in enumerate(found.questions)}
