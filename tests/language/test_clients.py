@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +98,10 @@ def test_a_wait_that_the_server_asks_for_holds_for_all_connections() -> None:
     assert min(later - moments[0] for later in moments[2:]) >= 1
 
 
-def test_a_wait_that_is_too_long_is_said() -> None:
-    with pytest.raises(SurefootError, match="wants a wait of 900 seconds"):
-        one_answer(lambda *_: Reply({}, status=429, headers={"Retry-After": "900"}))
+@pytest.mark.parametrize("asked_for", ["900", format_datetime(datetime.now(UTC) + timedelta(days=9))])
+def test_a_wait_that_is_too_long_is_said(asked_for: str) -> None:
+    with pytest.raises(SurefootError, match=r"wants a wait of (900|7\d{5}) seconds"):
+        one_answer(lambda *_: Reply({}, status=429, headers={"Retry-After": asked_for}))
 
 
 @pytest.mark.parametrize(
@@ -444,7 +447,8 @@ def test_the_identity_holds_every_option_that_changes_an_answer_and_no_other(tmp
             assert open_client(model, ClientOptions(**{name: value})).identity != known, (model, name)
         assert open_client(model, ClientOptions(**view)).identity == known
     assert {*view, *changing["http://h/v1#m"], "context", "threads"} == {one.name for one in fields(ClientOptions)}
-    assert open_client("http://h/v1#m").identity != open_client("http://h/v1#n").identity
+    places = ("http://h/v1#m", "http://h/v1#n", "http://h:2/v1#m", "http://h/v2#m", "https://h/v1#m")
+    assert len({open_client(place).identity for place in places}) == len(places)
     served = ClientOptions(build="digest")
     assert open_client("http://h:1/v1#m", served).identity == open_client("http://h:2/v1#m", served).identity
     before = open_client(gguf).identity, open_client(directory).identity
@@ -637,9 +641,10 @@ def test_a_model_of_torch_answers_as_a_client(tmp_path: Path) -> None:
         Request(prompt="hello", max_tokens=12, temperature=1.0, seed=2),
         Request(messages=(("user", "hi"),), max_tokens=4),
         Request(prompt="x" * 80),
+        Request(prompt="x" * 60),
     ]
     with open_client(directory, ClientOptions(on_error="record")) as client:
-        greedy, drawn, other, chat, long = client.answer(requests)
+        greedy, drawn, other, chat, long, near = client.answer(requests)
         (again,) = Client(client.source, client.options, Answers(None), client.queue).answer(requests[1:2])
         stop = greedy.text[2:4]
         (stopped,) = client.answer([replace(requests[0], stop=(stop,))])
@@ -656,6 +661,7 @@ def test_a_model_of_torch_answers_as_a_client(tmp_path: Path) -> None:
     assert chat.prompt_tokens == len(loaded.encoded(["user: hi\n"])[0])
     assert long.finish == "error"
     assert "refused a prompt of 80 tokens: its window is 64" in long.error
+    assert (near.completion_tokens, near.finish) == (4, "length")  # no token stands beyond the window
     assert (stopped.text, stopped.finish) == (greedy.text[: greedy.text.find(stop)], "stop")
     assert stopped.completion_tokens < greedy.completion_tokens
 

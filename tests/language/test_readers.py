@@ -38,7 +38,13 @@ from surefoot.language import (
     write_questions,
 )
 from surefoot.language._reading._readers import _answers, _baselines, _span_reader
-from surefoot.language._reading._readers._encoder import TokenWindows, best_spans, by_length, token_windows
+from surefoot.language._reading._readers._encoder import (
+    TokenWindows,
+    best_spans,
+    by_length,
+    token_windows,
+    with_adapters,
+)
 from surefoot.training import _loop
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -249,6 +255,14 @@ def test_each_method_lowers_the_loss_and_changes_its_own_weights_alone(
     assert values["parameters"] > 0
 
 
+def test_a_low_rank_update_counts_twice() -> None:
+    model = with_adapters(AutoModelForQuestionAnswering.from_config(architecture("bert")[0]), 4, 0, head="qa_outputs")
+    layer = next(one for one in model.modules() if hasattr(one, "lora_B"))
+    down, up = layer.lora_A["default"].weight, torch.nn.init.normal_(layer.lora_B["default"].weight)
+    read = torch.randn(3, down.shape[1])
+    torch.testing.assert_close(layer(read), layer.base_layer(read) + 2 * read @ down.T @ up.T)
+
+
 def test_features_of_the_head_are_those_that_the_whole_model_computes(store: Store, tmp_path: Path) -> None:
     found = []
     for method in ("head", "full"):
@@ -370,6 +384,7 @@ def pickled(directory: Path) -> None:
         (lambda place: changed(place, qa_outputs__weight=torch.zeros(2, 7)), "cannot be read"),
         (lambda place: (place / "model.safetensors").write_bytes(b"\x00" * 90), "cannot be read"),
         (lambda place: [file.unlink() for file in place.glob("tokenizer*")], "has no tokenizer: add tokenizer.json"),
+        (lambda place: (place / "adapter_config.json").write_text("{}"), "holds an adapter: merge it into its model"),
         (bare, "is no span model: its files lack qa_outputs.bias"),
     ],
 )  # fmt: skip

@@ -151,7 +151,8 @@ HOSTILE = [
     (squad(qa("q1"), context="\ud800"), "half of a surrogate pair"),
     (json.dumps(GOLD) + "\n{\n", "line 2 is not JSON"),
     (json.dumps(GOLD | {"ctxs": []}), "has no passage"),
-    (MRQA.replace("[21, 23]", "[21, 99]"), "does not lie in its paragraph"),
+    *((MRQA.replace("[21, 23]", f"[21, {end}]"), "does not lie in its paragraph") for end in (29, 99)),
+    (json.dumps(GOLD | {"ctxs": [GOLD["ctxs"][0] | {"isgold": "False"}]}) + "\n", "'isgold' must be true or false"),
 ]
 
 

@@ -9,6 +9,7 @@ from surefoot.core._errors import agreed as agreed
 from surefoot.core._errors import counted as counted
 from surefoot.core._errors import missing_module as missing_module
 from surefoot.core._files import Pinned as Pinned
+from surefoot.core._files import UserFile as UserFile
 from surefoot.core._files import check_pinned as check_pinned
 from surefoot.core._files import digest_of as digest_of
 from surefoot.core._files import file_place as file_place

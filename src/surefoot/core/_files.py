@@ -8,12 +8,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Protocol, Self
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
+from surefoot.core._step import Step, unkeyed
 
 _FULL = re.compile(
     "No space left on device|Disk quota exceeded|[0-9]+ requested and [0-9]+ written|failed to offload|disk is full"
@@ -208,6 +210,19 @@ class Pinned(Protocol):
     def pinned(self) -> Self:
         """The same Step with whole paths and the digest of the files as they are now. Raises for unreadable ones."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserFile(Step):
+    """A Step that reads one file of the user."""
+
+    path: str = unkeyed("")
+    digest: str = ""
+
+    def pinned(self) -> Self:
+        """With the whole path and the digest of the file as it is now. Raises for what cannot be read."""
+        path = Path(self.path).resolve()
+        return replace(self, path=str(path), digest=digest_of(path))
 
 
 def check_pinned(step: Pinned) -> None:

@@ -66,7 +66,7 @@ def _answered(
     examples: Path, other: Path | None, score: str, seed: int
 ) -> "tuple[NDArray[np.float64], list[str], int]":
     """The scores (n,) of the answered questions, or their differences, in random order; their articles; of how many."""
-    from surefoot.examples import read_examples
+    from surefoot.examples import read_column, read_examples
     from surefoot.stats import shuffled
 
     if other and examples.resolve() == other.resolve():
@@ -76,20 +76,14 @@ def _answered(
     for name, ids in found.unmatched.items():
         if ids:
             say(f"{len(ids)} questions of {name} are not in the other file: they are left out.")
-    waiting = {name for path in files.values() for name in _not_asked(path)} & set(found.examples)
+    missing = [read_column(path, "missing", "BOOLEAN") for path in files.values()]
+    waiting = {name for one in missing for name, marked in one.items() if marked} & set(found.examples)
     if waiting:
         say(f"{len(waiting)} of {len(found.examples)} questions have no answer: they count as not asked yet.")
     row = {name: place for place, name in enumerate(found.examples) if name not in waiting}
     order = [row[name] for name in shuffled(row, seed)]
     scores = found.scores[0, order] - (found.scores[1, order] if other else 0.0)
     return scores, [found.clusters[place] for place in order] if found.clusters else [], len(found.examples)
-
-
-def _not_asked(path: Path) -> list[str]:
-    """The examples that a file marks as missing."""
-    from surefoot.examples import read_column
-
-    return [name for name, missing in read_column(path, "missing", "BOOLEAN").items() if missing]
 
 
 def _other_articles(scores: "NDArray[np.float64]", articles: list[str], least: float) -> dict[str, float]:

@@ -263,7 +263,7 @@ def _counted(reader: "CausalReader", asked: "dict[str, ReadingScores]", place: S
             requests = reader.requests(read_questions(inputs[step.questions]), shots)
             every = {request for request, _ in requests}
             one, cut = count_requests(client, list(every - before), prices), sum(cut for _, cut in requests)
-            known = len(every) - one.asked
             before |= every  # what two sets share is asked once
+            known = len(every) - one.asked
             rows.append((name, one.asked, known, one.prompt_tokens, one.completion_tokens, one.cost, cut))
     return Table(("data", "asked", "cached", "prompt tokens", "longest answers", "cost", "cut"), tuple(rows))

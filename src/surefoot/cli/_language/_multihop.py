@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
@@ -94,15 +94,10 @@ def gap(
         language.check_run_place(out, unasked)
         place.parent.mkdir(parents=True, exist_ok=True)
         run = language.ask_multihop(
-            client,
-            chosen,
-            names,
-            of=len(read.questions),
-            prompts=told,
-            asking=asking,
+            client, chosen, names, of=len(read.questions), prompts=told, asking=asking,
             search=language.RecordedSearch(engine, file=place.with_name("searches.jsonl")) if engine else None,
             judge=opened.enter_context(language.open_client(judge, options, cache=place)) if judge else None,
-        )
+        )  # fmt: skip
     language.write_run(run, out)
     say(f"Run: {out}. The tables again, without a network: surefoot multihop replay {out}")
     _give(run, (show, rule, figure, examples), format)
@@ -132,12 +127,7 @@ def _give(run: "MultiHopRun", wanted: tuple[Shown, str, Path | None, Path | None
     from surefoot.figures import write_figure
 
     show, rule, figure, examples = wanted
-    makers = {
-        "gap": language.gap_table,
-        "pairs": language.pairs_table,
-        "causes": language.causes_table,
-        "agreement": language.agreement_table,
-    }
+    makers = {name: getattr(language, f"{name}_table") for name in get_args(Shown) if name != "all"}
     text = chosen_format(form) == "text"
     names = [show] if show != "all" else list(makers) if text else ["gap"]
     for note in language.run_notes(run):

@@ -154,9 +154,8 @@ def _table(found: "QuestionScores") -> Table:
 
 def _row(one: Measurement) -> tuple[object, ...]:
     name = f"{one.group}_{one.metric}" if one.group else one.metric
-    if name.endswith("threshold"):
-        return (name, one.value, None, None, "score", one.n)
-    return (name, *percent_of(one), "percent", one.n)
+    cells = (one.value, None, None, "score") if name.endswith("threshold") else (*percent_of(one), "percent")
+    return (name, *cells, one.n)
 
 
 def percent_of(one: Measurement) -> tuple[float | None, ...]:

@@ -46,11 +46,12 @@ class Torch:
         with call.turn():
             prompt = self._prompt(request)
             stop = [_Stop(self._loaded, len(prompt), request.stop)]
+            most = min(request.max_tokens, (self._loaded.window or 1 << 40) - len(prompt))
             with torch.inference_mode(), reproducible(self.options.threads):
                 torch.manual_seed(request.seed)
-                given, how = torch.tensor([prompt]), self._settings(request)
+                given, how = torch.tensor([prompt]), self._settings(request, most)
                 found = self._loaded.model.generate(given, generation_config=how, stopping_criteria=stop)
-        return self._completion(request, found, prompt)
+        return self._completion(request, found, prompt, most)
 
     def close(self) -> None:
         """Free the model."""
@@ -70,14 +71,14 @@ class Torch:
             raise RefusedError(f"{self.name} refused a prompt of {len(ids)} tokens: its window is {window}.")
         return ids
 
-    def _settings(self, request: Request) -> Any:
+    def _settings(self, request: Request, most: int) -> Any:
         """Nothing but what the request says: no penalties or truncated choices that a model's own settings ask for."""
         from transformers import GenerationConfig
 
         own, drawn = self._loaded.model.generation_config, request.temperature > 0
         ends = own.eos_token_id if own.eos_token_id is not None else self._loaded.tokenizer.eos_token_id
         return GenerationConfig(
-            max_new_tokens=request.max_tokens,
+            max_new_tokens=most,
             do_sample=drawn,
             **({"temperature": request.temperature, "top_k": 0, "top_p": 1.0} if drawn else {}),
             bos_token_id=own.bos_token_id,
@@ -87,7 +88,7 @@ class Torch:
             output_logits=request.top_logprobs is not None,
         )
 
-    def _completion(self, request: Request, found: Any, prompt: list[int]) -> Completion:
+    def _completion(self, request: Request, found: Any, prompt: list[int], most: int) -> Completion:
         tokenizer, ids = self._loaded.tokenizer, found.sequences[0].tolist()
         new = ids[len(prompt) :]
         before, whole = (tokenizer.decode(part, skip_special_tokens=True) for part in (prompt, ids))
@@ -97,7 +98,7 @@ class Torch:
         ends = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id}
         return Completion(
             text=text,
-            finish="length" if len(new) == request.max_tokens and new[-1] not in ends else "stop",
+            finish="length" if len(new) == most and new[-1] not in ends else "stop",
             prompt_tokens=len(prompt),
             completion_tokens=len(new),
             tokens=tokens,

@@ -34,6 +34,10 @@ def model_files(directory: Path) -> list[Path]:
         raise SurefootError(f"{directory} is not a directory with a model in it.")
     files = sorted(file for file in directory.iterdir() if _FILES.fullmatch(file.name))
     names = {file.name for file in files}
+    if "adapter_config.json" in names:  # transformers would read the weights below it from wherever it says
+        raise SurefootError(
+            f"{directory} holds an adapter: merge it into its model, then save that (merge_and_unload)."
+        )
     if CONFIG not in names:
         raise SurefootError(f"{directory} is not a model of transformers: it has no {CONFIG}.")
     if not any(name.endswith(".safetensors") for name in names):

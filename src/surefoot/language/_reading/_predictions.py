@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from glob import escape
 from pathlib import Path
-from typing import Self
 
 import duckdb
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, in_memory, unkeyed
+from surefoot.core import Inputs, Measurement, SurefootError, UserFile, check_pinned, in_memory
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
 from surefoot.tables import PARQUET
 
@@ -32,20 +31,12 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionFile(Step):
+class PredictionFile(UserFile):
     """Predictions of the user in a form that `read_predictions` knows: `PredictionFile(path="bert.json").pinned()`.
 
     Files: `predictions.parquet`. Measures `predictions`. Raises `SurefootError` for what cannot be read, and when the
     file has changed since the digest was taken.
     """
-
-    path: str = unkeyed("")
-    digest: str = ""
-
-    def pinned(self) -> Self:
-        """With the whole path and the digest of the file as it is now. Raises for what cannot be read."""
-        path = Path(self.path).resolve()
-        return replace(self, path=str(path), digest=digest_of(path))
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, check, write down in one format."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, write_text
+from surefoot.core import Inputs, Measurement, Step, SurefootError, UserFile, check_pinned, write_text
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
 from surefoot.stats import shuffled
 
@@ -137,7 +137,10 @@ def _of_gold_paragraph(row: Row) -> Question:
     passages = row.rows("ctxs", "a passage")
     if not passages:
         raise SurefootError(f"{row.where} has no passage in 'ctxs'.")
-    gold = next((one for one in passages if one.told.get("isgold") is True), passages[0])
+    marks = [one.told.get("isgold", False) for one in passages]
+    if not all(isinstance(mark, bool) for mark in marks):
+        raise SurefootError(f"{row.where}: 'isgold' must be true or false.")
+    gold = passages[marks.index(True) if True in marks else 0]
     context, question, answers = gold.text("text"), row.text("question"), row.texts("answers", what="an answer")
     name = row.text("id", sha256(f"{question}\0{context}".encode()).hexdigest()[:20])
     title, starts = gold.text("title", ""), tuple(map(context.find, answers))
@@ -185,20 +188,12 @@ def _asked(one: Question) -> dict[str, object]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionFile(Step):
+class QuestionFile(UserFile):
     """Questions of the user in a format that `read_questions` knows: `QuestionFile(path="dev.json").pinned()`.
 
     Files: `questions.json`. Measures what `count_questions` counts. Raises `SurefootError` for what cannot be read, and
     when the file has changed since the digest was taken.
     """
-
-    path: str = unkeyed("")
-    digest: str = ""
-
-    def pinned(self) -> Self:
-        """With the whole path and the digest of the file as it is now. Raises for what cannot be read."""
-        path = Path(self.path).resolve()
-        return replace(self, path=str(path), digest=digest_of(path))
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, check, write down in one format."""

@@ -95,8 +95,8 @@ def _without(phrases: Iterable[str], answers: Sequence[str], rule: Rule) -> tupl
     if not wanted:
         return answers, []
     normal = normalised(answers, rule)
-    silent = [place for place, text in enumerate(answers) if normal[text] in wanted]
-    return ["" if normal[text] in wanted else text for text in answers], silent
+    silent = [normal[text] in wanted for text in answers]
+    return ["" if mute else text for text, mute in zip(answers, silent, strict=True)], np.flatnonzero(silent).tolist()
 
 
 def _compared(questions: Sequence[Question], answers: Sequence[str], rule: Rule) -> tuple[Floats, Floats]:
@@ -229,9 +229,8 @@ def official_report(
     groups = {"": np.ones(len(found.exact), dtype=bool), "HasAns_": found.answerable, "NoAns_": ~found.answerable}
     for name, rows in groups.items():
         if rows.any():
-            for metric, scores in (("exact", applied.exact), ("f1", applied.f1)):
-                told[f"{name}{metric}"] = 100 * float(scores[rows].mean())
-            told[f"{name}total"] = int(rows.sum())
+            exact, f1 = (100 * float(scores[rows].mean()) for scores in (applied.exact, applied.f1))
+            told |= {f"{name}exact": exact, f"{name}f1": f1, f"{name}total": int(rows.sum())}
     place = {one.id: at for at, one in enumerate(found.questions)}
     order = [place[name] for name in no_answer if name in place]
     for metric in found.best:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, write_text
+from surefoot.core import Inputs, Measurement, Step, SurefootError, UserFile, check_pinned, write_text
 from surefoot.laws._results._table import (
     ResultTable,
     keep_rows,
@@ -29,7 +29,7 @@ _SAME_X = 0.1
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TableScaling(Step):
+class TableScaling(UserFile):
     """A scaling law of one family of a table file: known by its contents: see `pinned`.
 
     `x`, `y` and `label` name columns; with `score` the law is of 1 - y. `where` are conditions that must all hold,
@@ -41,8 +41,6 @@ class TableScaling(Step):
     law saw them) and `remarks`. Raises `SurefootError` when the file has changed since the digest was taken.
     """
 
-    path: str = unkeyed("")
-    digest: str = ""
     x: str
     y: str
     label: str
@@ -57,11 +55,6 @@ class TableScaling(Step):
     family: str = ""
 
     version = 5  # profiles follow valleys that bend; of an automatic form the exponent allows for a floor
-
-    def pinned(self) -> Self:
-        """With the whole path and the digest of the file as it is now. Raises where it cannot be read."""
-        path = Path(self.path).resolve()
-        return replace(self, path=str(path), digest=digest_of(path))
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, choose the rows, fit, and write `law.json`."""

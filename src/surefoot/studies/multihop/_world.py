@@ -3,12 +3,12 @@
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from surefoot import language
-from surefoot.core import Inputs, Measurement, Step, check_pinned, digest_of, unkeyed, write_text
+from surefoot.core import Inputs, Measurement, UserFile, check_pinned, write_text
 from surefoot.language import RELATIONS, Fact, MultiHopQuestion
 
 PARTS = ("seen", "pair", "bridge")
@@ -19,7 +19,7 @@ Text = tuple[Tokens, Tokens]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactWorld(Step):
+class FactWorld(UserFile):
     """Facts of two kinds, and all questions that join them, in three parts by `seed`.
 
     People and where they were born come from the first hops of the questions in `path` (Compositional Celebrities),
@@ -31,8 +31,6 @@ class FactWorld(Step):
     `surefoot multihop` reads them. Measures `facts`, and by part (`shift`) `questions`.
     """
 
-    path: str = unkeyed("")
-    digest: str = ""
     people: int = 0
     bridges: int = 100
     relations: int = 14
@@ -42,8 +40,7 @@ class FactWorld(Step):
 
     def pinned(self) -> Self:
         """With the whole path and the digest of the file as it is now; a world that is drawn needs none."""
-        path = Path(self.path).resolve()
-        return self if self.people else replace(self, path=str(path), digest=digest_of(path))
+        return self if self.people else super().pinned()
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Join, hold out, write."""

@@ -35,11 +35,8 @@ def _landscape(kind: Landscape, results: Results) -> Figure:
     found_in(results, kind)
     told = read_section(results, main_fit(results, kind), "models")
     rows = [row for row in told if row["shift"] == AVERAGE and row["x"] and row["y"]]
-    named = {"family": "group", "label": "model"}
-    points = [
-        {"x": float(row["x"]), "y": float(row["y"])} | {name: row[column] for name, column in named.items()}
-        for row in rows
-    ]
+    places = [{"x": float(row["x"]), "y": float(row["y"])} for row in rows]
+    points = [at | {"family": row["group"], "label": row["model"]} for at, row in zip(places, rows, strict=True)]
     line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
     return robustness_scatter(
         points,

@@ -50,14 +50,11 @@ def robustness_of(results: Results, kind: Landscape, group: str, shift: str = AV
         half = 100 * error * t_quantile(0.95, inf)
         low, high = value - hypot(value - low, half), value + hypot(high - value, half)
     beyond = f"All {measured.n} lie beyond the range of the {BASELINE} readers, where the line is extrapolated and not"
+    error, doubt = error_of_bounds(low, high, freedom=measured.n - 1) / 100, f"{beyond} measured."
     return Pooled(
-        value=value / 100,
-        stderr=error_of_bounds(low, high, freedom=measured.n - 1) / 100,
-        n=measured.n,
-        freedom=measured.n - 1,
-        bounds=(low / 100, high / 100),
-        doubt=f"{beyond} measured." if main[OUTSIDE, shift, group].value == 1.0 else "",
-    )
+        value=value / 100, stderr=error, n=measured.n, freedom=measured.n - 1, bounds=(low / 100, high / 100),
+        doubt=doubt if main[OUTSIDE, shift, group].value == 1.0 else "",
+    )  # fmt: skip
 
 
 def by_shift(results: Results, kind: Landscape, group: str) -> dict[str, Measurement]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from surefoot.language import (
     SpanRegression,
 )
 from surefoot.laws import ShiftFit
-from surefoot.stats import AXES, t_quantile
+from surefoot.stats import AXES, smallest_seen
 from surefoot.studies.reading._published import BASELINE, CONTROL, IN_DISTRIBUTION
 
 BudgetName = Literal["small", "full"]
@@ -166,15 +167,11 @@ def _fit(readers: Sequence[OwnReader], files: Mapping[str, QuestionFile]) -> Shi
         asked = QuestionSample(questions=files[shown], part=part, n=n)
         answers = ReaderAnswers(reader=one.reader, questions=asked, max_tokens=256)
         results.append(ReadingScores(predictions=answers, questions=asked, task=shown))
+    models, groups, families = zip(*((one.name, one.adaptation, one.family) for one, _ in tested), strict=True)
     return ShiftFit(
-        results=tuple(results),
-        x=(IN_DISTRIBUTION,),
-        models=tuple(one.name for one, _ in tested),
+        results=tuple(results), x=(IN_DISTRIBUTION,), models=models, groups=groups, families=families, metric="f1",
         baseline=tuple(one.name for one in readers if one.adaptation == BASELINE),
-        groups=tuple(one.adaptation for one, _ in tested),
-        families=tuple(one.family for one, _ in tested),
-        metric="f1",
-    )
+    )  # fmt: skip
 
 
 def seen_beforehand(budget: Budget) -> str:
@@ -187,8 +184,8 @@ def seen_beforehand(budget: Budget) -> str:
     n, shifts = budget.questions, len(SETS) - 1
     across = 0.45 * ((1 + (n / 10 - 1) * 0.02) / n) ** 0.5
     error = ((0.45 / (n * shifts) ** 0.5) ** 2 + across**2) ** 0.5
-    seen = (t_quantile(0.95, float("inf")) + t_quantile(0.8, float("inf"))) * error
     return (
         f"{n} questions a set leave one reader's effective robustness a standard error of {100 * error:.1f} points: "
-        f"{100 * seen:.0f} points would be seen nine times of ten, and less between groups, which share questions."
+        f"{100 * smallest_seen(error, inf):.0f} points would be seen nine times of ten, and less between groups, which "
+        "share questions."
     )

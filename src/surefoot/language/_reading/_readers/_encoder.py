@@ -258,7 +258,7 @@ def load_encoder(directory: Path, *, layers: int = 0, seed: int = 0) -> Encoder:
             output_loading_info=True,
         )  # fmt: skip
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    check_weights(model, tokenizer, directory)
+        check_weights(model, tokenizer, directory)
     missing = tuple(sorted(told["missing_keys"]))
     body = [name for name in missing if name.split(".")[0] != "qa_outputs"]
     if body:
