@@ -34,6 +34,7 @@ from surefoot.core._plan import stale as stale
 from surefoot.core._plan import why as why
 from surefoot.core._plan import why_each as why_each
 from surefoot.core._pools import open_pool as open_pool
+from surefoot.core._query import PARQUET as PARQUET
 from surefoot.core._query import Table as Table
 from surefoot.core._query import connect as connect
 from surefoot.core._query import examples_path as examples_path

@@ -26,6 +26,8 @@ from surefoot.core._store import EXAMPLES, RECORD, Artifact, DamagedError, Store
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+PARQUET = "read_parquet(?, hive_partitioning=false)"
+"""A file whose folders may be named `lr=0.1`: to DuckDB that is a column, in the place of the file's own."""
 COMPACT_ABOVE = 2000
 _OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
 _ROUNDING = 1e-12

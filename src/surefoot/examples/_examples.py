@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError, in_memory
-from surefoot.tables import PARQUET, literal, parquet_note, quote
+from surefoot.core import PARQUET, SurefootError, in_memory
+from surefoot.tables import literal, parquet_note, quote
 
 EXAMPLES = "examples.parquet"
 PARTS = ("direction", "task")

@@ -9,7 +9,6 @@ and column, and what to do.
 """
 
 from surefoot.tables._load import LARGEST_BYTES as LARGEST_BYTES
-from surefoot.tables._load import PARQUET as PARQUET
 from surefoot.tables._load import LoadedTable as LoadedTable
 from surefoot.tables._load import check_column as check_column
 from surefoot.tables._load import column_names as column_names

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from surefoot.core import SurefootError, full_disk_is_said, in_memory
+from surefoot.core import PARQUET, SurefootError, full_disk_is_said, in_memory
 from surefoot.tables._files import LARGEST_BYTES, TableFile, opened
 from surefoot.tables._numbers import MISSING
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 MEMORY_LIMIT = "1GB"
 _NO_FOLDERS = "hive_partitioning=false"
-PARQUET = f"read_parquet(?, {_NO_FOLDERS})"
-"""A file whose folders may be named `lr=0.1`: to DuckDB that is a column, in the place of the file's own."""
 _PEEKED = 1 << 20
 _MOST_PEEKED_ROWS = 200
 

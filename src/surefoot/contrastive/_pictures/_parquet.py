@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 
 from surefoot.contrastive._pictures._photos import read_stored, whole_file
 from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, check_one_class, class_names, class_of
-from surefoot.core import SurefootError
-from surefoot.tables import PARQUET
+from surefoot.core import PARQUET, SurefootError
 
 _PICTURES = ("image", "img", "picture", "jpg", "png", "webp")
 _SHARD = "pictures.tar"

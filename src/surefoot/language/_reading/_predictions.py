@@ -10,9 +10,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, SurefootError, UserFile, check_pinned, in_memory
+from surefoot.core import PARQUET, Inputs, Measurement, SurefootError, UserFile, check_pinned, in_memory
 from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
-from surefoot.tables import PARQUET
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
