@@ -348,6 +348,8 @@ def test_stale_names_artifacts_of_another_source(finished: Verb, tmp_path: Path)
     rest = record.read_bytes().partition(b"\n")[2].replace(b'"source": "', b'"source": "another ')
     record.write_bytes(b'{"format": 2, "sha256": "%s",\n' % sha256(rest).hexdigest().encode() + rest)
     assert "source of its module changed" in finished("stale", "--format", "tsv").out
+    for verb in ("plan", "check", "report"):
+        assert "1 kept Step was made by other code of arithmetic_study." in finished(verb, STUDY).err
 
 
 def test_stale_finds_the_steps_of_a_study_that_is_a_file_when_it_is_named(finished: Verb, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from surefoot.core import (
     Store,
     SurefootError,
     flatten,
+    made_otherwise,
     plan,
     stale,
     walk,
@@ -311,6 +312,16 @@ def test_what_was_made_with_another_default_is_not_taken_for_the_new_one(
                 SurefootError, match=rf"was made with size = 1, and the default is {default} now, .* 2, or"
             ):
                 ask(step)
+    del sys.modules["study_of_a_user"]
+
+
+def test_what_other_code_made_is_told_from_what_the_code_makes_now(
+    edited: Callable[[str], list[str]], store: Store
+) -> None:
+    for code, other in ((CODE, 0), (CODE.replace("value=self.size", "value=2 * self.size"), 1)):
+        edited(code)
+        steps = [importlib.import_module("study_of_a_user").Edited(size=size) for size in (1, 2)]
+        assert made_otherwise(steps, store) == steps[:other]
     del sys.modules["study_of_a_user"]
 
 

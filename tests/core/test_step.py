@@ -4,8 +4,10 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -36,6 +38,8 @@ from surefoot.core import (
 )
 
 Value = int | float | bool | str | None
+Colour = StrEnum("Colour", {"RED": "red"})
+Pair = namedtuple("Pair", "first second")
 
 
 class Plain(Step):
@@ -386,6 +390,9 @@ def test_a_step_that_leads_nowhere_or_in_a_circle_is_refused(inner: str) -> None
         (None, 0),
         (Literal["a", 1], "b"),
         (Literal["a", 1], True),
+        (str, Colour.RED),
+        (Literal["red"], Colour.RED),
+        (tuple[int, ...], Pair(1, 2)),
         (tuple[int, ...], [1]),
         (tuple[int, ...], {1}),
         (tuple[int, ...], (1, "x")),

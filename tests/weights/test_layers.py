@@ -222,3 +222,35 @@ def test_shards_are_not_written_over_those_of_an_input(tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match="from another checkpoint"):
         merge({**linear, "models": [{"model": base, "parameters": {"weight": 1}}]}, tmp_path / "split", shard="20B")
     assert {file.name: file.read_bytes() for file in (tmp_path / "split").iterdir()} == before
+
+
+@pytest.mark.parametrize(("own", "expected"), [("a", 3 * 2 + 5), ("b", 2 + 3 * 5)])
+def test_a_filter_of_one_model_is_part_of_its_own_name_and_not_of_the_written_one_as_in_mergekit(
+    own: str, expected: float, tmp_path: Path
+) -> None:
+    names = [f"model.layers.{layer}.weight" for layer in range(3)]
+    paths = {name: model(tmp_path / name, value, names) for name, value in (("a", 2.0), ("b", 5.0))}
+    ranges, filtered = {"a": [1, 2], "b": [2, 3]}, {"a": "layers.1", "b": "layers.2"}
+    weights = {
+        name: [{"filter": filtered[own] if name == own else "*", "value": 3 if name == own else 1}, {"value": 9}]
+        for name in paths
+    }
+    sources = [
+        {"model": paths[name], "layer_range": ranges[name], "parameters": {"weight": weights[name]}} for name in paths
+    ]
+    merge(
+        {"merge_method": "linear", "parameters": {"normalize": False}, "slices": [{"sources": sources}]},
+        tmp_path / "out",
+    )
+    assert load_file(tmp_path / "out" / "model.safetensors") == {"model.layers.0.weight": np.float32([expected])}
+    scaled = {"model": paths["a"], "layer_range": [1, 2], "parameters": {"scale": [{"filter": "layers.1", "value": 7}]}}
+    merge({"merge_method": "passthrough", "slices": [{"sources": [scaled]}]}, tmp_path / "scaled")
+    assert load_file(tmp_path / "scaled" / "model.safetensors") == {"model.layers.0.weight": np.float32([14])}
+
+
+@pytest.mark.parametrize("method", ["linear", "karcher", "passthrough"])
+def test_a_base_that_mergekit_counts_as_one_more_model_is_not_left_out_in_silence(method: str, tmp_path: Path) -> None:
+    base, other = (model(tmp_path / name, 2.0, ["model.norm.weight"]) for name in "ab")
+    listed = {"merge_method": method, "base_model": base, "models": [{"model": other}]}
+    with pytest.raises(SurefootError, match="is not among the models: mergekit counts it"):
+        merge(listed, tmp_path / "out")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from surefoot.core import Results, Store, Study, SurefootError, walk
+from surefoot.cli._output import say
+from surefoot.core import Results, Store, Study, SurefootError, counted, made_otherwise, walk
 from surefoot.studies import load_study
 
 
@@ -85,7 +86,18 @@ def named_values(options: tuple[str, ...], what: str = "Option") -> dict[str, st
 
 
 def results_of(study: Study, store: Store) -> Results:
+    say_made_otherwise(study, store)
     return Results(store, tuple(walk(study.steps)))
+
+
+def say_made_otherwise(study: Study, store: Store) -> None:
+    """Say which results that are kept are not those of the code as it is now."""
+    if found := made_otherwise(study.steps, store):
+        kinds = ", ".join(sorted({step.kind for step in found}))
+        say(
+            f"{counted(len(found), 'kept Step', 'were')} made by other code of {kinds} than there is now. Where that "
+            "changes results, raise the version of the class: then they are made anew."
+        )
 
 
 def line_that_makes(name: str, options: tuple[str, ...], store: Path | None) -> str:

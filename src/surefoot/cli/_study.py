@@ -21,6 +21,7 @@ from surefoot.cli._common import (
     open_store,
     open_study,
     results_of,
+    say_made_otherwise,
 )
 from surefoot.cli._output import Format, emit, plain, say
 from surefoot.core import (
@@ -64,7 +65,9 @@ def plan(
     format: Annotated[Format | None, Parameter(help="Output format; text on a terminal, TSV in a pipe.")] = None,
 ) -> None:
     """Say what a run would do: what is kept, what is missing, and about how long it takes."""
-    found = plan_of(open_study(study, option).steps, open_store(store))
+    asked, place = open_study(study, option), open_store(store)
+    found = plan_of(asked.steps, place)
+    say_made_otherwise(asked, place)
     emit(_plan_table(found), format)
     say(_plan_sentence(found, workers or os.cpu_count() or 1))
 

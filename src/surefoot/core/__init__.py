@@ -13,6 +13,7 @@ from surefoot.core._files import UserFile as UserFile
 from surefoot.core._files import check_pinned as check_pinned
 from surefoot.core._files import digest_of as digest_of
 from surefoot.core._files import file_place as file_place
+from surefoot.core._files import files_below as files_below
 from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import is_stream as is_stream
 from surefoot.core._files import write_bytes as write_bytes
@@ -29,6 +30,7 @@ from surefoot.core._plan import cost_of as cost_of
 from surefoot.core._plan import flatten as flatten
 from surefoot.core._plan import flatten_spec as flatten_spec
 from surefoot.core._plan import longest_chain as longest_chain
+from surefoot.core._plan import made_otherwise as made_otherwise
 from surefoot.core._plan import plan as plan
 from surefoot.core._plan import stale as stale
 from surefoot.core._plan import why as why

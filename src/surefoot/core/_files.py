@@ -129,6 +129,15 @@ def file_digests(directory: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder; a link counts as what it leads to, but for one that leads back to where it lies."""
+    for place, names, files in os.walk(folder, onerror=_raise, followlinks=True):
+        here = Path(place)
+        above = {here.resolve(), *here.resolve().parents, *(one.resolve() for one in here.parents)}
+        names[:] = (name for name in names if Path(place, name).resolve() not in above)
+        yield from (Path(place, name) for name in files)
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file, or of the relative names and contents of all files below a folder, in hexadecimal digits.
 
@@ -138,10 +147,7 @@ def digest_of(path: Path) -> str:
     try:
         if not path.is_dir():
             return _sha256(path)
-        walked = os.walk(path, onerror=_raise, followlinks=True)
-        files = {
-            (file := Path(place, name)).relative_to(path).as_posix(): file for place, _, ends in walked for name in ends
-        }
+        files = {file.relative_to(path).as_posix(): file for file in files_below(path)}
         lines = [f"{name}\0{_sha256(file)}\n" for name, file in sorted(files.items())]
     except FileNotFoundError as error:
         raise SurefootError(f"{error.filename} does not exist.") from error
@@ -185,7 +191,7 @@ def _sha256(path: Path) -> str:
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    raise SurefootError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _sync(path: Path) -> None:

@@ -233,6 +233,18 @@ def stale(store: Store) -> list[tuple[Artifact, str]]:
     return [(artifact, reason) for artifact in artifacts if (reason := _stale_reason(artifact, steps))]
 
 
+def made_otherwise(steps: Iterable[Step], store: Store) -> list[Step]:
+    """The Steps of a user's own kinds that were made by other code of their module than is there now."""
+    own = (step for step in walk(steps) if not step.kind.startswith("surefoot."))
+    return [step for step in own if _source_of(store.path(step)) not in ("", source_fingerprint(type(step)))]
+
+
+def _source_of(path: Path) -> str:
+    with suppress(FileNotFoundError, NotADirectoryError, DamagedError):
+        return Artifact(path).provenance.get("source", "")
+    return ""
+
+
 _ONE_AT_A_TIME = Lock()  # two threads that parse at once raise a SystemError in Python 3.11
 
 

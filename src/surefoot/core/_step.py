@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from enum import Enum
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -379,14 +380,16 @@ def _check_type(step: Step, name: str, value: Any) -> None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is one that a field with this annotation may hold."""
+    """Whether a value is one that a field with this annotation may hold, and that a worker reads back as it was."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)
     if origin is Literal:
         return any(value == option and type(value) is type(option) for option in arguments)
+    if isinstance(value, Enum):
+        return False
     if origin is tuple:
-        return isinstance(value, tuple) and _items_fit(value, arguments)
+        return type(value) is tuple and _items_fit(value, arguments)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:

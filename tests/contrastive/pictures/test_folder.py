@@ -315,3 +315,16 @@ def test_a_member_that_stands_twice_in_a_shard_is_refused(tmp_path: Path) -> Non
                 archive.addfile(member, io.BytesIO(content))
     with pytest.raises(SurefootError, match=r"'0.png' stands there twice"):
         image_folder(tmp_path / "t.tar")
+
+
+def test_a_class_that_is_a_link_to_a_folder_is_read_and_a_link_that_leads_back_is_not(
+    pets: Path, tmp_path: Path, made: Made
+) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in pets.iterdir():
+        (linked / folder.name).symlink_to(folder)
+    (pets / "cat" / "back").symlink_to(pets)
+    before = rows(made(image_folder(pets)), "items")
+    assert [row["name"] for row in before] == ["cat/d.PNG", "cat/deep/er/c.webp", "hot_dog/a.jpg", "hot_dog/b.png"]
+    assert rows(made(image_folder(linked)), "items") == before

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from surefoot.contrastive._pictures._listing import SHARDS, Sample, samples_of
+from surefoot.contrastive._pictures._listing import SHARDS, Sample, samples_of, shown_files
 from surefoot.contrastive._pictures._photos import (
     MAX_FILE_BYTES,
     SUFFIXES,
@@ -64,9 +64,9 @@ def files_read(path: Path) -> list[Path]:
 
 
 def _of_folder(path: Path, template: str | None) -> Iterator[Captioned]:
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path)
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not any(part.startswith(".") for part in name.parts):
+    for file in shown_files(path):
+        if file.suffix.lower() in SUFFIXES:
+            name = file.relative_to(path)
             texts = {suffix: _text_of(file.with_suffix(suffix)) for suffix in (".txt", ".json")}
             said = _captions(name.as_posix(), texts, template)
             yield Captioned(name=name.as_posix(), captions=said, read=lambda file=file: read_stored(whole_file(file)))

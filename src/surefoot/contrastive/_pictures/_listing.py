@@ -11,7 +11,7 @@ from typing import Literal
 
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, whole_file
 from surefoot.contrastive._pictures._table import labelled_rows
-from surefoot.core import SurefootError, counted, digest_of
+from surefoot.core import SurefootError, counted, digest_of, files_below
 
 SHARDS = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20
@@ -59,7 +59,7 @@ def list_pictures(path: Path) -> Listing:
     if _is_table(path):
         return _table(path)
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
-    files = sorted(file for file in path.rglob("*") if _is_shown(file.relative_to(path)) and file.is_file())
+    files = shown_files(path)
     unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
     names = tuple(file.relative_to(path).as_posix() for file in unread)
     found = _shards(shards, names) if shards else Listing(pictures=tuple(_folder(path, files)), unread=names)
@@ -76,9 +76,8 @@ def list_pictures(path: Path) -> Listing:
 def content_digest(path: Path, classes: Path | None) -> str:
     """The SHA-256 of the names and contents of everything that `list_pictures` reads, and of the file of classes."""
     digest = sha256()
-    below = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-    found = (file for file in below if _is_shown(file.relative_to(path)) and file.is_file())
-    files = [path] if path.is_file() else [*sorted(path.glob("*.tar"))] or sorted(found)
+    found = (file for file in shown_files(path) if file.suffix.lower() in SUFFIXES)
+    files = [path] if path.is_file() else sorted(path.glob("*.tar")) or [*found]
     names = [file.name if file == path else file.relative_to(path).as_posix() for file in files]
     if _is_table(path):
         names += [item.name for item in _table(path).pictures]
@@ -90,8 +89,10 @@ def content_digest(path: Path, classes: Path | None) -> str:
     return digest.hexdigest()
 
 
-def _is_shown(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def shown_files(folder: Path) -> list[Path]:
+    found = files_below(folder) if folder.is_dir() else ()
+    shown = (file for file in found if "/." not in f"/{file.relative_to(folder).as_posix()}")
+    return sorted(file for file in shown if file.is_file())
 
 
 def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:

@@ -246,15 +246,13 @@ def _divergences(chunk: Chunk, width: int) -> np.ndarray:
     return (tuned * np.log(tuned / base)).sum(axis=1)
 
 
-def model_stock(inputs: ChunkReader, *, filter_wise: bool = False) -> ChunkMerge:
+def model_stock(inputs: ChunkReader) -> ChunkMerge:
     """Between base and average, where the angle between the tuned models says (arXiv 2403.19522, equation 3).
 
     t = N cos / (1 + (N - 1) cos) with the mean cosine over pairs; where that is singular the base is kept.
     """
     if inputs.count < 2:
         raise SurefootError("The method model_stock needs at least two models beside the base.")
-    if filter_wise:
-        raise SurefootError("The parameter filter_wise of model_stock is not offered; leave it out.")
     gram = inputs.gram()
     norms = np.sqrt(np.diag(gram))
     cosines = [gram[i, j] / max(norms[i] * norms[j], 1e-6) for i, j in combinations(range(inputs.count), 2)]

@@ -164,7 +164,8 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
             "out with extra: drop, or keep them as they are with extra: keep."
         )
     targets = [*targets]
-    for name in sorted(one for one in filters(content) if not any(one in target.name for target in targets)):
+    names = {name for one in targets for name in (one.name, *(_name_in(model, one) for model in one.part.models))}
+    for name in sorted(one for one in filters(content) if not any(one in name for name in names)):
         warnings.warn(f"The filter {name!r} is part of no tensor's name: it does nothing.", stacklevel=2)
     assignments = tuple(_assignment(content, method, target, rules) for target in targets)
     if rules.extra == "keep":
@@ -270,6 +271,11 @@ def _slice(
                 f"{change}: {content['merge_method']} takes models as they are, and an adapter is a change of a base. "
                 f"Write what they are together first: surefoot weights add {change.replace('+', ' ', 1)} --out FILE"
             )
+        if base is not None and "models" in content:
+            raise SurefootError(
+                f"The base_model {base} is not among the models: mergekit counts it as one more of those that "
+                f"{content['merge_method']} takes. List it there, or take base_model out."
+            )
         return _Slice(tuple(models), False, settings)
     first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
@@ -364,11 +370,15 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
     return Assignment(name=target.name, dtype=dtype, sources=sources, labels=labels, method=bound)
 
 
+def _name_in(one: _Model, target: _Target) -> str:
+    if target.offset is None or one.layers is None:
+        return target.origin
+    head, _, tail = numbered(target.origin)
+    return f"{head}{one.layers[0] + target.offset}{tail}"
+
+
 def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None:
-    name = target.origin
-    if target.offset is not None and one.layers is not None:
-        head, _, tail = numbered(name)
-        name = f"{head}{one.layers[0] + target.offset}{tail}"
+    name = _name_in(one, target)
     source = one.checkpoint.tensors.get(name)
     base = target.part.models[0]
     if source is None and one is not base and one.checkpoint.is_adapter:
@@ -406,7 +416,7 @@ def _bound(method: Method, target: _Target, models: list[_Model], content: Mappi
 
 def _shared(name: str, default: Any, needed: Mapping[str, Any], first: _Model, target: _Target) -> Any:
     said = next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name)
-    value = _setting(said, first, target)
+    value = _setting(said, first, target, shared=needed.keys() != {"scale"})
     if value is None and default is inspect.Parameter.empty:
         raise SurefootError(f"Parameter {said!r} is missing for tensor {target.name!r}.")
     if value is None:
@@ -431,10 +441,11 @@ def _refuse_unknown(method: str, needed: Mapping[str, Any], models: list[_Model]
                 raise SurefootError(f"The method {method} has no parameter {name!r}; it has {', '.join(offered)}.")
 
 
-def _setting(name: str, model: _Model, target: _Target) -> Any:
+def _setting(name: str, model: _Model, target: _Target, *, shared: bool = False) -> Any:
+    # As in mergekit: a filter of what each model has is part of that model's own name, else of the written one.
     for settings in (model.settings, *target.part.settings):
         if name in settings:
-            value = evaluated(settings[name], target.name, target.share)
+            value = evaluated(settings[name], target.name if shared else _name_in(model, target), target.share)
             if value is not None:
                 return value
     return None
