@@ -100,13 +100,13 @@ def _left_out(points: ScalingPoints, fault: str) -> Remark:
 
 def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     used, used_x, used_y = _selected(points, options)
-    forms = _candidates(used_x, used_y, options)
+    clusters = None if points.runs is None or options.selection != "all" else points.runs[used]
+    forms = _candidates(used_x, used_y, clusters, options)
     held = _held_out(used_x, used_y, forms, options)
     choice = choose_form(held) if held else None
     chosen = choice.form if choice and options.form == "auto" else forms[0].name
     tried = set(choice.weights) if choice and options.form == "auto" else set()
     noise = None if points.tests is None else log_error_variance(used_y, points.tests[used])
-    clusters = None if points.runs is None or options.selection != "all" else points.runs[used]
 
     def fit_one(form: Form) -> Law:
         return fit_law(used_x, used_y, form, huber=options.huber, noise=noise, clusters=clusters)
@@ -179,14 +179,15 @@ def _selected(points: ScalingPoints, options: LawOptions) -> tuple[NDArray[np.in
     return index, centres[:, None], lowest
 
 
-def _candidates(x: Floats, y: Floats, options: LawOptions) -> tuple[Form, ...]:
-    """The form that was asked for, with its ties, or all that could be chosen."""
+def _candidates(x: Floats, y: Floats, runs: ArrayLike | None, options: LawOptions) -> tuple[Form, ...]:
+    """The form that was asked for, with its ties, or all that could be chosen: at most a parameter a run."""
     if options.form != "auto":
         form = _named_form(options)
         return (fit_law(x, y, form, huber=options.huber).problem.form if form.either_sign else form,)
     names = ONE_VARIABLE_FORMS if x.shape[1] == 1 else tuple(FORMS)
     forms = [FORMS[name] for name in names if len(FORMS[name].variables) == x.shape[1]]
-    return tuple(form for form in forms if len(form.parameters) < len(y)) or tuple(forms[:1])
+    most = len(y) - 1 if runs is None else min(len(y) - 1, len(np.unique(runs)))
+    return tuple(form for form in forms if len(form.parameters) <= most) or tuple(forms[:1])
 
 
 def _named_form(options: LawOptions) -> Form:

@@ -46,7 +46,7 @@ class ScalingFit(Step):
     selection: Selection = "all"
     huber: float = 0.0
 
-    version = 4  # profiles follow valleys that bend; of an automatic form the exponent allows for a floor
+    version = 5  # an automatic form has at most a parameter a run
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Fit, write `law.json`, and return the parameters as Measurements."""

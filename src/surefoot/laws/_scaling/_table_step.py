@@ -54,7 +54,7 @@ class TableScaling(UserFile):
     task: str = ""
     family: str = ""
 
-    version = 5  # profiles follow valleys that bend; of an automatic form the exponent allows for a floor
+    version = 6  # an automatic form has at most a parameter a run; workbooks are read as they are seen
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Read, choose the rows, fit, and write `law.json`."""

@@ -160,7 +160,8 @@ def band(law: Law, x: ArrayLike, *, level: float = 0.95, new_run: bool = True) -
     if law.exact:
         return np.full(len(centre), np.nan), np.full(len(centre), np.nan)
     half = t_quantile(level, law.degrees_of_freedom) * np.sqrt(np.maximum(variance, 0))
-    return np.exp(centre - half), np.exp(centre + half)
+    with np.errstate(over="ignore"):  # a bound beyond all floats is infinite
+        return np.exp(centre - half), np.exp(centre + half)
 
 
 def centred(problem: Problem, x: ArrayLike) -> Floats:

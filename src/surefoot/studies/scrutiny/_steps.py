@@ -23,7 +23,7 @@ ROUTINE = {"contributors": 2, "picograms": 2000.0, "suspect": "unrelated"}
 class Audit(Step):
     """One audit: its signed bundle, and what was measured of each claim, by sample, and by search method."""
 
-    version = 3  # the rate at what was found has an exact interval
+    version = 4  # an approach stays where nothing was suspicious
     name: str
     scale: float = 1.0
 
