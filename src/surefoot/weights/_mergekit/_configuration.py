@@ -272,10 +272,8 @@ def _slice(
                 f"Write what they are together first: surefoot weights add {change.replace('+', ' ', 1)} --out FILE"
             )
         if base is not None and "models" in content:
-            raise SurefootError(
-                f"The base_model {base} is not among the models: mergekit counts it as one more of those that "
-                f"{content['merge_method']} takes. List it there, or take base_model out."
-            )
+            said = f"The base_model {base} is not among the models: mergekit counts it as one more of them"
+            raise SurefootError(f"{said}. List it there, or take base_model out.")
         return _Slice(tuple(models), False, settings)
     first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
