@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from surefoot.core import SurefootError
 from surefoot.laws._results._table import Floats
+from surefoot.laws._scaling._types import WIDER
 from surefoot.stats import Choice, Law, band, held_out_half_width, predict, predict_average
 from surefoot.tables import parse_numbers
 
@@ -30,6 +31,8 @@ def predictive_band(
         seen = np.exp(law.problem.z + law.problem.centre)
         decades = np.log10(along(at) / along(seen).max())
         half = np.maximum(half, held_out_half_width(choice, decades, level=level))
+    if len(laws) > 1 and (wider := laws.get(WIDER, law)).degrees_of_freedom > 0 and not wider.exact:
+        half = np.fmax(half, np.abs(np.log(band(wider, at, level=level)) - np.log(centre)).max(axis=0))
     with np.errstate(over="ignore"):
         return centre, centre * np.exp(-half), centre * np.exp(half)
 
