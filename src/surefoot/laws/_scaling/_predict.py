@@ -20,7 +20,7 @@ def predictive_band(
     The prediction is the average of forms weighted by held-out error where several were tried, else the law. The half
     width, in log y, is that of the law's own band. Where several forms were tried, or the points make its shape
     doubtful (`LawChecks.doubted`), it is beyond the points at least what the law was off by when held out
-    (`held_out_half_width`): residuals are blind to a form that bends the wrong way.
+    (`held_out_half_width`): residuals are blind to a form that bends the wrong way. A chosen form's spans `WIDER`'s.
     """
     at = np.asarray(x, dtype=np.float64).reshape(-1, len(law.problem.form.variables))
     centre = predict_average(laws, choice.weights, at) if choice and len(laws) > 1 else predict(law, at)
