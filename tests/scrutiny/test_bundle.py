@@ -339,7 +339,7 @@ def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_pa
     assert f"deposited before the run: SHA-256 {plan}" in page
     worst = wrong["found"][-1]
     assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
-    assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims are shown to fail" in page
+    assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims is shown to fail" in page
 
 
 def test_the_nearest_failure_is_where_it_was_confirmed_and_a_value_keeps_its_digits() -> None:

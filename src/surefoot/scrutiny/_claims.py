@@ -267,7 +267,7 @@ def false_inclusion(rate: float, ratios: Ratios, *, above: float = 1.0) -> Valid
     """At most a share `rate` of non-contributors gets a ratio above `above`."""
     if not 0 < above < math.inf:
         raise SurefootError(f"A false inclusion is above a ratio of {above:g}: it must be a number above 0.")
-    said = f"At most {100 * rate:.4g} in 100 of those who did not contribute get a ratio above {above:g}."
+    said = f"Where the first proposition is false, at most {100 * rate:.4g} in 100 ratios are above {above:g}."
     return _included(f"false inclusion above {above:g}", said, rate, ratios, math.log10(above))
 
 
@@ -278,12 +278,12 @@ def ratio_bounds(thresholds: Sequence[float], ratios: Ratios) -> tuple[ValidityC
     """
     if not len(thresholds) or not all(1 < one < math.inf for one in thresholds):
         raise SurefootError(f"The thresholds of ratios must be numbers above 1, at least one: {tuple(thresholds)}.")
-    said = "At most 1 in {0:g} of those who did not contribute gets a ratio of {0:g} or more."
+    said = "Where the first proposition is false, at most 1 in {0:g} ratios is {0:g} or more."
     rates = [
         _included(f"ratio of {t:g}", said.format(t), 1 / t, ratios, math.nextafter(math.log10(t), -math.inf))
         for t in thresholds
     ]
-    mean = "The mean ratio of those who did not contribute is at most 1."
+    mean = "Where the first proposition is false, the mean ratio is at most 1."
     return (*rates, _included("mean ratio", mean, 1.0, ratios, 0.0, "mean ratio"))
 
 

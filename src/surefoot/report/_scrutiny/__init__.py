@@ -45,11 +45,13 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
     plan, found, claims = verified.plan, verified.findings, verified.findings["claims"]
     failing = sum(one["verdict"].startswith("fails") for one in claims)
     silent = sum(one["verdict"] == "not judged" for one in claims)
-    opening = f"{failing} of {len(claims)} claims are shown to fail." if failing else "No failure was shown."
+    shown = f"{failing} of {len(claims)} claims {'is' if failing == 1 else 'are'} shown to fail."
+    opening = shown if failing else "No failure was shown."
     told = [f"Ratios compare '{plan['propositions'][0]}' with '{plan['propositions'][1]}', in: {plan['population']}."]
     words = (*(told if plan["population"] else ()), _near(plan), *(_in_words(one, plan) for one in claims))
     lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
     said = "All tests, passed and failed. What was found by a search is existence, never a rate."
+    margin = "The worst margin is the largest mean over the queries of one condition; above 0 a query fails."
     sections = (
         lawyer,
         _section("What this does not show", [*_LIMITS, *_untested(plan, found)]),
@@ -57,7 +59,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
             "Questions for cross-examination", [ask for one in claims for ask in _questions(one, plan)] or ["None."]
         ),
         _section("For an expert: every test", [said], [row for one in claims for row in _tests(one)]),
-        _section("Searches", [], [{"claim": one["name"], **row} for one in claims for row in one["searches"]]),
+        _section("Searches", [margin], [{"claim": one["name"], **row} for one in claims for row in one["searches"]]),
         _section("Conditions", [*_bound(plan)], [*map(_condition, plan["domain"])]),
         _section(
             "What drives each claim",
