@@ -154,6 +154,7 @@ def test_drawings_of_the_same_things_are_chosen_by_code_point(
         place = publish(store, one, [])
         write_json(place / "items.json", [{"hexcode": code} for code in ("1F600", "1F408", "26F5")])
         np.save(place / "images.npy", np.full((3, 9, 9, 3), 100 * colour + np.arange(3)[:, None, None, None], np.uint8))
+        publish(store, one, [])
     step = ImageFolder(pictures=DrawnThings(drawings=styles), size=9)
     place = made(step)
     names = {"0/cat/noto:1F408": 1, "0/ship/noto:26F5": 2, "0/cat/twemoji:1F408": 101, "0/ship/twemoji:26F5": 102}

@@ -113,11 +113,12 @@ def test_switches_that_are_off_and_shared_settings_are_understood(files: list[Pa
     assert files and data(Path("plain.safetensors")) == data(Path("said.safetensors"))
 
 
-def test_a_base_that_a_linear_merge_does_not_list_takes_no_part(files: list[Path]) -> None:
+def test_a_base_that_a_linear_merge_does_not_list_is_refused(files: list[Path]) -> None:
+    """mergekit averages it in: whoever wrote the configuration may think that it takes no part."""
     content = {**ties(), "merge_method": "linear", "parameters": {"weight": 0.5}}
-    merge(content, "with.safetensors")
-    merge({key: value for key, value in content.items() if key != "base_model"}, "without.safetensors")
-    assert files and data(Path("with.safetensors")) == data(Path("without.safetensors"))
+    with pytest.raises(SurefootError, match=r"The base_model base\.safetensors is not among the models"):
+        merge(content, "with.safetensors")
+    assert files and not Path("with.safetensors").exists()
 
 
 def test_a_tensor_that_the_base_of_a_merge_lacks_is_refused_or_dropped_when_asked(files: list[Path]) -> None:
