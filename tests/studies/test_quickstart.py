@@ -191,7 +191,7 @@ def test_the_figures_draw_the_intervals_of_their_numbers(results: Results) -> No
         assert (row["value"], row["low"], row["high"]) == pytest.approx((crossed.estimate, crossed.low, crossed.high))
 
 
-def test_what_is_undecided_says_what_would_have_been_seen(results: Results, found: dict[str, Verdict]) -> None:
+def test_what_is_undecided_says_what_would_have_been_seen(found: dict[str, Verdict]) -> None:
     verdict = found["sources-differ"]
     assert "points would be seen nine times of ten; one as small as this with" in verdict.detail
     assert verdict.low is not None

@@ -59,7 +59,6 @@ def write_examples(out: Path, columns: "Mapping[str, Sequence[Any] | np.ndarray]
     file, so that a comparison knows it. Raises `SurefootError` when the columns are of different lengths or one of the
     first two is missing.
     """
-
     lengths = {name: len(values) for name, values in columns.items()}
     if not {"example", "score"} <= lengths.keys() or len(set(lengths.values())) != 1:
         raise SurefootError(f"Examples need the columns example and score, and all of one length: got {lengths}.")
@@ -91,7 +90,6 @@ def read_examples(
     scores of different units, files that share no example, and a file of several tasks or of both directions of a
     retrieval.
     """
-
     wanted = [name for name in (*(SAME[:1] if across_data else SAME), cluster) if name]
     first = next(iter(files))
     with in_memory() as connection:
@@ -126,7 +124,6 @@ def read_examples(
 
 def read_column(path: Path, column: str, kind: str = "VARCHAR") -> dict[str, Any]:
     """By the id of an example what a column says, None where it is not of the kind; empty for a file without it."""
-
     with in_memory() as connection:
         read = connection.read_parquet(escape(str(path)))
         return dict(

@@ -51,9 +51,8 @@ def database(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
     with TemporaryDirectory() as place, full_disk_is_said(Path(place)):
         settings = {"memory_limit": memory_limit, "threads": 1, "temp_directory": place}
         with duckdb.connect(config=settings) as connection:
-            connection.execute(
-                "SET enable_progress_bar = false"
-            )  # `python -c` and notebooks have it on standard output
+            # `python -c` and notebooks would have it on standard output.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from surefoot.contrastive._pictures._photos import read_stored, whole_file
 from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, check_one_class, class_names, class_of
-from surefoot.core import PARQUET, SurefootError
+from surefoot.core import PARQUET, SurefootError, in_memory
 
 _PICTURES = ("image", "img", "picture", "jpg", "png", "webp")
 _SHARD = "pictures.tar"
@@ -39,7 +39,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     names = class_names(files[0], label, kinds[label]) if label else []
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM {PARQUET}"
-        with duckdb.connect() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
+        with in_memory() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
             check_one_class(files[0], connection.read_parquet([escape(str(file)) for file in files]))
             rows = connection.execute(query, [[escape(str(file)) for file in files]])
             number = 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, in_memory
 from surefoot.tables import database, load_table, parquet_note, quote
 
 PICTURE_COLUMNS = ("path", "filepath", "file_name", "filename", "image_path", "image", "file")
@@ -45,7 +45,7 @@ def class_names(file: Path, column: str, kind: str) -> list[str]:
         raise SurefootError(f"{file}: the column '{column}' is {kind}, and a class is a text or a whole number.")
     note: Any = None
     if file.suffix == ".parquet":
-        with database() as connection:
+        with in_memory() as connection:
             note = parquet_note(connection, file, "huggingface")
     try:
         return [*map(str, note["info"]["features"][column]["names"])]

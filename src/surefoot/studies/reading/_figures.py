@@ -35,8 +35,9 @@ def _landscape(kind: Landscape, results: Results) -> Figure:
     found_in(results, kind)
     told = read_section(results, main_fit(results, kind), "models")
     rows = [row for row in told if row["shift"] == AVERAGE and row["x"] and row["y"]]
-    places = [{"x": float(row["x"]), "y": float(row["y"])} for row in rows]
-    points = [at | {"family": row["group"], "label": row["model"]} for at, row in zip(places, rows, strict=True)]
+    points = [
+        {"x": float(row["x"]), "y": float(row["y"]), "family": row["group"], "label": row["model"]} for row in rows
+    ]
     line = sorted({(float(row["x"]), float(row["expected"])) for row in rows})
     return robustness_scatter(
         points,
