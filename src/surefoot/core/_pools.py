@@ -222,7 +222,8 @@ def _end_threads(pool: ThreadPoolExecutor, wait: bool) -> None:
 def _dask_pool(address: str, workers: int | None) -> Executor:
     from distributed import Client
 
-    local = {"n_workers": workers or os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
+    # A free port of this machine: without an address every cluster asks for 8787, and the second one is warned.
+    local = {"n_workers": workers or os.cpu_count(), "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     client = Client(address) if address else Client(**local)
     executor = client.get_executor(pure=False)
 
