@@ -96,6 +96,10 @@ def test_mistakes_are_told_in_one_sentence(surefoot: Callable[..., object], tmp_
         (("reading", "card", "--model", "sliding-window", "--published", tmp_path), "does not have SQuAD and"),
         (("reading", "card", "--predictions", "squad"), "must have the form SET=FILE"),
         (("reading", "card", "--predictions", "squad=a.json"), "Give --model, or the answers to SQuAD and to a shift"),
+        (
+            ("reading", "card", "--sample", 9, "--predictions", "squad=a.json", "--predictions", "nq=b.json"),
+            "--sample says how many questions --model is asked",
+        ),
     ):
         told = surefoot(*arguments)
         assert told.code == 2

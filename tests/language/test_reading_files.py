@@ -92,6 +92,31 @@ def test_lines_of_mrqa_and_of_natural_questions_are_told_by_content(tmp_path: Pa
     assert read_questions(written(tmp_path, json.dumps(marked) + "\n")) == [only]  # wherever the gold passage stands
 
 
+ROWS = [
+    {"id": "q1", "title": "Cats", "context": "The cat sat.", "question": "Who sat?",
+     "answers": {"text": ["cat", "The cat", "dog"], "answer_start": [4, 0, 4]}},
+    {"id": "q2", "title": "Rain", "context": "It rained.", "question": "Who?",
+     "answers": {"text": [], "answer_start": []}},
+]  # fmt: skip
+
+
+def test_squad_a_question_a_row_is_squad(tmp_path: Path) -> None:
+    """As the hub has it: lines, a list, and Parquet hold what the nested file holds."""
+    nested = squad(qa("q1", ("cat", 4), ("The cat", 0), ("dog", 4)), context="The cat sat.")
+    nested["data"][0]["paragraphs"][0]["qas"][0]["question"] = "Who sat?"
+    nested["data"] += squad(qa("q2"), title="Rain", context="It rained.")["data"]
+    lines = written(tmp_path, "\n".join(map(json.dumps, ROWS)), "rows.jsonl")
+    parquet = tmp_path / "rows.parquet"
+    duckdb.sql(f"COPY (SELECT * FROM read_json('{lines}')) TO '{parquet}' (FORMAT parquet)")
+    expected = ("squad", read_questions(written(tmp_path, nested)))
+    assert [one.starts for one in expected[1]] == [(4, 0, NOWHERE), ()]
+    for file in (lines, parquet, written(tmp_path, ROWS, "list.json"), written(tmp_path, json.dumps(ROWS, indent=1))):
+        assert read_question_file(file) == expected
+    short = [ROWS[0] | {"answers": {"text": ["cat"], "answer_start": []}}]
+    with pytest.raises(SurefootError, match="row 1, question 'q1': 'answers' has 1 texts and 0 starts"):
+        read_questions(written(tmp_path, short))
+
+
 def test_one_title_for_all_paragraphs_says_nothing_of_what_belongs_together(tmp_path: Path) -> None:
     told = squad(qa("q1"), title="Comments")
     told["data"][0]["paragraphs"].append({"context": "Another.", "qas": [qa("q2"), qa("q3")]})
@@ -131,7 +156,7 @@ def test_real_files_hold_what_their_makers_say(name: str, counts: tuple[int, ...
 
 HOSTILE = [
     ("", "is empty"),
-    ("[1]", "must be an object, not a list"),
+    ("[1]", "row 1 must be an object, not a number"),
     ("{", "is not JSON that can be read"),
     ('{"data": NaN}', "it holds NaN, which is no number of JSON"),
     ('{"data": 3}', "'data' must be a list, not a number"),

@@ -5,13 +5,16 @@ import json
 import zlib
 from collections.abc import Callable
 from functools import partial
+from glob import escape
 from io import BytesIO
 from itertools import islice
 from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from surefoot.core import SurefootError
+import duckdb
+
+from surefoot.core import PARQUET, SurefootError, in_memory
 
 LARGEST_FILE = 256 << 20
 LARGEST_UNPACKED = 1 << 30
@@ -119,6 +122,17 @@ def rows_of(data: bytes, shown: str) -> list[Row]:
     """The object on each line, and where it stands; empty lines are left out."""
     places = ((f"{shown}, line {number}", line) for number, line in enumerate(data.split(b"\n"), start=1))
     return [Row.of(json_of(line, where), where) for where, line in places if line.strip()]
+
+
+def parquet_rows(file: Path) -> list[dict[str, object]]:
+    """The rows of a Parquet file by the names of its columns. Raises `SurefootError` for what cannot be read."""
+    try:
+        with in_memory() as connection:
+            read = connection.execute(f"SELECT * FROM {PARQUET}", [escape(str(file))])
+            names = [column[0] for column in read.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in read.fetchall()]
+    except duckdb.Error as error:
+        raise SurefootError(f"{file} is no Parquet file that can be read: {str(error).splitlines()[0]}.") from error
 
 
 def refuse_constant(name: str) -> Callable[..., object]:

@@ -131,6 +131,8 @@ def card(
         raise SurefootError(
             "Give --model, or the answers to SQuAD and to a shift: --predictions squad=FILE --predictions SHIFT=FILE."
         )
+    if answers and sample:
+        raise SurefootError("--sample says how many questions --model is asked: what is in --predictions is all taken.")
     if not both:
         where = "--data" if given else str(folder)
         raise SurefootError(f"{where} does not have SQuAD and a shift: --data squad=FILE --data SHIFT=FILE.")

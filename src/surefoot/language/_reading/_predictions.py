@@ -4,14 +4,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from glob import escape
 from pathlib import Path
 
-import duckdb
 import numpy as np
 
-from surefoot.core import PARQUET, Inputs, Measurement, SurefootError, UserFile, check_pinned, in_memory
-from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
+from surefoot.core import Inputs, Measurement, SurefootError, UserFile, check_pinned, in_memory
+from surefoot.language._unpacked import Row, checked, json_of, object_or_none, parquet_rows, rows_of, unpacked
 
 PREDICTIONS = "predictions.parquet"
 _ANSWER = ("answer", "prediction_text", "prediction")
@@ -56,7 +54,7 @@ def read_predictions(path: Path | str) -> Predictions:
     file, shown = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path), str(path)
     data = unpacked(file)
     if data.startswith(b"PAR1"):
-        return _of_rows(_parquet(file), shown)
+        return _of_rows(parquet_rows(file), shown)
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if b"\n{" in start and object_or_none(start.split(b"\n", 1)[0]) is not None:
         return _of_rows([row.told for row in rows_of(data, shown)], shown)
@@ -90,16 +88,6 @@ def write_predictions(out: Path, predictions: Predictions) -> None:
         connection.register("predictions", columns)
         told = "SELECT id::VARCHAR AS id, answer::VARCHAR AS answer, nullif(no_answer, 'nan') AS no_answer"
         connection.execute(f"COPY ({told} FROM predictions) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _parquet(file: Path) -> list[dict[str, object]]:
-    try:
-        with in_memory() as connection:
-            read = connection.execute(f"SELECT * FROM {PARQUET}", [escape(str(file))])
-            names = [column[0] for column in read.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in read.fetchall()]
-    except duckdb.Error as error:
-        raise SurefootError(f"{file} is no Parquet file that can be read: {str(error).splitlines()[0]}.") from error
 
 
 def _of_rows(rows: Iterable[Mapping[str, object]], shown: str) -> Predictions:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError, UserFile, check_pinned, write_text
-from surefoot.language._unpacked import Row, checked, json_of, object_or_none, rows_of, unpacked
+from surefoot.language._unpacked import Row, checked, json_of, object_or_none, parquet_rows, rows_of, unpacked
 from surefoot.stats import shuffled
 
 QUESTIONS = "questions.json"
@@ -18,7 +18,10 @@ QuestionFormat = Literal["squad", "mrqa", "gold-paragraph", "surefoot"]
 Answers = tuple[tuple[str, ...], tuple[int, ...]]
 NOWHERE = -1
 """The start of an answer that does not stand in its paragraph where the file says: right, but no span to train on."""
-_KNOWN = "SQuAD (an object with 'data'), MRQA (lines with 'context' and 'qas') or lines with 'question' and 'ctxs'"
+_KNOWN = (
+    "SQuAD (an object with 'data', or rows with 'context', 'question' and 'answers'), MRQA (lines with 'context' and "
+    "'qas') or lines with 'question' and 'ctxs'"
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Question:
 def read_questions(path: Path | str) -> list[Question]:
     """The questions of a file, or of the directory that a Step wrote, in the order of the file.
 
-    The format is told by the content: SQuAD 1.1 or 2.0 (also SquadShifts, XQuAD), MRQA lines, lines of Natural
-    Questions with the gold paragraph marked or first; each also as gzip. An answer that is not at its start is kept,
+    The format is told by the content: SQuAD 1.1 or 2.0 (also SquadShifts, XQuAD), nested as published or a question a
+    row as the hub has it (Parquet, lines, a list), MRQA lines, lines of Natural Questions with the gold paragraph
+    marked or first; JSON each also as gzip. An answer that is not at its start is kept,
     with the start `NOWHERE`. Where all paragraphs have one title, or none, each is an article of its own.
     Raises `SurefootError`, naming file, article and question, for anything else, for an id that stands twice, and for
     files of more than 256 MiB, or 1 GiB unpacked.
@@ -53,7 +57,7 @@ def read_questions(path: Path | str) -> list[Question]:
 def read_question_file(path: Path | str) -> tuple[QuestionFormat, list[Question]]:
     """The name of the format as well."""
     file = Path(path) / QUESTIONS if Path(path).is_dir() else Path(path)
-    form, rows = _parsed(unpacked(file), str(path))
+    form, rows = _parsed(file, str(path))
     if not rows:
         raise SurefootError(f"{path} holds no questions.")
     # One title for all paragraphs of a file says nothing of what belongs together.
@@ -68,21 +72,47 @@ def read_question_file(path: Path | str) -> tuple[QuestionFormat, list[Question]
     return form, list(first.values())
 
 
-def _parsed(data: bytes, shown: str) -> tuple[QuestionFormat, list[Question]]:
-    """The format and the questions of a file's bytes; an article may be ''."""
+def _parsed(file: Path, shown: str) -> tuple[QuestionFormat, list[Question]]:
+    """The format and the questions of a file; an article may be ''."""
+    data = unpacked(file)
     start = object_or_none(data.lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0])
-    if start is None or "data" in start:
-        told = Row.of(json_of(data, shown), shown)
-        if "data" in told.told:
-            return "surefoot" if told.told.get("written_by") == "surefoot" else "squad", list(_squad(told))
+    if data.startswith(b"PAR1"):
+        rows = _numbered(parquet_rows(file), shown)
+    elif start is None or "data" in start:
+        told = json_of(data, shown)
+        if isinstance(told, dict) and "data" in told:
+            return "surefoot" if told.get("written_by") == "surefoot" else "squad", list(_squad(Row(told, shown)))
+        rows = _numbered(told if isinstance(told, list) else [told], shown)
     else:
         rows = rows_of(data, shown)
-        if "header" in start or {"context", "qas"} <= start.keys():
-            kept = [row for row in rows if "header" not in row.told]
-            return "mrqa", [one for row in kept for one in _of_paragraph(row, "", mrqa=True)]
-        if {"question", "ctxs"} <= start.keys():
-            return "gold-paragraph", list(map(_of_gold_paragraph, rows))
+    first = rows[0].told if rows else {}
+    if "header" in first or {"context", "qas"} <= first.keys():
+        kept = [row for row in rows if "header" not in row.told]
+        return "mrqa", [one for row in kept for one in _of_paragraph(row, "", mrqa=True)]
+    if {"question", "ctxs"} <= first.keys():
+        return "gold-paragraph", list(map(_of_gold_paragraph, rows))
+    if {"context", "question"} <= first.keys() and isinstance(first.get("answers"), dict):
+        return "squad", list(map(_of_row, rows))
     raise SurefootError(f"{shown} is in no format that I know: expected {_KNOWN}.")
+
+
+def _numbered(values: Sequence[object], shown: str) -> list[Row]:
+    return [Row.of(value, f"{shown}, row {number}") for number, value in enumerate(values, start=1)]
+
+
+def _of_row(row: Row) -> Question:
+    """A question of SQuAD with its paragraph; its answers are an object of two lists, `text` and `answer_start`."""
+    one = Row(row.told, f"{row.where}, question '{row.text('id')}'")
+    given = Row.of(row.told.get("answers"), f"{one.where}: 'answers'")
+    texts, starts = given.texts("text"), given.values("answer_start")
+    if len(texts) != len(starts):
+        raise SurefootError(f"{given.where} has {len(texts)} texts and {len(starts)} starts: each text needs its own.")
+    places = [checked(int, start, f"{given.where}: 'answer_start'") for start in starts]
+    context = row.text("context")
+    found = _placed(texts, places, context)
+    return Question(
+        row.text("id"), row.text("question"), context, *found, row.text("title", ""), digest_of_paragraph(context)
+    )
 
 
 def _squad(told: Row) -> Iterator[Question]:
@@ -113,7 +143,12 @@ def digest_of_paragraph(context: str) -> str:
 def _squad_answers(row: Row, context: str) -> Answers:
     given = [Row(one.told, row.where) for one in row.rows("answers", "an answer")]
     texts = tuple(one.text("text", what="the text of an answer") for one in given)
-    pairs = [(text, one.whole("answer_start")) for text, one in zip(texts, given, strict=True)]
+    return _placed(texts, [one.whole("answer_start") for one in given], context)
+
+
+def _placed(texts: tuple[str, ...], starts: Sequence[int], context: str) -> Answers:
+    """The answers, each with its start where it stands there."""
+    pairs = zip(texts, starts, strict=True)
     return texts, tuple(at if text and at >= 0 and context.startswith(text, at) else NOWHERE for text, at in pairs)
 
 
