@@ -18,7 +18,6 @@ from scipy.special import log_softmax
 from surefoot.contrastive import (
     Batches,
     Pixels,
-    Pretrain,
     RestrictedTokenizer,
     build,
     class_head,
@@ -33,6 +32,7 @@ from surefoot.contrastive import (
 )
 from surefoot.contrastive._training._pretrain import contrastive_loss
 from surefoot.core import Measurement, SurefootError, write_record
+from surefoot.studies.quickstart import study as quickstart
 
 SCRIPT = Path(__file__).with_name("train_shapes.py")
 
@@ -156,9 +156,13 @@ def test_another_seed_gives_another_model(
 def test_settings_that_cannot_work_are_refused(
     shapes: ModuleType, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    step: Pretrain = replace(shapes.STEP, **change)
     with pytest.raises(SurefootError, match=message):
-        shapes.train_in(tmp_path, step)
+        shapes.train_in(tmp_path, replace(shapes.STEP, **change))
+
+
+def test_an_unknown_model_is_refused_when_the_study_is_built() -> None:
+    with pytest.raises(SurefootError, match="no model 'moon' on the ladder"):
+        quickstart(sizes=("moon",))
 
 
 def test_a_training_that_goes_on_from_a_trunk_ends_with_the_bits_of_one_that_never_stopped(

@@ -78,6 +78,9 @@ class Pretrain(Step):
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
     cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
 
+    def __post_init__(self) -> None:
+        ladder_config(self.model, vocabulary_size=1)  # an unknown name is refused before anything is made
+
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
         check_settings(self, samples=1, batch=2, threads=1)
