@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
-from core_steps import Fragile, Number, Pair, Total, Wave
+from core_steps import Fragile, Number, Pair, Slow, Total, Wave
 
 from surefoot.core import (
     Artifact,
@@ -208,6 +208,15 @@ def test_every_damage_is_found_and_named(store: Store, make: Make) -> None:
     assert [(file, what) for _, file, what in damages(store, [steps[4].key])] == [
         ("deep/added.txt", "was not recorded")
     ]
+
+
+def test_of_several_files_of_an_artifact_each_is_compared(store: Store, make: Make) -> None:
+    slow = Slow(name=1, seconds=0.0)
+    make(slow)
+    for file in ("0.txt", "4.txt", "9.txt"):
+        flip(store.path(slow) / file)
+        assert [name for _, name, _ in damages(store)] == [file]
+        flip(store.path(slow) / file)
 
 
 def test_an_artifact_among_those_of_another_kind_is_a_damage(store: Store, make: Make) -> None:

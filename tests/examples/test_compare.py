@@ -77,12 +77,17 @@ def test_rows_in_another_order_are_the_same_examples(tmp_path: Path, files: dict
 
 
 def test_examples_that_not_all_have_are_refused_counted_named_and_dropped_when_asked(tmp_path: Path) -> None:
-    files = {"a": examples(tmp_path / "a", BASE), "b": examples(tmp_path / "b", BASE[:-3], first=3)}
+    page = [f"page {row // 4}" for row in range(N)]
+    files = {
+        "a": examples(tmp_path / "a", BASE, page=page),
+        "b": examples(tmp_path / "b", BASE[:-3], first=3, page=page[3:]),
+    }
     with pytest.raises(SurefootError, match=r"a has 3 of 400 .*\(q0, q1, q2\)\. Measure all .* --unmatched drop"):
         compare_examples(read_examples(files))
     found = compare_examples(read_examples(files), unmatched="drop")
     assert found.models[0].paired.n == N - 3
     assert len(found.left_out) == 1
+    assert read_examples(files, cluster="page").clusters == tuple(page[3:])
     many = {"a": files["a"], "b": examples(tmp_path / "c", BASE[:-30], first=200)}
     said = compare_examples(read_examples(many), unmatched="drop").left_out[1]
     assert said.startswith("b has 170 of 370 examples")

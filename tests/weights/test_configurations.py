@@ -107,6 +107,21 @@ def test_sums_are_those_of_numpy(
     assert verify(folder / "out.safetensors").holds
 
 
+def test_where_no_filter_of_a_module_fits_the_setting_around_it_holds(folder: Path) -> None:
+    inner = {"weight": [{"filter": "layers.0", "value": 0.25}], "lambda": {"filter": "layers", "value": 2.0}}
+    config = {
+        "merge_method": "task_arithmetic",
+        "base_model": "@base.safetensors",
+        "modules": {"all": {"models": [{"model": "@a.safetensors"}], "parameters": inner}},
+        "parameters": {"weight": [{"filter": "embed", "value": 0.5}, {"value": [1.0, 3.0]}], "lambda": 0.5},
+    }
+    assert merged(config, folder) == 0
+    found = load_file(folder / "out.safetensors")
+    for tensor, share in {"embed.w": 0.5 * 0.5, "layers.0.w": 0.25 * 2, "layers.1.w": 3.0 * 2}.items():
+        base, tuned = (MODELS[name][tensor].astype(np.float64) for name in ("base", "a"))
+        np.testing.assert_allclose(found[tensor], base + share * (tuned - base), **NEAR)
+
+
 @SOME
 @given(t=st.one_of(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=2, max_size=3)))
 def test_ways_on_the_sphere_are_those_of_numpy(folder: Path, t: Any) -> None:

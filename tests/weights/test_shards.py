@@ -7,10 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from making import data, model, write
+from safetensors.numpy import save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import MergePlan, TaskVector, apply, apply_grid, merge, open_checkpoint, state, verify
+from surefoot.weights import (
+    Checkpoint,
+    MergePlan,
+    TaskVector,
+    apply,
+    apply_grid,
+    from_state,
+    merge,
+    open_checkpoint,
+    state,
+    verify,
+)
 from surefoot.weights._arithmetic import _plan
 from surefoot.weights._output import _shards as shards
 
@@ -88,6 +101,44 @@ def test_after_an_interruption_complete_shards_stay_and_no_index_is_there(
     for file in files:
         assert (out / file).read_bytes() == (tmp_path / "reference" / file).read_bytes()
     assert not list(out.glob("*.part")) and not list(out.glob("*.journal"))
+
+
+@pytest.mark.parametrize("kind", ["adapter", "pickle", "memory"])
+def test_what_was_begun_from_other_weights_in_memory_is_not_gone_on_with(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_checkpoint(
+        write(tmp_path / "base.safetensors", {name: ("F32", np.zeros((5, 4))) for name in ("a.weight", "b.weight")})
+    )
+
+    def tuned(value: float) -> Checkpoint:
+        ones = {f"{name}.lora_{one}.weight": np.ones(shape, np.float32) for name in "ab" for one, shape in FACTORS}
+        if kind == "adapter":
+            save_file({name: one * value for name, one in ones.items()}, tmp_path / "adapter_model.safetensors")
+            (tmp_path / "adapter_config.json").write_text('{"r": 1, "lora_alpha": 1}')
+            return open_checkpoint(tmp_path / "adapter_model.safetensors")
+        full = {name: torch.full((5, 4), value**2) for name in base.tensors}
+        torch.save(full, tmp_path / "tuned.pt")
+        return from_state(full) if kind == "memory" else open_checkpoint(tmp_path / "tuned.pt", pickle=True)
+
+    original = shards.write
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            shards, "write", lambda plan, paths, **rest: _killed_at(2, paths) or original(plan, paths, **rest)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            apply(TaskVector(base, tuned(1.0)), tmp_path / "out", shard=80)
+    apply(TaskVector(base, tuned(2.0)), tmp_path / "out", shard=80)
+    made = state(TaskVector(open_checkpoint(tmp_path / "out")))
+    assert {name: set(one.flatten().tolist()) for name, one in made.items()} == {"a.weight": {4.0}, "b.weight": {4.0}}
+
+
+FACTORS = (("A", (1, 4)), ("B", (5, 1)))
+
+
+def _killed_at(number: int, paths: list[Path]) -> None:
+    if f"-{number:05d}-of" in paths[0].name:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("size", ["", "0", "2XB", "-1", "many"])

@@ -20,7 +20,7 @@ from surefoot.weights._arithmetic._kernel import compute as compiled
 from surefoot.weights._arithmetic._kernel import widened
 from surefoot.weights._arithmetic._merging import ChunkMerge
 from surefoot.weights._arithmetic._plan import ROW, Assignment, MergePlan, Row, parts
-from surefoot.weights._files._checkpoint import Files, LowRank
+from surefoot.weights._files._checkpoint import Array, Files, LowRank
 from surefoot.weights._files._types import BYTES, Bytes, encode
 
 Sink = Callable[[int, int, Bytes], None]  # output, byte from the start of the data, bytes
@@ -35,6 +35,14 @@ def hasher(kind: str) -> Any:
 
             return xxhash.xxh3_128()
     return hashlib.sha256()
+
+
+def digest_in_memory(source: Array | LowRank, kind: str) -> str:
+    """The digest of a tensor that no file is read for any more."""
+    each = hasher(kind)
+    for part in (source.up, source.down) if isinstance(source, LowRank) else (source.data,):
+        each.update(np.ascontiguousarray(part).data)
+    return each.hexdigest()
 
 
 def _rows(assignment: Assignment) -> Iterator[tuple[int, int]]:

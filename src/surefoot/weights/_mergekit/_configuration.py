@@ -21,6 +21,7 @@ from surefoot.weights._files._types import promoted
 from surefoot.weights._mergekit._layers import first_names, numbered, tower_of, towers
 from surefoot.weights._mergekit._settings import (
     OWN,
+    conditions,
     edit_rules,
     evaluated,
     filters,
@@ -187,7 +188,9 @@ def _single_module(content: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(inner, dict) or set(inner) - {"models", "slices", "parameters"}:
         raise SurefootError("The key modules: a module has models or slices, and parameters.")
     outer = {key: value for key, value in content.items() if key != "modules"}
-    return {**outer, **inner, "parameters": {**_parameters(outer), **_parameters(inner)}}
+    widest, closest = _parameters(outer), _parameters(inner)
+    both = {name: conditions(closest[name]) + conditions(widest[name]) for name in closest.keys() & widest.keys()}
+    return {**outer, **inner, "parameters": {**widest, **closest, **both}}
 
 
 def _parameters(found: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -80,21 +80,27 @@ def evaluated(setting: Any, name: str, share: float) -> Any:
     A list of numbers is a gradient over the layers; a list of `{filter, value}` takes the first whose filter is part of
     the name.
     """
-    conditions: Any = [setting] if isinstance(setting, dict) else setting
-    if not isinstance(conditions, list):
+    listed: Any = [setting] if isinstance(setting, dict) else setting
+    if not isinstance(listed, list):
         return _plain(setting)
-    if conditions and all(isinstance(one, dict) for one in conditions):
-        for condition in conditions:
+    if listed and all(isinstance(one, dict) for one in listed):
+        for condition in listed:
             _check_condition(condition)
-        fitting = (one["value"] for one in conditions if one.get("filter") in (None, "*") or str(one["filter"]) in name)
+        fitting = (one["value"] for one in listed if one.get("filter") in (None, "*") or str(one["filter"]) in name)
         return evaluated(next(fitting, None), name, share)
-    conditions = [_plain(one) for one in conditions]
-    if not conditions or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in conditions):
-        raise SurefootError(f"A gradient is a list of numbers, not {conditions}.")
-    place = share * (len(conditions) - 1)
+    listed = [_plain(one) for one in listed]
+    if not listed or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in listed):
+        raise SurefootError(f"A gradient is a list of numbers, not {listed}.")
+    place = share * (len(listed) - 1)
     low = int(place)
-    high = min(low + 1, len(conditions) - 1)
-    return (1 - (place - low)) * conditions[low] + (place - low) * conditions[high]
+    high = min(low + 1, len(listed) - 1)
+    return (1 - (place - low)) * listed[low] + (place - low) * listed[high]
+
+
+def conditions(setting: Any) -> list[Any]:
+    """A setting as a list of conditions, so that those of a wider setting can follow where none of them fits."""
+    conditional = isinstance(setting, list) and any(isinstance(one, dict) for one in setting)
+    return setting if conditional else [setting if isinstance(setting, dict) else {"value": setting}]
 
 
 def filters(content: Any) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from surefoot import __version__
 from surefoot.core import SurefootError
-from surefoot.weights._arithmetic._engine import hasher
+from surefoot.weights._arithmetic._engine import digest_in_memory, hasher
 from surefoot.weights._arithmetic._expression import plan_edit, restore
 from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._arithmetic._rules import EditRules
@@ -62,7 +62,9 @@ def digests(plan: MergePlan, rows: Sequence[Row]) -> dict[str, str]:
     sources = {one.name: one for one in plan.assignments}
     for one in plan.assignments:
         for label, source in zip(one.labels, one.sources, strict=True):
-            lines[label] += [_of_factors(plan, one.name, source)] if isinstance(source, LowRank) else []
+            lines[label] += (
+                [f"{one.name} {digest_in_memory(source, plan.rules.digest)}"] if isinstance(source, LowRank) else []
+            )
     for row in rows:
         for label, digest in zip(sources[row.name].labels, row.digests, strict=True):
             lines[label] += [f"{row.name} {row.start} {digest}"] if digest else []
@@ -72,13 +74,6 @@ def digests(plan: MergePlan, rows: Sequence[Row]) -> dict[str, str]:
         total.update("\n".join(sorted(set(texts))).encode())
         found[label] = f"{total.name.lower()}:{total.hexdigest()}"
     return found
-
-
-def _of_factors(plan: MergePlan, name: str, source: LowRank) -> str:
-    each = hasher(plan.rules.digest)
-    each.update(source.up.tobytes())
-    each.update(source.down.tobytes())
-    return f"{name} {each.hexdigest()}"
 
 
 def provenance_of(plan: MergePlan, output: int, rows: Sequence[Row]) -> dict[str, str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError, file_place
-from surefoot.weights._arithmetic._engine import Progress, Sink, calm_allocator, compute, thread_count
+from surefoot.weights._arithmetic._engine import Progress, Sink, calm_allocator, compute, digest_in_memory, thread_count
 from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._plan import MergePlan, Row, parts
-from surefoot.weights._files._checkpoint import Files
-from surefoot.weights._files._safetensors import header_bytes
+from surefoot.weights._files._checkpoint import Files, StoredTensor
+from surefoot.weights._files._safetensors import Tensor, header_bytes
 from surefoot.weights._files._types import Bytes
 from surefoot.weights._output._journal import claimed, cleared, put, record, reserve, resume, sync_folder
 
@@ -171,20 +171,23 @@ def _check_outputs(plan: MergePlan, paths: Sequence[Path]) -> None:
 
 
 def identity(plan: MergePlan) -> str:
-    """Digest of all that decides the bits: tensors, places and times of the files, coefficients and recipe."""
-    stamps: dict[str, Any] = {}
-    described = []
-    for one in plan.assignments:
-        for source in one.sources:
-            path = getattr(source, "path", None)
-            if path is not None and str(path) not in stamps:
-                status = path.stat()
-                stamps[str(path)] = (status.st_size, status.st_mtime_ns)
-        described.append((one.name, one.dtype, one.shape, one.labels, _named(one.method)))
+    """Digest of all that decides the bits: tensors, times of files, what is in memory, coefficients and recipe."""
+    described = [
+        (one.name, one.dtype, one.shape, one.labels, _named(one.method), [_stamp(plan, each) for each in one.sources])
+        for one in plan.assignments
+    ]
     text = json.dumps(
-        [described, stamps, plan.coefficients, plan.rules.accumulate, plan.rules.digest, plan.recipe], default=str
+        [described, plan.coefficients, plan.rules.accumulate, plan.rules.digest, plan.recipe], default=str
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stamp(plan: MergePlan, source: StoredTensor) -> list[Any]:
+    # An adapter or a pickle is in memory, and the file that it came from may hold another one when work goes on.
+    if not isinstance(source, Tensor):
+        return [digest_in_memory(source, plan.rules.digest)]
+    status = source.path.stat()
+    return [str(source.path), source.start, status.st_size, status.st_mtime_ns]
 
 
 def _named(method: Method | None) -> list[Any]:
