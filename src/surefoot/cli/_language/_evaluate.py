@@ -33,6 +33,7 @@ TemplateOption = Annotated[Literal["completion", "chat"], Parameter(help="How a 
 Price = tuple[float, float]
 _ANSWERS = (".json", ".jsonl", ".parquet", ".gz")
 _COLUMNS = ("data", "group", "metric", "value", "low", "high", "n", "key")
+_SKIP = "Go on where an endpoint refuses a question, or fails at it at every try: it stays without an answer."
 
 
 def evaluate(
@@ -57,7 +58,7 @@ def evaluate(
     context: Annotated[int, Parameter(help="The window of a causal model in tokens.")] = 2048,
     connections: Annotated[int, Parameter(help="Requests at an endpoint at once.")] = 8,
     per_minute: Annotated[float | None, Parameter(help="Requests to an endpoint a minute, at most.")] = None,
-    skip_refused: Annotated[bool, Parameter(help="Go on where an endpoint refuses a question.", negative=())] = False,
+    skip_refused: Annotated[bool, Parameter(help=_SKIP, negative=())] = False,
     price: Annotated[Price | None, Parameter(help="Of a million tokens of prompts, of answers: says the cost.")] = None,
     dry_run: Annotated[bool, Parameter(help="Count requests, tokens and cost; ask nothing.", negative=())] = False,
     examples: Annotated[Path | None, Parameter(help="A folder for a file of examples a data set: for compare.")] = None,

@@ -43,7 +43,8 @@ class CausalReader(Reader):
 
     The answer is the first line that is not empty, without "Answer:" or "The answer is" before it, quotes around it,
     and a full stop at its end. It is asked at temperature 0 through the cache of the store: nothing is asked twice.
-    With `skip_refused` a question that an endpoint refuses has no answer, in place of an error. Measures `shots`.
+    With `skip_refused` a question that an endpoint refuses, or fails at in every try, has no answer, in place of an
+    error. Measures `shots`.
     """
 
     model: Step | None = None
