@@ -22,7 +22,7 @@ from surefoot.laws import (
     read_table,
 )
 from surefoot.laws._scaling._words import verdict_of
-from surefoot.stats import band, fit_law, held_out_half_width
+from surefoot.stats import band, compare_exponents, fit_law, held_out_half_width
 
 
 def fit_command(command: str, *words: object) -> None:
@@ -189,13 +189,19 @@ def test_a_family_of_one_point_is_left_out_and_said_and_the_others_are_fitted() 
 def test_families_whose_automatic_forms_differ_are_compared_under_one_form() -> None:
     plain, floored = simulated(n=24, seed=1), simulated(n=24, floor=3.0, seed=2)
     rows = {name: np.concatenate([plain[name], floored[name]]) for name in ("x", "y")} | {
-        "kind": ["a"] * 24 + ["b"] * 24
+        "kind": ["a"] * 24 + ["b"] * 24,
+        "run": [f"{row // 4}" for row in range(48)],
     }
-    laws = fitted(rows, family="kind", form="auto")
+    laws = fitted(rows, family="kind", form="auto", run="run")
     assert laws.fits[0].law.form != laws.fits[1].law.form
     assert "common-form" in {remark.code for remark in laws.remarks}
     assert "the form was chosen among 7 by held-out error" in laws.fits[0].verdict
     assert abs(laws.comparisons["a against b"].difference.estimate) < 0.05
+    common = next(one.message.split("'")[1] for one in laws.remarks if one.code == "common-form")
+    one, other = (fit.laws[common] for fit in laws.fits)
+    found, peer = laws.comparisons["a against b"], compare_exponents(one, other)
+    assert int(one.clusters.max()) + 1 == 6  # whole runs are the sample here too
+    assert (found.difference, found.p) == (peer.difference, peer.p)
 
 
 @pytest.mark.parametrize(("n", "seed", "chosen"), [(6, 5, "power"), (12, 6, "broken")])

@@ -151,3 +151,9 @@ def test_the_commands_write_two_figures_each(tmp_path: Path, capsys: pytest.Capt
     }
     assert "law-residuals.svg" in capsys.readouterr().err
     assert (tmp_path / "law.svg").read_text().startswith("<svg")
+
+
+def test_a_figure_of_robustness_says_the_level_of_its_bounds() -> None:
+    fit = robustness(level=0.8)
+    for figure in (robustness_figure(fit), effect_figure(fit)):
+        assert "80 percent" in figure.caption and "95 percent" not in figure.caption

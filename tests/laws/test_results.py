@@ -89,6 +89,8 @@ def test_a_column_that_mixes_units_is_refused_unless_the_unit_is_named() -> None
     fractions, (remark,) = as_fractions(table, ["val"], unit="percent")
     assert fractions["val"][1] == pytest.approx(0.0058)
     assert (remark.code, remark.rows) == ("small-percentages", (2, 4))
+    _, (remark,) = as_fractions(make_table({"val": [0.612, 0.58]}), ["val"], unit="percent")
+    assert "values up to 1 and none above (rows 1, 2), read as percent" in remark.message
 
 
 def test_one_slip_above_1_does_not_turn_fractions_into_percentages() -> None:

@@ -74,6 +74,19 @@ def test_parquet_and_arrow_are_read_with_the_same_words_for_missing(tmp_path: Pa
     assert _read(tmp_path / "t.feather")[1] == expected
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+def test_nan_is_no_value_whatever_the_statistics_of_the_file_say(tmp_path: Path, ending: str, kind: Any) -> None:
+    """Parquet's least and greatest leave NaN out, and DuckDB trusts them: there isnan() is false of every row."""
+    table = pa.table({"x": pa.array([float("nan"), 0.25, float("inf")], kind), "pair": [[1, 2], [3, 4], [5, 6]]})
+    if ending == "parquet":
+        pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    else:
+        with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as file:
+            file.write_table(table)
+    assert [row[0] for row in _read(tmp_path / f"t.{ending}")[1]] == [None, 0.25, float("inf")]
+
+
 TEXTS = "g,x,n\nNone,1,null\nnan,2,3\nNA,3,4\nNull,4,5\nnil,5,6\n,6,7\n None ,7,8\n"
 
 

@@ -287,6 +287,9 @@ def test_scores_in_percent_are_shares_where_all_say_so(tmp_path: Path) -> None:
     for line, same in zip(found.groups, expected.groups, strict=True):
         assert_allclose([line["auc"], line["cross_entropy"]], [same["auc"], same["cross_entropy"]])
         assert line["selection_rate"] == same["selection_rate"]
+    at = {"y": np.tile([0, 1], 60), "g": np.arange(120) % 3, "p": ["70.1%"] * 120}  # 70.1 / 100 is below .701
+    line = named(audit_predictions(write(tmp_path / "p.csv", at), COLUMNS, threshold=0.701))["all rows"]
+    assert line["selection_rate"] == 1
     mixed = ["0.5%", *(str(score) for score in data["p"][1:])]
     with pytest.raises(SurefootError, match="column 'p' has a percent sign in row 1 and none in others"):
         audit_predictions(write(tmp_path / "p.csv", {**data, "p": mixed}), columns)

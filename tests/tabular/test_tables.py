@@ -91,6 +91,27 @@ def test_parquet_and_arrow_give_the_same_as_csv(tmp_path: Path) -> None:
         assert_array_equal(other.groups, tables[0].groups)
 
 
+def test_columns_of_lists_spans_and_nan_are_read_and_not_emptied(tmp_path: Path) -> None:
+    """Lists and records of numbers are categories, spans of time their seconds; NaN is missing, of the label too."""
+    pa, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    row = np.arange(60)
+    columns = {
+        "y": pa.array(np.where(row < 6, np.nan, row % 2.0)),
+        "g": pa.array(np.where(row % 3 == 0, np.nan, row)),
+        "pair": pa.array([[one % 3, 1] for one in row.tolist()], pa.list_(pa.int64(), 2)),
+        "record": [{"a": one % 4} for one in row.tolist()],
+        "span": pa.array(row * 60, pa.duration("s")),
+    }
+    feather.write_feather(pa.table(columns), tmp_path / "t.arrow")
+    step = file_table(tmp_path / "t.arrow", label="y", sensitive=("g",), drop=("g",))
+    sizes = {each.group: each.value for each in made(step, Store(tmp_path)) if each.metric == "rows"}
+    table = open_table(Store(tmp_path).path(step))
+    assert {column.name: len(column.levels) for column in table.columns} == {"pair": 3, "record": 4, "span": 0}
+    assert sizes == {"g <= 33": 18, "g > 33": 18, "g missing": 18}
+    assert_array_equal(table.values[2], row[6:] * 60)
+    assert "6 rows have no y: left out." in table.notes
+
+
 def refuse(path: Path, text: str, message: str, **options: object) -> None:
     path.write_text(text, encoding="utf-8")
     named = {"label": "y", "sensitive": ("g",)} | options

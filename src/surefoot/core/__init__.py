@@ -43,6 +43,7 @@ from surefoot.core._query import examples_path as examples_path
 from surefoot.core._query import in_memory as in_memory
 from surefoot.core._query import pivot as pivot
 from surefoot.core._query import query as query
+from surefoot.core._query import without_nan as without_nan
 from surefoot.core._run import Event as Event
 from surefoot.core._run import check_installed as check_installed
 from surefoot.core._run import check_modules as check_modules

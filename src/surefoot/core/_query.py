@@ -106,6 +106,11 @@ def _memory(process: int) -> "DuckDBPyConnection":
     return duckdb.connect()
 
 
+def without_nan(column: str) -> str:
+    """A column of numbers, in SQL, NULL where it is NaN; the statistics of a Parquet file make isnan() false of any."""
+    return f"CASE WHEN isfinite({column}) OR isinf({column}) THEN {column} END"
+
+
 def query(store: Store, sql: str, parameters: Sequence[Any] = ()) -> Table:
     """The answer to one SQL query over the tables of `connect`. Raises `SurefootError` with DuckDB's message."""
     with connect(store) as connection:

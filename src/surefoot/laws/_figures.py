@@ -88,7 +88,7 @@ def robustness_figure(fit: RobustnessFit, shift: str | None = None) -> Figure:
         raise SurefootError("A fit with several in-distribution axes has no scatter: name a single x.")
     if shift is not None and shift not in data.shifts:
         raise SurefootError(f"There is no shift '{shift}'. Known: {', '.join(data.shifts)}.")
-    column = data.shifts.index(shift) if shift else 0
+    column, level = data.shifts.index(shift) if shift else 0, _level(fit)
     under = "the averaged shifts" if data.shifts[column] == AVERAGE else data.shifts[column]
     points = list(_model_points(fit, column))
     low, high = (float(bound([row["x"] for row in points])) for bound in (min, max))
@@ -101,8 +101,8 @@ def robustness_figure(fit: RobustnessFit, shift: str | None = None) -> Figure:
         _line_rows(fit, column, low, high) if isfinite(fit.lines.coefficients[column, 1]) else [],
         name="robustness",
         title=f"Accuracy under {under} against accuracy on {data.x_names[column][0]}",
-        caption=f"Each point is a model, with 95 percent intervals where n is known. Line: {inside}, with its 95 "
-        f"percent band, on {fit.axis} axes; the height of a model over it is its effective robustness.",
+        caption=f"Each point is a model, with {level} intervals where n is known. Line: {inside}, with its "
+        f"{level} band, on {fit.axis} axes; the height of a model over it is its effective robustness.",
         x_title=f"Accuracy on {data.x_names[column][0]}",
         y_title=f"Accuracy under {under}",
         axis=fit.axis,
@@ -128,11 +128,15 @@ def effect_figure(fit: RobustnessFit) -> Figure:
         name="effects",
         title="Effective robustness by group",
         caption="Mean over models of accuracy less what the baseline's line gives at their accuracy in distribution. "
-        f"Bars: 95 percent, bootstrap over models and line.{left_out}",
+        f"Bars: {_level(fit)}, bootstrap over models and line.{left_out}",
         x_title="Effective robustness",
         families=list(dict.fromkeys(fit.data.groups)),
         family_title="Group",
     )
+
+
+def _level(fit: RobustnessFit) -> str:
+    return f"{100 * fit.lines.level:g} percent"
 
 
 def _law_points(family: str, law: LawRecord) -> Iterator[dict[str, Any]]:

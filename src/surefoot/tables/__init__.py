@@ -13,6 +13,7 @@ from surefoot.tables._load import LoadedTable as LoadedTable
 from surefoot.tables._load import check_column as check_column
 from surefoot.tables._load import column_names as column_names
 from surefoot.tables._load import database as database
+from surefoot.tables._load import is_number as is_number
 from surefoot.tables._load import literal as literal
 from surefoot.tables._load import load_table as load_table
 from surefoot.tables._load import parquet_note as parquet_note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from surefoot.core import PARQUET, SurefootError, full_disk_is_said, in_memory
+from surefoot.core import PARQUET, SurefootError, full_disk_is_said, in_memory, without_nan
 from surefoot.tables._files import LARGEST_BYTES, TableFile, opened
 from surefoot.tables._numbers import MISSING
 
@@ -66,13 +67,13 @@ def load_table(
 ) -> LoadedTable:
     """Read a file (`-`: stdin) into the DuckDB table `name`, rows in order, one VARCHAR a column of a text format.
 
-    Texts are trimmed, words in `MISSING` are NULL. `largest_bytes` bounds the unpacked size, `most_cells` rows times
-    columns. Raises `SurefootError`, with file and row, for what is no table.
+    Texts are trimmed; words in `MISSING`, and NaN, are NULL. `largest_bytes` bounds the unpacked size, `most_cells`
+    rows times columns. Raises `SurefootError`, with file and row, for what is no table.
     """
     with opened(path, largest_bytes) as file, _source(connection, file) as source:
         _refuse_size(connection, source, file.shown, most_cells)
         listed = ", ".join(
-            f"{_trimmed(f'q{place}') if kind == 'VARCHAR' else f'q{place}'} AS {quote(column)}"
+            f"{_cleaned(f'q{place}', kind)} AS {quote(column)}"
             for place, (column, kind) in enumerate(zip(source.columns, source.kinds, strict=True))
         )
         alias = ", ".join(f"q{place}" for place in range(len(source.columns)))
@@ -135,6 +136,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def is_number(kind: str) -> bool:
+    """Whether a type of DuckDB is of single numbers: no lists or records of them, and no spans of time."""
+    return re.fullmatch(r"DOUBLE|FLOAT|DECIMAL\([\d,]+\)|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind) is not None
+
+
 def literal(text: object) -> str:
     """A text, or a path, as an SQL literal: for statements that take no parameters."""
     return "'" + str(text).replace("'", "''") + "'"
@@ -156,7 +162,10 @@ _WORDS = ", ".join(map(literal, sorted(MISSING)))
 _AROUND = literal(" \t\r\n\u00a0")
 
 
-def _trimmed(column: str) -> str:
+def _cleaned(column: str, kind: str) -> str:
+    """A column without what stands for a missing value: words in texts, NaN in numbers."""
+    if kind != "VARCHAR":
+        return without_nan(column) if kind in ("DOUBLE", "FLOAT") else column
     text = f"trim({column}, {_AROUND})"
     return f"CASE WHEN lower({text}) IN ({_WORDS}) THEN NULL ELSE {text} END"
 

@@ -217,12 +217,13 @@ def _check_slips(table: ResultTable, name: str, values: Floats) -> None:
 
 
 def _small_percentages(table: ResultTable, name: str, values: Floats) -> list[Remark]:
-    """Cells of 1 and below in a column that was said to be of percentages and has larger ones: shares, perhaps."""
+    """Cells of 1 and below in a column that was said to be of percentages, beside much larger ones or none: shares?"""
     small = ~_signed(table, name) & (values > 0) & (values <= 1)
-    if not small.any() or not np.any(values > GAP_OF_TWO_UNITS):
+    if not small.any() or (np.any(values > 1) and not np.any(values > GAP_OF_TWO_UNITS)):
         return []
     rows = tuple(table.rows[small].tolist())
-    message = f"{table.source}: '{name}' has values up to 1 beside larger ones ({rows_text(rows)}), read as percent."
+    others = "beside larger ones" if np.any(values > 1) else "and none above"
+    message = f"{table.source}: '{name}' has values up to 1 {others} ({rows_text(rows)}), read as percent."
     return [Remark(code="small-percentages", severity="warning", message=message, rows=rows, columns=(name,))]
 
 

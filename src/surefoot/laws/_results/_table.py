@@ -19,6 +19,7 @@ from surefoot.tables import (
     Remark,
     check_column,
     database,
+    is_number,
     load_table,
     parse_numbers,
     quote,
@@ -34,7 +35,6 @@ Floats = NDArray[np.float64]
 Cells = NDArray[Any]
 LARGEST_BYTES = 512 * 2**20
 LARGEST_CELLS = 50_000_000
-_KINDS_OF_NUMBERS = ("DOUBLE", "FLOAT", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ def _table(source: str, columns: Mapping[str, Cells], remarks: Sequence[Remark])
 
 
 def _fetched(connection: DuckDBPyConnection, name: str, kind: str) -> Cells:
-    number = kind.startswith(_KINDS_OF_NUMBERS) and kind != "UUID" and not kind.endswith("[]")
+    number = is_number(kind)
     sql = f"SELECT {quote(name)}::{'DOUBLE' if number else 'VARCHAR'} AS value FROM raw"
     cells = connection.execute(sql).fetchnumpy()["value"]
     if number:

@@ -243,7 +243,7 @@ def law_sensitivity(fit: FamilyLaw) -> tuple[SensitivityRow, ...]:
 def _comparisons(
     fits: Sequence[FamilyLaw], options: LawOptions
 ) -> tuple[Mapping[str, ExponentComparison], tuple[Remark, ...]]:
-    """Exponents of each two families; those whose automatic forms differ are fitted anew, all by one form."""
+    """Exponents of each two families; those whose automatic forms differ are compared by one form."""
     if len(fits) > _MOST_COMPARED:
         message = f"{len(fits):,} families are not compared two by two: above {_MOST_COMPARED} name some with --where."
         return MappingProxyType({}), (Remark(code="not-compared", severity="warning", message=message),)
@@ -256,7 +256,7 @@ def _comparisons(
             f"'{common}', the simplest whose held-out error over all of them is near the least."
         )
         remarks = (Remark(code="common-form", severity="note", message=message),)
-        laws = [fit_law(fit.used_x, fit.used_y, common, huber=options.huber) for fit in fits]
+        laws = [fit.laws[common] for fit in fits]
     pairs = {
         f"{fits[i].points.family} against {fits[j].points.family}": (laws[i], laws[j])
         for i, j in combinations(range(len(fits)), 2)

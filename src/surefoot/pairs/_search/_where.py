@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, Table, full_disk_is_said
+from surefoot.core import SurefootError, Table, full_disk_is_said, without_nan
 from surefoot.pairs._search._balance import Balance
 from surefoot.pairs._search._embed import IMAGES, TEXTS
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
@@ -45,7 +45,7 @@ def rows_of(files: Sequence[Path], draws: Callable[[str, str], bool] | None = No
             read = f"FROM read_parquet([{shown}], union_by_name = true)"
             told = connection.execute(f"DESCRIBE {read}").fetchall()
             named = [quote(name) for name, kind, *_ in told if kind in ("FLOAT", "DOUBLE")]
-            there = ", ".join(f"CASE WHEN isnan({one}) THEN NULL ELSE {one} END AS {one}" for one in named)
+            there = ", ".join(f"{without_nan(one)} AS {one}" for one in named)
             connection.execute(f"CREATE VIEW rows AS SELECT * {f'REPLACE ({there})' if there else ''} {read}")
         except duckdb.Error as error:
             raise SurefootError(f"{files[0]} is missing or damaged: {str(error).splitlines()[0]}.") from error

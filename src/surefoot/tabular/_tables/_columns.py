@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.tables import quote
+from surefoot.tables import is_number, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 MOST_LEVELS = 5000
 TELLING = 0.95
 """From this balanced accuracy on a single column is named: it may hold the answer."""
-_NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "REAL", "BOOLEAN")
-_TIMES = ("DATE", "TIMESTAMP")
+_TIMES = ("DATE", "TIMESTAMP", "INTERVAL")
 _INDEX = ("index", "id", "row", "rowid", "row_id", "row number", "row_number", "unnamed: 0", "nr", "no")
 _FEWEST_NUMBERED = 20
 _FEW_VALUES = 100
@@ -66,8 +65,8 @@ def _read(
         return None
     if present < rows:
         notes.append(f"Column {name} has {rows - present} missing values of {rows}.")
-    if not category and any(mark in kind for mark in (*_NUMBERS, *_TIMES)):
-        value = f"epoch({quoted})" if kind.startswith(_TIMES) else f"TRY_CAST({quoted} AS DOUBLE)"
+    if not category and (is_number(kind) or kind == "BOOLEAN" or (kind.startswith(_TIMES) and kind[-1] != "]")):
+        value = f"epoch({quoted})" if kind.startswith(_TIMES) else quoted
         values = plain(connection, f"{value}::DOUBLE")
         if not kind.startswith(_TIMES) and _numbers_the_rows(name, values):
             notes.append(f"Column {name} only numbers the rows and was left out.")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
-from surefoot.tables import Remark, alike, quote
+from surefoot.tables import Remark, alike, is_number, quote
 from surefoot.tabular._tables._columns import coded, plain
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 64
 _FEW = 10
-_NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "REAL")
 _OURS = ("label__", "test__", "score__", "other__", "weight__")
 _OUR_ENDS = ("__group", "__sensitive")
 
@@ -112,7 +111,7 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
     ).fetchall()[0]
     if missing:
         notes.append(f"{missing} row{'s have' if missing > 1 else ' has'} no {label}: they are a side of their own.")
-    if distinct > _FEW and any(mark in kind for mark in _NUMBERS):
+    if distinct > _FEW and is_number(kind):
         ((middle,),) = connection.execute(f"SELECT median({quoted}) FROM features").fetchall()
         notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:.12g}.")
         names = [f"{label} <= {middle:.12g}", f"{label} > {middle:.12g}"]

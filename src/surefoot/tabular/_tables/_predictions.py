@@ -124,7 +124,8 @@ def _read_percents(connection: DuckDBPyConnection, name: str, remarks: Sequence[
                 f"{source}: column '{name}' has a percent sign in {rows_text(sorted(signed))} and none in others: "
                 "write all scores one way."
             )
-        connection.execute(f"UPDATE raw SET {quote(name)} = {quote(name)} / 100")
+        # 70.1 / 100 is below 0.701, where a threshold may be.
+        connection.execute(f"UPDATE raw SET {quote(name)} = round({quote(name)} / 100, 15)")
 
 
 def _select(connection: DuckDBPyConnection, columns: PredictionColumns, total: int, notes: list[str]) -> None:

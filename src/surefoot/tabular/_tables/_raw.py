@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed
-from surefoot.tables import database
+from surefoot.core import Inputs, Measurement, Step, SurefootError, check_pinned, digest_of, unkeyed, without_nan
+from surefoot.tables import database, quote
 from surefoot.tabular._tables._arrays import described, write_arrays
 from surefoot.tabular._tables._recipes import Sensitive, by_race, by_sex, two_sides
 
@@ -174,7 +174,9 @@ def _load_transport(connection: DuckDBPyConnection, path: Path, recipe: RawRecip
                 "block", {name: np.where(abs(each) < 1e-70, 0.0, each) for name, each in values.items()}
             )
             # A missing number is NULL in SQL.
-            connection.execute(f"INSERT INTO raw SELECT {', '.join(map(_number, recipe.columns))} FROM block")
+            connection.execute(
+                f"INSERT INTO raw SELECT {', '.join(map(without_nan, map(quote, recipe.columns)))} FROM block"
+            )
             connection.unregister("block")
 
 
@@ -199,10 +201,6 @@ def _transport_blocks(file: Path, path: Path) -> Iterator[DataFrame]:
             yield from reader
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, OSError, struct.error) as error:
         raise SurefootError(f"{path} is not a SAS transport file of version 5, or is damaged ({error}).") from error
-
-
-def _number(name: str) -> str:
-    return f'CASE WHEN isnan("{name}") THEN NULL ELSE "{name}" END'
 
 
 _ACS_GROUPS = (by_race("RAC1P = 1"), by_sex("SEX = 1"))

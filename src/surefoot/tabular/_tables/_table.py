@@ -62,7 +62,7 @@ class FileTable(Step):
     of `yes` is 'yes'.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     path: str = unkeyed("")
     digest: str = ""
