@@ -1,6 +1,7 @@
 """Tables of the paths of pictures: their classes and captions are those of the rows."""
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,33 @@ def test_messages_name_the_file_that_was_given(place: Path) -> None:
     with pytest.raises(SurefootError) as caught, unpacked(file) as found:
         read_labelled(found or file, None)
     assert str(caught.value).startswith(f"{file}, sample ")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar"])
+def test_files_of_several_splits_in_a_folder_are_not_read_as_one_set(place: Path, suffix: str) -> None:
+    names = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"]
+    folder = place / "data"
+    folder.mkdir()
+    for at, name in enumerate(names):
+        if suffix == ".parquet":
+            columns = {"image": [(place / "2.png").read_bytes()], "label": [at % 2], "caption": ["a"]}
+            table(folder / f"{name}.parquet", columns, FEATURES)
+        else:
+            with tarfile.open(folder / f"{name}.tar", "w") as archive:
+                archive.add(place / "2.png", f"{'xy'[at % 2]}/{at}.png")
+
+    def read() -> list[str]:
+        with unpacked(folder) as found:
+            assert found
+            assert len([*captioned_pictures(found, "{}")]) == len(labelled(found))
+            return [*labelled(found).values()]
+
+    with pytest.raises(
+        SurefootError, match=rf"{folder} holds the files of several splits \(test, train\): name a file"
+    ):
+        read()
+    if suffix == ".tar":
+        with pytest.raises(SurefootError, match=r"several splits \(test, train\)"):
+            [*captioned_pictures(folder, "{}")]
+    (folder / f"{names[2]}{suffix}").unlink()
+    assert read() == (["cat", "dog"] if suffix == ".parquet" else ["x", "y"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from surefoot.contrastive._pictures._listing import SHARDS, Sample, samples_of, shown_files
+from surefoot.contrastive._pictures._listing import SHARDS, Sample, of_one_split, samples_of, shown_files
 from surefoot.contrastive._pictures._photos import (
     MAX_FILE_BYTES,
     SUFFIXES,
@@ -47,7 +47,7 @@ def captioned_pictures(path: Path, template: str | None) -> Iterator[Captioned]:
 
 def _found(path: Path, template: str | None) -> Iterator[Captioned]:
     if path.is_dir():
-        shards = sorted(file for file in path.iterdir() if file.name.endswith(SHARDS))
+        shards = of_one_split(path, sorted(file for file in path.iterdir() if file.name.endswith(SHARDS)))
         return _of_shards(shards, template) if shards else _of_folder(path, template)
     if path.name.endswith(SHARDS):
         return _of_shards([path], template)

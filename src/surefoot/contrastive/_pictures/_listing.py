@@ -1,9 +1,10 @@
 """Finding labelled pictures: folders with a class each, and WebDataset shards."""
 
 import json
+import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -58,7 +59,7 @@ def list_pictures(path: Path) -> Listing:
         raise SurefootError(f"{path} does not exist: give a folder of pictures or a .tar file.")
     if _is_table(path):
         return _table(path)
-    shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
+    shards = [path] if path.is_file() else of_one_split(path, sorted(path.glob("*.tar")))
     files = shown_files(path)
     unread = [file for file in files if (file not in shards if shards else file.suffix.lower() not in SUFFIXES)]
     names = tuple(file.relative_to(path).as_posix() for file in unread)
@@ -87,6 +88,18 @@ def content_digest(path: Path, classes: Path | None) -> str:
     for file, name in zip(files, names, strict=True):
         digest.update(f"{name}\0{digest_of(file)}\n".encode())
     return digest.hexdigest()
+
+
+def of_one_split(path: Path, files: Sequence[Path]) -> list[Path]:
+    """The files of a folder. Raises where their names begin with those of several splits, as hubs write them."""
+    words = (re.split("[^a-z]+", file.name.lower())[0] for file in files)
+    splits = sorted({word for word in words if word in _SPLITS})
+    if len(splits) > 1:
+        raise SurefootError(
+            f"{path} holds the files of several splits ({', '.join(splits)}): name a file of one, or a folder with the "
+            "files of one (links do)."
+        )
+    return [*files]
 
 
 def shown_files(folder: Path) -> list[Path]:

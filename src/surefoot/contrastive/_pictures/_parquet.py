@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from surefoot.contrastive._pictures._listing import of_one_split
 from surefoot.contrastive._pictures._photos import read_stored, whole_file
 from surefoot.contrastive._pictures._table import CAPTION_COLUMNS, LABEL_COLUMNS, check_one_class, class_names, class_of
 from surefoot.core import PARQUET, SurefootError, in_memory
@@ -26,6 +27,7 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     import duckdb
 
     files = [] if path is None else [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
+    files = files and of_one_split(files[0].parent, files)
     try:
         told = duckdb.read_parquet(escape(str(files[0]))) if files else None
     except duckdb.Error as error:
