@@ -137,6 +137,16 @@ def test_ways_on_the_sphere_are_those_of_numpy(folder: Path, t: Any) -> None:
         np.testing.assert_allclose(found[tensor], expected, **NEAR)
 
 
+def test_nearly_parallel_models_are_interpolated_along_the_chord(folder: Path) -> None:
+    near = {name: one + np.float32(0.01) * MODELS["a"][name] for name, one in MODELS["base"].items()}
+    save_file(near, folder / "near.safetensors")
+    models = [entry("base"), entry("near")]
+    config = {"merge_method": "slerp", "base_model": "@base.safetensors", "models": models, "parameters": {"t": 0.25}}
+    assert merged(config, folder) == 0
+    for tensor, found in load_file(folder / "out.safetensors").items():
+        np.testing.assert_allclose(found, 0.75 * MODELS["base"][tensor] + 0.25 * near[tensor], **NEAR)
+
+
 METHODS = (
     "linear", "slerp", "nuslerp", "multislerp", "karcher", "task_arithmetic", "ties", "dare_linear", "dare_ties",
     "breadcrumbs", "breadcrumbs_ties", "della", "della_linear", "sce", "model_stock", "nearswap", "arcee_fusion",

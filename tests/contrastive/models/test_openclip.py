@@ -271,6 +271,7 @@ def test_a_config_of_another_model_beside_the_weights_stops(tmp_path: Path) -> N
     (tmp_path / "x.pt").touch()
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESSING}))
     assert vit("ViT-B-16", tmp_path / "x.pt").mean == (0.4, 0.5, 0.6)
+    assert vit("ViT-B-16", tmp_path / "x.pt", tag="openai").mean == open_clip.OPENAI_DATASET_MEAN
     with pytest.raises(SurefootError, match=r"describes another model: patch_size is 16, not 32"):
         vit("ViT-B-32", tmp_path / "x.pt")
     quick = json.dumps({"model_cfg": config | {"quick_gelu": True}, "preprocess_cfg": {}})

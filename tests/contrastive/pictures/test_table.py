@@ -163,3 +163,19 @@ def test_files_of_several_splits_in_a_folder_are_not_read_as_one_set(place: Path
             [*captioned_pictures(folder, "{}")]
     (folder / f"{names[2]}{suffix}").unlink()
     assert read() == (["cat", "dog"] if suffix == ".parquet" else ["x", "y"])
+
+
+def test_files_that_number_their_classes_otherwise_are_not_read_as_one_set(place: Path) -> None:
+    columns = {"image": [(place / "2.png").read_bytes()] * 2, "label": [0, 1]}
+    folder = place / "data"
+    folder.mkdir()
+    table(folder / "0.parquet", columns, FEATURES)
+    turned = {"info": {"features": {"label": {"names": ["dog", "cat"], "_type": "ClassLabel"}}}}
+    table(folder / "1.parquet", columns, turned)
+    with (
+        pytest.raises(
+            SurefootError, match=r"0\.parquet and .*1\.parquet give the numbers of their classes other names"
+        ),
+        unpacked(folder),
+    ):
+        pass

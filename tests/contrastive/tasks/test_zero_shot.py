@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,6 +14,7 @@ import open_clip
 import pytest
 import torch
 from cyclopts import ValidationError
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from scipy.stats import rankdata
 from statsmodels.stats.proportion import proportion_confint
@@ -33,9 +36,12 @@ from surefoot.contrastive import (
     embed_images,
     ladder_config,
     load_model,
+    load_openclip,
     save_model,
     vocabulary_of,
 )
+from surefoot.contrastive._models._embed import class_head, embed_files
+from surefoot.contrastive._pictures._photos import whole_file
 from surefoot.core import Store, StoredInputs, SurefootError, write_record
 from surefoot.examples import write_examples
 
@@ -108,6 +114,31 @@ def scores_of(labels: list[int], ranks: list[int], classes: int) -> Classified:
         probability=np.ones(len(labels)),
         classes=classes,
     )
+
+
+def test_a_class_of_several_names_is_the_mean_of_their_prompts(numbered_model: Path) -> None:
+    loaded = load_openclip("", numbered_model)
+    head = class_head(loaded, ["red | old cat", "dog"], ["{}", "a {}"]).embeddings
+    tokens = loaded.tokenizer(["red", "a red", "old cat", "a old cat", "dog", "a dog"])
+    with torch.no_grad():
+        each = loaded.model.encode_text(tokens, normalize=True)
+    means = torch.stack([each[:4].mean(dim=0), each[4:].mean(dim=0)])
+    assert torch.allclose(head, means / means.norm(dim=1, keepdim=True), atol=1e-6)
+
+
+def test_one_model_with_two_preparations_sees_other_pictures(numbered_model: Path, tmp_path: Path) -> None:
+    loaded = load_openclip("", numbered_model)
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8))
+    wide.save(tmp_path / "wide.png")
+    modes = ("shortest", "squash", "shortest", "longest")
+    models = [replace(loaded, pixels=replace(loaded.pixels, resize_mode=mode)) for mode in modes]
+    found = embed_files(models, [whole_file(tmp_path / "wide.png")]).embeddings
+    for mode, embedded in zip(modes, found, strict=True):
+        told = PreprocessCfg(**{name: value for name, value in vars(loaded.pixels).items() if name != "crop"})
+        theirs: Any = image_transform_v2(replace(told, resize_mode=mode), is_train=False)
+        with torch.no_grad():
+            expected = loaded.model.encode_image(theirs(wide)[None], normalize=True)
+        assert torch.allclose(embedded, expected, atol=1e-5), mode
 
 
 def test_shares_have_wilsons_interval() -> None:

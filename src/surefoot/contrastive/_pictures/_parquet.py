@@ -38,7 +38,12 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
         yield path
         return
     label = columns.get("label", "").strip('"')
-    names = class_names(files[0], label, kinds[label]) if label else []
+    called = {file: class_names(file, label, kinds[label]) for file in files} if label else {files[0]: []}
+    names = called[files[0]]
+    if other := next((file for file, one in called.items() if one != names), None):
+        raise SurefootError(
+            f"{files[0]} and {other} give the numbers of their classes other names: read one at a time."
+        )
     with TemporaryDirectory(prefix="surefoot-") as place:
         query = f"SELECT {', '.join(columns.values())} FROM {PARQUET}"
         with in_memory() as connection, tarfile.open(Path(place) / _SHARD, "w") as archive:
