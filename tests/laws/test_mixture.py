@@ -230,6 +230,21 @@ def test_runs_without_a_number_are_left_out_and_named(tmp_path: Path, capsys: py
     assert "rows 65, 66, 67, 68 have no share, size or score above 0, or a score of 1: left out" in err
 
 
+def test_a_test_that_tells_no_law_is_left_out_and_rows_of_no_test_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_runs(tmp_path / "runs.csv")
+    runs = table.read_text(encoding="utf-8")
+    table.write_text(runs + "1,0,0,4000,other,.7\n", encoding="utf-8")
+    fit_table(table, "--target", "photo")
+    err = capsys.readouterr().err
+    assert "warning: other: A law of mixtures needs runs on some mixtures" in err and "The test was left out." in err
+    assert "With 1,000 examples the best shares" in err
+    table.write_text(runs + "1,0,0,250,,.7\n", encoding="utf-8")
+    with pytest.raises(SurefootError, match="row 65 has no value in the column 'test', to group by"):
+        fit_table(table, "--target", "photo")
+
+
 def test_copies_of_a_run_count_once_and_scores_below_chance_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -223,6 +223,12 @@ def test_half_widths_become_standard_errors() -> None:
     scores = long_accuracies(table, task="set", value="v", half_widths=("low", "high"))
     assert scores.stderr[0] == pytest.approx([0.0195 / 1.96, 0.02 / 1.96], rel=1e-3)
 
+    signed = make_table(
+        {"model": ["a", "a"], "set": ["x", "y"], "v": [0.5, 0.4], "low": ["1.9%", "2.0%"], "high": [0.02, 0.02]}
+    )
+    found = long_accuracies(signed, task="set", value="v", half_widths=("low", "high"))
+    assert found.stderr[0] == pytest.approx(scores.stderr[0])
+
 
 def test_half_widths_that_repeat_the_value_are_none_and_said() -> None:
     table = make_table(

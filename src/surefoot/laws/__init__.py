@@ -25,6 +25,7 @@ from surefoot.laws._results._checks import find_aggregates as find_aggregates
 from surefoot.laws._results._checks import pivot_scores as pivot_scores
 from surefoot.laws._results._checks import without_copies as without_copies
 from surefoot.laws._results._table import ResultTable as ResultTable
+from surefoot.laws._results._table import check_groups as check_groups
 from surefoot.laws._results._table import keep_rows as keep_rows
 from surefoot.laws._results._table import keep_where as keep_where
 from surefoot.laws._results._table import make_table as make_table

@@ -42,8 +42,8 @@ def mixture(
 
     asked = places_of((plan,), ("--plan",)).item() if plan else 0.0
     laws = _laws(table, where, shares, size, score, chance=chance, shift=shift)
-    counts = asked or next(iter(laws.values())).sizes[1]
     sizes = [size for law in laws.values() for size in law.sizes]
+    counts = asked or max(sizes)
     if not min(sizes) <= counts <= max(sizes):
         say(f"warning: {counts:,.0f} examples lie beyond the runs, of {min(sizes):,.0f} to {max(sizes):,.0f}.")
     if mix:
@@ -69,6 +69,7 @@ def _laws(
     import numpy as np
 
     from surefoot.laws import (
+        check_groups,
         fit_mixture,
         keep_rows,
         keep_where,
@@ -84,7 +85,10 @@ def _laws(
     runs, copies = without_copies(keep_where(whole, where), score)
     say_remarks((*whole.remarks, *copies, *number_remarks(runs, (*shares, size, score))))
     named = text_of(runs, shift) if shift else np.full(len(runs), "")
+    if shift:
+        check_groups(runs.source, shift, named, runs.rows)
     laws: dict[str, MixtureLaw] = {}
+    faults: dict[str, str] = {}
     for name in dict.fromkeys(named.tolist()):
         own = keep_rows(runs, named == name)
         numbers = np.column_stack([whole_numbers_of(own, column) for column in (*shares, size, score)])
@@ -101,7 +105,14 @@ def _laws(
         if odd.any():
             rows = rows_text(own.rows[odd].tolist(), "have")
             say(f"warning: {table}: {rows} shares that sum to none of 1, 100 and '{size}': taken in proportion.")
-        laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
+        try:
+            laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
+        except SurefootError as error:
+            faults[name] = f"{f'{name}: ' if shift else ''}{error}"
+    if not laws:
+        raise SurefootError(next(iter(faults.values())))
+    for fault in faults.values():
+        say(f"warning: {fault} The test was left out.")
     return laws
 
 
@@ -138,13 +149,13 @@ def _shares(text: str, sources: tuple[str, ...]) -> list[float]:
 def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
     score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
                     for one in (found.score, found.equal))  # fmt: skip
+    single = f", that it is better than {found.single} alone {found.over_single:.0%}" if max(found.shares) < 1 else ""
     say(
         f"With {counts:,.0f} examples the best shares score {score[0]:.1f} % [{score[1]:.1f}, {score[2]:.1f}], equal "
         f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "
         f"{100 * found.gain.estimate:.1f} points [{100 * found.gain.low:.1f}, {100 * found.gain.high:.1f}]; that there "
-        f"is one has a probability of {found.sure:.0%}, that it is better than {found.single} alone "
-        f"{found.over_single:.0%}. Likeness of the sources {law.likeness:.2f} (1: a weighted mean). "
-        f"{law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits."
+        f"is one has a probability of {found.sure:.0%}{single}. Likeness of the sources {law.likeness:.2f} (1: a "
+        f"weighted mean). {law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits."
     )
 
 

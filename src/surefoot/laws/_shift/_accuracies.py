@@ -118,8 +118,8 @@ def long_accuracies(
     unknown: tuple[Remark, ...] = ()
     if half_widths:
         scale = 100.0 if np.nanmax(numbers_of(kept, value)) > np.nanmax(fractions[value]) else 1.0
-        half, unknown = _half_widths(kept, value, half_widths)
-        columns["error"] = half / scale / t_quantile(0.95, inf)
+        half, unknown = _half_widths(kept, value, half_widths, scale)
+        columns["error"] = half / t_quantile(0.95, inf)
     if isinstance(n, str):
         columns["n"] = _examples(kept, n)
     flat = ResultTable(source=table.source, columns=columns, rows=kept.rows)
@@ -220,19 +220,26 @@ def _one_spelling(source: str, tasks: np.ndarray) -> tuple[np.ndarray, tuple[Rem
     return one, (Remark(code="spelling", severity="warning", message=message),)
 
 
-def _half_widths(table: ResultTable, value: str, columns: Sequence[str]) -> tuple[Floats, tuple[Remark, ...]]:
-    """Mean half widths; where each repeats the value itself none was computed: missing, and said with the rows."""
+def _half_widths(
+    table: ResultTable, value: str, columns: Sequence[str], scale: float
+) -> tuple[Floats, tuple[Remark, ...]]:
+    """Mean half widths as fractions; where each repeats the value none was computed: missing, and said with the rows.
+
+    Those with a percent sign are hundredths whatever the `scale` of the others.
+    """
     each = np.array([numbers_of(table, name) for name in columns])
     filled = (each == numbers_of(table, value)).all(axis=0) & (each != 0).all(axis=0)
+    signed = np.array([np.isin(table.rows, table.percent_rows.get(name, ())) for name in columns])
+    half = (each / np.where(signed, 100.0, scale)).mean(axis=0)
     if not filled.any():
-        return each.mean(axis=0), ()
+        return half, ()
     rows = tuple(table.rows[filled].tolist())
     message = (
         f"{table.source}: {counted(len(rows), 'half width', 'repeat')} the value itself, so that none is known there: "
         f"{counted(len(rows), 'score', 'count')} as exact ({rows_text(rows)})."
     )
     remark = Remark(code="half-width-repeats-value", severity="warning", message=message, rows=rows)
-    return np.where(filled, np.nan, each.mean(axis=0)), (remark,)
+    return np.where(filled, np.nan, half), (remark,)
 
 
 def _refuse_clashes(checks: Sequence[Remark], table: ResultTable, keys: Sequence[str]) -> None:

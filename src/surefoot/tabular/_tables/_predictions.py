@@ -195,4 +195,6 @@ def _check(read: dict[str, NDArray[Any]], rows: NDArray[Any], columns: Predictio
         if outside.any():
             at = int(np.argmax(outside))
             name = columns.named()[role]
-            raise SurefootError(f"{source}, row {rows[at]}: the column {name} is {values[at]:g}; it must be {words}.")
+            raise SurefootError(
+                f"{source}, row {rows[at]}: the column {name} is {values[at]:.12g}; it must be {words}."
+            )
