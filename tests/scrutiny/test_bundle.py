@@ -23,8 +23,6 @@ from scipy.stats import binom, binomtest
 from statsmodels.stats.multitest import multipletests
 
 from surefoot.core import SurefootError, open_pool
-from surefoot.report import write_scrutiny
-from surefoot.report._scrutiny import _in_words
 from surefoot.scrutiny import (
     ask_again,
     decided,
@@ -279,6 +277,18 @@ def test_what_was_confirmed_is_tested_as_one_that_was_looked_at_often(sealed: Se
         assert (one["p"], one["asked"]) == (pytest.approx(sequential_p(failed, claim["bound"])), len(asked))
 
 
+def test_holm_is_over_all_tests_of_all_claims(sealed: Sealed) -> None:
+    """Four claims, each in three samples and at two conditions: twenty tests, of which some found nothing to ask."""
+    tests = [one for claim in sealed[1]["claims"] for one in (*claim["samples"], *claim["found"])]
+    raw = [one["p"] for one in tests] + [1.0] * (20 - len(tests))
+    assert len(tests) == 13 and 0 < 20 * min(raw) < 0.05
+    adjusted = np.asarray(multipletests(raw, method="holm")[1])
+    assert [one["p (Holm)"] for one in tests] == pytest.approx(adjusted[: len(tests)])
+    row = next(one for one in read_plan(sealed[0])["can find"] if one["sample"] == "overall")
+    least = next(k for k in range(33) if binomtest(k, 32, 0.25, alternative="greater").pvalue <= 0.05 / 20)
+    assert binom.sf(least - 1, 32, row["rate"]) == pytest.approx(0.9)
+
+
 def test_the_chain_is_what_anybody_computes_with_a_hash(sealed: Sealed) -> None:
     head = hashlib.sha256((sealed[0] / "plan.json").read_bytes()).hexdigest()
     for line in (sealed[0] / "queries.jsonl").read_bytes().splitlines():
@@ -320,37 +330,6 @@ def test_a_run_goes_on_only_with_its_own_queries_and_its_own_system(sealed: Seal
     with open_pool("here") as pool, pytest.raises(SurefootError, match="changed since the plan"):
         run_scrutiny(case, tmp_path / "b.bundle", pool=pool, progress=changed)
     assert not (tmp_path / "b.bundle" / "seal.json").exists()
-
-
-def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_path: Path) -> None:
-    page = write_scrutiny(verify_bundle(sealed[0]), tmp_path / "page.html", source="toy").read_text(encoding="utf-8")
-    wrong = sealed[1]["claims"][0]
-    overall, near, case = (
-        f"{one['failed']} of {one['n']} did not keep to it ({100 * one['low']:.3g} to {100 * one['high']:.3g} in 100)"
-        for one in wrong["samples"]
-    )
-    assert len({overall, near, case}) == 3
-    assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Where the search" in page
-    assert "Near this case&#39; means amount 50 to 250; kind a or b." in page
-    nearest = min(wrong["found"], key=lambda one: one["distance"])
-    there = f"amount {nearest['condition']['amount']:.6g}, kind b, a distance of {nearest['distance']:.2g}. "
-    assert f"The confirmed failure nearest to the case lies at {there}" in page
-    plan = hashlib.sha256((sealed[0] / "plan.json").read_bytes()).hexdigest()
-    assert f"deposited before the run: SHA-256 {plan}" in page
-    worst = wrong["found"][-1]
-    assert f"{worst['failed']} of {worst['n']} did not keep to it" in page
-    assert f"{sealed[1]['queries']:,} queries" in page and "1 of 4 claims is shown to fail" in page
-
-
-def test_the_nearest_failure_is_where_it_was_confirmed_and_a_value_keeps_its_digits() -> None:
-    """Both lie as far off; the first was not confirmed."""
-    test = {"judged": True, "unjudged": 0, "n": 9, "failed": 3, "low": 0.1, "high": 0.7, "p (Holm)": 1.0}
-    odd = [test | {"distance": 1.0, "changed": ["pg"], "condition": {"pg": one}} for one in (50.25, 1250.5)]
-    claim = {"sentence": "It holds.", "effect": "rate", "bound": 0.2, "samples": [test] * 3}
-    claim |= {"found": [odd[0], odd[1] | {"p (Holm)": 0.01}], "verdict": "fails where it was searched"}
-    plan = {"plan": {"alpha": 0.05}}
-    assert "nearest to the case lies at pg 1250.5, a dist" in _in_words(claim | {"fails at distance": 1.0}, plan)
-    assert "nearest to the case lies at the case's own" in _in_words(claim | {"fails at distance": 0.0}, plan)
 
 
 def test_two_case_files_of_one_name_are_two_systems(tmp_path: Path) -> None:
@@ -444,53 +423,6 @@ def test_a_share_beyond_all_and_a_lost_file_are_refused(sealed: Sealed, tmp_path
         (tmp_path / name / name).unlink()
         with pytest.raises(SurefootError, match=f"lacks {name}, which was sealed"):
             verify_bundle(tmp_path / name)
-
-
-NO_RATE = """
-from surefoot.scrutiny import *
-
-RATIOS = Ratios(value="lr", truth="donor")
-
-def scrutiny():
-    kind = Variable(name="kind", case="a", choices=("a", "b"), source="expert")
-    never = Ratios(value="lr", truth="always")
-    from dataclasses import replace
-    return Scrutiny(
-        name="odd", question="?", domain=Domain(variables=(kind,)),
-        system=PythonSystem(call=lambda evidence, seed: {"lr": 1 + seed % 3 / 10 if seed % 4 else -1.0}, version="1"),
-        generate=lambda condition, seed: ({}, {"donor": bool(seed % 2), "always": True}),
-        claims=(
-            calibration(RATIOS, bound=5.0),
-            replace(calibration(never), name="one class"),
-            ratio_bounds((10,), RATIOS)[1],
-            subgroup_gap(false_inclusion(0.9, RATIOS), "kind", bound=0.9),
-            false_inclusion(0.3, RATIOS),
-        ),
-        plan=ScrutinyPlan(overall=8, near=8, at_case=8, methods=(), approach=0, confirm=2, seed=4),
-        propositions=("p", "q"), population="toy",
-    )
-"""
-
-
-def test_the_words_of_a_report_say_what_was_measured_and_ask_of_what_was_confirmed(tmp_path: Path) -> None:
-    case, bundle = tmp_path / "case.py", tmp_path / "a.bundle"
-    case.write_text(NO_RATE, encoding="utf-8")
-    write_plan(case, bundle)
-    with open_pool("here") as pool:
-        found = run_scrutiny(case, bundle, pool=pool)
-    claims = {one["name"]: one for one in found["claims"]}
-    page = write_scrutiny(verify_bundle(bundle), tmp_path / "page.html", source="a").read_text(encoding="utf-8")
-    assert claims["one class"]["verdict"] == "not judged"
-    assert "near this case nothing could be judged" in page
-    cost = claims["calibration"]["samples"][1]
-    assert f"near this case the cost (Cllr) was {cost['estimate']:.3g} (at least {cost['low']:.3g}) in 8 cases" in page
-    ratios = [10 ** (1 + seed % 3 / 10 if seed % 4 else -1.0) for seed in range(10_000_004, 10_000_012, 2)]
-    assert f"near this case the mean ratio was {sum(ratios) / 4:.3g} (at least" in page
-    assert "the difference of rates was" in page
-    assert page.count("did not keep to it") == 3 + bool(claims["false inclusion above 1"]["found"])
-    assert {one["samples"][1]["failed"] for name, one in claims.items() if name != "false inclusion above 1"} == {None}
-    assert claims["mean ratio"]["found"]
-    assert "Was it validated" not in page  # two cases confirm nothing
 
 
 def test_a_pipe_a_link_and_a_full_disk_are_said(

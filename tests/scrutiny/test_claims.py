@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, t
+from scipy.optimize import brentq
+from scipy.stats import binomtest, rankdata, t
 
 from surefoot.core import SurefootError
 from surefoot.scrutiny import (
@@ -39,7 +40,7 @@ from surefoot.scrutiny import (
     write_plan,
 )
 from surefoot.scrutiny._claims import is_decided, suspicious
-from surefoot.scrutiny._findings import Query, _Asked, _least, _searched, _told, correct, judged_by, score
+from surefoot.scrutiny._findings import Query, _Asked, _drivers, _least, _searched, _told, correct, judged_by, score
 
 RATIOS = Ratios(value="log10_lr", truth="donor")
 FROM = "__import__('surefoot.scrutiny').scrutiny."
@@ -235,6 +236,23 @@ def test_calibration_is_cllr_with_the_bounds_of_its_data() -> None:
     assert assess(claim, [one for one in infinite if one]).p == pytest.approx(1e-6)
 
 
+def test_ratios_that_are_all_alike_and_wrong_are_refuted_by_bets() -> None:
+    """Equal costs say nothing of their spread, and yet that a system that always gives 10^6 costs more than .5 bits."""
+    alike = [Judged(0.0, 6.0, name) for name in ("same", "different") for _ in range(20)]
+    found = assess(calibration(RATIOS, bound=0.5), alike)
+    cost = np.log2(1 + 10.0 ** np.array([-6.0, 6.0])).mean()
+    # Of both classes a bound that errs in 1 of 80: there the bets have won eighty times their stake.
+    won = brentq(lambda times: np.mean((1 + 0.99 * 0.5 ** np.arange(13) * (times - 1)) ** 20) - 80, 1.0, 9.0)
+    assert (found.effect.estimate, found.effect.high) == (pytest.approx(cost), np.inf)
+    assert (found.effect.low, found.p < 1e-4) == (pytest.approx(cost / won), True)
+    # What is known of one class is not lost where of the other it is but known that no cost is below 0.
+    logs = np.array([-9.0] + [9.0] * 19)
+    costs = np.log2(1 + 10.0**-logs)
+    assert t.interval(0.975, 19, loc=costs.mean(), scale=costs.std(ddof=1) / 20**0.5)[0] < 0
+    odd = [Judged(0.0, one, "same") for one in logs] + [Judged(0.0, 6.0, "different")] * 20
+    assert assess(calibration(RATIOS), odd).effect.low == pytest.approx(np.log2(1 + 1e6) / won / 2)
+
+
 def test_the_interval_of_calibrated_ratios_holds_in_small_samples() -> None:
     draw, claim = np.random.default_rng(0), calibration(RATIOS, bound=0.24)
     points, weights = np.polynomial.hermite_e.hermegauss(80)
@@ -268,6 +286,9 @@ def test_a_mean_ratio_is_bounded_where_bets_on_more_have_won_twenty_times_and_de
     assert won(found.effect.low) == pytest.approx(20) and found.p == pytest.approx(1 / won(1.0))
     assert [is_decided(claim, judged, alpha) for alpha in (0.99 * found.p, 1.01 * found.p)] == [False, True]
     assert [suspicious(claim, [Judged(0.0, one), Judged(0.0, one)]) for one in (0.0, 0.01)] == [False, True]
+    # Two failures of two are confirmed from .05 on: at rates of .22 (.0484) and not of .23 (.0529).
+    rates = [suspicious(false_inclusion(rate, RATIOS), [Judged(1.0)] * 2) for rate in (0.22, 0.23)]
+    assert rates == [True, False]
 
 
 def test_a_ratio_costs_the_class_that_it_misleads() -> None:
@@ -280,6 +301,10 @@ def test_ratios_outside_of_the_bounds_of_their_data_are_counted() -> None:
     detail = assess(calibration(RATIOS), [Judged(0.0, one, name) for name in logs for one in logs[name]]).detail
     every = np.concatenate([*logs.values()])
     assert detail["outside"] == sum(one < detail["elub low"] or one > detail["elub high"] for one in every) > 3
+    # Of 100 each no ratio errs but the added ones: (1 + t) / 101 is below t from 1/100 on; no first one is above 1.5.
+    apart = [Judged(0.0, one, name) for one, name in ((1.5, "same"), (-5.0, "different")) for _ in range(100)]
+    detail = assess(calibration(RATIOS), apart).detail
+    assert (detail["elub low"], detail["elub high"]) == pytest.approx((-2.0, 1.5), abs=0.011)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +357,23 @@ def test_a_gap_is_the_difference_of_groups_within_their_exact_intervals() -> Non
     assert (found.effect.low, found.effect.high) == pytest.approx((half.low - none.high, half.high - none.low))
     assert found.p < 0.01
     assert assess(claim, [Judged(1.0, group="a")] * 9).p == 1.0
+
+
+def test_a_driver_is_the_share_of_the_ranks_of_which_equal_ones_have_their_mean() -> None:
+    """The variance between the groups of a condition less what chance makes of it, as in an analysis of variance."""
+    kinds, margins = "abc" * 20, [-1.0, -1.0, 2.0, -1.0, 0.5, 0.5] * 10
+    may = Domain(variables=(Variable(name="kind", case="a", choices=tuple("abc"), source="expert"),))
+    asked = [
+        Query("near", {"kind": kind}, {"answers": Judged(one)}, ()) for kind, one in zip(kinds, margins, strict=True)
+    ]
+    ranks = rankdata(margins)
+    groups = [ranks[[kind == one for kind in kinds]] for one in "abc"]
+    between = sum(len(one) * (one.mean() - ranks.mean()) ** 2 for one in groups)
+    within = sum(((one - one.mean()) ** 2).sum() for one in groups)
+    share = (between - 2 * within / 57) / (between + within)
+    told = _drivers(answers(), may, asked, may.points([one.condition for one in asked]))
+    assert told == [{"condition": "kind", "assumption": False, "share": pytest.approx(share)}]
+    assert 0.1 < share < 0.9
 
 
 def test_another_choice_is_as_far_off_as_its_scale_says() -> None:

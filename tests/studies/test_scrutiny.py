@@ -17,7 +17,7 @@ from surefoot.scrutiny._scrutiny import describe
 from surefoot.scrutiny._systems._kinds import describe_system
 from surefoot.stats import clopper_pearson
 from surefoot.studies import load_study
-from surefoot.studies.scrutiny import CASES, Audit, ByDistance, ValidationStudy, case
+from surefoot.studies.scrutiny import CASES, Audit, ByDistance, ValidationStudy, _steps, case
 from surefoot.studies.scrutiny._cases import _calibrated
 
 needs_data = pytest.mark.skipif(not os.environ.get("SUREFOOT_DATA"), reason="SUREFOOT_DATA has the published data")
@@ -183,6 +183,21 @@ def test_a_validation_of_routine_stains_sees_what_any_stain_shows_and_not_what_n
     missed = sum(one.value == 0 for (metric, _), one in found.items() if metric == "shown")
     assert found["missed", ""].value == missed >= found["then_seen", ""].value
     assert found["chance", "unit ignored"].high > 0.999 and found["chance", "seed leaks"].low > 0.5
+
+
+def test_an_audit_measures_what_was_kept_as_well_as_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = {"sample": "near", "n": 20, "estimate": 0.1, "low": 0.01, "high": 0.32}
+    kept = {"name": "kept", "verdict": "no failure shown", "effect": "rate", "samples": [near], "found": []}
+    told = {"claims": [kept | {"searches": [{"method": "cma", "queries to find": None}]}]}
+    monkeypatch.setattr(_steps, "write_plan", lambda case, bundle: None)
+    monkeypatch.setattr(_steps, "run_scrutiny", lambda case, bundle, pool: told)
+    made = [*Audit(name="genotyping").make(tmp_path, None)]  # type: ignore[arg-type]
+    assert [(one.metric, one.shift, one.value, one.n) for one in made] == [
+        ("fails", "", 0.0, 1),
+        ("failure_rate", "near", 0.1, 20),
+    ]
 
 
 @needs_data

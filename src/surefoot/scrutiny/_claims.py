@@ -17,6 +17,7 @@ from surefoot.scrutiny._statistics import (
     cllr_costs,
     decided,
     elub,
+    mean_cost,
     mean_ratio,
     mean_ratio_p,
     rate_after_looks,
@@ -24,7 +25,7 @@ from surefoot.scrutiny._statistics import (
     tail_p,
 )
 from surefoot.scrutiny._systems._kinds import Reply, Values
-from surefoot.stats import Interval, clopper_pearson, mean_t
+from surefoot.stats import Interval, clopper_pearson
 
 Effect = Literal["rate", "mean ratio", "calibration", "gap"]
 Change = Callable[[Mapping[str, Any], int], Values]
@@ -177,9 +178,7 @@ def _ratios(judged: Sequence[Judged]) -> np.ndarray:
 def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:
     """Both classes count by half; each class's interval takes half of the error rate, so that both hold together.
 
-    Costs are skewed and at least 0: the upper end is Student's on the scale of their mean's logarithm, the lower one,
-    by which a claim is refuted, on their own scale. The cost consists of misleading ratios, of more than 1 bit: where a
-    class has none, nothing bounds its cost from above.
+    The cost consists of misleading ratios, of more than 1 bit: where a class has none, nothing bounds it from above.
     """
     logs = {name: np.array([one.number for one in group]) for name, group in groups.items()}
     costs = [cllr_costs(values, name == "same") for name, values in logs.items()]
@@ -193,18 +192,11 @@ def _cllr(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any
     def bounds(level: float) -> Interval:
         if infinite:
             return Interval(math.inf, math.inf, math.inf, level=level)
-        ends = [mean_t(one, level=(1 + level) / 2) for one in costs]
-        estimate, low = (sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low"))
-        high = sum(map(_skewed_high, ends)) / 2 if all(misleading) else math.inf
-        return Interval(estimate, max(0.0, low), high, level=level)
+        ends = [mean_cost(one, level=(1 + level) / 2) for one in costs]
+        estimate, low, high = (sum(getattr(one, end) for one in ends) / 2 for end in ("estimate", "low", "high"))
+        return Interval(estimate, low, high if all(misleading) else math.inf, level=level)
 
     return bounds, detail
-
-
-def _skewed_high(mean: Interval) -> float:
-    if not mean.high > mean.estimate > 0:  # equal costs say nothing of their spread
-        return math.inf
-    return mean.estimate * math.exp(min(mean.high / mean.estimate - 1, 700.0))
 
 
 def _gap(groups: Mapping[str, Sequence[Judged]]) -> tuple[Bounds, dict[str, Any]]:

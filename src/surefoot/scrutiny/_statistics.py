@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betainc, betaincinv, betaln, xlog1py, xlogy
 
-from surefoot.stats import Interval
+from surefoot.stats import Interval, mean_t
 
 Floats = NDArray[np.float64]
 _BISECTIONS = 60
@@ -132,6 +132,18 @@ def cllr_costs(log10_ratios: ArrayLike, same: bool) -> Floats:
     return np.logaddexp(0.0, -logs if same else logs) / math.log(2)
 
 
+def mean_cost(costs: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The mean of costs, skewed and at least 0: Student's, the upper end on the scale of the mean's logarithm.
+
+    Equal costs, as of ratios that are cut off, say nothing of their spread: bets bound these from below, nothing above.
+    """
+    mean = mean_t(costs, level=level)
+    if not mean.high > mean.estimate > 0:
+        return Interval(mean.estimate, mean_ratio(costs, level=(1 + level) / 2).low, math.inf, level=level)
+    high = mean.estimate * math.exp(min(mean.high / mean.estimate - 1, 700.0))
+    return Interval(mean.estimate, max(0.0, mean.low), high, level=level)
+
+
 def elub(same: ArrayLike, different: ArrayLike) -> tuple[float, float]:
     """Empirical lower and upper bound of log10 ratios (Vergeer et al. 2016): where they do better than LR = 1 always.
 
@@ -145,7 +157,7 @@ def elub(same: ArrayLike, different: ArrayLike) -> tuple[float, float]:
         missed = np.searchsorted(first, logs) / len(first)
         falsely = 1 - np.searchsorted(second, logs) / len(second)
         better = missed + 10.0**logs * falsely < np.minimum(1.0, 10.0**logs)
-        ends.append(float(logs[max(0, int(np.argmin([*better, False])) - 1)]))
+        ends.append(float(logs[max(0, int(np.argmin([*better, False])) - 1)]) + 0.0)  # not -0
     return ends[0], ends[1]
 
 

@@ -113,7 +113,7 @@ def _where(found: Line) -> str:
 def _told(one: Line, claim: Line) -> str:
     """What a test counted, or what it measured for a claim that no single case can fail."""
     silent = one.get("unjudged", 0)  # an older bundle does not say
-    if not one["judged"] and (not silent or not one["n"]):
+    if one.get("not finite", {}).get("estimate") == "not a number":
         return "nothing could be judged" + (f" ({silent} gave no figure)" if silent else "")
     said = f" ({silent} more could not be judged)" if silent else ""
     said += "" if one["judged"] else ", too few to judge it"

@@ -23,7 +23,7 @@ ROUTINE = {"contributors": 2, "picograms": 2000.0, "suspect": "unrelated"}
 class Audit(Step):
     """One audit: its signed bundle, and what was measured of each claim, by sample, and by search method."""
 
-    version = 4  # an approach stays where nothing was suspicious
+    version = 5  # equal costs of ratios are bounded from below
     name: str
     scale: float = 1.0
 
