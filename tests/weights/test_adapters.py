@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, extract, from_state, open_checkpoint, state
+from surefoot.weights import TaskVector, extract, from_state, mean, open_checkpoint, state
 
 FILE = Path(__file__).with_name("peft_outputs.safetensors")
 MADE = load_file(FILE)
@@ -136,6 +136,13 @@ def test_factors_of_a_module_that_peft_would_leave_are_refused(choice: dict[str,
 
 def tuned_state(**changed: np.ndarray) -> dict[str, np.ndarray]:
     return {**BASE_VALUES, **{name.replace("__", "."): one.astype(np.float32) for name, one in changed.items()}}
+
+
+def test_an_average_that_would_depend_on_its_order_is_refused(tmp_path: Path) -> None:
+    kind = next(kind for kind in CONFIGS if kind not in REFUSED)
+    for order in ([BASE, open_checkpoint(adapter(tmp_path, kind))], [open_checkpoint(adapter(tmp_path, kind)), BASE]):
+        with pytest.raises(SurefootError, match="An average is of whole models, and an adapter is a change of one"):
+            mean(order)
 
 
 def test_an_extracted_adapter_is_the_nearest_of_its_rank_in_the_form_of_peft(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ def mean(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = No
     """Weighted average (uniform soup, lo-fi), as an edit of the first checkpoint. Weights are divided by their sum."""
     if not checkpoints:
         raise SurefootError("An average needs at least one checkpoint.")
+    if change := next((one.label for one in checkpoints if one.is_adapter), None):
+        raise SurefootError(
+            f"{change}: An average is of whole models, and an adapter is a change of one. Write what they are together "
+            "first: surefoot weights add BASE ADAPTER --out FILE"
+        )
     given = [1.0] * len(checkpoints) if weights is None else [float(weight) for weight in weights]
     if len(given) != len(checkpoints) or not isfinite(sum(given)) or abs(sum(given)) < 1e-8:
         raise SurefootError(f"{len(checkpoints)} checkpoints need as many weights, with a sum that is not 0: {given}.")
