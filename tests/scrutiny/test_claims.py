@@ -508,6 +508,14 @@ def test_the_plan_says_what_it_can_find_and_names_no_ratio_without_its_propositi
     told = write_plan(CASE, tmp_path / "a.bundle")
     found = {(one["claim"], one["sample"]): one["rate"] for one in told["can find"]}
     assert found["deterministic", "overall"] == pytest.approx(1 - 0.1 ** (1 / 32))
+    # A search asks three times at a condition: all fail with probability .9 at a rate of .9^(1/3), and .25^3 < .05.
+    assert found["false inclusion above 1", "one searched condition"] == pytest.approx(0.9 ** (1 / 3))
+    case = tmp_path / "case.py"
+    case.write_text(
+        CASE.read_text(encoding="utf-8").replace("false_inclusion(0.25", "false_inclusion(0.4"), encoding="utf-8"
+    )
+    larger = write_plan(case, tmp_path / "b.bundle")["can find"]
+    assert next(one["rate"] for one in larger if one["sample"].startswith("one")) is None  # .4^3 is above .05
     assert json.loads((tmp_path / "a.bundle" / "plan.json").read_text())["propositions"] == list(told["propositions"])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from surefoot.core import open_pool
 from surefoot.report import _scrutiny as _report
@@ -66,12 +67,42 @@ def test_the_nearest_failure_is_where_it_was_confirmed_and_a_value_keeps_its_dig
     test = {"judged": True, "unjudged": 0, "n": 9, "failed": 3, "low": 0.1, "high": 0.7, "p (Holm)": 1.0}
     odd = [test | {"distance": 1.0, "changed": ["pg"], "condition": {"pg": one}} for one in (50.25, 1250.5)]
     claim = {"sentence": "It holds.", "effect": "rate", "bound": 0.2, "samples": [test] * 3}
-    claim |= {"found": [odd[0], odd[1] | {"p (Holm)": 0.01}], "verdict": "fails where it was searched"}
+    claim |= {"found": [odd[0], odd[1] | {"p (Holm)": 0.01, "failed": 7}], "verdict": "fails where it was searched"}
     plan = {"plan": {"alpha": 0.05}}
+    said = _report._in_words(claim | {"fails at distance": 1.0}, plan)
+    assert "Where the search led (pg 1250.5) 7 of 9 did not keep to it" in said
     assert "nearest to the case lies at pg 1250.5, a dist" in _report._in_words(
         claim | {"fails at distance": 1.0}, plan
     )
     assert "nearest to the case lies at the case's own" in _report._in_words(claim | {"fails at distance": 0.0}, plan)
+
+
+def test_the_questions_and_the_figure_are_of_the_right_tests(
+    sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report asks of the sample near the case, beside what its maker reports, which the figure shows, too."""
+    drawn = []
+    monkeypatch.setattr(_report, "still", lambda figure: drawn.append(figure) or "")
+    page = write_scrutiny(verify_bundle(sealed[0]), tmp_path / "page.html", source="toy").read_text(encoding="utf-8")
+    wrong = sealed[1]["claims"][0]
+    near = wrong["samples"][1]
+    asked = f"How many of the 60 were like this case? Near it, {near['failed']} of {near['n']} did not keep to it"
+    assert "2 of 60 are reported to fail" in page and asked in page
+    exact = binomtest(2, 60).proportion_ci(method="exact")
+    reported = next(row for row in drawn[0].table() if row["label"] == "as reported")
+    assert [reported[name] for name in ("value", "low", "high")] == pytest.approx([2 / 60, exact.low, exact.high])
+
+
+def test_a_limit_below_a_bracket_a_difference_and_what_an_assumption_explains_are_said() -> None:
+    test = {"judged": True, "unjudged": 0, "n": 9, "failed": 3, "estimate": 0.35, "low": 0.1, "high": 0.7}
+    claim = {"name": "it", "sentence": "It holds.", "bound": 0.2, "samples": [test] * 3, "found": [], "unjudged": {}}
+    claim |= {"verdict": "no failure shown", "fails at distance": None, "effect": "gap"}
+    above = "A bracket that lies above the limit counts as no failure here"
+    assert [above in _report._in_words(claim | {"bound": one}, {}) for one in (0.09, 0.1)] == [True, False]
+    assert _report._told(test, claim) == "the difference of rates was 35 points (at least 10) in 9 cases"
+    drivers = [{"condition": name, "assumption": True, "share": share} for name, share in (("a", 0.4), ("b", 0.2))]
+    asked = [*_report._questions(claim | {"drivers": drivers}, {"known": {}, "plan": {"alpha": 0.05}})]
+    assert asked == ["Why was a assumed so? It explains 40 percent of 'it'."]
 
 
 def test_a_difference_between_groups_of_which_one_is_there_is_nothing_and_not_infinite() -> None:

@@ -32,6 +32,7 @@ Change = Callable[[Mapping[str, Any], int], Values]
 Bounds = Callable[[float], Interval]
 _FAR = 1e9  # stands for an infinite margin, which no search can follow
 _LARGEST = 300.0  # log10 of a ratio; the mean of larger ones is beyond all floats
+SUSPICION = 0.05  # the p of a condition that is asked again, with fresh seeds
 _TAILS = np.geomspace(1e-6, 1.0, 61)
 
 
@@ -168,7 +169,7 @@ def suspicious(claim: ValidityClaim, judged: Sequence[Judged]) -> bool:
     if claim.effect == "mean ratio":
         return bool(judged) and float(_ratios(judged).mean()) > claim.bound
     failed = sum(one.margin > 0 for one in judged)
-    return claim.effect == "rate" and tail_p(failed, len(judged), claim.bound) <= 0.05
+    return claim.effect == "rate" and tail_p(failed, len(judged), claim.bound) <= SUSPICION
 
 
 def _ratios(judged: Sequence[Judged]) -> np.ndarray:

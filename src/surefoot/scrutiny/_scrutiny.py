@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from surefoot.core import SurefootError, digest_of, what_failed
-from surefoot.scrutiny._claims import ValidityClaim, truth_of
+from surefoot.scrutiny._claims import SUSPICION, ValidityClaim, truth_of
 from surefoot.scrutiny._domain import Condition, Domain, Sampling, sample
 from surefoot.scrutiny._replay import plain
 from surefoot.scrutiny._statistics import smallest_rate_seen
@@ -229,13 +229,14 @@ def can_find(scrutiny: Scrutiny, *, power: float = 0.9) -> list[dict[str, Any]]:
     """For each claim on a rate: the smallest true failure rate that each sample shows with that power, exactly.
 
     At the strictest step of Holm's correction over all tests, if a claim judges every query; of one that judges some
-    it is larger.
+    it is larger. Of a search: that is suspicious at a single condition, by its `repeats` alone.
     None: no count of failures in that many queries could show it.
     """
     plan, told = scrutiny.plan, []
+    sizes = [(name, getattr(plan, size), plan.alpha / tests_of(scrutiny.claims)) for name, size in SAMPLES.items()]
+    sizes += [("one searched condition", plan.repeats, SUSPICION)] if plan.methods else []
     for claim in (one for one in scrutiny.claims if one.effect == "rate"):
-        for place, name in SAMPLES.items():
-            n = getattr(plan, name)
-            rate = smallest_rate_seen(n, claim.bound, alpha=plan.alpha / tests_of(scrutiny.claims), power=power)
+        for place, n, alpha in sizes:
+            rate = smallest_rate_seen(n, claim.bound, alpha=alpha, power=power)
             told.append({"claim": claim.name, "sample": place, "n": n, "rate": None if math.isnan(rate) else rate})
     return told

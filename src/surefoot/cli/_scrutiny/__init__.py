@@ -22,7 +22,7 @@ Bundle = Annotated[Path, Parameter(help="The bundle of a finished run.")]
 def plan(case: Case, /, *, out: Out = None, key: Key = None, format: Format | None = None) -> None:
     """Sign what will be asked, before the first query, and say what that can and cannot find.
 
-    Its table: the smallest failure rate that each sample shows with probability .9.
+    Its table: the smallest failure rate that each sample, and a search at one condition, shows with probability .9.
 
     Example: surefoot scrutiny plan case.py
     """

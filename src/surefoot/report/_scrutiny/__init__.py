@@ -51,6 +51,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
     words = (*(told if plan["population"] else ()), _near(plan), *(_in_words(one, plan) for one in claims))
     lawyer = Section(title="For a lawyer", anchor="lawyer", sentences=words, still=_drawn(plan, claims))
     said = "All tests, passed and failed. What was found by a search is existence, never a rate."
+    power = "In each sample; and by a search at one condition, before that is asked again. –: no count could show one."
     margin = "The worst margin is the largest mean over the queries of one condition; above 0 a query fails."
     sections = (
         lawyer,
@@ -66,7 +67,7 @@ def write_scrutiny(verified: Verified, path: Path, *, source: str) -> Path:
             [],
             [{"claim": one["name"]} | {by["condition"]: by["share"] for by in one["drivers"]} for one in claims],
         ),
-        _section("Failure rates that would be seen with probability .9", [], plan["can find"]),
+        _section("Failure rates that would be seen with probability .9", [power], plan["can find"]),
         _section("The bundle", [*_bundle(verified)]),
     )
     return write_sheet(
