@@ -113,6 +113,8 @@ def test_a_difference_between_groups_of_which_one_is_there_is_nothing_and_not_in
     endless = replace(ratio_bounds((10,), Ratios(value="lr", truth="donor"))[1], name="by")
     queries[0] = Query("near", {}, {"by": Judged(400.0, 400.0)}, ())
     test = _findings._finite(_findings._told(endless, queries, assess(endless, _findings.judged_by(endless, queries))))
+    table = [*_report._tests({"name": "by", "bound": 1.0, "samples": [test | {"sample": "near"}], "found": []})]
+    assert [table[0][name] for name in ("estimate", "low", "high")] == ["infinite"] * 3  # and not as where nothing is
     assert (
         _report._told(test, {"effect": "mean ratio"})
         == "the mean ratio was infinite in 3 cases (1 more could not be judged)"

@@ -212,7 +212,8 @@ def _tests(claim: Line) -> Iterator[Line]:
     for one in (*claim["samples"], *claim["found"]):
         place = one.get("sample") or f"{one['which']}, distance {one['distance']:.3g}"
         names = ("failed", "n", "unjudged", "estimate", "low", "high", "at most", "p", "p (Holm)", "plausibility")
-        figures = {name: ({"at most": claim["bound"]} | one).get(name) for name in names}
+        endless = {name: why for name, why in one.get("not finite", {}).items() if why == "infinite"}
+        figures = {name: ({"at most": claim["bound"]} | one | endless).get(name) for name in names}
         yield {"claim": claim["name"], "test": place, **figures, "detail": _pairs(one["detail"])}
 
 
