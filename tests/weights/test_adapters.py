@@ -1,6 +1,7 @@
 """LoRA adapters as PEFT saves them: merged as PEFT merges them, or refused by the name of what is more than B A."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,17 @@ def test_factors_of_a_module_that_peft_would_leave_are_refused(choice: dict[str,
 
 def tuned_state(**changed: np.ndarray) -> dict[str, np.ndarray]:
     return {**BASE_VALUES, **{name.replace("__", "."): one.astype(np.float32) for name, one in changed.items()}}
+
+
+def test_several_adapters_in_one_file_are_refused(tmp_path: Path) -> None:
+    kind = next(kind for kind in CONFIGS if kind not in REFUSED)
+    place = adapter(tmp_path, kind)
+    for names, several in ((("default",), False), (("default", "other"), True)):
+        made = part(f"{kind}/adapter/").items()
+        named = {key.replace(".weight", f".{name}.weight"): one for key, one in made for name in names}
+        save_file(named, place / "adapter_model.safetensors")
+        with pytest.raises(SurefootError, match="It holds several adapters of") if several else nullcontext():
+            assert open_checkpoint(place).tensors
 
 
 def test_an_average_that_would_depend_on_its_order_is_refused(tmp_path: Path) -> None:

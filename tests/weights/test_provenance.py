@@ -49,6 +49,11 @@ def test_a_byte_of_the_output_or_of_an_input_is_found(files: list[Path]) -> None
     flip(OUT, -1)
     flip(files[1], -40, 8)  # in the weights: the replay gives other bits
     assert verify(OUT).differing and verify(OUT).changed == ("a.safetensors",)
+    told = ("a.safetensors has changed since the recipe was written: this is another result",)
+    for recipe in (OUT, BESIDE):
+        assert [one.warnings for one in rewrite(recipe, {0.4: "again.safetensors", 0.9: "more.safetensors"})] == [
+            told
+        ] * 2
 
 
 def test_a_changed_input_is_told_even_where_rounding_hides_it(files: list[Path]) -> None:
@@ -129,7 +134,7 @@ def test_inputs_that_have_moved_are_found_where_they_are_said_to_be(files: list[
         with pytest.raises(SurefootError, match=r"No such file or folder. .*--moved OLD=NEW"):
             verify(name)
         assert verify(name, moved=moved).holds
-    rewrite(BESIDE, "again.safetensors", moved=moved)
+    assert rewrite(BESIDE, "again.safetensors", moved=moved)[0].warnings == ()
     assert data(Path("again.safetensors")) == data(OUT)
 
 

@@ -47,6 +47,8 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
                 "as well where embeddings were tuned); only A and B are merged."
             )
         module = stem.removeprefix("base_model.model.")
+        if f"{module}.weight" in tensors:
+            raise SurefootError(f"{opened.label}: It holds several adapters of {module}: save the one that is meant.")
         if setting := _leaving_out(config, options, module):
             raise SurefootError(
                 f"{config}: By {setting} {module} is not adapted, and PEFT would leave it as it is, but the adapter "

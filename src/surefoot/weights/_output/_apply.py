@@ -130,15 +130,25 @@ def rewrite(
     pool: Executor | None = None,
     moved: Mapping[str, str] | None = None,
 ) -> list[EditReport]:
-    """Write again what a recipe says; an edit also at other coefficients, all in one pass over the inputs."""
-    plan = replan(recipe, moved=moved)
+    """Write again what a recipe says; an edit also at other coefficients, all in one pass over the inputs.
+
+    Reports warn of inputs that have changed since: what comes out is not what the recipe was written for.
+    """
+    plan, said = replan(recipe, moved=moved), said_by(Path(recipe))
     how = How(threads=threads, progress=progress, shard=shard, pool=pool)
-    if not isinstance(outs, Mapping):
-        return _write(plan, [Path(outs)], None, how)
-    if plan.recipe["kind"] != "edit":
-        raise SurefootError(f"{recipe}: A merge has no coefficient to change.")
-    plan = replace(plan, coefficients=tuple(map(float, outs)))
-    return _write(plan, [Path(out) for out in outs.values()], None, how)
+    places = [*outs.values()] if isinstance(outs, Mapping) else [outs]
+    if isinstance(outs, Mapping):
+        if plan.recipe["kind"] != "edit":
+            raise SurefootError(f"{recipe}: A merge has no coefficient to change.")
+        plan = replace(plan, coefficients=tuple(map(float, outs)))
+    reports = _write(plan, [Path(out) for out in places], None, how)
+    was = {} if said.get("shard") else said["inputs"]  # those of a shard are of its tensors only
+    told = tuple(
+        f"{label} has changed since the recipe was written: this is another result"
+        for label, now in reports[0].inputs.items()
+        if was.get(label, now) != now and str(was[label]).partition(":")[0] == now.partition(":")[0]
+    )
+    return [replace(one, warnings=(*one.warnings, *told)) for one in reports]
 
 
 def _write(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:
