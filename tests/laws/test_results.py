@@ -93,6 +93,11 @@ def test_a_column_that_mixes_units_is_refused_unless_the_unit_is_named() -> None
     assert "values up to 1 and none above (rows 1, 2), read as percent" in remark.message
 
 
+def test_a_percent_sign_counts_whatever_the_unit_of_the_others() -> None:
+    fractions, _ = as_fractions(make_table({"val": ["61.2%", "0.58", "70.1%"]}), ["val"], unit="fraction")
+    assert fractions["val"] == pytest.approx([0.612, 0.58, 0.701])
+
+
 def test_one_slip_above_1_does_not_turn_fractions_into_percentages() -> None:
     slipped = [*np.linspace(0.3, 0.9, 20), 1.1]
     with pytest.raises(SurefootError, match=r"holds values up to 1, but 1\.1 in row 21 \(1 such, row 21\)"):

@@ -420,6 +420,24 @@ def test_whole_families_are_drawn_and_lines_of_few_families_are_wider() -> None:
     assert alone.lines.freedom[0] == alone.lines.n[0] - 2
 
 
+def test_a_family_of_copies_counts_as_one_model() -> None:
+    """Drawn whole, three copies of each of 24 models give the line and the means of groups of the 24 themselves."""
+    once, copied = [], {name: np.repeat(cells, 3) for name, cells in _table().columns.items()}
+    names = {"model": [f"m{place}" for place in range(72)], "of": copied["model"].tolist()}
+    for columns in ({**_table().columns, "of": names["model"][:24]}, copied | names):
+        scores = wide_accuracies(make_table(columns), n={"clean": 10_000, "fog": 5_000, "snow": 5_000})
+        chosen = {"x": "clean", "shifts": ("fog", "snow"), "baseline": ("how=plain",), "baseline_above": 0.6}
+        data = shift_data(scores, group="how", family="of", **chosen)
+        once.append(fit_shift(data, replicates=50, cluster=True))
+    alone, copies = once
+    for part in ("points", "low", "high"):
+        assert getattr(copies.groups, part) == pytest.approx(getattr(alone.groups, part), rel=1e-6)
+    assert copies.lines.covariance == pytest.approx(alone.lines.covariance, rel=1e-6)
+    rows = {(row["group"], row["shift"]): row for row in shift_table(copies, "groups").records()}
+    inside = ~copies.effective.outside[:, 1] & (np.array(copies.data.groups) == "robust")
+    assert 0 < rows["robust", "fog"]["in_range"] == inside.sum() < rows["robust", "fog"]["models"] == 24
+
+
 def _six(**more: Any) -> dict[str, Any]:
     """Six models whose two shifts have slope .97 and 1.01 on logit axes."""
     x = np.linspace(0.5, 0.75, 6)

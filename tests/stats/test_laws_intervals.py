@@ -148,6 +148,22 @@ def test_bootstraps_of_one_law_agree_with_its_t_interval_and_with_their_seed() -
         assert found.draws.shape == (1000, 2)
 
 
+def test_the_bootstrap_of_runs_draws_whole_runs_with_percentiles_as_wide_as_students() -> None:
+    """Five points of each of eight runs at its own x are the law of their eight means, to the last draw."""
+    x = np.geomspace(1, 1e4, 8)
+    noise = np.random.default_rng(4).normal(0, 0.05, (8, 5))
+    logs = np.log(3 * x**-0.2)[:, None] + noise - noise.mean(axis=1, keepdims=True) + noise[:, :1]
+    runs = fit_law(np.repeat(x, 5), np.exp(logs.ravel()), clusters=np.repeat([f"run {place}" for place in range(8)], 5))
+    means = fit_law(x, np.exp(logs.mean(axis=1)))
+    found, peer = (intervals(law, method="pairs", replicates=200, seed=3) for law in (runs, means))
+    assert found.draws == pytest.approx(peer.draws, rel=1e-6)
+    tail = scipy.stats.norm.cdf(-scipy.stats.t.ppf(0.975, 6) * (8 / 6) ** 0.5)
+    low, high = np.quantile(peer.draws[:, 0], [tail, 1 - tail])
+    for one in (found, peer):
+        bounds = one.by_name["exponent"]
+        assert (bounds.low, bounds.high) == pytest.approx((low, high))
+
+
 def test_a_refit_in_the_bootstrap_is_the_fit_of_its_sample() -> None:
     x = np.geomspace(1, 1e4, 30)
     y = 0.3 + 3 * x**-0.4 * np.exp(np.random.default_rng(2).normal(0, 0.05, 30))

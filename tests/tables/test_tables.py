@@ -133,7 +133,7 @@ _SHEET = """<row r="2"><c r="A2" t="s"><v>0</v></c><c r="B2" t="inlineStr"><is><
 <c r="D4" t="e"><v>#N/A</v></c></row>"""
 
 
-def _workbook(file: Path, sheet: str, *, after: str = "") -> Path:
+def _workbook(file: Path, sheet: str, *, after: str = "", before: str = "") -> Path:
     """Three sheets, the first tab hidden and the second the last part, as Excel leaves them when tabs are moved."""
     main, rels = f"{_OPEN}/spreadsheetml/2006/main", f"{_OPEN}/officeDocument/2006/relationships"
     tabs = '<sheet name="s0" r:id="s0" state="hidden"/><sheet name="s2" r:id="s2"/><sheet name="s1" r:id="s1"/>'
@@ -146,7 +146,7 @@ def _workbook(file: Path, sheet: str, *, after: str = "") -> Path:
         "worksheets/sheet0.xml": f'<worksheet xmlns="{main}"><sheetData>{other}</sheetData></worksheet>',
         "worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{other}</sheetData></worksheet>',
         "worksheets/sheet2.xml": f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData>{after}</worksheet>',
-        "workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{rels}"><sheets>{tabs}</sheets></workbook>',
+        "workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{rels}">{before}<sheets>{tabs}</sheets></workbook>',
         "_rels/workbook.xml.rels": f'<Relationships xmlns="{_OPEN}/package">{links}</Relationships>',
         "sharedStrings.xml": f'<sst xmlns="{main}"><si><r><t>mod</t></r><r><t>el</t></r><rPh><t>M</t></rPh></si></sst>',
         "styles.xml": f'<styleSheet xmlns="{main}"><numFmts><numFmt numFmtId="164" formatCode="d\\. mmm yy;@"/>'
@@ -170,6 +170,8 @@ def test_a_workbook_is_read_as_it_is_seen(tmp_path: Path) -> None:
     assert [remark.rows for remark in remarks if remark.code == "percent-sign"] == [(1,)]
     whole = _workbook(tmp_path / "u.xlsx", _SHEET.replace("<v>44.5</v>", "").replace("#N/A", "#REF!"))
     assert _read(whole)[1][0][2] == 0.381
+    late = _workbook(tmp_path / "v.xlsx", _SHEET, before='<workbookPr date1904="1"/>')  # of Excel for Mac, once
+    assert [row[1] for row in _read(late)[1]] == ["2028-01-02", "2028-02-02 12:00:00"]
 
 
 @pytest.mark.parametrize("content", [CSV, MARKDOWN, '[{"model": "a", "val": 61.5, "sketch": 40}]'])

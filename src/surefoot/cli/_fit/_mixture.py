@@ -155,7 +155,8 @@ def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
         f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "
         f"{100 * found.gain.estimate:.1f} points [{100 * found.gain.low:.1f}, {100 * found.gain.high:.1f}]; that there "
         f"is one has a probability of {found.sure:.0%}{single}. Likeness of the sources {law.likeness:.2f} (1: a "
-        f"weighted mean). {law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of equally good fits."
+        f"weighted mean). {law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of "
+        "equally good fits."
     )
 
 
