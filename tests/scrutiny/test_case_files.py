@@ -102,10 +102,11 @@ from surefoot.scrutiny import *
 
 TOOL = """import json, sys
 print("beware", file=sys.stderr)
-print(json.dumps({"log10_lr": json.load(open(sys.argv[1][5:]))["x"]}))"""
+told = json.dumps({"log10_lr": json.load(open(sys.argv[1][5:]))["x"], "unit": chr(181)}, ensure_ascii=False)
+sys.stdout.buffer.write(told.encode("latin-1"))"""
 
 def other(evidence, seed):
-    return {"log10_lr": evidence["x"]}
+    return {"log10_lr": evidence["x"], "unit": chr(0xFFFD)}  # what no UTF-8 is
 
 def more(evidence, seed):
     evidence["x"] += 1

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 from simulated import at_the_bound, audited, failing_beyond, intervals, known_rate
 
-from surefoot.scrutiny import ScrutinyPlan, decided, rate_after_looks
+from surefoot.scrutiny import ScrutinyPlan, decided, rate_after_looks, worst_case
 
 PLAN = ScrutinyPlan(overall=30, near=30, at_case=20, methods=("random",), budget=18, approach=6, confirm=40, seed=1)
 AUDITS = 24
@@ -56,6 +56,15 @@ def test_a_confirmation_is_looked_at_from_40_on_and_stops_where_all_tests_togeth
     assert any(decided(counts[n - 1], n, bound, alpha=0.05) for n in looks)
     interval = rate_after_looks(int(counts[-1]), looks, decides)
     assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_what_a_score_cannot_read_is_told_with_the_line_of_who_wrote_it() -> None:
+    claim = worst_case("odd", lambda trial: trial.reply.output["no"], bound=0.5)
+    plan = ScrutinyPlan(overall=1, near=1, at_case=1, methods=(), approach=0, confirm=1, seed=2)
+    _, records = audited(replace(known_rate(plan), claims=(claim,)))
+    assert {one["unjudged"]["odd"].rstrip("0123456789).") for one in records.values()} == {
+        "KeyError: 'no' (test_known_truth.py, line "
+    }
 
 
 def test_what_is_confirmed_as_nearest_is_the_failing_condition_nearest_to_the_case() -> None:

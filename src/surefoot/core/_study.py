@@ -324,8 +324,8 @@ def _precise_enough(verdict: Verdict, needed: float | None) -> Verdict:
 def what_failed(error: BaseException) -> str:
     """The error and the line of the user's code that it came from: 'NameError: ... (study.py, line 12).'"""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = {frames[0].filename, import_module.__code__.co_filename} if frames else set()
-    theirs = [frame for frame in frames if frame.filename not in ours and not frame.filename.startswith("<frozen")]
+    ours = {Path(one).parent for one in (import_module.__code__.co_filename, *(frame.filename for frame in frames[:1]))}
+    theirs = [one for one in frames if Path(one.filename).parent not in ours and not one.filename.startswith("<frozen")]
     last = [frame for frame in theirs if frame.filename == theirs[0].filename]
     where = f" ({Path(last[-1].filename).name}, line {last[-1].lineno})" if last else ""
     return f"{type(error).__name__}: {error}".rstrip(".: ") + f"{where}."

@@ -67,7 +67,7 @@ def answer(system: str, evidence: object, seed: int, seconds: float) -> object:
             for word, what in named.items():
                 command = [part.replace(word, what) for part in command]
             said = subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=seconds).stdout
-        return json.loads(made.read_bytes() if made.exists() else said)
+        return json.loads((made.read_bytes() if made.exists() else said).decode(errors="replace"))  # as it was asked
 
 
 def main() -> int:
