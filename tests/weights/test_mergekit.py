@@ -112,6 +112,28 @@ def test_a_tensor_that_an_adapter_leaves_alone_counts_as_the_base(tmp_path: Path
     assert (load_file(merge({**slerped, "models": [{"model": models[1]["model"]}]}, out).path)["b.weight"] == 1).all()
 
 
+def test_an_adapter_is_no_change_of_another_layer_than_its_own(tmp_path: Path) -> None:
+    base = {f"layers.{layer}.q.weight": np.full((2, 2), layer, np.float32) for layer in range(2)}
+    save_file(base, tmp_path / "base.safetensors")
+    (tmp_path / "adapter").mkdir()
+    factors = {f"base_model.model.layers.1.q.lora_{side}.weight": np.eye(2, dtype=np.float32) for side in "AB"}
+    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "lora_alpha": 2, "r": 2}')
+    start = str(tmp_path / "base.safetensors")
+
+    def made(first: int) -> list[list[float]]:
+        sources = [
+            {"model": start, "layer_range": [first, first + 1]},
+            {"model": f"{start}+{tmp_path / 'adapter'}", "layer_range": [1, 2], "parameters": {"weight": 0.5}},
+        ]
+        content = {"merge_method": "task_arithmetic", "base_model": start, "slices": [{"sources": sources}]}
+        return load_file(merge(content, tmp_path / "out.safetensors").path)["layers.0.q.weight"].tolist()
+
+    assert made(1) == [[1.5, 1], [1, 1.5]]
+    with pytest.raises(SurefootError, match="layer by layer, and their layer_range differ"):
+        made(0)
+
+
 @pytest.mark.parametrize("method", ["linear", "karcher", "passthrough"])
 def test_an_adapter_is_never_added_to_another_model_than_its_base(method: str, tmp_path: Path) -> None:
     one = np.eye(2, dtype=np.float32)

@@ -21,6 +21,7 @@ from surefoot.weights._files._types import promoted
 from surefoot.weights._mergekit._layers import first_names, numbered, tower_of, towers
 from surefoot.weights._mergekit._settings import (
     OWN,
+    check_tokenizer,
     conditions,
     edit_rules,
     evaluated,
@@ -203,24 +204,9 @@ def _known_keys(found: Mapping[str, Any], known: set[str], where: str) -> None:
         raise SurefootError(f"{where} has the key {key!r}, which is not understood: {hint}.")
 
 
-def _tokenizer(content: Mapping[str, Any]) -> None:
-    tokenizer = content.get("tokenizer") or {}
-    named = {"tokenizer_source": content.get("tokenizer_source", "base")}
-    if isinstance(tokenizer, dict):
-        named |= {f"tokenizer.{key}": value for key, value in tokenizer.items()}
-    else:
-        named["tokenizer"] = tokenizer
-    for key, value in named.items():
-        if key not in ("tokenizer_source", "tokenizer.source") or value not in ("base", content.get("base_model")):
-            raise SurefootError(
-                f"The key {key}: {value!r}: vocabularies are not merged, only 'base' is understood; bring the "
-                "checkpoints to one vocabulary first."
-            )
-
-
 def _method(content: Mapping[str, Any]) -> Method:
     _known_keys(content, _KEYS | set(OWN), "The configuration")
-    _tokenizer(content)
+    check_tokenizer(content)
     name = content.get("merge_method")
     if not isinstance(name, str) or name not in METHODS:
         raise SurefootError(f"The merge_method {name!r} is unknown; one of {', '.join(METHODS)}.")
@@ -279,6 +265,11 @@ def _slice(
             raise SurefootError(f"{said}. List it there, or take base_model out.")
         return _Slice(tuple(models), False, settings)
     first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
+    if moved := next((one for one in models if one.checkpoint.is_adapter and one.layers != first.layers), None):
+        raise SurefootError(
+            f"{moved.reference}: An adapter is merged as a change of base_model, layer by layer, and their layer_range "
+            f"differ. Write what they are together first: surefoot weights add {base} ADAPTER --out FILE"
+        )
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
 
 

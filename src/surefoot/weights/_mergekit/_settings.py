@@ -27,6 +27,22 @@ def edit_rules(content: Mapping[str, Any]) -> EditRules:
     return EditRules(dtype=dtype, **{name: content[name] for name in _RULES if name in content})
 
 
+def check_tokenizer(content: Mapping[str, Any]) -> None:
+    """Raise for any vocabulary but the base's."""
+    tokenizer = content.get("tokenizer") or {}
+    named = {"tokenizer_source": content.get("tokenizer_source", "base")}
+    if isinstance(tokenizer, dict):
+        named |= {f"tokenizer.{key}": value for key, value in tokenizer.items()}
+    else:
+        named["tokenizer"] = tokenizer
+    for key, value in named.items():
+        if key not in ("tokenizer_source", "tokenizer.source") or value not in ("base", content.get("base_model")):
+            raise SurefootError(
+                f"The key {key}: {value!r}: vocabularies are not merged, only 'base' is understood; bring the "
+                "checkpoints to one vocabulary first."
+            )
+
+
 def mapping(value: Any, where: str) -> Mapping[str, Any]:
     """The value as a mapping from names, empty when nothing is given. Raises SurefootError when it is none."""
     if value is None:
