@@ -54,6 +54,7 @@ def _written(folder: Path, name: str, content: str | bytes) -> Path:
         ("t.json", '[{"model": "a", "val": 61.5, "sketch": 40}, {"model": "b", "val": 70.25, "sketch": null}]'),
         ("t.json", '{"model": ["a", "b"], "val": [61.5, 70.25], "sketch": [40, null]}'),
         ("t.jsonl", '{"model": "a", "val": 61.5, "sketch": 40}\n{"model": "b", "val": 70.25}\n'),
+        ("t.jsonl", '{"model": "a", "val": "61.5", "sketch": 40}\n{"model": "b", "val": 70.25, "sketch": "NA"}\n'),
     ],
 )
 def test_every_format_gives_the_same_table(tmp_path: Path, name: str, content: str | bytes) -> None:
@@ -133,14 +134,14 @@ _SHEET = """<row r="2"><c r="A2" t="s"><v>0</v></c><c r="B2" t="inlineStr"><is><
 <c r="D4" t="e"><v>#N/A</v></c></row>"""
 
 
-def _workbook(file: Path, sheet: str, *, after: str = "", before: str = "") -> Path:
+def _workbook(file: Path, sheet: str, *, after: str = "", before: str = "", formats: str = "") -> Path:
     """Three sheets, the first tab hidden and the second the last part, as Excel leaves them when tabs are moved."""
     main, rels = f"{_OPEN}/spreadsheetml/2006/main", f"{_OPEN}/officeDocument/2006/relationships"
     tabs = '<sheet name="s0" r:id="s0" state="hidden"/><sheet name="s2" r:id="s2"/><sheet name="s1" r:id="s1"/>'
     links = "".join(
         f'<Relationship Id="s{i}" Type="{rels}/worksheet" Target="worksheets/sheet{i}.xml"/>' for i in (0, 1, 2)
     )
-    formats = "".join(f'<xf numFmtId="{code}"/>' for code in (0, 164, 10, 20))
+    styles = "".join(f'<xf numFmtId="{code}"/>' for code in (0, 164, 10, 20))
     other = '<row r="1"><c r="A1"><v>7</v></c></row>'
     parts = {
         "worksheets/sheet0.xml": f'<worksheet xmlns="{main}"><sheetData>{other}</sheetData></worksheet>',
@@ -150,7 +151,7 @@ def _workbook(file: Path, sheet: str, *, after: str = "", before: str = "") -> P
         "_rels/workbook.xml.rels": f'<Relationships xmlns="{_OPEN}/package">{links}</Relationships>',
         "sharedStrings.xml": f'<sst xmlns="{main}"><si><r><t>mod</t></r><r><t>el</t></r><rPh><t>M</t></rPh></si></sst>',
         "styles.xml": f'<styleSheet xmlns="{main}"><numFmts><numFmt numFmtId="164" formatCode="d\\. mmm yy;@"/>'
-        f"</numFmts><cellXfs>{formats}</cellXfs></styleSheet>",
+        f"{formats}</numFmts><cellXfs>{styles}</cellXfs></styleSheet>",
     }
     with zipfile.ZipFile(file, "w") as book:
         for name, text in parts.items():
@@ -170,6 +171,9 @@ def test_a_workbook_is_read_as_it_is_seen(tmp_path: Path) -> None:
     assert [remark.rows for remark in remarks if remark.code == "percent-sign"] == [(1,)]
     whole = _workbook(tmp_path / "u.xlsx", _SHEET.replace("<v>44.5</v>", "").replace("#N/A", "#REF!"))
     assert _read(whole)[1][0][2] == 0.381
+    shown = '<numFmt numFmtId="10" formatCode="0.0%_);(0.0%);\\-"/>'  # as accountants have it
+    other = _workbook(tmp_path / "w.xlsx", _SHEET, formats=shown)
+    assert _read(other)[1][0][2] == 38.1
     late = _workbook(tmp_path / "v.xlsx", _SHEET, before='<workbookPr date1904="1"/>')  # of Excel for Mac, once
     assert [row[1] for row in _read(late)[1]] == ["2028-01-02", "2028-02-02 12:00:00"]
 

@@ -106,7 +106,7 @@ def _sheet(root: ElementTree.Element, book: _Book, shown: str, notes: list[str])
         for cell in line.iter("c"):
             column = _column(cell.attrib["r"]) if cell.get("r") else column + 1
             cells[row, column] = value = _value(cell, book)
-            if _code(cell, book).endswith("%") and cell.get("t", "n") == "n":
+            if "%" in _code(cell, book) and cell.get("t", "n") == "n":
                 shares[row, column] = value
             elif _ABOVE_ONE.fullmatch(value):
                 large.add(column)

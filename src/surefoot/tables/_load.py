@@ -164,9 +164,10 @@ _AROUND = literal(" \t\r\n\u00a0")
 
 def _cleaned(column: str, kind: str) -> str:
     """A column without what stands for a missing value: words in texts, NaN in numbers."""
-    if kind != "VARCHAR":
+    if kind not in ("VARCHAR", "JSON"):
         return without_nan(column) if kind in ("DOUBLE", "FLOAT") else column
-    text = f"trim({column}, {_AROUND})"
+    path = "" if kind == "VARCHAR" else " ->> '$'"  # what is JSON has texts beside numbers
+    text = f"trim({column}{path}, {_AROUND})"
     return f"CASE WHEN lower({text}) IN ({_WORDS}) THEN NULL ELSE {text} END"
 
 
