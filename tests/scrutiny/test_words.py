@@ -105,6 +105,16 @@ def test_a_limit_below_a_bracket_a_difference_and_what_an_assumption_explains_ar
     assert asked == ["Why was a assumed so? It explains 40 percent of 'it'."]
 
 
+def test_what_a_constraint_left_out_is_said_to_be_untested() -> None:
+    held = {"held": {"files": True, "processes": True}, "status": {"answered": 3}, "claims": []}
+    plan = {"domain": [], "constraints": [{"name": "warm", "source": "manual"}]}
+    plausible = {"source": "a survey", "least": 0.25}
+    said = " ".join(_report._untested(plan | {"plausibility": plausible}, held))
+    assert said.endswith("was tested. Constraint: warm (manual). Plausibility of at least 0.25: a survey.")
+    free = {"constraints": [], "plausibility": {"source": "", "least": 0.0}}
+    assert len([*_report._untested(plan | free, held)]) == 1
+
+
 def test_a_difference_between_groups_of_which_one_is_there_is_nothing_and_not_infinite() -> None:
     queries = [Query("near", {}, {"by": Judged(-1.0, -1.0, "a")}, ())] * 3 + [Query("near", {}, {}, ["by"])]
     claim = replace(subgroup_gap(answers(), "kind", bound=0.1), name="by")

@@ -131,11 +131,8 @@ def _told(one: Line, claim: Line) -> str:
 def _near(plan: Line) -> str:
     from surefoot.scrutiny import Variable
 
-    radius, may = (
-        plan["plan"]["radius"],
-        [Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]],
-    )
-    near = "; ".join(f"{one.name} {_range(vars(one.within(radius)))}" for one in may)
+    may = [Variable(**one | {"choices": tuple(one["choices"])}) for one in plan["domain"]]
+    near = "; ".join(f"{one.name} {_range(vars(one.within(plan['plan']['radius'])))}" for one in may)
     said = "In brackets is where the true share lies with 95 percent confidence: the fewer cases, the less is known."
     return f"'Near this case' means {near}. {said}"
 
@@ -175,6 +172,8 @@ def _questions(claim: Line, plan: Line) -> Iterator[str]:
 
 def _untested(plan: Line, found: Line) -> Iterator[str]:
     yield f"Nothing was tested outside of: {'; '.join(one['name'] + ' ' + _range(one) for one in plan['domain'])}."
+    if bound := " ".join(_bound(plan)):
+        yield f"Within them only what is possible, and plausible enough, was tested. {bound}"
     if not (found["held"].get("files") and found["held"].get("processes")):
         yield "This machine could not keep the system from other files and the network; it was only limited in time."
     if rest := {name: n for name, n in found["status"].items() if name != "answered"}:
