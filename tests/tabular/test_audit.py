@@ -245,6 +245,15 @@ def test_groups_by_a_large_number_are_named_by_their_whole_median(tmp_path: Path
     assert names == {"all rows", "g <= 1234559.5", "g > 1234559.5"}
 
 
+def test_a_number_of_which_half_is_the_highest_is_cut_below_it(tmp_path: Path) -> None:
+    years = np.where(np.arange(240) % 5 < 3, 15, np.arange(240) % 13)
+    data = {"y": np.tile([0, 1], 120), "p": np.linspace(0, 1, 240), "g": years, "h": np.arange(240) % 2}
+    audit = audit_predictions(write(tmp_path / "p.csv", data), replace(COLUMNS, sensitive=("g", "h")))
+    found = {name: line["rows"] for name, line in named(audit).items() if name.startswith("g ") and "h" not in name}
+    assert found == {"g < 15": (years < 15).sum(), "g >= 15": (years == 15).sum()}
+    assert "Column g is a number: its groups are below, and from, its median 15." in audit.notes
+
+
 def test_small_groups_are_named_and_not_the_worst(tmp_path: Path) -> None:
     rows = [(row % 2, 0.9 if (row % 2) ^ (row % 10 == 0) else 0.1, "ab"[row % 4 > 1]) for row in range(100)]
     y, p, g = zip(*rows, (1, 0.2, "c"), strict=True)

@@ -112,10 +112,12 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
     if missing:
         notes.append(f"{missing} row{'s have' if missing > 1 else ' has'} no {label}: they are a side of their own.")
     if distinct > _FEW and is_number(kind):
-        ((middle,),) = connection.execute(f"SELECT median({quoted}) FROM features").fetchall()
-        notes.append(f"Column {label} is a number: its groups are up to, and above, its median {middle:.12g}.")
-        names = [f"{label} <= {middle:.12g}", f"{label} > {middle:.12g}"]
-        codes = plain(connection, f"coalesce(({quoted} > ?)::INTEGER, -1)", [middle])
+        ((middle, most),) = connection.execute(f"SELECT median({quoted}), max({quoted}) FROM features").fetchall()
+        # Where half of the rows have the highest value, nothing is above the median.
+        words, under, over = ("up to, and above,", "<=", ">") if middle < most else ("below, and from,", "<", ">=")
+        notes.append(f"Column {label} is a number: its groups are {words} its median {middle:.12g}.")
+        names = [f"{label} {under} {middle:.12g}", f"{label} {over} {middle:.12g}"]
+        codes = plain(connection, f"coalesce(({quoted} {over} ?)::INTEGER, -1)", [middle])
     else:
         levels, codes = coded(connection, column, "1")
         notes += [remark.message for remark in alike(label, levels)]
