@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 from simulated import at_the_bound, audited, failing_beyond, intervals, known_rate
 
-from surefoot.scrutiny import ScrutinyPlan, decided, rate_after_looks, worst_case
+from surefoot.scrutiny import ScrutinyPlan, decided, first_order, rate_after_looks, worst_case
 
 PLAN = ScrutinyPlan(overall=30, near=30, at_case=20, methods=("random",), budget=18, approach=6, confirm=40, seed=1)
 AUDITS = 24
@@ -75,3 +75,17 @@ def test_what_is_confirmed_as_nearest_is_the_failing_condition_nearest_to_the_ca
     nearest = found["claims"][0]["found"][0]
     assert (nearest["which"], nearest["distance"]) == ("nearest", pytest.approx(min(failing)))
     assert 1.2 < min(failing) < max(failing)
+
+
+def test_what_is_confirmed_as_worst_has_the_largest_margin_and_drivers_are_of_both_even_samples() -> None:
+    plan = ScrutinyPlan(overall=20, near=20, at_case=5, methods=(), approach=0, confirm=5, seed=2)
+    claim = worst_case("first", lambda trial: float(trial.condition["x"]) ** 2, bound=0.04, rate=0.02)
+    asked = replace(known_rate(plan), claims=(claim,))
+    found, records = audited(asked)
+    even = [one["condition"] for (stage, _), one in records.items() if stage in ("overall", "near")]
+    worst = found["claims"][0]["found"][1]
+    assert (worst["which"], worst["condition"]["x"]) == ("worst", max(one["x"] for one in even))
+    points = np.array([[one["x"], one["y"]] for one in even])
+    shares = first_order(points, rankdata(points[:, 0]))
+    assert [one["share"] for one in found["claims"][0]["drivers"]] == pytest.approx([*shares])
+    assert len(even) == 40 and shares[0] > 0.5
