@@ -217,6 +217,9 @@ def test_of_several_files_of_an_artifact_each_is_compared(store: Store, make: Ma
         flip(store.path(slow) / file)
         assert [name for _, name, _ in damages(store)] == [file]
         flip(store.path(slow) / file)
+    for size in (999, 1001):
+        (store.path(slow) / "9.txt").write_text("x" * size)
+        assert not store.has(slow)
 
 
 def test_an_artifact_among_those_of_another_kind_is_a_damage(store: Store, make: Make) -> None:

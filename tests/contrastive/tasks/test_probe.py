@@ -18,6 +18,7 @@ from surefoot.contrastive import (
     fit_probe,
 )
 from surefoot.core import Store, SurefootError, open_pool, run
+from surefoot.stats import shuffled
 
 CLASSES = ("owl", "cat", "dog")
 
@@ -66,6 +67,26 @@ def test_the_penalty_is_the_best_of_the_grid_on_the_validation_pictures() -> Non
     )
     assert chosen >= max(scores) - 1e-9
     assert (probe.trained, probe.validated) == (360, 300)  # then on both, as CLIP does
+
+
+@pytest.mark.parametrize("shots", [None, 5])
+def test_without_validation_the_penalty_is_chosen_on_pictures_that_are_held_out(shots: int | None) -> None:
+    train = labelled(11, 60, spread=1.6)
+    fitted, held = [], []
+    for key in CLASSES:  # 20 of each: a fifth is held out, or as many as the shots
+        order = shuffled([name for name, label in zip(train.ids, train.labels, strict=True) if label == key], 0)
+        fitted += order[: shots or 16]
+        held += order[shots or 16 : 2 * shots if shots else 20]
+    rows = {name: [train.ids.index(one) for one in names] for name, names in (("fitted", fitted), ("held", held))}
+    number, x = np.array([CLASSES.index(label) for label in train.labels]), train.features.numpy().astype(float)
+
+    def right(strength: float) -> float:
+        peer = LogisticRegression(C=strength, max_iter=3000, tol=1e-8).fit(x[rows["fitted"]], number[rows["fitted"]])
+        return float(peer.score(x[rows["held"]], number[rows["held"]]))
+
+    probe = fit_probe(train, shots=shots)
+    assert right(probe.strength) >= max(map(right, STRENGTHS[::16])) - 1e-9
+    assert (probe.trained, probe.validated) == ((60, 12) if shots is None else (15, 15))
 
 
 def test_few_shots_are_drawn_by_the_seed_and_validation_is_not_trained_on() -> None:
