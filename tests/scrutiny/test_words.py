@@ -70,7 +70,7 @@ def test_the_nearest_failure_is_where_it_was_confirmed_and_a_value_keeps_its_dig
     claim |= {"found": [odd[0], odd[1] | {"p (Holm)": 0.01, "failed": 7}], "verdict": "fails where it was searched"}
     plan = {"plan": {"alpha": 0.05}}
     said = _report._in_words(claim | {"fails at distance": 1.0}, plan)
-    assert "Where the search led (pg 1250.5) 7 of 9 did not keep to it" in said
+    assert "Asked again where it seemed worst (pg 1250.5), 7 of 9 did not keep to it" in said
     assert "nearest to the case lies at pg 1250.5, a dist" in _report._in_words(
         claim | {"fails at distance": 1.0}, plan
     )
