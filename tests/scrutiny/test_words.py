@@ -38,7 +38,7 @@ def test_the_counts_of_the_page_are_those_of_the_findings(sealed: Sealed, tmp_pa
         for one in wrong["samples"]
     )
     assert len({overall, near, case}) == 3
-    assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Where the search" in page
+    assert f"Over all conditions {overall}; near this case {near}; exactly like it {case}. Asked again" in page
     assert "Near this case&#39; means amount 50 to 250; kind a or b." in page
     nearest = min(wrong["found"], key=lambda one: one["distance"])
     there = f"amount {nearest['condition']['amount']:.6g}, kind b, a distance of {nearest['distance']:.2g}. "

@@ -145,8 +145,8 @@ def _held(claim: Line, plan: Line) -> list[Line]:
 def _in_words(claim: Line, plan: Line) -> str:
     overall, near, case = (_told(one, claim) for one in claim["samples"])
     said = f"{claim['sentence']} Over all conditions {overall}; near this case {near}; exactly like it {case}. "
-    if claim["found"]:
-        said += f"Asked again where it seemed worst ({_where(claim['found'][-1])}), {_told(claim['found'][-1], claim)}. "
+    for worst in claim["found"][-1:]:
+        said += f"Asked again where it seemed worst ({_where(worst)}), {_told(worst, claim)}. "
     if (nearest := claim["fails at distance"]) is not None:
         there = next((_where(one) for one in _held(claim, plan) if one["distance"] == nearest), _OWN)
         said += f"The confirmed failure nearest to the case lies at {there}, a distance of {nearest:.2g}. "
