@@ -215,6 +215,8 @@ def test_the_interval_of_an_automatic_form_allows_for_a_floor(n: int, seed: int,
     spanned = auto.intervals.by_name["exponent"]
     assert (spanned.low, spanned.high) == (min(own.low, floor.low), max(own.high, floor.high))
     assert 0.25 in spanned and 0.25 not in own
+    (_, low, high), (under, over) = predict_band(auto, [1e5]), band(auto.laws["power+floor"], [1e5])
+    assert low[0] <= under[0] * (1 + 1e-9) and over[0] <= high[0] * (1 + 1e-9)
     assert auto.verdict.endswith("the interval of the exponent spans that of power+floor too")
 
 

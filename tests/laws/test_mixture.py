@@ -1,6 +1,7 @@
 """Laws of mixtures: the Gaussian model against simulation, and the law against scores made by it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,26 @@ def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
     assert truth[0] > truth[1:].max() - 0.002
     assert found.single == "a" and found.sure == 1.0 and found.gain.low > 0
     assert (found.low <= found.shares).all() and (found.shares <= found.high).all()
+
+
+def test_the_gain_has_95_percent_and_the_shares_have_90_of_laws_drawn_around_the_fit() -> None:
+    generator = np.random.default_rng(6)
+    shares, sizes = design()
+    law = fit_mixture(("a", "b", "c"), shares, sizes, made(generator, shares, sizes, 0.05), chance=0.5)
+    found = best_shares(law, 1000)
+    first = np.linspace(0, 1, 21)
+    grid = np.array([(a, b, 1 - a - b) for a in first for b in first if a + b <= 1 + 1e-9]).clip(0)
+    asked = np.concatenate([grid, [found.shares, np.full(3, 1 / 3)]])
+    parameters = generator.multivariate_normal(law.parameters, law.covariance, 1000)
+    drawn = [
+        predict_mixture(replace(law, parameters=one), asked, np.full(len(asked), 1000.0)).value for one in parameters
+    ]
+    scores = np.array(drawn)
+    gains = np.quantile(scores[:, -2] - scores[:, -1], [0.025, 0.975])
+    assert (found.gain.low, found.gain.high) == pytest.approx(gains, abs=0.1 * np.ptp(gains))
+    best = np.quantile(grid[scores[:, :-2].argmax(axis=1)], [0.05, 0.95], axis=0)
+    assert np.array([found.low, found.high]) == pytest.approx(best, abs=0.06)
+    assert np.ptp(best, axis=0).max() > 0.15
 
 
 def test_the_interval_of_a_mixture_is_the_delta_methods_with_the_error_of_runs_left_out() -> None:

@@ -19,7 +19,9 @@ def losses(n: int = 80, seed: int = 0, alpha: float = 0.3473) -> tuple[np.ndarra
 
 def test_the_best_size_is_where_the_law_is_least_for_its_compute() -> None:
     law = fit_law(*losses(), "two-variable")
-    plan = compute_optimal(law, intervals(law, method="t"), [1e21, 1e24])
+    found = intervals(law, method="t")
+    plan, cheap = (compute_optimal(law, found, [size * 1e21, size * 1e24], cost=6 * size) for size in (1, 0.5))
+    assert cheap.size == pytest.approx(plan.size)  # half the compute, of which an example costs half
     of = law.parameters
     for place, compute in enumerate((1e21, 1e24)):
 

@@ -243,36 +243,26 @@ def law_sensitivity(fit: FamilyLaw) -> tuple[SensitivityRow, ...]:
 def _comparisons(
     fits: Sequence[FamilyLaw], options: LawOptions
 ) -> tuple[Mapping[str, ExponentComparison], tuple[Remark, ...]]:
-    """Exponents of each two families; those whose automatic forms differ are compared by one form."""
+    """Exponents of each two families; where forms were chosen under `WIDER`, as their intervals are."""
     if len(fits) > _MOST_COMPARED:
         message = f"{len(fits):,} families are not compared two by two: above {_MOST_COMPARED} name some with --where."
         return MappingProxyType({}), (Remark(code="not-compared", severity="warning", message=message),)
-    forms = {fit.law.form for fit in fits}
     remarks: tuple[Remark, ...] = ()
-    laws = [fit.law for fit in fits]
-    if len(forms) > 1 and (common := _common_form(fits)):
+    common = next((form for form in (WIDER, "power") if all(form in fit.laws for fit in fits)), "")
+    auto = options.form == "auto" and common
+    if auto and len(fits) > 1 and any(fit.law.form != common for fit in fits):
         message = (
-            f"The families chose different forms ({', '.join(sorted(forms))}): their exponents are compared under "
-            f"'{common}', the simplest whose held-out error over all of them is near the least."
+            f"The families chose their forms ({', '.join(sorted({fit.law.form for fit in fits}))}): their exponents "
+            f"are compared under '{common}', since another form has another exponent for the same points."
         )
         remarks = (Remark(code="common-form", severity="note", message=message),)
-        laws = [fit.laws[common] for fit in fits]
+    laws = [fit.laws[common] if auto else fit.law for fit in fits]
     pairs = {
         f"{fits[i].points.family} against {fits[j].points.family}": (laws[i], laws[j])
         for i, j in combinations(range(len(fits)), 2)
         if "exponent" in laws[i].problem.form.exponents and laws[i].form == laws[j].form
     }
     return (compare_tasks(pairs, level=options.level) if pairs else MappingProxyType({})), remarks
-
-
-def _common_form(fits: Sequence[FamilyLaw]) -> str:
-    """The simplest form whose product of held-out errors is near the least of those that all tried, or ''."""
-    scores = [{held.form: held.score for held in fit.choice.held_out} if fit.choice else {} for fit in fits]
-    shared = [form for form in scores[0] if all(form in each for each in scores[1:])]
-    shared = [form for form in shared if "exponent" in FORMS[form].exponents]
-    product = {form: float(np.prod([each[form] for each in scores])) for form in shared}
-    near = [form for form in shared if product[form] <= 1.25 ** len(fits) * min(product.values())]
-    return min(near, key=lambda form: (len(FORMS[form].parameters), product[form]), default="")
 
 
 def points_name(points: ScalingPoints) -> str:
