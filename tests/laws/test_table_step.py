@@ -129,6 +129,16 @@ def test_runs_at_the_same_x_are_compared_pair_by_pair(file: Path, tmp_path: Path
         made(unmatched, tmp_path)
 
 
+def test_a_law_of_another_form_is_not_compared_as_a_power_law(file: Path, tmp_path: Path) -> None:
+    first = law(file, "a")
+    step = ExponentDifference(first=(first,), second=(first,), names=("near",))
+    _, store = made(step, tmp_path)
+    record = json.loads((store.path(first) / "law.json").read_text())
+    (tmp_path / "law.json").write_text(json.dumps(record | {"form": "power+floor"}))
+    with pytest.raises(SurefootError, match="this law is of the form 'power\\+floor'"):
+        list(step.make(tmp_path, {first: tmp_path}))  # type: ignore[arg-type]
+
+
 def test_two_points_leave_nothing_to_compare(file: Path, tmp_path: Path) -> None:
     few = law(file, "a", only=("a-1-0", "a-1-5"))
     step = ExponentDifference(first=(few,), second=(law(file, "b"),), names=("near",))

@@ -142,6 +142,8 @@ def _words(one: ExponentComparison) -> dict[str, Any]:
 
 def _points(step: Step, inputs: Inputs) -> _Points:
     record = json.loads((inputs[step] / "law.json").read_text(encoding="utf-8"))
+    if record["form"] != "power":
+        raise SurefootError(f"Exponents of power laws are compared; this law is of the form '{record['form']}'.")
     if "fitted" in record:
         return record["fitted"]["x"], record["fitted"]["y"]
     points = [record["points"][place] for place in record["used"]]
