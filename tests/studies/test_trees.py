@@ -415,6 +415,18 @@ def test_repeats_of_the_same_rows_have_the_error_of_one(publish: Publish, tmp_pa
     assert (found.n, found.rows) == (2, 1000)
 
 
+def test_splits_beyond_five_count_by_their_folds(publish: Publish, tmp_path: Path) -> None:
+    """Seven splits are five folds and two of a second shuffle: these were taken for a curve, and left out unsaid."""
+    table = FileTable(path="people.csv", digest="0" * 64, label="y", sensitive=("g",))
+    study, store = sweep(table, learners=("logistic",), splits=7), Store(tmp_path)
+    for step, value in zip(study.steps, (0.8, 0.1), strict=True):
+        at = {"low": value - 0.1, "high": value + 0.1, "stderr": value / 2}
+        publish(store, step, [Measurement(metric="accuracy", value=value, n=1000, group="a", shift="b", **at)])
+    found = by_table(Results(store, tuple(walk(study.steps))), "accuracy", "a", "b")["people"]
+    assert_allclose([found.value, found.low, found.high], [0.6, 0.5, 0.7])
+    assert_allclose(found.stderr, ((5 * 0.4**2 + 2 * 0.05**2) / 7) ** 0.5)
+
+
 def test_every_claim_is_refused_where_the_opposite_was_planted(publish: Publish, tmp_path: Path) -> None:
     found = planted(publish, tmp_path, -0.02)
     kept = {name for name, verdict in found.items() if verdict.status != "contradicted"}

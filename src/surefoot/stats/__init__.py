@@ -31,9 +31,9 @@ from surefoot.stats._groups import LOSSES as LOSSES
 from surefoot.stats._groups import RATES as RATES
 from surefoot.stats._groups import GroupMetrics as GroupMetrics
 from surefoot.stats._groups import Rate as Rate
+from surefoot.stats._groups import calibration_bounds as calibration_bounds
 from surefoot.stats._groups import group_metrics as group_metrics
 from surefoot.stats._groups import resample_accuracies as resample_accuracies
-from surefoot.stats._groups import resample_calibration as resample_calibration
 from surefoot.stats._groups import resample_disparities as resample_disparities
 from surefoot.stats._intervals import Interval as Interval
 from surefoot.stats._intervals import clopper_pearson as clopper_pearson

@@ -349,20 +349,26 @@ def _range(values: Floats) -> Floats:
     return np.where(np.isfinite(values).sum(axis=-1) >= 2, apart, np.nan)
 
 
-def resample_calibration(labels: ArrayLike, scores: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Floats:
-    """Bootstrap draws (replicates, C) of the expected calibration error of C classifiers, scores (C, n).
+def calibration_bounds(
+    labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95, replicates: int = 1000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bounds (C,), (C,) of the expected calibration error of C classifiers, scores (C, n), also where it is zero.
 
-    What a bin misses by is a sum over rows, whose bootstrap is close to normal: it is drawn from that, and the cost is
-    of bins. As in any bootstrap of it, the draws lie above the error itself: use their spread.
+    What a bin misses by is a sum over rows, close to normal. The error cannot be wrong by more than its bins are
+    together, which the lower bound allows for; bootstrap draws of it lie above it, so that they give the upper one.
     """
-    truth, values, code = _checked(labels, scores, np.zeros(np.shape(np.asarray(labels))))
+    truth, values, _ = _checked(labels, scores, np.zeros(np.shape(np.asarray(labels))))
     generator = np.random.default_rng(seed)
     bins = np.clip(values * CALIBRATION_BINS, 0, CALIBRATION_BINS - 0.5).astype(np.intp)
     bins += np.arange(len(values))[:, None] * CALIBRATION_BINS
     miss = values.astype(np.float64) - truth
-    size = len(values) * CALIBRATION_BINS
+    size, n = len(values) * CALIBRATION_BINS, len(truth)
     gaps = np.bincount(bins.ravel(), miss.ravel(), minlength=size)
     # The variance of a sum over n rows drawn with replacement.
-    spread = np.sqrt(np.maximum(np.bincount(bins.ravel(), (miss**2).ravel(), minlength=size) - gaps**2 / len(code), 0))
-    drawn = gaps + spread * generator.standard_normal((replicates, size))
-    return np.abs(drawn).reshape(replicates, len(values), CALIBRATION_BINS).sum(-1) / len(code)
+    spread = np.sqrt(np.maximum(np.bincount(bins.ravel(), (miss**2).ravel(), minlength=size) - gaps**2 / n, 0))
+    noise = spread * generator.standard_normal((replicates, size))
+    error, wrong, again = (
+        np.abs(each).reshape(-1, len(values), CALIBRATION_BINS).sum(-1) / n for each in (gaps, noise, gaps + noise)
+    )
+    reach, high = np.quantile(wrong, (1 + level) / 2, axis=0), np.quantile(again, (1 + level) / 2, axis=0)
+    return np.maximum(error[0] - reach, 0.0), np.clip(high, error[0], 1.0)

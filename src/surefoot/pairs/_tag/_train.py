@@ -27,8 +27,8 @@ def train_head(
 
     `label` is an SQL condition over the columns of a row: true, false, or null where nobody looked. A fifth of the
     rows is kept apart, equal vectors on one side. The strength of the penalty is chosen by five folds of the rest.
-    Told are the Brier score (Student's interval), the expected calibration error in ten bins (normal, by its bootstrap
-    spread), right answers at one half, and for each bin the share that is true (Wilson's), all at 95 percent. Raises
+    Told are the Brier score (Student's interval), the expected calibration error in ten bins (`calibration_bounds`),
+    right answers at one half, and for each bin the share that is true (Wilson's), all at 95 percent. Raises
     `SurefootError` for a condition that is none, and fewer than 20 rows of either label on a side.
     """
     from sklearn.linear_model import LogisticRegression
@@ -75,17 +75,17 @@ def _apart(vectors: NDArray[np.float32], seed: int) -> NDArray[np.bool_]:
 
 
 def _told(labels: NDArray[np.bool_], scores: NDArray[np.float32], trained: int) -> Table:
-    from surefoot.stats import mean_t, resample_calibration, t_quantile, wilson
+    from surefoot.stats import calibration_bounds, mean_t, wilson
 
     n, truth = len(labels), labels.astype(np.float64)
     bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     brier, right = mean_t((scores - truth) ** 2), wilson(int(((scores >= 0.5) == labels).sum()), n)
     error = float(np.abs(np.bincount(bins, scores - truth, _BINS)).sum() / n)
-    half = t_quantile(0.95, n - 1) * float(resample_calibration(labels, scores[None].astype(np.float64)).std())
+    low, high = (float(bound[0]) for bound in calibration_bounds(labels, scores))
     rows = [
         ("trained on", trained, None, None, trained),
         ("Brier score", brier.estimate, brier.low, brier.high, n),
-        ("expected calibration error", error, max(0.0, error - half), min(1.0, error + half), n),
+        ("expected calibration error", error, low, high, n),
         ("right at 0.5", right.estimate, right.low, right.high, n),
     ]
     for one in np.unique(bins):

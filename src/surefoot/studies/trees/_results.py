@@ -35,7 +35,8 @@ def table_of(observation: Observation) -> str:
 def by_table(results: Results, metric: str, group: str, shift: str) -> dict[str, Pooled]:
     """One measurement for each table, of all learners' comparison.
 
-    Repeats of its folds test the same rows, so that their mean has the error of one: sqrt(mean(stderr^2)).
+    Repeats of its folds test the same rows, so that their mean has the error of one: sqrt(mean(stderr^2)). A repeat of
+    fewer folds weighs less.
     """
     found: dict[str, list[Observation]] = {}
     for observation in observed(results, metric, group, shift):
@@ -50,31 +51,38 @@ def observed(results: Results, metric: str, group: str, shift: str, *, curve: bo
 
 @read_once
 def _indexed(results: Results) -> Mapping[tuple[str, str, str, bool], list[Observation]]:
-    """By metric, group, shift, and whether a comparison is of a curve: it has fewer fits than another of its table."""
+    """By metric, group, shift, and whether a comparison is of a curve: fewer fits than another of its seed."""
     seen = results.select(TableComparison)
-    most: dict[str, int] = {}
+    most: dict[tuple[str, int], int] = {}
     for each in seen:
-        most[table_of(each)] = max(most.get(table_of(each), 0), len(comparison_of(each).fits))
+        most[_split_of(each)] = max(most.get(_split_of(each), 0), len(comparison_of(each).fits))
     found: dict[tuple[str, str, str, bool], list[Observation]] = {}
     for each in seen:
-        measured, curve = each.measurement, len(comparison_of(each).fits) < most[table_of(each)]
+        measured, curve = each.measurement, len(comparison_of(each).fits) < most[_split_of(each)]
         found.setdefault((measured.metric, measured.group, measured.shift, curve), []).append(each)
     return found
 
 
+def _split_of(observation: Observation) -> tuple[str, int]:
+    return table_of(observation), comparison_of(observation).fits[0].design.seed
+
+
 def _over_repeats(observations: Sequence[Observation]) -> Pooled:
-    errors = [each.measurement.stderr for each in observations if each.measurement.stderr is not None]
-    ends = [(each.measurement.low, each.measurement.high) for each in observations]
-    known = [(low, high) for low, high in ends if low is not None and high is not None]
+    folds = [len({fit.design for fit in comparison_of(each).fits}) for each in observations]
+    shares = np.array(folds) / sum(folds)
+
+    def mean(name: str, power: int = 1) -> float | None:
+        values = [getattr(each.measurement, name) for each in observations]
+        return None if None in values else float(shares @ np.array(values) ** power) ** (1 / power)
+
+    value, low, high = mean("value"), mean("low"), mean("high")
     return Pooled(
-        value=sum(each.value for each in observations) / len(observations),
-        stderr=(sum(error**2 for error in errors) / len(errors)) ** 0.5 if len(errors) == len(observations) else None,
+        value=value or 0.0,
+        stderr=mean("stderr", 2),
         n=len(observations),
         rows=observations[0].measurement.n,
-        bounds=(sum(low for low, _ in known) / len(known), sum(high for _, high in known) / len(known))
-        if len(known) == len(ends)
-        else None,
-        folds=len({fit.design for fit in comparison_of(observations[0]).fits}),
+        bounds=None if low is None or high is None else (low, high),
+        folds=folds[0],
     )
 
 

@@ -16,12 +16,12 @@ from surefoot.stats import (
     DISPARITIES,
     LEAST_ROWS,
     GroupMetrics,
+    calibration_bounds,
     disparity_bounds,
     disparity_difference,
     group_metrics,
     rate_bounds,
     resample_accuracies,
-    resample_calibration,
     resample_disparities,
     t_quantile,
     worst_group,
@@ -82,7 +82,7 @@ class TableComparison(Step):
     metric.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -154,7 +154,6 @@ class _Board:
         draws = {"accuracy": overall, "worst_group_accuracy": worst}
         if large.sum() > 1:
             draws |= resample_disparities(correct, labels, codes, large, replicates=replicates)
-        draws["calibration_error"] = resample_calibration(labels, said, replicates=replicates)
         metrics = group_metrics(labels, said, codes, groups=names)
         values = flat_metrics(metrics)
         decided = [not all(LEARNERS[full["learner"][row]].probabilities for row in pick) for pick in picks]
@@ -162,7 +161,7 @@ class _Board:
         return _Board(
             place={pick: at for at, pick in enumerate(picks)},
             values=values,
-            bounds=_bounds(metrics),
+            bounds=_bounds(metrics) | {"calibration_error": calibration_bounds(labels, said, replicates=replicates)},
             draws=draws,
             groups={names[place]: by_group[:, :, place] for place in np.flatnonzero(large)},
             folds=_by_fold(correct, codes, [len(part.test.y) for part in parts], len(sizes)),
@@ -313,7 +312,7 @@ def _reached(full: Columns, board: _Board) -> Iterator[Measurement]:
             pick = _by_rule(full, rows, rule)
             for metric in board.draws:
                 yield from board.measured(metric, [pick], {"metric": metric, "group": party, "shift": rule})
-            for metric in ("balanced_accuracy", "worst_group_balanced_accuracy", "selection_rate"):
+            for metric in ("balanced_accuracy", "worst_group_balanced_accuracy", "selection_rate", "calibration_error"):
                 yield from board.bounded(metric, pick, {"group": party, "shift": rule})
         for metric in _BEST:
             pick = _choose(full, rows, full[f"test_{metric}"])
