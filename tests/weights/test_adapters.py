@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, extract, from_state, mean, open_checkpoint, state
+from surefoot.weights import TaskVector, apply, extract, from_state, mean, open_checkpoint, state
 
 FILE = Path(__file__).with_name("peft_outputs.safetensors")
 MADE = load_file(FILE)
@@ -222,3 +222,86 @@ def test_what_is_no_change_of_layers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=r"'first.weight': its change is not finite"):
         extract(BASE, broken, tmp_path / "out", 2)
     assert not (tmp_path / "out").exists()
+
+
+def low_rank(folder: Path, modules: dict[str, tuple[int, int]], **config: object) -> dict[str, np.ndarray]:
+    """Write an adapter of rank 2, and give its products B A by the names that the base has."""
+    rng, factors, products = np.random.default_rng(3), dict[str, np.ndarray](), dict[str, np.ndarray]()
+    for module, (rows, columns) in modules.items():
+        down, up = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, columns), (rows, 2)))
+        factors |= {f"base_model.model.{module}.lora_A.weight": down, f"base_model.model.{module}.lora_B.weight": up}
+        products[f"{module.replace('_orig_mod.', '')}.weight"] = up @ down
+    folder.mkdir(exist_ok=True)
+    save_file(factors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": [*modules], **config}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return products
+
+
+def test_patterns_are_of_names_as_they_were_before_a_wrapper_is_taken_off(tmp_path: Path) -> None:
+    base = {f"{name}.weight": np.zeros((3, 3), np.float32) for name in ("layers.0.q", "layers.1.q")}
+    modules = {f"_orig_mod.layers.{layer}.q": (3, 3) for layer in (0, 1)}
+    made = low_rank(tmp_path, modules, alpha_pattern={"_orig_mod.layers.0.q": 20, "^layers.1.q": 9})
+    found = state(TaskVector(from_state(base), open_checkpoint(tmp_path)))
+    assert found["layers.0.q.weight"] == pytest.approx(10 * made["layers.0.q.weight"], rel=1e-6)
+    assert found["layers.1.q.weight"] == pytest.approx(made["layers.1.q.weight"], rel=1e-6)
+
+
+def test_an_adapter_is_no_start_of_a_difference(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        low_rank(tmp_path / name, {"first": (6, 7)})
+    first, second = (open_checkpoint(tmp_path / name) for name in ("a", "b"))
+    with pytest.raises(SurefootError, match="nor the start of a difference"):
+        state(TaskVector(first, second).on(BASE))
+    assert (
+        state(TaskVector(BASE, second) - TaskVector(BASE, first))["first.weight"] == BASE_VALUES["first.weight"]
+    ).all()
+
+
+def test_square_layers_are_stored_as_the_other_layers_of_the_model(tmp_path: Path) -> None:
+    """PEFT 0.21 takes W + (B A)^T of a Conv1D whatever fan_in_fan_out says, which one layer of another kind turns."""
+    base = {"c_attn.weight": np.zeros((4, 12)), "c_attn.bias": np.zeros(12), "c_proj.weight": np.zeros((4, 4)),
+            "c_proj.bias": np.zeros(4), "head.weight": np.zeros((4, 4))}  # fmt: skip
+    tuned = {**base, "c_proj.weight": np.arange(16.0).reshape(4, 4)}
+    opened = from_state(base, label="base")
+    extract(opened, from_state(tuned), tmp_path / "made", 4)
+    factors = load_file(tmp_path / "made" / "adapter_model.safetensors")
+    up, down = (factors[f"base_model.model.c_proj.lora_{one}.weight"] for one in "BA")
+    assert json.loads((tmp_path / "made" / "adapter_config.json").read_text())["fan_in_fan_out"] is True
+    product = (up @ down).T
+    made = state(TaskVector(opened, open_checkpoint(tmp_path / "made")))["c_proj.weight"]
+    assert np.abs(product - tuned["c_proj.weight"]).max() < 1e-5 and np.abs(made - product).max() < 1e-5
+    for module, said in (("c_proj", False), ("head", True)):
+        low_rank(tmp_path / "told", {module: (4, 4)}, fan_in_fan_out=said)
+        with pytest.raises(SurefootError, match=f"fan_in_fan_out is {said}, .* square {module} may be one"):
+            state(TaskVector(opened, open_checkpoint(tmp_path / "told")))
+    with pytest.raises(SurefootError, match="extract each kind alone"):
+        extract(opened, from_state({**tuned, "head.weight": np.eye(4), "c_attn.weight": np.ones((4, 12))}), tmp_path, 4)
+
+
+def test_the_rank_of_a_module_is_not_that_of_one_whose_name_ends_so(tmp_path: Path) -> None:
+    base = {"head.weight": np.zeros((1, 5)), "layers.0.head.weight": np.zeros((5, 5))}
+    tuned = {"head.weight": np.ones((1, 5)), "layers.0.head.weight": np.eye(5)}
+    extract(from_state(base), from_state(tuned), tmp_path, 3)
+    made = state(TaskVector(from_state(base), open_checkpoint(tmp_path)))
+    assert made["head.weight"] == pytest.approx(np.ones((1, 5)))
+    assert np.linalg.norm(made["layers.0.head.weight"] - np.eye(5)) == pytest.approx(2**0.5)
+
+
+def test_an_adapter_is_not_written_over_nor_taken_for_the_model_beside_it(tmp_path: Path) -> None:
+    low_rank(tmp_path, {"first": (6, 7)})
+    with pytest.raises(SurefootError, match="is one of the inputs"):
+        apply(TaskVector(BASE, open_checkpoint(tmp_path)), tmp_path / "adapter_model.safetensors")
+    save_file(BASE_VALUES, tmp_path / "model.safetensors")
+    with pytest.raises(SurefootError, match=r"a model and an adapter \(adapter_model.safetensors, model.safetensors\)"):
+        open_checkpoint(tmp_path)
+
+
+def test_factors_of_64_bits_are_scaled_in_64_bits(tmp_path: Path) -> None:
+    low_rank(tmp_path, {"first": (6, 7)}, lora_alpha=1 / 3)
+    wide = {name: one.astype(np.float64) for name, one in load_file(tmp_path / "adapter_model.safetensors").items()}
+    save_file(wide, tmp_path / "adapter_model.safetensors")
+    base = {"first.weight": np.zeros((6, 7))}
+    down, up = wide.values() if "lora_A" in next(iter(wide)) else [*wide.values()][::-1]
+    made = state(TaskVector(from_state(base), open_checkpoint(tmp_path)))["first.weight"]
+    assert made == pytest.approx(up @ down / 6, rel=1e-13)

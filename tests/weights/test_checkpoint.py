@@ -286,3 +286,11 @@ def test_statistics_are_those_of_the_flattened_vectors(tmp_path: Path) -> None:
     assert np.allclose(found.gram, deltas @ deltas.T, rtol=1e-4)
     assert found.base_norm == pytest.approx(np.linalg.norm(flat[0]))
     assert np.allclose(sum(found.layers.values()), found.gram)
+
+
+def test_statistics_of_64_bits_are_in_64_bits(tmp_path: Path) -> None:
+    base = {"w": np.random.default_rng(0).standard_normal(100)}
+    near, single = {"w": base["w"] + 1e-9}, {"w": base["w"].astype(np.float32)}
+    assert statistics([TaskVector(from_state(base), from_state(near))]).norms == pytest.approx([1e-8], rel=1e-6)
+    rounding = np.linalg.norm(single["w"] - base["w"])
+    assert statistics([TaskVector(from_state(single), from_state(base))]).norms == pytest.approx([rounding], rel=1e-9)

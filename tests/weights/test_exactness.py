@@ -358,6 +358,11 @@ def test_a_changed_input_starts_over_instead_of_mixing(paths: list[Path], tmp_pa
     assert identity(replace(plan, coefficients=(0.5,))) != key
     os.utime(paths[1], ns=(1, 1))
     assert identity(plan) != key
+    stamp = paths[1].stat()
+    key, content = identity(plan), paths[1].read_bytes()
+    paths[1].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(paths[1], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as cp -p and rsync do
+    assert identity(plan) != key
 
 
 def test_fidelity_says_how_much_of_a_small_edit_bfloat16_loses(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from merging import CONFIGURATIONS, configuration, values, write_models
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, merge, open_checkpoint, verify
+from surefoot.weights import EditRules, TaskVector, apply, mean, merge, open_checkpoint, state, verify
 
 EXPECTED = load_file(Path(__file__).with_name("mergekit_outputs.safetensors"))
 # Both sides sum in 32 bits, in another order: the base plus changes here; weighted inputs over their sum, or products
@@ -211,3 +211,37 @@ def test_where_mergekit_differs_the_exact_value_is_ours(name: str, models: Path,
         ours, theirs = ours + ((single[tensor] - exact) ** 2).sum(), theirs + ((peer - exact) ** 2).sum()
     if name != "linear_sum":  # a product with 48 bits of the weight has one rounding more; it breaks ties rightly
         assert ours < 1.05 * theirs
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_a_slice_drops_nothing_of_its_layers_without_a_word(kind: str, tmp_path: Path) -> None:
+    base = {f"layers.{layer}.q.weight": np.full((4, 4), layer, np.float32) for layer in range(2)}
+    save_file(base, tmp_path / "base.safetensors")
+    if kind == "model":
+        more = {f"layers.{layer}.q.bias": np.ones(4, np.float32) for layer in range(2)}
+        save_file({**base, **more}, tmp_path / "tuned.safetensors")
+    else:
+        (tmp_path / "tuned").mkdir()
+        factors = {f"base_model.model.layers.1.other.lora_{one}.weight": np.ones((4, 4), np.float32) for one in "AB"}
+        save_file(factors, tmp_path / "tuned" / "adapter_model.safetensors")
+        (tmp_path / "tuned" / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 4}')
+    start = str(tmp_path / "base.safetensors")
+    tuned = f"{start}+{tmp_path}/tuned" if kind == "adapter" else str(tmp_path / "tuned.safetensors")
+    sources = [{"model": tuned, "layer_range": [0, 2], "parameters": {"weight": 1}}]
+    config = {"merge_method": "task_arithmetic", "base_model": start, "slices": [{"sources": sources}]}
+    with pytest.raises(SurefootError, match=r"has 'layers.\d.(q.bias|other.weight)' in a layer of a slice, and .*base"):
+        merge(config, tmp_path / "out.safetensors")
+    merged = load_file(merge({**config, "extra": "drop"}, tmp_path / "out.safetensors").path)
+    assert merged.keys() == base.keys() and all((merged[name] == base[name]).all() for name in base)
+
+
+def test_a_tensor_that_a_model_lacks_counts_as_the_base_as_in_an_average(tmp_path: Path) -> None:
+    for number, names in enumerate(("ab", "ab", "a")):
+        save_file({name: np.full(3, number, np.float32) for name in names}, tmp_path / f"{number}.safetensors")
+    models = [{"model": str(tmp_path / f"{number}.safetensors"), "parameters": {"weight": 1}} for number in range(3)]
+    config = {"merge_method": "linear", "models": models, "missing": "base"}
+    merged = load_file(merge(config, tmp_path / "out.safetensors").path)
+    assert merged["a"] == pytest.approx([1, 1, 1]) and merged["b"] == pytest.approx([1 / 3] * 3)
+    checkpoints = [open_checkpoint(one["model"]) for one in models]
+    averaged = state(mean(checkpoints), rules=EditRules(missing="base"))
+    assert averaged["b"] == pytest.approx(merged["b"])

@@ -167,3 +167,16 @@ def test_rules_that_are_none_and_filters_that_fit_nothing_are_refused(files: lis
     with pytest.raises(SurefootError, match=r"base.safetensors has no tensor like 'visul.\*'; first: 'visual.a'"):
         apply(vector.filter("visual.*", "visul.*"), "out2.safetensors")
     assert np.frombuffer(data(apply(vector.filter("visual.*"), "out2.safetensors").path), np.uint8).size
+
+
+def test_shards_tell_of_changed_inputs_by_the_recipe_beside_their_index(files: list[Path]) -> None:
+    folder = Path("shards")
+    apply(0.4 * TaskVector(*map(open_checkpoint, files)), folder, shard=100)
+    assert rewrite(folder, "again.safetensors")[0].warnings == ()
+    flip(files[1], -40, 8)
+    told = ("a.safetensors has changed since the recipe was written: this is another result",)
+    first, *_ = sorted(folder.glob("*.safetensors"))
+    for recipe in (folder, folder / "model.safetensors.index.json", first):
+        assert rewrite(recipe, "again.safetensors")[0].warnings == told
+    (folder / "model.safetensors.index.json.recipe.json").unlink()
+    assert "a shard alone does not say" in rewrite(first, "again.safetensors")[0].warnings[0]

@@ -50,7 +50,8 @@ def _rows(assignment: Assignment) -> Iterator[tuple[int, int]]:
     return ((start, min(ROW, size - start)) for start in range(0, size, ROW))
 
 
-def _inputs(plan: MergePlan, one: Assignment, files: Files) -> ChunkReader:
+def reader_of(plan: MergePlan, one: Assignment, files: Files) -> ChunkReader:
+    """The inputs of one tensor, in 64 bits where the rules say so or one of them has as many."""
     wide = plan.rules.accumulate == "float64" or any(source.dtype == "F64" for source in one.sources)
     accumulate = np.float64 if wide else np.float32
     return ChunkReader(
@@ -88,14 +89,14 @@ def compute(plan: MergePlan, group: Iterable[int], sink: Sink, files: Files, wor
 
 def _kernel(plan: MergePlan, one: Assignment, files: Files) -> ChunkMerge | None:
     with np.errstate(all="ignore"):
-        return one.method(_inputs(plan, one, files)) if one.method and prod(one.shape) else None
+        return one.method(reader_of(plan, one, files)) if one.method and prod(one.shape) else None
 
 
 def _row(job: _Job, start: int, count: int) -> Row:
     plan, one = job.plan, job.one
     hashers = [None if isinstance(source, LowRank) else hasher(plan.rules.digest) for source in one.sources]
     inputs = replace(
-        _inputs(plan, one, job.files),
+        reader_of(plan, one, job.files),
         seen=lambda position, raw: hashers[position].update(raw.data),
         chunk=widened(plan.chunk, job.kernel.fused if job.kernel else None),
     )

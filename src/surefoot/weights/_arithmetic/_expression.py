@@ -13,6 +13,7 @@ from surefoot.weights._arithmetic._chunks import is_float, twin
 from surefoot.weights._arithmetic._methods import agreed, edit
 from surefoot.weights._arithmetic._plan import Assignment, MergePlan
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._files._adapters import check_transposed
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor
 from surefoot.weights._files._opening import moved_to, open_checkpoint
 
@@ -131,10 +132,15 @@ def plan_edit(
     """
     base = vector.base
     _check_patterns(vector)
-    if base.is_adapter:
-        raise SurefootError(f"{base.label}: An adapter cannot be the base of an edit.")
+    if change := next((one for one in (base, *(term.start for term in vector.terms)) if one.is_adapter), None):
+        raise SurefootError(
+            f"{change.label}: An adapter cannot be the base of an edit, nor the start of a difference, as it is none "
+            "of weights. That of two adapters is a difference of edits: TaskVector(base, b) - TaskVector(base, a)."
+        )
     if rules.extra == "error":
         _refuse_extra(vector)
+    for term in vector.terms:
+        check_transposed(base.tensors, term.tuned, filter(term.covers, term.tuned.tensors))
     assignments = tuple(_assign(vector, name, rules) for name in base.tensors)
     if rules.extra == "keep":
         tuned = {id(term.tuned): term.tuned for term in vector.terms}.values()

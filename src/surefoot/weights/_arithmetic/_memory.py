@@ -11,7 +11,7 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._chunks import Chunk, ChunkReader, dot, is_float
-from surefoot.weights._arithmetic._engine import compute
+from surefoot.weights._arithmetic._engine import compute, reader_of
 from surefoot.weights._arithmetic._expression import TaskVector, plan_edit
 from surefoot.weights._arithmetic._plan import MergePlan
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
@@ -126,7 +126,7 @@ class Statistics:
     """Of several task vectors of one base: names, inner products (Gram matrix) in all and by layer, relative size.
 
     `gram` is (n, n); `layers` maps a group of tensors (`visual.transformer.resblocks.3`) to its own Gram matrix;
-    `base_norm` is the norm of the base over the tensors that are edited.
+    `base_norm` is the norm of the whole base.
     """
 
     names: tuple[str, ...]
@@ -154,9 +154,8 @@ def statistics(vectors: Sequence[TaskVector], *, rules: EditRules = DEFAULT_RULE
     layers: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((len(vectors) + 1,) * 2))
     with Files() as files:
         for number, name in enumerate(vectors[0].base.tensors):
-            rows = [plan.assignments[number] for plan in plans]
-            if rows[0].method is not None:
-                layers[layer_of(name)] += _products(rows, files)
+            if plans[0].assignments[number].method is not None:
+                layers[layer_of(name)] += _products(plans, number, files)
     total = sum(layers.values(), np.zeros((len(vectors) + 1,) * 2))
     return Statistics(
         names=tuple(" + ".join(term.tuned.label for term in vector.terms) for vector in vectors),
@@ -166,15 +165,14 @@ def statistics(vectors: Sequence[TaskVector], *, rules: EditRules = DEFAULT_RULE
     )
 
 
-def _products(rows: Sequence[Any], files: Files) -> np.ndarray:
-    def opened(row: Any) -> ChunkReader:
-        return ChunkReader(name=row.name, shape=row.shape, sources=row.sources, labels=row.labels[1:], files=files)
-
-    views = [opened(row) for row in rows]
-    kernels = [row.method(view) for row, view in zip(rows, views, strict=True)]
+def _products(plans: Sequence[MergePlan], number: int, files: Files) -> np.ndarray:
+    rows = [plan.assignments[number] for plan in plans]
+    views = [reader_of(plan, row, files) for plan, row in zip(plans, rows, strict=True)]
+    kernels = [row.method(view) for row, view in zip(rows, views, strict=True) if row.method]
 
     def change(position: int, chunk: Chunk) -> np.ndarray:
-        return (kernels[position].compute(chunk) * np.float32(-kernels[position].gain)).astype(np.float64)
+        found = kernels[position].compute(chunk)
+        return (found * found.dtype.type(-kernels[position].gain)).astype(np.float64)
 
     total = np.zeros((len(rows) + 1,) * 2)
     for chunks in zip(*(view.chunks() for view in views), strict=True):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from surefoot.core import SurefootError
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor, load
-from surefoot.weights._files._types import FLOATS
+from surefoot.weights._files._types import FLOATS, WRAPPERS
 
 # What may stand in adapter_config.json beside base + s B A; any other setting that is on is one that PEFT acts on.
 _PLAIN = {
@@ -22,6 +22,8 @@ _PLAIN = {
     "eva_config", "qalora_group_size", "enable_lora",
 }  # fmt: skip
 _CHOICES = ("target_modules", "exclude_modules", "layers_to_transform")
+_CURE = "Merge it into its base with PEFT (merge_and_unload) first"
+_OURS = re.compile(rf"^(?:module\.|{'|'.join(map(re.escape, WRAPPERS))})*base_model\.model\.")  # PEFT's part of names
 _STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # those that leave the base as it is
 
 
@@ -46,7 +48,7 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
                 f"{opened.label}: {name!r} is not a LoRA factor with a partner (PEFT saves layers of the base "
                 "as well where embeddings were tuned); only A and B are merged."
             )
-        module = stem.removeprefix("base_model.model.")
+        module = _OURS.sub("", stem)
         if f"{module}.weight" in tensors:
             raise SurefootError(f"{opened.label}: It holds several adapters of {module}: save the one that is meant.")
         if setting := _leaving_out(config, options, module):
@@ -66,21 +68,20 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
 
 
 def _check_kind(config: Path, options: Mapping[str, Any]) -> None:
-    cure = "Merge it into its base with PEFT (merge_and_unload) first"
     kind, start = str(options.get("peft_type", "LORA")), options.get("init_lora_weights")
     if kind.upper() != "LORA":
-        raise SurefootError(f"{config}: peft_type {kind} is no LoRA adapter. {cure}.")
+        raise SurefootError(f"{config}: peft_type {kind} is no LoRA adapter. {_CURE}.")
     if (start.lower() if isinstance(start, str) else start) not in _STARTS:
         raise SurefootError(
             f"{config}: init_lora_weights {start!r} changes the base weights, too, so that this adapter is not a "
-            f"change of the base. {cure}, or save it as a difference (path_initial_model_for_weight_conversion)."
+            f"change of the base. {_CURE}, or save it as a difference (path_initial_model_for_weight_conversion)."
         )
     more = {name: value for name, value in options.items() if name not in _PLAIN and value}
     more |= {"bias": options["bias"]} if options.get("bias", "none") not in ("none", None) else {}
     if more:
         name, value = next(iter(more.items()))
         raise SurefootError(
-            f"{config}: {name} {str(value)[:60]!r} is more than base + s B A, which is all that is merged here. {cure}."
+            f"{config}: {name} {str(value)[:60]!r} is more than base + s B A, all that is merged here. {_CURE}."
         )
 
 
@@ -122,10 +123,38 @@ def _low_rank(
             f"{name!r}: LoRA factors {list(up.shape)} and {list(down.shape)} are not two matrices that fit."
         )
     scale = alpha / (rank**0.5 if options.get("use_rslora") else rank)
-    up = up * np.float32(scale)
-    if options.get("fan_in_fan_out"):
+    up = up * up.dtype.type(scale)
+    transposed = bool(options.get("fan_in_fan_out"))
+    if transposed:
         down, up = np.ascontiguousarray(up.T), np.ascontiguousarray(down.T)
-    return LowRank(up=up, down=down)
+    return LowRank(up=up, down=down, transposed=transposed, path=getattr(factors[0], "path", Path()))
+
+
+def transposed_layers(base: Mapping[str, StoredTensor], modules: Iterable[str]) -> set[bool]:
+    """Whether layers are stored transposed (GPT-2), as their biases say; both where some are, none where none says."""
+
+    def kinds(some: Iterable[str]) -> Iterator[bool]:
+        for module in some:
+            bias, shape = base.get(f"{module}.bias"), base[f"{module}.weight"].shape
+            if bias is None:
+                yield False  # layers that are stored transposed always have one
+            elif len(shape) == 2 and shape[0] != shape[1] and bias.shape in ((shape[0],), (shape[1],)):
+                yield bias.shape == (shape[1],)
+
+    # Square matrices say nothing: they are stored as the other layers of the model are.
+    biased = (name.removesuffix(".bias") for name in base if name.endswith(".bias"))
+    return set(kinds(modules)) or set(kinds(one for one in biased if f"{one}.weight" in base))
+
+
+def check_transposed(base: Mapping[str, StoredTensor], adapter: Checkpoint, names: Iterable[str]) -> None:
+    """Raise where fan_in_fan_out, one setting for all layers, may be wrong of a square one: PEFT looks at each."""
+    changes = {name: one for name in names if name in base and isinstance(one := adapter.tensors[name], LowRank)}
+    for module, one in ((name.removesuffix(".weight"), one) for name, one in changes.items()):
+        if one.shape[0] == one.shape[1] and transposed_layers(base, [module]) - {one.transposed}:
+            raise SurefootError(
+                f"{adapter.label}: fan_in_fan_out is {one.transposed}, but by its biases the base has layers that are "
+                f"stored the other way, and the square {module} may be one. {_CURE}."
+            )
 
 
 def _setting(config: Path, options: Mapping[str, Any], module: str, names: tuple[str, str]) -> float:

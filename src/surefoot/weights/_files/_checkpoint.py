@@ -32,10 +32,15 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LowRank:
-    """The change `up @ down` of one matrix (LoRA): `up` is (rows, rank) and already scaled, `down` (rank, columns)."""
+    """The change `up @ down` of one matrix (LoRA): `up` is (rows, rank) and already scaled, `down` (rank, columns).
+
+    `transposed` says that its adapter is of layers stored so (fan_in_fan_out), `path` the file that it was read from.
+    """
 
     up: np.ndarray
     down: np.ndarray
+    transposed: bool = False
+    path: Path = Path()
 
     @property
     def dtype(self) -> str:

@@ -11,6 +11,7 @@ from surefoot.weights._files._adapters import adapter_changes
 from surefoot.weights._files._checkpoint import Checkpoint
 from surefoot.weights._files._pickles import open_pickle
 from surefoot.weights._files._safetensors import Header, read_header
+from surefoot.weights._files._types import WRAPPERS
 
 # What a folder may hold, best first; the second tuple is looked at only when pickles are allowed.
 SAFE = (
@@ -28,8 +29,7 @@ PICKLED = (
     "adapter_model.bin",
 )
 _PICKLE_SUFFIXES = (".pt", ".bin", ".pth", ".ckpt")
-_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_WRAPPED = re.compile("|".join(rf"(?:(?<=\.)|^){re.escape(part)}" for part in _WRAPPERS))
+_WRAPPED = re.compile("|".join(rf"(?:(?<=\.)|^){re.escape(part)}" for part in WRAPPERS))
 
 
 class MissingCheckpoint(SurefootError):
@@ -62,11 +62,11 @@ def open_checkpoint(
         raise SurefootError(f"{found}: Not a checkpoint; expected .safetensors, .index.json, .pt, .bin or a folder.")
     if key and found.suffix not in _PICKLE_SUFFIXES:
         raise SurefootError(f"{found}: Only .pt, .pth, .bin and .ckpt files hold states by key; leave out {key!r}.")
-    if not any(part in old for old in rename or {} for part in ("module.", *_WRAPPERS)):
-        opened = _unwrapped(opened)
     config = found.parent / "adapter_config.json"
     if found.name.startswith("adapter_model") or any(".lora_A." in name for name in opened.tensors):
-        opened = adapter_changes(opened, config)
+        opened = adapter_changes(opened, config)  # before names change: its settings speak of them as they were
+    if not any(part in old for old in rename or {} for part in ("module.", *WRAPPERS)):
+        opened = _unwrapped(opened)
     origin = {"path": str(path), "pickle": pickle, "rename": dict(rename or {}), "key": key}
     opened = replace(opened, origin=origin)
     return opened.renamed(rename) if rename else opened
@@ -76,7 +76,8 @@ def _unwrapped(opened: Checkpoint) -> Checkpoint:
     # torch.compile and FSDP add a word anywhere; DataParallel and weight averaging a first one to all names.
     names = {name: _WRAPPED.sub("", name) for name in opened.tensors}
     counted = {name for name in names if name == "n_averaged"}  # of torch.optim.swa_utils
-    while (rest := names.keys() - counted) and all(names[name].startswith("module.") for name in rest):
+    own = opened.is_adapter  # of some layers only, which a model may keep under that word
+    while not own and (rest := names.keys() - counted) and all(names[one].startswith("module.") for one in rest):
         names = {name: names[name].removeprefix("module.") for name in rest}
     if len(set(names.values())) != len(names):
         raise SurefootError(f"{opened.label}: Two tensors differ only by what a wrapper adds to their names.")
@@ -99,9 +100,13 @@ def _locate(path: Path, pickle: bool) -> Path:
     one, index = path / SAFE[-1], path / SAFE[0]
     if one.is_file() and index.is_file() and f'"{one.name}"' not in index.read_text("utf-8", "replace"):
         raise SurefootError(f"{path}: Loaders differ in which they take, {one.name} or {index.name}; name one.")
-    for name in SAFE + (PICKLED if pickle else ()):
-        if (path / name).is_file():
-            return path / name
+    there = [name for name in SAFE + (PICKLED if pickle else ()) if (path / name).is_file()]
+    if len({name.startswith("adapter_model") for name in there}) > 1:
+        raise SurefootError(
+            f"{path}: It holds a model and an adapter ({', '.join(there)}); name the file that is meant."
+        )
+    if there:
+        return path / there[0]
     indexes = sorted(path.glob("*.safetensors.index.json"))
     candidates = indexes or sorted(path.glob("*.safetensors"))
     if not candidates and pickle:

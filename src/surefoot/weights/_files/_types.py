@@ -32,6 +32,9 @@ Floats = NDArray[Any]  # float32 or float64
 _NUMPY = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # in names, by torch
+
+
 def check_name(label: str, name: Any) -> None:
     """Raise SurefootError for the name of a tensor that no safetensors file can hold."""
     said = f"{label}: Tensors are named by text, not by {repr(name)[:80]}"

@@ -15,6 +15,7 @@ from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._methods import METHODS, parameters
 from surefoot.weights._arithmetic._plan import Assignment, LayerOrder, MergePlan
 from surefoot.weights._arithmetic._rules import EditRules
+from surefoot.weights._files._adapters import check_transposed
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, StoredTensor
 from surefoot.weights._files._opening import moved_to, open_checkpoint
 from surefoot.weights._files._types import promoted
@@ -30,6 +31,7 @@ from surefoot.weights._mergekit._settings import (
     mapping,
     number,
     prefixes,
+    refuse_twice,
     switch,
 )
 
@@ -111,7 +113,7 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     try:
         text = Path(source).read_text("utf-8")
         content = yaml.safe_load(text)
-        _refuse_twice([yaml.compose(text, yaml.SafeLoader)], str(source))
+        refuse_twice([yaml.compose(text, yaml.SafeLoader)], str(source))
     except RecursionError:
         raise SurefootError(f"{source}: Its lists or mappings lie too deep within each other.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -121,21 +123,6 @@ def read_configuration(source: Path | str | Mapping[str, Any]) -> dict[str, Any]
     if not isinstance(content, dict):
         raise SurefootError(f"{source}: A merge configuration is a mapping with merge_method and models or slices.")
     return content
-
-
-def _refuse_twice(nodes: list[Any], source: str) -> None:
-    """YAML readers take the last of two equal keys without a word."""
-    seen: set[int] = set()
-    while nodes:
-        node = nodes.pop()
-        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
-            continue
-        seen.add(id(node))
-        pairs = [one for one in node.value if isinstance(one, tuple)]
-        keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
-        for key in [key for key, _ in pairs if keys.count(key.value) > 1][1:]:
-            raise SurefootError(f"{source}: line {key.start_mark.line + 1}: the key {key.value!r} stands there twice.")
-        nodes += [value for _, value in pairs] or node.value
 
 
 def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = None) -> tuple[MergePlan, Checkpoint]:
@@ -158,6 +145,8 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
     if "slices" in content:
         tower = tower_of(template.tensors, content.get("layers"), template.label)
         layers, targets = _order(slices, template, tower), _targets(slices, template, tower)
+        for part in slices if rules.extra != "drop" else ():
+            _refuse_extra_in_layers(part, tower)
     extra = list(_extra(slices, template, layers.tower if layers else None))
     if rules.extra == "error" and extra:
         model, names = extra[0]
@@ -270,6 +259,8 @@ def _slice(
             f"{moved.reference}: An adapter is merged as a change of base_model, layer by layer, and their layer_range "
             f"differ. Write what they are together first: surefoot weights add {base} ADAPTER --out FILE"
         )
+    for one in models:
+        check_transposed(first.checkpoint.tensors, one.checkpoint, one.checkpoint.tensors)
     return _Slice((first, *(one for one in models if one is not listed)), not optional, settings)
 
 
@@ -344,10 +335,20 @@ def _extra(slices: list[_Slice], template: Checkpoint, tower: str | None) -> Ite
             yield model, names
 
 
+def _refuse_extra_in_layers(part: _Slice, tower: str) -> None:
+    first, *others = part.models
+    for model, (start, end) in ((one, one.layers or (0, 0)) for one in others):
+        for name in model.checkpoint.tensors:
+            head, layer, tail = numbered(name)
+            own = f"{head}{layer - start + (first.layers or (0, 0))[0]}{tail}"
+            if head == tower and start <= layer < end and own not in first.checkpoint.tensors:
+                said = f"{model.reference} has {name!r} in a layer of a slice, and {first.reference} has no {own!r}"
+                raise SurefootError(f"{said}; leave it out with extra: drop, or name only the layers that fit.")
+
+
 def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rules: EditRules) -> Assignment:
-    found = [(one, _find(one, target, rules)) for one in target.part.models]
-    kept = [(one, source) for one, source in found if source is not None]
-    sources, labels = tuple(source for _, source in kept), tuple(one.reference for one, _ in kept)
+    models = [*target.part.models]
+    sources, labels = tuple(_find(one, target, rules) for one in models), tuple(one.reference for one in models)
     for label, source in zip(labels[1:], sources[1:], strict=True):
         if source.shape != sources[0].shape or is_float(source) != is_float(sources[0]):
             raise SurefootError(
@@ -357,7 +358,7 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
     if not is_float(sources[0]):
         count = 1 if rules.integers == "base" else len(sources)
         return Assignment(name=target.name, dtype=sources[0].dtype, sources=sources[:count], labels=labels[:count])
-    bound = partial(method, **_bound(method, target, [one for one, _ in kept], content))
+    bound = partial(method, **_bound(method, target, models, content))
     dtype = rules.dtype or promoted([one.dtype for one in sources if one is sources[0] or not isinstance(one, LowRank)])
     return Assignment(name=target.name, dtype=dtype, sources=sources, labels=labels, method=bound)
 
@@ -369,18 +370,17 @@ def _name_in(one: _Model, target: _Target) -> str:
     return f"{head}{one.layers[0] + target.offset}{tail}"
 
 
-def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor | None:
-    name = _name_in(one, target)
-    source = one.checkpoint.tensors.get(name)
-    base = target.part.models[0]
-    if source is None and one is not base and one.checkpoint.is_adapter:
-        return base.checkpoint.tensors.get(name)  # what an adapter says nothing of it leaves as it is
-    if source is not None:
-        return source
-    if one is base or name not in base.checkpoint.tensors:
+def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor:
+    name, base = _name_in(one, target), target.part.models[0]
+    there, own = one.checkpoint.tensors, base.checkpoint.tensors
+    if name in there:
+        return there[name]
+    if one is base or (name not in own and not one.checkpoint.is_adapter):
         raise SurefootError(f"{one.reference} lacks the tensor {name!r}.")
-    other = replacement(one.checkpoint, name, base.checkpoint.tensors, rules.missing, one.reference)
-    return one.checkpoint.tensors.get(other)
+    if one.checkpoint.is_adapter:
+        return own[target.origin]  # what an adapter says nothing of it leaves as it is
+    other = replacement(one.checkpoint, name, own, rules.missing, one.reference)
+    return there[other] if other else own[target.origin]
 
 
 def _bound(method: Method, target: _Target, models: list[_Model], content: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,21 @@ OWN = {*_RULES, "seed", "pickle", "layers", "rename", "key"}  # keys of our own 
 _SHARES = ("density", "gamma", "epsilon", "select_topk")  # parameters that are a share of the elements
 
 
+def refuse_twice(nodes: list[Any], source: str) -> None:
+    """YAML readers take the last of two equal keys without a word."""
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))
+        pairs = [one for one in node.value if isinstance(one, tuple)]
+        keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
+        for key in [key for key, _ in pairs if keys.count(key.value) > 1][1:]:
+            raise SurefootError(f"{source}: line {key.start_mark.line + 1}: the key {key.value!r} stands there twice.")
+        nodes += [value for _, value in pairs] or node.value
+
+
 def edit_rules(content: Mapping[str, Any]) -> EditRules:
     """The rules that a configuration names, and the type that it writes; its other keys of our own are checked."""
     seed, pickle = content.get("seed", 0), content.get("pickle", False)

@@ -134,7 +134,7 @@ def rewrite(
 
     Reports warn of inputs that have changed since: what comes out is not what the recipe was written for.
     """
-    plan, said = replan(recipe, moved=moved), said_by(Path(recipe))
+    plan, was = replan(recipe, moved=moved), _inputs_said(Path(recipe))
     how = How(threads=threads, progress=progress, shard=shard, pool=pool)
     places = [*outs.values()] if isinstance(outs, Mapping) else [outs]
     if isinstance(outs, Mapping):
@@ -142,13 +142,25 @@ def rewrite(
             raise SurefootError(f"{recipe}: A merge has no coefficient to change.")
         plan = replace(plan, coefficients=tuple(map(float, outs)))
     reports = _write(plan, [Path(out) for out in places], None, how)
-    was = {} if said.get("shard") else said["inputs"]  # those of a shard are of its tensors only
     told = tuple(
         f"{label} has changed since the recipe was written: this is another result"
         for label, now in reports[0].inputs.items()
         if was.get(label, now) != now and str(was[label]).partition(":")[0] == now.partition(":")[0]
     )
+    told = (
+        told if was else ("a shard alone does not say whether inputs have changed: the recipe beside its index does",)
+    )
     return [replace(one, warnings=(*one.warnings, *told)) for one in reports]
+
+
+def _inputs_said(recipe: Path) -> Mapping[str, str]:
+    # A shard has the digests of its own tensors; the recipe beside the index, where it is there, those of all.
+    said = said_by(recipe)
+    if not said.get("shard"):
+        return said["inputs"]
+    beside = (recipe if recipe.is_dir() else recipe.parent) / f"{INDEX}.recipe.json"
+    whole = said_by(beside) if beside.is_file() else {}
+    return whole["inputs"] if whole.get("recipe") == said["recipe"] else {}
 
 
 def _write(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how: How) -> list[EditReport]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from surefoot.core import SurefootError, write_text
 from surefoot.weights._arithmetic._chunks import is_float
 from surefoot.weights._arithmetic._expression import TaskVector, plan_edit
 from surefoot.weights._arithmetic._plan import Assignment
+from surefoot.weights._files._adapters import transposed_layers
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, from_state, load
 from surefoot.weights._output._apply import apply
 
@@ -89,14 +90,8 @@ def _nearest(delta: np.ndarray, rank: int) -> tuple[tuple[np.ndarray, np.ndarray
     return (left[:, :kept] * roots, roots[:, None] * right[:kept]), float((values[kept:] ** 2).sum())
 
 
-def _transposed(base: Checkpoint, modules: Mapping[str, object]) -> bool:
-    def kinds() -> Iterator[bool]:
-        for module in modules:
-            bias, shape = base.tensors.get(f"{module}.bias"), base.tensors[f"{module}.weight"].shape
-            if bias is not None and shape[0] != shape[1] and bias.shape in ((shape[0],), (shape[1],)):
-                yield bias.shape == (shape[1],)
-
-    found = set(kinds())
+def _transposed(base: Checkpoint, modules: Iterable[str]) -> bool:
+    found = transposed_layers(base.tensors, modules)
     if len(found) > 1:
         raise SurefootError("Some layers are stored transposed and some are not: extract each kind alone with only.")
     return found == {True}
@@ -108,7 +103,8 @@ def _written(folder: Path, factors: Mapping[str, tuple[np.ndarray, np.ndarray]],
         first, second = (up.T, down.T) if transposed else (down, up)
         state[f"base_model.model.{module}.lora_A.weight"] = first.astype(np.float32)
         state[f"base_model.model.{module}.lora_B.weight"] = second.astype(np.float32)
-    ranks = {module: up.shape[1] for module, (up, _) in factors.items() if up.shape[1] != rank}
+    # A key is the end of a name to PEFT: without its mark of the beginning `head` would speak of `layers.0.head`, too.
+    ranks = {f"^{re.escape(module)}": up.shape[1] for module, (up, _) in factors.items() if up.shape[1] != rank}
     config = {
         "peft_type": "LORA", "task_type": None, "base_model_name_or_path": None, "inference_mode": True, "r": rank,
         "lora_alpha": rank, "lora_dropout": 0.0, "bias": "none", "init_lora_weights": True, "use_rslora": False,

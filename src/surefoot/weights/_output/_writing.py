@@ -187,7 +187,8 @@ def _stamp(plan: MergePlan, source: StoredTensor) -> list[Any]:
     if not isinstance(source, Tensor):
         return [digest_in_memory(source, plan.rules.digest)]
     status = source.path.stat()
-    return [str(source.path), source.start, status.st_size, status.st_mtime_ns]
+    # Copying keeps the time of the content (cp -p, rsync); that of the entry is always the system's own.
+    return [str(source.path), source.start, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _named(method: Method | None) -> list[Any]:
