@@ -146,6 +146,15 @@ def test_one_id_for_different_examples_is_refused(tmp_path: Path) -> None:
         read_examples(files)
 
 
+def test_a_label_is_the_same_number_in_a_column_of_either_kind(tmp_path: Path) -> None:
+    labels = list(range(N))
+    whole, point = (examples(tmp_path / kind.__name__, BASE, label=[*map(kind, labels)]) for kind in (int, float))
+    assert len(read_examples({"a": whole, "b": point}).examples) == N
+    half = examples(tmp_path / "half", BASE, label=[0.5, *map(float, labels[1:])])
+    with pytest.raises(SurefootError, match=r"has label '0' in one and '0.5' in the other \(\d+ such\)"):
+        read_examples({"a": whole, "b": half})
+
+
 def test_questions_of_one_article_are_not_independent(tmp_path: Path) -> None:
     """A reader that fails whole articles: the questions alone say three times more than they know."""
     generator = np.random.default_rng(4)

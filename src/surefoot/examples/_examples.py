@@ -233,13 +233,18 @@ def _check_units(scores: "Mapping[str, NDArray[Any]]") -> None:
 def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:
     first = next(iter(cells), "")
     for other in [name for name in cells if name != first]:
-        differing = np.flatnonzero(cells[first].astype(str) != cells[other].astype(str))
+        differing = np.flatnonzero(_text(cells[first]) != _text(cells[other]))
         if len(differing):
             row = int(differing[0])
             raise SurefootError(
                 f"{first} and {other} were not measured on the same examples: '{examples[row]}' has {column} "
                 f"'{cells[first][row]}' in one and '{cells[other][row]}' in the other ({len(differing)} such)."
             )
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
+    whole = values.dtype.kind == "f" and (np.abs(values) < 2**53).all() and (values == np.trunc(values)).all()
+    return (values.astype(np.int64) if whole else values).astype(str)  # 3.0 is 3, as in the id of an example
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
