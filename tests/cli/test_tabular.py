@@ -112,6 +112,8 @@ def test_cells_that_few_positives_leave_blank_are_said(command: Callable[..., An
     blank = {name for name, cell in zip(head, line, strict=True) if not cell}
     assert {"equalised_odds", "worst_group_balanced_accuracy"} <= blank and "accuracy" not in blank
     assert "Blank cells in worst_group_balanced_accuracy, equalised_odds: of a label" in err
+    _, out, err = command(*asked, "--learners", "logistic", "--pool", "here", "--metric", "balanced_accuracy")
+    assert len(out.splitlines()) == 2 and "no group has 20 validation rows of each label" in err
 
 
 def predictions(path: Path) -> None:

@@ -72,7 +72,7 @@ def sweep(
     say_what_was_read(_opened(study, place))
     results = results_of(study, place)
     emit(reached := _reached(results), format)
-    _say_blank(reached)
+    _say_blank(reached, metric)
     for claim, verdict in decide(study.claims, results):
         print(f"{MARKS[verdict.status]} {claim.sentence} {verdict.detail}", file=sys.stderr)
     from surefoot.report import write_report
@@ -233,11 +233,16 @@ def say_what_was_read(opened: "OpenedDesign") -> None:
         say(note)
 
 
-def _say_blank(reached: Table) -> None:
-    """Which columns have cells without a number, and why."""
+def _say_blank(reached: Table, metric: str) -> None:
+    """Which columns have cells without a number, and why, or why there is no learner at all."""
     from surefoot.stats import LEAST_ROWS
 
     rows = [row for row in reached.records() if row["configurations"] is not None]
+    if not rows and metric == "balanced_accuracy":
+        say(
+            f"No learner is listed: in some split no group has {LEAST_ROWS} validation rows of each label, so that "
+            "nothing can be chosen by the worst group's balanced accuracy. Take --metric accuracy, or more rows."
+        )
     ends = ("accuracy", "disparity", "odds")
     if blank := [name for name in reached.columns if name.endswith(ends) and any(row[name] is None for row in rows)]:
         say(

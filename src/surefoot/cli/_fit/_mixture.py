@@ -10,8 +10,14 @@ from surefoot.cli._output import Format, emit, say, say_remarks
 from surefoot.core import SurefootError, Table
 
 if TYPE_CHECKING:
-    from surefoot.laws import BestShares, MixtureLaw
+    import numpy as np
+    from numpy.typing import NDArray
 
+    from surefoot.laws import BestShares, MixtureLaw, ResultTable
+
+    Floats = NDArray[np.float64]
+
+_Names = tuple[str, ...]
 _ROUNDED = 0.02
 """What shares that were rounded may miss their sum by."""
 
@@ -62,51 +68,18 @@ def mixture(
 
 
 def _laws(
-    table: Path, where: tuple[str, ...], shares: tuple[str, ...], size: str, score: str, *, chance: float,
-    shift: str | None,
-) -> "dict[str, MixtureLaw]":  # fmt: skip
+    table: Path, where: _Names, shares: _Names, size: str, score: str, *, chance: float, shift: str | None
+) -> "dict[str, MixtureLaw]":
     """The law of each test, by its name."""
-    import numpy as np
+    from surefoot.laws import fit_mixture
 
-    from surefoot.laws import (
-        check_groups,
-        fit_mixture,
-        keep_rows,
-        keep_where,
-        number_remarks,
-        read_table,
-        text_of,
-        whole_numbers_of,
-        without_copies,
-    )
-    from surefoot.tables import rows_text
-
-    whole = read_table(table)
-    runs, copies = without_copies(keep_where(whole, where), score)
-    say_remarks((*whole.remarks, *copies, *number_remarks(runs, (*shares, size, score))))
-    named = text_of(runs, shift) if shift else np.full(len(runs), "")
-    if shift:
-        check_groups(runs.source, shift, named, runs.rows)
     laws: dict[str, MixtureLaw] = {}
     faults: dict[str, str] = {}
-    for name in dict.fromkeys(named.tolist()):
-        own = keep_rows(runs, named == name)
-        numbers = np.column_stack([whole_numbers_of(own, column) for column in (*shares, size, score)])
-        parts, counts, scores = numbers[:, :-2], numbers[:, -2], numbers[:, -1]
-        lost = ~np.isfinite(numbers).all(axis=1) | (parts.max(axis=1) == 0) | (counts <= 0) | np.isin(scores, (0, 1))
-        if lost.any():
-            rows = rows_text(own.rows[lost].tolist(), "have")
-            say(f"warning: {table}: {rows} no share, size or score above 0, or a score of 1: left out.")
-        if (below := ~lost & (scores < chance)).any():
-            rows = rows_text(own.rows[below].tolist(), "have")
-            say(f"warning: {table}: {rows} a score below chance ({chance:g}), which weighs much in probit.")
-        totals = np.column_stack([np.ones_like(counts), np.full_like(counts, 100), counts])
-        odd = ~lost & (abs(parts.sum(axis=1)[:, None] - totals) > _ROUNDED * totals).all(axis=1)
-        if odd.any():
-            rows = rows_text(own.rows[odd].tolist(), "have")
-            say(f"warning: {table}: {rows} shares that sum to none of 1, 100 and '{size}': taken in proportion.")
+    columns = (*shares, size, score)
+    for name, runs in _by_test(table, where, columns, shift).items():
+        numbers = _usable(runs, columns, chance, table)
         try:
-            laws[name] = fit_mixture(shares, parts[~lost], counts[~lost], scores[~lost], chance=chance)
+            laws[name] = fit_mixture(shares, *numbers, chance=chance)
         except SurefootError as error:
             faults[name] = f"{f'{name}: ' if shift else ''}{error}"
     if not laws:
@@ -114,6 +87,43 @@ def _laws(
     for fault in faults.values():
         say(f"warning: {fault} The test was left out.")
     return laws
+
+
+def _by_test(table: Path, where: _Names, columns: _Names, shift: str | None) -> "dict[str, ResultTable]":
+    """The runs of each test, by its name; the last of `columns` is the score."""
+    import numpy as np
+
+    from surefoot.laws import check_groups, keep_rows, keep_where, number_remarks, read_table, text_of, without_copies
+
+    whole = read_table(table)
+    runs, copies = without_copies(keep_where(whole, where), columns[-1])
+    say_remarks((*whole.remarks, *copies, *number_remarks(runs, columns)))
+    named = text_of(runs, shift) if shift else np.full(len(runs), "")
+    if shift:
+        check_groups(runs.source, shift, named, runs.rows)
+    return {name: keep_rows(runs, named == name) for name in dict.fromkeys(named.tolist())}
+
+
+def _usable(runs: "ResultTable", columns: _Names, chance: float, table: Path) -> "tuple[Floats, Floats, Floats]":
+    """Shares (n, sources), sizes and scores (n,) of the runs that have them; what is odd is said by row."""
+    import numpy as np
+
+    from surefoot.laws import whole_numbers_of
+    from surefoot.tables import rows_text
+
+    def warn(which: "NDArray[np.bool_]", what: str) -> None:
+        if which.any():
+            say(f"warning: {table}: {rows_text(runs.rows[which].tolist(), 'have')} {what}")
+
+    numbers = np.column_stack([whole_numbers_of(runs, column) for column in columns])
+    parts, counts, scores = numbers[:, :-2], numbers[:, -2], numbers[:, -1]
+    lost = ~np.isfinite(numbers).all(axis=1) | (parts.max(axis=1) == 0) | (counts <= 0) | np.isin(scores, (0, 1))
+    totals = np.column_stack([np.ones_like(counts), np.full_like(counts, 100), counts])
+    odd = ~lost & (abs(parts.sum(axis=1)[:, None] - totals) > _ROUNDED * totals).all(axis=1)
+    warn(lost, "no share, size or score above 0, or a score of 1: left out.")
+    warn(~lost & (scores < chance), f"a score below chance ({chance:g}), which weighs much in probit.")
+    warn(odd, f"shares that sum to none of 1, 100 and '{columns[-2]}': taken in proportion.")
+    return parts[~lost], counts[~lost], scores[~lost]
 
 
 def _predicted(laws: "dict[str, MixtureLaw]", counts: float, mixes: tuple[str, ...]) -> Table:
