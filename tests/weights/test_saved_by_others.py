@@ -4,12 +4,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import open_checkpoint, read_state
+from surefoot.weights import merge, open_checkpoint, read_state
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5], dtype=torch.bfloat16)}
 EMA = {name: value + 1 for name, value in STATE.items()}
@@ -117,3 +118,20 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match="Not a file of plain tensors"):
         read_state(saved(tmp_path, {"model": STATE, "args": Trap()}))
     assert not (tmp_path / "sprung").exists()
+
+
+def test_two_states_of_one_file_are_two_models(tmp_path: Path) -> None:
+    """The base's file holds a tuned state, too; random masks of two states of one file are not the same."""
+    states = {name: {"w": torch.full((400,), value)} for name, value in (("model", 0.0), ("ema", 10.0), ("best", 1.0))}
+    torch.save(states, place := tmp_path / "run.pt")
+    models = [{"model": str(place), "key": name, "parameters": {"weight": 1}} for name in ("ema", "best")]
+    config = {"base_model": str(place), "key": "model", "pickle": True, "models": models}
+    merged = load_file(merge({**config, "merge_method": "task_arithmetic"}, tmp_path / "out.safetensors").path)
+    assert (merged["w"] == 11).all()
+    dropped = {**config, "merge_method": "dare_linear", "parameters": {"density": 0.5}}
+    values, counts = np.unique(
+        load_file(merge(dropped, tmp_path / "out.safetensors").path)["w"].numpy(), return_counts=True
+    )
+    assert (
+        values.tolist() == [0, 2, 20, 22] and counts.min() > 60
+    )  # 100 each; both kept or none 200 where masks are one

@@ -84,6 +84,7 @@ class _Model:
     checkpoint: Checkpoint
     settings: Mapping[str, Any]
     layers: tuple[int, int] | None = None
+    key: str | None = None  # another state of the base's file is another model
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,10 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
     slices = _slices(content, shelf)
     firsts = [part.models[0] for part in slices]
     template = next((one for one in firsts if one.reference == content.get("base_model")), firsts[0]).checkpoint
-    layers, targets = None, _whole(slices[0], template)
+    layers, targets = None, [*_whole(slices[0], template)]
     if "slices" in content:
         tower = tower_of(template.tensors, content.get("layers"), template.label)
-        layers, targets = _order(slices, template, tower), _targets(slices, template, tower)
+        layers, targets = _order(slices, template, tower), [*_targets(slices, template, tower)]
         for part in slices if rules.extra != "drop" else ():
             _refuse_extra_in_layers(part, tower)
     extra = list(_extra(slices, template, layers.tower if layers else None))
@@ -154,7 +155,6 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
             f"{model.reference} has {len(names)} tensors that {template.label} lacks, first {names[0]!r}; leave them "
             "out with extra: drop, or keep them as they are with extra: keep."
         )
-    targets = [*targets]
     names = {name for one in targets for name in (one.name, *(_name_in(model, one) for model in one.part.models))}
     for name in sorted(one for one in filters(content) if not any(one in name for name in names)):
         warnings.warn(f"The filter {name!r} is part of no tensor's name: it does nothing.", stacklevel=2)
@@ -241,7 +241,7 @@ def _slice(
     if content["merge_method"] == "passthrough" and len(entries) != 1:
         raise SurefootError(f"passthrough copies one model, and {len(entries)} are given: name one (of each slice).")
     models = [_model(entry, shelf, base) for entry in entries]
-    listed = next((one for one in models if one.reference == base), None)
+    listed = next((one for one in models if one.reference == base and one.key in (None, content.get("key"))), None)
     optional = content["merge_method"] in _NO_BASE
     if base is None or (listed is None and optional):
         if change := next((one.reference for one in models if one.checkpoint.is_adapter), ""):
@@ -281,7 +281,7 @@ def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
         cure = f"write {base}+ADAPTER" if base else f"add base_model: {own}, and a merge_method that has one"
         raise SurefootError(f"{reference}: An adapter is merged as a change of base_model; {cure}.")
     layers = layer_range(entry.get("layer_range"), reference)
-    return _Model(reference, checkpoint, _parameters(entry), layers)
+    return _Model(reference, checkpoint, _parameters(entry), layers, entry.get("key"))
 
 
 def _whole(part: _Slice, template: Checkpoint) -> Iterator[_Target]:
@@ -348,7 +348,7 @@ def _refuse_extra_in_layers(part: _Slice, tower: str) -> None:
 
 def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rules: EditRules) -> Assignment:
     models = [*target.part.models]
-    sources, labels = tuple(_find(one, target, rules) for one in models), tuple(one.reference for one in models)
+    sources, labels = tuple(_find(one, target, rules) for one in models), _labels(models)
     for label, source in zip(labels[1:], sources[1:], strict=True):
         if source.shape != sources[0].shape or is_float(source) != is_float(sources[0]):
             raise SurefootError(
@@ -361,6 +361,12 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
     bound = partial(method, **_bound(method, target, models, content))
     dtype = rules.dtype or promoted([one.dtype for one in sources if one is sources[0] or not isinstance(one, LowRank)])
     return Assignment(name=target.name, dtype=dtype, sources=sources, labels=labels, method=bound)
+
+
+def _labels(models: list[_Model]) -> tuple[str, ...]:
+    named = [one.reference for one in models]  # random masks go by these: two states of one file have each its own
+    own = (f"{one.reference} {one.key or ''} {one.layers or ''}" for one in models)
+    return tuple(name if named.count(name) == 1 else more for name, more in zip(named, own, strict=True))
 
 
 def _name_in(one: _Model, target: _Target) -> str:
@@ -409,10 +415,10 @@ def _bound(method: Method, target: _Target, models: list[_Model], content: Mappi
 def _shared(name: str, default: Any, needed: Mapping[str, Any], first: _Model, target: _Target) -> Any:
     said = next((key for key, to in _NAMES.items() if to == name and "weight" in needed), name)
     value = _setting(said, first, target, shared=needed.keys() != {"scale"})
-    if value is None and default is inspect.Parameter.empty:
-        raise SurefootError(f"Parameter {said!r} is missing for tensor {target.name!r}.")
-    if value is None:
+    if value is None and default is not inspect.Parameter.empty:
         return default
+    if value is None:
+        raise SurefootError(f"Parameter {said!r} is missing for tensor {target.name!r}.")
     return switch(value, said) if isinstance(default, bool) else number(value, said, target.name)
 
 
