@@ -23,6 +23,7 @@ from surefoot.stats import (
     rate_bounds,
     resample_accuracies,
     resample_disparities,
+    share_difference,
     t_quantile,
     worst_group,
     worst_group_difference,
@@ -82,7 +83,7 @@ class TableComparison(Step):
     metric.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -196,10 +197,16 @@ class _Board:
         return replace(drawn, **bounds)
 
     def apart(self, drawn: Measurement, metric: str, picks: Sequence[Pick | None]) -> Measurement:
-        """A difference of two picks with bounds that hold whichever groups are the extremes, or as it is."""
+        """A difference of two picks with bounds that hold whichever groups are the extremes.
+
+        Of accuracy it is at least Tango's: the draws of two picks with the same answers have no width.
+        """
         places = [self.place[pick] for pick in picks if pick is not None]
         if metric not in _OF_GROUPS:
-            return drawn
+            first, second = self.correct[places]
+            tango = share_difference((first & ~second).sum(), (second & ~first).sum(), self.n)
+            ends = [each for each in (drawn.low, drawn.high) if each is not None]
+            return replace(drawn, low=min(tango.low, *ends), high=max(tango.high, *ends))
         rows = self.sizes[self.codes] >= LEAST_ROWS
         first, second = self.correct[places][:, rows]
         found = _OF_GROUPS[metric](first, second, self.codes[rows])
