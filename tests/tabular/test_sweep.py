@@ -152,9 +152,9 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
         (found,) = measured(compared, metric=f"accuracy in {name}", **at)
         assert_allclose(found.value, again.by_group["accuracy"][0, place])
         assert found.n == again.n[place]
-        # The bootstrap of a share: sqrt(p (1 - p) / n), around the share itself.
-        assert found.stderr is not None
-        assert_allclose(found.stderr, np.sqrt(found.value * (1 - found.value) / found.n), rtol=0.15)
+        # Exact, since draws of a group in which all answers are right have no width.
+        exact = scipy.stats.binomtest(round(found.value * found.n), found.n).proportion_ci(method="exact")
+        assert_allclose([found.low, found.high], [exact.low, exact.high])
     for name, value in disparities(again).items():
         (found,) = measured(compared, metric=name, **at)
         assert_allclose(found.value, value[0])
@@ -166,8 +166,8 @@ def test_disparity_and_each_group_are_those_of_the_chosen_configuration(
 def test_the_draws_of_a_measurement_are_of_its_own_configuration(compared: tuple[Store, TableComparison]) -> None:
     """The bounds lie evenly around the value; those of another configuration would not."""
     found = [each for each in measured(compared, shift=BY_WORST_GROUP) if each.metric.startswith("accuracy")]
-    centred = [each for each in found if each.metric != "accuracy_disparity" and "difference" not in each.metric]
-    assert len(centred) > 20
+    centred = [each for each in found if each.metric == "accuracy"]
+    assert len(centred) >= 5
     for each in centred:
         assert each.low is not None and each.high is not None and each.stderr is not None
         assert abs((each.low + each.high) / 2 - each.value) < 0.6 * each.stderr

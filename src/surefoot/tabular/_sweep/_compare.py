@@ -83,7 +83,7 @@ class TableComparison(Step):
     metric.
     """
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -120,7 +120,7 @@ class _Board:
     """Metrics of the picks on the test rows of all folds together, and their bootstrap draws (replicates, picks).
 
     `bounds` hold whichever groups are the extremes.
-    `groups` are draws in each large group; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last;
+    `groups` are their names; `folds` (folds, picks, groups + 1) accuracies in each fold, overall last;
     `correct` (picks, n) says which rows each pick gets right, `codes` (n,) their groups.
     """
 
@@ -128,7 +128,7 @@ class _Board:
     values: Mapping[str, Floats]
     bounds: Mapping[str, tuple[Floats, Floats]]
     draws: Mapping[str, Floats]
-    groups: Mapping[str, Floats]
+    groups: tuple[str, ...]
     folds: Floats
     sizes: NDArray[np.intp]
     correct: NDArray[np.bool_]
@@ -164,7 +164,7 @@ class _Board:
             values=values,
             bounds=_bounds(metrics) | {"calibration_error": calibration_bounds(labels, said, replicates=replicates)},
             draws=draws,
-            groups={names[place]: by_group[:, :, place] for place in np.flatnonzero(large)},
+            groups=names,
             folds=_by_fold(correct, codes, [len(part.test.y) for part in parts], len(sizes)),
             sizes=sizes,
             correct=correct,
@@ -234,6 +234,8 @@ def _bounds(metrics: GroupMetrics) -> dict[str, tuple[Floats, Floats]]:
     for name in _OVER_ALL:
         low, high = rate_bounds(metrics, name)
         found[name] = (low[:, -1], high[:, -1])
+    low, high = rate_bounds(metrics, "accuracy")
+    found |= {f"accuracy_of_{place}": (low[:, place], high[:, place]) for place in range(len(metrics.groups))}
     for name in METRICS:
         worst = worst_group(metrics, name)
         found[f"worst_group_{name}"] = (worst.low, worst.high)
@@ -343,12 +345,9 @@ def _in_groups(full: Columns, board: _Board) -> Iterator[Measurement]:
     """The accuracy in each large group of what a learner or family reaches by its worst group on validation."""
     for party, rows in _parties(full).items():
         pick = _by_rule(full, rows, BY_WORST_GROUP)
-        for place, (name, draws) in zip(np.flatnonzero(board.sizes >= LEAST_ROWS), board.groups.items(), strict=True):
-            if pick is not None:
-                at = board.place[pick]
-                named = {"metric": f"accuracy in {name}", "n": int(board.sizes[place]), "group": party}
-                value = float(board.values[f"accuracy_of_{place}"][at])
-                yield _with_draws(value, draws[:, at], 0.0, {**named, "shift": BY_WORST_GROUP})
+        for place in np.flatnonzero(board.sizes >= LEAST_ROWS):
+            for found in board.bounded(f"accuracy_of_{place}", pick, {"group": party, "shift": BY_WORST_GROUP}):
+                yield replace(found, metric=f"accuracy in {board.groups[place]}", n=int(board.sizes[place]))
 
 
 def _families(full: Columns) -> dict[str, NDArray[np.intp]]:
