@@ -9,8 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from surefoot.cli import app
 from surefoot.core import SurefootError
-from surefoot.weights import TaskVector, apply, extract, from_state, mean, open_checkpoint, state
+from surefoot.weights import TaskVector, apply, extract, from_state, mean, open_checkpoint, state, statistics
 
 FILE = Path(__file__).with_name("peft_outputs.safetensors")
 MADE = load_file(FILE)
@@ -305,3 +306,21 @@ def test_factors_of_64_bits_are_scaled_in_64_bits(tmp_path: Path) -> None:
     down, up = wide.values() if "lora_A" in next(iter(wide)) else [*wide.values()][::-1]
     made = state(TaskVector(from_state(base), open_checkpoint(tmp_path)))["first.weight"]
     assert made == pytest.approx(up @ down / 6, rel=1e-13)
+
+
+def test_a_change_of_eight_bit_floats_is_not_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No arithmetic is done on them: what has no size here is named, and not said to be none."""
+    torch = pytest.importorskip("torch")
+    for number, name in enumerate(("base", "tuned")):
+        narrow = torch.full((4, 4), 1.0 + number).to(torch.float8_e4m3fn)
+        some = {"a.weight": narrow, "b.weight": torch.full((4, 4), 1.0 + number), "n": torch.tensor(3 + number)}
+        apply(TaskVector(from_state(some)), tmp_path / f"{name}.safetensors")
+    base, tuned = (open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "tuned"))
+    report = extract(base, tuned, tmp_path / "adapter", 1)
+    assert report.matrices == 1 and report.left_out == ("a.weight", "n")
+    found = statistics([TaskVector(base, tuned), TaskVector(base)])
+    assert found.uncounted == ("a.weight", "n") and found.norms.tolist() == [4, 0]
+    app(["weights", "diff", base.label, tuned.label], result_action="return_value")
+    assert (
+        "2 tensors of whole numbers or 8-bit floats differ and are not counted: a.weight, n" in capsys.readouterr().err
+    )

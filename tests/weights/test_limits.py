@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from making import data, model, write
 
 from surefoot.core import SurefootError
 from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint, state
+from surefoot.weights._arithmetic import _kernel as kernel
 from surefoot.weights._files._checkpoint import Array
 from surefoot.weights._files._types import encode
 
@@ -176,3 +178,20 @@ def test_the_report_of_a_patch_does_not_jump_at_its_ends(tmp_path: Path) -> None
     assert 0 < reports[1].lost == pytest.approx(reports[0].lost, rel=0.1)
     same = apply(TaskVector(base, half(tuned.tolist(), "tuned")), tmp_path / "out.safetensors", 1.0)
     assert same.edit_norm == pytest.approx(norm, rel=1e-3) and same.lost == 0
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_report_measures_changes_of_any_size(compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares of 1e-24 and 1e20 are beyond 32 bits, and 32-bit floats at 1 hold no third of their last digit."""
+    if not compiled:
+        monkeypatch.setattr(kernel, "library", lambda: None)
+    one, step = np.float32(1), np.float32(2**-23)
+    for start, end, share, lost in ((0, 1e-24, 0.5, 0), (0, 1e20, 0.5, 0), (one, one + step, 0.3, 1)):
+        base, tuned = (from_state({"w": np.full(3000, value, np.float32)}) for value in (start, end))
+        report = apply(share * TaskVector(base, tuned), tmp_path / "out.safetensors")
+        norm = share * (float(np.float32(end)) - float(start)) * 3000**0.5
+        assert (report.edit_norm, report.lost) == pytest.approx((norm, lost), rel=1e-5, abs=1e-30 if norm < 1 else 1e-6)
+        assert ("dtype F64" in "".join(report.warnings)) == bool(lost)
+    base, tuned = (from_state({"w": torch.full((3000,), value).bfloat16()}) for value in (1e-24, 1.01e-24))
+    report = apply(0.3 * TaskVector(base, tuned), tmp_path / "out.safetensors")
+    assert report.lost == pytest.approx(1) and report.warnings  # less than half of the last digit

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import merge, open_checkpoint, read_state
+from surefoot.weights import TaskVector, from_state, merge, open_checkpoint, read_state
+from surefoot.weights import state as state_of
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5], dtype=torch.bfloat16)}
 EMA = {name: value + 1 for name, value in STATE.items()}
@@ -135,3 +136,10 @@ def test_two_states_of_one_file_are_two_models(tmp_path: Path) -> None:
     assert (
         values.tolist() == [0, 2, 20, 22] and counts.min() > 60
     )  # 100 each; both kept or none 200 where masks are one
+
+
+def test_values_that_torch_only_views_as_negative_are_read_so() -> None:
+    values = torch.conj(torch.complex(torch.arange(3.0), torch.arange(3.0)))
+    held = from_state({"imaginary": values.imag, "whole": values})
+    assert state_of(TaskVector(from_state({"imaginary": values.imag})))["imaginary"].tolist() == [0, -1, -2]
+    assert np.frombuffer(held.tensors["whole"].data, np.complex64).tolist() == [0, 1 - 1j, 2 - 2j]  # pyright: ignore[reportAttributeAccessIssue]

@@ -130,3 +130,10 @@ def test_a_grid_may_be_an_array_and_a_score_that_is_not_there_is_named() -> None
         search(FIRST, GRID, accuracies, *forgetting("targt", "control"))
     with pytest.raises(SurefootError, match="above 0, to divide by"):
         learning({"a": 0.0})
+
+
+def test_a_score_that_is_not_a_number_orders_no_soup() -> None:
+    checkpoints = [from_state({"w": np.array([float(one)])}, label=f"run {one}") for one in range(3)]
+    scores = {0.0: float("nan"), 1.0: 0.7, 2.0: 0.9}
+    with pytest.raises(SurefootError, match="The score of run 0 is NaN"):
+        greedy_soup(checkpoints, lambda state: scores[float(state["w"][0])])

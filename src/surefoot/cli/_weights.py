@@ -282,7 +282,7 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
     vectors = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
     if rules.only:
         vectors = [one.filter(*rules.only) for one in vectors]
-    kept = replace(_kept(rules), integers="base")
+    kept = _kept(rules)
     if rules.dry_run:
         plan = plan_edit(sum(vectors[1:], vectors[0]), rules=kept)
         _print_plan(plan, base, 1, writes=False)
@@ -295,6 +295,9 @@ def diff(base: Path, *tuned: Path, rules: Rules | None = None) -> None:
         print(f"{path}: norm {_known(found.norms[number], '.6g')}{share}")
         for layer, gram in found.layers.items():
             print(f"  {_known(gram[number, number] ** 0.5, '12.6g')}  {_shown(layer)}")
+    if found.uncounted:
+        said = f"{len(found.uncounted)} tensors of whole numbers or 8-bit floats differ and are not counted"
+        print(f"surefoot: warning: {said}: {', '.join(map(_shown, found.uncounted[:3]))}", file=sys.stderr)
     if len(tuned) > 1:
         print("cosines; none of a difference that is zero or not finite")
         for row in found.cosines:
@@ -330,7 +333,8 @@ def extract(
     print(f"of the change {report.lost:.1%} is not in it")
     if report.left_out:
         names = ", ".join(map(_shown, report.left_out[:3]))
-        said = f"{len(report.left_out)} tensors changed that an adapter cannot hold (norms, biases, embeddings)"
+        kinds = "norms, biases, embeddings, whole numbers, 8-bit floats"
+        said = f"{len(report.left_out)} tensors changed that an adapter cannot hold ({kinds})"
         print(f"surefoot: warning: {said}: {names}", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ def greedy_soup(
     """Greedy soup (arXiv 2203.05482, recipe 1): best first, and each next one stays if the held-out score rises.
 
     `score` is of held-out data. A score that does not change keeps the candidate out. The average is a streamed edit:
-    pass `vector` to `apply` to write it.
+    pass `vector` to `apply` to write it. Raises SurefootError for a score that is NaN, which has no place in the order.
     """
     if not checkpoints:
         raise SurefootError("A soup needs at least one checkpoint.")
@@ -255,6 +256,8 @@ def greedy_soup(
     def tried(members: tuple[int, ...]) -> float:
         found = score(build(mean([checkpoints[one] for one in members])))
         table.append((members, found if isinstance(found, EditScore) else EditScore(value=float(found))))
+        if isnan(table[-1][1].value):
+            raise SurefootError(f"The score of {' + '.join(checkpoints[one].label for one in members)} is NaN.")
         return table[-1][1].value
 
     alone = [tried((index,)) for index in range(len(checkpoints))]

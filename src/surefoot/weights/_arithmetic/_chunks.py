@@ -168,8 +168,9 @@ class ChunkReader:
 
 
 def dot(one: Floats, other: Floats) -> float:
-    """Inner product without the threads of a linear algebra library."""
-    return float(np.einsum("i,i", one, other))
+    """Inner product without the threads of a linear algebra library, in 64 bits where 32 hold none."""
+    found = float(np.einsum("i,i", one, other))
+    return found if 1e-25 < abs(found) < np.inf else wide_dot(one, other)
 
 
 def wide_dot(one: Floats, other: Floats) -> float:

@@ -167,7 +167,8 @@ def _numpy(
     for output in computed:
         value = kernel.finish(chunk, change, weights[output])
         moved = weights[output] ** 2 * squares if kernel.linear else _distance(value, chunk.base)
-        yield _rounded(job, chunk, value, moved, tally[:, output])
+        exact = kernel.finish(chunk, change.astype(np.float64), weights[output]) if kernel.linear else value
+        yield _rounded(job, chunk, value, moved, tally[:, output], exact=exact)
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -176,11 +177,20 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _rounded(
-    job: _Job, chunk: Chunk, value: np.ndarray, moved: float, tally: np.ndarray, *, kept: Bytes | None = None
+    job: _Job,
+    chunk: Chunk,
+    value: np.ndarray,
+    moved: float,
+    tally: np.ndarray,
+    *,
+    kept: Bytes | None = None,
+    exact: np.ndarray | None = None,
 ) -> Bytes:
-    # `kept` are bytes that hold the value as it is. A product with 0 is 0 where all is finite.
+    # `kept` are bytes that hold the value as it is, `exact` what the value is of. A product with 0 is 0 where all is
+    # finite.
+    exact = value if exact is None else exact
     raw, rounded = encode(value, job.one.dtype) if kept is None else (kept, value)
-    lost = _distance(rounded, value) if kept is None else 0.0 * float(np.add.reduce(value))
+    lost = _distance(rounded, exact) if kept is None else 0.0 * float(np.add.reduce(value))
     if isfinite(moved + lost):
         tally[:2] += moved, lost
         return raw
@@ -193,7 +203,7 @@ def _rounded(
     meant = equal & ~np.isfinite(chunk.base) & (len(job.one.sources) > 1)
     finite = np.isfinite(rounded) & np.isfinite(value) & np.isfinite(chunk.base)
     tally[0] += _distance(value[finite], chunk.base[finite])
-    tally[1] += _distance(rounded[finite], value[finite])
+    tally[1] += _distance(rounded[finite], exact[finite])
     tally[2] += np.count_nonzero(~np.isfinite(rounded) & ~meant)
     return raw
 

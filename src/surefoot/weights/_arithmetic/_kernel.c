@@ -87,7 +87,7 @@ INLINE void encode(const float *values, int type, int64_t start, int count, void
         }
 }
 
-/* Sum of squares of a block; what lies behind `count` is cleared first. */
+/* Sum of squares of a block, in 64 bits where 32 hold none; what lies behind `count` is cleared first. */
 INLINE double squares(float *values, int count) {
     lanes sums[4] = {{0}};
     memset(values + count, 0, sizeof(float) * (BLOCK - count));
@@ -100,6 +100,12 @@ INLINE double squares(float *values, int count) {
     sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     double total = 0;
     for (int j = 0; j < 8; j++) total += sums[0][j];
+    if (total > 1e-25 && total < 1e35) return total;
+    double wide[8] = {0};
+    for (int i = 0; i < BLOCK; i += 8)
+        for (int j = 0; j < 8; j++) wide[j] += (double)values[i + j] * values[i + j];
+    total = 0;
+    for (int j = 0; j < 8; j++) total += wide[j];
     return total;
 }
 
@@ -120,15 +126,20 @@ typedef struct {
 
 INLINE void finish(const void *const *raw, const int32_t *types, int64_t start, int count, const float *base,
                    float *change, const target *to) {
-    float near[BLOCK], value[BLOCK], lost[BLOCK];
+    float near[BLOCK], value[BLOCK], lost[BLOCK], left[BLOCK];
     for (int64_t output = 0; output < to->outputs; output++) {
         int end = to->ends[output];
         if (end) decode(raw[end], types[end], start, count, near);
         else memcpy(near, base, sizeof(float) * count);
         memcpy(value, change, sizeof(float) * count);
         times(value, count, to->weights[output]);
-        for (int i = 0; i < count; i++) value[i] = near[i] - (value[i] + 0.0f);
+        for (int i = 0; i < count; i++) { /* `left` is what the difference itself does not hold (Knuth) */
+            float step = value[i] + 0.0f, made = near[i] - step, back = made - near[i];
+            left[i] = (near[i] - (made - back)) - (step + back);
+            value[i] = made;
+        }
         encode(value, (int)to->type, start, count, to->out[output], lost);
+        for (int i = 0; i < count; i++) lost[i] -= left[i];
         to->sums[1 + output] += squares(lost, count);
     }
     to->sums[0] += squares(change, count);

@@ -126,13 +126,15 @@ class Statistics:
     """Of several task vectors of one base: names, inner products (Gram matrix) in all and by layer, relative size.
 
     `gram` is (n, n); `layers` maps a group of tensors (`visual.transformer.resblocks.3`) to its own Gram matrix;
-    `base_norm` is the norm of the whole base.
+    `base_norm` is the norm of the whole base. `uncounted` names tensors that differ and are in none of these: whole
+    numbers and 8-bit floats.
     """
 
     names: tuple[str, ...]
     gram: np.ndarray
     layers: Mapping[str, np.ndarray]
     base_norm: float
+    uncounted: tuple[str, ...] = ()
 
     @property
     def norms(self) -> np.ndarray:
@@ -162,7 +164,15 @@ def statistics(vectors: Sequence[TaskVector], *, rules: EditRules = DEFAULT_RULE
         gram=total[1:, 1:],
         layers={name: found[1:, 1:] for name, found in layers.items()},
         base_norm=float(np.sqrt(total[0, 0])),
+        uncounted=tuple(dict.fromkeys(name for plan in plans for name in uncounted(plan))),
     )
+
+
+def uncounted(plan: MergePlan) -> tuple[str, ...]:
+    """Names of the tensors that differ and that no arithmetic is done on: whole numbers, 8-bit floats."""
+    with Files() as files:
+        still = ((one, reader_of(plan, one, files).chunks()) for one in plan.assignments if one.method is None)
+        return tuple(one.name for one, chunks in still if not all(chunk.untouched for chunk in chunks))
 
 
 def _products(plans: Sequence[MergePlan], number: int, files: Files) -> np.ndarray:

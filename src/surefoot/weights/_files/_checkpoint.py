@@ -146,7 +146,7 @@ def _array(name: str, value: Any) -> Array:
 
         if value.layout != torch.strided or value.is_meta:
             raise SurefootError(f"Tensor {name!r} is sparse or has no data; only dense tensors are held.")
-        flat = value.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()
+        flat = value.detach().to("cpu").resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy()
     return Array(dtype=dtype, shape=shape, data=flat)
 
 

@@ -207,9 +207,9 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
     lost, nonfinite = lost_share(rows, output), sum(row.nonfinite[output] for row in rows)
     warnings = list(seen)
     if lost >= LOSSY:
-        warnings.append(
-            f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write 32-bit floats (dtype F32) to keep it"
-        )
+        wide = all(one.dtype in ("F32", "F64") for one in plan.assignments if one.method)
+        more = "64-bit floats (accumulate float64, dtype F64)" if wide else "32-bit floats (dtype F32)"
+        warnings.append(f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write {more} to keep it")
     if nonfinite:
         warnings.append(f"{nonfinite} values are NaN or infinite")
     return EditReport(

@@ -11,6 +11,7 @@ import numpy as np
 from surefoot.core import SurefootError, write_text
 from surefoot.weights._arithmetic._chunks import is_float
 from surefoot.weights._arithmetic._expression import TaskVector, plan_edit
+from surefoot.weights._arithmetic._memory import uncounted
 from surefoot.weights._arithmetic._plan import Assignment
 from surefoot.weights._files._adapters import transposed_layers
 from surefoot.weights._files._checkpoint import Checkpoint, LowRank, from_state, load
@@ -23,7 +24,8 @@ _EMBEDDING = re.compile(r"embed|wte|wpe|word_embeddings")  # PEFT keeps these in
 class ExtractReport:
     """What an adapter holds of a difference: its matrices, and the names of the tensors that changed and are not in it.
 
-    `lost` is the norm of what is not in the adapter over the norm of the whole difference, 0 to 1.
+    `lost` is the norm of what is not in the adapter over the norm of the whole difference, 0 to 1; whole numbers and
+    8-bit floats that changed are in `left_out`, but count in no norm.
     """
 
     path: Path
@@ -70,7 +72,7 @@ def extract(
     transposed = _transposed(base, factors)
     path = _written(folder, factors, rank, transposed)
     lost = float(np.sqrt(missed / total))
-    return ExtractReport(path=path, matrices=len(factors), left_out=tuple(left_out), lost=lost)
+    return ExtractReport(path=path, matrices=len(factors), left_out=(*left_out, *uncounted(plan)), lost=lost)
 
 
 def _delta(one: Assignment) -> np.ndarray:
