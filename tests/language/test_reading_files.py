@@ -112,6 +112,14 @@ def test_squad_a_question_a_row_is_squad(tmp_path: Path) -> None:
     assert [one.starts for one in expected[1]] == [(4, 0, NOWHERE), ()]
     for file in (lines, parquet, written(tmp_path, ROWS, "list.json"), written(tmp_path, json.dumps(ROWS, indent=1))):
         assert read_question_file(file) == expected
+    objects = [
+        [dict(zip(one["answers"], pair, strict=True)) for pair in zip(*one["answers"].values(), strict=True)]
+        for one in ROWS
+    ]
+    listed = [one | {"answers": told} for one, told in zip(ROWS, objects, strict=True)]
+    assert read_question_file(written(tmp_path, listed)) == expected
+    untitled = read_questions(written(tmp_path, [one | {"title": None} for one in ROWS]))  # Parquet leaves nothing out
+    assert [one.article for one in untitled] == [one.paragraph for one in expected[1]]
     short = [ROWS[0] | {"answers": {"text": ["cat"], "answer_start": []}}]
     with pytest.raises(SurefootError, match="row 1, question 'q1': 'answers' has 1 texts and 0 starts"):
         read_questions(written(tmp_path, short))
@@ -164,6 +172,9 @@ HOSTILE = [
     ('{"version": "1"}', "is in no format that I know"),
     ('{"data": [], "data": []}', "the name 'data' twice"),
     ('{"data": []}', "holds no questions"),
+    ([{"qid": "q1", "context": "A cat.", "question": "?", "answers": ["cat"]}], "rows with 'id', 'context'"),
+    ([ROWS[0], ROWS[1] | {"answers": None}], "row 2, question 'q2': 'answers' must be an object, not missing"),
+    ([ROWS[0], ROWS[1] | {"answers": ["cat"]}], "row 2, question 'q2': an answer must be an object, not text"),
     (squad(qa("q1"), qa("q1")), "the question 'q1' stands twice, in 'Cats'"),
     (squad(qa(7)), r"article 1 \('Cats'\), paragraph 1: the id of a question must be text, not a number"),
     (squad(qa("q1", (None, 0))), "question 'q1': the text of an answer must be text, not missing"),

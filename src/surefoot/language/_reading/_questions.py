@@ -19,8 +19,8 @@ Answers = tuple[tuple[str, ...], tuple[int, ...]]
 NOWHERE = -1
 """The start of an answer that does not stand in its paragraph where the file says: right, but no span to train on."""
 _KNOWN = (
-    "SQuAD (an object with 'data', or rows with 'context', 'question' and 'answers'), MRQA (lines with 'context' and "
-    "'qas') or lines with 'question' and 'ctxs'"
+    "SQuAD (an object with 'data', or rows with 'id', 'context', 'question' and 'answers'), MRQA (lines with 'context' "
+    "and 'qas') or lines with 'question' and 'ctxs'"
 )
 
 
@@ -91,7 +91,7 @@ def _parsed(file: Path, shown: str) -> tuple[QuestionFormat, list[Question]]:
         return "mrqa", [one for row in kept for one in _of_paragraph(row, "", mrqa=True)]
     if {"question", "ctxs"} <= first.keys():
         return "gold-paragraph", list(map(_of_gold_paragraph, rows))
-    if {"context", "question"} <= first.keys() and isinstance(first.get("answers"), dict):
+    if {"id", "context", "question", "answers"} <= first.keys():
         return "squad", list(map(_of_row, rows))
     raise SurefootError(f"{shown} is in no format that I know: expected {_KNOWN}.")
 
@@ -101,18 +101,22 @@ def _numbered(values: Sequence[object], shown: str) -> list[Row]:
 
 
 def _of_row(row: Row) -> Question:
-    """A question of SQuAD with its paragraph; its answers are an object of two lists, `text` and `answer_start`."""
-    one = Row(row.told, f"{row.where}, question '{row.text('id')}'")
-    given = Row.of(row.told.get("answers"), f"{one.where}: 'answers'")
+    """A question of SQuAD with its paragraph; a title may be null, as in a Parquet file that has none."""
+    one, context = Row(row.told, f"{row.where}, question '{row.text('id')}'"), row.text("context")
+    read = _squad_answers if isinstance(row.told.get("answers"), list) else _answers_side_by_side
+    title = "" if row.told.get("title") is None else one.text("title")
+    return Question(
+        row.text("id"), one.text("question"), context, *read(one, context), title, digest_of_paragraph(context)
+    )
+
+
+def _answers_side_by_side(row: Row, context: str) -> Answers:
+    """Answers as an object of two lists, `text` and `answer_start`."""
+    given = Row.of(row.told.get("answers"), f"{row.where}: 'answers'")
     texts, starts = given.texts("text"), given.values("answer_start")
     if len(texts) != len(starts):
         raise SurefootError(f"{given.where} has {len(texts)} texts and {len(starts)} starts: each text needs its own.")
-    places = [checked(int, start, f"{given.where}: 'answer_start'") for start in starts]
-    context = row.text("context")
-    found = _placed(texts, places, context)
-    return Question(
-        row.text("id"), row.text("question"), context, *found, row.text("title", ""), digest_of_paragraph(context)
-    )
+    return _placed(texts, [checked(int, start, f"{given.where}: 'answer_start'") for start in starts], context)
 
 
 def _squad(told: Row) -> Iterator[Question]:
