@@ -77,10 +77,10 @@ def test_a_recipe_is_applied_again_at_many_coefficients_in_one_reading(files: li
     run("add", files[0], files[1], "--coefficient", "0.5", "--out", "first.safetensors")
     run("apply", "first.safetensors.recipe.json", "again.safetensors")
     assert data(Path("again.safetensors")) == data(Path("first.safetensors"))
-    run("apply", "first.safetensors.recipe.json", "at-{}.safetensors", "--coefficient", "0", "--coefficient", "2")
+    run("apply", "first.safetensors.recipe.json", "at-{}.safetensors", "--coefficient", "0", "--coefficient", "1")
     assert data(Path("at-0.safetensors")) == data(files[0])
-    assert data(Path("at-2.safetensors")) == data(files[1])
-    assert run("verify", "at-2.safetensors") == 0
+    assert data(Path("at-1.safetensors")) == data(files[1])
+    assert run("verify", "at-1.safetensors") == 0
 
 
 def test_a_soup_is_scored_by_a_command(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,3 +298,12 @@ def test_the_arithmetic_imports_neither_torch_nor_numba() -> None:
     code = "import surefoot.weights, sys; print([n for n in ('torch', 'numba', 'scipy', 'yaml') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("verb", "sign"), [("add", 1), ("negate", -1), ("patch", 1)])
+def test_another_coefficient_takes_the_place_of_the_first(verb: str, sign: int, files: list[Path]) -> None:
+    run(verb, *files[:2], "--alpha" if verb == "patch" else "--coefficient", "0.25", "--out", "first.safetensors")
+    run("apply", "first.safetensors", "{}.safetensors", "--coefficient", "0.5", "--coefficient", "0.25")
+    start, end = (values(path).astype(float) for path in files[:2])
+    assert values(Path("0.5.safetensors")) == pytest.approx(start + sign * 0.5 * (end - start), rel=1e-5, abs=1e-6)
+    assert data(Path("0.25.safetensors")) == data(Path("first.safetensors"))

@@ -245,3 +245,16 @@ def test_a_tensor_that_a_model_lacks_counts_as_the_base_as_in_an_average(tmp_pat
     checkpoints = [open_checkpoint(one["model"]) for one in models]
     averaged = state(mean(checkpoints), rules=EditRules(missing="base"))
     assert averaged["b"] == pytest.approx(merged["b"])
+
+
+def test_a_layer_of_a_number_that_the_base_has_not_is_filled_from_its_own_place(tmp_path: Path) -> None:
+    for name, count, missing in (("base", 1, -1), ("tuned", 2, 1)):
+        tensors = {f"layers.{layer}.w": np.full(2, layer + 1, np.float32) for layer in range(count)}
+        tensors |= {f"layers.{layer}.b": np.full(2, 7, np.float32) for layer in range(count) if layer != missing}
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    base, tuned = (str(tmp_path / f"{name}.safetensors") for name in ("base", "tuned"))
+    sources = [{"model": base, "layer_range": [0, 1]}, {"model": tuned, "layer_range": [1, 2]}]
+    config = {"merge_method": "task_arithmetic", "base_model": base, "slices": [{"sources": sources}]}
+    content = {**config, "parameters": {"weight": 0.5}, "missing": "base"}
+    merged = load_file(merge(content, tmp_path / "out.safetensors").path)
+    assert merged["layers.0.w"].tolist() == [1.5, 1.5] and merged["layers.0.b"].tolist() == [7, 7]

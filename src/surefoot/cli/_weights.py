@@ -72,15 +72,17 @@ def _kept(rules: Rules) -> Any:
     return EditRules(**{one.name: getattr(rules, one.name) for one in fields(EditRules)})
 
 
-def _write(vector: Any, out: Path, rules: Rules) -> None:
+def _write(vector: Any, out: Path, rules: Rules, coefficient: float = 1.0) -> None:
+    # The coefficient is the recipe's, not the expression's, so that `apply --coefficient` takes its place.
     from surefoot.weights import apply, plan_edit
 
     vector = vector.filter(*rules.only) if rules.only else vector
     kept = _kept(rules)
     if rules.dry_run:
-        _print_plan(plan_edit(vector, rules=kept), out, rules.threads)
+        _print_plan(plan_edit(vector, (coefficient,), rules=kept), out, rules.threads)
     else:
-        _print_report(apply(vector, out, rules=kept, progress=_progress(), threads=rules.threads, shard=rules.shard))
+        how: dict[str, Any] = {"progress": _progress(), "threads": rules.threads, "shard": rules.shard}
+        _print_report(apply(vector, out, coefficient, rules=kept, **how))
 
 
 def _progress() -> Any:
@@ -138,7 +140,7 @@ def add(base: Path, *tuned: Path, out: Out, coefficient: float = 1.0, rules: Rul
     rules = rules or Rules()
     start = _open(base, rules, tuned=False)
     parts = [TaskVector(start, _open(one, rules)) for one in _some(tuned)]
-    _write(coefficient * sum(parts[1:], parts[0]), out, rules)
+    _write(sum(parts[1:], parts[0]), out, rules, coefficient)
 
 
 @weights.command
@@ -147,7 +149,10 @@ def negate(base: Path, tuned: Path, *, out: Out, coefficient: float = 1.0, rules
 
     Example: surefoot weights negate base.safetensors toxic.safetensors --coefficient 0.5 --out milder.safetensors
     """
-    add(base, tuned, out=out, coefficient=-coefficient, rules=rules)
+    from surefoot.weights import TaskVector
+
+    rules = rules or Rules()
+    _write(-TaskVector(_open(base, rules, tuned=False), _open(tuned, rules)), out, rules, coefficient)
 
 
 @weights.command
@@ -164,7 +169,7 @@ def analogy(
     rules = rules or Rules()
     start = _open(base, rules, tuned=False)
     first, second, third = (TaskVector(start, _open(one, rules)) for one in (a, b, c))
-    _write(coefficient * relate(first, second, third), out, rules)
+    _write(relate(first, second, third), out, rules, coefficient)
 
 
 @weights.command

@@ -381,9 +381,10 @@ def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor:
     there, own = one.checkpoint.tensors, base.checkpoint.tensors
     if name in there:
         return there[name]
-    if one is base or (name not in own and not one.checkpoint.is_adapter):
+    of_layer = name not in own and rules.missing == "base"  # a layer whose number the base has not
+    if one is base or (name not in own and not one.checkpoint.is_adapter and not of_layer):
         raise SurefootError(f"{one.reference} lacks the tensor {name!r}.")
-    if one.checkpoint.is_adapter:
+    if one.checkpoint.is_adapter or of_layer:
         return own[target.origin]  # what an adapter says nothing of it leaves as it is
     other = replacement(one.checkpoint, name, own, rules.missing, one.reference)
     return there[other] if other else own[target.origin]
