@@ -19,16 +19,20 @@ State = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class EditScore:
-    """A share of `n` examples, 0 to 1 (an accuracy), with its Wilson interval; or any number when `n` is 0."""
+    """A share of `n` examples, 0 to 1 (an accuracy), with its Wilson interval; or any number when `n` is 0.
+
+    `within` is its interval where it is another: that of a mean over sets of several sizes.
+    """
 
     value: float
     n: int = 0
+    within: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper bound at the 95 percent level; NaN when `n` is 0."""
-        if not self.n:
-            return float("nan"), float("nan")
+        if self.within or not self.n:
+            return self.within or (float("nan"), float("nan"))
         from surefoot.stats import wilson
 
         found = wilson(self.value * self.n, self.n)

@@ -21,7 +21,9 @@ from surefoot.contrastive import (
     classify,
     load_model,
 )
+from surefoot.contrastive._training._weight_edit import _mean
 from surefoot.core import Measurement, Step, SurefootError
+from surefoot.weights import EditScore
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
 WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
@@ -124,6 +126,17 @@ def test_the_scores_are_those_of_zero_shot_classification(made: Made, start: Pre
     for name, data in (("target/0", WARM), ("control/0", COLD)):
         scores, _ = classify(load_model(made(warm)[0]), made(data)[0], ("{}",))
         assert row[name]["value"] == pytest.approx(float((scores.ranks == 1).mean()))
+
+
+def test_a_mean_over_sets_is_as_uncertain_as_the_smallest_makes_it() -> None:
+    """Each set counts alike: at one half the standard error is sqrt(.25 / 10 + .25 / 990) / 2 = .0795."""
+    mean = _mean([EditScore(value=0.5, n=10), EditScore(value=0.5, n=990)])
+    assert (mean.value, mean.n) == (0.5, 1000)
+    effective = 0.25 / 0.0795**2
+    half = 1.95996 * (0.25 / effective + 1.95996**2 / (4 * effective**2)) ** 0.5 / (1 + 1.95996**2 / effective)
+    assert mean.interval == pytest.approx(
+        (0.5 - half, 0.5 + half), abs=0.01
+    )  # by all 1000 together it would be 0.031 wide on each side
 
 
 def test_adding_two_vectors_is_measured_against_each_own_model(

@@ -11,6 +11,7 @@ from surefoot.contrastive._models._embed import are_units
 from surefoot.contrastive._models._pixels import normalized
 from surefoot.contrastive._training._finetune import LabelledPictures, read_labelled
 from surefoot.core import Inputs, Measurement, Step, SurefootError, report_progress
+from surefoot.stats import mean_of_shares
 from surefoot.training import WEIGHTS, reproducible, sum_of, task_vectors
 from surefoot.weights import (
     CoefficientSearch,
@@ -71,6 +72,7 @@ class WeightEdit(Step):
     templates: tuple[str, ...] = ("{}",)
     seed: int = 0
     threads: int = 1
+    version: ClassVar[int] = 2  # the interval of a mean over sets is that of their sizes
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
@@ -129,8 +131,15 @@ class _Editor:
         scores = {name: accuracy(model, one) for name, one in self.sets.items()}
         for kind in (TARGET, CONTROL):
             if own := [one for name, one in scores.items() if name.startswith(f"{kind}/")]:
-                scores[kind] = EditScore(value=sum(one.value for one in own) / len(own), n=sum(one.n for one in own))
+                scores[kind] = own[0] if len(own) == 1 else _mean(own)
         return scores
+
+
+def _mean(scores: Sequence[EditScore]) -> EditScore:
+    """Every set counts alike, so that its pictures count the more the fewer they are."""
+    mean = mean_of_shares([round(one.value * one.n) for one in scores], [one.n for one in scores])
+    value = sum(one.value for one in scores) / len(scores)
+    return EditScore(value=value, n=sum(one.n for one in scores), within=(mean.low, mean.high))
 
 
 def accuracy(model: LoadedModel, data: LabelledPictures) -> EditScore:
