@@ -12,15 +12,15 @@ from surefoot.examples import EXAMPLES, write_examples
 
 @pytest.fixture(scope="session")
 def answer() -> Callable[[Path, float, int], None]:
-    """Write answers to 1,000 things of which this share is right; things are as hard for every model of a seed."""
+    """Write answers to 4,000 things of which this share is right; things are as hard for every model of a seed."""
 
     written: dict[tuple[int, int], bytes] = {}
 
     def plant(place: Path, share: float, seed: int) -> None:
-        count = round(1000 * share)
+        count = round(4000 * share)
         if (count, seed) not in written:
-            order = np.random.default_rng(seed).permutation(1000)
-            right = np.arange(1000) < count
+            order = np.random.default_rng(seed).permutation(4000)
+            right = np.arange(4000) < count
             write_examples(place, {"example": [f"style:{thing:04X}" for thing in order], "score": right.astype(float)})
             written[count, seed] = (place / EXAMPLES).read_bytes()
         (place / EXAMPLES).write_bytes(written[count, seed])

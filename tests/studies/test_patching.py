@@ -89,7 +89,7 @@ def planted_in(name: str, rung: Rung, world: PatchingSeed, model: Step, data: St
 
 
 def planted(seed: int, model: Step, data: Step, world: PatchingSeed) -> float:
-    noise = 0.002 * ((seed * 7 + len(model.key.strip("0"))) % 3 - 1) + jitter(seed, model.key, data.key)
+    noise = 0.002 * (seed % 3 - 1) + jitter(seed, model.key, data.key)
     reading = world.reading
     if model.key in {one.key for one in reading.models().values()}:
         if data.key in (reading.own.clean.key, reading.unseen.clean.key):

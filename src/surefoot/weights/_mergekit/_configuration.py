@@ -434,9 +434,8 @@ def _refuse_unknown(method: str, needed: Mapping[str, Any], models: list[_Model]
                 )
             off = name in _SWITCHES and value is False
             if name not in known and name not in _FIXED and not off:
-                offered = sorted(
-                    {*needed, *scaled} - {"has_base", "base_weight", "seed"} - ({"scale"} if scaled else set())
-                )
+                hidden = {"has_base", "base_weight", "seed"} | ({"scale"} if scaled else set())
+                offered = sorted({*needed, *scaled} - hidden)
                 raise SurefootError(f"The method {method} has no parameter {name!r}; it has {', '.join(offered)}.")
 
 
