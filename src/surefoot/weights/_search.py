@@ -31,8 +31,10 @@ class EditScore:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper bound at the 95 percent level; NaN when `n` is 0."""
-        if self.within or not self.n:
-            return self.within or (float("nan"), float("nan"))
+        if self.within:
+            return self.within
+        if not self.n:
+            return float("nan"), float("nan")
         from surefoot.stats import wilson
 
         found = wilson(self.value * self.n, self.n)

@@ -142,15 +142,20 @@ def rewrite(
             raise SurefootError(f"{recipe}: A merge has no coefficient to change.")
         plan = replace(plan, coefficients=tuple(map(float, outs)))
     reports = _write(plan, [Path(out) for out in places], None, how)
-    told = tuple(
-        f"{label} has changed since the recipe was written: this is another result"
-        for label, now in reports[0].inputs.items()
-        if was.get(label, now) != now and str(was[label]).partition(":")[0] == now.partition(":")[0]
-    )
-    told = (
-        told if was else ("a shard alone does not say whether inputs have changed: the recipe beside its index does",)
-    )
+    told = _changes(was, reports[0].inputs)
     return [replace(one, warnings=(*one.warnings, *told)) for one in reports]
+
+
+def _changes(was: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each input whose digest, of the same kind, is another."""
+    if not was:
+        return ("a shard alone does not say whether inputs have changed: the recipe beside its index does",)
+    changed = [
+        label
+        for label, digest in now.items()
+        if was.get(label, digest) != digest and str(was[label]).partition(":")[0] == digest.partition(":")[0]
+    ]
+    return tuple(f"{label} has changed since the recipe was written: this is another result" for label in changed)
 
 
 def _inputs_said(recipe: Path) -> Mapping[str, str]:

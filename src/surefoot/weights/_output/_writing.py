@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,21 +173,20 @@ def _check_outputs(plan: MergePlan, paths: Sequence[Path]) -> None:
 
 def identity(plan: MergePlan) -> str:
     """Digest of all that decides the bits: tensors, times of files, what is in memory, coefficients and recipe."""
-    described = [
-        (one.name, one.dtype, one.shape, one.labels, _named(one.method), [_stamp(plan, each) for each in one.sources])
-        for one in plan.assignments
-    ]
+    stat = cache(Path.stat)  # a file holds many tensors, and may lie on a network
+    stamps = [_stamp(plan, source, stat) for one in plan.assignments for source in one.sources]
+    described = [(one.name, one.dtype, one.shape, one.labels, _named(one.method)) for one in plan.assignments]
     text = json.dumps(
-        [described, plan.coefficients, plan.rules.accumulate, plan.rules.digest, plan.recipe], default=str
+        [described, stamps, plan.coefficients, plan.rules.accumulate, plan.rules.digest, plan.recipe], default=str
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _stamp(plan: MergePlan, source: StoredTensor) -> list[Any]:
+def _stamp(plan: MergePlan, source: StoredTensor, stat: Callable[[Path], os.stat_result]) -> list[Any]:
     # An adapter or a pickle is in memory, and the file that it came from may hold another one when work goes on.
     if not isinstance(source, Tensor):
         return [digest_in_memory(source, plan.rules.digest)]
-    status = source.path.stat()
+    status = stat(source.path)
     # Copying keeps the time of the content (cp -p, rsync); that of the entry is always the system's own.
     return [str(source.path), source.start, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
