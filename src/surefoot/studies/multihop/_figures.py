@@ -23,13 +23,16 @@ def own_figures(models: Sequence[FactModel]) -> tuple[Callable[[Results], Figure
     """The figures of the study's own models, smallest first."""
     sizes = {size: [one for one in models if size_of(one) == size] for size in map(size_of, models)}
     largest = sizes[size_of(models[-1])]
-    drawn: tuple[tuple[Callable[[Any, Results], Figure], object], ...] = (
-        (_gap_against_size, sizes),
-        (_accuracy_while_training, largest),
-        (_causes, sizes),
-        (_example_traces, models[-1]),
+    return (
+        _drawn(_gap_against_size, sizes),
+        _drawn(_accuracy_while_training, largest),
+        _drawn(_causes, sizes),
+        _drawn(_example_traces, models[-1]),
     )
-    return tuple(update_wrapper(partial(draw, own), draw) for draw, own in drawn)
+
+
+def _drawn(draw: Callable[[Any, Results], Figure], own: object) -> Callable[[Results], Figure]:
+    return update_wrapper(partial(draw, own), draw)  # a figure that fails is called by its name
 
 
 def _rows(results: Results, own: Sequence[FactModel], step: int, where: Where, **named: float | str) -> Iterator[Row]:
