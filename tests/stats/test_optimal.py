@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from surefoot.core import SurefootError
-from surefoot.stats import FORMS, compute_optimal, exponent_difference, fit_law, intervals, restricted
+from surefoot.stats import FORMS, compute_optimal, exponent_difference, fit_law, intervals, predict, restricted
 
 TRUTH = {"alpha": 0.3473, "beta": 0.3672, "floor": 1.8172, "A": 477.84, "B": 2143.86}
 
@@ -35,6 +35,33 @@ def test_the_best_size_is_where_the_law_is_least_for_its_compute() -> None:
         assert 6 * plan.size[place] * plan.data[place] == pytest.approx(compute)
         assert plan.size_low[place] < plan.size[place] < plan.size_high[place]
     assert plan.exponent.estimate == pytest.approx(of["beta"] / (of["alpha"] + of["beta"]))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"fixed": {"beta": 0.28}},
+        {"fixed": {"alpha": 0.28}},
+        {"fixed": {"alpha": 0.3, "beta": 0.4, "floor": 1.7}},
+        {"tied": [("beta", "alpha")]},
+    ],
+)
+def test_the_best_size_of_exponents_that_are_fixed_or_tied_is_where_that_law_is_least(held: dict) -> None:
+    x, loss = losses()
+    law = fit_law(x, loss, restricted(FORMS["two-variable"], **held))
+    plan = compute_optimal(law, intervals(law, method="t"), [1e22])
+    best = minimize_scalar(
+        lambda log_n: predict(law, [[np.exp(log_n), 1e22 / 6 / np.exp(log_n)]])[0],
+        bounds=(15, 35),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    assert plan.size[0] == pytest.approx(np.exp(best.x), rel=1e-4)
+    assert plan.value[0] == pytest.approx(best.fun, rel=1e-9)
+    assert plan.size_low[0] < plan.size[0] < plan.size_high[0]
+    values = law.parameters | held.get("fixed", {})
+    beta, alpha = values["beta"], values.get("alpha", values["beta"])
+    assert plan.exponent.estimate == pytest.approx(beta / (alpha + beta))
 
 
 def test_bounds_by_the_delta_method_and_by_bootstrap_agree_and_hold_the_truth() -> None:

@@ -72,6 +72,30 @@ def test_a_csv_is_read_and_what_was_done_is_said(tmp_path: Path) -> None:
     assert_allclose(np.diff(when[:2]), 86400, rtol=1e-2)
 
 
+def test_rows_that_are_others_again_are_counted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    lines = [f"{'ab'[row % 2]},{generator.normal():.4f},{generator.integers(2)}" for row in range(60)]
+    again = [*lines, *lines[:25]]
+    rows = [f"person{place},{line}" for place, line in enumerate(again)]  # an identifier tells nobody apart
+    for name, kept in (("once", rows[:60]), ("again", rows)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,sex,height,hired", *kept]) + "\n", encoding="utf-8")
+    notes = {}
+    for name in ("once", "again"):
+        step = file_table(tmp_path / f"{name}.csv", label="hired", sensitive=("sex",))
+        made(step, Store(tmp_path / name))
+        notes[name] = " ".join(open_table(Store(tmp_path / name).path(step)).notes)
+    assert "25 rows repeat the features and the label of another of 85" in notes["again"]
+    assert "repeat" not in notes["once"]
+
+
+def test_a_side_called_missing_is_not_that_of_the_rows_without_a_value(tmp_path: Path) -> None:
+    rows = [f"{('missing', 'x', '')[row % 3]},{row % 7},{row % 2}" for row in range(90)]
+    (tmp_path / "people.csv").write_text("\n".join(["sex,height,hired", *rows]) + "\n", encoding="utf-8")
+    step = file_table(tmp_path / "people.csv", label="hired", sensitive=("sex",))
+    sizes = [(each.group, each.value) for each in made(step, Store(tmp_path)) if each.metric == "rows"]
+    assert sizes == [("sex missing", 30), ("sex without a value", 30), ("sex x", 30)]
+
+
 def test_parquet_and_arrow_give_the_same_as_csv(tmp_path: Path) -> None:
     duckdb, feather = pytest.importorskip("duckdb"), pytest.importorskip("pyarrow.feather")
     csv = write(tmp_path / "people.csv")

@@ -102,18 +102,15 @@ def exponent_difference(first: ComputeOptimal, second: ComputeOptimal) -> tuple[
 
 def _plan(law: Law, values: Floats, logs: Floats) -> Floats:
     """Exponent of N, then the logs of N, of D and of the law at each budget (B, 1 + 3 m), from parameters (B, p)."""
-    names = law.names
-    of = {name: values[:, [names.index(name)]] for name in names}
-    alpha, beta = of.get("alpha"), of.get("beta", of.get("alpha"))
-    if alpha is None or beta is None:
-        raise SurefootError("The best size and data need the exponents alpha and beta free, or tied to each other.")
+    form, of = law.problem.form, {name: values[:, [place]] for place, name in enumerate(law.names)}
+    # Of exponents that are tied or fixed, too.
+    degrees = form.degrees(values[:, : len(form.exponents)])
+    alpha, beta = degrees[:, -2, :1], degrees[:, -1, 1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = beta / (alpha + beta)
         size = np.log(alpha * of["A"] / (beta * of["B"])) / (alpha + beta) + share * logs
         data = logs - size
-        value = (
-            of.get("floor", law.problem.form.floor) + of["A"] * np.exp(-alpha * size) + of["B"] * np.exp(-beta * data)
-        )
+        value = of.get("floor", form.floor) + of["A"] * np.exp(-alpha * size) + of["B"] * np.exp(-beta * data)
         return np.concatenate([share, size, data, np.log(value)], axis=1)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Measurement, SurefootError
+from surefoot.core import Measurement, SurefootError, counted
+from surefoot.tables import quote
 from surefoot.tabular._tables._columns import Column, plain, read_features
 from surefoot.tabular._tables._groups import divide
 
@@ -56,6 +57,7 @@ def write_arrays(
     described = connection.execute("DESCRIBE features").fetchall()
     names = [name for name, *_ in described if name not in ("label__", "test__", *sensitive)]
     columns = _write_values(out, read_features(connection, names, categorical, notes))
+    _say_copies(connection, columns, notes)
     division = divide(connection, sensitive, notes)[0]
     np.save(out / "groups.npy", division.codes)
     np.save(out / "labels.npy", plain(connection, "label__::UTINYINT").astype(np.uint8))
@@ -79,6 +81,18 @@ def _write_values(out: Path, features: Iterator[tuple[Column, NDArray[np.float32
         for place in range(len(columns)):
             table[place] = np.frombuffer(draft.read(4 * size), np.float32)
     return columns
+
+
+def _say_copies(connection: DuckDBPyConnection, columns: Sequence[Column], notes: list[str]) -> None:
+    """Note how many rows are others again: a learner is tested on copies of what it was trained on."""
+    names = ", ".join(["label__", *(quote(column.name) for column in columns)])
+    counts = f"SELECT (SELECT count(*) FROM (SELECT DISTINCT {names} FROM features)), count(*) FROM features"
+    ((distinct, rows),) = connection.execute(counts).fetchall()
+    if distinct < rows:
+        notes.append(
+            f"{counted(rows - distinct, 'row', 'repeat')} the features and the label of another of {rows}: if they are "
+            "copies, not people alike, learners are tested on what they have seen, and look too good: keep one of each."
+        )
 
 
 def _check_labels(connection: DuckDBPyConnection) -> None:

@@ -123,4 +123,5 @@ def _sides(connection: DuckDBPyConnection, column: str, notes: list[str]) -> Div
         notes += [remark.message for remark in alike(label, levels)]
         names = list(levels) if column.endswith("__sensitive") else [f"{label} {level}" for level in levels]
     filled = np.where(codes < 0, len(names), codes).astype(np.uint16)
-    return Division(name=label, groups=(*names, *([f"{label} missing"] if missing else [])), codes=filled)
+    blank = f"{label} missing" if f"{label} missing" not in names else f"{label} without a value"
+    return Division(name=label, groups=(*names, *([blank] if missing else [])), codes=filled)

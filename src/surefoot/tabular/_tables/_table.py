@@ -62,7 +62,7 @@ class FileTable(Step):
     of `yes` is 'yes'.
     """
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     path: str = unkeyed("")
     digest: str = ""
