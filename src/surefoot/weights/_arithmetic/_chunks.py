@@ -1,5 +1,6 @@
 """What a merge method sees of one tensor: chunks of its inputs as floats, and exact statistics of the whole of it."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from surefoot.weights._arithmetic._random import keep_mask, random_bits, stream_
 from surefoot.weights._files._checkpoint import Array, Files, LowRank, StoredTensor
 from surefoot.weights._files._types import BYTES, FLOATS, Bytes, Floats, decode
 
+_SCALE = re.compile(r"\.(?:(?:weight|input)[._](?:scale|absmax|quant|nested|zero)[^.]*|q?scales|SCB|scale_weight)$")
 CHUNK = 1 << 16  # elements: large enough for the cost of a call, small enough for the caches of a processor
 
 
@@ -186,12 +188,13 @@ def twin(base: Mapping[str, StoredTensor], name: str, there: Mapping[str, Stored
     source = base[name]
     for other, candidate in base.items():
         alike = (candidate.shape, candidate.dtype) == (source.shape, source.dtype) and len(source.shape) > 1
-        if alike and other != name and other in there and _tied(name, source, candidate):
+        if alike and other != name and other in there and tied(name, source, candidate):
             return other
     return None
 
 
-def _tied(name: str, one: StoredTensor, other: StoredTensor) -> bool:
+def tied(name: str, one: StoredTensor, other: StoredTensor) -> bool:
+    """True for two tensors of one type and shape that are bit for bit the same, and not of one value only."""
     if isinstance(one, LowRank) or isinstance(other, LowRank):
         return False
     with Files() as files:
@@ -205,3 +208,10 @@ def _tied(name: str, one: StoredTensor, other: StoredTensor) -> bool:
 def is_float(source: StoredTensor) -> bool:
     """True for the types that arithmetic is done on."""
     return source.dtype in FLOATS
+
+
+def is_scale(name: str, base: Mapping[str, StoredTensor]) -> bool:
+    """True for the scales of a quantized matrix (8-bit floats, whole numbers), which mean nothing beside another's."""
+    stem = name[: found.start()] if (found := _SCALE.search(name)) else None
+    whole = (base.get(f"{stem}.{one}") for one in ("weight", "qweight", "weight_packed"))
+    return stem is not None and any(one is not None and not is_float(one) for one in whole)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.core import SurefootError
-from surefoot.weights._arithmetic._chunks import is_float, twin
+from surefoot.weights._arithmetic._chunks import is_float, is_scale, twin
 from surefoot.weights._arithmetic._methods import agreed, edit
 from surefoot.weights._arithmetic._plan import Assignment, MergePlan
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
@@ -80,6 +80,10 @@ class TaskVector:
 
     def filter(self, *patterns: str) -> "TaskVector":
         """The same edit on the tensors whose names fit one of the patterns (`visual.*`); the others stay the base's."""
+        if not all(isinstance(one, str) for one in patterns):
+            raise SurefootError(
+                f"Patterns of names are texts, each for itself: filter('visual.*'), not {patterns[0]!r}."
+            )
         if any(term.only for term in self.terms):
             raise SurefootError("This edit is already filtered; filter its parts before adding them.")
         return TaskVector(self.base, terms=tuple(replace(term, only=patterns) for term in self.terms))
@@ -218,7 +222,7 @@ def _assign(vector: TaskVector, name: str, rules: EditRules) -> Assignment:
             tuned = place(term.tuned)
             same_start = term.start is vector.base or isinstance(sources[tuned + 1], LowRank)
             terms.append((term.coefficient, tuned, None if same_start else place(term.start)))
-    if is_float(base):
+    if is_float(base) and not (rules.integers == "base" and is_scale(name, vector.base.tensors)):
         method = partial(edit, terms=tuple(terms))
         return Assignment(
             dtype=rules.dtype or base.dtype, sources=tuple(sources), labels=tuple(labels), method=method, name=name

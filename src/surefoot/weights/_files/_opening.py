@@ -112,6 +112,11 @@ def _locate(path: Path, pickle: bool) -> Path:
     if not candidates and pickle:
         candidates = sorted(file for file in path.iterdir() if file.suffix in _PICKLE_SUFFIXES)
     if len(candidates) == 1:
+        if (part := re.search(r"-\d+-of-(\d+)\.", candidates[0].name)) and int(part[1]) > 1:
+            raise SurefootError(
+                f"{candidates[0]} is one of {int(part[1])} shards, and neither the others nor an index "
+                "lie beside it; fetch them, or name the file where that part alone is meant."
+            )
         return candidates[0]
     if candidates:
         raise SurefootError(

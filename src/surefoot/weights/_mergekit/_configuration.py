@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError, missing_module
-from surefoot.weights._arithmetic._chunks import is_float
+from surefoot.weights._arithmetic._chunks import is_float, is_scale
 from surefoot.weights._arithmetic._expression import kept_as_they_are, replacement
 from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._methods import METHODS, parameters
@@ -201,8 +201,7 @@ def _method(content: Mapping[str, Any]) -> Method:
         raise SurefootError(f"The merge_method {name!r} is unknown; one of {', '.join(METHODS)}.")
     if name not in (*_NO_BASE, *_FREE) and not content.get("base_model"):
         raise SurefootError(f"The merge_method {name} needs base_model.")
-    base = content.get("base_model")
-    if base is not None and (not isinstance(base, str) or not base):
+    if (base := content.get("base_model")) is not None and (not isinstance(base, str) or not base):
         raise SurefootError(f"The key base_model is the path of a checkpoint, not {base!r}.")
     if ("models" in content) == ("slices" in content):
         raise SurefootError("The configuration needs either models or slices.")
@@ -274,8 +273,7 @@ def _model(entry: Mapping[str, Any], shelf: _Shelf, base: str | None) -> _Model:
     _known_keys(entry, {"model", "layer_range", "parameters", "rename", "key"}, f"The entry of {entry.get('model')!r}")
     if "model" not in entry:
         raise SurefootError(f"An entry lacks the key model: {dict(entry)}.")
-    reference = entry["model"]
-    checkpoint = shelf.open(reference, entry)
+    checkpoint = shelf.open(reference := entry["model"], entry)
     if checkpoint.is_adapter and reference.partition("+")[0] != base:
         own = reference.partition("+")[0]
         cure = f"write {base}+ADAPTER" if base else f"add base_model: {own}, and a merge_method that has one"
@@ -355,7 +353,8 @@ def _assignment(content: Mapping[str, Any], method: Method, target: _Target, rul
                 f"{label}: Tensor {target.name!r} is {source.dtype} {list(source.shape)}, "
                 f"that of {labels[0]} {sources[0].dtype} {list(sources[0].shape)}."
             )
-    if not is_float(sources[0]):
+    kept = rules.integers == "base" and is_scale(target.origin, models[0].checkpoint.tensors)
+    if kept or not is_float(sources[0]):
         count = 1 if rules.integers == "base" else len(sources)
         return Assignment(name=target.name, dtype=sources[0].dtype, sources=sources[:count], labels=labels[:count])
     bound = partial(method, **_bound(method, target, models, content))
@@ -383,10 +382,12 @@ def _find(one: _Model, target: _Target, rules: EditRules) -> StoredTensor:
         return there[name]
     of_layer = name not in own and rules.missing == "base"  # a layer whose number the base has not
     if one is base or (name not in own and not one.checkpoint.is_adapter and not of_layer):
-        raise SurefootError(f"{one.reference} lacks the tensor {name!r}.")
-    if one.checkpoint.is_adapter or of_layer:
-        return own[target.origin]  # what an adapter says nothing of it leaves as it is
-    other = replacement(one.checkpoint, name, own, rules.missing, one.reference)
+        cure = (
+            "" if target.offset is not None else "; if it is tied there, begin with it (or its like), with extra: drop"
+        )
+        raise SurefootError(f"{one.reference} lacks the tensor {name!r}{cure}.")
+    kept = one.checkpoint.is_adapter or of_layer  # what an adapter says nothing of it leaves as it is
+    other = "" if kept else replacement(one.checkpoint, name, own, rules.missing, one.reference)
     return there[other] if other else own[target.origin]
 
 
@@ -432,8 +433,7 @@ def _refuse_unknown(method: str, needed: Mapping[str, Any], models: list[_Model]
                 raise SurefootError(
                     f"The parameter {name}: {value!r} is not offered; leave it out, or write {_FIXED[name]!r}."
                 )
-            off = name in _SWITCHES and value is False
-            if name not in known and name not in _FIXED and not off:
+            if name not in known and name not in _FIXED and not (name in _SWITCHES and value is False):
                 hidden = {"has_base", "base_weight", "seed"} | ({"scale"} if scaled else set())
                 offered = sorted({*needed, *scaled} - hidden)
                 raise SurefootError(f"The method {method} has no parameter {name!r}; it has {', '.join(offered)}.")

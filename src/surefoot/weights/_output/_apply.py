@@ -7,7 +7,6 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from surefoot.weights._files._opening import PICKLED, SAFE
 from surefoot.weights._files._safetensors import Tensor
 from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
 from surefoot.weights._output._companions import companions_of
-from surefoot.weights._output._recipe import digests, files_of, lost_share, provenance_of, replan, said_by
+from surefoot.weights._output._disagreements import differing_settings, untied
+from surefoot.weights._output._recipe import digests, files_of, lost_share, measured, provenance_of, replan, said_by
 from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
 from surefoot.weights._output._writing import write
 
@@ -193,7 +193,10 @@ def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how
     else:
         folders = [path.parent for path in paths]
         rows = write_shards(plan, folders, shard_bytes(how.shard), provenance=provenance_of, **options)
-    reports = [_report(plan, path, output, rows, seen) for output, path in enumerate(paths)]
+    seen = [*differing_settings(plan), *seen]
+    reports = [
+        _report(plan, path, output, rows, [*seen, *untied(plan, path, rows)]) for output, path in enumerate(paths)
+    ]
     for out, path, report in zip(outs, paths, reports, strict=True):
         for name, content in files.items() if path.parent == out else ():
             (out / name).write_bytes(content)
@@ -209,22 +212,20 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
         by_name[row.name].append(row)
     shares = {name: lost_share(some, output) for name, some in by_name.items()}
     worst = dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
-    lost, nonfinite = lost_share(rows, output), sum(row.nonfinite[output] for row in rows)
+    found: dict[str, Any] = measured(rows, output)
     warnings = list(seen)
-    if lost >= LOSSY:
+    if (lost := found["lost"]) >= LOSSY:
         wide = all(one.dtype in ("F32", "F64") for one in plan.assignments if one.method)
         more = "64-bit floats (accumulate float64, dtype F64)" if wide else "32-bit floats (dtype F32)"
         warnings.append(f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write {more} to keep it")
-    if nonfinite:
-        warnings.append(f"{nonfinite} values are NaN or infinite")
+    if found["nonfinite"]:
+        warnings.append(f"{found['nonfinite']} values are NaN or infinite")
     return EditReport(
         path=path,
         bytes=sum(file.stat().st_size for file in files_of(path)),
         tensors=len(plan.assignments),
         coefficient=plan.coefficients[output],
-        lost=lost,
-        edit_norm=sqrt(sum(row.edit[output] for row in rows)),
-        nonfinite=nonfinite,
+        **found,
         worst={name: share for name, share in worst.items() if share > 0},
         inputs=digests(plan, rows),
         warnings=tuple(warnings),

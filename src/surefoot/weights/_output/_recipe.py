@@ -90,6 +90,12 @@ def provenance_of(plan: MergePlan, output: int, rows: Sequence[Row]) -> dict[str
     return {KEY: json.dumps(said, sort_keys=True)}
 
 
+def measured(rows: Sequence[Row], output: int) -> dict[str, float]:
+    """What a report says of an output's numbers, by its fields."""
+    norm, bad = sqrt(sum(row.edit[output] for row in rows)), sum(row.nonfinite[output] for row in rows)
+    return {"lost": lost_share(rows, output), "edit_norm": norm, "nonfinite": bad}
+
+
 def lost_share(rows: Sequence[Row], output: int) -> float:
     edit, lost = sum(row.edit[output] for row in rows), sum(row.lost[output] for row in rows)
     return sqrt(lost / edit) if edit > 0 else 0.0

@@ -1,15 +1,18 @@
 """Replays of what a file says of itself: every bit, every digest, every share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._engine import compare
+from surefoot.weights._arithmetic._plan import Row
+from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._files._safetensors import read_header
-from surefoot.weights._output._recipe import KEY, files_of, provenance_of, replan, said_by
+from surefoot.weights._output._recipe import KEY, files_of, measured, provenance_of, replan, said_by
 from surefoot.weights._output._shards import INDEX
 
 
@@ -34,21 +37,26 @@ class Verification:
 def verify(path: Path | str, *, threads: int | None = None, moved: Mapping[str, str] | None = None) -> Verification:
     """Replay the recipe in a file's metadata and compare every bit and what it says of itself; writes nothing.
 
-    Compared are the tensors, the digests of the inputs, the share lost in rounding, and the recipe beside the file.
+    Compared are the tensors, the digests of the inputs, the share lost in rounding, and the recipe beside the file with
+    the numbers of its report.
     With `moved`, path to path, inputs are looked for where they lie now.
     Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
     """
-    found = [_verified(file, threads, moved) for file in files_of(Path(path))]
-    beside = Path(path) / INDEX if len(found) > 1 and Path(path).is_dir() else found[0].path
+    pairs = [_verified(file, threads, moved) for file in files_of(Path(path))]
+    found, rows = [one for one, _ in pairs], [row for _, some in pairs for row in some]
+    index = Path(path) / INDEX if Path(path).is_dir() else Path(path)
+    beside = index if index.name.endswith(".index.json") and index.is_file() else found[0].path
     return Verification(
         path=found[0].path if len(found) == 1 else Path(path),
         differing=sum(one.differing for one in found),
         changed=tuple(sorted({label for one in found for label in one.changed})),
-        disagreeing=tuple(dict.fromkeys((*(name for one in found for name in one.disagreeing), *_beside(beside)))),
+        disagreeing=tuple(
+            dict.fromkeys((*(name for one in found for name in one.disagreeing), *_beside(beside, rows)))
+        ),
     )
 
 
-def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) -> Verification:
+def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) -> tuple[Verification, list[Row]]:
     header = read_header(file)
     plan, said = replan(file, moved=moved), said_by(file)
     layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
@@ -63,7 +71,7 @@ def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) 
         label for label in {*now["inputs"], *said["inputs"]} if (now["inputs"].get(label) != said["inputs"].get(label))
     )
     wrong = [key for key in ("accumulate", "lost") if not _agree(said.get(key), now[key])]
-    return Verification(path=file, differing=differing, changed=tuple(changed), disagreeing=tuple(wrong))
+    return Verification(path=file, differing=differing, changed=tuple(changed), disagreeing=tuple(wrong)), rows
 
 
 def _agree(said: Any, now: str) -> bool:
@@ -74,15 +82,17 @@ def _agree(said: Any, now: str) -> bool:
         return False
 
 
-def _beside(file: Path) -> list[str]:
+def _beside(file: Path, rows: Sequence[Row]) -> list[str]:
     recipe = file.with_name(file.name + ".recipe.json")
     if not recipe.exists():
         return []
     inside = said_by(file)
+    now = {**measured(rows, 0), "tensors": len(open_checkpoint(file).tensors)}
     try:
         outside = json.loads(recipe.read_text("utf-8"))
         same = all(outside[key] == inside[key] for key in ("recipe", "coefficient"))
         same &= bool(inside.get("shard")) or outside["inputs"] == inside["inputs"]
+        same &= all(isclose(outside[key], value, rel_tol=0.0015) for key, value in now.items())
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     return [] if same else [recipe.name]
