@@ -1,5 +1,8 @@
 """What a training draws depends on the step alone, so that a kill changes nothing."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,19 @@ def test_the_generator_of_the_caller_goes_on_as_if_nothing_had_been_drawn() -> N
         torch.manual_seed(2)
         torch.rand(5)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to keep memory")
+def test_freed_tensors_are_not_given_back_to_the_system_and_taken_again() -> None:
+    code = """
+import resource, torch
+from surefoot.training import keep_memory
+keep_memory()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+for _ in range(20):
+    torch.ones(16_000_000)
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4 * 16_000_000 * 4 // 4096, "the pages of less than four of the twenty"

@@ -4,6 +4,7 @@ Begin with `Schedule` and `train`, `reproducible`, and for workers `Average` and
 """
 
 from surefoot.training._deterministic import generator_for as generator_for
+from surefoot.training._deterministic import keep_memory as keep_memory
 from surefoot.training._deterministic import reproducible as reproducible
 from surefoot.training._deterministic import rows_of_batch as rows_of_batch
 from surefoot.training._deterministic import seed_for as seed_for

@@ -15,6 +15,7 @@ from surefoot.contrastive._models._pixels import normalized, preparer_of, resize
 from surefoot.contrastive._pictures._classes import OTHER_NAMES
 from surefoot.contrastive._pictures._photos import RefusedPictureError, Stored, decode, read_stored
 from surefoot.core import SurefootError
+from surefoot.training import keep_memory
 
 if TYPE_CHECKING:
     import torch
@@ -140,6 +141,7 @@ def _encoded(loaded: LoadedModel, images: "torch.Tensor") -> "torch.Tensor":
     """Embeddings on the CPU in 32 bits of uint8 pictures (n, height, width, 3) of the model's size."""
     import torch
 
+    keep_memory()
     with torch.inference_mode(), _precision(loaded):
         batch = normalized(images.to(loaded.device).permute(0, 3, 1, 2), loaded.pixels)
         found = loaded.model.encode_image(batch, normalize=True).float().cpu()
