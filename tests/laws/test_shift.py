@@ -570,6 +570,11 @@ def test_beyond_a_pivot_the_error_of_x_is_carried_by_both_slopes() -> None:
     by_hand = effective_robustness(hinge(x, 0.6)[:, None, :], y, fit.lines, axis="linear", carried=carried)
     assert fit.effective.low == pytest.approx(by_hand.low, abs=0.2)
     assert fit.effective.high == pytest.approx(by_hand.high, abs=0.2)
+    below, beyond = shift_table(fit, "lines").records()
+    peer, *_ = np.linalg.lstsq(np.column_stack([np.ones(24), hinge(x, 0.6)]), y)
+    assert [below["intercept"], below["slope"], beyond["slope"]] == pytest.approx(peer)
+    assert beyond["x"] == "clean: what the slope changes by beyond 0.6"
+    assert beyond["slope_low"] < peer[2] < beyond["slope_high"] < peer[2] + 0.1
 
 
 def test_families_that_count_as_independent_are_said() -> None:

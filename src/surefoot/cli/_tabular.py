@@ -34,7 +34,7 @@ def sweep(
     raw: Annotated[str, Parameter(help="Published files of acs-income-published and the others like it.")] = "",
     learners: Annotated[str, Parameter(help="Learners, separated by commas; 'all' for every one.")] = "",
     budget: Annotated[int, Parameter(help="Configurations of each learner.")] = 16,
-    splits: Annotated[int, Parameter(help="Splits; each of five tests another fifth of the rows.")] = 5,
+    splits: Annotated[int, Parameter(help="Splits, best a multiple of five: each of five tests a fifth.")] = 5,
     rows: Annotated[int, Parameter(help="The most training rows; 0: all.")] = 0,
     epochs: Annotated[int, Parameter(help="Passes of the networks over the training rows.")] = 20,
     halving: Annotated[int, Parameter(help="Successive halving by this factor; 1: everything in full.")] = 1,

@@ -79,8 +79,10 @@ def _line_rows(fit: RobustnessFit) -> Iterator[Iterable[Any]]:
         terms = [(part[s, 0], part[s, 1:].tolist()) for part in (lines.coefficients, lines.low, lines.high)]
         method = "bootstrap" if lines.bootstrapped[s] else "t"
         curved = (bend.kink_p, bend.curve.p) if bend else (None, None)
-        for place, name in enumerate(names := fit.data.x_names[s]):
-            axis = name if len(names) == 1 else f"{name} (of {_axis_name(fit, s)})"
+        several = [f"{name} (of {_axis_name(fit, s)})" for name in fit.data.x_names[s]]
+        axes = several if len(several) > 1 else list(fit.data.x_names[s])
+        axes += [] if fit.pivot is None else [f"{axes[0]}: what the slope changes by beyond {fit.pivot:g}"]
+        for place, axis in enumerate(axes):
             numbers = *(slopes[place] for _, slopes in terms), *(intercept for intercept, _ in terms)
             yield shift, axis, lines.n[s], *numbers, method, lines.r2[s], *curved
 

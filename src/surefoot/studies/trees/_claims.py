@@ -68,20 +68,25 @@ def difference_claims(learners: Iterable[str]) -> Iterator[Hypothesis]:
 
 def _difference(metric: str, group: str, rule: str, *, sign: int = 1) -> Effect:
     def effect(results: Results) -> tuple[Pooled, str]:
+        found = by_table(results, metric, group, rule)
         parts = {
-            name: replace(part, value=sign * part.value, stderr=_error_held(part), bounds=None)
-            for name, part in by_table(results, metric, group, rule).items()
+            name: replace(part, value=sign * part.value, stderr=_error_held(part, alone=len(found) == 1), bounds=None)
+            for name, part in found.items()
         }
         return over_tables(parts.values()), _in_points(parts)
 
     return effect
 
 
-def _error_held(part: Pooled) -> float | None:
-    """The standard error whose interval is as wide as the bounds, which hold whichever groups are the extremes."""
+def _error_held(part: Pooled, *, alone: bool) -> float | None:
+    """The standard error whose interval is as wide as the bounds, which hold whichever groups are the extremes.
+
+    That of one table alone is Student's with one degree less than its folds (`over_tables`).
+    """
     if part.stderr is None or part.bounds is None:
         return part.stderr
-    return max(part.stderr, (part.bounds[1] - part.bounds[0]) / 2 / t_quantile(0.95, float("inf")))
+    freedom = max(part.folds - 1, 1) if alone else float("inf")
+    return max(part.stderr, (part.bounds[1] - part.bounds[0]) / 2 / t_quantile(0.95, freedom))
 
 
 def _in_points(parts: dict[str, Pooled]) -> str:
