@@ -128,6 +128,50 @@ def test_lists_with_an_entry_for_each_layer_follow_the_layers(within: tuple[str,
     assert "config.json: max_window_layers goes by the place of a layer" in report.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"moe_layers": [*range(8)]}, {"moe_layers": [*range(7)]}),  # Llama 4 with experts in each layer
+        ({"no_rope_layers": [1, 1, 1, 0, 1, 1, 1, 0]}, {"no_rope_layers": [1, 1, 1, 1, 1, 0, 1]}),
+        ({"hybrid_override_pattern": "M-M*-M-E"}, {"hybrid_override_pattern": "M-MM-E-"}),  # Nemotron-H
+        (  # Kimi Linear counts from 1
+            {"linear_attn_config": {"full_attn_layers": [4, 8], "kda_layers": [1, 2, 3, 5, 6, 7], "head_dim": 8}},
+            {"linear_attn_config": {"full_attn_layers": [6], "kda_layers": [1, 2, 3, 4, 5, 7], "head_dim": 8}},
+        ),
+        ({"rope_scaling": {"short_factor": [1.0] * 8}}, {"rope_scaling": {"short_factor": [1.0] * 8}}),
+        (
+            {"backbone": {"model_type": "vit", "layer_idx": [1, 6]}},
+            {"backbone": {"model_type": "vit", "layer_idx": [1, 6]}},
+        ),
+    ],
+)
+def test_what_is_said_of_layers_in_another_form_follows_them(
+    said: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    one = model(tmp_path / "a", 1, NAMES, {"num_hidden_layers": 8, **said})
+    merge(stacked((one, 0, 3), (one, 5, 8), (one, 1, 2)), tmp_path / "out")
+    assert json.loads((tmp_path / "out/config.json").read_text()) == {"num_hidden_layers": 7, **expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "told"),
+    [
+        ("first_k_dense_replace", 1, True),
+        ("moe_layer_start_index", 1, True),
+        ("num_kv_shared_layers", 2, True),
+        ("attn_layer_period", 2, True),
+        ("moe_layer_freq", 1, False),
+        ("num_dense_layers", 0, False),
+    ],
+)
+def test_a_setting_that_goes_by_the_place_of_a_layer_is_told(
+    name: str, number: int, told: bool, tmp_path: Path
+) -> None:
+    one = model(tmp_path / "a", 1, NAMES, {"num_hidden_layers": 8, name: number})
+    warnings = merge(stacked((one, 0, 3), (one, 5, 8)), tmp_path / "out").warnings
+    assert [f"{name} goes by the place of a layer" in said for said in warnings] == [True] * told
+
+
 def test_a_configuration_that_does_not_count_its_layers_is_not_left_untrue(tmp_path: Path) -> None:
     first = model(tmp_path / "a", 1, NAMES, {"number_of_blocks": 8})
     with pytest.raises(SurefootError, match=r"config.json: No setting says that there are 8 layers"):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ _COUNTS = {
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_encoder_layers", "num_decoder_layers",
     "encoder_layers", "decoder_layers", "depth", "layers",
 }  # fmt: skip
-_OTHER_LISTS = re.compile(r"architectures|token|_mean$|_std$|image|label|language")  # as long as the layers by chance
+_OTHER_LISTS = re.compile(  # as long as the layers by chance
+    r"architectures|token|_mean$|_std$|image|label|language|factor|kernel|stride|_rates$|_ratios$"
+)
 _INDICES = re.compile(r"layer|idx|ind(ex|ic)")
-_BY_POSITION = (
-    "sliding_window_pattern", "max_window_layers", "first_k_dense_replace", "decoder_sparse_step",
-    "full_attention_interval", "attn_layer_period", "expert_layer_period", "interleave_moe_layer_step",
-    "no_rope_layer_interval", "global_attn_every_n_layers",
-)  # fmt: skip
+_BY_POSITION = re.compile(
+    r"pattern$|max_window_layers|first_k_dense_replace|num_(?:dense|kv_shared|global|first\w*|last\w*)_layers"
+    r"|(?:start|end)_index$|layer_id$|_layer$"
+)
+_EVERY = re.compile(r"sparse_step$|interval$|period$|layer_step$|every_n_layers$|layer_(?:freq|group_size)$|frequency$")
 # Which sides of a configuration may count the layers of a tower, best first.
 _SIDES = {
     "": ("", "text", "decoder"), "text": ("text", "decoder", ""), "decoder": ("decoder", "text", ""),
@@ -87,30 +89,47 @@ def _relayer(file: Path, config: dict[str, Any], layers: LayerOrder) -> list[str
             f"the {len(layers.order)} of the result cannot be told; write a file of its own name instead of a folder."
         )
     changed: list[str] = []
+    moved = [number for _, number in layers.order] != list(range(len(layers.order)))
     for path, held, key in holders:
+        _relist(file, path, held, layers, inner=False)
         held[key] = len(layers.order)
-        for name, value in held.items():
-            if isinstance(value, list) and value and not _OTHER_LISTS.search(name):
-                held[name] = _relisted(file, (*path, name), value, layers)
-        moved = [number for _, number in layers.order] != list(range(len(layers.order)))
-        changed += [name for name in _BY_POSITION if held.get(name) and moved]
+        changed += [name for name, value in held.items() if moved and _goes_by_position(name, value)]
     return [
         f"{file.name}: {name} goes by the place of a layer, and layers have moved: look whether it still holds"
         for name in changed
     ]
 
 
-def _relisted(file: Path, path: tuple[str, ...], value: list[Any], layers: LayerOrder) -> list[Any]:
-    per_layer = len(value) == layers.before
-    indices = all(type(one) is int and 0 <= one < layers.before for one in value) and _INDICES.search(path[-1])
+def _goes_by_position(name: str, value: Any) -> bool:
+    number = value if type(value) is int else 0
+    return number > 1 if _EVERY.search(name) else number != 0 and bool(_BY_POSITION.search(name))
+
+
+def _relist(file: Path, path: tuple[str, ...], held: dict[str, Any], layers: LayerOrder, *, inner: bool) -> None:
+    named = {name: value for name, value in held.items() if _INDICES.search(name) and isinstance(value, list)}
+    whole = [value for value in named.values() if all(type(one) is int for one in value) and value == sorted({*value})]
+    first = int(any(layers.before in one for one in whole) and not any(0 in one for one in whole))  # counted from 1
+    for name, value in held.items():
+        if isinstance(value, dict) and not {*_COUNTS, "model_type"} & value.keys():  # which is another tower
+            _relist(file, (*path, name), value, layers, inner=True)
+        if isinstance(value, str) and len(value) == layers.before and name.endswith("pattern"):
+            held[name] = "".join(_relisted(file, (*path, name), list(value), layers, first))
+        elif isinstance(value, list) and value and not _OTHER_LISTS.search(name) and (name in named or not inner):
+            held[name] = _relisted(file, (*path, name), value, layers, first)
+
+
+def _relisted(file: Path, path: tuple[str, ...], value: list[Any], layers: LayerOrder, first: int) -> list[Any]:
+    known = range(first, first + layers.before)
+    indices = _INDICES.search(path[-1]) and all(type(one) is int and one in known for one in value)
+    per_layer = len(value) == len(known) and not (indices and value == [*known])  # all of them, where it names layers
     if not per_layer and not indices:
         return value
     found: list[Any] = []
     for place, (origin, number) in enumerate(layers.order):
         own = _of_model(Path(origin) / file.name, path)
-        listed = own if isinstance(own, list) else value
+        listed: Sequence[Any] = own if isinstance(own, list | str) else value
         if not per_layer:
-            found += [place] if number in listed else []
+            found += [place + first] if number + first in [*listed] else []
         elif number < len(listed):
             found.append(listed[number])
         else:
