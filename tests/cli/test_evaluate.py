@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from surefoot.cli import app
 from surefoot.core import SurefootError
+from surefoot.stats import paired_difference
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
@@ -253,3 +254,29 @@ def test_finite_weights_that_say_nothing_of_pictures_or_texts_are_refused_with_t
     broken = _broken(hub, tmp_path, changes)
     with pytest.raises(SurefootError, match=said):
         evaluate(broken, photos)
+
+
+def test_a_baseline_is_paired_picture_by_picture_where_broken_ones_count_as_wrong(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--unreadable", "wrong", "--format", "json")
+    evaluate(hub, photos, *asked, "--examples", tmp_path / "e")
+    own = parquet.read_table(tmp_path / "e" / "examples.parquet")
+    rng = np.random.default_rng(3)
+    scores = {name: float(rng.integers(2)) for name in own["example"].to_pylist()} | {"cat/broken.jpg": 0.0}
+    mixed = own.take(rng.permutation(len(own)))  # in another order, with answers of its own
+    place = mixed.schema.get_field_index("score")
+    mixed = mixed.set_column(place, "score", pa.array([scores[name] for name in mixed["example"].to_pylist()]))
+    parquet.write_table(mixed, tmp_path / "old.parquet")
+    capsys.readouterr()
+    evaluate(hub, photos, *asked, "--baseline", tmp_path / "old.parquet")
+    found = rows(capsys.readouterr().out)["model less baseline/top1"]
+    pairs = [
+        (score, scores[name]) for name, score in zip(own["example"].to_pylist(), own["score"].to_pylist(), strict=True)
+    ]
+    expected = paired_difference(*(np.array(one) for one in zip(*pairs, strict=True))).difference
+    bounds = [expected.estimate, expected.low, expected.high]
+    assert [found[key] for key in ("value", "low", "high")] == pytest.approx(bounds)
+    assert found["n"] == 25
+    with pytest.raises(SurefootError, match=r"baseline has 1 of 25 examples that not all others have \(cat/broken.jpg"):
+        evaluate(hub, photos, "--baseline", tmp_path / "old.parquet")
