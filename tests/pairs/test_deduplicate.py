@@ -68,6 +68,12 @@ def test_missing_values_and_rows_with_a_reason_are_not_compared(tmp_path: Path) 
     assert [one[2] for one in result(tmp_path / "out")] == [[], [], ["gone"], [], ["duplicate_sha256"]]
 
 
+def test_rows_without_a_text_are_not_the_same_by_it_and_a_key_of_two_has_one_empty_part(tmp_path: Path) -> None:
+    given = [row("a", "1", ""), row("b", "2", ""), row("c", "2", ""), row("d", "3"), row("e", "4")]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(by=("text", "url+text")))
+    assert [one[2] for one in result(tmp_path / "out")] == [[], [], ["duplicate_url+text"], [], ["duplicate_text"]]
+
+
 def test_the_largest_in_a_column_is_kept(tmp_path: Path) -> None:
     given = [row("a", width=1.0), row("b", width=None), row("c", width=3.0), row("d", width=3.0)]
     given.append(row("e", width=float("nan")))

@@ -60,6 +60,7 @@ from surefoot.core._step import shortened as shortened
 from surefoot.core._step import to_spec as to_spec
 from surefoot.core._step import unkeyed as unkeyed
 from surefoot.core._step import walk as walk
+from surefoot.core._store import RECORD as RECORD
 from surefoot.core._store import Artifact as Artifact
 from surefoot.core._store import Store as Store
 from surefoot.core._store import StoredInputs as StoredInputs

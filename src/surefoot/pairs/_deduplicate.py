@@ -46,9 +46,9 @@ def deduplicate(
     """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
 
     `against` are stages of evaluation sets: what is the same as a row of theirs, or near one, by these very rules is
-    dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing value is like no other. The same
-    input gives the same bytes. Raises `SurefootError` for a column that is not there, an evaluation set of another
-    model, and as `make_parts` does.
+    dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty value is like no other.
+    The same input gives the same bytes. Raises `SurefootError` for a column that is not there, an evaluation set of
+    another model, and as `make_parts` does.
     """
     sources = sources_in(directory)
     before = read_manifest(directory).recipe.rules
@@ -137,6 +137,7 @@ class _Search:
     def _same(self, key: list[str]) -> None:
         columns = ", ".join(map(quote, key))
         there = " AND ".join(f"{quote(name)} IS NOT NULL" for name in key)
+        there += f" AND concat({', '.join(f'{quote(name)}::VARCHAR' for name in key)}) <> ''"
         left = f"(SELECT * FROM compared WHERE place NOT IN (SELECT place FROM duplicates) AND {there})"
         self.connection.execute(
             f"""INSERT INTO duplicates SELECT place, {_REASON.format("lowest")}, kept FROM {left} JOIN (

@@ -8,9 +8,10 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 from surefoot.core import (
+    RECORD,
     Inputs,
     Measurement,
     Step,
@@ -107,6 +108,7 @@ class Deduplicate(Step):
     phash_distance: int = -1
     cosine: float = 0.0
     against: tuple[Step, ...] = ()
+    version: ClassVar[int] = 2  # 1: rows without a text were the same by it
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare and mark; measures what `Extract` does."""
@@ -131,22 +133,26 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
     made = [step for step in every if any((store.path(step) / head).is_file() for head in heads)]
     if not made:
         raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
-    for number, step in enumerate(made, 1):
-        source, target = store.path(step), out / f"{number}-{type(step).__name__.lower()}"
-        head = MANIFEST if (source / MANIFEST).is_file() else INDEX
-        if not (target / head).is_file() or digest_of(target / head) != digest_of(source / head):
-            if (target / "removed.json").exists():
-                raise SurefootError(f"Rows were removed from {target}, which {store.root} still has: name a new --out.")
-            draft = out / f".{target.name}"
-            for old in (draft, target):
-                shutil.rmtree(old, ignore_errors=True)
-            keep(source, draft)
+    placed = {out / f"{number}-{type(step).__name__.lower()}": step for number, step in enumerate(made, 1)}
+    # An earlier recipe's stages and index, or what a kill left, would be taken for parts of this set.
+    stale = [one for one in out.glob("*-*") if (one / RECORD).is_file() and one not in placed]
+    for target, step in placed.items():
+        head = MANIFEST if (store.path(step) / MANIFEST).is_file() else INDEX
+        if not (target / head).is_file() or digest_of(target / head) != digest_of(store.path(step) / head):
+            stale.append(target)
+    if kept := [one for one in stale if (one / "removed.json").exists()]:
+        raise SurefootError(f"Rows were removed from {kept[0]}, which {store.root} still has: name a new --out.")
+    for old in (*stale, *(one for one in (out / "pictures", out / "model") if one.is_symlink())):
+        old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
+    for target, step in placed.items():
+        if target in stale:
+            shutil.rmtree(draft := out / ".draft", ignore_errors=True)
+            keep(store.path(step), draft)
             draft.rename(target)
         folder, model = getattr(step, "path", ""), getattr(step, "model", None)
         pictures = folder if Path(folder).is_dir() else Path(folder).parent
         for name, place in (("pictures", folder and pictures), ("model", model and store.path(model).resolve())):
-            if place and ((out / name).is_symlink() or not (out / name).exists()):
-                (out / name).unlink(missing_ok=True)  # of an earlier run
+            if place and not (out / name).exists():
                 (out / name).symlink_to(place)
     return places_of(out)
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,26 @@ from surefoot.pairs import (
     Index,
     Manifest,
     PairEncoder,
+    Recipe,
+    RemovalRequest,
+    Source,
     build_index,
     conse_encoder,
     embed_pairs,
     gather_set,
+    make_parts,
     open_index,
     openclip_encoder,
     pairs_from_tables,
     places_of,
     query_vector,
+    remove_pairs,
     search_pairs,
+    sources_in,
     subset,
+    uid_of,
 )
+from surefoot.pairs._serve._pictures import picture_of
 
 Png = Callable[..., bytes]
 Shard = Callable[[Path, dict[str, bytes]], Path]
@@ -216,6 +225,44 @@ def test_rows_beside_a_shard_are_kept_with_all_they_know(
     assert rows[3]["picture"] == "00000.tar/003"
     images = np.load(tmp_path / "out" / "part-00000.images.npy")
     assert images[int(str(rows[3]["vector"]))] == pytest.approx(colour_model.texts(["blue"])[0], abs=0.1)
+
+
+def test_a_download_as_files_keeps_what_its_table_knows(tmp_path: Path, png: Png, colour_model: PairEncoder) -> None:
+    """Else the pictures are found under names of their own, and `why` and `remove` do not know their URLs any more."""
+    place = tmp_path / "in"
+    place.mkdir()
+    (tmp_path / "urls.csv").write_text("url,text,license\nu,red,CC0\nv,green,CC0\nw,blue,\n")
+    pairs_from_tables([tmp_path / "urls.csv"], tmp_path / "candidates", rows=2)
+    make_parts("download", Recipe(name="download"), sources_in(tmp_path / "candidates"), place,
+               partial(_single_files, place=place, picture=png))  # fmt: skip
+    told = embed_pairs(place, tmp_path / "out", colour_model)
+    assert (told.rows, told.kept, dict(told.reasons)) == (3, 2, {"download_gone": 1})
+    rows = [row for part in told.parts for row in pq.read_table(tmp_path / "out" / part.file).to_pylist()]
+    assert [(row["url"], row["license"], row["uid"]) for row in rows] == [
+        (url, license, uid_of(url, text)) for url, text, license in
+        (("u", "red", "CC0"), ("v", "green", "CC0"), ("w", "blue", None))]  # fmt: skip
+    assert [row["picture"] for row in rows] == ["part-00000/0.jpg", "part-00000/1.jpg", "part-00001/0.jpg"]
+    assert [row["vector"] for row in rows] == [0, None, 0] and rows[0]["similarity"] > 0.9
+    assert picture_of(rows[2], place) == (place / "part-00001" / "0.jpg").read_bytes()
+    assert [one.stage for _, one in places_of(tmp_path).stages] == ["read", "download", "embed"]
+    told = remove_pairs([tmp_path], RemovalRequest(urls=("u",)))
+    assert [(row[1], row[4]) for row in told.rows] == [(1, 0), (1, 0), (1, 0)]
+    stages = [one for _, one in places_of(tmp_path).stages]
+    assert {part.sha256 for part in stages[1].parts} == {told[64:] for told in stages[2].inputs.values()}
+
+
+def _single_files(source: Source, out: Path, place: Path, picture: Png) -> dict[str, int]:
+    table = pq.read_table(source.path)
+    colours = table["text"].to_pylist()
+    for at, colour in enumerate(colours):
+        (place / out.stem).mkdir(exist_ok=True)
+        if colour != "green":
+            (place / out.stem / f"{at}.jpg").write_bytes(picture(colour))
+    reasons = pyarrow.array([["download_gone"] if one == "green" else [] for one in colours],
+                            pyarrow.list_(pyarrow.string()))  # fmt: skip
+    table = table.set_column(table.column_names.index("reasons"), "reasons", reasons)
+    pq.write_table(table.append_column("key", pyarrow.array([*map(str, range(len(table)))])), out)
+    return {}
 
 
 def test_a_table_of_paths_is_read(folder: Path, tmp_path: Path, colour_model: PairEncoder) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from surefoot.pairs import (
     screen_pairs,
     search_pairs,
     sources_in,
+    uid_of,
     verify_removal,
 )
 
@@ -339,6 +340,53 @@ def test_a_set_that_is_run_again_does_not_get_back_what_was_removed(
     assert [(row[1], row[4]) for row in told.rows] == [(1, 0)]
     with pytest.raises(SurefootError, match="still has"):
         gather_set([step], store, tmp_path / "set")
+
+
+@pytest.mark.parametrize("by", ["uid", "url", "picture"])
+def test_what_was_removed_does_not_come_back_into_an_index_that_is_added_to(
+    by: str, whole: Path, tmp_path: Path, colour_model: PairEncoder
+) -> None:
+    """One may embed the folder again with new pictures in it, or have the picture under another name."""
+    remove_pairs([whole], RemovalRequest(urls=(url_of(5),)))
+    rows = [(f"other {by}", 5) if by == "picture" else (url_of(5) if by == "url" else "same", 7), ("new", 9)]
+    place, uid = tmp_path / "more", uid_of(url_of(5), "another text")
+    pq.write_table(
+        pyarrow.table({"url": [one for one, _ in rows], "uid": [uid if by == "uid" else "x", "y"],
+                       "text": ["some", "more"]}), tmp_path / "more.parquet")  # fmt: skip
+    (tmp_path / "in").mkdir()
+    pairs_from_tables([tmp_path / "more.parquet"], tmp_path / "candidates")
+    make_parts("download", Recipe(name="download"), sources_in(tmp_path / "candidates"), place,
+               partial(_shard_of, numbers=[number for _, number in rows]))  # fmt: skip
+    embed_pairs(place, tmp_path / "embedded", colour_model)
+    told = build_index(tmp_path / "embedded", whole / "index")
+    assert (told.rows, told.removed, told.repeated) == (N, 1, 0)
+    with open_index(whole / "index") as index:
+        asked = "SELECT url FROM rows WHERE uid IN ('x', 'y') OR uid = ?"
+        assert index.rows.execute(asked, [uid]).fetchall() == [("new",)]
+    (whole / "index" / "removed.key").unlink()
+    (tmp_path / "embedded" / "manifest.json").write_text(
+        (tmp_path / "embedded" / "manifest.json").read_text().replace('"rows"', ' "rows"', 1)
+    )
+    with pytest.raises(SurefootError, match="key is lost"):  # nobody can say which rows must not come
+        build_index(tmp_path / "embedded", whole / "index")
+
+
+def _shard_of(source: Source, path: Path, numbers: Sequence[int]) -> dict[str, int]:
+    table = pq.read_table(source.path)
+    keys = [f"{at}" for at in range(len(numbers))]
+    with tarfile.open(path.with_suffix(".tar"), "w") as tar:
+        for key, number in zip(keys, numbers, strict=True):
+            member = tarfile.TarInfo(f"{key}.jpg")
+            member.size = len(picture(number))
+            tar.addfile(member, io.BytesIO(picture(number)))
+    pq.write_table(table.append_column("key", pyarrow.array(keys)), path)
+    return {}
+
+
+def test_urls_that_name_no_row_are_said_but_not_those_that_were_removed_before(whole: Path) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 URLs name no row of this set, .* such as https://example.org/typo"):
+        remove_pairs([whole], RemovalRequest(urls=(url_of(5), "https://example.org/typo")))
+    remove_pairs([whole], RemovalRequest(urls=(url_of(5), url_of(6))))  # a warning would be an error
 
 
 def test_a_row_of_another_stage_goes_by_its_url_alone(tmp_path: Path) -> None:

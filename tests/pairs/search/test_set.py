@@ -1,5 +1,6 @@
 """A recipe of a user, from an archive on loopback to a search that finds the right picture, and its release."""
 
+import errno
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,12 @@ import pytest
 from archives import WebPage, response, write_archive
 from hostile_web import Web, reply, serving
 
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import Store, SurefootError, digest_of, run
 from surefoot.pairs import (
+    Deduplicate,
     DuplicateRules,
+    Embed,
+    Index,
     PairEncoder,
     Recipe,
     Source,
@@ -30,6 +36,7 @@ from surefoot.pairs import (
     make_parts,
     pairs_from_tables,
     places_of,
+    read_index,
     read_manifest,
     release_set,
     sources_in,
@@ -213,6 +220,37 @@ def test_what_was_embedded_is_deduplicated_by_its_vectors_and_indexed(
     assert index.rows == 40 - 4 - 15 and index.model["digest"] == "numbers"
     ended = surefoot("pairs", "index", place / "2-near", "--out", tmp_path / "other", "--format", "json")
     assert json.loads(ended.out)[0]["value"] == index.rows, ended.err
+
+
+def test_a_changed_recipe_leaves_no_stage_of_the_earlier_one_in_the_set(
+    tmp_path: Path, colour_model: PairEncoder, png: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its index would be served: the rows that the new recipe drops would still be found. Links may not be had."""
+    monkeypatch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: colour_model)
+    (tmp_path / "in").mkdir()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / "in" / f"{name}.png").write_bytes(png("red", seed=seed))
+    pictures = Embed(path=str(tmp_path / "in"), template="{}").pinned()
+    near = Deduplicate(pairs=pictures, by=(), cosine=0.99999)
+    store, place = Store(tmp_path / "store"), tmp_path / "set"
+    with ThreadPoolExecutor(1) as pool:
+        for step in (Index(embedded=pictures), Index(embedded=near)):
+            assert "failed" not in {event.kind for event in run([step], store, pool)}
+    gather_set([Index(embedded=pictures)], store, place)
+    (place / "2-mine").mkdir()
+    (place / "2-index" / "mine.txt").write_text("")
+    monkeypatch.setattr("os.link", partial(refused, OSError(errno.EXDEV, "Invalid cross-device link")))
+    made = gather_set([Index(embedded=near)], store, place)
+    assert made.index == place / "3-index" and read_index(made.index).rows == 2
+    assert sorted(one.name for one in place.iterdir()) == ["1-embed", "2-deduplicate", "2-mine", "3-index", "pictures"]
+    (place / "3-index" / "removed.json").write_text("")
+    with pytest.raises(SurefootError, match=r"Rows were removed from .*3-index"):
+        gather_set([Index(embedded=pictures)], store, place)
+    assert (place / "2-deduplicate").exists()
+
+
+def refused(error: Exception, *given: object) -> None:
+    raise error
 
 
 def test_stages_stand_behind_what_they_were_made_of_and_keep_their_pictures(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def index(
         say(f"{made.left_out} rows are left out: their vectors are zero or not finite.")
     if made.repeated:
         say(f"{made.repeated} rows are not added: their uid, or text and name, is there already.")
+    if made.removed:
+        say(f"{made.removed} rows are not added: they were removed from this index.")
     how = f"{made.probes} of {made.cells} cells, {made.refined} x k candidates compared exactly"
     say("All vectors are compared." if made.kind == "exact" else f"{made.kind}: {how}.")
     found = [(f"recall of {one.queries}", one.value, one.low, one.high, one.n) for one in made.recall]

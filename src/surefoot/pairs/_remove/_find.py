@@ -12,7 +12,7 @@ from surefoot.pairs._search._index import INDEX, read_index
 from surefoot.pairs._search._where import rows_of, select
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
 
-WORK, TOMBS, KEY = ".removal", "removed.json", "removed.key"
+WORK = ".removal"
 LEDGER = ".why-"
 """The beginning of a file in the folder of a set: its rows by URL, made anew when it changed."""
 _SAME = ("uid", "url", "sha256", "md5")
@@ -59,8 +59,10 @@ def screen_pairs(places: Sequence[Path], hash_lists: Sequence[str]) -> Table:
     return Table(("folder", "rows", "named"), tuple(rows))
 
 
-def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path, set[int]], set[str]]:
-    """The places of the rows to remove, by file, and their uids: what is named, and the same uid, URL or bytes."""
+def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path, set[int]], set[str], set[str]]:
+    """The places of the rows to remove, by file, and their uids: what is named, and the same uid, URL or bytes; and the
+    URLs that name no row.
+    """
     known = {file: list(_identities(file)) for folder in folders for file in tables_of(folder)}
     lists, urls = read_hash_lists(request.hash_lists), set(request.urls)
     chosen = _chosen([*known], request.where)
@@ -73,7 +75,8 @@ def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path,
         more = {(kind, value) for file, rows in gone.items() for at in rows
                 for kind, value in enumerate(known[file][at]) if value} - names  # fmt: skip
         if not more:
-            return gone, {value for kind, value in names if not kind}
+            unknown = urls - {one[1] for rows in known.values() for one in rows}
+            return gone, {value for kind, value in names if not kind}, unknown
         names |= more
         for file, rows in known.items():
             gone[file] |= {at for at, one in enumerate(rows) if any(pair in more for pair in enumerate(one))}

@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of
-from surefoot.pairs._remove._find import KEY, TOMBS, WORK, folders_of
+from surefoot.pairs._remove._find import WORK, folders_of
 from surefoot.pairs._search._index import INDEX, exact_of, library, read_index
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
+from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
 
 _COMMON = {"license", "language", "reasons", "state", "reason", "status", "error_message", "robots", "attribute",
            "fetched", "root"}  # fmt: skip
 """Columns whose values are said of many rows."""
-
-
-def digest(key: bytes, value: bytes) -> str:
-    """24 hexadecimal digits, which say nothing without the key."""
-    return blake2b(value, key=key, digest_size=12).hexdigest()
 
 
 def cells(table: Any) -> Iterator[bytes]:
@@ -71,16 +66,6 @@ def verify_removal(places: Sequence[Path]) -> Table:
                 found += digest(key, value) in gone["digests"]
         rows.append((folder.name, sum(one["rows"] for one in gone["removals"]), len(files), looked, found))
     return Table(("folder", "removed", "files", "values", "found"), tuple(rows))
-
-
-def tombs(folder: Path) -> tuple[bytes, Any]:
-    """The key of a folder, and what its `removed.json` says."""
-    try:
-        return bytes.fromhex((folder / KEY).read_text()), json.loads((folder / TOMBS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise SurefootError(
-            f"{folder} has no {TOMBS} with its {KEY}: nothing was removed there, or the key is lost."
-        ) from None
 
 
 def _textual(kind: str) -> bool:

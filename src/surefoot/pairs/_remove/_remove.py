@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import tarfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
-from surefoot.pairs._remove._find import KEY, LEDGER, TOMBS, WORK, RemovalRequest, doomed, folders_of, tables_of
-from surefoot.pairs._remove._proof import cells, digest, tombs, vectors_in, verify_removal
+from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, tables_of
+from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
+from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
 from surefoot.pairs._stages._work import described_part
 
 
@@ -44,17 +46,22 @@ def remove_pairs(places: Sequence[Path], request: RemovalRequest) -> Table:
     its row in the index, and all rows anywhere that have its uid, URL, or bytes (`sha256`, `md5`). Each folder gets
     `removed.json` (when, how many rows, digests of files before and after, keyed digests of what went) and the key,
     `removed.key`, which is to be kept to yourself. Stopped at any moment, it is finished, or undone and begun again,
-    by the next call. Raises `SurefootError` where no row is named, or a file is of no kind that can be written anew.
+    by the next call. It warns of URLs that name no row and were not removed before. Raises `SurefootError` where no row
+    is named, or a file is of no kind that can be written anew.
     """
     folders = folders_of(places)
     finished = [folder for folder in folders if finish_removal(folder)]
-    gone, uids = doomed(folders, request)
+    gone, uids, unknown = doomed(folders, request)
     if not any(gone.values()):
         if finished:
             return verify_removal(places)
         raise SurefootError("No row is named by this: nothing was removed.")
     lead = folders[0]
     known = next((tombs(folder)[0] for folder in folders if (folder / KEY).exists()), secrets.token_bytes(16))
+    before = {mark for folder in folders if (folder / TOMBS).exists() for mark in tombs(folder)[1]["digests"]}
+    if unknown := sorted(url for url in unknown if digest(known, url.encode("utf-8", "replace")) not in before):
+        told = f"{len(unknown)} of {len(request.urls)} URLs name no row of this set, so that nothing of them is removed"
+        warnings.warn(f"{told}, such as {unknown[0]}: write them as 'surefoot pairs why' knows them.", stacklevel=2)
     removed = _Removed(key=known, uids=uids)
     try:
         with full_disk_is_said(lead):
@@ -111,6 +118,10 @@ def _put(folder: Path) -> None:
         file.replace(folder / file.name)
 
 
+def _digest(place: Path) -> str:
+    return digest_of(place) if place.is_file() or any(place.iterdir()) else ""  # the last single file of a part went
+
+
 def _places(rows: set[int]) -> np.ndarray:
     return np.array(sorted(rows), np.int64)
 
@@ -155,15 +166,14 @@ def _parts(folder: Path, gone: Mapping[Path, set[int]], removed: _Removed) -> li
         count = part.faults.get("removed", 0) + len(gone[file])
         made = described_part(new / part.file, dict(part.faults) | ({"removed": count} if count else {}))
         removed.moved |= {part.sha256: made.sha256} | {old: made.beside[name] for name, old in part.beside.items()}
-        for name, old in part.beside.items():  # `embed` knows a shard by its tar and its table
-            removed.moved[old + part.sha256] = made.beside[name] + made.sha256
         parts.append(made)
     return parts
 
 
 def _manifest(folder: Path, parts: Sequence[Part], removed: _Removed) -> None:
     manifest, new = read_manifest(folder), folder / WORK / "new"
-    inputs = {name: removed.moved.get(told, told) for name, told in manifest.inputs.items()}
+    moved = {name: [told[at : at + 64] for at in range(0, len(told), 64)] for name, told in manifest.inputs.items()}
+    inputs = {name: "".join(removed.moved.get(one, one) for one in told) for name, told in moved.items()}
     before = digest_of(folder / MANIFEST)
     write_manifest(new, manifest_of(manifest.stage, manifest.recipe, inputs, parts))
     removed.moved[before] = digest_of(new / MANIFEST)
@@ -206,7 +216,7 @@ def _index(folder: Path, gone: Mapping[Path, set[int]], removed: _Removed) -> No
 def _tombs(folder: Path, rows: int, request: RemovalRequest, removed: _Removed) -> None:
     new = folder / WORK / "new"
     before = tombs(folder)[1] if (folder / TOMBS).exists() else {"format": 1, "removals": [], "digests": {}}
-    files = {one.name: [digest_of(folder / one.name), digest_of(one)] for one in sorted(new.iterdir())}
+    files = {one.name: [*map(_digest, (folder / one.name, one))] for one in sorted(new.iterdir())}
     asked = {name: len(value) for name, value in asdict(request).items() if value and name != "where"}
     told = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "by": [*asked, *(["where"] if request.where else [])],
             "rows": rows, "files": files}  # fmt: skip

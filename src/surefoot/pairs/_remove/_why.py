@@ -14,11 +14,11 @@ from typing import Any
 
 from surefoot.core import Table, full_disk_is_said
 from surefoot.pairs._extract._rules import CandidateRules, checks
-from surefoot.pairs._remove._find import LEDGER, TOMBS
-from surefoot.pairs._remove._proof import digest, tombs
+from surefoot.pairs._remove._find import LEDGER
 from surefoot.pairs._set import places_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest
 from surefoot.pairs._stages._tables import pairs_directory
+from surefoot.pairs._stages._tombs import TOMBS, digest, tombs
 from surefoot.tables import database, literal
 
 _COLUMNS = ("url", "uid", "verdict", "by", "reasons", "stage", "fact", "value", "threshold", "dropped")

@@ -39,7 +39,7 @@ _OURS = {"picture": "string", "width": "int32", "height": "int32", "picture_erro
 
 @dataclass(frozen=True, kw_only=True)
 class _Shard:
-    """What one part is made of: pictures, the table of their rows and the tar they lie in, where there are such."""
+    """What one part is made of: pictures, the table of their rows, and the tar or folder of a download they lie in."""
 
     source: Source
     pictures: Callable[[], Iterable[Captioned]]
@@ -75,7 +75,8 @@ def embed_pairs(
         raise SurefootError(f"A part and a batch have at least 1 picture, got {min(rows, batch)}.")
     shards = {shard.source.path.name: shard for shard in _shards(path, template, rows)}
     if not shards:
-        raise SurefootError(f"{path} holds no pictures: give a folder of pictures, a table of paths or .tar shards.")
+        told = "a folder of pictures, a table of paths, .tar shards, or a download as webdataset or files"
+        raise SurefootError(f"{path} holds no pictures: give {told}.")
     told = {"model": encoder.name, "digest": encoder.digest, "dimension": encoder.dimension, "template": template}
     make = partial(_embed_shard, shards=shards, encoder=encoder, batch=batch)
     sources = [shard.source for shard in shards.values()]
@@ -99,9 +100,18 @@ def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
         digest = "".join(digest_of(one) for one in (tar, *([table] if table else [])))
         pictures = partial(captioned_pictures, tar, template)
         yield _Shard(source=Source(path=tar, sha256=digest), pictures=pictures, table=table, tar=tar)
-    for number, some in enumerate(() if tars else _batches(captioned_pictures(path, template), rows)):
-        lines = (f"{one.name}\0{one.captions}\0{_content(one)}\n".encode() for one in some)
-        source = Source(path=path / f"{path.name}-{number:05d}", sha256=sha256(b"".join(lines)).hexdigest())
+    tables = (
+        sorted(one for one in path.glob("*.parquet") if one.with_suffix("").is_dir()) if pairs_directory(path) else []
+    )
+    for table in tables:  # a download as files
+        folder = table.with_suffix("")
+        some = [
+            replace(one, name=f"{folder.name}/{Path(one.name).stem}") for one in captioned_pictures(folder, template)
+        ]
+        source = Source(path=folder, sha256=_digest(some) + digest_of(table))
+        yield _Shard(source=source, pictures=partial(iter, some), table=table, tar=folder)
+    for number, some in enumerate(() if tars or tables else _batches(captioned_pictures(path, template), rows)):
+        source = Source(path=path / f"{path.name}-{number:05d}", sha256=_digest(some))
         yield _Shard(source=source, pictures=partial(iter, some), table=path if path.is_file() else None)
 
 
@@ -109,6 +119,10 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
+
+
+def _digest(some: Sequence[Captioned]) -> str:
+    return sha256(b"".join(f"{one.name}\0{one.captions}\0{_content(one)}\n".encode() for one in some)).hexdigest()
 
 
 def _content(one: Captioned) -> str:
@@ -146,7 +160,8 @@ def _embed_shard(
     np.save(out.with_suffix(IMAGES), images.astype(np.float16))
     np.save(out.with_suffix(TEXTS), said.astype(np.float16))
     pictures = [found.get(name, _Picture(caption="")) for name in names]
-    places = [f"{shard.tar.name}/{name.partition('/')[2]}" for name in names] if shard.tar else names
+    suffix = ".jpg" if shard.tar and shard.tar.is_dir() else ""
+    places = [f"{shard.tar.name}/{name.partition('/')[2]}{suffix}" for name in names] if shard.tar else names
     made: dict[str, Sequence[Any]] = {
         "text": texts, "picture": places, "vector": [one.vector for one in pictures],
         "width": [one.size[0] for one in pictures], "height": [one.size[1] for one in pictures],

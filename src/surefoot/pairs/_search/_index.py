@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._stages._manifest import read_manifest, sources_in
+from surefoot.pairs._stages._tombs import TOMBS, digest, tombs
 
 if TYPE_CHECKING:
     import pyarrow
@@ -52,8 +54,8 @@ class IndexDescription:
     """What `index.json` says: `rows` were added in all, and lie in the files `vectors` and `table`.
 
     `probes` of `cells` are looked into, and `refined` times k candidates compared exactly (with vectors of 16 bits).
-    `left_out` counts rows whose vectors are zero or not finite, `repeated` those of the last call that were not added,
-    since a row of their uid is there; `digests` are the SHA-256 of the two files.
+    `left_out` counts rows whose vectors are zero or not finite, `repeated` and `removed` those of the last call that
+    were not added, since a row of their uid is there or was removed; `digests` are the SHA-256 of the two files.
     `model` is what embeds a query: its name, digest, and what the user said of it. `inputs` are the digests of the
     manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies.
     """
@@ -72,6 +74,7 @@ class IndexDescription:
     table: str
     left_out: int = 0
     repeated: int = 0
+    removed: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,8 +88,9 @@ def build_index(
     every 8 numbers and compares the best exactly, "sq8" has a byte a number. By default exact up to 10,000 rows, else
     pq4. The cells looked into and the candidates compared are the fewest that reach `recall` on half of the held-out
     queries, pictures and texts alike; the recall that is told is of the other half. A row whose uid is there already is
-    not added again, and one whose vector is zero or not finite is left out. The same input gives the same bytes. Raises
-    `SurefootError` for vectors of another model, and for files that are not those of the manifest.
+    not added again, nor one whose uid, URL or vector was removed (`remove_pairs`), and one whose vector is zero or not
+    finite is left out. The same input gives the same bytes. Raises `SurefootError` for vectors of another model, and
+    for files that are not those of the manifest.
     """
     if not 0 < recall <= 1:
         raise SurefootError(f"recall is {recall:g}: it must be above 0 and at most 1.")
@@ -101,7 +105,7 @@ def build_index(
     if not before and any(not one.name.startswith(("embedded", "vectors-0", "rows-0")) for one in out.iterdir()):
         raise SurefootError(f"{out} holds other files and no index: name an empty or a new folder with --out.")
     with full_disk_is_said(out), _one_thread():
-        table, images, texts, left_out, repeated = _new_rows(embedded, out / before.table if before else None, root)
+        table, images, texts, skipped = _new_rows(embedded, out, before, root)
         index, table, images, queries, trained_on = _grown(
             out, before, table, images=images, texts=texts, kind=kind, seed=seed)  # fmt: skip
         probes, refined, found = _tuned(index, queries, recall)
@@ -110,7 +114,8 @@ def build_index(
             kind=_kind_of(index), dimension=images.shape[1], rows=len(images), cells=getattr(_base(index), "nlist", 1),
             probes=probes, refined=refined, trained_on=trained_on, recall=found, model=told, inputs=inputs,
             vectors=f"vectors-{len(inputs) - 1}.faiss", table=f"rows-{len(inputs) - 1}.parquet",
-            left_out=left_out + (before.left_out if before else 0), repeated=repeated,
+            left_out=skipped["left_out"] + (before.left_out if before else 0), repeated=skipped["repeated"],
+            removed=skipped["removed"],
         )  # fmt: skip
         return _publish(out, index, table, described, before)
 
@@ -133,9 +138,9 @@ def read_index(directory: Path) -> IndexDescription:
 def checked_index(directory: Path) -> IndexDescription:
     """As `read_index`. Raises `SurefootError` for missing files, and for up to 256 MiB that it was not written with."""
     told = read_index(directory)
-    for name, digest in told.digests.items():
+    for name, known in told.digests.items():
         file = directory / name
-        if not file.is_file() or (file.stat().st_size <= _LARGEST_READ and digest_of(file) != digest):
+        if not file.is_file() or (file.stat().st_size <= _LARGEST_READ and digest_of(file) != known):
             raise SurefootError(f"{file} is missing or damaged, or of another index: put that back, or index anew.")
     return told
 
@@ -199,38 +204,45 @@ def _one_thread() -> Iterator[None]:
 
 
 def _new_rows(
-    embedded: Path, known: Path | None, root: Path | None
-) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32], int, int]:
-    """Rows that are kept and new, the vectors of their pictures and texts, how many vectors are none, and how many rows
-    repeat a uid.
-    """
+    embedded: Path, out: Path, before: IndexDescription | None, root: Path | None
+) -> tuple[pyarrow.Table, NDArray[np.float32], NDArray[np.float32], Counter[str]]:
+    """Rows that are kept and new, the vectors of their pictures and texts, and how many others there are, by why."""
     import pyarrow
     import pyarrow.parquet as pq
 
-    seen = set(pq.read_table(known, columns=["uid"])["uid"].to_pylist()) if known else set[str]()
-    tables, images, texts, left_out, repeated = [], [], [], 0, 0
+    seen = set(pq.read_table(out / before.table, columns=["uid"])["uid"].to_pylist()) if before else set[str]()
+    tables, images, texts, skipped, was_removed = [], [], [], Counter[str](), _removed_from(out)
     for source in sources_in(embedded):
         table = pq.ParquetFile(source.path).read()
         if "vector" not in table.column_names:
             raise SurefootError(f"{embedded} has no embeddings: make them with 'surefoot pairs embed'.")
-        rows = zip(*(table[name].to_pylist() for name in ("uid", "vector", "reasons")), strict=True)
-        usable = [(uid, place) for place, (uid, at, why) in enumerate(rows) if not why and at is not None]
+        stored = [np.load(source.path.with_suffix(suffix), mmap_mode="r") for suffix in (IMAGES, TEXTS)]
+        rows = zip(*(table[name].to_pylist() for name in ("uid", "url", "vector", "reasons")), strict=True)
+        kept = [(place, uid, url, at) for place, (uid, url, at, why) in enumerate(rows) if not why and at is not None]
+        usable = [(uid, place) for place, uid, url, at in kept if not was_removed(uid, url, stored[0][at])]
         fresh = dict(reversed(usable))
         new = sorted(place for uid, place in fresh.items() if uid not in seen)
-        repeated += len(usable) - len(new)
         table = table.take(pyarrow.array(new, pyarrow.int64()))
         seen |= fresh.keys()
         at = table["vector"].to_numpy().astype(np.int64)
-        stored = [np.load(source.path.with_suffix(suffix), mmap_mode="r")[at] for suffix in (IMAGES, TEXTS)]
-        good = has_direction(stored[0])
-        images.append(stored[0][good].astype(np.float32))
-        texts.append(stored[1][good].astype(np.float32))
-        left_out += int((~good).sum())
+        good = has_direction(stored[0][at])
+        images.append(stored[0][at][good].astype(np.float32))
+        texts.append(stored[1][at][good].astype(np.float32))
+        skipped.update(left_out=int((~good).sum()), repeated=len(usable) - len(new), removed=len(kept) - len(usable))
         tables.append(table.filter(pyarrow.array(good)).drop_columns(["vector", "reasons"]))
     table = pyarrow.concat_tables(tables, promote_options="permissive")
     if "root" not in table.column_names:
         table = table.append_column("root", pyarrow.array([root and str(root)] * len(table), pyarrow.string()))
-    return table, np.concatenate(images), np.concatenate(texts), left_out, repeated
+    return table, np.concatenate(images), np.concatenate(texts), skipped
+
+
+def _removed_from(out: Path) -> Callable[[str, str | None, NDArray[np.float16]], bool]:
+    """Whether a row of this uid, URL or vector was removed from an index: it must not come back."""
+    key, told = tombs(out) if (out / TOMBS).is_file() else (b"", {"digests": ()})
+    known = told["digests"]
+    return lambda uid, url, vector: (
+        bool(known) and any(digest(key, one) in known for one in (uid.encode(), (url or "").encode(), vector.tobytes()))
+    )
 
 
 def _grown(

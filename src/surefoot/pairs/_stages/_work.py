@@ -62,7 +62,7 @@ def make_parts(
 
 def keep(made: Path, out: Path) -> None:
     """Put a finished stage into the directory of a Step: by links, since shards may be of any size."""
-    shutil.copytree(made, out, copy_function=os.link, dirs_exist_ok=True)
+    shutil.copytree(made, out, copy_function=_linked, dirs_exist_ok=True)
 
 
 def finished(made: Manifest, work: Path, out: Path, *, dropped: str = "") -> list[Measurement]:
@@ -78,11 +78,14 @@ def carry(source: Path, out: Path) -> None:
     """Put what lies beside a part beside another one, by links where the disk has them."""
     for file in source.parent.glob(f"{source.stem}.*"):
         if file != source:
-            target = out.with_suffix(file.name.removeprefix(source.stem))
-            try:
-                os.link(file, target)
-            except OSError:
-                shutil.copyfile(file, target)
+            _linked(file, out.with_suffix(file.name.removeprefix(source.stem)))
+
+
+def _linked(file: str | Path, target: str | Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError:  # another disk, or one that knows no links
+        shutil.copyfile(file, target)
 
 
 def part_name(number: int) -> str:
