@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from surefoot.core import Artifact, Store, SurefootError, cost_of
+from surefoot.core import Artifact, Store, SurefootError
 from surefoot.core import _plan as planning
 
 TARGET = Path(planning.__file__).with_name("_reference_seconds.json")
@@ -36,7 +36,7 @@ def main(stores: list[str]) -> None:
                 left_out += 1
                 continue
             if step.kind.startswith("surefoot."):
-                rates[type(step).__name__].append(max(seconds, LEAST_SECONDS) / cost_of(step))
+                rates[type(step).__name__].append(max(seconds, LEAST_SECONDS) / step.cost)
     kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
     found = {name: [float(f"{value:.3g}") for value in _range(np.array(all_))] for name, all_ in rates.items()}
     each = [f"{json.dumps(name)}: {json.dumps(range_)}" for name, range_ in sorted((kept | found).items())]

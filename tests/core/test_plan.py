@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from core_steps import Fragile, Number, Pair, Slow, Total, Wave
@@ -34,10 +33,10 @@ from surefoot.core import (
 Make = Callable[..., list[Event]]
 
 
-def timed(store: Store, step: Step, seconds: float) -> None:
-    """Say of an artifact that it took so long."""
+def timed(store: Store, step: Step, seconds: float, **more: float) -> None:
+    """Say of an artifact that it took so long, and what more there is to say."""
     artifact = store.artifact(step)
-    told = (artifact.measurements, artifact.provenance | {"wall_seconds": seconds})
+    told = (artifact.measurements, artifact.provenance | {"wall_seconds": seconds, **more})
     (artifact.path / "record.json").unlink()
     write_record(artifact.path, step, *told)
 
@@ -124,8 +123,7 @@ class Shipped:
     """Stands for a Step of Surefoot, of which a reference is shipped."""
 
     kind: str
-    samples: float = 1.0
-    cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+    cost: float = 1.0
 
 
 def test_a_kind_that_never_ran_here_has_its_reference_scaled_by_what_the_others_show(
@@ -156,10 +154,26 @@ def test_a_study_that_never_ran_here_is_estimated_near_what_its_page_says(
 ) -> None:
     from surefoot.studies import load_study
 
-    found = plan(load_study(study).steps, store)
+    options = {"photograph_samples": 0} if study == "patching" else {}
+    found = plan(load_study(study, options).steps, store)
     range_ = found.on(2)
     assert range_.low / 1.2 < 60 * minutes < range_.high * 1.2
     assert found.unknown <= 0.05 * len(found.missing)
+
+
+def test_a_step_on_a_network_of_photographs_costs_many_of_one_on_the_ladder(store: Store) -> None:
+    from surefoot.studies.local import study
+
+    small, large = (study(size=size, seeds=(0, 1, 2)).steps for size in ("rn-8", "photographs"))
+    assert plan(large, store).seconds.likely > 5 * plan(small, store).seconds.likely
+    assert {step.cost for step in large} == {20.0}
+
+
+def test_what_a_step_cost_when_it_was_made_is_kept_and_used(store: Store, make: Make) -> None:
+    make(step := Wave(frequency=1.0, terms=100))
+    assert Artifact(store.path(step)).provenance["cost"] == 100.0
+    timed(store, step, 1.0, cost=50.0)
+    assert plan([Wave(frequency=2.0, terms=100)], store).seconds.likely == pytest.approx(2.0)
 
 
 def test_references_are_ranges() -> None:

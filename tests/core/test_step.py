@@ -421,7 +421,7 @@ def test_a_value_too_large_to_show_is_shown_in_part(defined: Any) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("name", ["key", "version", "requires", "cost_fields", "resources"])
+@pytest.mark.parametrize("name", ["key", "version", "requires", "cost", "cost_fields", "resources"])
 def test_a_field_may_not_take_the_place_of_what_a_step_is(name: str) -> None:
     taken = make_dataclass("Taken", [(name, int)], bases=(Plain,), frozen=True, kw_only=True)
     with pytest.raises(SurefootError, match=f"may not have a field '{name}'"):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from surefoot.cli._output import say
-from surefoot.core import Event, Measurement, Pace, Plan, Seconds, Step, cost_of, describe, longest_chain
+from surefoot.core import Event, Measurement, Pace, Plan, Seconds, Step, describe, longest_chain
 
 _PLAIN_SECONDS = 10.0
 _CHAINED = 200  # Steps left among which the longest chain is looked for at each event; of more the work hides it
@@ -43,7 +43,7 @@ class TimeLeft:
         elif event.kind in _OPEN:
             self.running.pop(step.key, None)
             if self.left.pop(step.key, None):
-                self.costs[step.kind] -= cost_of(step)
+                self.costs[step.kind] -= step.cost
                 self.counts[step.kind] -= 1
 
     def estimate(self) -> tuple[Seconds, int]:
@@ -70,7 +70,7 @@ class TimeLeft:
         found: dict[str, list[float]] = defaultdict(list)
         for step, since, share in self.running.values():
             if share > 0.02 and self.plan.pace.rate(step.kind) is None:
-                found[step.kind].append((time.monotonic() - since) / share / cost_of(step))
+                found[step.kind].append((time.monotonic() - since) / share / step.cost)
         return found
 
     def _done(self, kind: str, rate: Seconds | None) -> float:
@@ -79,9 +79,9 @@ class TimeLeft:
 
 
 def _behind(step: Step, since: float, share: float, rate: Seconds | None) -> float:
-    each = rate.likely * cost_of(step) if rate else 0.0
+    each = rate.likely * step.cost if rate else 0.0
     reached = share or (min((time.monotonic() - since) / each, 0.95) if each else 0.0)
-    return reached * cost_of(step)
+    return reached * step.cost
 
 
 def follow(

@@ -26,7 +26,6 @@ from surefoot.core._plan import Difference as Difference
 from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan
 from surefoot.core._plan import Seconds as Seconds
-from surefoot.core._plan import cost_of as cost_of
 from surefoot.core._plan import flatten as flatten
 from surefoot.core._plan import flatten_spec as flatten_spec
 from surefoot.core._plan import longest_chain as longest_chain

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 from surefoot.core._errors import SurefootError
-from surefoot.core._step import Rebuilt, Spec, Step, find_kind, held_fields, inputs_of, own_spec, walk
+from surefoot.core._step import Rebuilt, Spec, Step, find_kind, held_fields, inputs_of, own_spec, product_of, walk
 from surefoot.core._store import Artifact, DamagedError, Store
 
 _SAMPLED_ARTIFACTS = 50
@@ -60,7 +60,7 @@ class Pace:
 
     def see(self, step: Step, seconds: float) -> None:
         """Take into account what one Step took; a few of these count more than all that was known before."""
-        self.seen[step.kind].append(seconds / cost_of(step))
+        self.seen[step.kind].append(seconds / step.cost)
 
     def _known(self, kind: str) -> list[float]:
         seen = self.seen.get(kind, [])[-_SAMPLED_ARTIFACTS:]
@@ -115,7 +115,7 @@ class Plan:
         """What is missing, in units of cost by kind."""
         costs: dict[str, float] = defaultdict(float)
         for step in self.missing:
-            costs[step.kind] += cost_of(step)
+            costs[step.kind] += step.cost
         return dict(costs)
 
     @property
@@ -311,11 +311,6 @@ def _apart(these: Any, those: Any) -> Any:
     return ", ".join([key for key in keys if key not in others] or keys)
 
 
-def cost_of(step: Step) -> float:
-    """The product of the fields that the running time is proportional to; 1 without any."""
-    return _cost({name: getattr(step, name) for name in type(step).cost_fields}, type(step).cost_fields)
-
-
 def _pace(missing: Iterable[Step], made: dict[str, Path]) -> Pace:
     """What earlier artifacts of the kinds that are missing took."""
     pace = Pace()
@@ -327,8 +322,9 @@ def _pace(missing: Iterable[Step], made: dict[str, Path]) -> Pace:
     for kind, paths in sampled.items():
         for artifact in map(Artifact, paths):
             with suppress(DamagedError):  # a run makes it anew: what it took is not known, and stops nothing
-                cost = _cost(artifact.spec["fields"], wanted[kind])
-                if (took := artifact.provenance.get("wall_seconds")) is not None:  # put into the store by hand
+                known = artifact.provenance
+                cost = known.get("cost") or product_of(artifact.spec["fields"], wanted[kind])
+                if (took := known.get("wall_seconds")) is not None:  # put into the store by hand
                     pace.rates[kind].append(took / cost)
     return pace
 
@@ -340,7 +336,7 @@ def longest_chain(missing: Iterable[Step], pace: Pace) -> float:
     for step in missing:
         rate = rates[step.kind]
         before = max((ends.get(inner.key, 0.0) for inner in inputs_of(step)), default=0.0)
-        ends[step.key] = before + (rate.likely * cost_of(step) if rate else 0.0)
+        ends[step.key] = before + (rate.likely * step.cost if rate else 0.0)
     return max(ends.values(), default=0.0)
 
 
@@ -349,10 +345,3 @@ def _references() -> dict[str, Seconds]:
     """Processor seconds a unit of cost by the name of the class; benchmarks/reference_seconds.py measures them."""
     references = json.loads(Path(__file__).with_name("_reference_seconds.json").read_text(encoding="utf-8"))
     return {name: Seconds(low=low, likely=likely, high=high) for name, (low, likely, high) in references.items()}
-
-
-def _cost(fields: dict[str, Any], names: tuple[str, ...]) -> float:
-    product = 1.0
-    for name in names:
-        product *= fields.get(name) or 1.0  # an older artifact may lack the field
-    return product or 1.0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import sys
 import types
@@ -22,7 +23,7 @@ from surefoot.core._measurement import Measurement
 
 KEY_LENGTH = 20
 Spec = dict[str, Any]
-_RESERVED = ("key", "kind", "version", "requires", "cost_fields", "resources", "make")
+_RESERVED = ("key", "kind", "version", "requires", "cost", "cost_fields", "resources", "make")
 _DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{6})[0-9a-f]{26,}(?![0-9a-f])")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]").search  # text that no UTF-8 file can hold
 
@@ -94,6 +95,11 @@ class Step(ABC):
                 vars(step)["key"] = _hash(step)
         return _hash(self)
 
+    @cached_property
+    def cost(self) -> float:
+        """What its running time is proportional to among its kind: the product of `cost_fields`, 1 without any."""
+        return product_of({name: getattr(self, name) for name in type(self).cost_fields}, type(self).cost_fields)
+
     @property
     def kind(self) -> str:
         """The qualified public name of the class, with private modules left out."""
@@ -111,6 +117,11 @@ def kind_of(cls: type[Step]) -> str:
             f"top level of an importable file, so that '{kind}' leads to it and to no other class."
         )
     return kind
+
+
+def product_of(fields: Spec, names: Iterable[str]) -> float:
+    """The product of these fields, what is 0 or missing (an older artifact may lack a field) being 1."""
+    return math.prod(float(fields.get(name) or 1.0) for name in names)
 
 
 def inputs_of(step: Step) -> tuple[Step, ...]:

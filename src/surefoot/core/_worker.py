@@ -260,7 +260,8 @@ def _peak_memory() -> int:
 
 def _origin(job: Job, step: Step) -> Spec:
     source = source_fingerprint(type(step))
-    return {"commit": job.commit, "source": source, "machine": _machine_description(), "packages": _packages()}
+    origin = {"commit": job.commit, "source": source, "cost": step.cost}
+    return origin | {"machine": _machine_description(), "packages": _packages()}
 
 
 def _packages() -> dict[str, Any]:

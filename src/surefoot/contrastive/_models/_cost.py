@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surefoot.contrastive._models._build import build
+from surefoot.core import Step, walk
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +15,11 @@ Config = dict[str, Any]
 def count_parameters(model: "torch.nn.Module") -> int:
     """Number of trained numbers in a model."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def picture_cost(model: Step) -> float:
+    """How long a picture takes in a model beside the small ones of the ladder: `picture_cost` of a Step below it."""
+    return max((getattr(one, "picture_cost", 1.0) for one in walk([model])), default=1.0)
 
 
 def count_gmacs(config: Config, tokenizer: Path | None = None) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model
+from surefoot.contrastive._models._cost import picture_cost
 from surefoot.contrastive._models._embed import class_head
 from surefoot.contrastive._pictures._directory import read_classes
 from surefoot.contrastive._tasks._features import PictureFeatures, embed_pictures, read_features
@@ -42,6 +44,11 @@ class ZeroShot(Step):
     shift: str = ""
     features: PictureFeatures | None = None
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    @cached_property
+    def cost(self) -> float:
+        """As of every Step, times what a picture takes in its model."""
+        return super().cost * picture_cost(self.model)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Embed, compare, and write what came out for every example."""

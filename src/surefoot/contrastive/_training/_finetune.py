@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
+from surefoot.contrastive._models._cost import picture_cost
 from surefoot.contrastive._models._embed import class_head, embed_images
 from surefoot.contrastive._models._pixels import normalized, resized
 from surefoot.contrastive._pictures._directory import has_captions, open_images, read_captions, read_classes
@@ -80,6 +82,11 @@ class Finetune(Step):
     threads: int = 1
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
     cost_fields: ClassVar[tuple[str, ...]] = ("samples",)
+
+    @cached_property
+    def cost(self) -> float:
+        """As of every Step, times what a picture takes in its model."""
+        return super().cost * picture_cost(self.model)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from surefoot.contrastive._models._artifact import LoadedModel, load_model, save_model
+from surefoot.contrastive._models._cost import picture_cost
 from surefoot.contrastive._models._embed import are_units
 from surefoot.contrastive._models._pixels import normalized
 from surefoot.contrastive._training._finetune import LabelledPictures, read_labelled
@@ -74,6 +76,11 @@ class WeightEdit(Step):
     threads: int = 1
     version: ClassVar[int] = 2  # the interval of a mean over sets is that of their sizes
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
+
+    @cached_property
+    def cost(self) -> float:
+        """As of every Step, times what a picture takes in its model."""
+        return super().cost * picture_cost(self.base)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Search, and write the model that was chosen."""
