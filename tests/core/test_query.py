@@ -41,6 +41,17 @@ class Anything(Step):
         return (Measurement(metric="value", value=self.value, n=1),)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seeded(Step):
+    """Has a number of any size."""
+
+    seed: int | float
+    value: float
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return (Measurement(metric="value", value=self.value, n=1),)
+
+
 @pytest.fixture
 def filled(store: Store, make: Make) -> list[Step]:
     steps: list[Step] = [
@@ -54,6 +65,17 @@ def filled(store: Store, make: Make) -> list[Step]:
 
 
 # --- tables of the store
+
+
+@pytest.mark.parametrize("beside", [[], [0.5], [2**64 + 1, 2**64 + 2, 0.5, -(2**70)]])
+def test_whole_numbers_of_any_size_are_cells_of_their_own(store: Store, make: Make, beside: list[float]) -> None:
+    """Seeds of 64 bits and more: two that are one float were averaged."""
+    seeds = [2**53 + 1, 2**53, 2**63 + 1, 2**63, -3, *beside]
+    make(*(Seeded(seed=seed, value=float(place)) for place, seed in enumerate(seeds)))
+    found = {str(row[0]): row[1:] for row in pivot(store, rows=["seed"]).rows}
+    assert found == {str(seed): (float(place),) for place, seed in enumerate(seeds)}
+    if not beside:
+        assert pivot(store, rows=[], where=f'"seed" > {2**63}').rows == ((2.0,),)
 
 
 def test_steps_edges_and_measurements_are_tables(store: Store, make: Make) -> None:

@@ -36,8 +36,9 @@ _IS_SHARE = (  # a share of examples has the interval of one, and the error that
     "'accuracy|recall|precision|exact_match|top[0-9]|(^|_)(share|rate|f1)$') OR "
     "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9))"
 )
-_TYPES = {"BIGINT": "BIGINT", "UBIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
-_INDEX, _INDEX_FORMAT = ".index", "2"
+_TYPES = {"BIGINT": "HUGEINT", "UBIGINT": "HUGEINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
+_WHOLE = 1 << 64  # from which DuckDB reads whole numbers of JSON as floats
+_INDEX, _INDEX_FORMAT = ".index", "3"
 _TABLES = {
     "artifacts": "step VARCHAR, stamp BIGINT",
     "steps": "step VARCHAR, kind VARCHAR, fields JSON, started VARCHAR, wall_seconds DOUBLE, cpu_seconds DOUBLE, "
@@ -272,8 +273,9 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
         hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
         raise SurefootError(f"Neither a Measurement nor any Step in the store has '{name}'.{hint}")
     kinds = {_TYPES.get(found, "VARCHAR") for found in types - {"NULL"}}
-    one = "DOUBLE" if kinds == {"BIGINT", "DOUBLE"} else kinds.pop() if len(kinds) == 1 else "VARCHAR"
     text = f"json_extract_string(s.fields, {path})"
+    mixed = kinds == {"HUGEINT", "DOUBLE"} and not _beyond_doubles(connection, text)
+    one = "DOUBLE" if mixed else kinds.pop() if len(kinds) == 1 else "VARCHAR"
     if one == "VARCHAR" and len(kinds) > 1:  # a text that reads as a value of another type is shown in quotes
         alike = (
             f"SELECT 1 FROM steps s GROUP BY {text} HAVING count(DISTINCT json_type(s.fields, {path}) = 'VARCHAR') > 1"
@@ -282,6 +284,12 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
             quoted = f"json_extract(s.fields, {path})::VARCHAR"
             return f"CASE json_type(s.fields, {path}) WHEN 'VARCHAR' THEN {quoted} ELSE {text} END"
     return f"TRY_CAST({text} AS {one})"
+
+
+def _beyond_doubles(connection: "DuckDBPyConnection", text: str) -> bool:
+    """Whether a field has whole numbers of which two would be one float."""
+    large = f"regexp_full_match({text}, '-?[0-9]+') AND abs(TRY_CAST({text} AS HUGEINT)) > {1 << 53}"
+    return bool(connection.execute(f"SELECT 1 FROM steps s WHERE {large} LIMIT 1").fetchall())
 
 
 def _field(connection: "DuckDBPyConnection", name: str) -> tuple[str, list[Any], set[str]]:
@@ -363,10 +371,15 @@ def _rows(
             continue
         timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
         yield "artifacts", {"step": artifact.key, "stamp": stamp}
-        yield "steps", {"step": artifact.key, "kind": artifact.kind, "fields": flatten_spec(spec, spec_of), **timed}
+        fields = {name: _exact(value) for name, value in flatten_spec(spec, spec_of).items()}
+        yield "steps", {"step": artifact.key, "kind": artifact.kind, "fields": fields, **timed}
         yield from (("edges", {"step": artifact.key, "input": held}) for held in held_keys(spec))
         for row in artifact.record["measurements"]:  # plain rows: objects would double the time of a new index
             yield "measurements", {"step": artifact.key, **row}
+
+
+def _exact(value: Any) -> Any:
+    return str(value) if type(value) is int and not -_WHOLE // 2 <= value < _WHOLE else value
 
 
 def _load_index(connection: "DuckDBPyConnection", store: Store) -> None:
