@@ -4,6 +4,7 @@ import gzip
 import io
 import sys
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ def test_parquet_and_arrow_are_read_with_the_same_words_for_missing(tmp_path: Pa
     feather = pytest.importorskip("pyarrow.feather")
     feather.write_feather(relation.to_arrow_table(), str(tmp_path / "t.feather"))
     assert _read(tmp_path / "t.feather")[1] == expected
+
+
+@pytest.mark.parametrize("ending", ["feather", "arrow"])
+def test_half_floats_and_wide_decimals_of_arrow_are_numbers(tmp_path: Path, ending: str) -> None:
+    wide = pa.array([Decimal("2.25"), None, Decimal(-3)], type=pa.decimal256(50, 3))
+    table = pa.table({"half": pa.array(np.array([1.5, np.nan, 4], "float16")), "name": ["a", "b", "c"], "wide": wide})
+    with pa.OSFile(str(tmp_path / f"t.{ending}"), "wb") as file:
+        kind = pa.ipc.new_file if ending == "feather" else pa.ipc.new_stream
+        with kind(file, table.schema) as writer:
+            writer.write_table(table)
+    assert _read(tmp_path / f"t.{ending}")[1] == [(1.5, "a", 2.25), (None, "b", None), (4.0, "c", -3.0)]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])

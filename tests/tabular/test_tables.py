@@ -72,6 +72,19 @@ def test_a_csv_is_read_and_what_was_done_is_said(tmp_path: Path) -> None:
     assert_allclose(np.diff(when[:2]), 86400, rtol=1e-2)
 
 
+def test_times_with_an_offset_are_those_of_greenwich_wherever_the_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    ways = ["2020-05-04T12:00:00+02:00", "2020-05-04 10:00:00", "2020-05-04T05:00:00-05:00", "2020-05-05"]
+    rows = [f"{'ab'[row // 2 % 2]},{ways[row % 4]},{row % 3 % 2}" for row in range(80)]
+    (tmp_path / "people.csv").write_text("\n".join(["sex,when,hired", *rows]) + "\n", encoding="utf-8")
+    step = file_table(tmp_path / "people.csv", label="hired", sensitive=("sex",))
+    made(step, Store(tmp_path))
+    when = open_table(Store(tmp_path).path(step)).values[1][:4]
+    assert_allclose(when - when[0], [0, 0, 0, 14 * 3600], atol=1)
+
+
 def test_rows_that_are_others_again_are_counted(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     lines = [f"{'ab'[row % 2]},{generator.normal():.4f},{generator.integers(2)}" for row in range(60)]

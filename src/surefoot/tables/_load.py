@@ -311,18 +311,26 @@ def _without_empty(connection: DuckDBPyConnection, table: str, columns: Sequence
 
 def _arrow(file: TableFile) -> Any:
     try:
-        from pyarrow import ArrowException, dataset, ipc
+        from pyarrow import ArrowException, Table, dataset, float64, ipc, types
     except ImportError:
         message = f"{file.shown} needs pyarrow: pip install 'surefoot[tabular]', or save it as Parquet."
         raise SurefootError(message) from None
     # Wild bytes can read as the length of a message, which then is not there: an OSError.
     try:
-        return dataset.dataset(file.path, format="ipc")
+        read = dataset.dataset(file.path, format="ipc")
     except (ArrowException, OSError) as error:
         try:
-            return ipc.open_stream(file.path).read_all()  # a stream can be read once
+            read = ipc.open_stream(file.path).read_all()  # a stream can be read once
         except (ArrowException, OSError):
             raise SurefootError(f"{file.shown} is not an Arrow (Feather) file or stream.") from error
+    fields = enumerate(read.schema)
+    strange = [place for place, field in fields if types.is_float16(field.type) or types.is_decimal256(field.type)]
+    if not strange:
+        return read
+    table = read if isinstance(read, Table) else read.to_table()
+    for place in strange:  # which DuckDB does not know
+        table = table.set_column(place, table.field(place).name, table.column(place).cast(float64()))
+    return table
 
 
 def _reason(message: str, kind: str) -> str:

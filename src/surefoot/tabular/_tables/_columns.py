@@ -146,14 +146,15 @@ def plain(connection: DuckDBPyConnection, expression: str, values: Sequence[Any]
 
 
 def read_times(connection: DuckDBPyConnection, table: str, keep: Sequence[str]) -> None:
-    """Make times of the text columns in which every value is a date or time."""
+    """Make times of the text columns in which every value is a date or time: of Greenwich where no offset is said."""
+    connection.execute("SET TimeZone = 'UTC'")
     for name, kind, *_ in connection.execute(f"DESCRIBE {quote(table)}").fetchall():
         if kind == "VARCHAR" and name not in keep:
-            time = f"TRY_CAST({quote(name)} AS TIMESTAMP)"
+            time = f"TRY_CAST({quote(name)} AS TIMESTAMPTZ)"
             counts = f"SELECT count({quote(name)}), count({time}) FROM {quote(table)}"
             ((filled, times),) = connection.execute(counts).fetchall()
             if filled and times == filled:
-                connection.execute(f"ALTER TABLE {quote(table)} ALTER {quote(name)} TYPE TIMESTAMP USING {time}")
+                connection.execute(f"ALTER TABLE {quote(table)} ALTER {quote(name)} TYPE TIMESTAMPTZ USING {time}")
 
 
 def index_levels(connection: DuckDBPyConnection, path: Path) -> list[str]:
