@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from surefoot.core import SurefootError
-from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, state, verify
+from surefoot.weights import EditRules, TaskVector, apply, apply_to, from_state, merge, open_checkpoint, state, verify
 
 EMBEDDING, HEAD, LAYER = "model.embed_tokens.weight", "lm_head.weight", "model.layers.0.mlp.weight"
 SETTINGS = {"num_hidden_layers": 1, "num_attention_heads": 2, "rope_theta": 1e4, "hidden_dropout": 0.1}
@@ -138,3 +138,18 @@ def test_a_stack_of_a_tied_model_has_a_way(tmp_path: Path) -> None:
     with pytest.raises(SurefootError, match=r"tied lacks .*'lm_head.weight'; if it is tied there, begin"):
         stacked(own, tied)
     assert stacked(tied, own, extra="drop") == {EMBEDDING, LAYER, LAYER.replace(".0.", ".1.")}
+
+
+def test_an_edit_of_one_of_two_tied_matrices_is_not_lost_in_a_model(tmp_path: Path) -> None:
+    """The other one of the pair, which the edit leaves as it is, was written over it."""
+    torch = pytest.importorskip("torch")
+    model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(8, 4), "head": torch.nn.Linear(4, 8, bias=False)})
+    model["head"].weight = model["embed"].weight
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    vector = TaskVector(from_state(before), from_state({name: one + 1 for name, one in before.items()}))
+    for one in ("embed*", "head*"):
+        with pytest.raises(SurefootError, match=r"ties 'embed.weight' and 'head.weight', and they differ in the edit"):
+            apply_to(vector.filter(one), model)
+        assert torch.equal(model["embed"].weight, before["embed.weight"])
+    apply_to(vector, model)
+    assert torch.equal(model["head"].weight, before["embed.weight"] + 1)

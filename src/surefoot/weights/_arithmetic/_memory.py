@@ -72,7 +72,8 @@ def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, *, rules:
     """Write `base + coefficient * vector` into a torch model, or a mapping of torch tensors, in place.
 
     Tensors of the model that the base lacks stay as they are. Raises SurefootError when a tensor of the base has no
-    counterpart of its shape in the model. The values are those of the base's types, converted to the model's.
+    counterpart of its shape in the model, and when two that the model ties would differ. The values are those of the
+    base's types, converted to the model's.
     """
     import torch
 
@@ -83,8 +84,13 @@ def apply_to(vector: TaskVector, model: Any, coefficient: float = 1.0, *, rules:
             found = list(target[one.name].shape) if one.name in target else "no such tensor"
             raise SurefootError(f"The model has {found} where the edit has {one.name!r} of shape {list(one.shape)}.")
     types = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
+    made, places = _computed(plan), dict[tuple[int, torch.Size], str]()
+    for name, raw in made.items():
+        other = places.setdefault((target[name].data_ptr(), target[name].shape), name)
+        if not np.array_equal(raw, made[other]):
+            raise SurefootError(f"The model ties {other!r} and {name!r}, and they differ in the edit: edit both alike.")
     with torch.no_grad():
-        for one, raw in zip(plan.assignments, _computed(plan).values(), strict=True):
+        for one, raw in zip(plan.assignments, made.values(), strict=True):
             whole = torch.from_numpy(raw)
             typed = whole.view(types[one.dtype]) if one.dtype in types else torch.from_numpy(_array(raw, one.dtype))
             target[one.name].copy_(typed.reshape(one.shape))
