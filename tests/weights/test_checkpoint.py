@@ -15,7 +15,17 @@ from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
 from surefoot.core import SurefootError
-from surefoot.weights import EditRules, TaskVector, apply, apply_to, from_state, open_checkpoint, state, statistics
+from surefoot.weights import (
+    EditRules,
+    TaskVector,
+    apply,
+    apply_to,
+    from_state,
+    open_checkpoint,
+    state,
+    statistics,
+    values,
+)
 
 
 def raw_file(path: Path, header: Any, body: bytes = b"", *, length: int | None = None) -> Path:
@@ -294,3 +304,12 @@ def test_statistics_of_64_bits_are_in_64_bits(tmp_path: Path) -> None:
     assert statistics([TaskVector(from_state(base), from_state(near))]).norms == pytest.approx([1e-8], rel=1e-6)
     rounding = np.linalg.norm(single["w"] - base["w"])
     assert statistics([TaskVector(from_state(single), from_state(base))]).norms == pytest.approx([rounding], rel=1e-9)
+
+
+def test_the_values_of_a_tensor_are_counted_over_all_of_it() -> None:
+    numbers = np.linspace(-3.0, 5.0, 200_000).astype(np.float32)
+    numbers[[0, 70_000, -1]] = np.nan, np.inf, -np.inf  # in three chunks
+    found = values(from_state({"w": numbers}))["w"]
+    finite = numbers[np.isfinite(numbers)].astype(np.float64)
+    assert (found.nonfinite, found.low, found.high) == (3, finite.min(), finite.max())
+    assert found.norm == pytest.approx(np.linalg.norm(finite))

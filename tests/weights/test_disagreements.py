@@ -52,8 +52,14 @@ def test_tokens_of_other_numbers_are_said(tmp_path: Path, listed: bool) -> None:
     two = _model(tmp_path / "two", 2, tokens=tokens("b", "a", "c", added=6))
     (said,) = _average(tmp_path / "out", one, two)
     assert "have different numbers: 'a' is 0 and 1, 'b' is 1 and 0, '<x>' is 5 and 6" in said
+    for folder, number in ((one, 0), (two, 1)):  # as GPT-2 has them
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.json").write_text(json.dumps({"model": number, "a": 7}), "utf-8")
+    (said,) = _average(tmp_path / "plain", one, two)
+    assert said.endswith("have different numbers: 'model' is 0 and 1")
     same = _model(tmp_path / "same", 2, tokens=tokens("a", "b", "c", added=5) | {"version": "2"})
-    assert _average(tmp_path / "other", one, same) == ()
+    again = _model(tmp_path / "again", 1, tokens=tokens("a", "b", "c", added=5))
+    assert _average(tmp_path / "other", again, same) == ()
 
 
 def test_an_edit_of_one_of_two_tied_matrices_is_said(tmp_path: Path) -> None:

@@ -460,3 +460,17 @@ def test_bfloat16_edits_are_off_the_exact_rounding_in_less_than_one_element_of_f
     exact = arrays[0] + 0.3 * sum(one.astype(np.float64) - arrays[0] for one in arrays[1:])
     wanted = encode(exact, "BF16")[0].view(np.uint16)  # 64 bits rounded once: the test above compares it with fractions
     assert (np.frombuffer(data(out), np.uint16) != wanted).mean() < 0.0002
+
+
+def test_della_keeps_by_the_rank_in_a_row_from_density_less_epsilon_to_density_plus_epsilon(tmp_path: Path) -> None:
+    delta = np.tile([1.0, 3.0, 2.0], (4000, 1))
+    for name, values in (("base", 0 * delta), ("tuned", delta)):
+        write(tmp_path / f"{name}.safetensors", {"w": ("F32", values)})
+    parameters = {"weight": 1, "density": 0.5, "epsilon": 0.4}
+    models = [{"model": str(tmp_path / "tuned.safetensors")}]
+    config = {"merge_method": "della_linear", "base_model": str(tmp_path / "base.safetensors"), "models": models}
+    made = load_file(merge({**config, "parameters": parameters}, tmp_path / "out.safetensors").path)["w"]
+    for column, share in ((0, 0.1), (1, 0.9), (2, 0.5)):
+        kept = made[:, column][made[:, column] != 0]
+        assert kept == pytest.approx(delta[0, column] / share)  # divided by its own probability
+        assert len(kept) / 4000 == pytest.approx(share, abs=0.03)

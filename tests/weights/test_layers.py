@@ -10,7 +10,7 @@ from making import write
 from safetensors.numpy import load_file, save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, verify
+from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, plan_merge, verify
 
 LAYOUTS: dict[str, dict[str, list[str]]] = json.loads(
     Path(__file__).with_name("mergekit_layouts.json").read_text("utf-8")
@@ -298,3 +298,22 @@ def test_a_base_that_mergekit_counts_as_one_more_model_is_not_left_out_in_silenc
     listed = {"merge_method": method, "base_model": base, "models": [{"model": other}]}
     with pytest.raises(SurefootError, match="is not among the models: mergekit counts it"):
         merge(listed, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["layer1.0.w", "layer2.0.w", "fc.w"], "2 tensors such as 'layer1.0.w' are"),
+        (["first.w", "second.w"], "All tensors are"),
+        (["blocks.0.w", "blocks.1.w", "norm.w"], None),
+    ],
+)
+def test_a_gradient_over_layers_that_no_name_numbers_is_said(
+    names: list[str], told: str | None, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    base, tuned = (model(tmp_path / name, value, names) for name, value in (("a", 1.0), ("b", 2.0)))
+    config = {"merge_method": "task_arithmetic", "base_model": base, "models": [{"model": tuned}]}
+    plan_merge({**config, "parameters": {"weight": 0.5}})
+    assert not recwarn.list
+    plan_merge({**config, "parameters": {"weight": [0, 1]}})
+    assert [f"{told} by their names in no numbered layer" in str(one.message) for one in recwarn] == [True] * bool(told)

@@ -1,7 +1,6 @@
 """Merge configurations in the format of mergekit, read into plans."""
 
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,13 +25,13 @@ from surefoot.weights._mergekit._settings import (
     conditions,
     edit_rules,
     evaluated,
-    filters,
     layer_range,
     mapping,
     number,
     prefixes,
     refuse_twice,
     switch,
+    warn_of_idle,
 )
 
 _KEYS = {
@@ -156,8 +155,7 @@ def plan_merge(content: Mapping[str, Any], *, moved: Mapping[str, str] | None = 
             "out with extra: drop, or keep them as they are with extra: keep."
         )
     names = {name for one in targets for name in (one.name, *(_name_in(model, one) for model in one.part.models))}
-    for name in sorted(one for one in filters(content) if not any(one in name for name in names)):
-        warnings.warn(f"The filter {name!r} is part of no tensor's name: it does nothing.", stacklevel=2)
+    warn_of_idle(content, names)
     assignments = tuple(_assignment(content, method, target, rules) for target in targets)
     if rules.extra == "keep":
         assignments += kept_as_they_are(((model.reference, model.checkpoint, names) for model, names in extra), rules)

@@ -1,12 +1,15 @@
 """Values in a merge configuration: gradients over the layers, filters by name, and what each key may be."""
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from math import isfinite
 from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._rules import EditRules
+from surefoot.weights._mergekit._layers import numbered, towers
 
 _RULES = tuple(one.name for one in fields(EditRules) if one.name != "dtype")
 OWN = {*_RULES, "seed", "pickle", "layers", "rename", "key"}  # keys of our own beside those of mergekit
@@ -134,11 +137,30 @@ def conditions(setting: Any) -> list[Any]:
     return setting if conditional else [setting if isinstance(setting, dict) else {"value": setting}]
 
 
-def filters(content: Any) -> set[str]:
-    """Every filter that stands anywhere in a configuration."""
+def warn_of_idle(content: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Warn of filters that are part of no name, and of layers that a gradient does not reach."""
+    listed = sorted(names)
+    for one in sorted(one for one in _filters(content) if not any(one in name for name in listed)):
+        warnings.warn(f"The filter {one!r} is part of no tensor's name: it does nothing.", stacklevel=3)
+    stray = [name for name in listed if numbered(name)[1] < 0 and re.search(r"\d\.", name)]
+    if _has_gradient(content) and (stray or not towers(listed)):
+        said = f"{len(stray)} tensors such as {stray[0]!r} are" if stray else "All tensors are"
+        told = f"{said} by their names in no numbered layer (layers.3, blocks.3): they take the first number of a list."
+        warnings.warn(told, stacklevel=3)
+
+
+def _filters(content: Any) -> set[str]:
     inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     own = content.get("filter") if isinstance(content, dict) else None
-    return {str(own)} - {"None", "*"} | {name for one in inner for name in filters(one)}
+    return {str(own)} - {"None", "*"} | {name for one in inner for name in _filters(one)}
+
+
+def _has_gradient(content: Any) -> bool:
+    if isinstance(content, dict):
+        return any(_has_gradient(inner) for key, inner in content.items() if key != "layer_range")
+    listed = [_plain(one) for one in content] if isinstance(content, list) else []
+    numbers = len(listed) > 1 and all(isinstance(one, int | float) for one in listed)
+    return numbers or any(map(_has_gradient, listed))
 
 
 def _check_condition(condition: Mapping[str, Any]) -> None:

@@ -68,17 +68,23 @@ def _differing(one: Any, two: Any, sliced: bool) -> Iterator[tuple[str, Any, Any
 
 
 def _other_numbers(one: Path, two: Path) -> list[str]:
-    file, other = one / "tokenizer.json", two / "tokenizer.json"
-    if not (file.is_file() and other.is_file()) or file.read_bytes() == other.read_bytes():
-        return []
-    known, found = _numbers(file), _numbers(other)
-    shared = (token for token in known if found.get(token, known[token]) != known[token])
-    return [f"{token!r} is {known[token]} and {found[token]}" for token in shared]
+    pairs = ((one / name, two / name) for name in ("tokenizer.json", "vocab.json", "added_tokens.json"))
+    read = [(a, b) for a, b in pairs if a.is_file() and b.is_file() and a.read_bytes() != b.read_bytes()]
+    return list(
+        dict.fromkeys(
+            f"{token!r} is {number} and {found[token]}"
+            for known, found in ((_numbers(a), _numbers(b)) for a, b in read)
+            for token, number in known.items()
+            if found.get(token, number) != number
+        )
+    )
 
 
-def _numbers(file: Path) -> dict[str, int]:
+def _numbers(file: Path) -> dict[str, Any]:
     content = _content(file)
     try:
+        if not isinstance(content.get("model"), dict):  # of GPT-2: a mapping of the tokens themselves
+            return content
         vocabulary = content["model"]["vocab"]
         listed = isinstance(vocabulary, list)  # Unigram: pairs of token and score
         numbers = {one[0]: place for place, one in enumerate(vocabulary)} if listed else dict(vocabulary)
