@@ -313,3 +313,12 @@ def test_the_values_of_a_tensor_are_counted_over_all_of_it() -> None:
     finite = numbers[np.isfinite(numbers)].astype(np.float64)
     assert (found.nonfinite, found.low, found.high) == (3, finite.min(), finite.max())
     assert found.norm == pytest.approx(np.linalg.norm(finite))
+
+
+def test_statistics_by_layer_put_the_experts_of_a_layer_together() -> None:
+    names = ("model.layers.3.mlp.experts.1.w", "model.layers.3.attn.w", "model.layers.12.attn.w", "model.embed.weight")
+    base = {name: np.zeros(2, np.float32) for name in names}
+    tuned = {name: np.full(2, place + 1, np.float32) for place, name in enumerate(names)}
+    found = statistics([TaskVector(from_state(base), from_state(tuned))]).layers
+    squares = {"model.layers.3": 2 * (1 + 4), "model.layers.12": 2 * 9, "model.embed": 2 * 16}
+    assert {name: float(gram[0, 0]) for name, gram in found.items()} == squares

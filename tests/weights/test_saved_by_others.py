@@ -143,3 +143,13 @@ def test_values_that_torch_only_views_as_negative_are_read_so() -> None:
     held = from_state({"imaginary": values.imag, "whole": values})
     assert state_of(TaskVector(from_state({"imaginary": values.imag})))["imaginary"].tolist() == [0, -1, -2]
     assert np.frombuffer(held.tensors["whole"].data, np.complex64).tolist() == [0, 1 - 1j, 2 - 2j]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_floats_of_eight_bits_are_read_and_their_nan_is_found(tmp_path: Path, dtype: torch.dtype) -> None:
+    numbers = torch.tensor([0.5, -2.0, 16.0]).to(dtype)
+    read = read_state(saved(tmp_path, {"w": numbers}))["w"]
+    assert (read.dtype, read.tolist()) == (dtype, [0.5, -2.0, 16.0])
+    numbers.view(torch.uint8)[1] = 0x7F
+    with pytest.raises(SurefootError, match="1 weights in 1 tensors are NaN or infinite, first 1 of 'w'"):
+        read_state(saved(tmp_path, {"w": numbers}))

@@ -45,7 +45,9 @@ def read_state(
 
             raw = files.read(one, 0, one.size, np.empty(one.nbytes, np.uint8))  # pyright: ignore[reportArgumentType]
             state[name] = torch.from_numpy(raw).view(kinds[one.dtype]).reshape(one.shape)
-    wrong = {name: int((~one.isfinite()).sum()) for name, one in state.items() if one.is_floating_point()}
+    floats = {name: one for name, one in state.items() if one.is_floating_point()}
+    wide = {name: one.float() if one.itemsize == 1 else one for name, one in floats.items()}  # torch asks no 8 bits
+    wrong = {name: int((~one.isfinite()).sum()) for name, one in wide.items()}
     if nonfinite == "refuse" and (bad := {name: count for name, count in wrong.items() if count}):
         name, count = next(iter(bad.items()))
         raise SurefootError(
