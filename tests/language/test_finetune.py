@@ -121,9 +121,19 @@ def test_every_window_is_seen_once_before_any_is_seen_twice() -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
+def test_shards_share_no_window_and_leave_none_out() -> None:
+    seen = [
+        [int(row) for number in range(2) for row in _finetune_language._rows(replace(STEP, shard=(at, 3)), 18, number)]
+        for at in range(3)
+    ]
+    assert sorted(row for own in seen for row in own) == list(range(18))
+    assert all({row % 3 for row in own} == {at} for at, own in enumerate(seen))
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
+        (replace(STEP, shard=(2, 2)), r"has none for shard \(2, 2\): a shard \(i, n\) has 0 <= i < n"),
         (replace(STEP, trained=("model.layers.3.*",)), r"No weight is named like 'model\.layers\.3\.\*'"),
         (replace(STEP, trained=()), "No weight is named like ''"),
         (replace(STEP, steps=0), "steps is 0: it must be at least 1"),

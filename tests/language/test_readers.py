@@ -45,7 +45,7 @@ from surefoot.language._reading._readers._encoder import (
     token_windows,
     with_adapters,
 )
-from surefoot.training import _loop
+from surefoot.training import Average, _loop
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 ENCODER, QUESTIONS = MiniLM(), QuestionFile(path="questions.json", digest="given")
@@ -441,6 +441,23 @@ def test_only_windows_that_hold_the_whole_answer_are_trained_on(store: Store) ->
                 offsets = found.windows.offsets[row]
                 assert context[offsets[first, 0] : offsets[last, 1]] == text
     assert 4 not in owners
+
+
+def test_workers_on_parts_that_share_no_window_are_averaged_into_a_reader(store: Store, tmp_path: Path) -> None:
+    encoder = load_encoder(store.path(ENCODER))
+    whole = _span_reader._training_windows(STEP, encoder, FACTS).rows.tolist()
+    workers = [replace(STEP, steps=2, shard=(at, 2), seed=1) for at in range(2)]
+    parts = [_span_reader._training_windows(one, encoder, FACTS).rows.tolist() for one in workers]
+    assert parts == [whole[::2], whole[1::2]]
+    places = [published(one, store) for one in workers]
+    mean, _ = made(Average(models=tuple(workers), only=()), store, tmp_path / "mean")
+    one, other, both = (load_encoder(place) for place in (*places, mean))
+    for name, value in both.model.state_dict().items():
+        halves = one.model.state_dict()[name].double() + other.model.state_dict()[name].double()
+        assert torch.equal(value, (halves / 2).to(value.dtype)), name
+    assert both.most == one.most
+    asked = "Where is Łódź, 東京?"
+    assert both.tokenizer(asked)["input_ids"] == one.tokenizer(asked)["input_ids"]
 
 
 @pytest.mark.parametrize("windows", [5, 8, 50])

@@ -8,6 +8,7 @@ from surefoot.training._deterministic import keep_memory as keep_memory
 from surefoot.training._deterministic import reproducible as reproducible
 from surefoot.training._deterministic import rows_of_batch as rows_of_batch
 from surefoot.training._deterministic import seed_for as seed_for
+from surefoot.training._deterministic import shard_of as shard_of
 from surefoot.training._local import Average as Average
 from surefoot.training._local import OuterStep as OuterStep
 from surefoot.training._loop import Decay as Decay

@@ -8,6 +8,8 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from surefoot.core import SurefootError
+
 if TYPE_CHECKING:
     import torch
 
@@ -73,6 +75,16 @@ def rows_of_batch(total: int, size: int, number: int, *identity: str | int) -> "
     first, last = start // total, (end - 1) // total
     orders = [torch.randperm(total, generator=generator_for(*identity, epoch)) for epoch in range(first, last + 1)]
     return torch.cat(orders)[start - first * total : end - first * total]
+
+
+def shard_of(total: int, shard: tuple[int, int]) -> "torch.Tensor":
+    """The rows of a worker's part: with (i, n) the i-th of n interleaved ones. Raises where `total` rows have none."""
+    import torch
+
+    part, parts = shard
+    if not 0 <= part < min(parts, total):
+        raise SurefootError(f"A set of {total:,} has none for shard {shard}: a shard (i, n) has 0 <= i < n.")
+    return torch.arange(part, total, parts)
 
 
 def seed_for(*identity: str | int) -> int:

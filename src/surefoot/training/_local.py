@@ -14,7 +14,7 @@ from surefoot.training._vectors import WEIGHTS
 from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, open_checkpoint
 
 DESCRIPTION, VELOCITY = "model.json", "momentum.safetensors"
-_LANGUAGE_FILES = ("config.json", "tokenizer.json")
+_LANGUAGE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 

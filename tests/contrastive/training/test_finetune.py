@@ -161,7 +161,7 @@ def test_shards_share_no_picture_and_leave_none_out(warm: Finetune) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"shard": (2, 2)}, r"a shard \(i, n\) with 0 <= i < n"),
+        ({"shard": (2, 2)}, r"a shard \(i, n\) has 0 <= i < n"),
         ({"data": ()}, "needs data"),
         ({"trained": ("vision.*",)}, r"No weight is named like 'vision\.\*'"),
         ({"learning_rate": 0.0}, "must be above 0"),

@@ -27,6 +27,7 @@ from surefoot.training import (
     reproducible,
     rows_of_batch,
     set_moments,
+    shard_of,
     train,
 )
 
@@ -91,8 +92,8 @@ class Finetune(Step):
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Train, and write the model."""
         check_settings(self, samples=1, batch=2, threads=1)
-        if not self.data or not 0 <= self.shard[0] < self.shard[1]:
-            raise SurefootError(f"Finetune needs data, and a shard (i, n) with 0 <= i < n; got {self.shard}.")
+        if not self.data:
+            raise SurefootError("Finetune needs data.")
         with reproducible(self.threads):
             return _finetune(self, out, inputs)
 
@@ -200,9 +201,5 @@ def _symmetric(logits: "torch.Tensor") -> "torch.Tensor":
 
 
 def _batch(total: int, step: Finetune, which: int, turn: int) -> "torch.Tensor":
-    import torch
-
-    if step.shard[0] >= total:
-        raise SurefootError(f"A set of {total} pictures has none for shard {step.shard}.")
-    own = torch.arange(step.shard[0], total, step.shard[1])
+    own = shard_of(total, step.shard)
     return own[rows_of_batch(len(own), step.batch, turn, "order", step.seed, which)]

@@ -23,6 +23,7 @@ from surefoot.training import (
     last_tenth,
     reproducible,
     rows_of_batch,
+    shard_of,
     train,
 )
 
@@ -35,9 +36,10 @@ class FinetuneLanguage(Step):
     """A language model trained onwards: `steps` batches of `batch` windows of `length` tokens of the texts of `data`.
 
     `model` is a Step whose directory `load_language` reads; `data` one with a `texts.json` (see `TextSet`). Windows are
-    drawn without repeats until all were seen, then anew. AdamW, warm-up over a fraction of the steps, then a cosine to
-    zero, no dropout. `trained` are patterns of names (`model.layers.2?.*`) of the weights that change; all others keep
-    their bits. With `ascent` the loss is maximised instead: the baseline of forgetting by gradient ascent.
+    drawn without repeats until all were seen, then anew; `shard` (i, n) sees the i-th of n interleaved parts. AdamW,
+    warm-up over a fraction of the steps, then a cosine to zero, no dropout. `trained` are patterns of names
+    (`model.layers.2?.*`) of the weights that change; all others keep their bits. With `ascent` the loss is maximised
+    instead: the baseline of forgetting by gradient ascent.
 
     On one machine the same Step gives the same bits, also after a kill; `threads` is a field because the number of
     threads changes sums. The directory is a language model and `history.json` (its loss is negative with `ascent`).
@@ -56,6 +58,7 @@ class FinetuneLanguage(Step):
     warmup: float = 0.1
     trained: tuple[str, ...] = ("*",)
     ascent: bool = False
+    shard: tuple[int, int] = (0, 1)
     seed: int = 0
     threads: int = 1
     version: ClassVar[int] = 2
@@ -95,4 +98,5 @@ def _loss(step: FinetuneLanguage, loaded: LanguageModel, windows: Windows) -> "C
 
 def _rows(step: FinetuneLanguage, windows: int, number: int) -> "torch.Tensor":
     """Which windows are in a batch."""
-    return rows_of_batch(windows, step.batch, number, "windows", step.seed)
+    own = shard_of(windows, step.shard)
+    return own[rows_of_batch(len(own), step.batch, number, "windows", step.seed)]

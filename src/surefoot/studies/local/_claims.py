@@ -22,10 +22,12 @@ Models = Callable[[LocalSeed], Sequence[Step]]
 Numbers = tuple[float, ...]
 
 
-def claims(trials: Sequence[LocalSeed], settings: LocalSettings) -> tuple[Claim, ...]:
-    """The claims over these seeds."""
+def claims(trials: Sequence[LocalSeed], settings: LocalSettings, more: Sequence[Hypothesis] = ()) -> tuple[Claim, ...]:
+    """The claims over these seeds, and those of other parts, which hold together with them."""
+    if not trials:
+        return claims_of(more)
     return (
-        *claims_of((*_of_lofi(trials), *_of_variants(trials, settings))),
+        *claims_of((*_of_lofi(trials), *_of_variants(trials, settings), *more)),
         Claim(
             name="bytes",
             sentence=f"Lo-fi moves less than 1/{FEWER} of the bytes of averaging gradients at each step.",

@@ -30,6 +30,7 @@ from surefoot.training import (
     last_tenth,
     reproducible,
     rows_of_batch,
+    shard_of,
     train,
 )
 
@@ -48,6 +49,7 @@ class SpanReader(Step):
 
     `encoder` is a Step whose directory is a model of transformers (`MiniLM`, `SpanModel`, or another `SpanReader`: then
     its head goes on, too); `layers` keeps its lowest ones (0: all). `questions` is a Step that `read_questions` reads.
+    `shard` (i, n) sees the i-th of n interleaved parts of them.
     Contexts longer than `max_tokens` are windows that overlap by `stride` tokens; of a question with an answer those
     that hold it are trained on, of one without all, towards the classification token (Devlin et al. 2018, 1810.04805).
 
@@ -75,6 +77,7 @@ class SpanReader(Step):
     rank: int = 8
     max_tokens: int = 384
     stride: int = 128
+    shard: tuple[int, int] = (0, 1)
     seed: int = 0
     threads: int = 1
     requires: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "transformers")
@@ -120,6 +123,7 @@ def _training_windows(step: SpanReader, encoder: Encoder, questions: Sequence[Qu
     rows = np.flatnonzero(marks[:, 0] >= 0)
     if not len(rows):
         raise SurefootError("No window holds an answer: there is nothing to train on.")
+    rows = rows[shard_of(len(rows), step.shard).numpy()]
     return _Targets(windows=windows, rows=rows, first=marks[rows, 0], last=marks[rows, 1])
 
 
