@@ -81,6 +81,14 @@ def test_the_largest_in_a_column_is_kept(tmp_path: Path) -> None:
     assert [one[1] for one in result(tmp_path / "out")] == ["c", "c", None, "c", "c"]
 
 
+def test_the_largest_of_numbers_that_are_written_as_texts_is_the_largest_number(tmp_path: Path) -> None:
+    """A column of a CSV file is text: there "9" would be above "10"."""
+    for name, values, first in (("n", ("9", None, "10", "1e1", "-3"), "c"), ("t", ("9", "b", "10", "a", ""), "b")):
+        given = [row(uid, size=value) for uid, value in zip("abcde", values, strict=True)]
+        deduplicate(stage(tmp_path / name, given), tmp_path / f"{name}-out", DuplicateRules(first="size"))
+        assert [one[0] for one in result(tmp_path / f"{name}-out") if not one[2]] == [first]
+
+
 @pytest.mark.parametrize("distance", [0, 1, 4, 9])
 def test_near_hashes_are_those_of_all_pairs_in_order(tmp_path: Path, distance: int) -> None:
     draw = random.Random(distance)

@@ -23,11 +23,12 @@ _REASON = "CASE WHEN {} > 0 THEN 'duplicate_' ELSE 'contaminated_' END || ?"
 class DuplicateRules:
     """What makes two rows the same: `by` are keys, one after the other, each a column or several joined by '+'.
 
-    `first` is a column: of rows that are the same the one with its largest value is kept, among equals (and without
-    `first`) the one that comes first in the parts. `phash_distance`: bits in which the column `phash` (64 bits in 16
-    hexadecimal digits) of near duplicates may differ; -1 does not look. `cosine`: the similarity of the column
-    `embedding` (lists of numbers), or else of the pictures' vectors that `embed_pairs` put beside the rows, from which
-    on rows are near duplicates; it compares all with all; 0 does not look.
+    `first` is a column: of rows that are the same the one with its largest value is kept (of texts that are all numbers
+    the largest number), among equals (and without `first`) the one that comes first in the parts. `phash_distance`:
+    bits in which the column `phash` (64 bits in 16 hexadecimal digits) of near duplicates may differ; -1 does not look.
+    `cosine`: the similarity of the column `embedding` (lists of numbers), or else of the pictures' vectors that
+    `embed_pairs` put beside the rows, from which on rows are near duplicates; it compares all
+    with all; 0 does not look.
     """
 
     by: tuple[str, ...] = ("url",)
@@ -113,7 +114,7 @@ class _Search:
         for one in self.against:
             for name in named[: -1 if rules.first else None]:
                 check_column(name, self._columns([one]), str(one.path.parent))
-        best = quote(rules.first)  # DuckDB's NaN is the largest number
+        best = self._best(files)  # DuckDB's NaN is the largest number
         order = f"{best}::VARCHAR IS NOT DISTINCT FROM 'nan', {best} DESC NULLS LAST," if rules.first else ""
         self.connection.execute(
             f"""CREATE TABLE compared AS WITH read AS MATERIALIZED (
@@ -133,6 +134,17 @@ class _Search:
         if near[vectors]:
             self._near("embedding", self._near_embeddings(vectors))
         return files
+
+    def _best(self, files: Sequence[str]) -> str:
+        """What the rows are ordered by; texts that are all numbers, as in a CSV file, are these numbers."""
+        best = quote(self.rules.first)
+        if self.rules.first:
+            number = f"try_cast({best} AS DOUBLE)"
+            told = f"SELECT bool_and({best} IS NULL OR {number} IS NOT NULL), any_value(typeof({best}))"
+            read = "read_parquet(?, union_by_name = true) WHERE len(reasons) = 0"
+            ((numbers, kind),) = self.connection.execute(f"{told} FROM {read}", [[*map(escape, files)]]).fetchall()
+            return number if numbers and kind == "VARCHAR" else best
+        return best
 
     def _same(self, key: list[str]) -> None:
         columns = ", ".join(map(quote, key))

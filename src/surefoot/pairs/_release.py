@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from surefoot.core import SurefootError, digest_of, write_text
-from surefoot.pairs._search._where import rows_of
-from surefoot.pairs._set import places_of
-from surefoot.pairs._stages._manifest import MANIFEST, sources_in
+from surefoot.pairs._search._where import is_number, rows_of
+from surefoot.pairs._set import made_of, places_of
+from surefoot.pairs._stages._manifest import MANIFEST, Manifest, sources_in
 
 _MOST, _BINS = 20, 10
 _NUMBERS = {"similarity": "similarity", "width": "width", "height": "height", "length of the text": "length(text)"}
@@ -40,7 +40,7 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     before = [{}, *(one.reasons for _, one in stages)]  # a row keeps its reasons in the stages that follow
     counts = ((one.stage, why, n - known.get(why, 0)) for (_, one), known in zip(stages, before, strict=False)
               for why, n in one.reasons.items())  # fmt: skip
-    dropped = tuple(count for count in counts if count[2] > 0)
+    dropped = tuple(count for count in (*counts, *_vanished([one for _, one in stages])) if count[2] > 0)
     said = "Stages in their order; a row that a rule drops stays, with its reasons."
     tables = (
         ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
@@ -59,6 +59,16 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     return tables
 
 
+def _vanished(stages: Sequence[Manifest]) -> Iterator[tuple[str, str, int]]:
+    """Rows that a stage has no more: left out by a condition, named by a hash list, removed afterwards."""
+    for one in stages:
+        source = next((other for other in stages if made_of(one, other)), one)
+        if one.stage == "subset":
+            yield one.stage, f"not ({one.recipe.rules['where']})", source.kept - one.kept
+        yield one.stage, "named by a hash list", one.faults.get("screened", 0)
+    yield "remove", "removed afterwards", max(one.faults.get("removed", 0) for one in stages)
+
+
 def _markdown(rows: Sequence[tuple[object, ...]]) -> list[str]:
     texts = [[f"{cell:.1%}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     lines = [" | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) for row in texts]
@@ -69,7 +79,7 @@ def _distributions(files: Sequence[Path]) -> list[ReleaseTable]:
     """Languages, and histograms of the numbers that every set may have, of the rows that are kept."""
     tables, kept = [], "FROM rows WHERE len(reasons) = 0"
     with rows_of(files) as rows:
-        known = {name for name, *_ in rows.execute("DESCRIBE rows").fetchall()}
+        known = {name for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall() if is_number(kind)}
         counted = f"SELECT coalesce(language, 'not known'), count(*) {kept} GROUP BY 1 ORDER BY 2 DESC, 1"
         languages = rows.execute(counted).fetchall()
         rest = [(f"{len(languages) - _MOST} others", sum(n for _, n in languages[_MOST:]))]

@@ -30,7 +30,7 @@ def places_of(path: Path) -> SetPlaces:
     stages.sort(key=lambda one: _ORDER.index(one[1].stage) if one[1].stage in _ORDER else len(_ORDER))
     placed = list[tuple[Path, Manifest]]()
     while stages:  # one may come twice, as deduplicate: it stands behind what it was made of
-        ready = (one for one in stages if not any(_made_of(one[1], other) for _, other in stages))
+        ready = (one for one in stages if not any(made_of(one[1], other) for _, other in stages))
         placed.append(next(ready, stages[0]))
         stages.remove(placed[-1])
     index = next((one for one in inner if (one / INDEX).is_file()), None)
@@ -43,6 +43,7 @@ def places_of(path: Path) -> SetPlaces:
     return SetPlaces(stages=tuple(placed), index=index, pictures=pictures[-1] if pictures else None, model=model)
 
 
-def _made_of(one: Manifest, other: Manifest) -> bool:
+def made_of(one: Manifest, other: Manifest) -> bool:
+    """Whether a part of the other stage went into this one."""
     digests = {told[start : start + 64] for told in one.inputs.values() for start in (0, 64)}  # embed joins two
     return one is not other and any(part.sha256 in digests for part in other.parts)

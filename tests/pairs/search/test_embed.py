@@ -277,6 +277,25 @@ def test_a_table_of_paths_is_read(folder: Path, tmp_path: Path, colour_model: Pa
     assert dict(told.reasons) == {"picture_refused": 1}
 
 
+def test_columns_that_are_called_as_ours_are_kept_beside_ours_or_named(
+    folder: Path, tmp_path: Path, colour_model: PairEncoder
+) -> None:
+    table = folder / "captions.csv"
+    table.write_text("path,caption,similarity,id,root\nred/1.png,red,0.25,7,/etc\nblue/1.png,blue,,8,/etc\n")
+    embed_pairs(table, tmp_path / "out", colour_model)
+    rows = rows_of(tmp_path / "out")
+    assert [row["candidate_similarity"] for row in rows] == ["0.25", None]
+    assert [row["similarity"] for row in rows] == pytest.approx([1, 1], abs=0.1)
+    build_index(tmp_path / "out", tmp_path / "index", root=folder)
+    remove_pairs([tmp_path / "index"], RemovalRequest(where="candidate_id = '7'"))
+    with open_index(tmp_path / "index") as index:
+        asked = "SELECT id, candidate_id, root, candidate_root FROM rows"
+        assert index.rows.execute(asked).fetchall() == [(0, "8", str(folder), "/etc")]
+    table.write_text("path,caption,reasons\nred/1.png,red,bad\n")
+    with pytest.raises(SurefootError, match="The column reasons is called as one of ours and is no list"):
+        embed_pairs(table, tmp_path / "other", colour_model)
+
+
 def test_hostile_pictures_are_rows_with_a_reason(
     tmp_path: Path, png: Png, tarball: Shard, colour_model: PairEncoder
 ) -> None:

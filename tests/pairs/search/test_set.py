@@ -29,6 +29,7 @@ from surefoot.pairs import (
     Index,
     PairEncoder,
     Recipe,
+    RemovalRequest,
     Source,
     build_index,
     deduplicate,
@@ -39,7 +40,9 @@ from surefoot.pairs import (
     read_index,
     read_manifest,
     release_set,
+    remove_pairs,
     sources_in,
+    subset,
 )
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
@@ -175,6 +178,24 @@ def test_a_release_counts_all_languages_and_what_is_no_number_apart(tmp_path: Pa
         row["language"] for row in rows).most_common(20)))  # fmt: skip
     assert tables["Language"].sentence == "Of 60 rows that are kept."
     assert sum(row[1] for row in tables["Similarity"].rows) == 57  # type: ignore[misc]
+
+
+def test_a_release_counts_what_vanished_and_passes_over_texts_that_are_called_as_a_number(tmp_path: Path) -> None:
+    lines = "".join(f"u{n},t,{'x' if n == 5 else n},{n}\n" for n in range(20))
+    (tmp_path / "a.csv").write_text(f"url,text,similarity,width\n{lines}u1,again,1,1\n")
+    place = tmp_path / "set"
+    place.mkdir()
+    pairs_from_tables([tmp_path / "a.csv"], place / "read")
+    deduplicate(place / "read", place / "unique", DuplicateRules())
+    subset(place / "unique", "width::INTEGER >= 8", place / "wide")
+    remove_pairs([place], RemovalRequest(urls=("u9", "u10")))
+    tables = {one.title: one for one in release_set(place, tmp_path / "out")}
+    assert tables["What each rule dropped"].rows == (
+        ("deduplicate", "duplicate_url", 1), ("subset", "not (width::INTEGER >= 8)", 8),
+        ("remove", "removed afterwards", 2),
+    )  # fmt: skip
+    assert "Similarity" not in tables and tables["Length of the text"].rows[0][1] == 10
+    assert subset(place / "wide", "true").rows[1][:2] == ("subset", 10)
 
 
 def test_a_part_without_rows_is_indexed_as_none(embedded: Callable[..., Any], tmp_path: Path) -> None:

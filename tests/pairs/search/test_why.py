@@ -219,3 +219,22 @@ def test_what_a_subset_leaves_out_and_a_folder_of_one_stage_testify(
     assert surefoot("pairs", "why", tmp_path / "set").code == 2
     with pytest.raises(SurefootError, match="no output of a stage"):
         explain_urls(tmp_path, ["u0"])
+
+
+def test_a_url_is_known_as_it_is_written_and_as_a_browser_asks_for_it(tmp_path: Path) -> None:
+    """A crawl keeps the URL Standard's spelling, a list of the user's his own; people paste either."""
+    kept = ("http://example.org/a%20b/%C3%BC.jpg", "HTTP://Example.org/own.jpg", "http://example.org/none.jpg")
+    pq.write_table(pyarrow.table({"url": kept[:2], "text": ["one", "two"]}), tmp_path / "urls.parquet")
+    place = tmp_path / "set"
+    place.mkdir()
+    pairs_from_tables([tmp_path / "urls.parquet"], place / "read")
+    pasted = "http://EXAMPLE.org:80/x/../a b/ü.jpg"
+
+    def verdicts(*urls: str) -> list[tuple[object, ...]]:
+        return list(dict.fromkeys((row[0], row[2]) for row in explain_urls(place, urls).rows))
+
+    assert verdicts(pasted, kept[1], kept[2], "no URL") == [
+        (kept[0], "kept"), (kept[1], "kept"), (kept[2], "never a candidate"), ("no URL", "never a candidate")
+    ]  # fmt: skip
+    assert remove_pairs([place], RemovalRequest(urls=(pasted,))).rows[0][1] == 1
+    assert verdicts(pasted, kept[1]) == [(kept[0], "removed"), (kept[1], "kept")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from surefoot.core import SurefootError, Table
 from surefoot.pairs._download._hashes import HashLists, read_hash_lists
+from surefoot.pairs._extract._page import resolve
 from surefoot.pairs._search._index import INDEX, read_index
 from surefoot.pairs._search._where import rows_of, select
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
@@ -25,6 +26,11 @@ class RemovalRequest:
     urls: tuple[str, ...] = ()
     hash_lists: tuple[str, ...] = ()
     where: str = ""
+
+
+def spellings(url: str) -> tuple[str, ...]:
+    """A URL as it is written, and as a browser asks for it and a crawl keeps it."""
+    return tuple(dict.fromkeys([url, resolve(url, url) or url]))
 
 
 def folders_of(places: Sequence[Path]) -> list[Path]:
@@ -64,7 +70,7 @@ def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path,
     URLs that name no row.
     """
     known = {file: list(_identities(file)) for folder in folders for file in tables_of(folder)}
-    lists, urls = read_hash_lists(request.hash_lists), set(request.urls)
+    lists, urls = read_hash_lists(request.hash_lists), {one for url in request.urls for one in spellings(url)}
     chosen = _chosen([*known], request.where)
     gone = {
         file: {at for at, one in enumerate(rows) if one[0] in chosen or one[1] in urls or _listed(lists, one)}
@@ -75,7 +81,8 @@ def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path,
         more = {(kind, value) for file, rows in gone.items() for at in rows
                 for kind, value in enumerate(known[file][at]) if value} - names  # fmt: skip
         if not more:
-            unknown = urls - {one[1] for rows in known.values() for one in rows}
+            there = {one[1] for rows in known.values() for one in rows}
+            unknown = {url for url in request.urls if there.isdisjoint(spellings(url))}
             return gone, {value for kind, value in names if not kind}, unknown
         names |= more
         for file, rows in known.items():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
-from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, tables_of
+from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, spellings, tables_of
 from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
@@ -59,7 +59,8 @@ def remove_pairs(places: Sequence[Path], request: RemovalRequest) -> Table:
     lead = folders[0]
     known = next((tombs(folder)[0] for folder in folders if (folder / KEY).exists()), secrets.token_bytes(16))
     before = {mark for folder in folders if (folder / TOMBS).exists() for mark in tombs(folder)[1]["digests"]}
-    if unknown := sorted(url for url in unknown if digest(known, url.encode("utf-8", "replace")) not in before):
+    marks = {url: {digest(known, one.encode("utf-8", "replace")) for one in spellings(url)} for url in unknown}
+    if unknown := sorted(url for url, some in marks.items() if before.isdisjoint(some)):
         told = f"{len(unknown)} of {len(request.urls)} URLs name no row of this set, so that nothing of them is removed"
         warnings.warn(f"{told}, such as {unknown[0]}: write them as 'surefoot pairs why' knows them.", stacklevel=2)
     removed = _Removed(key=known, uids=uids)

@@ -14,7 +14,7 @@ from typing import Any
 
 from surefoot.core import Table, full_disk_is_said
 from surefoot.pairs._extract._rules import CandidateRules, checks
-from surefoot.pairs._remove._find import LEDGER
+from surefoot.pairs._remove._find import LEDGER, spellings
 from surefoot.pairs._set import places_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest
 from surefoot.pairs._stages._tables import pairs_directory
@@ -23,6 +23,7 @@ from surefoot.tables import database, literal
 
 _COLUMNS = ("url", "uid", "verdict", "by", "reasons", "stage", "fact", "value", "threshold", "dropped")
 _VALUES = {"max_bytes": "bytes", "phash_distance": "phash", "cosine": "duplicate_of", "by": "duplicate_of"}
+_NEVER = "never a candidate"
 _OURS = {"reasons", "file_row_number", "filename"}
 _Stages = tuple[tuple[Path, Manifest], ...]
 
@@ -39,12 +40,17 @@ def explain_urls(place: Path, urls: Sequence[str]) -> Table:
 
     stages, order = places_of(place).stages, [(name, "ascending") for name in ("uid", "same", "stage")]
     with TemporaryDirectory() if pairs_directory(place) else nullcontext(place) as home:
-        ledger, only = _ledger(Path(home), stages), [("url", "in", urls)]
+        ledger, asked = _ledger(Path(home), stages), [one for url in urls for one in spellings(url)]
+        only = [("url", "in", asked)]
         table = pq.read_table(ledger, filters=only, use_threads=False, memory_map=True, pre_buffer=False)
         found = table.sort_by(order).to_pylist()
-    rows = [(url, *line) for url in dict.fromkeys(urls) for _, way in groupby(
-        [one for one in found if one["url"] == url] or [{"stage": -1, "uid": "", "same": 0}],
-        lambda one: (one["uid"], one["same"])) for line in _said(url, stages, [*way])]  # fmt: skip
+    rows = list[tuple[object, ...]]()
+    for url in dict.fromkeys(urls):
+        told = [[(name, *line) for _, way in groupby(
+            [one for one in found if one["url"] == name] or [{"stage": -1, "uid": "", "same": 0}],
+            lambda one: (one["uid"], one["same"])) for line in _said(name, stages, [*way])]
+            for name in spellings(url)]  # fmt: skip
+        rows += next((one for one in told if one[0][2] != _NEVER), told[0])
     return Table(_COLUMNS, tuple(rows))
 
 
@@ -72,7 +78,7 @@ def _ledger(home: Path, stages: _Stages) -> Path:
 
 def _said(url: str, stages: _Stages, way: Sequence[Any]) -> Iterator[tuple[object, ...]]:
     facts, before, there = list[Any](), dict[str, Any](), {one["stage"]: one for one in way}
-    said = (way[0]["uid"], "never a candidate", "", "")
+    said = (way[0]["uid"], _NEVER, "", "")
     for at, (folder, manifest) in enumerate(stages):
         if at in there:
             row = json.loads(there[at]["row"], parse_constant=lambda _: None)

@@ -259,7 +259,11 @@ def _finished(
     schema = pair_schema(**_OURS)
     for own in schema:
         if own.name in given and own.name not in made:
-            made[own.name] = table[given[own.name]].cast(own.type).to_pylist()
+            try:
+                made[own.name] = table[given[own.name]].cast(own.type).to_pylist()
+            except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+                told = f"The column {given[own.name]} is called as one of ours and is no {own.type}: rename it"
+                raise SurefootError(f"{told} ({str(error).splitlines()[0]:.80}).") from None
     urls, reasons, uids = (made.get(name, [None] * len(names)) for name in ("url", "reasons", "uid"))
     made["uid"] = [uid or uid_of(url or name, text) for uid, url, name, text in
                    zip(uids, urls, names, made["text"], strict=True)]  # fmt: skip
@@ -270,6 +274,6 @@ def _finished(
     blank = [None] * len(names)
     whole = pyarrow.table({own.name: pyarrow.array(made.get(own.name, blank), own.type) for own in schema})
     for lower, name in given.items():
-        if lower not in schema.names:
-            whole = whole.append_column(name, table[name])
+        if lower not in schema.names or lower == "similarity":  # that of another model is the user's
+            whole = whole.append_column(f"candidate_{lower}" if lower == "similarity" else name, table[name])
     return whole

@@ -57,7 +57,8 @@ class IndexDescription:
     `left_out` counts rows whose vectors are zero or not finite, `repeated` and `removed` those of the last call that
     were not added, since a row of their uid is there or was removed; `digests` are the SHA-256 of the two files.
     `model` is what embeds a query: its name, digest, and what the user said of it. `inputs` are the digests of the
-    manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies.
+    manifests that were indexed. The table's column `id` is the row of the vectors, `root` where its `picture` lies;
+    a column of the user's that is called so is `candidate_id` or `candidate_root`.
     """
 
     kind: IndexKind
@@ -231,8 +232,9 @@ def _new_rows(
         skipped.update(left_out=int((~good).sum()), repeated=len(usable) - len(new), removed=len(kept) - len(usable))
         tables.append(table.filter(pyarrow.array(good)).drop_columns(["vector", "reasons"]))
     table = pyarrow.concat_tables(tables, promote_options="permissive")
-    if "root" not in table.column_names:
-        table = table.append_column("root", pyarrow.array([root and str(root)] * len(table), pyarrow.string()))
+    own = [f"candidate_{name}" if name.lower() in ("id", "root") else name for name in table.column_names]
+    places = pyarrow.array([root and str(root)] * len(table), pyarrow.string())
+    table = table.rename_columns(own).append_column("root", places)
     return table, np.concatenate(images), np.concatenate(texts), skipped
 
 

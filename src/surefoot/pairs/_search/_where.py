@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 KEPT = "len(reasons) = 0"
 _NUMBERS = ("similarity", "width", "height", "length(text)")
 _SHARES = (0.05, 0.5, 0.95)
+_KINDS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+
+
+def is_number(kind: str) -> bool:
+    """Whether values of this type of DuckDB are numbers."""
+    return bool(_KINDS.fullmatch(kind))
 
 
 @contextmanager
@@ -141,7 +147,7 @@ def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:
 def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
     """Rows in all and in the subset, and of each number its mean and quantiles there."""
     known = {name: kind for name, kind, *_ in connection.execute("DESCRIBE rows").fetchall()}
-    shown = [name for name in _NUMBERS if name in known or "(" in name]
+    shown = [name for name in _NUMBERS if is_number(known.get(name, "")) or "(" in name]
     shown += [quote(name) for name, kind in known.items() if kind in ("FLOAT", "DOUBLE") and name not in shown]
     parts = ", ".join(f"avg({name}), quantile_cont({name}, {list(_SHARES)})" for name in shown)
     ((every, count, *told),) = connection.execute(

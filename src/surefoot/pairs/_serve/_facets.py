@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from surefoot.core import SurefootError
+from surefoot.pairs._search._where import is_number
 from surefoot.tables import literal, quote
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a whole text", list: "a list",
           dict: "an object"}  # fmt: skip
-_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _INTERNAL = ("id", "root", "vector")
 _MOST_VALUES = 40
 _UNSAFE = re.compile(r"(^|[^a-z])(p?unsafe|nsfw|toxic(ity)?|violen(t|ce))([^a-z]|$)", re.IGNORECASE)
@@ -39,7 +39,7 @@ def facets_of(rows: DuckDBPyConnection) -> tuple[Facet, ...]:
     found = []
     for name, kind, *_ in rows.execute("DESCRIBE rows").fetchall():
         column = quote(name)
-        if _NUMBERS.fullmatch(kind) and name not in _INTERNAL:
+        if is_number(kind) and name not in _INTERNAL:
             number = f"{column}::DOUBLE"
             asked = f"SELECT min({number}), max({number}) FROM rows WHERE isfinite({number})"
             ((low, high),) = rows.execute(asked).fetchall()
@@ -90,9 +90,7 @@ def safe_columns(rows: DuckDBPyConnection) -> tuple[tuple[str, str], ...]:
 def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
     """The SQL of a row that each of them calls safe. A row that was not judged is not shown to be safe."""
     parts = [
-        f"{quote(name)} <= {threshold!r}"
-        if _NUMBERS.fullmatch(kind)
-        else f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}"
+        f"{quote(name)} <= {threshold!r}" if is_number(kind) else f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}"
         for name, kind in columns
     ]
     return " AND ".join(f"coalesce({one}, false)" for one in parts)
