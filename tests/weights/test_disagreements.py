@@ -42,6 +42,15 @@ def test_settings_that_differ_between_models_are_said(tmp_path: Path) -> None:
     assert "dropout" not in said
 
 
+def test_a_setting_that_lacks_is_its_default_unless_that_is_off(tmp_path: Path) -> None:
+    one = _model(tmp_path / "one", 1, config={"head_dim": None, "rope_scaling": None})
+    two = _model(tmp_path / "two", 2, config={"head_dim": 128, "mlp_bias": False, "transformers_version": "5"})
+    assert _average(tmp_path / "out", one, two) == ()
+    longer = _model(tmp_path / "longer", 2, config={"rope_scaling": {"factor": 8.0}, "sliding_window": 4096})
+    (said,) = _average(tmp_path / "more", one, longer)
+    assert "rope_scaling is None and {'factor': 8.0}, sliding_window is None and 4096" in said
+
+
 @pytest.mark.parametrize("listed", [False, True])
 def test_tokens_of_other_numbers_are_said(tmp_path: Path, listed: bool) -> None:
     def tokens(*names: str, added: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from making import data, model, write
 
 from surefoot.core import SurefootError
-from surefoot.weights import EditRules, TaskVector, apply, merge, open_checkpoint, rewrite, verify
+from surefoot.weights import EditRules, TaskVector, apply, from_state, merge, open_checkpoint, rewrite, state, verify
 
 OUT, BESIDE = Path("out.safetensors"), Path("out.safetensors.recipe.json")
 
@@ -180,3 +180,22 @@ def test_shards_tell_of_changed_inputs_by_the_recipe_beside_their_index(files: l
         assert rewrite(recipe, "again.safetensors")[0].warnings == told
     (folder / "model.safetensors.index.json.recipe.json").unlink()
     assert "a shard alone does not say" in rewrite(first, "again.safetensors")[0].warnings[0]
+
+
+def test_the_worst_of_a_report_are_the_five_tensors_that_rounding_took_most_of(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    start = {f"w{place}": rng.standard_normal(400).astype(np.float32) for place in range(8)}
+    end = {name: one + rng.standard_normal(400).astype(np.float32) / 10 ** int(name[1:]) for name, one in start.items()}
+    vector = TaskVector(from_state(start), from_state(end))
+    report = apply(vector, tmp_path / "out.safetensors", rules=EditRules(dtype="BF16"))
+    made = state(TaskVector(open_checkpoint(report.path)))
+
+    def length(one: dict[str, np.ndarray], other: dict[str, np.ndarray], name: str) -> float:
+        return float(np.linalg.norm(one[name].astype(np.float64) - other[name]))
+
+    shares = {name: length(made, end, name) / length(end, start, name) for name in start}
+    assert [*report.worst] == ["w7", "w6", "w5", "w4", "w3"]
+    assert report.worst == pytest.approx({name: shares[name] for name in report.worst}, rel=1e-4)
+    whole = [np.linalg.norm([length(*pair, name) for name in start]) for pair in ((made, end), (end, start))]
+    assert report.lost == pytest.approx(whole[0] / whole[1], rel=1e-4)
+    assert report.edit_norm == pytest.approx(whole[1], rel=1e-4)

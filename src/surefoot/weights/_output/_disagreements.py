@@ -13,7 +13,7 @@ from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._mergekit._layers import numbered
 
 _FILES = ("config.json", "open_clip_config.json")
-_ABSENT_COUNTS = re.compile(r"rope_scaling|quantization|tie_")  # a setting that is as good as off where it lacks
+_OFF_WITHOUT = re.compile(r"rope_scaling|quantization|tie_|sliding_window")  # others have a default where they lack
 # Settings of training, of generation and of who wrote the file: the same weights are the same function under any.
 _IDLE = re.compile(
     r"^_|version|dtype|use_cache|token|dropout|drop_path|initializer|_std$|architectures|auto_map|label|problem_type"
@@ -58,11 +58,13 @@ def _differing(one: Any, two: Any, sliced: bool) -> Iterator[tuple[str, Any, Any
     if not (isinstance(one, Mapping) and isinstance(two, Mapping)):
         return
     for key in [key for key in {**one, **two} if not _IDLE.search(key)]:
-        both, a, b = key in one and key in two, one.get(key), two.get(key)
+        a, b = one.get(key), two.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from ((f"{key}.{inner}", *values) for inner, *values in _differing(a, b, sliced))
         elif (
-            a != b and (both or _ABSENT_COUNTS.search(key)) and not (sliced and (isinstance(a, list) or "layer" in key))
+            a != b
+            and (None not in (a, b) or _OFF_WITHOUT.search(key))
+            and not (sliced and (isinstance(a, list) or "layer" in key))
         ):
             yield key, a, b
 
