@@ -1,6 +1,7 @@
 """Slices of layers: what stands around them, which tower they count, and a configuration that says what is there."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,38 @@ def test_what_stands_before_the_layers_is_of_the_first_slice_and_the_rest_of_the
     assert {name: made[name] for name in layout["before"]} == dict.fromkeys(layout["before"], 1.0)
     assert {name: made[name] for name in layout["after"]} == dict.fromkeys(layout["after"], 2.0)
     assert [made[name] for name in layout["layers"]] == [1.0, 2.0]
+
+
+SEVERAL = [name for name in LAYOUTS if " " in name and name not in UNSLICED]
+
+
+@pytest.mark.parametrize("part", SEVERAL)
+def test_a_tower_of_several_has_the_ends_that_mergekit_gives_it_and_all_else_is_of_the_first_slice(
+    part: str, tmp_path: Path
+) -> None:
+    """The head of a vision-language model, which lies outside of all towers, is the language model's."""
+    family, own = part.partition(" ")[0], LAYOUTS[part]
+    parts = [layout for name, layout in LAYOUTS.items() if name.startswith(f"{family} ")]
+    names = list(dict.fromkeys(name for one in parts for side in ("before", "layers", "after") for name in one[side]))
+    first, last = model(tmp_path / "a", 1, names), model(tmp_path / "b", 2, names)
+    tower = own["layers"][0].split(".0.")[0]
+    content = {**stacked((first, 0, 1), (last, 0, 2)), "layers": tower}
+    made = load_file(merge(content, tmp_path / "out.safetensors").path)
+    second = {name for name, value in made.items() if value[0] == 2}
+    after = {name for name in names if "merger" in name} if "vision" in part else set()  # which mergekit slices apart
+    assert second == {*own["after"], *after, *(name for name in made if re.match(rf"{re.escape(tower)}\.[12]\.", name))}
+
+
+@pytest.mark.parametrize(("tower", "head"), [("text_model", "text_projection"), ("vision_model", "visual_projection")])
+def test_each_tower_of_clip_has_its_own_projection(tower: str, head: str, tmp_path: Path) -> None:
+    parts = ("embeddings.w", "encoder.layers.0.w", "encoder.layers.1.w", "final_norm.w")
+    names = [f"{one}.{part}" for one in ("text_model", "vision_model") for part in parts]
+    names += ["text_projection.weight", "visual_projection.weight", "logit_scale"]
+    first, last = model(tmp_path / "a", 1, names), model(tmp_path / "b", 2, names)
+    content = {**stacked((first, 0, 1), (last, 1, 2)), "layers": f"{tower}.encoder.layers"}
+    made = load_file(merge(content, tmp_path / "out.safetensors").path)
+    ends = {f"{tower}.encoder.layers.1.w", f"{tower}.final_norm.w", f"{head}.weight"}
+    assert {name for name, value in made.items() if value[0] == 2} == ends
 
 
 CLIP = [

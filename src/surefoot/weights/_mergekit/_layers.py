@@ -15,6 +15,9 @@ _BEFORE = re.compile(
 _AFTER = re.compile(
     r"norm|ln_|\.ln\.|head|classif|pooler|output|score|proj|logit|vocab|embed_out|unembed|predictions|adapter"
 )
+_HEADS = re.compile(r"(?:^|\.)(?:lm_head|embed_out|text_projection|score)\.")  # of the tower that gives words
+_IMAGE_HEADS = re.compile(r"(?:^|\.)(?:visual|vision|image)_projection\.")
+_NO_WORDS = re.compile(r"vis|image|video|audio|encoder")
 _NUMBERED_ENDS = re.compile(r"\.(?:wte|wpe|embd|lm_head|linear)\.")  # of layers that are none (phi-1)
 
 
@@ -60,14 +63,17 @@ def first_names(names: Iterable[str], tower: str, *, said: bool = True) -> set[s
     """Of the tensors outside a tower's layers those that the first slice gives, not the last.
 
     They are what is computed before the first layer and, where there are several towers, all that is not the tower's
-    own: under its beginning (`visual.`) when anything is, else under that of no other. With `said` a warning names
-    those whose name says nothing.
+    own: under its beginning (`visual.`) when anything is, else under that of no other; a head outside of all is
+    that of words (a text tower's, a decoder's) or of images. With `said` a warning names those whose name says nothing.
     """
     outer = [name for name in names if numbered(name)[0] != tower]
     found = {name for name in outer if _BEFORE.search(name)}
     others = [head for head in towers(outer) if head != tower]
     owned = {name for name in outer if any(name.startswith(_own(tower, other)) for other in others)}
     foreign = {name for name in outer if any(name.startswith(_own(other, tower)) for other in others)}
+    words = not _NO_WORDS.search(tower) or ("text" in tower and not any("decoder" in other for other in others))
+    heads = _HEADS if words else _IMAGE_HEADS if re.search("vis|image", tower) else None
+    owned |= {name for name in outer if name not in foreign and heads.search(f"{name}.")} if owned and heads else set()
     placed = {name for name in outer if _AFTER.search(name)} | found | owned | foreign
     for name in [name for name in outer if said and name not in placed]:
         told = f"The tensor {name!r} stands by its name neither before nor after the layers: the last slice gives it."
