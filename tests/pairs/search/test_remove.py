@@ -371,6 +371,20 @@ def test_what_was_removed_does_not_come_back_into_an_index_that_is_added_to(
         build_index(tmp_path / "embedded", whole / "index")
 
 
+def test_what_a_kill_left_of_an_earlier_index_goes(whole: Path, tmp_path: Path, embedded: Any) -> None:
+    old = {name: (whole / "index" / name).read_bytes() for name in ("vectors-0.faiss", "rows-0.parquet")}
+    embed = np.eye(16, dtype=np.float32)
+    embedded(tmp_path / "more", embed, digest="colours")
+    build_index(tmp_path / "more", whole / "index")
+    for again in (lambda: build_index(tmp_path / "more", whole / "index"),
+                  lambda: remove_pairs([whole], RemovalRequest(urls=(url_of(5),)))):  # fmt: skip
+        for name, data in old.items():
+            (whole / "index" / name).write_bytes(data)
+        again()
+        assert not any((whole / "index" / name).exists() for name in old)
+    assert not any(row[4] for row in verify_removal([whole]).rows)
+
+
 def _shard_of(source: Source, path: Path, numbers: Sequence[int]) -> dict[str, int]:
     table = pq.read_table(source.path)
     keys = [f"{at}" for at in range(len(numbers))]

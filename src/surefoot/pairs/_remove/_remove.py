@@ -18,7 +18,7 @@ import numpy as np
 from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, spellings, tables_of
 from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
-from surefoot.pairs._search._index import INDEX, read_index, shrink_index
+from surefoot.pairs._search._index import INDEX, read_index, shrink_index, sweep
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
 from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
 from surefoot.pairs._stages._work import described_part
@@ -206,9 +206,10 @@ def _beside(old: Path, new: Path, keys: set[str], kept: Sequence[int], removed: 
 
 
 def _index(folder: Path, gone: Mapping[Path, set[int]], removed: _Removed) -> None:
-    (file,) = tables_of(folder)
+    (file,), told = tables_of(folder), read_index(folder)
+    sweep(folder, told)
     stays, goes = _split(file, gone[file], removed)
-    vectors = vectors_in(folder / read_index(folder).vectors)
+    vectors = vectors_in(folder / told.vectors)
     for rows, go in ((goes, True), (stays, False)):
         removed.note((vectors[at].tobytes() for at in rows["id"].to_pylist()), go)
     shrink_index(folder, folder / WORK / "new", stays, removed.moved)

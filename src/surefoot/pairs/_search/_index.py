@@ -100,6 +100,8 @@ def build_index(
     if before and before.model.get("digest") != told["digest"]:
         raise SurefootError(f"{out} was made with the model {before.model['model']}: name another folder with --out.")
     made = digest_of(embedded / "manifest.json")
+    if before:
+        sweep(out, before)
     if before and made in before.inputs:
         return before
     out.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ def build_index(
             left_out=skipped["left_out"] + (before.left_out if before else 0), repeated=skipped["repeated"],
             removed=skipped["removed"],
         )  # fmt: skip
-        return _publish(out, index, table, described, before)
+        return _publish(out, index, table, described)
 
 
 def read_index(directory: Path) -> IndexDescription:
@@ -164,7 +166,7 @@ def shrink_index(directory: Path, out: Path, table: pyarrow.Table, moved: Mappin
         trained_on=len(images), inputs=tuple(moved.get(one, one) for one in told.inputs),
     )  # fmt: skip
     table = table.set_column(0, "id", pyarrow.array(range(len(table)), pyarrow.int64()))
-    _publish(out, index, table, described, None)
+    _publish(out, index, table, described)
 
 
 def library() -> Any:
@@ -275,9 +277,7 @@ def _grown(
     return index, table, images, queries, len(images)
 
 
-def _publish(
-    out: Path, index: Any, table: Any, told: IndexDescription, before: IndexDescription | None
-) -> IndexDescription:  # fmt: skip
+def _publish(out: Path, index: Any, table: Any, told: IndexDescription) -> IndexDescription:
     """New files first, then the description that names them; who has the old ones open still reads them."""
     import faiss
     import pyarrow.parquet
@@ -286,9 +286,15 @@ def _publish(
     pyarrow.parquet.write_table(table, out / told.table)
     told = replace(told, digests={name: digest_of(out / name) for name in (told.vectors, told.table)})
     write_text(out / INDEX, json.dumps({"format": _FORMAT} | asdict(told), indent=1, allow_nan=False) + "\n")
-    for old in (before.vectors, before.table) if before else ():
-        (out / old).unlink(missing_ok=True)
+    sweep(out, told)
     return told
+
+
+def sweep(out: Path, told: IndexDescription) -> None:
+    """Delete the files of an earlier state, which a kill may have left: what is removed must not stay in them."""
+    for old in (*out.glob("vectors-*.faiss"), *out.glob("rows-*.parquet")):
+        if old.name not in (told.vectors, told.table):
+            old.unlink()
 
 
 def _base(index: Any) -> Any:
