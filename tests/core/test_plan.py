@@ -176,6 +176,14 @@ def test_what_a_step_cost_when_it_was_made_is_kept_and_used(store: Store, make: 
     assert plan([Wave(frequency=2.0, terms=100)], store).seconds.likely == pytest.approx(2.0)
 
 
+def test_one_kind_that_is_slow_here_does_not_make_the_machine_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = {name: Seconds(low=1.0, likely=2.0, high=3.0) for name in "ABCD"}
+    monkeypatch.setattr("surefoot.core._plan._references", lambda: references)
+    pace = Pace({f"surefoot.x.{name}": [2.0 * factor] * 4 for name, factor in (("A", 1.5), ("B", 20.0), ("C", 1.0))})
+    rate = pace.rate("surefoot.x.D")
+    assert rate == Seconds(low=1.5, likely=3.0, high=4.5)
+
+
 def test_references_are_ranges() -> None:
     from surefoot.studies import load_study
 

@@ -52,6 +52,19 @@ class Seeded(Step):
         return (Measurement(metric="value", value=self.value, n=1),)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Several(Step):
+    """Measures one thing twice, each time with an interval of its own."""
+
+    name: str
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return [
+            Measurement(metric="top1", value=value, n=50, stderr=0.05, low=value - 0.1, high=value + 0.1, shift=shift)
+            for value, shift in ((0.2, "a"), (0.6, "b"))
+        ]
+
+
 @pytest.fixture
 def filled(store: Store, make: Make) -> list[Step]:
     steps: list[Step] = [
@@ -65,6 +78,14 @@ def filled(store: Store, make: Make) -> list[Step]:
 
 
 # --- tables of the store
+
+
+def test_the_interval_of_one_measurement_is_none_of_their_mean(store: Store, make: Make) -> None:
+    make(Several(name="one"))
+    asked = ("value", "n", "stderr", "low", "high")
+    assert pivot(store, rows=["name"], values=asked).rows == (("one", pytest.approx(0.4), None, None, None, None),)
+    apart = pivot(store, rows=["shift"], values=asked).rows
+    assert apart == (("a", 0.2, 50, 0.05, pytest.approx(0.1), pytest.approx(0.3)), ("b", 0.6, 50, 0.05, 0.5, 0.7))
 
 
 @pytest.mark.parametrize("beside", [[], [0.5], [2**64 + 1, 2**64 + 2, 0.5, -(2**70)]])

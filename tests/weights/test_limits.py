@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,21 @@ import numpy as np
 import pytest
 import torch
 from making import data, model, write
+from safetensors.numpy import save_file
 
 from surefoot.core import SurefootError
-from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint, state
+from surefoot.weights import (
+    Checkpoint,
+    EditRules,
+    TaskVector,
+    apply,
+    from_state,
+    mean,
+    merge,
+    open_checkpoint,
+    plan_merge,
+    state,
+)
 from surefoot.weights._arithmetic import _kernel as kernel
 from surefoot.weights._files._checkpoint import Array
 from surefoot.weights._files._types import encode
@@ -195,3 +208,34 @@ def test_a_report_measures_changes_of_any_size(compiled: bool, tmp_path: Path, m
     base, tuned = (from_state({"w": torch.full((3000,), value).bfloat16()}) for value in (1e-24, 1.01e-24))
     report = apply(0.3 * TaskVector(base, tuned), tmp_path / "out.safetensors")
     assert report.lost == pytest.approx(1) and report.warnings  # less than half of the last digit
+
+
+@pytest.mark.parametrize(
+    ("method", "shape", "settings"),
+    [
+        ("linear", (1000, 1000), {"weight": 1}), ("task_arithmetic", (1000, 1000), {"weight": 1}),
+        ("ties numpy", (2000, 2000), {"weight": 1, "density": 0.5}), ("slerp", (1000, 1000), {"t": 0.4}),
+        ("sce", (2000, 2000), {"select_topk": 0.3}), ("arcee_fusion", (1500, 1500), {}),
+        ("della", (2, 500_000), {"weight": 1, "density": 0.5}),
+    ],
+)  # fmt: skip
+def test_a_merge_holds_no_more_than_its_plan_says(
+    method: str, shape: tuple[int, ...], settings: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surefoot.weights._output._writing.calm_allocator", lambda: None)  # it holds nothing
+    if "numpy" in method:
+        monkeypatch.setattr(kernel, "library", lambda: None)
+    names = ("base", "one") if method in ("arcee_fusion", "slerp") else ("base", "one", "two")
+    for seed, name in enumerate(names):
+        values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        save_file({"w": values}, tmp_path / f"{name}.safetensors")
+    models = [{"model": str(tmp_path / f"{name}.safetensors")} for name in names]
+    content = {"merge_method": method.split(maxsplit=1)[0], "base_model": models[0]["model"], "models": models}
+    content["parameters"] = settings
+    bound = plan_merge(content)[0].memory_bound(1)
+    tracemalloc.start()
+    merge(content, tmp_path / "out.safetensors", threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= bound, (peak, bound)
+    assert peak > bound / 12 or kernel.library() is None

@@ -10,12 +10,14 @@ from surefoot.weights._arithmetic._chunks import CHUNK
 from surefoot.weights._arithmetic._kernel import WIDER
 from surefoot.weights._arithmetic._merging import Method
 from surefoot.weights._arithmetic._rules import DEFAULT_RULES, EditRules
+from surefoot.weights._arithmetic._selection import SMALL
 from surefoot.weights._files._checkpoint import StoredTensor
 from surefoot.weights._files._types import BYTES
 
 ROW = 1 << 20  # elements of one piece of work; digests are taken by row, so this number is part of the digest
 
 
+_SELECTING, _RANKING = ("ties", "breadcrumbs", "sce", "arcee_fusion"), ("della", "della_linear")
 PART_BYTES = 1 << 27  # output bytes between two entries of the journal
 
 
@@ -86,7 +88,16 @@ class MergePlan:
     def memory_bound(self, threads: int) -> int:
         """Upper bound in bytes of what the engine holds beside the interpreter, whatever the sizes of tensors."""
         widest = max((len(one.sources) for one in self.assignments), default=0)
-        return threads * self.chunk * WIDER * 4 * (2 * widest + len(self.coefficients) + 8)
+        of_chunks = self.chunk * WIDER * 4 * (2 * widest + len(self.coefficients) + 8)
+        return threads * (of_chunks + max(map(self._held_whole, self.assignments), default=0))
+
+    def _held_whole(self, one: Assignment) -> int:
+        # What a method holds of a whole tensor to select from it, or of a row to rank it.
+        name, size = getattr(getattr(one.method, "func", one.method), "__name__", ""), prod(one.shape)
+        wide = self.rules.accumulate == "float64" or any(source.dtype == "F64" for source in one.sources)
+        row = size // max(one.shape[0], 1) if len(one.shape) > 1 else size
+        held = 8 * min(size, SMALL) if name in _SELECTING else 48 * row if name in _RANKING else 0
+        return held << wide
 
 
 def parts(plan: MergePlan) -> list[range]:
