@@ -186,6 +186,8 @@ def test_a_verdict_on_no_measurement_at_all_is_none(results: Results) -> None:
     [
         (Verdict(status="undecided", effect=0.01, low=-0.188, high=0.208, unit="points"), 0.1, "imprecise", "39.6 p"),
         (Verdict(status="undecided", effect=0.5, low=0.4, high=0.6, unit="share"), 0.1, "imprecise", "20 percent wide"),
+        (Verdict(status="undecided", effect=0.1, low=-0.2, high=0.15), 0.3, "imprecise", "is 0.35 wide"),
+        (Verdict(status="undecided", effect=-0.1, low=-0.15, high=0.2), 0.3, "imprecise", "is 0.35 wide"),
         (Verdict(status="undecided", effect=0.01, low=-0.2, high=0.2, detail="Why."), 0.1, "imprecise", "Why. The"),
         (Verdict(status="undecided", effect=0.01), 0.1, "imprecise", "The interval is missing"),
         (Verdict(status="undecided", effect=0.01, low=-0.05, high=0.05), 0.1, "undecided", ""),
