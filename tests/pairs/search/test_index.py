@@ -1,5 +1,6 @@
 """Indexes and search in them, against brute force."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from surefoot.pairs import (
     IndexKind,
     Manifest,
     PairIndex,
+    RemovalRequest,
     build_index,
     deduplicate,
     head_taggers,
     open_index,
     read_index,
+    remove_pairs,
     search_pairs,
     tag_pairs,
     write_head,
@@ -218,6 +221,32 @@ def test_rows_are_added_once_and_keep_their_ids(  # noqa: PLR0917
     embedded(tmp_path / "other", more, digest="another")
     with pytest.raises(SurefootError, match="was made with the model numbers"):
         build_index(tmp_path / "other", tmp_path / "i")
+
+
+def test_a_few_rows_that_are_easily_found_do_not_lower_what_a_search_finds_of_the_others(
+    embedded: Write, clustered: Clustered, tmp_path: Path
+) -> None:
+    """Cells and candidates were chosen by the new rows alone: near copies of one picture halved the recall, unsaid."""
+    old = clustered(3000, DIMENSION, 1)
+    new = old[:1] + 1e-3 * np.random.default_rng(2).normal(size=(12, DIMENSION)).astype(np.float32)
+    new /= np.linalg.norm(new, axis=1, keepdims=True)
+    embedded(tmp_path / "old", old)
+    embedded(tmp_path / "new", new, name="q")
+    first = build_index(tmp_path / "old", tmp_path / "i", kind="pq4")
+    told = build_index(tmp_path / "new", tmp_path / "i")
+    assert (told.probes, told.refined) >= (first.probes, first.refined) and told.recall[0].n == 200
+    rows = np.concatenate([some[np.arange(len(some)) % 10 != 9] for some in (old, new)])
+    shares = list[float]()
+    with open_index(tmp_path / "i") as index:
+        for place in range(0, 2700, 30):
+            best = set(np.argsort(-(rows @ rows[place]))[:10].tolist())
+            shares.append(len(best & {one.id for one in search_pairs(index, rows[place], k=10)}) / 10)
+    assert np.mean(shares) > 0.95
+    described = json.loads((tmp_path / "i" / "index.json").read_text())
+    (tmp_path / "i" / "index.json").write_text(json.dumps(described | {"probes": 16, "refined": 64}))  # for its texts
+    remove_pairs([tmp_path / "i"], RemovalRequest(where="id = 5"))
+    told = read_index(tmp_path / "i")
+    assert (told.probes, told.refined) == (16, 64)
 
 
 def test_files_that_are_not_those_of_the_index_are_refused_by_name(

@@ -111,7 +111,7 @@ def build_index(
         table, images, texts, skipped = _new_rows(embedded, out, before, root)
         index, table, images, queries, trained_on = _grown(
             out, before, table, images=images, texts=texts, kind=kind, seed=seed)  # fmt: skip
-        probes, refined, found = _tuned(index, queries, recall)
+        probes, refined, found = _tuned(index, queries, recall, before)
         inputs = (*(before.inputs if before else ()), made)
         described = IndexDescription(
             kind=_kind_of(index), dimension=images.shape[1], rows=len(images), cells=getattr(_base(index), "nlist", 1),
@@ -160,7 +160,7 @@ def shrink_index(directory: Path, out: Path, table: pyarrow.Table, moved: Mappin
         queries = _queries(images, np.zeros_like(images), 0, 0)
         index = _trained(images, told.kind, 0, queries)
         index.add(images)
-        probes, refined, found = _tuned(index, queries, 0.99)
+        probes, refined, found = _tuned(index, queries, 0.99, told)
     described = replace(
         told, rows=len(images), cells=getattr(_base(index), "nlist", 1), probes=probes, refined=refined, recall=found,
         trained_on=len(images), inputs=tuple(moved.get(one, one) for one in told.inputs),
@@ -253,7 +253,7 @@ def _grown(
     out: Path, before: IndexDescription | None, table: pyarrow.Table, *, images: NDArray[np.float32],
     texts: NDArray[np.float32], kind: IndexKind | None, seed: int,
 ) -> tuple[Any, pyarrow.Table, NDArray[np.float32], _Queries, int]:  # fmt: skip
-    """The index with the new rows: trained anew when it has become twice as large. Queries are of the new rows."""
+    """The index with the new rows: trained anew when it has become twice as large."""
     import faiss
     import pyarrow
     import pyarrow.parquet as pq
@@ -327,15 +327,21 @@ def _trained(images: NDArray[np.float32], kind: IndexKind, seed: int, held_out: 
 
 
 def _queries(images: NDArray[np.float32], texts: NDArray[np.float32], start: int, seed: int) -> _Queries:
-    order = np.random.default_rng([seed, 1]).permutation(len(texts))
-    spoken = order[has_direction(texts[order])][:_QUERIES]
-    chosen = start + order[:_QUERIES]
+    """Pictures of all rows, and texts of those that are new: from `start` on."""
+    order = np.random.default_rng([seed, 1]).permutation(len(images))
+    chosen, new = order[:_QUERIES], order[order >= start]
+    spoken = new[has_direction(texts[new - start])][:_QUERIES]
     found: _Queries = {"pictures": (images[chosen], chosen, chosen)} if len(chosen) else {}
-    return found | ({"texts": (texts[spoken], start + spoken, np.full(len(spoken), -1))} if len(spoken) else {})
+    return found | ({"texts": (texts[spoken - start], spoken, np.full(len(spoken), -1))} if len(spoken) else {})
 
 
-def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tuple[Recall, ...]]:
-    """The fewest cells and candidates that reach the recall on the even queries, and the recall on the odd ones."""
+def _tuned(
+    index: Any, queries: _Queries, target: float, before: IndexDescription | None = None
+) -> tuple[int, int, tuple[Recall, ...]]:
+    """The fewest cells and candidates that reach the recall on the even queries, and the recall on the odd ones.
+
+    Not fewer than `before`: the texts that needed these are not kept, so that none of them is asked again.
+    """
     from surefoot.stats import wilson
 
     if _base(index) is index:
@@ -346,7 +352,7 @@ def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tupl
     }
     probes, refined = 1, 1
     shares: dict[str, NDArray[np.float64]] = {}
-    for probes, refined in _settings(_base(index).nlist):
+    for probes, refined in _settings(_base(index).nlist, before):
         how = parameters(probes, refined)
         for name, (vectors, own, true) in asked.items():
             found = _nearest(index.search(vectors, _NEIGHBOURS + 1, params=how)[1], own)
@@ -361,10 +367,12 @@ def _tuned(index: Any, queries: _Queries, target: float) -> tuple[int, int, tupl
     return probes, refined, tuple(told)
 
 
-def _settings(cells: int) -> list[tuple[int, int]]:
+def _settings(cells: int, before: IndexDescription | None) -> list[tuple[int, int]]:
     """Pairs of cells and candidates, the quickest first: a cell costs as much as forty exact comparisons."""
     probes = [*(1 << place for place in range(cells.bit_length()) if 1 << place < cells), cells]
-    return sorted(((one, more) for one in probes for more in _REFINED), key=lambda pair: (pair[0] * 4 + pair[1], pair))
+    probes = [one for one in probes if not before or one >= min(before.probes, cells)]
+    refined = [one for one in _REFINED if not before or one >= before.refined]
+    return sorted(((one, more) for one in probes for more in refined), key=lambda pair: (pair[0] * 4 + pair[1], pair))
 
 
 def _nearest(found: NDArray[np.int64], own: Sequence[int] | NDArray[np.int64]) -> list[set[int]]:
