@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.stats import t
 
 from surefoot.core import SurefootError
 from surefoot.stats import FORMS, compute_optimal, exponent_difference, fit_law, intervals, predict, restricted
@@ -83,6 +84,27 @@ def test_families_that_split_compute_alike_are_undecided_and_others_differ() -> 
     assert p_same > 0.05
     assert other.high < 0
     assert p_other < 0.001
+
+
+def test_bounds_of_few_runs_and_of_differences_are_students() -> None:
+    def plan(n: int, seed: int):
+        law = fit_law(*losses(n=n, seed=seed), "two-variable")
+        return compute_optimal(law, intervals(law, method="t"), [1e22])
+
+    few, many = plan(8, 1), plan(40, 2)
+    for one, freedom in ((few, 3), (many, 35)):
+        half = t.ppf(0.975, freedom) * one.exponent_error
+        assert one.degrees_of_freedom == freedom
+        assert (one.exponent.low, one.exponent.high) == pytest.approx(
+            (one.exponent.estimate - half, one.exponent.estimate + half)
+        )
+    found, p = exponent_difference(few, many)
+    a, b = few.exponent_error**2, many.exponent_error**2
+    welch = (a + b) ** 2 / (a**2 / 3 + b**2 / 35)
+    assert found.high - found.estimate == pytest.approx(t.ppf(0.975, welch) * (a + b) ** 0.5)
+    assert p == pytest.approx(2 * t.sf(abs(found.estimate) / (a + b) ** 0.5, welch))
+    back, _ = exponent_difference(many, few)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
 
 
 def test_only_a_law_of_size_and_data_has_a_best_size() -> None:

@@ -37,6 +37,15 @@ def _testbed(
     return seen_x, generator.binomial(sizes[1], y) / sizes[1], 5.0
 
 
+def test_the_error_of_each_axis_is_carried_by_its_own_slope() -> None:
+    x = np.random.default_rng(0).uniform(0.3, 0.8, (12, 1, 2))
+    lines = fit_lines(to_axis(x), to_axis(x)[:, 0] @ [2.5, -0.4] + 1)
+    error = np.full(x.shape, 0.01)
+    speed = 1 / (x * (1 - x))[:, 0]  # of the logit
+    by_hand = 0.01 * np.hypot(2.5 * speed[:, 0], 0.4 * speed[:, 1])
+    np.testing.assert_allclose(carried_error(x, error, lines)[:, 0], by_hand)
+
+
 @pytest.mark.parametrize(
     ("models", "sizes", "scatter", "axis", "at"),
     [
