@@ -625,13 +625,14 @@ def test_hash_lists_act_before_anything_is_kept_and_only_count(web: Web, tmp_pat
             asked(tmp_path / "x", given, hash_list=(str(tmp_path / "list.txt"),))
 
 
-def test_a_picture_that_is_not_the_promised_one_is_changed(web: Web, tmp_path: Path) -> None:
-    promised = [hashlib.md5(picture()).hexdigest().upper(), "0" * 32]
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_picture_that_is_not_the_promised_one_is_changed(kind: str, web: Web, tmp_path: Path) -> None:
+    promised = [digest := hashlib.new(kind, picture()).hexdigest().upper(), "0" * len(digest)]
     web.routes["/new.jpg"] = reply(picture())
-    asked(tmp_path, candidates(tmp_path, [web.base + "/ok.jpg", web.base + "/new.jpg"], md5=promised))
+    asked(tmp_path, candidates(tmp_path, [web.base + "/ok.jpg", web.base + "/new.jpg"], **{kind: promised}))
     rows = rows_of(tmp_path / "out")
     assert [row["state"] for row in rows.values()] == ["ok", "changed"]
-    assert [row["candidate_md5"] for row in rows.values()] == promised and len(members(tmp_path / "out")) == 3
+    assert [row[f"candidate_{kind}"] for row in rows.values()] == promised and len(members(tmp_path / "out")) == 3
     assert [row["status"] for row in rows.values()] == ["success", "failed_to_download"]
 
 

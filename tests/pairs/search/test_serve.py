@@ -13,6 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from surefoot.pairs import PairEncoder, build_index, embed_pairs, open_index, search_server
+from surefoot.pairs._serve._facets import safe_condition
 from surefoot.report import page_style
 
 Png = Callable[..., bytes]
@@ -117,6 +119,17 @@ def test_safe_mode_is_on_and_hides_what_is_unsafe_or_not_judged(served: Served) 
     assert all(row["punsafe"] <= 0.5 and row['tag nsfw "x"'] <= 0.5 for row in shown)
     assert (len(shown), said["matching"], said["hidden"]) == (3, 24, 21)
     assert len(served.found(texts=["red"], k=24, fold=None, safe=False)) == 24
+
+
+def test_numbers_of_a_csv_file_are_judged_as_numbers() -> None:
+    """They are texts there: none of them is a word that says safe, and all rows would be hidden."""
+    texts = ["0.2", "0.7", "UNLIKELY", "LIKELY", "nan", "", None]
+    with duckdb.connect() as connection:
+        for kind, values in (("VARCHAR", texts), ("BOOLEAN", [False, True, None])):
+            connection.execute(f"CREATE OR REPLACE TABLE rows AS SELECT unnest(?)::{kind} AS unsafe", [values])
+            asked = f"SELECT unsafe FROM rows WHERE {safe_condition([('unsafe', kind)], 0.5)}"
+            found = [one for (one,) in connection.execute(asked).fetchall()]
+            assert found == (["0.2", "UNLIKELY"] if kind == "VARCHAR" else [False])
 
 
 def test_facets_narrow_to_k_results_where_there_are_k(served: Served) -> None:

@@ -88,9 +88,17 @@ def safe_columns(rows: DuckDBPyConnection) -> tuple[tuple[str, str], ...]:
 
 
 def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
-    """The SQL of a row that each of them calls safe. A row that was not judged is not shown to be safe."""
+    """The SQL of a row that each of them calls safe, by a number, also one of a CSV file, or a word. A row that was not
+    judged is not shown to be safe.
+    """
+    words = {name: f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}" for name, _ in columns}
+    number = {name: f"try_cast({quote(name)} AS DOUBLE) <= {threshold!r}" for name, _ in columns}
     parts = [
-        f"{quote(name)} <= {threshold!r}" if is_number(kind) else f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}"
+        number[name]
+        if is_number(kind)
+        else words[name]
+        if kind == "BOOLEAN"
+        else f"coalesce({number[name]}, {words[name]})"
         for name, kind in columns
     ]
     return " AND ".join(f"coalesce({one}, false)" for one in parts)
