@@ -228,6 +228,16 @@ def test_ratios_are_those_of_fairlearn() -> None:
         assert_allclose(odds, fairlearn.equalized_odds_ratio(**named))
 
 
+def test_of_two_rates_each_has_half_of_what_may_be_missed() -> None:
+    """Where true and false positives are alike, equalised odds are the one rate at 97.5 percent, not at 95."""
+    codes, labels = np.repeat([0, 1], 200), np.tile([0, 1], 200)
+    called = np.concatenate([np.repeat([1.0] * 60 + [0.0] * 40, 2), np.repeat([1.0] * 30 + [0.0] * 70, 2)])
+    metrics = group_metrics(labels, called, codes, probabilities=False)
+    for function, side, value in ((ratio_bounds, "high", 0.5), (disparity_bounds, "low", 0.3)):
+        odds, one = function(metrics, "equalised_odds"), function(metrics, "equal_opportunity", level=0.975)
+        assert_allclose([odds.value, getattr(odds, side)], [[value], getattr(one, side)])
+
+
 def test_more_groups_than_sixteen_bits_hold() -> None:
     groups = 40_000
     codes = np.repeat(np.arange(groups), 2)
