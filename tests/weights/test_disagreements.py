@@ -168,3 +168,30 @@ def test_an_edit_of_one_of_two_tied_matrices_is_not_lost_in_a_model(tmp_path: Pa
         assert torch.equal(model["embed"].weight, before["embed.weight"])
     apply_to(vector, model)
     assert torch.equal(model["head"].weight, before["embed.weight"] + 1)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_shards_of_two_results_or_not_all_of_one_do_not_hold(tmp_path: Path, beside: bool) -> None:
+    """Each shard is what it says of itself."""
+    vector = TaskVector(*(open_checkpoint(_model(tmp_path / str(seed), seed)) for seed in (1, 2)))
+    for name, coefficient in (("out", 0.3), ("other", 0.4)):
+        apply(vector, tmp_path / name, coefficient, shard="200B")
+    place, other = tmp_path / "out", tmp_path / "other"
+    index = place / "model.safetensors.index.json"
+    recipe = place / f"{index.name}.recipe.json"
+    assert verify(place).holds and verify(index).holds
+    told = (recipe.name,) if beside else ()
+    said = json.loads(recipe.read_text("utf-8"))
+    recipe.write_text(json.dumps(said | {"inputs": dict.fromkeys(said["inputs"], "xxh3_128:00")}), "utf-8")
+    assert verify(place).disagreeing == (recipe.name,)
+    recipe.write_text(json.dumps(said), "utf-8")
+    if not beside:
+        recipe.unlink()
+    places = json.loads(index.read_text("utf-8"))
+    last = place / max(places["weight_map"].values())
+    last.write_bytes((other / last.name).read_bytes())
+    assert verify(place).disagreeing[:1] == (last.name,)
+    last.unlink()
+    left = {name: file for name, file in places["weight_map"].items() if file != last.name}
+    index.write_text(json.dumps(places | {"weight_map": left}), "utf-8")
+    assert verify(place).disagreeing == (f"{index.name}, without {min(places['weight_map'].keys() - left)}", *told)

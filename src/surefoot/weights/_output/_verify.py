@@ -9,10 +9,10 @@ from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.weights._arithmetic._engine import compare
-from surefoot.weights._arithmetic._plan import Row
+from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._files._safetensors import read_header
-from surefoot.weights._output._recipe import KEY, files_of, measured, provenance_of, replan, said_by
+from surefoot.weights._output._recipe import KEY, digests, files_of, measured, provenance_of, replan, said_by
 from surefoot.weights._output._shards import INDEX
 
 
@@ -42,23 +42,29 @@ def verify(path: Path | str, *, threads: int | None = None, moved: Mapping[str, 
     With `moved`, path to path, inputs are looked for where they lie now.
     Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
     """
-    pairs = [_verified(file, threads, moved) for file in files_of(Path(path))]
-    found, rows = [one for one, _ in pairs], [row for _, some in pairs for row in some]
+    files = files_of(Path(path))
     index = Path(path) / INDEX if Path(path).is_dir() else Path(path)
-    beside = index if index.name.endswith(".index.json") and index.is_file() else found[0].path
+    whole = index if index.name.endswith(".index.json") and index.is_file() else None
+    checked = [_verified(file, threads, moved) for file in files]
+    found, rows = [one for one, _, _ in checked], [row for _, _, some in checked for row in some]
+    changed = tuple(sorted({label for one in found for label in one.changed}))
+    wrong = [name for one in found for name in one.disagreeing]
+    wrong += _incomplete(whole, files, checked[0][1]) if whole else []
+    wrong += _beside(whole or files[0], checked[0][1], rows, known=not changed)
     return Verification(
-        path=found[0].path if len(found) == 1 else Path(path),
+        path=files[0] if len(files) == 1 else Path(path),
         differing=sum(one.differing for one in found),
-        changed=tuple(sorted({label for one in found for label in one.changed})),
-        disagreeing=tuple(
-            dict.fromkeys((*(name for one in found for name in one.disagreeing), *_beside(beside, rows)))
-        ),
+        changed=changed,
+        disagreeing=tuple(dict.fromkeys(wrong)),
     )
 
 
-def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) -> tuple[Verification, list[Row]]:
+def _verified(
+    file: Path, threads: int | None, moved: Mapping[str, str] | None
+) -> tuple[Verification, MergePlan, list[Row]]:
     header = read_header(file)
-    plan, said = replan(file, moved=moved), said_by(file)
+    plan = of_all = replan(file, moved=moved)
+    said = said_by(file)
     layout = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
     if said.get("shard"):
         plan = replace(plan, shard=True, assignments=tuple(one for one in plan.assignments if one.name in layout))
@@ -71,7 +77,7 @@ def _verified(file: Path, threads: int | None, moved: Mapping[str, str] | None) 
         label for label in {*now["inputs"], *said["inputs"]} if (now["inputs"].get(label) != said["inputs"].get(label))
     )
     wrong = [key for key in ("accumulate", "lost") if not _agree(said.get(key), now[key])]
-    return Verification(path=file, differing=differing, changed=tuple(changed), disagreeing=tuple(wrong)), rows
+    return Verification(path=file, differing=differing, changed=tuple(changed), disagreeing=tuple(wrong)), of_all, rows
 
 
 def _agree(said: Any, now: str) -> bool:
@@ -82,16 +88,25 @@ def _agree(said: Any, now: str) -> bool:
         return False
 
 
-def _beside(file: Path, rows: Sequence[Row]) -> list[str]:
+def _incomplete(index: Path, files: Sequence[Path], plan: MergePlan) -> list[str]:
+    # Shards that are each what they say may still be of two results, or not be all of one.
+    first, *others = [(said["recipe"], said["coefficient"]) for said in map(said_by, files)]
+    missing = {one.name for one in plan.assignments} - open_checkpoint(index).tensors.keys()
+    odd = [file.name for file, said in zip(files[1:], others, strict=True) if said != first]
+    return odd or ([f"{index.name}, without {min(missing)}"] if missing else [])
+
+
+def _beside(file: Path, plan: MergePlan, rows: Sequence[Row], *, known: bool) -> list[str]:
     recipe = file.with_name(file.name + ".recipe.json")
     if not recipe.exists():
         return []
-    inside = said_by(file)
-    now = {**measured(rows, 0), "tensors": len(open_checkpoint(file).tensors)}
+    inside, size = said_by(file), sum(one.stat().st_size for one in files_of(file))
+    now = {**measured(rows, 0), "tensors": len(open_checkpoint(file).tensors), "bytes": size}
     try:
         outside = json.loads(recipe.read_text("utf-8"))
         same = all(outside[key] == inside[key] for key in ("recipe", "coefficient"))
-        same &= bool(inside.get("shard")) or outside["inputs"] == inside["inputs"]
+        inputs = (digests(plan, rows) if known else outside["inputs"]) if inside.get("shard") else inside["inputs"]
+        same &= outside["inputs"] == inputs
         same &= all(isclose(outside[key], value, rel_tol=0.0015) for key, value in now.items())
     except (OSError, ValueError, KeyError, TypeError):
         same = False
