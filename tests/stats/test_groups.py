@@ -112,6 +112,17 @@ def test_bounds_of_the_calibration_error_hold_for_the_calibrated_too(beyond: flo
     assert held >= 55
 
 
+def test_a_calibration_error_far_from_zero_is_as_unsure_as_a_mean() -> None:
+    """Where all bins miss to one side the error is a mean of misses: normal, 1.96 errors up at 95 percent."""
+    generator, n = np.random.default_rng(1), 4000
+    scores = generator.uniform(0.4, 1, n)
+    labels = generator.random(n) < scores - 0.3
+    _, high = calibration_bounds(labels, scores, replicates=20_000)
+    miss, place = scores - labels, np.minimum((scores * 10).astype(int), 9)
+    variance = sum((miss[place == bin_] ** 2).sum() - miss[place == bin_].sum() ** 2 / n for bin_ in range(10))
+    assert_allclose(high - miss.mean(), 1.96 * variance**0.5 / n, rtol=0.03)
+
+
 def test_disparities_are_resampled_as_rows_drawn_again() -> None:
     """The draws against a plain bootstrap of the rows; a group that is not kept has no part."""
     generator = np.random.default_rng(5)
