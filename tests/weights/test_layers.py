@@ -165,6 +165,7 @@ def test_lists_with_an_entry_for_each_layer_follow_the_layers(within: tuple[str,
     ("said", "expected"),
     [
         ({"moe_layers": [*range(8)]}, {"moe_layers": [*range(7)]}),  # Llama 4 with experts in each layer
+        ({"num_kv_heads": [*range(1, 9)]}, {"num_kv_heads": [1, 2, 3, 6, 7, 8, 2]}),
         ({"no_rope_layers": [1, 1, 1, 0, 1, 1, 1, 0]}, {"no_rope_layers": [1, 1, 1, 1, 1, 0, 1]}),
         ({"hybrid_override_pattern": "M-M*-M-E"}, {"hybrid_override_pattern": "M-MM-E-"}),  # Nemotron-H
         (  # Kimi Linear counts from 1
@@ -178,12 +179,13 @@ def test_lists_with_an_entry_for_each_layer_follow_the_layers(within: tuple[str,
         ),
     ],
 )
+@pytest.mark.parametrize("count", ["num_hidden_layers", "num_transformer_layers"])  # the latter of OpenELM
 def test_what_is_said_of_layers_in_another_form_follows_them(
-    said: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+    count: str, said: dict[str, Any], expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    one = model(tmp_path / "a", 1, NAMES, {"num_hidden_layers": 8, **said})
+    one = model(tmp_path / "a", 1, NAMES, {count: 8, **said})
     merge(stacked((one, 0, 3), (one, 5, 8), (one, 1, 2)), tmp_path / "out")
-    assert json.loads((tmp_path / "out/config.json").read_text()) == {"num_hidden_layers": 7, **expected}
+    assert json.loads((tmp_path / "out/config.json").read_text()) == {count: 7, **expected}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ _PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja")
 _CONFIGURATIONS = ("config.json", "open_clip_config.json")
 _COUNTS = {
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_encoder_layers", "num_decoder_layers",
-    "encoder_layers", "decoder_layers", "depth", "layers",
+    "encoder_layers", "decoder_layers", "depth", "layers", "num_transformer_layers", "num_blocks",
 }  # fmt: skip
 _OTHER_LISTS = re.compile(  # as long as the layers by chance
     r"architectures|token|_mean$|_std$|image|label|language|factor|kernel|stride|_rates$|_ratios$"

@@ -8,7 +8,6 @@ from typing import Any
 
 from surefoot.weights._arithmetic._chunks import tied
 from surefoot.weights._arithmetic._plan import MergePlan, Row
-from surefoot.weights._files._checkpoint import Array
 from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._mergekit._layers import numbered
 
@@ -39,8 +38,8 @@ def differing_settings(plan: MergePlan) -> list[str]:
 
 
 def _folders(plan: MergePlan) -> list[Path]:
-    sources = (source for one in plan.assignments for source in one.sources)
-    return [*dict.fromkeys(source.path.parent for source in sources if not isinstance(source, Array))] or [Path()]
+    paths = (getattr(source, "path", Path()) for one in plan.assignments for source in one.sources)
+    return [*dict.fromkeys(path.parent for path in paths if path.name)] or [Path("nowhere")]
 
 
 def _some(told: Sequence[str]) -> str:
