@@ -194,13 +194,25 @@ def test_no_interval_of_shares_leaves_0_and_1_and_other_numbers_do(store: Store)
         numbers = {"mean_per_class_recall": (share, 0.2), "loss": (loss, 0.2), "top5": (share, None)}
         numbers |= {"top1": (share, error), "failure_rate": (share, None), "learning_rates": (loss, 0.2)}
         told = [Measurement(metric=name, value=one, stderr=error, **known) for name, (one, error) in numbers.items()]
+        bare = {
+            "exact_match": share,
+            "recall@5": share,
+            "fall_of_accuracy": share,
+            "time": share,
+            "accuracy_percent": right,
+        }
+        told += [Measurement(metric=name, value=one, n=100) for name, one in bare.items()]  # a user's own: no interval
         write_record(store.path(step), step, told)
     rows = {row["metric"]: row for row in pivot(store, rows=("metric",)).records()}
     half = t.ppf(0.975, 1) * stdev([0.97, 0.4]) / math.sqrt(2)
     assert half > 1
-    for name in ("top1", "mean_per_class_recall", "top5", "failure_rate"):
+    for name in ("top1", "mean_per_class_recall", "top5", "failure_rate", "exact_match", "recall@5"):
         assert (rows[name]["value"], rows[name]["low"], rows[name]["high"]) == (pytest.approx(0.685), 0, 1)
-    assert all(rows[name]["low"] < 0 and rows[name]["high"] > 1 for name in ("loss", "learning_rates"))
+    assert all(
+        rows[name]["low"] < 0 and rows[name]["high"] > 1
+        for name in ("loss", "learning_rates", "fall_of_accuracy", "time")
+    )
+    assert rows["accuracy_percent"]["high"] > 100
 
 
 def test_a_text_is_no_number_of_a_cell_and_is_named(store: Store, make: Make) -> None:

@@ -31,10 +31,13 @@ PARQUET = "read_parquet(?, hive_partitioning=false)"
 COMPACT_ABOVE = 2000
 _OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
 _ROUNDING = 1e-12
-_IS_SHARE = (  # a share of examples has the interval of one, and the error that its value and n give
-    "bool_and(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, "
+_IS_SHARE = (  # a share of examples has the interval of one, and the error that its value and n give; or only its name
+    "bool_and(coalesce(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, "
     "'accuracy|recall|precision|exact_match|top[0-9]|(^|_)(share|rate|f1)$') OR "
-    "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9))"
+    "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9), m.low IS NULL AND m.high IS NULL AND "
+    "m.value BETWEEN 0 AND 1 AND "
+    "regexp_matches(m.metric, '(^|_)(accuracy|recall|precision|exact_match|top[0-9]+|share|f1)(@[0-9]+)?$') AND NOT "
+    "regexp_matches(m.metric, 'diff|fall|drop|gain|chang|less|delta|gap|effect'), false))"
 )
 _TYPES = {"BIGINT": "HUGEINT", "UBIGINT": "HUGEINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
 _WHOLE = 1 << 64  # from which DuckDB reads whole numbers of JSON as floats
