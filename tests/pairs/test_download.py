@@ -792,6 +792,11 @@ def test_perceptual_hash_is_the_sign_of_low_frequencies() -> None:
     assert np.unpackbits(wanted ^ found).sum() <= 2
     smaller, _ = decoded(out.getvalue(), size=100)
     assert bin(int(smaller["phash"], 16) ^ int(told["phash"], 16)).count("1") <= 6
+    turned, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # it is shown a quarter to the right of how it lies
+    with Image.open(io.BytesIO(out.getvalue())) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
+    assert bin(int(decoded(turned.getvalue(), size=256)[0]["phash"], 16) ^ int(told["phash"], 16)).count("1") <= 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -371,6 +371,17 @@ def test_what_was_removed_does_not_come_back_into_an_index_that_is_added_to(
         build_index(tmp_path / "embedded", whole / "index")
 
 
+def test_pairs_without_a_text_are_not_taken_for_what_was_removed(tmp_path: Path) -> None:
+    """Their .txt in the tar is as empty as that of the removed one."""
+    rows = [{"url": url_of(one), "text": ""} for one in range(6)]
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "urls.parquet")
+    place = tmp_path / "set"
+    pairs_from_tables([tmp_path / "urls.parquet"], tmp_path / "candidates")
+    make_parts("download", Recipe(name="download"), sources_in(tmp_path / "candidates"), place, _downloaded)
+    told = remove_pairs([place], RemovalRequest(urls=(url_of(5),)))
+    assert [(row[1], row[4]) for row in told.rows] == [(1, 0)]
+
+
 def test_what_a_kill_left_of_an_earlier_index_goes(whole: Path, tmp_path: Path, embedded: Any) -> None:
     old = {name: (whole / "index" / name).read_bytes() for name in ("vectors-0.faiss", "rows-0.parquet")}
     embed = np.eye(16, dtype=np.float32)

@@ -100,6 +100,7 @@ def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes
     assert places.index == Path("set/5-index") and places.pictures == Path("set/3-download")
     found = json.loads(surefoot("pairs", "search", places.index, "blue", "-k", "1", "--format", "json").out)
     assert found[0]["url"].endswith("/blue.png")
+    assert json.loads(surefoot("pairs", "search", "set", "blue", "-k", "1", "--format", "json").out) == found
     before = digest_of(Path("set"))
     (Path("set") / "4-embed" / "manifest.json").unlink()
     (Path("set") / "3-download" / "manifest.json").unlink()

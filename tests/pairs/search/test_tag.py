@@ -182,6 +182,10 @@ def test_prompts_are_embedded_by_the_model_that_embedded_the_pictures(
     blue, red = rows_of(tmp_path / "t")
     assert float(str(blue["danger"])) < -0.5 and float(str(red["danger"])) > 0.5
     assert float(str(blue["danger_text"])) < -0.5 and float(str(red["danger_text"])) > 0.5
+    low, high = colour_model.texts(["blue", "blue green"]).mean(0), colour_model.texts(["red"])[0]
+    pictures = np.load(tmp_path / "e" / "part-00000.images.npy").astype(np.float32)
+    cosines = [pictures @ (one / np.linalg.norm(one)) for one in (low, high)]
+    assert [blue["danger"], red["danger"]] == pytest.approx(cosines[1] - cosines[0], abs=1e-5)
     monkeypatch.setattr("surefoot.pairs._search._encoders.conse_encoder", lambda: colour_model)
     step = Tag(embedded=Embed(path="x"), prompts=(f"danger={tmp_path}/p.txt",)).pinned()
     (tmp_path / "step").mkdir()

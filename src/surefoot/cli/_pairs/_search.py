@@ -147,7 +147,7 @@ def index(
 
 
 def search(
-    index: Annotated[Path, Parameter(help="What pairs index wrote.")],
+    index: Annotated[Path, Parameter(help="What pairs index or pairs run wrote.")],
     texts: Annotated[tuple[str, ...], Parameter(help="What to look for; of several the mean.", negative=())] = (), /, *,
     image: Annotated[tuple[Path, ...], Parameter(help="A picture to look for.", negative=())] = (),
     without: Annotated[tuple[str, ...], Parameter(help="A text to keep away from.", negative=())] = (),
@@ -158,6 +158,8 @@ def search(
 ) -> None:  # fmt: skip
     """See the help of the app."""
     check_place(out, format)
+    inside = [] if (index / INDEX).is_file() else sorted(index.glob(f"*/{INDEX}"))
+    index = inside[0].parent if inside else index
     with open_index(index) as opened:
         root = places_of(index).pictures
         chosen = index_encoder(index, opened.told, model)

@@ -194,12 +194,12 @@ def _beside(old: Path, new: Path, keys: set[str], kept: Sequence[int], removed: 
                 whole = read.read(member.offset_data - member.offset + -(-member.size // 512) * 512)
                 write.write(b"" if goes else whole)
                 data = whole[member.offset_data - member.offset :][: member.size]
-                if goes or member.name.endswith(".jpg"):
+                if data and (goes or member.name.endswith(".jpg")):  # the text of many may be empty
                     removed.note([data], goes)
             write.write(bytes(1024))
     elif old.is_dir():
         goes = [one for one in sorted(old.iterdir()) if one.name.partition(".")[0] in keys]
-        removed.note((one.read_bytes() for one in goes), True)
+        removed.note(filter(None, (one.read_bytes() for one in goes)), True)
         shutil.copytree(old, new, ignore=lambda _, names: {one.name for one in goes} & {*names})
     else:
         raise SurefootError(f"{old} is of no kind that can be written anew without a row: nothing was removed.")
