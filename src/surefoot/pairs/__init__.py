@@ -47,6 +47,7 @@ from surefoot.pairs._search._steps import Index as Index
 from surefoot.pairs._search._where import subset as subset
 from surefoot.pairs._serve._server import search_server as search_server
 from surefoot.pairs._set import SetPlaces as SetPlaces
+from surefoot.pairs._set import pictures_of_stage as pictures_of_stage
 from surefoot.pairs._set import places_of as places_of
 from surefoot.pairs._stages._columns import PAIR_TYPES as PAIR_TYPES
 from surefoot.pairs._stages._columns import pair_schema as pair_schema

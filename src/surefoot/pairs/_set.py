@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,3 +48,19 @@ def made_of(one: Manifest, other: Manifest) -> bool:
     """Whether a part of the other stage went into this one."""
     digests = {told[start : start + 64] for told in one.inputs.values() for start in (0, 64)}  # embed joins two
     return one is not other and any(part.sha256 in digests for part in other.parts)
+
+
+def pictures_of_stage(stage: Path) -> Path | None:
+    """Where the pictures of a stage lie: in the download beside it that it was made of, or where its set leads to."""
+    around = list[tuple[Path, Manifest]]()
+    for one in sorted(stage.resolve().parent.iterdir()):
+        with suppress(SurefootError):  # of a neighbour that is of no use
+            around += [(one, read_manifest(one))] if pairs_directory(one) else []
+
+    def back(folder: Path, manifest: Manifest, others: list[tuple[Path, Manifest]]) -> Path | None:
+        rest = [one for one in others if one[0] != folder]
+        ways = (back(*one, rest) for one in rest if made_of(manifest, one[1]))
+        return folder if manifest.stage == "download" else next(filter(None, ways), None)
+
+    link = stage.resolve().parent / "pictures"
+    return back(stage.resolve(), read_manifest(stage), around) or (link.resolve() if link.is_symlink() else None)

@@ -1,12 +1,14 @@
 """A recipe of a user, from an archive on loopback to a search that finds the right picture, and its release."""
 
 import errno
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +35,10 @@ from surefoot.pairs import (
     Source,
     build_index,
     deduplicate,
+    embed_pairs,
     gather_set,
     make_parts,
+    open_index,
     pairs_from_tables,
     places_of,
     read_index,
@@ -44,6 +48,7 @@ from surefoot.pairs import (
     sources_in,
     subset,
 )
+from surefoot.pairs._serve._pictures import picture_of
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
 COLOURS = ("red", "green", "blue")
@@ -293,6 +298,36 @@ def _with_pictures(source: Source, out: Path) -> dict[str, int]:
     table = pq.read_table(source.path)
     out.with_suffix(".tar").write_bytes(table["url"][0].as_py().encode())
     pq.write_table(table.append_column("state", pyarrow.array(["ok"] * len(table))), out)
+    return {}
+
+
+def test_rows_of_two_sets_in_one_index_have_their_own_pictures(
+    tmp_path: Path, colour_model: PairEncoder, png: Callable[..., bytes], surefoot: Callable[..., Any]
+) -> None:
+    """Shards are called alike in all sets: those of the second were shown with pictures of the first."""
+    for place, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / place).mkdir()
+        pq.write_table(pyarrow.table({"url": [place], "text": [colour]}), tmp_path / f"{place}.parquet")
+        pairs_from_tables([tmp_path / f"{place}.parquet"], tmp_path / place / "read")
+        make_parts("download", Recipe(name="download"), sources_in(tmp_path / place / "read"),
+                   tmp_path / place / "pictures", partial(_tar_of, picture=png(colour)))  # fmt: skip
+        embed_pairs(tmp_path / place / "pictures", tmp_path / place / "embedded", colour_model)
+        subset(tmp_path / place / "embedded", "true", tmp_path / place / "some")
+        (tmp_path / place / "broken").mkdir()
+        (tmp_path / place / "broken" / "manifest.json").write_text("{")
+        assert surefoot("pairs", "index", tmp_path / place / "some", "--out", tmp_path / "index").code == 0
+    with open_index(tmp_path / "index") as index:
+        rows = [dict(zip(("root", "picture"), one, strict=True)) for one in
+                index.rows.execute("SELECT root, picture FROM rows ORDER BY id").fetchall()]  # fmt: skip
+    assert [picture_of(row) for row in rows] == [png("red"), png("blue")]
+
+
+def _tar_of(source: Source, out: Path, picture: bytes) -> dict[str, int]:
+    with tarfile.open(out.with_suffix(".tar"), "w") as tar:
+        member = tarfile.TarInfo("0.png")
+        member.size = len(picture)
+        tar.addfile(member, io.BytesIO(picture))
+    pq.write_table(pq.read_table(source.path).append_column("key", pyarrow.array(["0"])), out)
     return {}
 
 

@@ -23,6 +23,7 @@ from surefoot.pairs import (
     open_index,
     openclip_encoder,
     pairs_directory,
+    pictures_of_stage,
     places_of,
     query_vector,
     read_entries,
@@ -122,7 +123,7 @@ def index(
     """See the help of the app."""
     beside = [name for part in read_manifest(source).parts for name in part.beside] if pairs_directory(source) else []
     done = any(name.endswith(".npy") for name in beside)
-    embedded, root = source, None
+    embedded, root = source, pictures_of_stage(source) if done else None
     model = _own(model, out, read_index(out)) if (out / INDEX).is_file() else model
     if not done:
         root = source.resolve() if source.is_dir() else source.resolve().parent
