@@ -223,6 +223,23 @@ def test_rows_are_added_once_and_keep_their_ids(  # noqa: PLR0917
         build_index(tmp_path / "other", tmp_path / "i")
 
 
+@pytest.mark.parametrize("kind", ["sq8", "pq4"])
+def test_the_recall_that_is_told_is_of_the_queries_that_chose_nothing(
+    kind: IndexKind, indexes: dict[IndexKind, Path], kept: NDArray[np.float32]
+) -> None:
+    queries = np.random.default_rng([0, 1]).permutation(len(kept))[:400]
+    told = read_index(indexes[kind])
+    with open_index(indexes[kind]) as index:
+        shares = []
+        for one in queries.tolist():
+            true = [row for row in brute(kept, kept[one], 11, np.ones(len(kept), bool)) if row != one][:10]
+            found = [row.id for row in search_pairs(index, kept[one], k=11) if row.id != one][:10]
+            shares.append(len({*true} & {*found}) / 10)
+    odd, even = np.mean(shares[1::2]), np.mean(shares[::2])
+    assert told.recall[0].queries == "pictures" and even != odd
+    assert told.recall[0].value == pytest.approx(odd, abs=1e-9)
+
+
 def test_a_few_rows_that_are_easily_found_do_not_lower_what_a_search_finds_of_the_others(
     embedded: Write, clustered: Clustered, tmp_path: Path
 ) -> None:

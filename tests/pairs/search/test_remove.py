@@ -371,6 +371,21 @@ def test_what_was_removed_does_not_come_back_into_an_index_that_is_added_to(
         build_index(tmp_path / "embedded", whole / "index")
 
 
+def test_a_row_goes_that_is_the_same_by_way_of_others(tmp_path: Path) -> None:
+    """The URL has the bytes of another URL, which is another row elsewhere, which is in a third table."""
+    tables = {
+        "a": {"url": ["u", "v", "x"], "text": ["1", "2", "3"], "sha256": ["s", "s", "t"]},
+        "b": {"url": ["v", "y"], "text": ["4", "5"], "uid": ["f" * 32, "e" * 32]},
+        "c": {"url": ["z", "w"], "text": ["6", "7"], "uid": ["f" * 32, "d" * 32]},
+    }
+    for name, table in tables.items():
+        pq.write_table(pyarrow.table(table), tmp_path / f"{name}.parquet")
+        pairs_from_tables([tmp_path / f"{name}.parquet"], tmp_path / "set" / name)
+    remove_pairs([tmp_path / "set"], RemovalRequest(urls=("u",)))
+    left = [pq.read_table(tmp_path / "set" / name / "part-00000.parquet")["url"].to_pylist() for name in tables]
+    assert left == [["x"], ["y"], ["w"]]
+
+
 def test_pairs_without_a_text_are_not_taken_for_what_was_removed(tmp_path: Path) -> None:
     """Their .txt in the tar is as empty as that of the removed one."""
     rows = [{"url": url_of(one), "text": ""} for one in range(6)]

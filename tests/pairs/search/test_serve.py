@@ -139,9 +139,11 @@ def test_facets_narrow_to_k_results_where_there_are_k(served: Served) -> None:
     assert (facets["width"]["low"], facets["width"]["high"]) == (40, 51)
     assert not {"key", "id", "root"} & facets.keys()  # of a key every value differs
     found = served.found(texts=["red"], facets={"language": {"is": ["de", None]}, "width": {"min": 44, "max": 47.5}},
-                         safe=False, fold=None, k=4)  # fmt: skip
-    assert len(found) == 4
+                         safe=False, fold=None)  # fmt: skip
+    assert [one["row"]["language"] for one in found].count(None) == 2 and len(found) == 6
     assert all(one["row"]["language"] in ("de", None) and 44 <= one["row"]["width"] <= 47 for one in found)
+    assert found[:4] == served.found(texts=["red"], safe=False, fold=None, k=4, facets={
+        "language": {"is": ["de", None]}, "width": {"min": 44, "max": 47.5}})  # fmt: skip
     quoted = {'tag nsfw "x"': {"max": 0.05}, "text": {"is": ["a red thing", "it's"]}}
     assert len(served.found(texts=["red"], facets=quoted, safe=False, fold=None)) == 2
     unfolded = served.found(texts=["red"], k=24, safe=False, fold=None)
