@@ -166,6 +166,19 @@ def test_tags_of_another_model_or_of_a_name_in_use_are_refused(tagged: Path, tmp
         tag_pairs(tagged, tmp_path / "short", read_taggers(functions=[f"x={tmp_path}/f.py"]))
 
 
+def test_a_vector_without_a_direction_has_no_score(
+    tmp_path: Path, clustered: Vectors, embedded: Callable[..., Manifest]
+) -> None:
+    images = clustered(20, 8, 0)
+    images[3] = 0
+    embedded(tmp_path / "in", images)
+    head = Head(layers=((np.ones((1, 8), np.float32), np.ones(1, np.float32)),))
+    tag_pairs(tmp_path / "in", tmp_path / "out", head_taggers("tall", head))
+    rows = rows_of(tmp_path / "out")
+    assert [at for at, row in enumerate(rows) if row["tall"] is None or row["tall_text"] is None] == [3]
+    assert [row["tall"] for row in rows if row["tall"]] == pytest.approx(np.delete(images, 3, 0).sum(1) + 1, abs=1e-3)
+
+
 def test_prompts_are_embedded_by_the_model_that_embedded_the_pictures(
     tmp_path: Path, png: Callable[..., bytes], colour_model: PairEncoder, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
