@@ -111,7 +111,8 @@ def _opaque(opened: Image.Image) -> Image.Image:
 
 
 def _orientation(data: bytes, opened: Image.Image | None) -> Image.Transpose | None:
-    if b"Exif\0\0" not in data[:65536] and b"eXIf" not in data and b"EXIF" not in data:
+    jpeg = opened is None or opened.format == "JPEG"  # there it stands before the picture
+    if data.find(b"Exif\0\0", 0, 65536) < 0 and (jpeg or (b"eXIf" not in data and b"EXIF" not in data)):
         return None
     try:
         exif = (opened or Image.open(io.BytesIO(data), formats=["JPEG"])).getexif()
