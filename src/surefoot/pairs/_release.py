@@ -37,9 +37,9 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     if not stages:
         raise SurefootError(f"{path} has an index alone, and no manifest to release: name the folder of its stages.")
     made = tuple((one.stage, one.recipe.name, one.rows, one.kept) for _, one in stages)
-    before = [{}, *(one.reasons for _, one in stages)]  # a row keeps its reasons in the stages that follow
-    counts = ((one.stage, why, n - known.get(why, 0)) for (_, one), known in zip(stages, before, strict=False)
-              for why, n in one.reasons.items())  # fmt: skip
+    sources = [next((other for _, other in stages if made_of(one, other)), None) for _, one in stages]
+    counts = ((one.stage, why, n - (source.reasons.get(why, 0) if source else 0))  # a row keeps its reasons
+              for (_, one), source in zip(stages, sources, strict=True) for why, n in one.reasons.items())  # fmt: skip
     dropped = tuple(count for count in (*counts, *_vanished([one for _, one in stages])) if count[2] > 0)
     said = "Stages in their order; a row that a rule drops stays, with its reasons."
     tables = (

@@ -19,6 +19,7 @@ from surefoot.core import (
     SurefootError,
     check_pinned,
     digest_of,
+    inputs_of,
     report_progress,
     resume_directory,
     unkeyed,
@@ -125,11 +126,15 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
     What is there already and the same stays; an older output of a stage is replaced.
     """
     heads = (MANIFEST, INDEX)
-    every = walk(tuple(steps))
-    clean = [step for step in every if isinstance(step, Deduplicate) and step.against]
-    apart = {one.key for one in walk(test for step in clean for test in step.against)}
-    apart -= {one.key for one in walk(step.pairs for step in clean)}  # evaluation sets are no stages of this one
-    every = [step for step in every if step.key not in apart]
+    own, todo = set[str](), [*(asked := tuple(steps))]
+    while (
+        todo
+    ):  # evaluation sets are no stages of this one; an archive that an increment was held against is, where asked
+        step = todo.pop()
+        apart = [one.key for one in step.against if one.key != step.pairs.key] if isinstance(step, Deduplicate) else []
+        todo += [one for one in inputs_of(step) if one.key not in (*apart, *own)]
+        own.add(step.key)
+    every = [step for step in walk(asked) if step.key in own]
     made = [step for step in every if any((store.path(step) / head).is_file() for head in heads)]
     if not made:
         raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")

@@ -30,12 +30,14 @@ from surefoot.pairs import (
     Embed,
     Index,
     PairEncoder,
+    PairTables,
     Recipe,
     RemovalRequest,
     Source,
     build_index,
     deduplicate,
     embed_pairs,
+    explain_urls,
     gather_set,
     make_parts,
     open_index,
@@ -299,6 +301,29 @@ def _with_pictures(source: Source, out: Path) -> dict[str, int]:
     out.with_suffix(".tar").write_bytes(table["url"][0].as_py().encode())
     pq.write_table(table.append_column("state", pyarrow.array(["ok"] * len(table))), out)
     return {}
+
+
+def test_archives_that_are_held_against_each_other_are_all_stages_of_their_set(tmp_path: Path) -> None:
+    """As in the guide: the first was taken for an evaluation set, and what it dropped was counted off the second's."""
+    shards = tuple[Deduplicate, ...]()
+    for name, urls in (("a", "u u u v"), ("b", "v w w"), ("test", "x")):
+        pq.write_table(
+            pyarrow.table({"url": urls.split(), "text": ["t" for _ in urls.split()]}), tmp_path / f"{name}.parquet"
+        )
+        read = PairTables(files=(str(tmp_path / f"{name}.parquet"),)).pinned()
+        shards = (*shards, Deduplicate(pairs=read, against=shards)) if name != "test" else shards
+    last = Deduplicate(pairs=shards[1], by=("text",), against=(read,))
+    store, place = Store(tmp_path / "store"), tmp_path / "set"
+    with ThreadPoolExecutor(1) as pool:
+        assert "failed" not in {event.kind for event in run([*shards, last], store, pool)}
+    made = gather_set([*shards, last], store, place)
+    assert sorted(one.stage for _, one in made.stages) == ["deduplicate"] * 3 + ["read"] * 2
+    tables = {one.title: one for one in release_set(place, tmp_path / "out")}
+    assert sorted(tables["What each rule dropped"].rows) == [
+        ("deduplicate", "contaminated_text", 1), ("deduplicate", "contaminated_url", 1),
+        ("deduplicate", "duplicate_url", 1), ("deduplicate", "duplicate_url", 2),
+    ]  # fmt: skip
+    assert {row[2] for url in "uvw" for row in explain_urls(place, [url]).rows} == {"kept", "dropped"}
 
 
 def test_rows_of_two_sets_in_one_index_have_their_own_pictures(

@@ -15,7 +15,7 @@ from typing import Any
 from surefoot.core import Table, full_disk_is_said
 from surefoot.pairs._extract._rules import CandidateRules, checks
 from surefoot.pairs._remove._find import LEDGER, spellings
-from surefoot.pairs._set import places_of
+from surefoot.pairs._set import made_of, places_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest
 from surefoot.pairs._stages._tables import pairs_directory
 from surefoot.pairs._stages._tombs import TOMBS, digest, tombs
@@ -77,15 +77,19 @@ def _ledger(home: Path, stages: _Stages) -> Path:
 
 
 def _said(url: str, stages: _Stages, way: Sequence[Any]) -> Iterator[tuple[object, ...]]:
-    facts, before, there = list[Any](), dict[str, Any](), {one["stage"]: one for one in way}
+    facts, rows, there = list[Any](), dict[int, Any](), {one["stage"]: one for one in way}
     said = (way[0]["uid"], _NEVER, "", "")
     for at, (folder, manifest) in enumerate(stages):
+        begins = manifest.stage in ("read", "extract")  # as every archive does
+        known = (one for one, (_, other) in enumerate(stages[:at]) if made_of(manifest, other))
+        source = next(known, -1 if begins else at - 1)
+        before = rows.get(source, {})
         if at in there:
             row = json.loads(there[at]["row"], parse_constant=lambda _: None)
             facts += _facts(manifest, there[at]["part"], row, before)
             if not before.get("reasons"):
                 said = (row["uid"], "dropped" if row["reasons"] else "kept", manifest.stage, " ".join(row["reasons"]))
-            before = row
+            rows[at] = row
         elif why := _gone(folder, manifest, url, bool(before)):
             facts += why
             end = "removed" if why[0][1] == "removed" else "absent"
