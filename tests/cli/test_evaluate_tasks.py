@@ -309,3 +309,18 @@ def test_what_cannot_be_decoded_is_counted_by_zero_shot_alone(
     options = ("--task", "probe", "--train", folders["train"], "--unreadable", "wrong")
     with pytest.raises(SurefootError, match="a probe does not count such as wrong"):
         evaluate(hub, tmp_path / "broken", *options)
+
+
+def test_texts_that_the_model_reads_only_in_part_are_counted(
+    hub: Path, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 12 tokens start and end of text take two: ten words fit, the eleventh is cut off in silence by OpenCLIP."""
+    templates = tmp_path / "templates.txt"
+    templates.write_text("a a a a a a a a a {}\na a a a a a a a a a {}\n")
+    evaluate(hub, folders["folder"], "--templates", templates)
+    said = capsys.readouterr().err
+    assert "3 of 6 texts are longer than the 12 tokens that it reads, and cut, such as 'a a a a a a" in said
+    evaluate(hub, folders["folder"], "--task", "retrieval", "--templates", templates, "--task", "zero-shot")
+    assert ": 3 of 6 texts" in capsys.readouterr().err
+    evaluate(hub, folders["folder"], "--task", "retrieval")
+    assert "longer" not in capsys.readouterr().err

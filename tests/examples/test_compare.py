@@ -429,3 +429,14 @@ def test_other_content_under_one_id_and_other_units_are_refused(tmp_path: Path) 
     assert len(read_examples({name: files[name] for name in ("a", "b")}, across_data=True).examples) == 8
     with pytest.raises(SurefootError, match="The scores of a are 0 or 1, those of percent reach 100"):
         read_examples({name: files[name] for name in ("a", "percent")})
+    for name, scores in {
+        "share": [0.2, 0.9, 1.0, 0.4],
+        "hundreds": [20.0, 90.0, 100.0, 40.0],
+        "loss": [1.5, 3, 0, 9],
+    }.items():
+        (tmp_path / name).mkdir()
+        write_examples(tmp_path / name, {"example": ids[:4], "score": scores})
+    units = {name: tmp_path / name / "examples.parquet" for name in ("share", "hundreds", "loss")}
+    with pytest.raises(SurefootError, match="The scores of share lie from 0 to 1, those of hundreds reach 100"):
+        read_examples(units)
+    assert read_examples({name: units[name] for name in ("share", "loss")}).names == ("share", "loss")

@@ -304,6 +304,11 @@ def _baseline_to_load(baseline: Path | None) -> list[tuple[str, Path]]:
     if not baseline.exists():
         raise SurefootError(f"The baseline {baseline} does not exist: give weights, a folder or an examples.parquet.")
     examples = baseline.suffix == ".parquet" or (baseline / EXAMPLES).is_file()
+    if model := next((name for name in _MODEL_FILES if examples and (baseline / name).is_file()), None):
+        raise SurefootError(
+            f"The baseline {baseline} holds a model ({model}) and the examples of an earlier evaluation. Name "
+            f"{baseline / EXAMPLES} to compare with these, or take that file out to measure the model again."
+        )
     return [] if examples else [(_BASELINE, baseline)]
 
 

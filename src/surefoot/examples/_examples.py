@@ -22,6 +22,7 @@ SAME = ("label", "content", "task")
 Asked = Mapping[str, Sequence[str]]
 """How examples were asked: `classes` or `candidates`, among which the answer was chosen, and `prompts`."""
 _NOTE = "surefoot.asked"
+_PERCENT = 20  # scores above it beside those of another model that all lie from 0 to 1 are percent, or logits
 _CHOICES = ("classes", "candidates")
 _ID = """coalesce(CASE WHEN regexp_matches(typeof(example), '^(FLOAT|DOUBLE|DECIMAL)') AND TRY_CAST(example AS DOUBLE) =
     trunc(TRY_CAST(example AS DOUBLE)) THEN TRY_CAST(example AS HUGEINT)::VARCHAR END, example::VARCHAR)"""
@@ -220,14 +221,17 @@ def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:
 
 
 def _check_units(scores: "Mapping[str, NDArray[Any]]") -> None:
-    """Answers that are right or wrong are not compared with scores that cannot be shares."""
+    """Answers that are right or wrong are not compared with scores that cannot be shares, nor shares with percent."""
     answers = [name for name, one in scores.items() if set(np.unique(one)) == {0.0, 1.0}]
+    shares = [name for name, one in scores.items() if one.min() >= 0 and one.max() <= 1]
     others = [name for name, one in scores.items() if one.max() > 1 or one.min() < 0]
-    if answers and others:
-        raise SurefootError(
-            f"The scores of {answers[0]} are 0 or 1, those of {others[0]} reach {scores[others[0]].max():g}: "
-            "bring them to one unit."
-        )
+    percent = [name for name in others if scores[name].max() > _PERCENT]
+    for some, kind, those in ((answers, "are 0 or 1", others), (shares, "lie from 0 to 1", percent)):
+        if some and those:
+            raise SurefootError(
+                f"The scores of {some[0]} {kind}, those of {those[0]} reach {scores[those[0]].max():g}: "
+                "bring them to one unit."
+            )
 
 
 def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArray[Any]]") -> None:

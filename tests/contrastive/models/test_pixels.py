@@ -1,6 +1,6 @@
 """Arrays of pictures are prepared as OpenCLIP's own transform prepares single pictures."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +59,5 @@ def test_sides_may_differ_and_a_picture_too_narrow_to_be_scaled_is_refused() -> 
     assert torch.equal(normalized(resized(PICTURES, pixels), pixels), theirs)
     with pytest.raises(RefusedPictureError, match="it is 1 x 500 pixels, too narrow"):
         preparer_of(pixels)(Image.new("RGB", (1, 500)))
+    with pytest.raises(RefusedPictureError, match="it is 150 x 1 pixels, too narrow"):
+        preparer_of(replace(pixels, resize_mode="longest"))(Image.new("RGB", (150, 1)))

@@ -28,6 +28,7 @@ def test_a_text_of_known_tokens_gives_openclips_tokens() -> None:
 def test_unknown_tokens_are_left_out() -> None:
     tokenizer = restricted()
     assert torch.equal(tokenizer(["a red zebra square"]), tokenizer(["a red square"]))
+    assert [tokenizer.knows(text) for text in ("a red zebra square", "a red square", "")] == [False, True, True]
 
 
 @given(st.lists(st.sampled_from(["a", "red", "square", "disc", "green", "42", "zebra"]), max_size=40))

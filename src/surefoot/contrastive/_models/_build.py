@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
 Config = dict[str, Any]
-Tokenizer = Callable[[list[str]], "torch.Tensor"]
+Tokenizer = Callable[..., "torch.Tensor"]  # (texts, context_length=None): ids (texts, length)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
 _TOWER = "hf_model_name"
 ENCODER = "encoder"
@@ -115,5 +115,5 @@ def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
         ) from error
 
 
-def _no_words(texts: list[str]) -> NoReturn:
+def _no_words(texts: list[str], context_length: int | None = None) -> NoReturn:
     raise SurefootError("An image encoder knows no words: measure it with --task probe, few-shot or fine-tune.")

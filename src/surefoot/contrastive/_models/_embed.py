@@ -12,9 +12,10 @@ import numpy as np
 
 from surefoot.contrastive._models._artifact import LoadedModel
 from surefoot.contrastive._models._pixels import normalized, preparer_of, resized
+from surefoot.contrastive._models._tokenizer import RestrictedTokenizer
 from surefoot.contrastive._pictures._classes import OTHER_NAMES
 from surefoot.contrastive._pictures._photos import RefusedPictureError, Stored, decode, read_stored
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 from surefoot.training import keep_memory
 
 if TYPE_CHECKING:
@@ -51,10 +52,12 @@ class _Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassHead:
-    """Unit embeddings (classes, dimension), and the names of classes whose prompts are the same for the model."""
+    """Unit embeddings (classes, dimension), the classes whose prompts are the same for the model, and what `cut_said`
+    says of them."""
 
     embeddings: "torch.Tensor"
     alike: tuple[tuple[int, ...], ...]
+    cut: tuple[str, ...]
 
 
 Known = dict[str, "tuple[torch.Tensor, ...]"]
@@ -160,6 +163,28 @@ def embed_texts(loaded: LoadedModel, texts: Sequence[str], *, batch: int = BATCH
     return _embed_tokens(loaded, loaded.tokenizer(list(texts)), batch)
 
 
+def cut_said(loaded: LoadedModel, texts: Sequence[str], tokens: "torch.Tensor | None" = None) -> tuple[str, ...]:
+    """How many texts the model reads only in part, by its length and its vocabulary. `tokens` are theirs."""
+    found = loaded.tokenizer(list(texts)) if tokens is None else tokens
+    length, padding = found.shape[1], loaded.tokenizer([""])[0, -1]
+    full = [text for text, last in zip(texts, found[:, -1], strict=True) if last != padding]
+    longer = loaded.tokenizer([*full, ""], context_length=length + 1)[:, -1]
+    known = loaded.tokenizer.knows if isinstance(loaded.tokenizer, RestrictedTokenizer) else bool
+    parts = {
+        f"longer than the {length} tokens that it reads, and cut": [
+            text for text, last in zip(full, longer[:-1], strict=True) if last != longer[-1]
+        ],
+        "with words that it was not trained on, which are left out": [
+            text for text in texts if text and not known(text)
+        ],
+    }
+    return tuple(
+        f"{loaded.name}: {len(some)} of {counted(len(texts), 'text')} are {why}, such as '{some[0]}'."
+        for why, some in parts.items()
+        if some
+    )
+
+
 def _embed_tokens(loaded: LoadedModel, tokens: "torch.Tensor", batch: int = BATCH) -> "torch.Tensor":
     import torch
 
@@ -216,7 +241,8 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
         raise SurefootError(f"Every answer would be right: the one class is {', '.join(classes)}. Give at least two.")
 
     prompts = [[one.replace("{}", name) for name in names.split(OTHER_NAMES) for one in templates] for names in classes]
-    tokens = loaded.tokenizer([text for texts in prompts for text in texts])
+    texts = [text for texts in prompts for text in texts]
+    tokens = loaded.tokenizer(texts)
     counts = [len(texts) for texts in prompts]
     each = _embed_tokens(loaded, tokens).split(counts)
     means = torch.stack([rows.mean(dim=0) for rows in each])
@@ -226,4 +252,4 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
     alike = tuple(tuple(places) for places in by_tokens.values() if len(places) > 1)
     for places in alike:  # the last bits depend on the batch that a prompt was in
         means[list(places)] = means[places[0]].clone()
-    return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike)
+    return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike, cut=cut_said(loaded, texts, tokens))

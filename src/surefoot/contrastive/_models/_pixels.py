@@ -114,10 +114,14 @@ def preparer_of(pixels: Pixels) -> "Callable[[Image.Image], NDArray[np.uint8]]":
 
     def prepare(picture: "Image.Image") -> "NDArray[np.uint8]":
         short, long = sorted(picture.size)
+        size = f"{picture.width} x {picture.height} pixels"
         if short * MAX_ASPECT < long:
-            raise RefusedPictureError(f"it is {picture.width} x {picture.height} pixels, too narrow to be scaled")
-        for step in steps:
-            picture = step(picture)
+            raise RefusedPictureError(f"it is {size}, too narrow to be scaled")
+        try:
+            for step in steps:
+                picture = step(picture)
+        except ValueError as error:  # 'longest' leaves no pixel of its shorter side
+            raise RefusedPictureError(f"it is {size}, too narrow to be scaled ({error})") from error
         return np.asarray(picture)
 
     return prepare

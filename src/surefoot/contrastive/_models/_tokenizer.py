@@ -24,21 +24,27 @@ class RestrictedTokenizer:
         self.context_length = context_length
         self._new_id = {token: position for position, token in enumerate(self.vocabulary, start=1)}
 
-    def __call__(self, texts: str | Sequence[str]) -> "torch.Tensor":
+    def __call__(self, texts: str | Sequence[str], context_length: int | None = None) -> "torch.Tensor":
         import torch
 
         texts = [texts] if isinstance(texts, str) else list(texts)
-        ids = torch.full((len(texts), self.context_length), PADDING, dtype=torch.long)
+        length = context_length or self.context_length
+        ids = torch.full((len(texts), length), PADDING, dtype=torch.long)
         for row, text in zip(ids, texts, strict=True):
-            kept = self.encode(text)
+            kept = self.encode(text, length)
             row[: len(kept)] = torch.tensor(kept)
         return ids
 
-    def encode(self, text: str) -> list[int]:
+    def knows(self, text: str) -> bool:
+        """Whether all tokens of a text are in the vocabulary."""
+        return all(token in self._new_id for token in openclip_encode(text))
+
+    def encode(self, text: str, length: int | None = None) -> list[int]:
         """The ids of one text between start and end of text, cut to the context length, the end kept."""
+        length = length or self.context_length
         start, end = special_tokens()
         known = [self._new_id[token] for token in openclip_encode(text) if token in self._new_id]
-        return [self._new_id[start], *known[: self.context_length - 2], self._new_id[end]]
+        return [self._new_id[start], *known[: length - 2], self._new_id[end]]
 
 
 def vocabulary_of(texts: Iterable[str]) -> tuple[int, ...]:

@@ -90,6 +90,7 @@ def name_pictures(
         listing.unread_said,
         listing.repeated_said,
         *labels.notes,
+        *dict.fromkeys(said for head in heads[:1] + heads[-1:] for said in head.cut),
         *_alike_said((places for head in heads for places in head.alike), keys),
     )
     return NamedPictures(

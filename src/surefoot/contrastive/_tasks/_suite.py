@@ -6,7 +6,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
-from surefoot.contrastive._models._embed import EmbeddedFiles, Known, embed_files
+from surefoot.contrastive._models._embed import EmbeddedFiles, Known, cut_said, embed_files
 from surefoot.contrastive._pictures._captioned import captioned_pictures
 from surefoot.contrastive._pictures._folder import read_labelled
 from surefoot.contrastive._pictures._parquet import as_given, unpacked
@@ -142,6 +142,7 @@ def _retrieval(
             many = counted(len(those), "picture")
             result.notes.append(f"Retrieval leaves out {many} that {why}, such as {those[0]}.")
     _refuse_uncounted(suite, found, "retrieval")
+    result.notes += cut_said(models[""].loaded, [text for name in kept for text in captions[name]])
     for (change, model), images in zip(models.items(), found.embeddings, strict=True):
         ranked = retrieve(model.loaded, images, [[model.casing(text) for text in captions[name]] for name in kept])
         contents = [*found.contents, *(found.contents[picture] for picture in ranked.pictures)]
