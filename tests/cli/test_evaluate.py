@@ -208,9 +208,7 @@ def test_other_pictures_and_a_margin_without_a_baseline_are_refused(hub: Path, p
     both = tmp_path / "both"
     shutil.copytree(hub, both)
     (both / "examples.parquet").write_bytes(b"")
-    with pytest.raises(
-        SurefootError, match=r"both holds a model \(open_clip_config.json\) and the examples of an earl"
-    ):
+    with pytest.raises(SurefootError, match=r"both holds a model \(open_clip_config.json\) and the examples"):
         evaluate(hub, photos, "--baseline", both)
     evaluate(hub, photos, "--examples", tmp_path / "e", "--out", tmp_path / "x.tsv")
     columns = duckdb.read_parquet(str(tmp_path / "e" / "examples.parquet"))

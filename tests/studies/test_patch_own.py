@@ -172,6 +172,8 @@ def test_a_guard_reaches_the_search(world: Path) -> None:
         ({"checkpoint": "nowhere.safetensors"}, "There is no checkpoint"),
         ({"task": "nowhere"}, "does not exist"),
         ({"points": "1"}, "points is 1"),
+        ({"keep": "cold,elsewhere/cold"}, "Two folders of task and keep are called cold"),
+        ({"keep": "elsewhere/warm/"}, "Two folders of task and keep are called warm"),
     ],
 )
 def test_what_is_missing_is_said(world: Path, change: dict[str, str], message: str) -> None:

@@ -14,6 +14,7 @@ from surefoot.training._vectors import WEIGHTS
 from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, open_checkpoint
 
 DESCRIPTION, VELOCITY = "model.json", "momentum.safetensors"
+_TOKENIZER = "tokenizer"  # the folder of a tokenizer that OpenCLIP does not bring
 _LANGUAGE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
@@ -107,6 +108,8 @@ def _describe(out: Path, models: Sequence[Path], base: Path | None) -> None:
     for name in (DESCRIPTION, *_LANGUAGE_FILES):
         if (models[0] / name).is_file():
             shutil.copyfile(models[0] / name, out / name)
+    if (models[0] / _TOKENIZER).is_dir():
+        shutil.copytree(models[0] / _TOKENIZER, out / _TOKENIZER)
     if (out / DESCRIPTION).is_file():
         start = _told(base)["samples"] if base else 0
         samples = start + sum(_told(model)["samples"] - start for model in models)

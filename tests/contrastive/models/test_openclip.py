@@ -17,10 +17,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from surefoot.contrastive import (
+    Finetune,
+    ImageFolder,
     OpenClipModel,
     PixelOptions,
     Pixels,
     PromptedModel,
+    WeightEdit,
+    ZeroShot,
     embed_texts,
     load_model,
     load_openclip,
@@ -30,7 +34,8 @@ from surefoot.contrastive import (
 )
 from surefoot.contrastive._models._pixels import preparer_of
 from surefoot.contrastive._models._preparation import _hash_in, prepare
-from surefoot.core import SurefootError
+from surefoot.core import Store, SurefootError, open_pool, run
+from surefoot.training import Average
 
 PAIRS = open_clip.list_pretrained()
 PICTURES = [
@@ -176,6 +181,23 @@ def test_every_kind_of_tower_answers_as_in_openclip(kind: str, tmp_path: Path) -
     expected = [names[guess].replace(" ", "_") for guess in logits.argmax(dim=1).tolist()]
     assert found.columns[0]["prediction"] == expected
     assert found.columns[0]["probability"] == pytest.approx(logits.softmax(dim=1).max(dim=1).values.numpy(), abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "bert"])
+def test_a_model_of_another_tokenizer_can_be_tuned_edited_and_measured(kind: str, tmp_path: Path) -> None:
+    """What training and editing write holds the tokenizer too: without, hours of training could not be measured."""
+    hub, shown = hub_folder(tmp_path / "hub", kind), pictures(tmp_path / "pictures")
+    base = OpenClipModel(checkpoint=str(hub)).pinned()
+    data = ImageFolder(path=str(shown), size=32).pinned()
+    tuned = Finetune(model=base, data=(data,), samples=8, batch=4)
+    edit = WeightEdit(base=base, plus=(tuned,), objective="transfer", target=(data,), grid=(0.5,))
+    mean = Average(models=(tuned, edit))
+    store = Store(tmp_path / "store")
+    with open_pool("here") as pool:
+        events = [*run([ZeroShot(model=one, data=data) for one in (edit, mean)], store, pool)]
+    assert [event.error for event in events if event.kind == "failed"] == []
+    words = [load_model(store.path(one)).tokenizer(["a red sea"]).tolist() for one in (base, tuned, edit, mean)]
+    assert words == 4 * [load_openclip("", hub).tokenizer(["a red sea"]).tolist()]
 
 
 def test_a_checkpoint_is_read_as_trainers_save_it(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class RandomDirection(Step):
                     drawn = torch.randn(value.shape, generator=generator_for("direction", self.seed, name))
                     value.add_(drawn * (length / max(float(drawn.double().norm()), 1e-30)))
                     total += length**2
-        save_model(base.model, base.description, out)
+        save_model(base.model, base.description, out, base.tokenizer_directory)
         return [Measurement(metric="norm", value=total**0.5, n=1)]
 
 

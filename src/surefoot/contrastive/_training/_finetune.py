@@ -160,7 +160,8 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
         set_moments(optimizer, load_file(kept))
     loss_at, sign = finetuning_loss(step, loaded, sets), -1 if step.ascent else 1
     losses = train(model, optimizer, lambda number: loss_at(step.first_step + number), schedule, out)
-    save_model(model, replace(loaded.description, samples=loaded.description.samples + steps * step.batch), out)
+    description = replace(loaded.description, samples=loaded.description.samples + steps * step.batch)
+    save_model(model, description, out, loaded.tokenizer_directory)
     if step.keep_moments:
         save_file({name: value.contiguous() for name, value in moments_of(optimizer).items()}, out / MOMENTS)
     return [last_tenth([sign * loss for loss in losses]), Measurement(metric="samples", value=steps * step.batch, n=1)]

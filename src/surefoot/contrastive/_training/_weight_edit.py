@@ -95,7 +95,7 @@ class WeightEdit(Step):
             point = found.chosen.coefficients if found.chosen else (0.0,) * len(found.table[0].coefficients)
             parts = vectors if self.separate else [sum_of(vectors)]
             editor.build(sum_of([factor * part for factor, part in zip(point, parts, strict=True)]))
-            save_model(editor.model.model, editor.model.description, out)
+            save_model(editor.model.model, editor.model.description, out, editor.model.tokenizer_directory)
         told = {"message": found.message, "rows": found.rows()}
         (out / "search.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         return _measured(found, point)

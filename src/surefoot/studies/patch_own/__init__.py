@@ -83,6 +83,9 @@ def study(
         )
     if points < 2:
         raise SurefootError(f"points is {points}: the two ends, 0 and 1, are the least.")
+    names = [Path(one).resolve().name for one in (task, *keep)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SurefootError(f"Two folders of task and keep are called {twice}: what is measured on one would be lost.")
     size = _size_of(model)
     base = OpenClipModel(model=model, checkpoint=str(checkpoint), tag=tag or None).pinned()
     tuned = Finetune(
@@ -106,7 +109,7 @@ def study(
         templates=(template,),
         threads=threads,
     )
-    tests = {Path(one).name: _pictures(one, "test", size) for one in (task, *keep)}
+    tests = {name: _pictures(one, "test", size) for name, one in zip(names, (task, *keep), strict=True)}
     patch = OwnPatch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
     return Study(
         name="patch_own",
