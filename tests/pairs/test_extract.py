@@ -198,15 +198,21 @@ def test_bodies_as_servers_send_them(tmp_path: Path) -> None:
         ("text/html", "cp932", '<meta http-equiv="Content-Type" content="text/html; charset=Shift_JIS">'),
         ("text/html; charset=gb2312", "gb18030", ""),
         ("text/html", "iso2022_jp", '<meta charset="iso-2022-jp">'),
+        ("text/html; charset=x-sjis", "cp932", ""),  # names that browsers know and Python does not
+        ("text/html", "euc_jp", '<meta charset="x-euc-jp">'),
+        ("text/html; charset=windows-31j", "cp932", ""),
+        ("text/html; charset=GB_2312-80", "gb18030", ""),
+        ("text/html; charset=x-x-big5", "big5hkscs", ""),
+        ("text/html; charset=x-mac-cyrillic", "mac_cyrillic", ""),
         ("text/html", "utf-16", ""),
         ("text/html; charset=rot13", "utf-8", ""),
         ("text/html; charset=no-such-thing", "cp1252", ""),
     ],
 )
 def test_character_sets(tmp_path: Path, content_type: str, encoding: str, declared: str) -> None:
-    text = {"cp1251": "Кошка", "cp932": "猫の写真", "gb18030": "猫䶮", "iso2022_jp": "猫の写真"}.get(
-        encoding, "“é” Größe"
-    )
+    japanese = dict.fromkeys(("cp932", "iso2022_jp", "euc_jp"), "猫の写真")
+    cyrillic = dict.fromkeys(("cp1251", "mac_cyrillic"), "Кошка")
+    text = ({"gb18030": "猫䶮", "big5hkscs": "貓嘅"} | japanese | cyrillic).get(encoding, "“é” Größe")
     body = f"{declared}<img src=a.jpg alt='{text}'>".encode(encoding)
     right = (
         text.encode("cp1252").decode("utf-8", "replace")

@@ -35,6 +35,12 @@ def forbidden(robots: bytes | str, path: str) -> bool:
         ("/ab*b$", "/ab", False),
         ("/$", "/", True),
         ("/$", "/x", False),
+        ("/a$b", "/a$b", True),  # within a pattern it is itself
+        ("/a$*", "/a$b", True),
+        ("/*?", "/a?", True),  # a query is there, if an empty one
+        ("/", "", True),
+        ("/?a/b", "?a/b", True),
+        ("/b", "/a#/b", False),
     ],
 )
 def test_patterns_match_as_the_rfc_says(pattern: str, path: str, matches: bool) -> None:

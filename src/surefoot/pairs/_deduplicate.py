@@ -10,7 +10,7 @@ from typing import Any
 
 from surefoot.core import SurefootError
 from surefoot.pairs._search._embed import IMAGES, has_direction
-from surefoot.pairs._set import places_of
+from surefoot.pairs._set import ends_of, places_of
 from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import MEMORY, Progress, carry, make_parts
 from surefoot.tables import check_column, database, literal, quote
@@ -63,16 +63,15 @@ def deduplicate(
 
 
 def _evaluation(place: Path, own: Path, rules: DuplicateRules, model: Mapping[str, Any]) -> tuple[Source, ...]:
-    """The parts of an evaluation set: what the last stage of it left."""
-    stages = places_of(place).stages
-    if not stages or not all((stages[-1][0] / part.file).is_file() for part in stages[-1][1].parts):
+    """The parts of an evaluation set: what the last stage of it left, of each of its archives."""
+    ends = ends_of(stages) if (stages := places_of(place).stages) else []
+    if not ends or not all((folder / part.file).is_file() for folder, told in ends for part in told.parts):
         raise SurefootError(f"{place} has no rows to compare with: name a folder that 'surefoot pairs embed' wrote.")
-    folder, told = stages[-1]
-    if folder.resolve() == own.resolve():
+    if own.resolve() in [folder.resolve() for folder, _ in ends]:
         raise SurefootError(f"{own} would be compared with itself: name another set with --against.")
-    if rules.cosine and told.recipe.rules.get("digest") != model.get("digest"):
+    if rules.cosine and any(told.recipe.rules.get("digest") != model.get("digest") for _, told in ends):
         raise SurefootError(f"{place} was embedded by another model than {own}: embed both with the same one.")
-    return sources_in(folder)
+    return tuple(source for folder, _ in ends for source in sources_in(folder))
 
 
 @dataclass(frozen=True)

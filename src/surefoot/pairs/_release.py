@@ -9,7 +9,7 @@ from pathlib import Path
 
 from surefoot.core import SurefootError, digest_of, write_text
 from surefoot.pairs._search._where import is_number, rows_of
-from surefoot.pairs._set import made_of, places_of
+from surefoot.pairs._set import ends_of, made_of, places_of, ways_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest, sources_in
 
 _MOST, _BINS = 20, 10
@@ -40,12 +40,12 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     sources = [next((other for _, other in stages if made_of(one, other)), None) for _, one in stages]
     counts = ((one.stage, why, n - (source.reasons.get(why, 0) if source else 0))  # a row keeps its reasons
               for (_, one), source in zip(stages, sources, strict=True) for why, n in one.reasons.items())  # fmt: skip
-    dropped = tuple(count for count in (*counts, *_vanished([one for _, one in stages])) if count[2] > 0)
+    dropped = tuple(count for count in (*counts, *_vanished(stages)) if count[2] > 0)
     said = "Stages in their order; a row that a rule drops stays, with its reasons."
     tables = (
         ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
         ReleaseTable("What each rule dropped", "Rows by stage and reason.", ("stage", "reason", "rows"), dropped),
-        *_distributions([source.path for source in sources_in(stages[-1][0])]),
+        *_distributions([source.path for end, _ in ends_of(stages) for source in sources_in(end)]),
     )
     out.mkdir(parents=True, exist_ok=True)
     listed = [
@@ -59,14 +59,15 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     return tables
 
 
-def _vanished(stages: Sequence[Manifest]) -> Iterator[tuple[str, str, int]]:
+def _vanished(stages: Sequence[tuple[Path, Manifest]]) -> Iterator[tuple[str, str, int]]:
     """Rows that a stage has no more: left out by a condition, named by a hash list, removed afterwards."""
-    for one in stages:
-        source = next((other for other in stages if made_of(one, other)), one)
+    for _, one in stages:
+        source = next((other for _, other in stages if made_of(one, other)), one)
         if one.stage == "subset":
             yield one.stage, f"not ({one.recipe.rules['where']})", source.kept - one.kept
         yield one.stage, "named by a hash list", one.faults.get("screened", 0)
-    yield "remove", "removed afterwards", max(one.faults.get("removed", 0) for one in stages)
+    gone = [[stages[at][1].faults.get("removed", 0) for at in way] for way in ways_of(stages)]
+    yield "remove", "removed afterwards", sum(map(max, gone))
 
 
 def _markdown(rows: Sequence[tuple[object, ...]]) -> list[str]:

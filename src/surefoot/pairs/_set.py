@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,26 @@ def made_of(one: Manifest, other: Manifest) -> bool:
     """Whether a part of the other stage went into this one."""
     digests = {told[start : start + 64] for told in one.inputs.values() for start in (0, 64)}  # embed joins two
     return one is not other and any(part.sha256 in digests for part in other.parts)
+
+
+def ways_of(stages: Sequence[tuple[Path, Manifest]]) -> list[list[int]]:
+    """The places of the stages, way by way: of an archive and all that was made of it.
+
+    A stage of nothing that is there, as after a download was asked again, follows the way that ends in an earlier kind.
+    """
+    ways = list[list[int]]()
+    for at, (_, one) in enumerate(stages):
+        linked = [way for way in ways if any(made_of(one, stages[other][1]) for other in way)]
+        if not linked and one.stage not in _ORDER[:2]:
+            linked = [way for way in ways if stages[way[-1]][1].stage != one.stage][-1:]
+        ways = [*(way for way in ways if way not in linked), [*(other for way in linked for other in way), at]]
+    return ways
+
+
+def ends_of(stages: Sequence[tuple[Path, Manifest]]) -> list[tuple[Path, Manifest]]:
+    """The last stage, and those of its kind in which other ways end: together they have the rows of a set."""
+    ends = [stages[way[-1]] for way in ways_of(stages)]
+    return [one for one in ends if one[1].stage == stages[-1][1].stage]
 
 
 def pictures_of_stage(stage: Path) -> Path | None:

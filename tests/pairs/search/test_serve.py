@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import socket
 import tarfile
 import threading
@@ -20,8 +21,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from surefoot.pairs import PairEncoder, build_index, embed_pairs, open_index, search_server
+from surefoot.pairs import (
+    PairEncoder,
+    RemovalRequest,
+    build_index,
+    embed_pairs,
+    open_index,
+    remove_pairs,
+    search_pairs,
+    search_server,
+)
 from surefoot.pairs._serve._facets import safe_condition
+from surefoot.pairs._serve._pictures import picture_of
 from surefoot.report import page_style
 
 Png = Callable[..., bytes]
@@ -194,6 +205,44 @@ def test_clients_of_clip_retrieval_are_answered(served: Served) -> None:
         assert status == 400 and headers["content-type"].startswith("text/plain")
         with pytest.raises(ValueError, match="Expecting value"):  # as the client reads it: an error, not results
             json.loads(said)
+
+
+def test_a_server_does_not_answer_by_rows_of_an_index_that_was_changed(
+    shards: Path, colour_model: PairEncoder, tmp_path: Path
+) -> None:
+    """Its vectors are those it opened; by their ids it read rows of the new table, which moved at a removal."""
+    embed_pairs(shards, tmp_path / "embedded", colour_model)
+    build_index(tmp_path / "embedded", tmp_path / "index")
+    with open_index(tmp_path / "index") as index, socket.create_server(("127.0.0.1", 0)) as line:
+        server = search_server("my set", index, colour_model, pictures=shards, style="")
+        thread = threading.Thread(target=server.run, args=([line],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        served, asked = Served(line.getsockname()[1]), {"ids": [2], "k": 1, "safe": False, "fold": None}
+        assert served.found(**asked)[0]["row"]["url"] == "https://example.org/00000000002.png"
+        urls = tuple(f"https://example.org/0000000000{at}.png" for at in (1, 2))
+        remove_pairs([tmp_path / "embedded", tmp_path / "index"], RemovalRequest(urls=urls))
+        asked |= {"ids": [9]}
+        answers = [served.ask(f"/api/{path}", asked) for path in ("search", "export/parquet")]
+        answers += [served.ask("/metadata", {"ids": [2]}), served.ask("/thumbnail/2")]
+        server.should_exit = True
+        thread.join()
+    assert all(status in (400, 404) and "changed after it was opened" in str(told) for status, told, _ in answers)
+    with open_index(tmp_path / "index") as index:
+        assert search_pairs(index, np.eye(16, dtype=np.float32)[0], k=1)
+
+
+def test_a_picture_is_read_where_its_shard_has_it_now(tmp_path: Path) -> None:
+    """A removal moves what stands behind it; where it stood was remembered by the name of the tar alone."""
+    for size in (700, 70):
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for name, data in (("first.jpg", b"1" * size), ("second.jpg", b"2" * 9)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        os.utime(tmp_path / "a.tar", (size, size))
+        assert picture_of({"picture": "a.tar/second"}, tmp_path) == b"2" * 9
 
 
 def test_a_set_whose_pictures_are_not_found_says_so(

@@ -326,6 +326,32 @@ def test_archives_that_are_held_against_each_other_are_all_stages_of_their_set(t
     assert {row[2] for url in "uvw" for row in explain_urls(place, [url]).rows} == {"kept", "dropped"}
 
 
+def test_a_set_of_several_archives_is_compared_and_described_whole(tmp_path: Path) -> None:
+    """Only the last archive was compared with and counted; what another one kept was told as dropped."""
+    shards = tuple[Deduplicate, ...]()
+    for name, urls in (("a", "u v q"), ("b", "v w"), ("c", "w z")):
+        table = pyarrow.table({"url": urls.split(), "text": [name * len(urls) for _ in urls.split()]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        read = PairTables(files=(str(tmp_path / f"{name}.parquet"),)).pinned()
+        shards = (*shards, Deduplicate(pairs=read, against=shards))
+    store, place = Store(tmp_path / "store"), tmp_path / "set"
+    with ThreadPoolExecutor(1) as pool:
+        assert "failed" not in {event.kind for event in run(shards, store, pool)}
+    gather_set(shards, store, place)
+    ends = {url: sorted({row[1:3] for row in explain_urls(place, [url]).rows}) for url in "uvwz"}
+    assert {url: sorted(str(end) for _, end in found) for url, found in ends.items()} == {
+        "u": ["kept"], "v": ["dropped", "kept"], "w": ["dropped", "kept"], "z": ["kept"]
+    }  # fmt: skip
+    tables = {one.title: one for one in release_set(place, tmp_path / "out")}
+    assert tables["Length of the text"].sentence == "Of 5 rows that are kept."
+    pairs_from_tables([tmp_path / "a.parquet", tmp_path / "c.parquet"], tmp_path / "next")
+    made = deduplicate(tmp_path / "next", tmp_path / "fresh", DuplicateRules(), against=[place])
+    assert made.kept == 0 and made.reasons == {"contaminated_url": 5}
+    remove_pairs([place], RemovalRequest(urls=("u", "z")))
+    dropped = {one.title: one for one in release_set(place, tmp_path / "out")}["What each rule dropped"]
+    assert ("remove", "removed afterwards", 2) in dropped.rows
+
+
 def test_rows_of_two_sets_in_one_index_have_their_own_pictures(
     tmp_path: Path, colour_model: PairEncoder, png: Callable[..., bytes], surefoot: Callable[..., Any]
 ) -> None:

@@ -6,7 +6,6 @@ import codecs
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 PRODUCT = "surefoot"
 LARGEST_ROBOTS = 500 * 1024
@@ -26,8 +25,7 @@ class Robots:
 
     def forbids(self, url: str) -> str | None:
         """The pattern that forbids a URL, if one does: the longest that matches decides, and of two as long Allow."""
-        parts = urlsplit(url)
-        path = _normal(parts.path + (f"?{parts.query}" if parts.query else ""), "*$")
+        path = _normal("/" + re.sub("^[^:]*://[^/?#]*/?|#.*", "", url), "*$")
         if path == "/robots.txt":
             return None
         found = next(((pattern, allows) for pattern, allows in self.rules if _matches(pattern, path)), None)
@@ -53,7 +51,11 @@ def parse_robots(body: bytes, product: str = PRODUCT) -> Robots:
             for agent in agents:
                 groups[agent].append((name, value))
     ours = groups.get(product.lower(), groups.get("*", []))
-    rules = [(_normal(value), name == "allow") for name, value in ours if name != "crawl-delay" and value]
+    rules = [
+        (_normal(value.removesuffix("$"), "$") + "$" * value.endswith("$"), name == "allow")
+        for name, value in ours
+        if name != "crawl-delay" and value
+    ]
     delays = [float(value) for name, value in ours if name == "crawl-delay" and re.fullmatch(r"\d{1,6}(\.\d*)?", value)]
     ordered = sorted(dict.fromkeys(rules), key=lambda rule: (-len(rule[0].encode()), not rule[1]))
     return Robots(tuple(ordered), max(delays, default=0.0))

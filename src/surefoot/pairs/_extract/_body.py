@@ -14,9 +14,15 @@ _CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([a-zA-Z0-9._:-]+)""", re.IGNOR
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _READ_AS = {
     "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "gb2312": "gb18030",
-    "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
+    "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
 }  # fmt: skip
 """Encodings that browsers take for a wider one, by Python's names."""
+_LABELS = {
+    "windows-31j": "cp932", "windows-874": "cp874", "windows-949": "cp949", "ks_c_5601-1989": "cp949", "gb_2312": "gbk",
+    "gb_2312-80": "gbk", "cn-big5": "big5", "iso-8859-8-i": "iso8859-8", "iso-8859-6-e": "iso8859-6", "koi": "koi8-r",
+    "koi8": "koi8-r", "koi8-ru": "koi8-u", "mac-ukrainian": "mac-cyrillic",
+}  # fmt: skip
+"""Names of the Encoding Standard that Python does not know, without `x-`."""
 _ESCAPED = re.compile(rb"\x1b[$(]")  # ISO-2022 is valid UTF-8, too
 _PEEKED = 4096
 
@@ -49,8 +55,10 @@ def utf8(body: bytes, content_type: str) -> bytes:
                 return body
     for name in (*declared, "cp1252"):
         with suppress(LookupError, UnicodeError):
-            known = codecs.lookup(name).name
-            if known not in ("utf-16", "utf-32") and codecs.lookup(name)._is_text_encoding:
+            name = name.lower().removeprefix("x-").removeprefix("x-")  # noqa: PLW2901
+            found = codecs.lookup(_LABELS.get(name, name))
+            known = found.name
+            if known not in ("utf-16", "utf-32") and found._is_text_encoding:
                 return body.decode(_READ_AS.get(known, known), errors="replace").encode("utf-8", "replace")
     return body
 

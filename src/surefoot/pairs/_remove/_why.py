@@ -15,7 +15,7 @@ from typing import Any
 from surefoot.core import Table, full_disk_is_said
 from surefoot.pairs._extract._rules import CandidateRules, checks
 from surefoot.pairs._remove._find import LEDGER, spellings
-from surefoot.pairs._set import made_of, places_of
+from surefoot.pairs._set import places_of, ways_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest
 from surefoot.pairs._stages._tables import pairs_directory
 from surefoot.pairs._stages._tombs import TOMBS, digest, tombs
@@ -38,17 +38,19 @@ def explain_urls(place: Path, urls: Sequence[str]) -> Table:
     """
     import pyarrow.parquet as pq
 
-    stages, order = places_of(place).stages, [(name, "ascending") for name in ("uid", "same", "stage")]
+    stages = places_of(place).stages
+    way_of = {at: way for way in ways_of(stages) for at in way}
     with TemporaryDirectory() if pairs_directory(place) else nullcontext(place) as home:
         ledger, asked = _ledger(Path(home), stages), [one for url in urls for one in spellings(url)]
         only = [("url", "in", asked)]
         table = pq.read_table(ledger, filters=only, use_threads=False, memory_map=True, pre_buffer=False)
-        found = table.sort_by(order).to_pylist()
+        found = sorted(table.to_pylist(), key=lambda one: (one["uid"], way_of[one["stage"]], one["same"]))
     rows = list[tuple[object, ...]]()
     for url in dict.fromkeys(urls):
-        told = [[(name, *line) for _, way in groupby(
+        told = [[(name, *line) for key, way in groupby(
             [one for one in found if one["url"] == name] or [{"stage": -1, "uid": "", "same": 0}],
-            lambda one: (one["uid"], one["same"])) for line in _said(name, stages, [*way])]
+            lambda one: (one["uid"], way_of.get(one["stage"], [*range(len(stages))]), one["same"]))
+            for line in _said(name, stages, key[1], [*way])]
             for name in spellings(url)]  # fmt: skip
         rows += next((one for one in told if one[0][2] != _NEVER), told[0])
     return Table(_COLUMNS, tuple(rows))
@@ -76,20 +78,17 @@ def _ledger(home: Path, stages: _Stages) -> Path:
     return ledger
 
 
-def _said(url: str, stages: _Stages, way: Sequence[Any]) -> Iterator[tuple[object, ...]]:
-    facts, rows, there = list[Any](), dict[int, Any](), {one["stage"]: one for one in way}
+def _said(url: str, stages: _Stages, places: Sequence[int], way: Sequence[Any]) -> Iterator[tuple[object, ...]]:
+    facts, before, there = list[Any](), dict[str, Any](), {one["stage"]: one for one in way}
     said = (way[0]["uid"], _NEVER, "", "")
-    for at, (folder, manifest) in enumerate(stages):
-        begins = manifest.stage in ("read", "extract")  # as every archive does
-        known = (one for one, (_, other) in enumerate(stages[:at]) if made_of(manifest, other))
-        source = next(known, -1 if begins else at - 1)
-        before = rows.get(source, {})
+    for at in places:
+        folder, manifest = stages[at]
         if at in there:
             row = json.loads(there[at]["row"], parse_constant=lambda _: None)
             facts += _facts(manifest, there[at]["part"], row, before)
             if not before.get("reasons"):
                 said = (row["uid"], "dropped" if row["reasons"] else "kept", manifest.stage, " ".join(row["reasons"]))
-            rows[at] = row
+            before = row
         elif why := _gone(folder, manifest, url, bool(before)):
             facts += why
             end = "removed" if why[0][1] == "removed" else "absent"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from surefoot.core import SurefootError
-from surefoot.pairs._search._index import IndexDescription, checked_index, exact_of, library, parameters
+from surefoot.pairs._search._index import INDEX, IndexDescription, checked_index, exact_of, library, parameters
 from surefoot.pairs._search._where import rows_of, select
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ _LARGEST_QUERY = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class PairIndex:
-    """An open index: its description, its vectors (mapped from the disk) and its rows."""
+    """An open index: its description, its vectors (mapped from the disk) and its rows; when its file was written."""
 
     told: IndexDescription
     vectors: Any
     rows: DuckDBPyConnection
+    file: Path | None = None
+    written: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ def open_index(directory: Path) -> Iterator[PairIndex]:
     """An index for search. Raises `SurefootError` for a folder that holds none, and for damaged files."""
     import faiss
 
+    file = directory / INDEX
+    written = file.stat().st_mtime_ns if file.is_file() else 0
     told = checked_index(directory)
     path = directory / told.vectors
     try:
@@ -61,7 +65,18 @@ def open_index(directory: Path) -> Iterator[PairIndex]:
         reason = str(error).strip().splitlines()[-1][:120]
         raise SurefootError(f"{path} is missing or damaged ({reason}): make the index anew.") from error
     with rows_of([directory / told.table]) as rows:
-        yield PairIndex(told=told, vectors=vectors, rows=rows)
+        yield PairIndex(told=told, vectors=vectors, rows=rows, file=file, written=written)
+
+
+@contextmanager
+def as_opened(index: PairIndex) -> Iterator[None]:
+    """Raises `SurefootError` where the index was written anew since it was opened: its ids are of other rows now."""
+    try:
+        yield
+    finally:  # `index.json` goes first and comes last: where it is the same, so were all files
+        file = index.file
+        if file and not (file.is_file() and file.stat().st_mtime_ns == index.written):
+            raise SurefootError(f"The index {file.parent} was changed after it was opened: open or serve it again.")
 
 
 def query_vector(
@@ -115,6 +130,11 @@ def search_pairs(
         raise SurefootError(f"fold is {fold:g}: a cosine is from -1 to 1; 0.94 is usual.")
     if vector.shape != (index.told.dimension,) or not np.isfinite(vector).all():
         raise SurefootError(f"The query must be {index.told.dimension} finite numbers, got {vector.shape}.")
+    with as_opened(index):
+        return _found(index, vector, k, where, fold)
+
+
+def _found(index: PairIndex, vector: NDArray[np.float32], k: int, where: str, fold: float | None) -> list[FoundPair]:
     allowed = _allowed(index, where)
     count = index.told.rows if allowed is None else int(allowed.sum())
     wanted = min(k, count)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from surefoot.core import SurefootError
 from surefoot.pairs._download._address import Ended
 from surefoot.pairs._download._decoders import Decoders
 from surefoot.pairs._download._part import sample
+from surefoot.pairs._search._query import as_opened
 from surefoot.pairs._search._where import write_rows
 from surefoot.pairs._serve._ask import PairSet, answer, plain, read_ask, read_client, read_ids, rows_by_id
 from surefoot.pairs._serve._pictures import picture_of
@@ -160,7 +160,11 @@ class _Server:
         return JSONResponse([{"id": one, "metadata": _for_client(rows[one])} for one in ids if one in rows])
 
     async def _apart(self, work: Callable[..., _T], *given: Any) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given))
+        def safely() -> _T:
+            with as_opened(self._pairs.index):
+                return work(*given)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, safely)
 
     async def _answer(self, ask: Any) -> Any:
         """Pictures of strangers are decoded apart, and go on as JPEG of our own."""

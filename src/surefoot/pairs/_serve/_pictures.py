@@ -32,7 +32,9 @@ def picture_of(row: Mapping[str, Any], folder: Path | None = None) -> bytes:
         file = (base / (shard or place)).resolve()
         if not (file.is_relative_to(base) and file.is_file() and (shard or place.suffix.lower() in _SUFFIXES)):
             raise SurefootError(f"There is no picture {place} here.")
-        offset, size = _places(file).get(str(place.relative_to(shard)), (0, 0)) if shard else (0, file.stat().st_size)
+        told = file.stat()
+        inside = _places(file, told.st_mtime_ns) if shard else {str(place): (0, told.st_size)}
+        offset, size = inside.get(str(place.relative_to(shard or "")), (0, 0))
         with gzip.open(file) if file.name.endswith("gz") else file.open("rb") as stream:
             stream.seek(offset)
             data = stream.read(size) if 0 < size <= _LARGEST else b""
@@ -50,8 +52,8 @@ def has_picture(row: Mapping[str, Any], folder: Path | None) -> bool:
 
 
 @cache
-def _places(tar: Path) -> dict[str, tuple[int, int]]:
-    """Offset and size of every picture of a shard, by its name without the suffix."""
+def _places(tar: Path, written: int) -> dict[str, tuple[int, int]]:
+    """Offset and size of every picture of a shard, by its name without the suffix; a removal writes it anew."""
     found: dict[str, tuple[int, int]] = {}
     with tarfile.open(tar) as archive:
         for member in archive:
