@@ -318,6 +318,10 @@ def test_a_change_of_eight_bit_floats_is_not_passed_over(tmp_path: Path, capsys:
     base, tuned = (open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "tuned"))
     report = extract(base, tuned, tmp_path / "adapter", 1)
     assert report.matrices == 1 and report.left_out == ("a.weight", "n")
+    some = {f"w{at}": np.zeros(3) for at in range(3)} | {"q.weight": np.zeros((2, 2))}
+    moved = {name: one + at for at, (name, one) in enumerate(some.items(), 1)}
+    report = extract(from_state(some), from_state(moved), tmp_path / "ranked", 1)
+    assert report.left_out == ("w2", "w1", "w0")  # the most changed first
     found = statistics([TaskVector(base, tuned), TaskVector(base)])
     assert found.uncounted == ("a.weight", "n") and found.norms.tolist() == [4, 0]
     app(["weights", "diff", base.label, tuned.label], result_action="return_value")

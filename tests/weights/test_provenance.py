@@ -199,3 +199,15 @@ def test_the_worst_of_a_report_are_the_five_tensors_that_rounding_took_most_of(t
     whole = [np.linalg.norm([length(*pair, name) for name in start]) for pair in ((made, end), (end, start))]
     assert report.lost == pytest.approx(whole[0] / whole[1], rel=1e-4)
     assert report.edit_norm == pytest.approx(whole[1], rel=1e-4)
+
+
+def test_a_conversion_that_edits_nothing_says_how_far_rounding_moved_the_weights(tmp_path: Path) -> None:
+    """There is no edit that a share could be lost of: "lost 0 %" alone would say that nothing was."""
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(5).standard_normal(1000).astype(np.float32)
+    rounded = torch.from_numpy(values).bfloat16().double().numpy()
+    start = TaskVector(from_state({"w": values}))
+    report = apply(start, tmp_path / "out.safetensors", rules=EditRules(dtype="BF16"))
+    told = "no value was edited, and rounding to the output's type moved them by norm "
+    assert report.warnings == (f"{told}{np.linalg.norm(rounded - values):.3g}",)
+    assert apply(start, tmp_path / "same.safetensors").warnings == ()

@@ -36,7 +36,6 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
         ({"model": STATE}, None, STATE),
         ({"state_dict": STATE, "epoch": 3, "optimizer": {"state": {0: {"step": torch.tensor(1)}}}}, None, STATE),
         ({"state_dict": STATE, "args": Namespace(lr=0.1), "loss": torch.tensor(0.3)}, None, STATE),
-        ({"model": STATE, "model_ema": EMA}, None, STATE),
         ({"model": STATE, "model_ema": EMA}, "model_ema", EMA),
         ({"generator": STATE}, None, STATE),
         ({"teacher": {"model": EMA}, "student": {"model": STATE}}, "teacher.model", EMA),
@@ -66,7 +65,11 @@ def test_where_a_file_leaves_a_choice_it_is_left_to_the_user(
 
 
 def test_a_file_says_which_state_was_taken_and_which_were_not(tmp_path: Path) -> None:
-    opened = open_checkpoint(saved(tmp_path, {"model": STATE, "model_ema": EMA}), pickle=True)
+    file = saved(tmp_path, {"model": STATE, "model_ema": EMA})
+    with pytest.warns(UserWarning, match="several states: model is taken, not model_ema. Name another by its key"):
+        assert same(read_state(file), STATE)
+    with pytest.warns(UserWarning, match="several states"):
+        opened = open_checkpoint(file, pickle=True)
     assert opened.metadata == {"key": "model", "other keys": "model_ema"}
     save_file(STATE, tmp_path / "model.safetensors")
     with pytest.raises(SurefootError, match="hold states by key"):

@@ -338,8 +338,8 @@ def extract(
     print(f"of the change {report.lost:.1%} is not in it")
     if report.left_out:
         names = ", ".join(map(_shown, report.left_out[:3]))
-        kinds = "norms, biases, embeddings, whole numbers, 8-bit floats"
-        said = f"{len(report.left_out)} tensors changed that an adapter cannot hold ({kinds})"
+        kinds = "norms, biases, embeddings, convolutions, attention's in_proj_weight, whole numbers, 8-bit floats"
+        said = f"{len(report.left_out)} tensors changed that an adapter cannot hold ({kinds}), the most changed first"
         print(f"surefoot: warning: {said}: {names}", file=sys.stderr)
 
 

@@ -25,10 +25,12 @@ def open_pickle(path: Path, allowed: bool, key: str | None = None) -> Checkpoint
     if not isinstance(loaded, dict):
         raise SurefootError(f"{path}: Expected a mapping from names to tensors, found {type(loaded).__name__}.")
     states = {str(name): one for name, one in loaded.items() if _is_state(one)}
-    if key is None:
-        key = _chosen(path, loaded, states)
+    named, key = key, _chosen(path, loaded, states) if key is None else key
     state = _at(path, loaded, key) if key else loaded
     others = {"other keys": ", ".join(name for name in states if name != key)} if set(states) - {key} else {}
+    if named is None and others:
+        told = f"{path} holds several states: {key or 'that at its top'} is taken, not {others['other keys']}"
+        warnings.warn(f"{told}. Name another by its key (--key NAME, key='NAME').", stacklevel=3)
     return from_state(state, label=str(path), metadata={"key": key, **others} if key else others)
 
 

@@ -68,8 +68,8 @@ def apply(
     the same files, compute instead of threads here, and the bytes are the same. Raises
     SurefootError where a rule is broken, where the result would not be finite, and where the disk is full.
     """
-    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
-    return _apply(vector, {coefficient: out}, rules, how)[0]
+    how: dict[str, Any] = {"threads": threads, "progress": progress, "shard": shard, "pool": pool}
+    return apply_grid(vector, {coefficient: out}, rules=rules, **how)[0]
 
 
 def apply_grid(
@@ -83,7 +83,10 @@ def apply_grid(
     pool: Executor | None = None,
 ) -> list[EditReport]:
     """Write one file for each coefficient, in one pass over the inputs; otherwise as `apply`."""
-    return _apply(vector, outs, rules, How(threads=threads, progress=progress, shard=shard, pool=pool))
+    recipe = {"kind": "edit", "edit": describe(vector), "rules": rules.chosen}
+    plan = replace(plan_edit(vector, tuple(outs), rules=rules), recipe=recipe)
+    how = How(threads=threads, progress=progress, shard=shard, pool=pool)
+    return _write(plan, [Path(out) for out in outs.values()], _folder_of(vector.base.origin), how)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +97,6 @@ class How:
     progress: Progress | None = None
     shard: int | str | None = None
     pool: Executor | None = None
-
-
-def _apply(vector: TaskVector, outs: Mapping[float, Path | str], rules: EditRules, how: How) -> list[EditReport]:
-    plan = plan_edit(vector, tuple(outs), rules=rules)
-    recipe = {"kind": "edit", "edit": describe(vector), "rules": rules.chosen}
-    folder = _folder_of(vector.base.origin)
-    return _write(replace(plan, recipe=recipe), [Path(out) for out in outs.values()], folder, how)
 
 
 def merge(
@@ -210,14 +206,15 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_name[row.name].append(row)
-    shares = {name: lost_share(some, output) for name, some in by_name.items()}
-    worst = dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
+    shares = {name: share for name, some in by_name.items() if (share := lost_share(some, output)) > 0}
     found: dict[str, Any] = measured(rows, output)
     warnings = list(seen)
     if (lost := found["lost"]) >= LOSSY:
         wide = all(one.dtype in ("F32", "F64") for one in plan.assignments if one.method)
         more = "64-bit floats (accumulate float64, dtype F64)" if wide else "32-bit floats (dtype F32)"
         warnings.append(f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write {more} to keep it")
+    if not found["edit_norm"] and (moved := sum(row.lost[output] for row in rows)):
+        warnings.append(f"no value was edited, and rounding to the output's type moved them by norm {moved**0.5:.3g}")
     if found["nonfinite"]:
         warnings.append(f"{found['nonfinite']} values are NaN or infinite")
     return EditReport(
@@ -226,7 +223,7 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
         tensors=len(plan.assignments),
         coefficient=plan.coefficients[output],
         **found,
-        worst={name: share for name, share in worst.items() if share > 0},
+        worst=dict(sorted(shares.items(), key=lambda item: -item[1])[:5]),
         inputs=digests(plan, rows),
         warnings=tuple(warnings),
     )

@@ -22,7 +22,8 @@ _EMBEDDING = re.compile(r"embed|wte|wpe|word_embeddings")  # PEFT keeps these in
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractReport:
-    """What an adapter holds of a difference: its matrices, and the names of the tensors that changed and are not in it.
+    """What an adapter holds of a difference: its matrices, and the names of the tensors that changed and are not in it,
+    that which changed most first.
 
     `lost` is the norm of what is not in the adapter over the norm of the whole difference, 0 to 1; whole numbers and
     8-bit floats that changed are in `left_out`, but count in no norm.
@@ -55,7 +56,7 @@ def extract(
     plan = plan_edit(TaskVector(base, tuned).filter(*only) if only else TaskVector(base, tuned))
     changed = [one for one in plan.assignments if is_float(one.sources[0]) and len(one.sources) > 1]
     factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    left_out: list[str] = []
+    left_out: dict[str, float] = {}
     total = missed = 0.0
     for one in changed:
         delta = _delta(one)
@@ -65,14 +66,15 @@ def extract(
             factors[one.name.removesuffix(".weight")], lost = _nearest(delta, rank)
             missed += lost
         elif square:
-            left_out.append(one.name)
+            left_out[one.name] = square
             missed += square
     if not factors:
         raise SurefootError(f"{tuned.label}: No matrix of a layer differs from that of {base.label}.")
     transposed = _transposed(base, factors)
     path = _written(folder, factors, rank, transposed)
     lost = float(np.sqrt(missed / total))
-    return ExtractReport(path=path, matrices=len(factors), left_out=(*left_out, *uncounted(plan)), lost=lost)
+    names = (*sorted(left_out, key=lambda name: -left_out[name]), *uncounted(plan))
+    return ExtractReport(path=path, matrices=len(factors), left_out=names, lost=lost)
 
 
 def _delta(one: Assignment) -> np.ndarray:
