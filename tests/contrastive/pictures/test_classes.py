@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, features
 
 from surefoot.contrastive import ImageFolder, captioned_pictures
@@ -241,6 +243,22 @@ def test_two_pictures_of_one_sample_are_refused(tmp_path: Path, second: str) -> 
             read(place)
 
 
+def test_labels_that_are_numbers_are_said_and_those_below_zero_are_none(tmp_path: Path) -> None:
+    def labels(*numbers: str, classes: Path | None = None) -> Labels:
+        members = [
+            (f"{at}.{end}", data)
+            for at, one in enumerate(numbers)
+            for end, data in (("png", plain("red")), ("cls", one.encode()))
+        ]
+        return read_labelled(shard(tmp_path / "numbers.tar", members), classes)[1]
+
+    assert labels("0.0", "1.0").notes == ("The classes are called by their numbers: 0.0, 1.0.",)
+    with pytest.raises(SurefootError, match=r"numbers/0 \(class '-1'\) has a label below 0, which stands for none"):
+        labels("-1", "0", "1")
+    (tmp_path / "classes.tsv").write_text("-1\tbackground\n0\tcat\n")
+    assert labels("-1", "0", classes=tmp_path / "classes.tsv").keys == ("background", "cat")
+
+
 def test_a_label_without_a_picture_is_not_left_out_in_silence(tmp_path: Path) -> None:
     members = [("a/0.png", plain("red")), ("a/0.cls", b"1"), ("a/4.cls", b"1"), ("a/5.json", b"{}"), ("a/5.txt", b"x")]
     found = list_pictures(shard(tmp_path / "s.tar", members))
@@ -276,6 +294,27 @@ def test_sixteen_bits_keep_their_grey_and_unknown_kinds_are_refused() -> None:
     for kind in (np.float32, np.int32):
         with pytest.raises(RefusedPictureError, match="no known place in RGB"):
             decode(saved(Image.fromarray(np.ones((4, 4), kind)), "TIFF"))
+
+
+def tiff(grey: NDArray[np.uint16], bits: int, photometric: int) -> bytes:
+    """A TIFF by hand: Pillow writes neither 12 bits nor grey of which 0 is white."""
+    if bits == 12:
+        pairs = grey.reshape(-1, 2).tolist()
+        data = b"".join(bytes([one >> 4, (one & 15) << 4 | other >> 8, other & 255]) for one, other in pairs)
+    else:
+        data = grey.astype("<u2").tobytes()
+    height, width = grey.shape
+    short = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1, 278: height}
+    tags = sorted([*((tag, 3, value) for tag, value in short.items()), (273, 4, 8), (279, 4, len(data))])
+    listed = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", len(tags)) + listed + bytes(4)
+
+
+def test_grey_of_twelve_bits_and_grey_of_which_zero_is_white_are_read_as_they_are_meant() -> None:
+    levels = np.array([[0, 64, 128, 255]], np.uint16)
+    for bits, white, told in ((12, 1, levels), (16, 1, levels), (16, 0, 255 - levels)):
+        read = np.asarray(decode(tiff(levels << (bits - 8), bits, white)))
+        assert read[0, :, 0].tolist() == told[0].tolist()
 
 
 def test_avif_the_first_of_several_frames_and_two_pictures_in_one_file_are_read() -> None:

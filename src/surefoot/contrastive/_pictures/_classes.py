@@ -16,6 +16,7 @@ OTHER_NAMES = " | "
 """Stands between several names of one class, `cat | house cat`: the mean of their prompts is the class. In a file of
 classes the spaces may be left out."""
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _HEADS = {"name", "file", "filename", "image", "picture", "path", "folder", "id", "key", "wnid", "synset", "index"}
 _CLASS_HEADS = {"class", "classes", "label", "category", "classname", "class_name", "class name", "target"}
 
@@ -139,6 +140,11 @@ def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
         raise SurefootError(
             f"{path}: {_listed(bare)} has no class. Put pictures in a subfolder a class, or give a table of classes."
         )
+    if none := [item for item in pictures if item.said_by == "sample" and re.fullmatch(r"-\d+", item.label)]:
+        raise SurefootError(
+            f"{path}: {_listed(none)} has a label below 0, which stands for none. Leave such out, or give rows "
+            "LABEL<tab>CLASS."
+        )
     keys = sorted({item.label for item in pictures}, key=_place)
     folders = (
         [one.name for one in path.iterdir() if one.is_dir()] if path.is_dir() and not any(path.glob("*.tar")) else []
@@ -146,7 +152,7 @@ def _by_folder(pictures: Sequence[Labelled], path: Path) -> Labels:
     bare = sorted(name for name in folders if name[0] != "." and normalize("NFC", name) not in keys)
     told = (
         f"Folders without a picture are no classes: {_few(bare)}." if bare else "",
-        f"The classes are called by their numbers: {_few(keys)}." if all(map(str.isdecimal, keys)) else "",
+        f"The classes are called by their numbers: {_few(keys)}." if all(map(_NUMBER.fullmatch, keys)) else "",
     )
     names = {key: key.replace("_", " ") for key in keys}
     return Labels(keys=tuple(item.label for item in pictures), names=names, notes=tuple(filter(None, told)))

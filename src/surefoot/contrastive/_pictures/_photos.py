@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ _REFUSED = "heic heif jp2 j2k jxl svg psd tga ico eps dng cr2 nef arw hdr exr"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_READ} {_REFUSED}".split())
 """Names of pictures, also of those that are then refused by name: a picture is never left out without a word."""
 
+_BITS, _GREY = 258, 262  # tags of TIFF: bits a sample, and whether 0 is white (0) or black (1)
 MAX_FILE_BYTES = 256 << 20
 MAX_PIXELS = 80_000_000
 LARGEST, SMALLEST = 512, 8
@@ -68,7 +69,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> "Image.Image":
             if at_least is not None:
                 picture.draft("RGB", (at_least, at_least))
             picture.load()
-            return _on_white(_in_eight_bits(ImageOps.exif_transpose(picture), picture.format))
+            return _on_white(_in_eight_bits(ImageOps.exif_transpose(picture), picture))
         except RefusedPictureError:
             raise
         except UnidentifiedImageError as error:
@@ -86,12 +87,17 @@ def _known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _in_eight_bits(picture: "Image.Image", form: str | None) -> "Image.Image":
-    """Grey of 16 bits as grey of 8: Pillow's own conversion turns all above 255 into white."""
+def _in_eight_bits(picture: "Image.Image", opened: "Image.Image") -> "Image.Image":
+    """Grey of 12 and 16 bits as grey of 8: Pillow's own conversion turns all above 255 into white.
+
+    Where a TIFF says that 0 is white, Pillow turns the grey of 8 bits about and leaves that of more as it is.
+    """
     from PIL import Image
 
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and form == "PNG"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and opened.format == "PNG"):
+        tags: Any = getattr(opened, "tag_v2", {})
+        grey = (np.asarray(picture) >> tags.get(_BITS, (16,))[0] - 8).astype(np.uint8)
+        return Image.fromarray(255 - grey if tags.get(_GREY) == 0 else grey)
     if picture.mode in ("I", "F", "LAB"):
         raise RefusedPictureError(f"its pixels are of the kind '{picture.mode}', which has no known place in RGB")
     return picture
