@@ -21,9 +21,9 @@ from surefoot.registry import write_json
 from surefoot.studies import load_study
 from surefoot.studies.pairs import Photographs
 from surefoot.studies.pairs._steps import THINGS
-from surefoot.studies.sources import TwoWay, _steps
-from surefoot.studies.sources._claims import Footing
-from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, SHIFTS, SOURCES, STYLES_SEEN, UNSEEN
+from surefoot.studies.sources import TwoWay, _claims, _steps
+from surefoot.studies.sources._claims import Footing, footing
+from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, REFERENCE, SHIFTS, SOURCES, STYLES_SEEN, UNSEEN
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 PICTURES = 200
@@ -250,10 +250,60 @@ def test_two_way_accuracy_is_the_share_of_other_classes_below_with_ties_as_half(
     assert expected[3] in (1 / 6, 0.5, 5 / 6)
 
 
-def test_what_a_seed_measures_is_chosen_on_the_other_seeds_and_on_all_pictures() -> None:
+def planned(*seeds: int) -> _steps.Plan:
     shown = Photographs(count=1), Photographs(count=1, part=1)
-    plan = _steps.Plan(seeds=(0, 1), sizes=(50, 100), pairs=100, held_out=1, model="rn-4", samples=64, photos=shown)
-    parts = {}
+    return _steps.Plan(seeds=seeds, sizes=(50, 100), pairs=100, held_out=1, model="rn-4", samples=64, photos=shown)
+
+
+def test_a_thing_is_in_one_block_whatever_the_style_that_draws_it(worlds: World) -> None:
+    """Scores of one thing in two styles are alike: without a block they must go together."""
+    blocks: dict[str, set[tuple[float, ...]]] = {}
+    for (test, _), (_, pictures) in footing(worlds("paper"), planned(0, 1)).parts.items():
+        blocks.setdefault(test, set()).add(tuple(pictures))
+    assert {len(each) for each in blocks.values()} == {1}
+
+
+def test_the_error_of_a_mean_is_over_draws_that_sizes_share_and_over_blocks_of_things(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closed form: of each source the variance of the means of seeds, whatever the sizes within them add."""
+    plan, generator = planned(0, 1, 2), np.random.default_rng(7)
+    easy, drawn = generator.uniform(-3, 3, 20), generator.normal(scale=4, size=(2, 3))
+    tests = [[[plan.single(style, size, seed) for size in plan.sizes] for seed in plan.seeds]
+             for style in STYLES_SEEN[:2]]  # fmt: skip
+    right = 60 + easy + drawn[:, :, None, None] + np.array([8, 0])[:, None] + generator.normal(size=(2, 3, 2, 20))
+    parts = {(tests[a][b][c].key, REFERENCE): np.array([right[a, b, c], np.full(20, 100.0)])
+             for a, b, c in product(range(2), range(3), range(2))}  # fmt: skip
+    monkeypatch.setattr(_claims, "footing", lambda *_: Footing(plan, parts))
+
+    def rows(found: Footing) -> list[float]:
+        first, second = ([found.accuracy(one, REFERENCE) for of_seed in each for one in of_seed] for each in tests)
+        return [2 * a - b for a, b in zip(first, second, strict=True)]
+
+    found, _ = _claims.crossed(plan, rows, "", Results(Store(Path("none")), ()))
+    of_draws = [weight**2 * np.var(each.mean(axis=(1, 2)) / 100, ddof=1) / 3
+                for weight, each in zip((2, 1), right, strict=True)]  # fmt: skip
+    blocks = (2 * right[0] - right[1]).mean(axis=(0, 1)) / 100
+    squares = np.array([*of_draws, np.var(blocks, ddof=1) / 20])
+    assert (found.value, found.n) == (pytest.approx(blocks.mean()), 6)
+    assert found.stderr == pytest.approx(squares.sum() ** 0.5)
+    assert found.freedom == pytest.approx(squares.sum() ** 2 / (squares**2 / [2, 2, 19]).sum())
+
+
+def test_every_test_that_a_claim_reads_belongs_to_one_draw() -> None:
+    plan = planned(0, 1)
+    named = [key for each in plan.draws.values() for key in each]
+    mixtures = {plan.tested(mix).key for mix in plan.mixtures}
+    outputs = {plan.output_mixed(plan.couples[-1], seed).key for seed in plan.seeds}
+    every = {step.key for step in plan.steps if isinstance(step, TwoWay)}
+    assert len(named) == len(set(named)) and set(named) == every - mixtures - outputs
+    for (_, seed), tests in plan.draws.items():
+        for key, others in tests.items():
+            assert key not in others and len(others) == 1 and others[0] in named, seed
+
+
+def test_what_a_seed_measures_is_chosen_on_the_other_seeds_and_on_all_pictures() -> None:
+    plan, parts = planned(0, 1), {}
     for (place, style), (seed, size) in product(enumerate(STYLES_SEEN), plan.by_size):
         better = place if seed else -place  # the second seed finds the last style best, the first finds the first
         for shift in UNSEEN:

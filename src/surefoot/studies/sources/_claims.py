@@ -1,6 +1,6 @@
 """What the study claims of sources, mixtures, filters and predictions."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations, permutations, product
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from surefoot.core import Results, Step, SurefootError, in_memory
 from surefoot.laws import MixtureFit, mixture_slope
-from surefoot.stats import mean_crossed, mean_t
+from surefoot.stats import mean_t
 from surefoot.studies._drawn import BLOCKS
 from surefoot.studies._hypotheses import Hypothesis, Pooled, pooled, read_once
 from surefoot.studies.sources import _steps as steps
-from surefoot.studies.sources._steps import JUDGES, PHOTOS, RATIOS, REFERENCE, SHIFTS, STYLES_SEEN, UNSEEN, Plan
+from surefoot.studies.sources._steps import JUDGES, PHOTOS, RATIOS, REFERENCE, SHIFTS, STYLES_SEEN, UNSEEN, Draw, Plan
 
 PAPER, OURS = "arXiv 2208.05516, abstract", "ours"
 MARGIN = 0.01
@@ -27,27 +27,30 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True, eq=False)
 class Footing:
-    """Accuracies and effective robustness of what was tested; `without` a block of pictures where asked.
+    """Accuracies and effective robustness of what was tested; `without` a block of things where asked.
 
-    `parts` are, by the key of a test and the shift, sums of scores and counts of pictures (2, blocks).
+    `parts` are, by the key of a test and the shift, sums of scores and counts of pictures (2, blocks). Of the tests of
+    one `draw` of `plan.draws` the mean over the other draws is taken.
     """
 
     plan: Plan
     parts: Mapping[tuple[str, str], Floats]
     without: int | None = None
+    draw: Draw | None = None
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)  # shared by all blocks
 
     def accuracy(self, test: Step, shift: str) -> float:
         """Two-way accuracy. Raises `SurefootError` when it was not measured."""
-        part = self.parts.get((test.key, shift))
-        if part is None:
+        parts = [self.parts.get((key, shift)) for key in self._read(test)]
+        if any(part is None for part in parts):
             raise SurefootError(f"Accuracy under '{shift}' was not measured for all models yet.")
+        part = np.sum([part for part in parts if part is not None], axis=0)
         right, pictures = part.sum(axis=1) - (0 if self.without is None else part[:, self.without])
         return float(right / pictures)
 
     def place(self, test: Step, shift: str) -> float:
         """Two-way accuracy in probit: 0 is chance."""
-        return self._once(lambda: _NORMAL.inv_cdf(self.accuracy(test, shift)), "place", test.key, shift)
+        return self._once(lambda: _NORMAL.inv_cdf(self.accuracy(test, shift)), "place", *self._read(test), shift)
 
     def slope(self, tests: Iterable[Step], shift: str) -> float:
         """The slope of the line through chance of these tests."""
@@ -60,19 +63,29 @@ class Footing:
 
     def robustness(self, test: Step, shift: str) -> float:
         """Effective robustness: accuracy under shift above the line of all models of single styles."""
-        line = self._once(lambda: self.slope(self.plan.of_styles, shift), "line", shift)
-        return self._once(lambda: self.above(test, shift, line), "robustness", test.key, shift)
+        line = self._once(lambda: replace(self, draw=None).slope(self.plan.of_styles, shift), "line", shift)
+        return self._once(lambda: self.above(test, shift, line), "robustness", *self._read(test), shift)
 
     def of_source(self, source: str, shift: str, seeds: Sequence[int], sizes: Sequence[int] = ()) -> float:
         """The mean effective robustness of a single source over these seeds and sizes (default: all)."""
-        tests = tuple(self.plan.single(source, size, seed) for seed, size in product(seeds, sizes or self.plan.sizes))
-        name = (source, shift, *seeds, "of sizes", *sizes)
-        return self._once(lambda: fmean(self.robustness(test, shift) for test in tests), *name)
+        every = product(seeds, sizes or self.plan.sizes)
+        return self._once(
+            lambda: fmean(self.robustness(self.plan.single(source, size, seed), shift) for seed, size in every),
+            self.draw, source, shift, *seeds, "of sizes", *sizes,
+        )  # fmt: skip
 
     def ranked(self, shift: str, seed: int, sources: Sequence[str] = STYLES_SEEN) -> list[str]:
         """Sources from the least robust to the most, by all pictures and the models of the other seeds."""
-        others, whole = self.plan.others(seed), replace(self, without=None)
-        return sorted(sources, key=lambda source: whole.of_source(source, shift, others))
+        others = self.plan.others(seed)
+        return sorted(sources, key=lambda source: self.whole.of_source(source, shift, others))
+
+    @property
+    def whole(self) -> "Footing":
+        """The same of all pictures and all draws."""
+        return replace(self, without=None, draw=None)
+
+    def _read(self, test: Step) -> tuple[str, ...]:
+        return self.plan.draws[self.draw].get(test.key, (test.key,)) if self.draw else (test.key,)
 
     def _once(self, read: Callable[[], float], *name: object) -> float:
         if (key := (self.without, *name)) not in self._known:
@@ -91,7 +104,7 @@ def footing(results: Results, plan: Plan) -> Footing:
              for step in results.steps if isinstance(step, steps.TwoWay) and results.store.has(step)}  # fmt: skip
     if not tests:
         raise SurefootError("No model was tested yet.")
-    block = f"('0x' || substr(md5(example), 1, 7))::INTEGER % {BLOCKS}"
+    block = f"('0x' || substr(md5(split_part(example, ':', -1)), 1, 7))::INTEGER % {BLOCKS}"  # of a thing in all styles
     query = f"""SELECT filename, split_part(example, ':', 1), {block}, sum(score), count(*)
         FROM read_parquet(?, filename = true) GROUP BY ALL"""
     with in_memory() as connection:
@@ -101,17 +114,25 @@ def footing(results: Results, plan: Plan) -> Footing:
 
 
 def crossed(plan: Plan, rows: Rows, said: str, results: Results) -> tuple[Pooled, str]:
-    """The mean of rows that have models of their own, with its error over rows and over pictures, which they share.
+    """The mean of rows with its error over draws, which rows share, and over things, which all models are tested on.
 
-    Each row without one block of pictures after the other gives its pseudo-values (Tukey 1958).
+    A jackknife of both: how the mean changes where a draw is replaced by the same of the other seeds, and without one
+    block of things after the other (pseudo-values, Tukey 1958). Degrees of freedom are Satterthwaite's.
     """
     found = footing(results, plan)
-    if len(plan.seeds) < 2:
+    if (seeds := len(plan.seeds)) < 2:
         raise SurefootError("One seed gives no interval: run the study with several.")
-    whole = np.array(rows(found))
-    left = np.array([rows(replace(found, without=block)) for block in range(BLOCKS)]).T
-    mean = mean_crossed(BLOCKS * whole[:, None] - (BLOCKS - 1) * left)
-    return replace(pooled(mean, len(whole)), value=float(whole.mean())), said
+    whole = rows(found)
+    mean = fmean(whole)
+    moved: dict[Hashable, float] = {}
+    for what, seed in plan.draws:
+        change = fmean(rows(replace(found, draw=(what, seed)))) - mean
+        moved[what] = moved.get(what, 0) + change**2 * (seeds - 1) / seeds
+    left = [fmean(rows(replace(found, without=block))) for block in range(BLOCKS)]
+    squares = np.array([*moved.values(), np.var(left) * (BLOCKS - 1)])
+    variance, free = squares.sum(), np.array([seeds - 1] * len(moved) + [BLOCKS - 1])
+    freedom = float(variance**2 / (squares**2 / free).sum()) if variance else 0.0
+    return Pooled(value=mean, stderr=float(variance) ** 0.5, n=len(whole), freedom=freedom), said
 
 
 def _differ(found: Footing) -> list[float]:
@@ -136,8 +157,8 @@ def _cross(found: Footing) -> list[float]:
         first, second = (at.of_source(a, each, seeds, sizes) - at.of_source(b, each, seeds, sizes) for each in shifts)
         return min(first, -second)
 
-    whole, others = replace(found, without=None), found.plan.others
-    best = {seed: max(every, key=lambda one: crossing(whole, one, others(seed))) for seed in found.plan.seeds}
+    others = found.plan.others
+    best = {seed: max(every, key=lambda one: crossing(found.whole, one, others(seed))) for seed in found.plan.seeds}
     return [crossing(found, best[seed], [seed], [size]) for seed, size in found.plan.by_size]
 
 

@@ -123,6 +123,14 @@ def between(first: str, second: str, share: float) -> tuple[float, ...]:
     return tuple(share * a + (1 - share) * b for a, b in zip(only(first), only(second), strict=True))
 
 
+Draw = tuple[tuple[str | float, ...], int]
+"""What is trained, and its seed."""
+
+
+def _keys(tests: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(test.key for test in tests)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """The grid of the study: the mixtures by purpose, and the Steps of each."""
@@ -244,6 +252,25 @@ class Plan:
     def output_mixed(self, couple: tuple[str, str], seed: int) -> TwoWay:
         """Those of two models of single sources, each of half as many pairs as the mixture has."""
         return self.tested(*(Mix(only(name), self.pairs // 2, seed) for name in couple))
+
+    @cached_property
+    def draws(self) -> Mapping[Draw, Mapping[str, tuple[str, ...]]]:
+        """Of what was drawn with a seed the keys of its tests, each with those of the same test on the other seeds.
+
+        Models of one source and seed, whatever their size, start from the same weights, and their data hold each
+        other's: they are one draw. So are a mean of weights and the model of the mixture, which go on from one start.
+        """
+        found: dict[Draw, dict[str, tuple[str, ...]]] = {}
+        for seed, couple in product(self.seeds, self.couples[:-1]):
+            others = [[self.output_mixed(couple, one), *self.merged(couple, one)] for one in self.others(seed)]
+            output, *merged = zip(*others, strict=True)
+            found[("logits", *couple), seed] = {self.output_mixed(couple, seed).key: _keys(output)}
+            both = zip(self.merged(couple, seed), merged, strict=True)
+            found[("weights", *couple), seed] = {test.key: _keys(same) for test, same in both}
+        for mix in (*self.known, *self.filtered):
+            same = [self.tested(replace(mix, seed=seed)) for seed in self.others(mix.seed)]
+            found.setdefault(((mix.judge, *mix.shares), mix.seed), {})[self.tested(mix).key] = _keys(same)
+        return found
 
     @property
     def of_styles(self) -> list[TwoWay]:
