@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,15 @@ def test_large_numbers_in_cells_are_written_out() -> None:
     cells = [{"row": "a", "column": str(value), "value": value} for value in (3312.4, 47.36, 0.0212, 1.5e-5)]
     svg = render_svg(heat_table(cells, row_title="", column_title="", unit="number", **NAMED), width=600)
     assert all(f">{text}<" in svg for text in ("3,310", "47.4", "0.0212", "0.000015"))
+
+
+def test_a_line_that_leaves_the_axes_stays_straight() -> None:
+    """On probit axes a line of slope 2 whose end lies far above the points."""
+    across, up = ([NormalDist().cdf(slope * place) for place in (0, 0.1, 0.2, 0.9)] for slope in (1, 2))
+    points = [{"x": x, "y": 0.5 + x / 10, "family": "a"} for x in across]
+    fits = [{"x": x, "y": y, "family": "a"} for x, y in zip(across, up, strict=True)]
+    svg = render_svg(robustness_scatter(points, fits, axis="probit", x_title="x", y_title="y", **NAMED))
+    lines = [piece for piece in svg.split("<path") if 'aria-roledescription="line mark"' in piece]
+    paths = [re.findall(r"[ML]([-\d.]+),([-\d.]+)", line.split(' d="')[1].split('"')[0]) for line in lines]
+    (steps,) = (np.diff(np.array(path, float), axis=0) for path in paths if len(path) == 4)
+    assert steps[:, 1] / steps[:, 0] == pytest.approx(np.full(3, steps[0, 1] / steps[0, 0]), rel=1e-3)

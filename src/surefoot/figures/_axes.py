@@ -29,8 +29,8 @@ class ShareScale:
     ticks: tuple[float, ...]
 
     def place(self, field: str) -> str:
-        """The Vega expression that puts the fraction in `field` on this axis, held within its bounds."""
-        held = f"clamp(datum.{field}, {self.low}, {self.high})"
+        """The Vega expression that puts the fraction in `field` on this axis; 0 and 1 lie at its ends."""
+        held = f"(datum.{field} <= 0 ? {self.low} : datum.{field} >= 1 ? {self.high} : datum.{field})"
         return f"isValid(datum.{field}) ? {_TO_AXIS[self.axis].format(held)} : null"
 
     def encoding(self, field: str, title: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ kinds: a small model lies 14 to 19 points above chance where its top-1 accuracy 
 point on 640 pictures. Of 4,096 samples models of 1,000 pairs saw each four times and lay below those of 250 in a trial;
 so the budget is 12,288: the worth of some 230 trainings of 14 seconds, half an hour on two idle cores by those trials.
 
-Power, worked out before it was run, from trainings with seeds that it does not use (7, 8): effective robustness in one
-shift differs between two trainings of one source and size with a deviation of 1.5 points. A difference of two models,
-mean over three shifts, has one of 1.2; at the level that Holm leaves the first of thirteen claims, twelve rows (three
-seeds, four sizes) show 1.8 points nine times of ten, eighteen rows (three seeds, six pairs) 1.3. In those trainings a
+Power, worked out before it was run, took the models of one seed at four sizes for independent: a difference of two of
+them, mean over three shifts, has a deviation of 1.2 points. They are not: their errors correlate by .15 to .6, for they
+share first weights and draw. So three seeds are three draws of each source; the sources' differences have errors of 1
+to 1.3 points with some four degrees of freedom, and the full study has five seeds. In the trainings of the trial a
 single style and a mixture of four lay 4 points apart.
 """
 

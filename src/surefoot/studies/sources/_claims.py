@@ -275,7 +275,7 @@ def _halved(plan: Plan, results: Results) -> tuple[Pooled, str]:
 
 
 def hypotheses(plan: Plan) -> Iterator[Hypothesis]:
-    """The claims: each row of what is compared has models of its own."""
+    """The claims, each a mean over rows (see `crossed`)."""
     sizes = f"each of {len(plan.seeds)} seeds and {len(plan.sizes)} sizes"
     pairs = f"each of {len(plan.seeds)} seeds and {len(plan.couples) - 1} pairs of styles"
     one = "Mean over shifts of effective robustness, "
