@@ -324,3 +324,16 @@ def test_texts_that_the_model_reads_only_in_part_are_counted(
     assert ": 3 of 6 texts" in capsys.readouterr().err
     evaluate(hub, folders["folder"], "--task", "retrieval")
     assert "longer" not in capsys.readouterr().err
+
+
+def test_copies_of_a_picture_in_its_class_are_said(
+    hub: Path, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every picture twice: n doubles and the interval shrinks, while nothing more is known."""
+    evaluate(hub, folders["folder"])
+    assert "Copies of other pictures" not in capsys.readouterr().err
+    shutil.copytree(folders["folder"], tmp_path / "twice")
+    for file in [*(tmp_path / "twice").rglob("*.png")]:
+        shutil.copy(file, file.with_name(f"copy-{file.name}"))
+    evaluate(hub, tmp_path / "twice")
+    assert "Copies of other pictures of their class: 24. Each counts" in capsys.readouterr().err

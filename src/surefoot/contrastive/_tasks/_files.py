@@ -85,7 +85,7 @@ def name_pictures(
     names = [listing.pictures[row].name for row in rows]
     beside = {"content": [*found.contents, *[""] * (len(rows) - n)], "task": ["zero-shot"] * len(rows)}
     told = (
-        _torn_said(found, listing, labels.keys),
+        *_repeated_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         listing.repeated_said,
@@ -103,12 +103,15 @@ def name_pictures(
     )
 
 
-def _torn_said(found: EmbeddedFiles, listing: Listing, keys: Sequence[str]) -> str:
+def _repeated_said(found: EmbeddedFiles, listing: Listing, keys: Sequence[str]) -> Iterator[str]:
     classes: dict[str, dict[str, str]] = {}
     for row, content in zip(found.rows, found.contents, strict=True):
         classes.setdefault(content, {}).setdefault(keys[row], listing.pictures[row].name)
     torn = [[*names.values()] for names in classes.values() if len(names) > 1]
-    return f"Pictures that stand in several classes: {len(torn)}, such as {' and '.join(torn[0])}." if torn else ""
+    if torn:
+        yield f"Pictures that stand in several classes: {len(torn)}, such as {' and '.join(torn[0])}."
+    if copies := len(found.rows) - sum(map(len, classes.values())):
+        yield f"Copies of other pictures of their class: {copies}. Each counts, so that the intervals are too narrow."
 
 
 def _alike_said(alike: Iterable[tuple[int, ...]], keys: Sequence[str]) -> Iterator[str]:
