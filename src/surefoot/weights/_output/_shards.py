@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from surefoot.core import SurefootError, write_text
@@ -69,7 +70,7 @@ def write_shards(
         size, paths = part.written_bytes // len(folders), [folder / names[number] for folder in folders]
         if number not in done or not all(path.is_file() for path in paths):
             shown = _shifted(progress, before, total)
-            said = _bound(provenance, part)
+            said = partial(provenance, part)
             done[number] = write(part, paths, threads=threads, progress=shown, provenance=said, pool=pool)
             record(journal, (), number, done[number])
         before += size
@@ -82,10 +83,6 @@ def write_shards(
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
     return (lambda done, _: progress(before + done, total)) if progress else None
-
-
-def _bound(provenance: Provenance, part: MergePlan) -> Callable[[int, list[Row]], Mapping[str, str]]:
-    return lambda output, rows: provenance(part, output, rows)
 
 
 def _write_index(folder: Path, places: Mapping[str, str], total: int) -> None:
