@@ -625,6 +625,19 @@ def test_hash_lists_act_before_anything_is_kept_and_only_count(web: Web, tmp_pat
             asked(tmp_path / "x", given, hash_list=(str(tmp_path / "list.txt"),))
 
 
+def test_hash_lists_name_urls_as_a_browser_asks_for_them_and_those_that_redirects_lead_to(
+    web: Web, tmp_path: Path
+) -> None:
+    """A list was held against the URL as it is written in the table, and where that led was not looked at."""
+    web.routes |= {path: reply(picture()) for path in ("/%C3%BC.jpg", "/listed.jpg", "/free.jpg")}
+    web.routes["/hop"] = reply(b"", 302, ("Location", "/listed.jpg"))
+    named = [hashlib.md5((web.base + path).encode()).hexdigest() for path in ("/%C3%BC.jpg", "/listed.jpg")]
+    (tmp_path / "list.txt").write_text("\n".join(named))
+    given = candidates(tmp_path, [web.base + path for path in ("/\u00fc.jpg", "/hop", "/free.jpg")])
+    assert asked(tmp_path, given, hash_list=(str(tmp_path / "list.txt"),)).faults == {"screened": 2}
+    assert list(rows_of(tmp_path / "out")) == [web.base + "/free.jpg"]
+
+
 @pytest.mark.parametrize("kind", ["md5", "sha256"])
 def test_a_picture_that_is_not_the_promised_one_is_changed(kind: str, web: Web, tmp_path: Path) -> None:
     promised = [digest := hashlib.new(kind, picture()).hexdigest().upper(), "0" * len(digest)]

@@ -78,10 +78,9 @@ def pictures_of_stage(stage: Path) -> Path | None:
         with suppress(SurefootError):  # of a neighbour that is of no use
             around += [(one, read_manifest(one))] if pairs_directory(one) else []
 
-    def back(folder: Path, manifest: Manifest, others: list[tuple[Path, Manifest]]) -> Path | None:
-        rest = [one for one in others if one[0] != folder]
-        ways = (back(*one, rest) for one in rest if made_of(manifest, one[1]))
+    def back(folder: Path, manifest: Manifest) -> Path | None:
+        ways = (back(*one) for one in around if one[0] != folder and made_of(manifest, one[1]))
         return folder if manifest.stage == "download" else next(filter(None, ways), None)
 
     link = stage.resolve().parent / "pictures"
-    return back(stage.resolve(), read_manifest(stage), around) or (link.resolve() if link.is_symlink() else None)
+    return back(stage.resolve(), read_manifest(stage)) or (link.resolve() if link.is_symlink() else None)

@@ -104,7 +104,7 @@ class Engine:
 
     async def _picture(self, row: Row, trace: Trace, until: float, told: dict[str, Any]) -> bytes:
         """The picture of a row, and in `told` what is known of it. Raises `Ended`."""
-        if self._lists.name(row.url.encode("utf-8", "replace")):
+        if self._lists.name_url(row.url):
             told["state"] = "screened"
             return b""
         try:
@@ -112,7 +112,7 @@ class Engine:
                 body = await self._fetcher.fetch(row.url, trace)
         except TimeoutError:
             raise Ended("retryable", "deadline", "the time for this part of the rows is over") from None
-        if self._lists.name(body):
+        if self._lists.name(body) or any(map(self._lists.name_url, trace.hops)):
             told["state"] = "screened"
             return b""
         digests = {name: hashlib.new(name, body, usedforsecurity=False).hexdigest() for name in ("md5", "sha256")}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import SurefootError
+from surefoot.pairs._extract._page import spellings
 
 _DIGESTS = {16: "md5", 20: "sha1", 32: "sha256"}  # bytes, and what has so many
 
@@ -25,6 +26,10 @@ class HashLists:
     def name(self, data: bytes) -> bool:
         """Whether a list names these bytes, those of a picture as they came or of a URL."""
         return any(self._holds(length, hashlib.new(_DIGESTS[length], data).digest()) for length in self.sorted)
+
+    def name_url(self, url: str) -> bool:
+        """Whether a list names a URL, as it is written or as a browser asks for it."""
+        return any(self.name(one.encode("utf-8", "replace")) for one in spellings(url))
 
     def holds(self, digest: str) -> bool:
         """Whether a list has this digest, in hexadecimal digits."""

@@ -72,6 +72,11 @@ def resolve(url: str, base: str) -> str | None:
     return None
 
 
+def spellings(url: str) -> tuple[str, ...]:
+    """A URL as it is written, and as a browser asks for it and a crawl keeps it."""
+    return tuple(dict.fromkeys([url, resolve(url, url) or url]))
+
+
 def _of_html(url: str, body: bytes, faults: Counter[str]) -> Page:
     from selectolax.lexbor import LexborHTMLParser
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from surefoot.core import SurefootError, Table
 from surefoot.pairs._download._hashes import HashLists, read_hash_lists
-from surefoot.pairs._extract._page import resolve
+from surefoot.pairs._extract._page import spellings
 from surefoot.pairs._search._index import INDEX, read_index
 from surefoot.pairs._search._where import rows_of, select
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
@@ -26,11 +26,6 @@ class RemovalRequest:
     urls: tuple[str, ...] = ()
     hash_lists: tuple[str, ...] = ()
     where: str = ""
-
-
-def spellings(url: str) -> tuple[str, ...]:
-    """A URL as it is written, and as a browser asks for it and a crawl keeps it."""
-    return tuple(dict.fromkeys([url, resolve(url, url) or url]))
 
 
 def folders_of(places: Sequence[Path]) -> list[Path]:
@@ -99,7 +94,7 @@ def _identities(file: Path) -> Iterator[tuple[str | None, ...]]:
 
 def _listed(lists: HashLists, row: tuple[str | None, ...]) -> bool:
     _, url, *digests = row
-    return bool(url and lists.name(url.encode())) or any(lists.holds(one) for one in digests if one)
+    return bool(url and lists.name_url(url)) or any(lists.holds(one) for one in digests if one)
 
 
 def _chosen(files: Sequence[Path], where: str) -> set[str | None]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
-from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, spellings, tables_of
+from surefoot.pairs._extract._page import spellings
+from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, tables_of
 from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index, sweep
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest

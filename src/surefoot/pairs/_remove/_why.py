@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from surefoot.core import Table, full_disk_is_said
+from surefoot.pairs._extract._page import spellings
 from surefoot.pairs._extract._rules import CandidateRules, checks
-from surefoot.pairs._remove._find import LEDGER, spellings
+from surefoot.pairs._remove._find import LEDGER
 from surefoot.pairs._set import places_of, ways_of
 from surefoot.pairs._stages._manifest import MANIFEST, Manifest
 from surefoot.pairs._stages._tables import pairs_directory

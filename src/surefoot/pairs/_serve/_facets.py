@@ -91,17 +91,11 @@ def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
     """The SQL of a row that each of them calls safe, by a number, also one of a CSV file, or a word. A row that was not
     judged is not shown to be safe.
     """
-    words = {name: f"lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}" for name, _ in columns}
-    number = {name: f"try_cast({quote(name)} AS DOUBLE) <= {threshold!r}" for name, _ in columns}
-    parts = [
-        number[name]
-        if is_number(kind)
-        else words[name]
-        if kind == "BOOLEAN"
-        else f"coalesce({number[name]}, {words[name]})"
-        for name, kind in columns
-    ]
-    return " AND ".join(f"coalesce({one}, false)" for one in parts)
+    parts = []
+    for name, kind in columns:
+        number = f"try_cast({quote(name)} AS DOUBLE) <= {threshold!r}, " if kind != "BOOLEAN" else ""
+        parts.append(f"coalesce({number}lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}, false)")
+    return " AND ".join(parts)
 
 
 def checked(name: str, value: Any, kind: type[_T], low: float = 0, high: float = 1_000) -> _T:
