@@ -37,6 +37,7 @@ class ImageFolder(Step):
     classes: str | None = unkeyed(None)
     size: int | None = None
     pictures: Step | None = None
+    version: ClassVar[int] = 2  # TIFFs of 12 and 16 bits by their own scale
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
 
     def pinned(self) -> Self:

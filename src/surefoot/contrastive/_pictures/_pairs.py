@@ -36,6 +36,7 @@ class CaptionedPictures(Step):
     limit: int | None = None
     seed: int = 0
     pairs: Step | None = None
+    version: ClassVar[int] = 2  # TIFFs of 12 and 16 bits by their own scale
     requires: ClassVar[tuple[str, ...]] = ("PIL",)
 
     def pinned(self) -> Self:
