@@ -114,6 +114,23 @@ def test_the_law_errs_less_than_half_as_much_as_a_regression_on_log_shares() -> 
     assert abs(predict_mixture(law, mix, counts).value - truth).mean() < abs(baseline - truth).mean() / 2
 
 
+def test_the_baseline_takes_a_share_of_0_as_one_percent() -> None:
+    shares, sizes = design()
+    scores = made(np.random.default_rng(5), shares, sizes, 0.05)
+    x = np.column_stack([np.ones(len(sizes)), np.log(np.where(shares == 0, 0.01, shares)), np.log(sizes)])
+    weights = np.linalg.lstsq(x, norm.ppf(scores), rcond=None)[0]
+    asked = np.array([1, np.log(0.2), np.log(0.8), np.log(0.01), np.log(700)])
+    found = log_share_scores((shares, sizes, scores), [[0.2, 0.8, 0]], [700], chance=0.5)
+    assert found == pytest.approx(norm.cdf(asked @ weights))
+
+
+def test_sources_that_spoil_each_other_have_a_likeness_above_1() -> None:
+    shares, sizes = design()
+    place = (shares * [0.9, 0.5, 0.2]).sum(axis=1) / np.sqrt(1.8 - 0.8 * (shares**2).sum(axis=1))
+    law = fit_mixture(("a", "b", "c"), shares, sizes, norm.cdf(place), chance=0.5)
+    assert law.likeness == pytest.approx(1.8, abs=1e-3)
+
+
 def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
     generator = np.random.default_rng(4)
     shares, sizes = design()
