@@ -48,9 +48,7 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
         *_distributions([source.path for end, _ in ends_of(stages) for source in sources_in(end)]),
     )
     out.mkdir(parents=True, exist_ok=True)
-    listed = [
-        {"folder": folder.name, "manifest_sha256": digest_of(folder / MANIFEST)} | asdict(one) for folder, one in stages
-    ]
+    listed = [{"folder": at.name, "manifest_sha256": digest_of(at / MANIFEST)} | asdict(one) for at, one in stages]
     write_text(out / MANIFEST, json.dumps({"format": 1, "stages": listed}, indent=1, ensure_ascii=False) + "\n")
     lines = [f"# Datasheet of {path.resolve().name}", "", about or "Purpose, licence and contact: to be written.", ""]
     for table in tables:

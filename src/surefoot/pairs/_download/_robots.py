@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PRODUCT = "surefoot"
@@ -51,11 +51,8 @@ def parse_robots(body: bytes, product: str = PRODUCT) -> Robots:
             for agent in agents:
                 groups[agent].append((name, value))
     ours = groups.get(product.lower(), groups.get("*", []))
-    rules = [
-        (_normal(value.removesuffix("$"), "$") + "$" * value.endswith("$"), name == "allow")
-        for name, value in ours
-        if name != "crawl-delay" and value
-    ]
+    told = [(value.removesuffix("$"), value[-1:], name == "allow") for name, value in ours if name != "crawl-delay"]
+    rules = [(_normal(path, "$") + "$" * (end == "$"), allows) for path, end, allows in told if end]
     delays = [float(value) for name, value in ours if name == "crawl-delay" and re.fullmatch(r"\d{1,6}(\.\d*)?", value)]
     ordered = sorted(dict.fromkeys(rules), key=lambda rule: (-len(rule[0].encode()), not rule[1]))
     return Robots(tuple(ordered), max(delays, default=0.0))
@@ -87,7 +84,7 @@ def _tag(value: str, product: str) -> str | None:
     return None
 
 
-def _normal(path: str, escaped: Sequence[str] = "") -> str:
+def _normal(path: str, escaped: str = "") -> str:
     """Percent-encoded alike: unreserved characters plain, all beyond ASCII and `escaped` encoded (RFC 9309, 2.2.2)."""
 
     def spelt(match: re.Match[str]) -> str:
@@ -95,11 +92,8 @@ def _normal(path: str, escaped: Sequence[str] = "") -> str:
         return chr(byte) if byte in _UNRESERVED else f"%{byte:02X}"
 
     plain = re.sub(r"%([0-9A-Fa-f]{2})", spelt, path)
-    coded = (
-        "".join(f"%{byte:02X}" for byte in mark.encode("utf-8", "replace")) if mark > "~" or mark in escaped else mark
-        for mark in plain
-    )
-    return "".join(coded)
+    odd = re.compile(f"[^\0-~]|[{re.escape(escaped)}]" if escaped else "[^\0-~]")
+    return odd.sub(lambda mark: "".join(f"%{byte:02X}" for byte in mark[0].encode("utf-8", "replace")), plain)
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -126,9 +126,8 @@ def _of_wat(capture: Capture, faults: Counter[str]) -> Page:
         links = _links_of_pictures(body)
         base = ""
         if links is None:
-            metadata = _member(
-                orjson.loads(body), "Envelope", "Payload-Metadata", "HTTP-Response-Metadata", "HTML-Metadata"
-            )
+            way = ("Envelope", "Payload-Metadata", "HTTP-Response-Metadata", "HTML-Metadata")
+            metadata = _member(orjson.loads(body), *way)
             links, base = _member(metadata, "Links"), _member(metadata, "Head", "Base")
     except orjson.JSONDecodeError:
         faults["json_broken"] += 1

@@ -30,10 +30,8 @@ class RemovalRequest:
 
 def folders_of(places: Sequence[Path]) -> list[Path]:
     """The stages and indexes in these folders, or right below them. Raises `SurefootError` where there are none."""
-    inside = {
-        place: [] if (place / INDEX).exists() or not place.is_dir() else sorted(place.iterdir()) for place in places
-    }
-    found = [one.resolve() for place, more in inside.items() for one in (place, *more)]
+    opened = [place for place in places if place.is_dir() and not (place / INDEX).exists()]
+    found = [one.resolve() for at in places for one in (at, *(sorted(at.iterdir()) if at in opened else ()))]
     found = [one for one in dict.fromkeys(found) if any((one / name).exists() for name in (MANIFEST, INDEX, WORK))]
     if not found:
         raise SurefootError(f"No stage and no index lies in {', '.join(map(str, places))}: name folders of a set.")

@@ -100,14 +100,12 @@ def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
         digest = "".join(digest_of(one) for one in (tar, *([table] if table else [])))
         pictures = partial(captioned_pictures, tar, template)
         yield _Shard(source=Source(path=tar, sha256=digest), pictures=pictures, table=table, tar=tar)
-    tables = (
-        sorted(one for one in path.glob("*.parquet") if one.with_suffix("").is_dir()) if pairs_directory(path) else []
-    )
+    tables = sorted(path.glob("*.parquet")) if pairs_directory(path) else []
+    tables = [one for one in tables if one.with_suffix("").is_dir()]
     for table in tables:  # a download as files
         folder = table.with_suffix("")
-        some = [
-            replace(one, name=f"{folder.name}/{Path(one.name).stem}") for one in captioned_pictures(folder, template)
-        ]
+        inside = captioned_pictures(folder, template)
+        some = [replace(one, name=f"{folder.name}/{Path(one.name).stem}") for one in inside]
         source = Source(path=folder, sha256=_digest(some) + digest_of(table))
         yield _Shard(source=source, pictures=partial(iter, some), table=table, tar=folder)
     for number, some in enumerate(() if tars or tables else _batches(captioned_pictures(path, template), rows)):

@@ -71,9 +71,8 @@ def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tup
     import duckdb
 
     sql = "SELECT json_serialize_sql(?)"
-    plain, asked = (
-        json.loads(connection.execute(sql, [f"FROM rows WHERE \n{one}\n"]).fetchall()[0][0]) for one in ("true", where)
-    )
+    parsed = (connection.execute(sql, [f"FROM rows WHERE \n{one}\n"]).fetchall() for one in ("true", where))
+    plain, asked = (json.loads(one[0][0]) for one in parsed)
     if asked["error"]:
         raise SurefootError(f"--where '{where}' is no condition: {asked['error_message'].splitlines()[0].rstrip('.')}.")
     conditions = [one["statements"][0]["node"].pop("where_clause", None) for one in (plain, asked)]
@@ -150,9 +149,8 @@ def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
     shown = [name for name in _NUMBERS if is_number(known.get(name, "")) or "(" in name]
     shown += [quote(name) for name, kind in known.items() if kind in ("FLOAT", "DOUBLE") and name not in shown]
     parts = ", ".join(f"avg({name}), quantile_cont({name}, {list(_SHARES)})" for name in shown)
-    ((every, count, *told),) = connection.execute(
-        f"SELECT (SELECT count(*) FROM rows), count(*), {parts} FROM rows WHERE {chosen}"
-    ).fetchall()
+    asked = f"SELECT (SELECT count(*) FROM rows), count(*), {parts} FROM rows WHERE {chosen}"
+    ((every, count, *told),) = connection.execute(asked).fetchall()
     blank = (None,) * (1 + len(_SHARES))
     numbers = [
         (name.strip('"'), count, told[2 * at], *(told[2 * at + 1] or blank[1:])) for at, name in enumerate(shown)

@@ -76,9 +76,8 @@ def condition_of(asked: Mapping[str, Any], facets: Sequence[Facet]) -> str:
                 words = ", ".join(literal(checked(name, one, str)) for one in listed if one is not None) or "NULL"
                 parts.append(f"({column} IN ({words}){f' OR {column} IS NULL' if None in listed else ''})")
             else:
-                parts.append(
-                    f"{column} {'>=' if end == 'min' else '<='} ({checked(name, value, float, -1e30, 1e30)!r}::DOUBLE)"
-                )
+                bound = checked(name, value, float, -1e30, 1e30)
+                parts.append(f"{column} {'>=' if end == 'min' else '<='} ({bound!r}::DOUBLE)")
     return " AND ".join(parts)
 
 
@@ -107,8 +106,7 @@ def checked(name: str, value: Any, kind: type[_T], low: float = 0, high: float =
     given = type(value) is kind or (kind is float and type(value) is int)
     size = low if kind is bool or not given else found if kind in (int, float) else len(found)
     if not given or not low <= size <= high or (kind is str and re.search(r"[\0\ud800-\udfff]", found)):
-        limits = (
-            "" if kind in (bool, dict) else f" (from {low:,g} to {high:,g}{'' if kind in (int, float) else ' long'})"
-        )
+        long = "" if kind in (int, float) else " long"
+        limits = "" if kind in (bool, dict) else f" (from {low:,g} to {high:,g}{long})"
         raise SurefootError(f"The {name} must be {_KINDS[kind]}{limits}, got {found!s:.40}.")
     return cast(_T, float(found)) if kind is float else found

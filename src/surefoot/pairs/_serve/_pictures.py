@@ -6,7 +6,6 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -43,12 +42,6 @@ def picture_of(row: Mapping[str, Any], folder: Path | None = None) -> bytes:
     if not data:
         raise SurefootError(f"The picture {place} is not there, is empty, or has more than {_LARGEST >> 20} MiB.")
     return data
-
-
-def has_picture(row: Mapping[str, Any], folder: Path | None) -> bool:
-    with suppress(SurefootError):
-        return bool(picture_of(row, folder))
-    return False
 
 
 @cache

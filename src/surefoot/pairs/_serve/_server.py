@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surefoot.core import check_installed
+from surefoot.core import SurefootError, check_installed
 from surefoot.pairs._search._query import PairIndex
 from surefoot.pairs._serve._ask import PairSet
 from surefoot.pairs._serve._facets import checked, facets_of, safe_columns
-from surefoot.pairs._serve._pictures import has_picture
+from surefoot.pairs._serve._pictures import picture_of
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -33,7 +34,11 @@ def search_server(
     from surefoot.pairs._serve._app import search_app
 
     rows = index.rows.execute("SELECT root, picture FROM rows ORDER BY hash(id) LIMIT 32").fetchall()
-    if not any(has_picture({"root": root, "picture": place}, pictures) for root, place in rows):
+    for root, place in rows:
+        with suppress(SurefootError):
+            picture_of({"root": root, "picture": place}, pictures)
+            break
+    else:
         warnings.warn("No picture of this set is found: name the folder where they lie by --pictures.", stacklevel=2)
     pairs = PairSet(
         name=name, index=index, encoder=encoder, pictures=pictures, facets=facets_of(index.rows),
