@@ -40,7 +40,7 @@ def study(
     """The study. Each worker makes `steps` steps of `batch` pictures, in `rounds` for local SGD and DiLoCo.
 
     With `size` "photographs" the start is EfficientNet-Lite0 as ImageNet left it: some three hours on two cores, with
-    `seeds` 0,1,2 and 32 `steps` half an hour. Else it is that of `patching`; a weaker one, which saw `weaker_samples`,
+    `seeds` 0,1,2 and 32 `steps` forty minutes. Else it is that of `patching`; a weaker one, which saw `weaker_samples`,
     is there to be compared with. Of `parts` "readers" are span readers on SQuAD, tested on three shifts (the files are
     read from `SUREFOOT_DATA`/reading), and "texts" a language model, each method at the best of `rates`.
     """
