@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from surefoot.contrastive import (
     Drawings,
@@ -121,6 +122,10 @@ def test_forecasts_are_counted_against_what_came(verdicts: dict[str, Verdict], r
     assert verdict.effect == pytest.approx(10 / 12)
     assert "10 of 12 forecasts hold" in verdict.detail
     assert (verdict.status, verdict.bound) == ("undecided", 0.9)
+    models = len(GRID.held_out)
+    count = 10 / 12 * models  # forecasts of one model are not a sample
+    assert verdict.low == pytest.approx(beta.ppf(0.025, count, models - count + 1))
+    assert verdict.high == pytest.approx(1.0 if count == models else beta.ppf(0.975, count + 1, models - count))
     assert len(forecasts(GRID)(results).table()) == 24
 
 

@@ -93,11 +93,12 @@ def _forecasts(grid: Grid) -> Callable[[Results], Verdict]:
         inside = [(said.low or 0.0) <= 1 - seen.value <= (said.high or 1.0) for _, _, said, seen in rows]
         off = [log((1 - seen.value) / said.value) for _, _, said, seen in rows]
         points = np.mean([100 * abs(1 - seen.value - said.value) for _, _, said, seen in rows])
-        bounds = clopper_pearson(sum(inside), len(inside))
+        models = len({scores.key for _, scores, _, _ in rows})
+        bounds = clopper_pearson(models * sum(inside) / len(inside), models)
         detail = (
             f"{sum(inside)} of {len(inside)} forecasts hold within their 95 percent interval; they are {points:.1f} "
             f"points off on average, and errors were {100 * (np.exp(np.mean(off)) - 1):+.0f} percent off them. "
-            "Forecasts of one model hang together."
+            f"Forecasts of one model hang together: the interval is that of {models} forecasts, one a model."
         )
         return verdict_above(bounds.estimate, bounds.low, bounds.high, len(rows), bound=0.9, detail=detail)
 
