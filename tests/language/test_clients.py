@@ -98,7 +98,9 @@ def test_a_wait_that_the_server_asks_for_holds_for_all_connections() -> None:
     assert min(later - moments[0] for later in moments[2:]) >= 1
 
 
-@pytest.mark.parametrize("asked_for", ["900", format_datetime(datetime.now(UTC) + timedelta(days=9))])
+@pytest.mark.parametrize(
+    "asked_for", ["900", format_datetime(datetime.now(UTC) + timedelta(days=9))], ids=["seconds", "a date"]
+)  # an id with the time in it would part the workers that run the tests
 def test_a_wait_that_is_too_long_is_said(asked_for: str) -> None:
     with pytest.raises(SurefootError, match=r"wants a wait of (900|7\d{5}) seconds"):
         one_answer(lambda *_: Reply({}, status=429, headers={"Retry-After": asked_for}))
