@@ -40,7 +40,7 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     sources = [next((other for _, other in stages if made_of(one, other)), None) for _, one in stages]
     counts = ((one.stage, why, n - (source.reasons.get(why, 0) if source else 0))  # a row keeps its reasons
               for (_, one), source in zip(stages, sources, strict=True) for why, n in one.reasons.items())  # fmt: skip
-    dropped = tuple(count for count in (*counts, *_vanished(stages)) if count[2] > 0)
+    dropped = tuple(count for count in (*counts, *_vanished(stages, sources)) if count[2] > 0)
     said = "Stages in their order; a row that a rule drops stays, with its reasons."
     tables = (
         ReleaseTable("How it was made", said, ("stage", "recipe", "rows", "kept"), made),
@@ -57,11 +57,12 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     return tables
 
 
-def _vanished(stages: Sequence[tuple[Path, Manifest]]) -> Iterator[tuple[str, str, int]]:
+def _vanished(
+    stages: Sequence[tuple[Path, Manifest]], sources: Sequence[Manifest | None]
+) -> Iterator[tuple[str, str, int]]:
     """Rows that a stage has no more: left out by a condition, named by a hash list, removed afterwards."""
-    for _, one in stages:
-        source = next((other for _, other in stages if made_of(one, other)), one)
-        if one.stage == "subset":
+    for (_, one), source in zip(stages, sources, strict=True):
+        if one.stage == "subset" and source:
             yield one.stage, f"not ({one.recipe.rules['where']})", source.kept - one.kept
         yield one.stage, "named by a hash list", one.faults.get("screened", 0)
     gone = [[stages[at][1].faults.get("removed", 0) for at in way] for way in ways_of(stages)]

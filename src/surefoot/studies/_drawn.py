@@ -24,6 +24,7 @@ from surefoot.contrastive import (
     ZeroShot,
 )
 from surefoot.core import Observation, Results, Step, SurefootError, Unit, in_memory
+from surefoot.examples import EXAMPLES
 from surefoot.stats import Interval, crossed_error, mean_t, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled, read_once
 
@@ -110,9 +111,7 @@ class TaskAccuracies:
     @cached_property
     def _changes(self) -> Mapping[str, Sequence[float]]:
         """By the key of a test: how its accuracy changes without each block of things, the same in all tests."""
-        steps = {
-            str(self.results.store.path(item.step) / "examples.parquet"): item.step.key for item in self._found.values()
-        }
+        steps = {str(self.results.store.path(item.step) / EXAMPLES): item.step.key for item in self._found.values()}
         block = f"('0x' || substr(md5(split_part(example, ':', -1)), 1, 7))::INTEGER % {BLOCKS}"
         read = "read_parquet(?, filename = true, union_by_name = true)"
         query = f"SELECT filename, {block}, sum(score), count(*) FROM {read} GROUP BY ALL"
@@ -145,7 +144,7 @@ class TaskAccuracies:
     def examples(self, model: Step, data: Step, columns: str) -> list[tuple[Any, ...]]:
         """These columns (SQL) of the scores of every test picture, in the order of the data."""
         step = self.observation(model, data).step
-        examples = str(self.results.store.path(step) / "examples.parquet")
+        examples = str(self.results.store.path(step) / EXAMPLES)
         with in_memory() as connection:
             return connection.read_parquet(examples).project(columns).fetchall()
 
@@ -158,6 +157,20 @@ def _changes_of(right: NDArray[np.float64], pictures: NDArray[np.float64]) -> Se
     left = pictures.sum() - pictures
     without = (right.sum() - right) / np.where(left > 0, left, 1)
     return np.where(left > 0, without - right.sum() / pictures.sum(), 0.0).tolist()
+
+
+def changes_by(
+    cluster: str, results: Results, before: Step, after: Step
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By cluster, a column of the examples, how much the scores of the same examples rise in all, and their number."""
+    with in_memory() as connection:
+        rows = connection.execute(
+            f"SELECT sum(b.score - a.score), count(*) FROM read_parquet(?) a JOIN read_parquet(?) b "
+            f"USING (example, {cluster}) GROUP BY {cluster} ORDER BY {cluster}",
+            [str(results.store.path(step) / EXAMPLES) for step in (before, after)],
+        ).fetchall()
+    sums, counts = np.array(rows, np.float64).T
+    return sums, counts
 
 
 accuracies_of = read_once(TaskAccuracies)

@@ -52,12 +52,11 @@ class _Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassHead:
-    """Unit embeddings (classes, dimension), the classes whose prompts are the same for the model, and what `cut_said`
-    says of them."""
+    """Unit embeddings (classes, dimension), the classes whose prompts are the same for the model, and all prompts."""
 
     embeddings: "torch.Tensor"
     alike: tuple[tuple[int, ...], ...]
-    cut: tuple[str, ...]
+    prompts: tuple[str, ...]
 
 
 Known = dict[str, "tuple[torch.Tensor, ...]"]
@@ -163,9 +162,9 @@ def embed_texts(loaded: LoadedModel, texts: Sequence[str], *, batch: int = BATCH
     return _embed_tokens(loaded, loaded.tokenizer(list(texts)), batch)
 
 
-def cut_said(loaded: LoadedModel, texts: Sequence[str], tokens: "torch.Tensor | None" = None) -> tuple[str, ...]:
-    """How many texts the model reads only in part, by its length and its vocabulary. `tokens` are theirs."""
-    found = loaded.tokenizer(list(texts)) if tokens is None else tokens
+def cut_said(loaded: LoadedModel, texts: Sequence[str]) -> tuple[str, ...]:
+    """How many texts the model reads only in part, by its length and its vocabulary."""
+    found = loaded.tokenizer(list(texts))
     length, padding = found.shape[1], loaded.tokenizer([""])[0, -1]
     full = [text for text, last in zip(texts, found[:, -1], strict=True) if last != padding]
     longer = loaded.tokenizer([*full, ""], context_length=length + 1)[:, -1]
@@ -241,8 +240,8 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
         raise SurefootError(f"Every answer would be right: the one class is {', '.join(classes)}. Give at least two.")
 
     prompts = [[one.replace("{}", name) for name in names.split(OTHER_NAMES) for one in templates] for names in classes]
-    texts = [text for texts in prompts for text in texts]
-    tokens = loaded.tokenizer(texts)
+    every = [text for texts in prompts for text in texts]
+    tokens = loaded.tokenizer(every)
     counts = [len(texts) for texts in prompts]
     each = _embed_tokens(loaded, tokens).split(counts)
     means = torch.stack([rows.mean(dim=0) for rows in each])
@@ -252,4 +251,4 @@ def class_head(loaded: LoadedModel, classes: Sequence[str], templates: Sequence[
     alike = tuple(tuple(places) for places in by_tokens.values() if len(places) > 1)
     for places in alike:  # the last bits depend on the batch that a prompt was in
         means[list(places)] = means[places[0]].clone()
-    return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike, cut=cut_said(loaded, texts, tokens))
+    return ClassHead(embeddings=F.normalize(means, dim=-1), alike=alike, prompts=tuple(every))

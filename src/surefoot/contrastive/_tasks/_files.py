@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.contrastive._models._artifact import LoadedModel
-from surefoot.contrastive._models._embed import EmbeddedFiles, Known, class_head, embed_files
+from surefoot.contrastive._models._embed import EmbeddedFiles, Known, class_head, cut_said, embed_files
 from surefoot.contrastive._pictures._folder import read_labelled
 from surefoot.contrastive._pictures._listing import Listing
 from surefoot.contrastive._tasks._zero_shot import Classified, check_templates, scale_of
@@ -84,13 +84,14 @@ def name_pictures(
     )
     names = [listing.pictures[row].name for row in rows]
     beside = {"content": [*found.contents, *[""] * (len(rows) - n)], "task": ["zero-shot"] * len(rows)}
+    ends = [(models[place].loaded, heads[place].prompts) for place in (0, -1)]  # others differ in the preparation
     told = (
         *_repeated_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         listing.repeated_said,
         *labels.notes,
-        *dict.fromkeys(said for head in heads[:1] + heads[-1:] for said in head.cut),
+        *dict.fromkeys(said for loaded, prompts in ends for said in cut_said(loaded, prompts)),
         *_alike_said((places for head in heads for places in head.alike), keys),
     )
     return NamedPictures(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, in_memory, verdict_above
-from surefoot.examples import EXAMPLES
+from surefoot.core import Claim, Figure, Results, Step, SurefootError, Verdict, verdict_above
 from surefoot.figures import interval_plot
 from surefoot.language import TEXT_STYLES, FinetuneLanguage, LanguageEdit, Perplexity, SmolLM2, TextSet
 from surefoot.stats import mean_t
+from surefoot.studies._drawn import changes_by
 
 PAPER = "2212.04089"
 STYLES, CONTROL = ("scripture", "code"), "address"
@@ -90,13 +90,8 @@ def _change(parts: Language, results: Results, model: Step, style: str) -> list[
     steps = [Perplexity(model=one, data=parts.tests[style], shift=style) for one in (parts.base, model)]
     if not all(results.store.has(step) for step in steps):
         raise SurefootError("The language part was not measured yet.")
-    with in_memory() as connection:
-        rows = connection.execute(
-            "SELECT avg(b.score - a.score) FROM read_parquet(?) a JOIN read_parquet(?) b "
-            "USING (example, document) GROUP BY document ORDER BY document",
-            [str(results.store.path(step) / EXAMPLES) for step in steps],
-        ).fetchall()
-    return [change for (change,) in rows]
+    sums, counts = changes_by("document", results, *steps)
+    return (sums / counts).tolist()
 
 
 def _forgets(parts: Language, results: Results) -> Verdict:

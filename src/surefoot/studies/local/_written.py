@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import Figure, Results, Step, SurefootError, Unit, in_memory
-from surefoot.examples import EXAMPLES
+from surefoot.core import Figure, Results, Step, SurefootError, Unit
 from surefoot.figures import interval_plot
 from surefoot.language import (
     TEXT_STYLES,
@@ -25,13 +24,12 @@ from surefoot.language import (
     TextSet,
 )
 from surefoot.stats import crossed_error
-from surefoot.studies._drawn import LEAST_SEEDS, seeds_row
+from surefoot.studies._drawn import LEAST_SEEDS, changes_by, seeds_row
 from surefoot.studies._hypotheses import Hypothesis, Pooled
+from surefoot.studies.local._claims import LOFI
 from surefoot.studies.local._steps import MAIN
 from surefoot.training import Average
 
-LOFI = "2210.11948"
-RATES = (1e-4, 3e-4)
 _OWN_TEXTS, _OTHER_TEXTS = "scripture", ("novel", "address")
 _QUESTIONS, _CHOOSING = 150, 100
 _LAST_BLOCKS = ("model.layers.2?.*",)  # a third of the 30 blocks: a third of the cost of training them all
@@ -231,13 +229,8 @@ def _by_cluster(results: Results, kind: Written, ours: Step, theirs: Step, name:
     """By cluster its part of the mean difference over the set's examples, better being above zero."""
     steps = [kind.score(model, kind.tests[name], name) for model in (theirs, ours)]
     _needed(results, *steps)
-    with in_memory() as connection:
-        rows = connection.execute(
-            f"SELECT sum(b.score - a.score) / sum(count(*)) OVER () FROM read_parquet(?) a JOIN read_parquet(?) b "
-            f"USING (example, {kind.cluster}) GROUP BY {kind.cluster} ORDER BY {kind.cluster}",
-            [str(results.store.path(step) / EXAMPLES) for step in steps],
-        ).fetchall()
-    return np.array(rows)[:, 0] * (-1 if kind.lower else 1)
+    sums, counts = changes_by(kind.cluster, results, *steps)
+    return sums / counts.sum() * (-1 if kind.lower else 1)
 
 
 def written_figure(kind: Written) -> Callable[[Results], Figure]:
