@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import t as student
 
 from surefoot.contrastive import DirectionAngles, Finetune, WeightEdit, ZeroShot
-from surefoot.core import Measurement, Results, Step, Store, Study, decide, walk
+from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
 from surefoot.examples import write_examples
 from surefoot.language import LanguageEdit, Perplexity
 from surefoot.studies import load_study
@@ -19,7 +19,7 @@ from surefoot.studies.arithmetic import TASKS, ArithmeticSeed, ArithmeticSetting
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 Answer = Callable[[Path, float, int], None]
 SEEDS = (0, 1, 2)
-SETTINGS = ArithmeticSettings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3)
+SETTINGS = ArithmeticSettings(seeds=SEEDS, size="rn-4", pretrain_samples=64, samples=64, learning_rate=1e-3, points=20)
 OPTIONS = {
     "seeds": "0,1,2",
     "size": "rn-4",
@@ -198,3 +198,14 @@ def test_claims_over_texts_have_students_and_welchs_interval_over_documents(publ
     ).table()
     assert {(row["value"], row["low"], row["high"]) for row in shown} == {(20, 18, 23)}
     assert len(shown) == 3 * 6
+
+
+def test_every_search_tries_as_many_coefficients_as_were_asked_for() -> None:
+    found = load_study("arithmetic", OPTIONS | {"points": "5"})
+    grids = {step.grid for step in walk(found.steps) if isinstance(step, WeightEdit)}
+    assert grids == {(0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}
+    default = load_study("arithmetic", OPTIONS)
+    costs = [sum(step.cost for step in walk(one.steps) if isinstance(step, WeightEdit)) for one in (found, default)]
+    assert costs[1] / costs[0] == pytest.approx(21 / 6)
+    with pytest.raises(SurefootError, match="points is 0"):
+        load_study("arithmetic", OPTIONS | {"points": "0"})

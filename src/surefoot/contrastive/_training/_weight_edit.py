@@ -79,8 +79,8 @@ class WeightEdit(Step):
 
     @cached_property
     def cost(self) -> float:
-        """As of every Step, times what a picture takes in its model."""
-        return super().cost * picture_cost(self.base)
+        """Every coefficient is measured on every set, times what a picture takes in the model."""
+        return len(self.grid) * (len(self.target) + len(self.control)) * picture_cost(self.base)
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Search, and write the model that was chosen."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from typing import Literal
 
@@ -37,6 +38,12 @@ class ArithmeticSettings:
     pretrain_samples: int
     samples: int
     learning_rate: float
+    points: int
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The coefficients that are tried: from 0 to 1 in so many steps."""
+        return tuple(step / self.points for step in range(self.points + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +108,10 @@ def trial(seed: int, settings: ArithmeticSettings) -> ArithmeticSeed:
         base=base,
         tests={group: drawn_task(group, "test", seed) for group in GROUPS},
         tuned=tuned,
-        negated={group: _negated(base, model, group, validation) for group, model in tuned.items()},
-        random={group: _negated(base, model, group, validation) for group, model in random.items()},
+        negated={group: _negated(base, model, group, validation, settings) for group, model in tuned.items()},
+        random={group: _negated(base, model, group, validation, settings) for group, model in random.items()},
         ascended={group: _tuned(base, (train[group],), settings, seed, ascent=True) for group in TASKS},
-        added={groups: _added(base, groups, tuned, validation) for groups in _subsets(seed)},
+        added={groups: _added(base, groups, tuned, validation, settings) for groups in _subsets(seed)},
         joint=_tuned(base, tuple(train.values()), settings, seed),
         analogies=tuple(_analogies(base, seed, settings)),
         angles=DirectionAngles(base=base, models=tuple(tuned.values()), names=tuple(SHORT[group] for group in TASKS)),
@@ -120,17 +127,23 @@ def _tuned(
     return Finetune(model=base, data=data, samples=samples, learning_rate=rate, seed=seed, ascent=ascent)
 
 
-def _negated(base: Step, model: Step, group: str, validation: Mapping[str, DrawnTask]) -> WeightEdit:
-    control = tuple(one for name, one in validation.items() if name != group)
-    return WeightEdit(base=base, minus=(model,), objective="forget", target=(validation[group],), control=control)
+def _negated(
+    base: Step, model: Step, group: str, validation: Mapping[str, DrawnTask], settings: ArithmeticSettings
+) -> WeightEdit:
+    target, control = (validation[group],), tuple(one for name, one in validation.items() if name != group)
+    return WeightEdit(base=base, minus=(model,), objective="forget", target=target, control=control, grid=settings.grid)
 
 
 def _added(
-    base: Step, groups: tuple[str, ...], tuned: Mapping[str, Finetune], validation: Mapping[str, DrawnTask]
+    base: Step,
+    groups: tuple[str, ...],
+    tuned: Mapping[str, Finetune],
+    validation: Mapping[str, DrawnTask],
+    settings: ArithmeticSettings,
 ) -> WeightEdit:
     models = tuple(tuned[group] for group in groups)
     target = tuple(validation[group] for group in groups)
-    return WeightEdit(base=base, plus=models, objective="add", target=target, alone=models)
+    return WeightEdit(base=base, plus=models, objective="add", target=target, alone=models, grid=settings.grid)
 
 
 def _subsets(seed: int) -> list[tuple[str, ...]]:
@@ -161,14 +174,13 @@ def _analogies(base: Step, seed: int, settings: ArithmeticSettings) -> Iterator[
     }
     for helper, group in permutations(ANALOGY_GROUPS, 2):
         shown = (whole(group, new, 0),)
-        own, style_change = models[group, known], (models[helper, new], models[helper, known])
+        own, new_style, known_style = models[group, known], models[helper, new], models[helper, known]
+        transfer = partial(WeightEdit, base=base, objective="transfer", target=shown, grid=settings.grid)
         yield Analogy(
             group=group,
             helper=helper,
-            alone=WeightEdit(base=base, plus=(own,), objective="transfer", target=shown),
-            edit=WeightEdit(
-                base=base, plus=(own, style_change[0]), minus=style_change[1:], objective="transfer", target=shown
-            ),
+            alone=transfer(plus=(own,)),
+            edit=transfer(plus=(own, new_style), minus=(known_style,)),
             supervised=_tuned(base, shown, settings, seed),
             test=whole(group, new, 1),
         )
