@@ -82,7 +82,19 @@ def test_parquet_guesses_no_type_from_the_letters_of_a_text(tmp_path: Path) -> N
 def test_marks_of_latex_are_text_in_a_cell(printed: Printed) -> None:
     table = Table(("a_b", "c"), (("5 % & $x$ #1", "{y}^2~\\z"),))
     assert r"a\_b & c \\" in printed("latex", table)
-    assert r"5 \% \& \$x\$ \#1 & \{y\}\^{}2\~{}\textbackslash{}z \\" in printed("latex", table)
+    assert r"5 \% \& \$x\$ \#1 & \{y\}\textasciicircum{}2\textasciitilde{}\textbackslash{}z \\" in printed(
+        "latex", table
+    )
+    lines = printed("latex", Table(("[1]", "x<3"), (("*", "a|b"), ("[2]\n\n", ">")))).splitlines()
+    assert lines[2] == r"{[}1] & x\textless{}3 \\"  # what begins a line is no option of the end of the one before
+    assert lines[4:6] == [r"{*} & a\textbar{}b \\", r"{[}2] & \textgreater{} \\"]
+
+
+def test_large_numbers_stay_apart_and_a_row_is_one_line_for_people_too(printed: Printed) -> None:
+    table = Table(("name", "size"), (("a\nb", 1234567.0), ("c", 1234568.0), ("d", 1 / 3)))
+    told = [["name", "size"], ["a b", "1234567"], ["c", "1234568"], ["d", "0.333333"]]
+    assert [re.split(r"  +", line) for line in printed("text", table).splitlines()] == told
+    assert [line.strip("| ").split(" | ") for line in printed("markdown", table).splitlines()][2:] == told[1:]
 
 
 def test_a_name_that_contradicts_the_format_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from laboratory import ZeroShot, accuracy, publish, study_in
 
-from surefoot.core import Figure, Measurement, Results, Store, Study, SurefootError, plan, walk
-from surefoot.report import METHOD_NOTES, open_in_browser, write_report
+from surefoot.core import Figure, Measurement, Results, Store, Study, SurefootError, Unit, Verdict, plan, walk
+from surefoot.report import METHOD_NOTES, effect_text, interval_text, open_in_browser, write_report
 
 
 def text_of(page: str) -> str:
@@ -104,13 +104,13 @@ def test_a_large_study_lists_a_bounded_number_of_rows_fairly_and_names_the_expor
     study = replace(study, figures=(), claims=())
     steps = [step for step in walk(study.steps) if isinstance(step, ZeroShot)]
     for step in steps[:-1]:
-        losses = [Measurement(metric="loss", value=1 / (1 + index), n=64, replicate=index) for index in range(50)]
+        losses = [Measurement(metric="loss", value=1 / (1 + index), n=64, replicate=index) for index in range(103)]
         publish(results.store, step, [*losses, accuracy(step)])
 
     path = write_report(study, Results(store=results.store, steps=results.steps), tmp_path / "page.html", row_limit=200)
 
     page = path.read_text(encoding="utf-8")
-    assert "This page lists 200 of 6,069 measurements" in text_of(page)
+    assert "This page lists 200 of 12,376 measurements" in text_of(page)
     assert "surefoot export" in text_of(page)
     data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)[0])
     table = data["measurements"]
@@ -119,7 +119,23 @@ def test_a_large_study_lists_a_bounded_number_of_rows_fairly_and_names_the_expor
     assert abs(metrics.count("loss") - metrics.count("accuracy")) <= 1
     linked = {row[0] for row in table["rows"]}
     assert all(f'id="{key}"' in page for key in linked)
-    assert "loss 5,950 0.02" in text_of(page), "the summary counts every measurement"
+    assert "loss 12,257 0.009709" in text_of(page), "the summary counts every measurement, to the last one"
+
+
+@pytest.mark.parametrize(
+    ("unit", "effect", "low", "shown", "interval"),
+    [
+        ("points", 0.00004, 0.000001, "+0.004 points", "+0.0001 to +50.0"),
+        ("share", 0.9997, 0.0, "99.97%", "0.00% to 50.0%"),
+        ("share", 1.0, 0.99999, "100.0%", "99.999% to 50.0%"),
+        ("number", 1234567.0, 1234566.0, "1,234,567", "1,234,566 to 0.5"),
+    ],
+)
+def test_no_number_is_rounded_to_none_to_all_or_to_its_neighbour(
+    unit: Unit, effect: float, low: float, shown: str, interval: str
+) -> None:
+    verdict = Verdict(status="undecided", effect=effect, low=low, high=0.5, n=9, unit=unit)
+    assert (effect_text(verdict), interval_text(verdict)) == (shown, interval)
 
 
 def test_a_study_that_was_never_run_is_a_page_that_says_so(written: tuple[Study, Results], tmp_path: Path) -> None:

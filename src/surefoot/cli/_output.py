@@ -105,7 +105,10 @@ def chosen_format(form: Format | None, out: Path | None = None) -> Format:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    """In one line: whole numbers in full, so that large ones stay apart, other floats with six digits."""
+    if not isinstance(value, float):
+        return _exact(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _tsv(table: Table) -> str:
@@ -127,7 +130,7 @@ def _csv(table: Table) -> str:
 
 def _markdown(table: Table) -> str:
     rows = [[_cell(value) for value in row] for row in (table.columns, *table.rows)]
-    lines = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) for row in rows]
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     ruled = [lines[0], " | ".join("---" for _ in table.columns), *lines[1:]]
     return "".join(f"| {line} |\n" for line in ruled)
 
@@ -143,7 +146,7 @@ def finite(value: Any) -> Any:
 
 
 def _text(table: Table) -> str:
-    lines = [list(table.columns), *([_cell(value) for value in row] for row in table.rows)]
+    lines = [[_cell(value) for value in row] for row in (table.columns, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     numeric = [bool(column) and all(isinstance(cell, (int, float)) for cell in column) for column in _columns(table)]
     return "".join("  ".join(map(_pad, line, widths, numeric)).rstrip() + "\n" for line in lines)
@@ -158,8 +161,12 @@ def _pad(cell: str, width: int, right: bool) -> str:
 
 
 def _latex(table: Table) -> str:
+    named = {"\\": "backslash", "<": "less", ">": "greater", "|": "bar", "~": "asciitilde", "^": "asciicircum"}
+    # A bracket or star that begins a line would be an option of the line's end before it.
     escape = str.maketrans(
-        {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"\\": "\\textbackslash{}", "~": "\\~{}", "^": "\\^{}"}
+        {mark: f"\\{mark}" for mark in "&%$#_{}"}
+        | {mark: f"\\text{name}{{}}" for mark, name in named.items()}
+        | {mark: f"{{{mark}}}" for mark in "[*"}
     )
     lines = [[_cell(value).translate(escape) for value in row] for row in [table.columns, *table.rows]]
     body = [" & ".join(line) + r" \\" for line in lines]

@@ -19,12 +19,14 @@ def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a power of ten only for very small and very large numbers."""
+    """Whole numbers in full, others with four digits; a power of ten only for very small and very large ones."""
     if value is None:
         return ""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:,.0f}".replace("-", "−")
+    if 1e-4 <= abs(value) < 1e5:
         return f"{float(f'{value:.4g}'):,.10g}".replace("-", "−")
     mantissa, _, power = f"{value:.3e}".partition("e")
     return f"{float(mantissa):g}·10{str(int(power)).translate(_RAISED)}".replace("-", "−")
@@ -52,7 +54,9 @@ def bound_text(verdict: Verdict) -> str:
 def _in_unit(value: float | None, unit: Unit) -> str:
     if value is None or unit == "number":
         return number(value)
-    decimals = 1 if abs(value) >= 0.005 else 2
+    ends = {0.0, 100.0} - {abs(100 * value)}  # what is not zero, or not all, is not rounded to it
+    least = 1 if abs(value) >= 0.005 else 2
+    decimals = next((one for one in range(least, 9) if round(abs(100 * value), one) not in ends), 9)
     text = f"{100 * value:+.{decimals}f}" if unit == "points" else f"{100 * value:.{decimals}f}%"
     return text.replace("-", "−")
 
