@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.stats import t as student
 
 from surefoot.contrastive import OpenClipModel, build, load_model, openclip_config
 from surefoot.core import Results, Store, Study, SurefootError, decide, open_pool, run, walk
@@ -192,3 +193,16 @@ def test_a_checkpoint_that_was_exchanged_is_refused(world: Path, tmp_path: Path)
         errors = [event.error for event in run([step], store, pool) if event.kind == "failed"]
     assert len(errors) == 1
     assert "have changed since" in errors[0]
+
+
+def test_the_cost_to_expect_is_the_interval_of_one_more_start_than_the_tutorial_shows(study: Study) -> None:
+    page = (Path(__file__).parents[2] / "docs/tutorial/4-patching.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:drawings|photographs).*\| (-?[\d.]+) \| (-?[\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for costs, said in zip(
+        np.array(rows, float).T, re.findall(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", study.notice), strict=True
+    ):
+        error = costs.std(ddof=1) * np.sqrt(1 + 1 / len(costs))
+        bounds = student.interval(0.95, len(costs) - 1, loc=costs.mean(), scale=error)
+        assert [float(one) for one in said] == pytest.approx([costs.mean(), *bounds], abs=0.0501)
+    assert study.notice in study.summary

@@ -70,6 +70,8 @@ def plan(
     say_made_otherwise(asked, place)
     emit(_plan_table(found), format)
     say(_plan_sentence(found, workers or os.cpu_count() or 1))
+    if asked.notice:
+        say(asked.notice)
 
 
 def run(
@@ -190,6 +192,8 @@ def make_missing(
     say(_plan_sentence(todo, workers))
     if not todo.missing:
         return 0
+    if asked.notice:
+        say(asked.notice)
     check_modules_of(todo.missing)
     import time
 

@@ -194,6 +194,9 @@ class Study:
     credits: tuple[str, ...] = field(default=())
     """Source and licence of what the report shows (pictures, data)."""
 
+    notice: str = ""
+    """What is said before anything is made: what to expect of it."""
+
 
 @dataclass(frozen=True)
 class Recorded:
