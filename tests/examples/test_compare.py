@@ -247,7 +247,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, files: dict[str, Path])
     with pytest.raises(SurefootError, match="a file is named twice"):
         compare(old, old)
     one = {name: examples(tmp_path / f"one {name}", BASE, article=["x"] * N) for name in "ab"}
-    with pytest.raises(SurefootError, match="needs two clusters"):
+    with pytest.raises(SurefootError, match="two at least are needed"):
         compare_examples(read_examples(one, cluster="article"))
 
 
@@ -331,11 +331,12 @@ def test_a_file_may_be_named_by_its_folder_and_is_known_by_any_of_its_names(
         compare(files["old"], files["new"].parent / "again")
 
 
-def test_an_example_without_a_cluster_is_no_cluster_named_none(tmp_path: Path) -> None:
-    part = [None, "x", *("y" for _ in BASE[2:])]
-    one, other = (examples(tmp_path / name, BASE, page=part) for name in "ab")
-    with pytest.raises(SurefootError, match="1 examples have no value in the column 'page'"):
-        read_examples({"a": one, "b": other}, cluster="page")
+@pytest.mark.parametrize(("empty", "other"), [(None, "y"), ("", "y"), (float("nan"), 1.0)])
+def test_an_example_without_a_cluster_is_no_cluster_named_none(empty: object, other: object, tmp_path: Path) -> None:
+    part = [empty, empty, *(other for _ in BASE[2:])]
+    one, two = (examples(tmp_path / name, BASE, page=part) for name in "ab")
+    with pytest.raises(SurefootError, match="2 examples have no value in the column 'page'"):
+        read_examples({"a": one, "b": two}, cluster="page")
 
 
 def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

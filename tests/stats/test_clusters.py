@@ -51,9 +51,9 @@ def test_totals_over_sizes_are_the_mean_of_all_their_parts() -> None:
 
 
 def test_one_cluster_or_labels_of_another_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs two clusters"):
+    with pytest.raises(ValueError, match="two at least are needed"):
         clustered_mean([1.0, 2.0], ["a", "a"])
-    with pytest.raises(ValueError, match="a label a value"):
+    with pytest.raises(ValueError, match="a label for each of 2 values"):
         clustered_mean([1.0, 2.0], ["a", "b", "c"])
 
 

@@ -42,6 +42,35 @@ def test_settings_that_differ_between_models_are_said(tmp_path: Path) -> None:
     assert "dropout" not in said
 
 
+def test_settings_beside_pickles_are_read_too(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    one, two = _model(tmp_path / "one", 1), _model(tmp_path / "two", 2, config={"rope_theta": 1e6})
+    for folder in (one, two):
+        torch.save({"w": torch.ones(2, 2)}, folder / "pytorch_model.bin")
+    pair = (open_checkpoint(folder / "pytorch_model.bin", pickle=True) for folder in (one, two))
+    (said,) = apply(TaskVector(*pair), tmp_path / "out.safetensors").warnings
+    assert "rope_theta is 10000.0 and 1000000.0; one model cannot be both" in said
+
+
+def test_what_was_written_beside_the_weights_is_verified_with_them(tmp_path: Path) -> None:
+    one, out = _model(tmp_path / "one", 1, tokens={"model": {"vocab": {"a": 0}}}), tmp_path / "out"
+    _average(out, one, _model(tmp_path / "two", 2), out_dtype="bfloat16")
+    config, recipe = out / "config.json", out / "model.safetensors.recipe.json"
+    assert verify(out).holds
+    text = config.read_text()
+    config.write_text(text.replace("10000.0", "20000.0"))
+    (out / "tokenizer.json").unlink()
+    assert verify(out).disagreeing == ("config.json", "tokenizer.json") and not verify(out).holds
+    config.write_text(text)
+    (out / "tokenizer.json").write_bytes((one / "tokenizer.json").read_bytes())
+    assert verify(out).holds
+    said = json.loads(recipe.read_text())
+    name, share = next(iter(said["worst"].items()))
+    for wrong in ({}, {**said["worst"], name: share / 2}):
+        recipe.write_text(json.dumps({**said, "worst": wrong}))
+        assert verify(out).disagreeing == (recipe.name,)
+
+
 def test_a_setting_that_lacks_is_its_default_unless_that_is_off(tmp_path: Path) -> None:
     one = _model(tmp_path / "one", 1, config={"head_dim": None, "rope_scaling": None})
     two = _model(tmp_path / "two", 2, config={"head_dim": 128, "mlp_bias": False, "transformers_version": "5"})

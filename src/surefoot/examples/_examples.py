@@ -172,7 +172,8 @@ def _read(
     if nameless := int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum()):
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
     for name in set(wanted) - set(SAME):
-        if without := int(np.ma.getmaskarray(np.ma.asarray(found[name])).sum()) if name in found else 0:
+        said = np.ma.asarray(found[name]) if name in found else np.ma.ones(0)
+        if without := int((np.ma.getmaskarray(said) | (said.data.astype(str) == "")).sum()):
             raise SurefootError(f"{path}: {without} examples have no value in the column '{name}', to cluster by.")
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:

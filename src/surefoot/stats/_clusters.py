@@ -38,7 +38,10 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike, *, sizes: ArrayLike |
     weight = weight if sizes is None else np.asarray(sizes, dtype=np.float64)
     labels, member = np.unique(np.asarray(clusters), return_inverse=True)
     if len(labels) < 2 or len(member) != len(sample):
-        raise ValueError(f"a clustered mean needs two clusters and a label a value: {len(labels)}, {len(member)}")
+        raise ValueError(
+            f"whole clusters are the sample, so that two at least are needed, and a label for each of {len(sample)} "
+            f"values: there are {len(labels)} and {len(member)}"
+        )
     total, size = np.bincount(member.ravel(), weights=sample), np.bincount(member.ravel(), weights=weight)
     n = float(size.sum())
     estimate = float(total.sum()) / n

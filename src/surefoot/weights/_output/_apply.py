@@ -1,7 +1,6 @@
 """Files that say how they were made: writing an edit, a grid of edits or a merge, and replaying any of them."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot import __version__
-from surefoot.core import SurefootError, write_text
+from surefoot.core import SurefootError, digest_of, write_text
 from surefoot.weights._arithmetic._engine import Progress
 from surefoot.weights._arithmetic._expression import TaskVector, describe, plan_edit
 from surefoot.weights._arithmetic._plan import MergePlan, Row
@@ -21,7 +20,7 @@ from surefoot.weights._files._safetensors import Tensor
 from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
 from surefoot.weights._output._companions import companions_of
 from surefoot.weights._output._disagreements import differing_settings, untied
-from surefoot.weights._output._recipe import digests, files_of, lost_share, measured, provenance_of, replan, said_by
+from surefoot.weights._output._recipe import digests, files_of, measured, provenance_of, replan, said_by, worst
 from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
 from surefoot.weights._output._writing import write
 
@@ -194,19 +193,17 @@ def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how
         _report(plan, path, output, rows, [*seen, *untied(plan, path, rows)]) for output, path in enumerate(paths)
     ]
     for out, path, report in zip(outs, paths, reports, strict=True):
-        for name, content in files.items() if path.parent == out else ():
+        beside = files if path.parent == out else {}
+        for name, content in beside.items():
             (out / name).write_bytes(content)
         sidecar = {**asdict(report), "path": path.name, "version": __version__, "recipe": plan.recipe}
+        sidecar["files"] = {name: digest_of(out / name) for name in beside}
         text = json.dumps(sidecar, indent=1, sort_keys=True) + "\n"
         write_text(path.with_name(path.name + ".recipe.json"), text)
     return reports
 
 
 def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen: Sequence[str]) -> EditReport:
-    by_name: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_name[row.name].append(row)
-    shares = {name: share for name, some in by_name.items() if (share := lost_share(some, output)) > 0}
     found: dict[str, Any] = measured(rows, output)
     warnings = list(seen)
     if (lost := found["lost"]) >= LOSSY:
@@ -223,7 +220,7 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
         tensors=len(plan.assignments),
         coefficient=plan.coefficients[output],
         **found,
-        worst=dict(sorted(shares.items(), key=lambda item: -item[1])[:5]),
+        worst=worst(rows, output),
         inputs=digests(plan, rows),
         warnings=tuple(warnings),
     )

@@ -38,8 +38,11 @@ def differing_settings(plan: MergePlan) -> list[str]:
 
 
 def _folders(plan: MergePlan) -> list[Path]:
-    paths = (getattr(source, "path", Path()) for one in plan.assignments for source in one.sources)
-    return [*dict.fromkeys(path.parent for path in paths if path.name)] or [Path("nowhere")]
+    # What was read from a pickle is in memory: its label is the place of the file.
+    pairs = (pair for one in plan.assignments for pair in zip(one.labels, one.sources, strict=True))
+    paths = dict.fromkeys(getattr(source, "path", Path(label)) for label, source in pairs)
+    there = (path if path.is_dir() else path.parent for path in paths if path.name and path.exists())
+    return [*dict.fromkeys(there)] or [Path("nowhere")]
 
 
 def _some(told: Sequence[str]) -> str:

@@ -101,6 +101,15 @@ def lost_share(rows: Sequence[Row], output: int) -> float:
     return sqrt(lost / edit) if edit > 0 else 0.0
 
 
+def worst(rows: Sequence[Row], output: int) -> dict[str, float]:
+    """The five tensors of which rounding took the largest share of the edit, and that share."""
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.name].append(row)
+    shares = {name: share for name, some in by_name.items() if (share := lost_share(some, output)) > 0}
+    return dict(sorted(shares.items(), key=lambda item: -item[1])[:5])
+
+
 def files_of(path: Path) -> list[Path]:
     index = path / INDEX if path.is_dir() else path
     if index.name.endswith(".index.json") and index.is_file():

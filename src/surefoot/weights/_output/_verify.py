@@ -7,12 +7,12 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, digest_of
 from surefoot.weights._arithmetic._engine import compare
 from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._files._safetensors import read_header
-from surefoot.weights._output._recipe import KEY, digests, files_of, measured, provenance_of, replan, said_by
+from surefoot.weights._output._recipe import KEY, digests, files_of, measured, provenance_of, replan, said_by, worst
 from surefoot.weights._output._shards import INDEX
 
 
@@ -37,9 +37,9 @@ class Verification:
 def verify(path: Path | str, *, threads: int | None = None, moved: Mapping[str, str] | None = None) -> Verification:
     """Replay the recipe in a file's metadata and compare every bit and what it says of itself; writes nothing.
 
-    Compared are the tensors, the digests of the inputs, the share lost in rounding, and the recipe beside the file with
-    the numbers of its report.
-    With `moved`, path to path, inputs are looked for where they lie now.
+    Compared are the tensors, the digests of the inputs, the share lost in rounding, the recipe beside the file with the
+    numbers of its report, and the configuration and tokenizer files that were written with it. With `moved`, path to
+    path, inputs are looked for where they lie now.
     Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
     """
     files = files_of(Path(path))
@@ -107,7 +107,15 @@ def _beside(file: Path, plan: MergePlan, rows: Sequence[Row], *, known: bool) ->
         same = all(outside[key] == inside[key] for key in ("recipe", "coefficient"))
         inputs = (digests(plan, rows) if known else outside["inputs"]) if inside.get("shard") else inside["inputs"]
         same &= outside["inputs"] == inputs
-        same &= all(isclose(outside[key], value, rel_tol=0.0015) for key, value in now.items())
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    return [] if same else [recipe.name]
+        now |= {f"worst {name}": share for name, share in worst(rows, 0).items()}
+        told = {**outside, **{f"worst {name}": share for name, share in outside["worst"].items()}}
+        same &= all(isclose(told[key], value, rel_tol=0.0015) for key, value in now.items())
+        files = outside.get("files", {}).items()  # not of those that were written before these were kept
+        others = [name for name, said in files if not _is_still(file.with_name(name), said)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        same, others = False, []
+    return [*others, *([] if same else [recipe.name])]
+
+
+def _is_still(file: Path, said: str) -> bool:
+    return file.is_file() and digest_of(file) == said
