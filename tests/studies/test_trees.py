@@ -26,7 +26,7 @@ from surefoot.core import (
 from surefoot.studies import load_study
 from surefoot.studies._hypotheses import Hypothesis, Pooled, claims_of
 from surefoot.studies.trees import study, sweep
-from surefoot.studies.trees._claims import RIVALS, _error_held, difference_claims
+from surefoot.studies.trees._claims import RIVALS, _error_alone, difference_claims
 from surefoot.studies.trees._figures import more_rows
 from surefoot.studies.trees._paper import PAPER_PEAKS
 from surefoot.studies.trees._plan import SMALL, STUDIED, configurations, epochs_of
@@ -43,7 +43,9 @@ from surefoot.tabular import (
     TableComparison,
     TableFits,
     configuration,
+    difference_in,
     full_grid,
+    pair_of,
 )
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
@@ -107,6 +109,9 @@ def test_without_results_every_claim_is_unmeasured(tmp_path: Path) -> None:
 def test_unknown_names_are_refused(option: str, message: str) -> None:
     with pytest.raises(SurefootError, match=message):
         load_study("trees", {option: "oak"})
+
+
+_WORST_APART = difference_in("worst_group_accuracy")
 
 
 def part(value: float, stderr: float | None, rows: int = 1000) -> Pooled:
@@ -472,18 +477,25 @@ def test_more_rows_are_shown_on_the_same_test_rows(publish: Publish, tmp_path: P
     assert points == pytest.approx({rows: 0.3 - rows / 1e6 for rows in (4000, 16000, 64000)})
 
 
-def test_a_claim_on_worst_groups_is_as_unsure_as_bounds_that_hold_whichever_is_the_worst() -> None:
-    assert_allclose(_error_held(replace(part(0.1, 0.01), bounds=(-0.1, 0.3)), alone=False) or 0, 0.2 / 1.959964)
-    assert _error_held(replace(part(0.1, 0.01), bounds=(0.099, 0.101)), alone=False) == 0.01
+def test_a_claim_is_as_unsure_as_bounds_that_hold_whichever_group_is_the_worst(
+    publish: Publish, tmp_path: Path
+) -> None:
+    """Of one table Student's interval of its folds is as wide as its bounds, at the one table's degrees of freedom."""
+    assert_allclose(_error_alone(replace(part(0.1, 0.01), bounds=(-0.1, 0.3), folds=5)) or 0, 0.2 / 2.776445)
+    assert _error_alone(part(0.1, 0.01)) == 0.01
     assert all(step.simultaneous for step in study().steps if isinstance(step, TableComparison))
-
-
-def test_the_interval_of_a_claim_on_one_table_is_that_of_its_bounds(publish: Publish, tmp_path: Path) -> None:
-    """Student's t of the folds is in the bounds: counted again in the claim it made them 1.4 times as wide."""
-    table = FileTable(path="people.csv", digest="0" * 64, label="y", sensitive=("g",))
-    study, store = sweep(table, learners=("lightgbm", "group-dro")), Store(tmp_path)
-    at = {"metric": "difference in worst_group_accuracy", "group": "trees - robust", "shift": BY_WORST_GROUP}
-    publish(store, study.steps[0], [Measurement(value=0.02, low=-0.01, high=0.05, stderr=0.01, n=1000, **at)])
-    (claim,) = (claim for claim in study.claims if claim.name == "peak worst-group accuracy against robust")
-    verdict = claim.check(Results(store, tuple(walk(study.steps))))
-    assert (verdict.effect, verdict.low, verdict.high) == pytest.approx((0.02, -0.01, 0.05))
+    found = {}
+    for tables in ("german", "german,compas"):
+        chosen, store = load_study("trees", {"tables": tables, "repeats": "1"}), Store(tmp_path / tables)
+        for step in chosen.steps:
+            if isinstance(step, TableComparison):
+                named = {"group": pair_of("trees", "robust"), "shift": BY_WORST_GROUP, "n": 9000}
+                half = 2.776445 * 0.01
+                bounds = {"stderr": 0.01, "low": 0.02 - half, "high": 0.02 + half}
+                publish(store, step, [Measurement(metric=_WORST_APART, value=0.02, **bounds, **named)])
+        (claim,) = (each for each in chosen.claims if each.name == "peak worst-group accuracy against robust")
+        found[tables] = claim.check(Results(store, tuple(walk(chosen.steps))))
+    one, two = found.values()
+    assert_allclose([one.low, one.high], [0.02 - 2.776445 * 0.01, 0.02 + 2.776445 * 0.01], rtol=1e-6)
+    # Two alike tables: the error of each over the root of two, and Student's t of one degree (not that of folds).
+    assert_allclose([two.low, two.high], 0.02 + np.array([-1, 1]) * t.ppf(0.975, 1) * 0.01 / 2**0.5, rtol=1e-6)

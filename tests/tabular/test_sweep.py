@@ -264,6 +264,9 @@ def test_differences_of_worst_groups_hold_whichever_they_are_and_follow_the_fold
     assert_allclose(found.high, max(expected.high, found.value + half))
     (drawn,) = measured(folded, metric="difference in worst_group_accuracy", group="lightgbm - logistic")
     assert drawn.value == found.value and drawn.low > found.low
+    # The error behind the bounds is not Student's: folds say what it is themselves.
+    assert drawn.stderr is not None and found.stderr is not None
+    assert_allclose(found.stderr, max(drawn.stderr, (expected.high - expected.low) / 2 / 1.959964), rtol=1e-6)
 
 
 def test_only_configurations_that_learned_are_near_the_best() -> None:

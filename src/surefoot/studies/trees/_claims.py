@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import log10
+from operator import attrgetter
 from statistics import median
 
 from surefoot.core import Results, SurefootError
-from surefoot.stats import t_quantile
+from surefoot.stats import error_of_bounds, t_quantile
 from surefoot.studies._hypotheses import Hypothesis, Pooled
 from surefoot.studies.trees._beside import reference_of
 from surefoot.studies.trees._results import by_table, over_tables, spread_over
@@ -69,8 +70,9 @@ def difference_claims(learners: Iterable[str]) -> Iterator[Hypothesis]:
 def _difference(metric: str, group: str, rule: str, *, sign: int = 1) -> Effect:
     def effect(results: Results) -> tuple[Pooled, str]:
         found = by_table(results, metric, group, rule)
+        error = _error_alone if len(found) == 1 else attrgetter("stderr")
         parts = {
-            name: replace(part, value=sign * part.value, stderr=_error_held(part, alone=len(found) == 1), bounds=None)
+            name: replace(part, value=sign * part.value, stderr=error(part), bounds=None)
             for name, part in found.items()
         }
         return over_tables(parts.values()), _in_points(parts)
@@ -78,15 +80,9 @@ def _difference(metric: str, group: str, rule: str, *, sign: int = 1) -> Effect:
     return effect
 
 
-def _error_held(part: Pooled, *, alone: bool) -> float | None:
-    """The standard error whose interval is as wide as the bounds, which hold whichever groups are the extremes.
-
-    That of one table alone is Student's with one degree less than its folds (`over_tables`).
-    """
-    if part.stderr is None or part.bounds is None:
-        return part.stderr
-    freedom = max(part.folds - 1, 1) if alone else float("inf")
-    return max(part.stderr, (part.bounds[1] - part.bounds[0]) / 2 / t_quantile(0.95, freedom))
+def _error_alone(part: Pooled) -> float | None:
+    """The standard error of one table alone, whose Student's interval of its folds is as wide as its bounds."""
+    return part.stderr if part.bounds is None else error_of_bounds(*part.bounds, freedom=max(part.folds - 1, 1))
 
 
 def _in_points(parts: dict[str, Pooled]) -> str:
@@ -106,7 +102,8 @@ def _rivals(results: Results) -> tuple[Pooled, str]:
         for metric, rule in (("accuracy", BY_ACCURACY), ("worst_group_accuracy", BY_WORST_GROUP)):
             for name, part in by_table(results, difference_in(metric), pair_of(first, other), rule).items():
                 if name.startswith("acs-"):
-                    found[f"{name} {metric.replace('_', ' ')} against {other}"] = part
+                    named = f"{name} {metric.replace('_', ' ')} against {other}"
+                    found[named] = replace(part, stderr=_error_alone(part))
     if not found:
         raise SurefootError("No comparison of XGBoost with these on the census tables is in the store.")
     least = min(found.values(), key=lambda part: part.value / (part.stderr or 1.0))

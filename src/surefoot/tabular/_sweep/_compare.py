@@ -19,6 +19,7 @@ from surefoot.stats import (
     calibration_bounds,
     disparity_bounds,
     disparity_difference,
+    error_of_bounds,
     group_metrics,
     rate_bounds,
     resample_accuracies,
@@ -79,11 +80,11 @@ class TableComparison(Step):
     family. Configurations are chosen by `metric`, one of `METRICS`, over all rows and in the worst group. The intervals
     of worst groups and disparities hold whichever groups are the extremes. The party `MAJORITY` gives everybody the
     more frequent answer. With `simultaneous` those of differences between parties hold so, too (without it they are the
-    bootstrap's, which covered 77 to 100 percent). Raises `SurefootError` for fits of other tables or splits, or another
-    metric.
+    bootstrap's, which covered 77 to 100 percent), and their standard error is the one behind such bounds. Raises
+    `SurefootError` for fits of other tables or splits, or another metric.
     """
 
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     fits: tuple[TableFits, ...]
     replicates: int = 1000
@@ -197,21 +198,26 @@ class _Board:
         return replace(drawn, **bounds)
 
     def apart(self, drawn: Measurement, metric: str, picks: Sequence[Pick | None]) -> Measurement:
-        """A difference of two picks with bounds that hold whichever groups are the extremes.
+        """A difference of two picks with bounds that hold whichever groups are the extremes, and the error behind them.
 
-        Of accuracy it is at least Tango's: the draws of two picks with the same answers have no width.
+        Of accuracy they are at least Tango's: the draws of two picks with the same answers have no width. They are at
+        least Student's of the folds, whose t the error has not: where tables are pooled it would count twice.
         """
         places = [self.place[pick] for pick in picks if pick is not None]
-        if metric not in _OF_GROUPS:
-            first, second = self.correct[places]
-            tango = share_difference((first & ~second).sum(), (second & ~first).sum(), self.n)
+        first, second = self.correct[places]
+        if metric in _OF_GROUPS:
+            rows = self.sizes[self.codes] >= LEAST_ROWS
+            found, ends = _OF_GROUPS[metric](first[rows], second[rows], self.codes[rows]), []
+        else:
+            found = share_difference((first & ~second).sum(), (second & ~first).sum(), self.n)
             ends = [each for each in (drawn.low, drawn.high) if each is not None]
-            return replace(drawn, low=min(tango.low, *ends), high=max(tango.high, *ends))
-        rows = self.sizes[self.codes] >= LEAST_ROWS
-        first, second = self.correct[places][:, rows]
-        found = _OF_GROUPS[metric](first, second, self.codes[rows])
         half = t_quantile(0.95, len(self.folds) - 1) * spread if (spread := self._spread(metric, places, _SIGNS)) else 0
-        return replace(drawn, low=min(found.low, drawn.value - half), high=max(found.high, drawn.value + half))
+        return replace(
+            drawn,
+            low=min(found.low, drawn.value - half, *ends),
+            high=max(found.high, drawn.value + half, *ends),
+            stderr=max(drawn.stderr or 0.0, error_of_bounds(found.low, found.high)),
+        )
 
     def bounded(self, metric: str, pick: Pick | None, named: Mapping[str, Any]) -> Iterator[Measurement]:
         """A metric of a pick that has bounds and no draws."""
