@@ -1,7 +1,7 @@
 """Pretrain: a contrastive image-text model from scratch."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -103,14 +103,7 @@ def _pretrain(step: Pretrain, out: Path, data: Path, start: Path | None) -> list
     torch.manual_seed(seed_for("weights", step.seed))
     model = build(config).to(memory_format=torch.channels_last)
     batches = Batches(pairs=read_pairs(data, captions, tokenizer, pixels), size=step.batch, seed=step.seed)
-    schedule = Schedule(
-        steps=math.ceil(step.samples / step.batch),
-        batch=step.batch,
-        learning_rate=step.learning_rate,
-        warmup=step.warmup,
-        first=read_description(start).samples // step.batch if start else 0,
-        decay=step.decay,
-    )
+    schedule = _schedule_of(step, start)
     optimizer = adamw(model, step.learning_rate, step.weight_decay)
     if start:
         fill(model, load_file(start / WEIGHTS), start / WEIGHTS, step.model)
@@ -130,13 +123,25 @@ def _pretrain(step: Pretrain, out: Path, data: Path, start: Path | None) -> list
         samples=samples,
     )
     save_model(model, description, out)
-    values = {
-        "parameters": description.parameters,
-        "gmacs_per_sample": description.gmacs_per_sample,
-        "samples": samples,
-        "gmacs": description.gmacs_per_sample * samples,
-    }
-    return [last_tenth(losses), *(Measurement(metric=name, value=value, n=1) for name, value in values.items())]
+    return [last_tenth(losses), *_costs(description)]
+
+
+def _costs(description: ModelDescription) -> Iterator[Measurement]:
+    """What the model weighs and what its training took."""
+    for name in ("parameters", "gmacs_per_sample", "samples"):
+        yield Measurement(metric=name, value=getattr(description, name), n=1)
+    yield Measurement(metric="gmacs", value=description.gmacs_per_sample * description.samples, n=1)
+
+
+def _schedule_of(step: Pretrain, start: Path | None) -> Schedule:
+    return Schedule(
+        steps=math.ceil(step.samples / step.batch),
+        batch=step.batch,
+        learning_rate=step.learning_rate,
+        warmup=step.warmup,
+        first=read_description(start).samples // step.batch if start else 0,
+        decay=step.decay,
+    )
 
 
 def contrastive_loss(
