@@ -201,7 +201,12 @@ def test_what_is_near_an_evaluation_set_is_dropped_as_all_pairs_say(tmp_path: Pa
             earlier = next((one for one in range(later) if one not in why and alike(one, later)), None)
             if earlier is not None:
                 why[later] = (f"{'contaminated' if earlier < first else 'duplicate'}_{name}", earlier)
-    told = {rows[later]["uid"]: (rows[earlier]["uid"], [reason]) for later, (reason, earlier) in why.items()}
+
+    def kept(one: int) -> int:
+        return kept(why[one][1]) if one in why else one
+
+    told = {rows[later]["uid"]: (rows[kept(later)]["uid"], [reason]) for later, (reason, _) in why.items()}
+    assert sum(earlier in why for _, earlier in why.values()) > 10
     assert {uid: (of, reasons) for uid, of, reasons in result(tmp_path / "out") if reasons} == told
     assert len({reason for reason, _ in why.values()}) == 8 and made.rows == 150 and made.kept == 150 - len(why)
 
@@ -238,3 +243,32 @@ def test_rows_of_an_evaluation_set_all_count_also_those_that_are_alike(tmp_path:
     places = [stage(tmp_path / name, rows) for name, rows in (("own", own), ("test", test))]
     deduplicate(places[0], tmp_path / "out", DuplicateRules(phash_distance=3), against=places[1:])
     assert result(tmp_path / "out") == [("x", "b", ["contaminated_phash_near"]), ("y", None, [])]
+
+
+def test_a_duplicate_names_a_row_that_is_kept_also_where_a_later_key_or_stage_drops_what_it_was_like(
+    tmp_path: Path,
+) -> None:
+    """b is like a, a like c of a better name; a second stage drops c for d: no row may name one that is dropped."""
+    given = [row("d", "4", "w", page="1"), row("c", "3", "s", page="1"), row("a", "1", "s"), row("b", "1", "x")]
+    given += [row("b", "1", "s")]  # of a name that two rows have
+    pairs = stage(tmp_path / "in", given, size=2)
+    deduplicate(pairs, tmp_path / "once", DuplicateRules(by=("url", "text")))
+    assert result(tmp_path / "once") == [
+        ("d", None, []), ("c", None, []), ("a", "c", ["duplicate_text"]), ("b", "c", ["duplicate_url"]),
+        ("b", "c", ["duplicate_url"]),
+    ]  # fmt: skip
+    deduplicate(tmp_path / "once", tmp_path / "twice", DuplicateRules(by=("page",)))
+    assert [(uid, of) for uid, of, _ in result(tmp_path / "twice")] == [
+        ("d", None), ("c", "d"), ("a", "d"), ("b", "d"), ("b", "d"),
+    ]  # fmt: skip
+    test = stage(tmp_path / "test", [row("t", "9", "w")])
+    deduplicate(tmp_path / "twice", tmp_path / "clean", DuplicateRules(by=("text",)), against=[test])
+    assert result(tmp_path / "clean")[0] == ("d", "t", ["contaminated_text"])
+    assert {of for _, of, _ in result(tmp_path / "clean")} == {"t"}
+
+
+def test_near_duplicates_are_those_of_a_kept_row_and_not_of_a_dropped_one(tmp_path: Path) -> None:
+    """a and b differ in 3 bits, b and c in 3, a and c in 6: c is no near duplicate of any row that is kept."""
+    given = [row(uid, uid, phash=f"{bits:016x}") for uid, bits in (("a", 0), ("b", 0b111), ("c", 0b111111))]
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules(phash_distance=3))
+    assert result(tmp_path / "out") == [("a", None, []), ("b", "a", ["duplicate_phash_near"]), ("c", None, [])]

@@ -46,8 +46,9 @@ def deduplicate(
 ) -> Manifest:
     """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
 
-    `against` are stages of evaluation sets: what is the same as a row of theirs, or near one, by these very rules is
-    dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty value is like no other.
+    A row that `duplicate_of` names is kept, or of an evaluation set: where one is dropped by a later key, those that it
+    stood for name what it is like. `against` are stages of evaluation sets: what is the same as a row of theirs, or near
+    one, by these very rules is dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty value is like no other.
     The same input gives the same bytes. Raises `SurefootError` for a column that is not there, an evaluation set of
     another model, and as `make_parts` does.
     """
@@ -87,10 +88,11 @@ class _Search:
         carry(source.path, path)
         again = "duplicate_of" in self._columns([source])
         marked = f"""SELECT p.* EXCLUDE (file_row_number, reasons{", duplicate_of" if again else ""}),
-            {"coalesce(d.kept, p.duplicate_of)" if again else "d.kept"} AS duplicate_of,
+            {"coalesce(d.kept, m.kept, p.duplicate_of)" if again else "d.kept"} AS duplicate_of,
             CASE WHEN d.place IS NULL THEN reasons ELSE [d.reason] END AS reasons
-            FROM read_parquet(?, file_row_number = true) p LEFT JOIN duplicates d
-            ON d.place = {number * _MOST} + file_row_number ORDER BY file_row_number"""
+            FROM read_parquet(?, file_row_number = true) p LEFT JOIN dropped d
+            ON d.place = {number * _MOST} + file_row_number
+            {"LEFT JOIN moved m ON m.uid = p.duplicate_of" if again else ""} ORDER BY file_row_number"""
         written = f"TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)"
         self.connection.execute(f"COPY ({marked}) {written}", [escape(str(source.path))])
         return {}
@@ -101,7 +103,9 @@ class _Search:
 
     @cached_property
     def found(self) -> list[str]:
-        """Fill the table `duplicates` (place, reason, the uid kept); the files in order."""
+        """Fill the tables `dropped` (place, reason, the uid kept) and `moved` (uids of which no row is kept any more, the
+        uid kept); the files in order.
+        """
         files = [str(one.path) for one in (*self.sources, *self.against)]
         columns, rules = self._columns(self.sources), self.rules
         vectors = "vector" if "vector" in columns and "embedding" not in columns else "embedding"
@@ -124,7 +128,7 @@ class _Search:
             - (SELECT count(*) FROM read WHERE place >= $own) AS rank, * FROM read""",
             {"files": files, "read": [*map(escape, files)], "most": _MOST, "own": len(self.sources) * _MOST},
         )
-        self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept VARCHAR)")
+        self.connection.execute("CREATE TABLE duplicates (place BIGINT, reason VARCHAR, kept BIGINT)")
         for key in keys:
             self._same(key)
         if near["phash"]:
@@ -132,6 +136,11 @@ class _Search:
             self._near("phash", self._near_hashes())
         if near[vectors]:
             self._near("embedding", self._near_embeddings(vectors))
+        self.connection.execute(
+            """CREATE TABLE dropped AS SELECT d.place, reason, uid AS kept FROM duplicates d JOIN compared c
+            ON c.place = d.kept; CREATE TABLE moved AS SELECT uid, arg_min(kept, rank) AS kept
+            FROM compared LEFT JOIN dropped USING (place) GROUP BY uid HAVING bool_and(kept IS NOT NULL)"""
+        )
         return files
 
     def _best(self, files: Sequence[str]) -> str:
@@ -152,10 +161,11 @@ class _Search:
         left = f"(SELECT * FROM compared WHERE place NOT IN (SELECT place FROM duplicates) AND {there})"
         self.connection.execute(
             f"""INSERT INTO duplicates SELECT place, {_REASON.format("lowest")}, kept FROM {left} JOIN (
-            SELECT {columns}, min(rank) AS lowest, arg_min(uid, rank) AS kept FROM {left}
+            SELECT {columns}, min(rank) AS lowest, arg_min(place, rank) AS kept FROM {left}
             GROUP BY {columns} HAVING count(*) > 1) USING ({columns}) WHERE rank > greatest(lowest, 0)""",
             ["+".join(key)],
         )
+        self._followed()
 
     def _near(self, column: str, pairs: Iterator[tuple[int, int]]) -> None:
         """Of pairs of ranks, the later one last of all in order, drop the later where the earlier is kept."""
@@ -164,10 +174,17 @@ class _Search:
             if later > 0 and later not in dropped and earlier not in dropped:
                 dropped[later] = earlier
         self.connection.execute(
-            f"""INSERT INTO duplicates SELECT a.place, {_REASON.format("earlier")}, b.uid
+            f"""INSERT INTO duplicates SELECT a.place, {_REASON.format("earlier")}, b.place
             FROM (SELECT unnest(?::BIGINT[]) AS later, unnest(?::BIGINT[]) AS earlier) JOIN compared a ON a.rank = later
             JOIN compared b ON b.rank = earlier""",
             [f"{column}_near", list(dropped), list(dropped.values())],
+        )
+        self._followed()
+
+    def _followed(self) -> None:
+        """What was like a row that has been dropped since is like the one that is kept for it."""
+        self.connection.execute(
+            "UPDATE duplicates SET kept = o.kept FROM duplicates o WHERE o.place = duplicates.kept"
         )
 
     def _left(self, column: str) -> str:

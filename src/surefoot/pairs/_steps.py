@@ -110,7 +110,7 @@ class Deduplicate(Step):
     phash_distance: int = -1
     cosine: float = 0.0
     against: tuple[Step, ...] = ()
-    version: ClassVar[int] = 2  # 1: rows without a text were the same by it
+    version: ClassVar[int] = 3  # 1: rows without a text were the same by it; 2: `duplicate_of` could be a dropped row
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         """Compare and mark; measures what `Extract` does."""
