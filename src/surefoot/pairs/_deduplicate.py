@@ -46,11 +46,11 @@ def deduplicate(
 ) -> Manifest:
     """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
 
-    A row that `duplicate_of` names is kept, or of an evaluation set: where one is dropped by a later key, those that it
-    stood for name what it is like. `against` are stages of evaluation sets: what is the same as a row of theirs, or near
-    one, by these very rules is dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty value is like no other.
-    The same input gives the same bytes. Raises `SurefootError` for a column that is not there, an evaluation set of
-    another model, and as `make_parts` does.
+    A row that `duplicate_of` names is kept, or of an evaluation set: where a later key drops it, what it stood for
+    names the row that it is like. `against` are stages of evaluation sets: what is the same as a row of theirs, or near
+    one, by these very rules is dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty
+    value is like no other. The same input gives the same bytes. Raises `SurefootError` for a column that is not there,
+    an evaluation set of another model, and as `make_parts` does.
     """
     sources = sources_in(directory)
     before = read_manifest(directory).recipe.rules
@@ -103,8 +103,8 @@ class _Search:
 
     @cached_property
     def found(self) -> list[str]:
-        """Fill the tables `dropped` (place, reason, the uid kept) and `moved` (uids of which no row is kept any more, the
-        uid kept); the files in order.
+        """Fill the tables `dropped` (place, reason, the uid kept) and `moved` (uids of which no row is kept now,
+        and the one that is); the files in order.
         """
         files = [str(one.path) for one in (*self.sources, *self.against)]
         columns, rules = self._columns(self.sources), self.rules
@@ -183,9 +183,7 @@ class _Search:
 
     def _followed(self) -> None:
         """What was like a row that has been dropped since is like the one that is kept for it."""
-        self.connection.execute(
-            "UPDATE duplicates SET kept = o.kept FROM duplicates o WHERE o.place = duplicates.kept"
-        )
+        self.connection.execute("UPDATE duplicates SET kept = o.kept FROM duplicates o WHERE o.place = duplicates.kept")
 
     def _left(self, column: str) -> str:
         return f"(SELECT rank, {column} FROM compared WHERE place NOT IN (SELECT place FROM duplicates))"

@@ -387,13 +387,15 @@ def test_thresholds_are_moved_after_the_fact(
 
 def test_a_similarity_that_is_no_number_passes_no_threshold(tmp_path: Path) -> None:
     values = [float("nan"), 0.28, np.nextafter(np.float32(0.28), np.float32(0)), 0.3, None]
-    table = pyarrow.table({"url": [f"u{n}" for n in range(5)], "text": ["t"] * 5,
+    table = pyarrow.table({"url": [f"u{n}" for n in range(5)], "text": ["t"] * 5, 'a "tag"': [0.5, None, 1.5, 2, 3],
                            "similarity": pyarrow.array(values, pyarrow.float32())})  # fmt: skip
     pq.write_table(table, tmp_path / "a.parquet")
     pairs_from_tables([tmp_path / "a.parquet"], tmp_path / "pairs")
     told = subset(tmp_path / "pairs", "similarity >= 0.28", tmp_path / "rows.parquet")
     assert pq.read_table(tmp_path / "rows.parquet")["url"].to_pylist() == ["u1", "u3"]
     assert next(row for row in told.rows if row[0] == "similarity")[2] == pytest.approx(0.29)
+    every = {row[0]: row[1:3] for row in subset(tmp_path / "pairs", "true").rows}  # n: those that the mean is of
+    assert every["similarity"] == (3, pytest.approx(0.86 / 3)) and every['a "tag"'] == (4, 1.75)
 
 
 def test_queries_mix_texts_and_pictures_and_keep_away(

@@ -188,6 +188,13 @@ def test_a_picture_of_just_the_cosine_asked_for_is_folded(embedded: Write, tmp_p
         (best,) = search_pairs(index, np.eye(8, dtype=np.float32)[2], fold=0.0)
         assert (best.row["width"], len(best.folded)) == (2, 7)
         assert len(search_pairs(index, np.eye(8, dtype=np.float32)[2], fold=0.001)) == 8
+    twice = np.random.default_rng(2).normal(size=(20, 48))
+    twice = np.tile(twice / np.linalg.norm(twice, axis=1, keepdims=True), (2, 1))  # in 16 bits most are not of length 1
+    embedded(tmp_path / "twice", twice.astype(np.float32))
+    build_index(tmp_path / "twice", tmp_path / "j")
+    with open_index(tmp_path / "j") as index:
+        found = search_pairs(index, twice[0].astype(np.float32), fold=1.0)
+        assert [len(one.folded) for one in found] == [1] * 18  # two of twenty pairs were dropped
 
 
 def test_the_same_input_gives_the_same_bytes(source: Path, indexes: dict[IndexKind, Path], tmp_path: Path) -> None:

@@ -196,6 +196,11 @@ def test_clients_of_clip_retrieval_are_answered(served: Served) -> None:
     assert found[0]["caption"] == "a green thing" or found[0]["caption"] == EVIL
     assert {"id", "similarity", "url"} <= found[0].keys() and found[2].keys() == {"id", "similarity"}
     assert "root" not in found[0]
+    blank = {"image": "", "image_url": "", "embedding_input": [], "deduplicate": None, "num_result_ids": None}
+    plain = client | {"use_safety_model": False, "deduplicate": False, "num_result_ids": 2}
+    assert served.ask("/knn-service", plain | blank)[:2] == served.ask("/knn-service", plain)[:2]
+    near = plain | {"text": "", "image_url": found[0]["url"]}
+    assert served.ask("/knn-service", near)[1][0]["similarity"] > 0.999
     _, said, _ = served.ask("/metadata", {"ids": [found[2]["id"], 10**9], "indice_name": "my set"})
     assert [one["id"] for one in said] == [found[2]["id"]] and "caption" in said[0]["metadata"]
     vector = [1.0] + [0.0] * 15

@@ -190,11 +190,12 @@ def _ordered(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[NDArr
 def _folded(index: PairIndex, ids: NDArray[np.int64], fold: float, k: int) -> dict[int, list[int]]:
     """The first k rows that are no near duplicates of a better one, each with its duplicates."""
     vectors = exact_of(index.vectors).reconstruct_batch(ids)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)  # 16 bits leave them a little off the length 1
     kept: dict[int, list[int]] = {}
     places: list[int] = []
     for place, one in enumerate(ids.tolist()):
         alike = vectors[places] @ vectors[place]
-        if len(alike) and alike.max() >= fold:
+        if len(alike) and alike.max() >= min(fold, 1 - 1e-6):
             kept[int(ids[places[int(alike.argmax())]])].append(one)
         elif len(kept) < k:
             kept[one] = []

@@ -146,14 +146,15 @@ def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:
 def _statistics(connection: DuckDBPyConnection, chosen: str) -> Table:
     """Rows in all and in the subset, and of each number its mean and quantiles there."""
     known = {name: kind for name, kind, *_ in connection.execute("DESCRIBE rows").fetchall()}
-    shown = [name for name in _NUMBERS if is_number(known.get(name, "")) or "(" in name]
-    shown += [quote(name) for name, kind in known.items() if kind in ("FLOAT", "DOUBLE") and name not in shown]
-    parts = ", ".join(f"avg({name}), quantile_cont({name}, {list(_SHARES)})" for name in shown)
+    shown = {name: name for name in _NUMBERS if is_number(known.get(name, "")) or "(" in name}
+    shown |= {name: quote(name) for name, kind in known.items() if kind in ("FLOAT", "DOUBLE")}
+    parts = ", ".join(f"count({sql}), avg({sql}), quantile_cont({sql}, {list(_SHARES)})" for sql in shown.values())
     asked = f"SELECT (SELECT count(*) FROM rows), count(*), {parts} FROM rows WHERE {chosen}"
     ((every, count, *told),) = connection.execute(asked).fetchall()
     blank = (None,) * (1 + len(_SHARES))
     numbers = [
-        (name.strip('"'), count, told[2 * at], *(told[2 * at + 1] or blank[1:])) for at, name in enumerate(shown)
+        (name, n, mean, *(shares or blank[1:]))
+        for name, n, mean, shares in zip(shown, told[::3], told[1::3], told[2::3], strict=True)
     ]
     columns = ("of", "n", "mean", *(f"q{round(100 * share):02d}" for share in _SHARES))
     return Table(columns, (("rows", every, *blank), ("subset", count, *blank), *numbers))

@@ -81,15 +81,15 @@ def read_client(told: object) -> tuple[Ask, int]:
     Its model of safety and its near duplicates are our safe mode and folding; its models of violence, of other
     languages and of beauty are passed over.
     """
-    given = checked("question", told, dict)
+    given = {name: one for name, one in checked("question", told, dict).items() if one not in (None, "", [])}
     if given.get("modality", "image") != "image":
         raise SurefootError("This index holds vectors of pictures: ask with modality 'image'.")
     ours = {"texts": "text", "images": "image", "urls": "image_url"}
-    asked: dict[str, Any] = {name: [] if (one := given.get(their)) is None else [one] for name, their in ours.items()}
+    asked: dict[str, Any] = {name: [given[their]] for name, their in ours.items() if their in given}
     shown = checked("num_images", given.get("num_images", 100), int, 1, MOST_RESULTS)
     k = checked("num_result_ids", given.get("num_result_ids", shown), int, 1, MOST_RESULTS)
     folded = checked("deduplicate", given.get("deduplicate", False), bool)
-    asked |= {"vector": given.get("embedding_input") or [], "safe": given.get("use_safety_model", True)}
+    asked |= {"vector": given.get("embedding_input", []), "safe": given.get("use_safety_model", True)}
     return read_ask(asked | {"k": max(k, shown), "fold": USUAL_FOLD if folded else None}), shown
 
 
