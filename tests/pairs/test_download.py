@@ -38,7 +38,7 @@ from hostile_web import (
     slow,
     zipped,
 )  # fmt: skip
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.fft import dctn
 
 from surefoot.cli import app
@@ -782,12 +782,28 @@ def test_scaled_decoding_is_near_to_exact_and_exact_is_pillows() -> None:
     assert np.abs(seen[0] - seen[1]).mean() < 3
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_every_orientation_is_shown_as_it_is_meant(form: str) -> None:
+    """Against Pillow's own reading; values that mean nothing turn nothing."""
+    quarters = np.zeros((40, 64, 3), np.uint8)
+    quarters[:20, :32, 0] = quarters[:20, 32:, 1] = quarters[20:, :32, 2] = 255
+    for orientation in range(10):
+        out, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(quarters).save(out, form, exif=exif, quality=100)
+        told, jpeg = decoded(out.getvalue(), resize="none")
+        with Image.open(io.BytesIO(out.getvalue())) as image, Image.open(io.BytesIO(jpeg)) as seen:
+            meant = ImageOps.exif_transpose(image).convert("RGB")
+            assert (told["original_width"], told["original_height"]) == meant.size == seen.size
+            assert np.abs(np.asarray(seen, float) - np.asarray(meant, float)).mean() < 8, orientation
+
+
 def test_sixteen_bits_are_scaled_and_transparency_is_white() -> None:
     grey = Image.fromarray(np.full((64, 64), 32768, np.uint16))
     clear = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
-    for image, value in ((grey, 127), (clear, 255)):
+    for image, value, more in ((grey, 127, {}), (clear, 255, {}), (grey, 255, {"transparency": 32768})):
         out = io.BytesIO()
-        image.save(out, "PNG")
+        image.save(out, "PNG", **more)
         with Image.open(io.BytesIO(decoded(out.getvalue())[1])) as jpeg:
             assert abs(jpeg.getpixel((30, 30))[0] - value) <= 2
 

@@ -47,10 +47,10 @@ def deduplicate(
     """Write the parts of a stage again, with the reason `duplicate_KEY` and `duplicate_of` (a uid) in rows not kept.
 
     A row that `duplicate_of` names is kept, or of an evaluation set: where a later key drops it, what it stood for
-    names the row that it is like. `against` are stages of evaluation sets: what is the same as a row of theirs, or near
-    one, by these very rules is dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing or empty
-    value is like no other. The same input gives the same bytes. Raises `SurefootError` for a column that is not there,
-    an evaluation set of another model, and as `make_parts` does.
+    names the row that it is like. `against` are stages of evaluation sets: what is the same as a row of theirs, or
+    near one, by these very rules is dropped as `contaminated_KEY`. Only rows without a reason are compared; a missing
+    or empty value is like no other. The same input gives the same bytes. Raises `SurefootError` for a column that is
+    not there, an evaluation set of another model, and as `make_parts` does.
     """
     sources = sources_in(directory)
     before = read_manifest(directory).recipe.rules

@@ -68,10 +68,9 @@ def encoded(
         image = Image.fromarray(decoded)
     smaller = wanted[0] < image.width or wanted[1] < image.height
     image = image.resize(wanted, Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC)
-    phash = _phash(image.transpose(turn) if turn else image)
-    framed = _framed(image, size, resize)
-    image = framed.transpose(turn) if turn else framed
-    turned = turn is not None and turn in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+    phash = _phash(_turned(image, turn))
+    image = _turned(_framed(image, size, resize), turn)
+    turned = turn in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
     original = (height, width) if turned else (width, height)
     told = dict(zip(("original_width", "original_height", "width", "height"), (*original, *image.size), strict=True))
     return told | {"phash": phash}, simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
@@ -101,7 +100,9 @@ def _opaque(opened: Image.Image) -> Image.Image:
     """The first frame as RGB, on white; 16 bits are scaled, not cut off."""
     opened.seek(0)
     if opened.mode.startswith(("I", "F")):
-        opened = Image.fromarray((np.clip(np.asarray(opened, np.float32), 0, 65535) / 257 + 0.5).astype(np.uint8))
+        grey = np.clip(np.asarray(opened, np.float32), 0, 65535)
+        grey[grey == opened.info.get("transparency", -1)] = 65535
+        opened = Image.fromarray((grey / 257 + 0.5).astype(np.uint8))
     if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
         layer = opened.convert("RGBA")
         image = Image.new("RGB", layer.size, "white")
@@ -119,6 +120,10 @@ def _orientation(data: bytes, opened: Image.Image | None) -> Image.Transpose | N
         return _TURNS.get(exif.get(_ORIENTATION, 1))
     except Exception:  # broken metadata do not make the picture worse
         return None
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return image if turn is None else image.transpose(turn)  # a flip from left to right is 0, not none
 
 
 def _framed(image: Image.Image, size: int, resize: str) -> Image.Image:

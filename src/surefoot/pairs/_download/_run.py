@@ -137,7 +137,7 @@ class Download(Step):
     deadline: float = unkeyed(3600.0)
     do_not_ask: str = unkeyed("")
     allow_private: bool = unkeyed(False)
-    version: ClassVar[int] = 2  # robots.txt by all of RFC 9309, hash lists of URLs in other spellings
+    version: ClassVar[int] = 3  # 2: robots.txt by all of RFC 9309; 3: pictures stored as in a mirror are turned
     requires: ClassVar[tuple[str, ...]] = ("pycurl", "simplejpeg", "PIL", "pyarrow")
 
     def pinned(self) -> Self:
