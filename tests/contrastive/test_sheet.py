@@ -128,5 +128,8 @@ def test_wrong_answers_are_shown_with_their_pictures_the_surest_first(tmp_path: 
     assert {row["section"] for row in figure.table()} == {"held out: 4 wrong"}
     assert {(row["value"], row["low"], row["high"], row["n"]) for row in figure.table()} == {(0.2, 0.1, 0.6, 5)}
     write_examples(store.path(test), columns | {"score": [1.0] * 5})
+    (store.path(test) / "record.json").unlink()
+    write_record(store.path(test), test, [Measurement(metric="top1", value=1.0, n=5)])
+    results = Results(store, (pictures, test))
     with pytest.raises(SurefootError, match="No picture was named wrongly"):
         wrong_sheet(results, {"held out": results.one(ZeroShot, metric="top1")})

@@ -526,6 +526,17 @@ def test_per_example_scores_are_found_by_key(store: Store, make: Make) -> None:
     assert examples_path(store, step.key[:6]) == store.path(step) / "examples.parquet"
 
 
+def test_per_example_scores_that_a_disk_has_changed_are_refused(store: Store) -> None:
+    step = Number(value=1.0)
+    store.path(step).mkdir(parents=True)
+    (store.path(step) / "examples.parquet").write_bytes(b"scores")
+    write_record(store.path(step), step, [])
+    assert examples_path(store, step.key).read_bytes() == b"scores"
+    (store.path(step) / "examples.parquet").write_bytes(b"scorez")
+    with pytest.raises(SurefootError, match=r"examples\.parquet has another content than was recorded"):
+        examples_path(store, step.key)
+
+
 def test_a_field_without_quotes_in_a_condition_is_told_how_to_be_written(store: Store, make: Make) -> None:
     make(Number(value=1, label="a"), Number(value=2, label="b"))
     with pytest.raises(

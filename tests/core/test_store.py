@@ -210,6 +210,16 @@ def test_every_damage_is_found_and_named(store: Store, make: Make) -> None:
     ]
 
 
+def test_a_file_that_a_claim_or_figure_reads_is_compared_with_its_digest(store: Store, make: Make) -> None:
+    one, other = Number(value=1.0), Number(value=2.0)
+    make(one, other)
+    flip(store.path(other) / "number.txt")
+    assert store.file(one, "number.txt").read_text() == (store.path(one) / "number.txt").read_text()
+    assert not store.file(Number(value=3.0), "number.txt").exists()
+    with pytest.raises(SurefootError, match=r"number\.txt has another content than was recorded.* --remove"):
+        store.file(other, "number.txt")
+
+
 def test_of_several_files_of_an_artifact_each_is_compared(store: Store, make: Make) -> None:
     slow = Slow(name=1, seconds=0.0)
     make(slow)

@@ -339,6 +339,19 @@ def test_an_example_without_a_cluster_is_no_cluster_named_none(empty: object, ot
         read_examples({"a": one, "b": two}, cluster="page")
 
 
+def test_a_file_of_examples_that_is_damaged_is_a_sentence_and_no_trace(tmp_path: Path) -> None:
+    whole = examples(tmp_path / "whole", BASE, label=["x"] * N)
+    content = whole.read_bytes()
+    damaged, said = tmp_path / "damaged.parquet", 0
+    for place in range(4, len(content), len(content) // 40):
+        damaged.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
+        try:
+            read_examples({"a": whole, "b": damaged})
+        except SurefootError:
+            said += 1
+    assert said > 20
+
+
 def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(examples(tmp_path / str(fall), [row / 4 - fall for row in range(5)])) for fall in (0.0, 0.5)]
     assert compare(files[0], files[1], "--margin", 0.1) == 2

@@ -58,7 +58,7 @@ def _wrong_rows(results: Results, name: str, test: Observation, n: int, size: in
         found = connection.execute(
             "SELECT file_row_number, label, prediction, probability, count(*) OVER () FROM read_parquet(?, "
             "file_row_number = true) WHERE score < 1 ORDER BY probability DESC, example LIMIT ?",
-            [escape(str(results.store.path(test.step) / EXAMPLES)), n],
+            [escape(str(results.store.file(test.step, EXAMPLES))), n],
         ).fetchall()
     pictures = load_images(place, [row for row, *_ in found])
     shown = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "metric": "top-1"}

@@ -21,7 +21,7 @@ from surefoot.core._files import full_disk_is_said
 from surefoot.core._measurement import COLUMNS
 from surefoot.core._plan import flatten_spec
 from surefoot.core._step import held_keys
-from surefoot.core._store import EXAMPLES, RECORD, Artifact, DamagedError, Store
+from surefoot.core._store import EXAMPLES, RECORD, Artifact, DamagedError, Store, undamaged
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -231,8 +231,8 @@ def _answer(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any
 
 
 def examples_path(store: Store, prefix: str) -> Path:
-    """The per-example scores of the artifact whose key begins with `prefix`. Raises when it keeps none."""
-    path = store.find(prefix) / EXAMPLES
+    """The per-example scores of the artifact whose key begins with `prefix`. Raises for none and for damaged ones."""
+    path = undamaged(store.find(prefix) / EXAMPLES)
     if not path.exists():
         raise SurefootError(f"{path.parent.parent.name} {path.parent.name} keeps no per-example scores.")
     return path

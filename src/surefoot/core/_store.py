@@ -19,6 +19,7 @@ from surefoot.core._step import KEY_LENGTH, Inputs, Rebuilt, Spec, Step, own_spe
 RECORD, EXAMPLES = "record.json", "examples.parquet"
 RUNS = ".runs"  # what the Steps of the runs going on are, in one file a run
 _FORMAT = 2
+_OTHER, _CURE = "has another content than was recorded", "Remove it with surefoot verify --remove, then run again."
 _IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}").fullmatch
 _IS_LEFT = re.compile(rf"([0-9a-f]{{{KEY_LENGTH}}}|[0-9a-f]{{12}})\.").match  # beside an artifact, or of a run
 
@@ -43,11 +44,18 @@ class Store:
         """Where the artifact of a Step lies, or would lie."""
         return self.root / step.kind / step.key
 
+    def file(self, step: Step, name: str) -> Path:
+        """A file in the artifact of a Step, for who reads it after a run: compared with its digest, once a process.
+
+        Raises `DamagedError` where its content is not what was recorded.
+        """
+        return undamaged(self.path(step) / name)
+
     def has(self, step: Step) -> bool:
         """Whether the Step was made and published, and is all there: every recorded file has its size.
 
-        A copy that was cut short is not there. Contents are compared by `damages`, and when a Step first uses them.
-        Raises where a field has another value than it was made with: the key has no defaults, and one was changed.
+        A copy that was cut short is not there. Contents are compared by `damages`, by `file`, and when a Step first
+        uses them. Raises where a field has another value than it was made with: keys hold no defaults, one was changed.
         """
         with suppress(FileNotFoundError, NotADirectoryError, DamagedError):
             artifact = Artifact(self.path(step))
@@ -297,7 +305,7 @@ def _damages_of(artifact: Artifact, *, contents: bool = True) -> Iterator[tuple[
         return
     for name in [name for name in recorded if name not in wrong]:
         if digest_of(artifact.path / name) != recorded[name][1]:
-            yield name, "has another content than was recorded"
+            yield name, _OTHER
     # Whoever reads all the parts of an artifact would read it too; hidden files are those of systems.
     there = {item.relative_to(artifact.path).as_posix() for item in artifact.path.rglob("[!.]*") if not item.is_dir()}
     yield from ((name, "was not recorded") for name in sorted(there - {*recorded, RECORD}))
@@ -314,6 +322,20 @@ def _strange_sizes(artifact: Artifact) -> Iterator[tuple[str, str]]:
             yield name, f"has {actual:,} bytes, {size:,} were recorded"
 
 
+def undamaged(file: Path) -> Path:
+    """A file of an artifact as it was recorded, or one that is not there or was not recorded. Raises `DamagedError`."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _check_file(file, file.stat().st_mtime_ns)
+    return file
+
+
+@lru_cache(maxsize=100_000)
+def _check_file(file: Path, stamp: int) -> None:
+    recorded = Artifact(file.parent).files.get(file.name)
+    if recorded and digest_of(file) != recorded[1]:
+        raise DamagedError(f"{file} {_OTHER}. {_CURE}")
+
+
 @lru_cache(maxsize=100_000)
 def _check_once(path: Path, stamp: int, run: Path) -> None:
     """Compare an artifact that was made before this run with its digests: once in all processes of the run."""
@@ -322,6 +344,6 @@ def _check_once(path: Path, stamp: int, run: Path) -> None:
         if stamp >= run.stat().st_mtime_ns or mark.exists():
             return
     for file, what in _damages_of(Artifact(path)):
-        raise DamagedError(f"{path / file} {what}. Remove it with surefoot verify --remove, then run again.")
+        raise DamagedError(f"{path / file} {what}. {_CURE}")
     with suppress(OSError):  # it only saves time, and there is no place for it when the run has ended
         mark.touch()

@@ -160,6 +160,19 @@ def _asked_otherwise(asked: Mapping[str, Asked]) -> Iterator[str]:
 def _read(
     connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str], only: Mapping[str, str]
 ) -> "Columns":
+    import duckdb
+
+    try:
+        return _read_columns(connection, path, score, wanted, only)
+    except duckdb.Error as error:
+        said = "is not there" if not path.exists() else f"is no Parquet file, or a damaged one: {error}"
+        hint = "Give a file of examples, as a task or evaluate --examples wrote it"
+        raise SurefootError(f"{path} {said.splitlines()[0]}. {hint}.") from error
+
+
+def _read_columns(
+    connection: "DuckDBPyConnection", path: Path, score: str, wanted: Sequence[str], only: Mapping[str, str]
+) -> "Columns":
     columns = _named(connection, path)
     if not {"example", score} <= set(columns):
         raise SurefootError(f"{path} has no column 'example' or no '{score}': it has {', '.join(columns)}.")
@@ -210,15 +223,8 @@ def _part(
 
 
 def _named(connection: "DuckDBPyConnection", path: Path) -> list[str]:
-    import duckdb
-
-    try:
-        read = connection.execute(f"SELECT * FROM {PARQUET} LIMIT 0", [escape(str(path))])
-        return [column[0] for column in read.description or ()]
-    except duckdb.Error as error:
-        said = "is not there" if not path.exists() else f"is no Parquet file: {error}"
-        hint = "Give a file of examples, as a task or evaluate --examples wrote it"
-        raise SurefootError(f"{path} {said.splitlines()[0]}. {hint}.") from error
+    read = connection.execute(f"SELECT * FROM {PARQUET} LIMIT 0", [escape(str(path))])
+    return [column[0] for column in read.description or ()]
 
 
 def _check_units(scores: "Mapping[str, NDArray[Any]]") -> None:

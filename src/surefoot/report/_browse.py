@@ -58,7 +58,7 @@ class Browsed:
 def browse_configurations(study: Study, results: Results, *, first: int) -> Browsed | None:
     """The configurations that the study's outermost Steps keep, or None when they keep none."""
     made = results.store.made()
-    paths = [results.store.path(step) / FILE for step in study.steps if step.key in made]
+    paths = [results.store.file(step, FILE) for step in study.steps if step.key in made]
     columns = _read([path for path in paths if path.is_file()])
     shown = {SHOWN[name]: values for name, values in columns.items() if _tells(name, values)}
     return pack(shown, first=first) if shown else None

@@ -111,7 +111,7 @@ class TaskAccuracies:
     @cached_property
     def _changes(self) -> Mapping[str, Sequence[float]]:
         """By the key of a test: how its accuracy changes without each block of things, the same in all tests."""
-        steps = {str(self.results.store.path(item.step) / EXAMPLES): item.step.key for item in self._found.values()}
+        steps = {str(self.results.store.file(item.step, EXAMPLES)): item.step.key for item in self._found.values()}
         block = f"('0x' || substr(md5(split_part(example, ':', -1)), 1, 7))::INTEGER % {BLOCKS}"
         read = "read_parquet(?, filename = true, union_by_name = true)"
         query = f"SELECT filename, {block}, sum(score), count(*) FROM {read} GROUP BY ALL"
@@ -144,7 +144,7 @@ class TaskAccuracies:
     def examples(self, model: Step, data: Step, columns: str) -> list[tuple[Any, ...]]:
         """These columns (SQL) of the scores of every test picture, in the order of the data."""
         step = self.observation(model, data).step
-        examples = str(self.results.store.path(step) / EXAMPLES)
+        examples = str(self.results.store.file(step, EXAMPLES))
         with in_memory() as connection:
             return connection.read_parquet(examples).project(columns).fetchall()
 
@@ -167,7 +167,7 @@ def changes_by(
         rows = connection.execute(
             f"SELECT sum(b.score - a.score), count(*) FROM read_parquet(?) a JOIN read_parquet(?) b "
             f"USING (example, {cluster}) GROUP BY {cluster} ORDER BY {cluster}",
-            [str(results.store.path(step) / EXAMPLES) for step in (before, after)],
+            [str(results.store.file(step, EXAMPLES)) for step in (before, after)],
         ).fetchall()
     sums, counts = np.array(rows, np.float64).T
     return sums, counts
@@ -226,7 +226,7 @@ def compared_rows(
 
 def search_rows(results: Results, edit: Step) -> list[dict[str, Any]]:
     """The whole table of an edit's search. Raises `SurefootError` when the edit was not made yet."""
-    place = results.store.path(edit) / "search.json"
+    place = results.store.file(edit, "search.json")
     if not place.exists():
         raise SurefootError(f"The coefficients of {type(edit).__name__} {edit.key[:10]} were not tried yet.")
     return json.loads(place.read_text(encoding="utf-8"))["rows"]

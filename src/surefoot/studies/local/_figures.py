@@ -132,7 +132,7 @@ def _seconds(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
 
 def _speed(trials: Sequence[LocalSeed], results: Results) -> float:
     """The pictures a second that a worker saw here, the median of all workers: told, never a measurement."""
-    files = [results.store.path(worker) / "history.json" for trial in trials for worker in trial.alone[MAIN]]
+    files = [results.store.file(worker, "history.json") for trial in trials for worker in trial.alone[MAIN]]
     if not (told := [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]):
         raise SurefootError("No worker trained yet, so how long a run takes is not known.")
     return median(one["samples_per_second"] for one in told)

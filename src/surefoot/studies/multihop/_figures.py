@@ -106,7 +106,7 @@ def _example_traces(model: FactModel, results: Results) -> Figure:
     """Of each part two questions that the model answered directly, and two that it did not."""
     parameters_of(results, model)  # it is trained
     world, pictures = read_world(results.store.path(model.world)), list[Row]()
-    told = json.loads((results.store.path(model) / "answers.json").read_text(encoding="utf-8"))[str(model.steps)]
+    told = json.loads(results.store.file(model, "answers.json").read_text(encoding="utf-8"))[str(model.steps)]
     for part, run in runs_of(model, world, told).items():
         for right in (True, False):
             answered = zip(run.questions, run.answers["direct"], run.answers["self-ask"], strict=True)

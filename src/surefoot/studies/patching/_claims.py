@@ -310,9 +310,9 @@ def words_said(found: TaskAccuracies, attack: Attack, model: Step) -> float:
 
 def words_written(results: Results, attack: Attack) -> list[str]:
     """The name of the class that is written over each attacked picture."""
-    place = results.store.path(attack.attacked)
-    classes: list[str] = json.loads((place / "classes.json").read_text(encoding="utf-8"))
-    return [classes[number] for number in np.load(place / "attacks.npy")]
+    names, numbers = (results.store.file(attack.attacked, name) for name in ("classes.json", "attacks.npy"))
+    classes: list[str] = json.loads(names.read_text(encoding="utf-8"))
+    return [classes[number] for number in np.load(numbers)]
 
 
 def moved(results: Results, rung: Rung) -> float:

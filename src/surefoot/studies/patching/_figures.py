@@ -263,7 +263,7 @@ def _sheet(trials: Sequence[PatchingSeed], results: Results) -> Figure:
 
 def _pictures(trial: PatchingSeed, results: Results) -> Iterator[Row]:
     attack, found = trial.reading.own, accuracies_of(results)
-    pictures = np.load(results.store.path(attack.attacked) / "images.npy")
+    pictures = np.load(results.store.file(attack.attacked, "images.npy"))
     written = words_written(results, attack)
     for name, model in (("before", trial.reading.base), ("patched", trial.reading.repaired.edit)):
         answers = [(*pair, word) for pair, word in zip(said(found, model, attack.attacked), written, strict=True)]

@@ -67,7 +67,7 @@ def _scaling(results: Results) -> Figure:
 
 
 def _curve(results: Results, law: ScalingFit) -> list[dict[str, Any]]:
-    path = results.store.path(law) / "law.json"
+    path = results.store.file(law, "law.json")
     curve = json.loads(path.read_text(encoding="utf-8"))["curve"] if path.exists() else []
     return [point | {"family": source_of(law.x_runs[0])} for point in curve]
 

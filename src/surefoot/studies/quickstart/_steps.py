@@ -74,7 +74,7 @@ def scores_by_thing(results: Results, steps: Sequence[Step]) -> dict[Step, Float
     """Of each Step whether each thing was named rightly, over the things that all of them show, in one order."""
     if any(not results.store.has(step) for step in steps):
         raise SurefootError("Not all models were tested yet.")
-    read = read_examples({step.key: results.store.path(step) / EXAMPLES for step in steps})
+    read = read_examples({step.key: results.store.file(step, EXAMPLES) for step in steps})
     return dict(zip(steps, read.scores, strict=True))
 
 

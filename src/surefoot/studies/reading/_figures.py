@@ -111,7 +111,7 @@ def lost_answers(results: Results) -> Figure:
     for (group, task), (model, result) in shown.items():
         asked = {one.id: one for one in read_questions(results.store.path(result.questions))}
         query = "SELECT example, answer FROM read_parquet(?) WHERE score = 0 ORDER BY hash(example) LIMIT 2"
-        for name, answer in duckdb.execute(query, [str(results.store.path(result) / EXAMPLES)]).fetchall():
+        for name, answer in duckdb.execute(query, [str(results.store.file(result, EXAMPLES))]).fetchall():
             one = asked[name]
             label = f"{one.question} Answered: {answer or '(none)'}. Right: {one.answers[0]}."
             around = one.context[max(0, one.starts[0] - 150) :][:400]

@@ -75,7 +75,7 @@ def main_fit(results: Results, kind: type[Fit]) -> Fit:
 
 def read_section(results: Results, step: Step, section: str) -> Iterator[dict[str, str]]:
     """The rows of one of the tables that a fit wrote."""
-    text = (results.store.path(step) / f"{section}.tsv").read_text(encoding="utf-8")
+    text = results.store.file(step, f"{section}.tsv").read_text(encoding="utf-8")
     return csv.DictReader(text.splitlines(), delimiter="\t")
 
 
@@ -146,7 +146,7 @@ def _resampled(store: Store, results: list[Step], seed: int) -> Floats:
     rows = []
     for place, result in enumerate(results):
         query = "SELECT article, sum(score), count(*) FROM read_parquet(?) GROUP BY article"
-        rows += [(place, *row) for row in duckdb.execute(query, [str(store.path(result) / EXAMPLES)]).fetchall()]
+        rows += [(place, *row) for row in duckdb.execute(query, [str(store.file(result, EXAMPLES))]).fetchall()]
     articles = {name: column for column, name in enumerate(sorted({row[1] for row in rows}))}
     totals = np.zeros((2, len(articles), len(results)))
     for place, article, score, n in rows:

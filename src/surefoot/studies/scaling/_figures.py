@@ -170,5 +170,5 @@ def _law(results: Results, task: str, family: str) -> LawRecord | None:
 
 
 def _record(results: Results, step: Step) -> LawRecord | None:
-    path = results.store.path(step) / "law.json"
+    path = results.store.file(step, "law.json")
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -109,7 +109,7 @@ def _naming(results: Results, steps: list[StyleScores]) -> np.ndarray:
     """Whether each drawing of the styles seen was named rightly: (models, drawings)."""
     if any(not results.store.has(step) for step in steps):
         raise SurefootError("Our own models are not all trained yet.")
-    found = read_examples({step.key: results.store.path(step) / EXAMPLES for step in steps})
+    found = read_examples({step.key: results.store.file(step, EXAMPLES) for step in steps})
     known = [place for place, name in enumerate(found.examples) if name.startswith(f"{SEEN}/")]
     return np.asarray(found.scores)[:, known]
 

@@ -100,7 +100,7 @@ Rows = Callable[[Footing], Sequence[float]]
 def footing(results: Results, plan: Plan) -> Footing:
     """All that was measured."""
     found: dict[tuple[str, str], Floats] = {}
-    tests = {str(results.store.path(step) / "examples.parquet"): step.key
+    tests = {str(results.store.file(step, "examples.parquet")): step.key
              for step in results.steps if isinstance(step, steps.TwoWay) and results.store.has(step)}  # fmt: skip
     if not tests:
         raise SurefootError("No model was tested yet.")
