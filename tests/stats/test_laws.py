@@ -14,7 +14,6 @@ from surefoot.stats import (
     binned_envelope,
     fit_law,
     intervals,
-    log_error_variance,
     pareto_front,
     predict,
     residuals,
@@ -190,7 +189,7 @@ def test_known_test_set_noise_weights_the_points() -> None:
     n_test = np.where(np.arange(400) % 2, 200, 50_000)
     error = 0.5 * x**-0.15
     seen = generator.binomial(n_test, error * np.exp(generator.normal(0, 0.02, 400))) / n_test
-    law = fit_law(x, seen, noise=log_error_variance(seen, n_test))
+    law = fit_law(x, seen, tests=n_test)
     assert law.spread == pytest.approx(0.02, rel=0.25)
     assert law.weights[1] < 0.2 * law.weights[0]
     plain, weighted = (abs(fit.parameters["exponent"] - 0.15) for fit in (fit_law(x, seen), law))
@@ -203,7 +202,7 @@ def test_the_band_of_a_new_run_holds_what_it_will_be_measured_with() -> None:
     x = np.geomspace(1, 1e4, 12)
     for _ in range(200):
         seen = generator.binomial(200, 0.5 * x**-0.15 * np.exp(generator.normal(0, 0.01, 12))) / 200
-        low, high = band(fit_law(x, seen, noise=log_error_variance(seen, 200)), [100.0])
+        low, high = band(fit_law(x, seen, tests=200), [100.0])
         new = generator.binomial(200, 0.5 * 100**-0.15 * np.exp(generator.normal(0, 0.01))) / 200
         held.append(low[0] <= new <= high[0])
     assert 0.91 <= np.mean(held) <= 0.99

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import statsmodels.api as sm
 
-from surefoot.stats import band, fit_law, intervals, log_error_variance, predict
+from surefoot.stats import band, fit_law, intervals, predict
 
 X = np.geomspace(1, 1e4, 12)
 
@@ -55,7 +55,7 @@ def test_the_band_of_a_new_run_is_of_as_many_examples_as_the_harmonic_mean() -> 
     generator, x = np.random.default_rng(2), np.geomspace(1e3, 1e8, 12)
     n = np.repeat([50, 20_000], 6)
     y = generator.binomial(n, 0.9 * x**-0.12) / n
-    law = fit_law(x, y, noise=log_error_variance(y, n))
+    law = fit_law(x, y, tests=n)
     t = scipy.stats.t.ppf(0.975, 10)
     run, line = (np.log(np.divide(*band(law, [1e9], new_run=new))[0]) / 2 / t for new in (True, False))
     error = predict(law, [1e9])[0]

@@ -16,6 +16,7 @@ from surefoot.stats import (
     form_of,
     intervals,
     log_error_variance,
+    predict,
     residuals,
     restricted,
     restriction_p,
@@ -137,8 +138,9 @@ def test_points_are_weighted_by_what_they_were_measured_on() -> None:
     noise = log_error_variance(error, tests)
     np.testing.assert_allclose(noise, (1 - error) / error / tests)
     seen = error * np.exp(np.random.default_rng(6).normal(0, np.sqrt(noise + 0.03**2)))
-    law = fit_law(X, seen, noise=noise)
-    total = law.spread**2 + noise
+    law = fit_law(X, seen, tests=tests)
+    # At the errors of the law itself: an error that is low by chance would weigh less than one that is high.
+    total = law.spread**2 + log_error_variance(np.minimum(predict(law, X), (1 + seen) / 2), tests)
     assert (residuals(law) ** 2 / total).sum() == pytest.approx(22, rel=1e-3)
     np.testing.assert_allclose(law.weights, (1 / total) / (1 / total).mean(), rtol=1e-3)
     theirs = sm.WLS(np.log(seen), sm.add_constant(Z), weights=1 / total).fit()

@@ -203,7 +203,7 @@ def test_standard_input_is_read_whatever_it_holds(monkeypatch: pytest.MonkeyPatc
         ("t.csv", "\n\n", "no header line"),
         ("t.csv", "a,b\n", "no rows of data"),
         ("t.csv", "a,b\n1,2\n3\n", "row 2 has 1 cells and the header has 2"),
-        ("t.csv", "a,b\n1,2\n3,4,5\n", "row 2 has 3 cells and the header has 2"),
+        ("t.csv", "a,b\n1,2\n3,4,5\n", "row 2 has 3 cells and the header has 2 .leave out lines above"),
         ("t.csv", "a,a\n1,2\n", "two columns of one name: 'a'"),
         ("t.csv", "Acc,acc\n1,2\n", "two columns of one name: 'Acc', 'acc'"),
         ("t.csv", 'a,b\n1,"2\n', "row 1 opens a quotation mark"),
@@ -287,6 +287,7 @@ def test_any_text_gives_a_table_or_a_clear_error(tmp_path_factory: pytest.TempPa
         (["38.1%", "40 %", "3,2%"], [38.1, 40, 3.2]),
         (["−3", "1e-5", ".5", "5."], [-3, 1e-5, 0.5, 5]),
         (["1 300", "2'000", "3_000"], [1300, 2000, 3000]),
+        (["1\u2009300", "2\u202f000", "3’000"], [1300, 2000, 3000]),
         (["-", "?", "n/a", "", None], [np.nan] * 5),
     ],
 )

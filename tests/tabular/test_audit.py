@@ -287,6 +287,30 @@ def test_the_answer_that_counts_is_taken_by_name(tmp_path: Path) -> None:
             audit_predictions(path, replace(COLUMNS, **changed), threshold=threshold)
 
 
+def test_decisions_may_bear_the_names_of_the_labels(tmp_path: Path) -> None:
+    """As `predict` of scikit-learn gives them; the positive label is the one that is asked for."""
+    called, y, g = np.arange(240) % 3 > 0, np.arange(240) % 2, np.arange(240) // 120
+    for no, yes, positive in (("yes", "no", "no"), ("True", "False", "False"), ("denied", "granted", "granted")):
+        words = {"y": np.where(y, yes, no), "p": np.where(called, yes, no), "g": g}
+        found = audit_predictions(write(tmp_path / "p.csv", words), replace(COLUMNS, positive=positive))
+        plain = audit_predictions(write(tmp_path / "p.csv", {"y": y, "p": called.astype(int), "g": g}), COLUMNS)
+        assert found.groups == plain.groups and named(found)["all rows"]["selection_rate"] == 2 / 3
+    odd = {**words, "p": np.where(called, "maybe", "denied")}
+    with pytest.raises(SurefootError, match="scores are numbers, or no and yes"):
+        audit_predictions(write(tmp_path / "p.csv", odd), replace(COLUMNS, positive="granted"))
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_scores_of_the_other_label_are_said(tmp_path: Path, decided: bool) -> None:
+    data = people()
+    for p, wrong in ((data["p"], False), (1 - data["p"], True), (np.full(900, 0.2), False)):
+        scores = (p > 0.5).astype(int) if decided else p
+        audit = audit_predictions(
+            write(tmp_path / "p.csv", {**data, "p": scores}), replace(COLUMNS, sensitive=("sex",))
+        )
+        assert any("is it of the other label" in note for note in audit.notes) == wrong
+
+
 def test_scores_in_percent_are_shares_where_all_say_so(tmp_path: Path) -> None:
     data = people()
     columns = replace(COLUMNS, sensitive=("sex",))

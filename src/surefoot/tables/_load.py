@@ -341,7 +341,8 @@ def _reason(message: str, kind: str) -> str:
         return f"is not UTF-8 text ({row}). Save it as UTF-8, or as Parquet."
     if found := next((line for line in lines if line.startswith("Expected Number of Columns")), ""):
         expected, seen = (word for word in found.replace(":", " ").split() if word.isdecimal())
-        return f"cannot be read: {row} has {seen} cells and the header has {expected}."
+        cure = "leave out lines above the header and below the table"
+        return f"cannot be read: {row} has {seen} cells and the header has {expected} ({cure})."
     if "unterminated quote" in message:
         return f"cannot be read: {row} opens a quotation mark that nothing closes."
     if kind == "csv":

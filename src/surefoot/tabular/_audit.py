@@ -83,7 +83,7 @@ def audit_predictions(
             # All rows stand first, and once.
             groups += [{**at, **line} for line in lines[division is not read.divisions[0] :]]
             between.append({**at, "group": BETWEEN, **_between(found, read.labels is not None)})
-            notes += _not_compared(found, read.labels is not None)
+            notes += (*_not_compared(found, read.labels is not None), *_reversed(model, lines[0]))
         if len(said := np.unique(scores >= threshold)) == 1:
             notes.append(f"{model} gives every row one answer ({'yes' if said[0] else 'no'}): no rate can differ.")
         if np.isin(scores, (0, 1)).all():
@@ -171,6 +171,12 @@ def _not_compared(found: GroupMetrics, labelled: bool) -> Iterator[str]:
                 f"Fewer than {found.least} {label}, so that the {name.replace('_', ' ')} is not compared, nor are "
                 f"equalised odds with these groups: {shown}."
             )
+
+
+def _reversed(model: str, line: Line) -> Iterator[str]:
+    """Said of scores that are surely lower where the label is yes: they may be those of the other label."""
+    if (line.get("auc_high", line.get("balanced_accuracy_high")) or 1.0) < 0.5:
+        yield f"{model} is lower where the label is yes than where it is no: is it of the other label (--positive)?"
 
 
 def _differences(

@@ -33,7 +33,6 @@ from surefoot.stats import (
     fit_law,
     form_of,
     intervals,
-    log_error_variance,
     pareto_front,
     residuals,
     restricted,
@@ -106,10 +105,10 @@ def _fit_family(points: ScalingPoints, options: LawOptions) -> FamilyLaw:
     choice = choose_form(held) if held else None
     chosen = choice.form if choice and options.form == "auto" else forms[0].name
     tried = set(choice.weights) if choice and options.form == "auto" else set()
-    noise = None if points.tests is None else log_error_variance(used_y, points.tests[used])
+    tests = None if points.tests is None else points.tests[used]
 
     def fit_one(form: Form) -> Law:
-        return fit_law(used_x, used_y, form, huber=options.huber, noise=noise, clusters=clusters)
+        return fit_law(used_x, used_y, form, huber=options.huber, tests=tests, clusters=clusters)
 
     try:
         laws = {form.name: fit_one(form) for form in forms if form.name in {chosen, *tried}}
@@ -262,6 +261,12 @@ def _comparisons(
         for i, j in combinations(range(len(fits)), 2)
         if "exponent" in laws[i].problem.form.exponents and laws[i].form == laws[j].form
     }
+    if not pairs and len(fits) > 1:
+        message = (
+            f"Exponents of '{fits[0].law.form}' are not compared between families: a power law has one"
+            f"{'; --optimal COMPUTE compares that of the best size' if fits[0].used_x.shape[1] == 2 else ''}."
+        )
+        remarks = (Remark(code="not-compared", severity="note", message=message),)
     return (compare_tasks(pairs, level=options.level) if pairs else MappingProxyType({})), remarks
 
 

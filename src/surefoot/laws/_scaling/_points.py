@@ -25,11 +25,12 @@ from surefoot.laws._results._table import (
     numbers_of,
     text_of,
 )
-from surefoot.stats import inside_shares
 from surefoot.tables import Remark, alike, parse_numbers, rows_text
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 Bools = NDArray[np.bool_]
+_FEW = 10
+"""Below so many errors of a point their log is off by 5 percent and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ def scaling_points(
     """The points of each family, in order of first appearance, and everything that was noticed or left out.
 
     Repeated rows count once, unless runs are repeated and tie; rows with no number in x, y or n are left out and named.
-    An error of exactly 0 has no logarithm: where n is known it is moved by half an example, as accuracies of a line
-    are, else left out.
+    An error of exactly 0 has no logarithm: where n is known half an error more is counted in all rows, else it is left
+    out.
     Raises SurefootError for columns that are not there and when no row is left.
     """
     whole = table if isinstance(table, ResultTable) else make_table(table)
@@ -137,14 +138,14 @@ def _targets(table: ResultTable, options: PointOptions) -> tuple[Floats, tuple[R
 
 
 def _moved(table: ResultTable, values: Floats, tests: Floats | None, y: str) -> tuple[Floats, tuple[Remark, ...]]:
-    """Errors of exactly 0 moved by half an example where n is known, and said."""
-    zero = (values == 0) & (np.zeros(len(values), dtype=bool) if tests is None else tests > 0)
-    if tests is None or not zero.any():
+    """Errors with half an example more of n, whose logs are then right in the mean (Anscombe 1956), said where few."""
+    if tests is None:
         return values, ()
-    rows = tuple(table.rows[zero].tolist())
-    message = f"{table.source}: {rows_text(rows, 'have')} an error of 0 in '{y}': moved by half an example of n."
-    moved = np.where(zero, inside_shares(np.where(zero, values, 0.5), np.where(zero, tests, 1.0)), values)
-    return moved, (Remark(code="exact-0-or-1-moved", severity="note", message=message, rows=rows, columns=(y,)),)
+    rows = tuple(table.rows[(tests >= 1) & (values * tests < _FEW)].tolist())
+    message = f"{table.source}: {rows_text(rows, 'have')} fewer than {_FEW} errors among n in '{y}': "
+    message += "half an error more is counted everywhere, so that their logs are right in the mean."
+    said = Remark(code="few-errors", severity="note", message=message, rows=rows, columns=(y,))
+    return np.where(tests >= 1, (values * tests + 0.5) / (tests + 0.5), values), (said,) if rows else ()
 
 
 def _usable(

@@ -25,7 +25,7 @@ class Law:
     """A law fitted to n points.
 
     `params` (p,) are the inner parameters of `problem` (read `parameters` for the user's); `weights` (n,) average 1;
-    `noise` (n,) is the sampling variance of log y that was given; `spread` is the standard deviation of log y
+    `tests` (n,) are the test examples behind each y (None: not known); `spread` is the standard deviation of log y
     around the law that is left over, run to run; `covariance` (p, p) belongs to `params`. `condition` is the
     condition number of the scaled Jacobian. `p_constant` tests the law against a constant, `r2` is the share of the
     variance of log y that it explains, `checks` are tests of its shape and noise, `trouble` says why there is no law
@@ -35,7 +35,7 @@ class Law:
     problem: Problem
     params: Floats
     weights: Floats
-    noise: Floats
+    tests: Floats | None
     clusters: NDArray[np.intp]
     huber: float | None
     cost: float
@@ -82,7 +82,7 @@ def fit_law(
     form: str | Form = "power",
     *,
     huber: float | None = None,
-    noise: ArrayLike | None = None,
+    tests: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
 ) -> Law:
     """Fit y = law(x) on log residuals; the global optimum of the form, whatever the data.
@@ -90,31 +90,32 @@ def fit_law(
     `x` (n,) or (n, variables) and `y` (n,) are positive; `form` is a name in `FORMS`, or a form with tied or fixed
     parameters (`restricted`). `huber` is the corner of
     Huber's loss in natural-log units (1e-3 for losses, about 1e-2 for error rates); None is least squares.
-    `noise` (n,) is the sampling variance of log y (see `log_error_variance`): points are then weighted by it and
-    by the run-to-run variance, estimated as Paule and Mandel (1982). `clusters` (n,) label runs whose points
-    belong together.
+    `tests` (n,) are the examples on which each y, an error rate, was measured: points are then weighted by the sampling
+    variance of log y (`log_error_variance`) and the run-to-run variance, estimated as Paule and Mandel (1982). That of
+    sampling is at the law's own errors: at those observed, low errors by chance would weigh less. `clusters` (n,) label
+    runs whose points belong together.
     Where the noise grows or falls with x (`noise_p` below .05) the covariance is heteroscedasticity-consistent (HC3).
     Raises SurefootError for values without a logarithm, for fewer points than parameters, and for too few different x.
     """
     chosen = form_of(form)
     if chosen.either_sign:
         both = [replace(chosen, signs=(sign, 1), either_sign=False) for sign in (1, -1)]
-        fits = [fit_law(x, y, one, huber=huber, noise=noise, clusters=clusters) for one in both]
+        fits = [fit_law(x, y, one, huber=huber, tests=tests, clusters=clusters) for one in both]
         return min(fits, key=lambda law: law.cost)
     problem = pose(chosen, x, y)
     n = len(problem.log_y)
     if n < problem.size:
         raise SurefootError(f"The form '{chosen.name}' has {problem.size} parameters and there are only {n} points.")
     _check_spread(problem)
-    sampling = np.zeros(n) if noise is None else np.asarray(noise, dtype=np.float64)
+    sizes = None if tests is None else np.broadcast_to(np.asarray(tests, dtype=np.float64), n)
     labels = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    params, weights, cost = _weighted_fit(problem, sampling, huber)
+    params, weights, cost = _weighted_fit(problem, sizes, huber)
     return _described(
         problem,
         params=params,
         weights=weights,
         cost=cost,
-        noise=sampling,
+        tests=sizes,
         clusters=labels.ravel().astype(np.intp),
         huber=huber,
     )
@@ -143,7 +144,7 @@ def residuals(law: Law) -> Floats:
 def band(law: Law, x: ArrayLike, *, level: float = 0.95, new_run: bool = True) -> tuple[Floats, Floats]:
     """Bounds (m,), (m,) for a new run at `x`, or (new_run=False) for the law itself, by the delta method and t.
 
-    Of a law whose points came with `noise`, a new run is measured on as many examples as they were (harmonic mean).
+    Of a law whose points came with `tests`, a new run is measured on as many examples as they were (harmonic mean).
     Infinite without degrees of freedom; NaN where the points lie on the law exactly.
     """
     log_e, slopes = jacobian(law.problem, law.params[None, :], centred(law.problem, x))
@@ -151,9 +152,8 @@ def band(law: Law, x: ArrayLike, *, level: float = 0.95, new_run: bool = True) -
     centre = log_e[0] + law.problem.scale
     if new_run:
         variance = variance + law.spread**2 * law.checks.noise_at(centred(law.problem, x).mean(axis=1))
-        if law.noise.any():
-            seen = np.exp(law.problem.log_y + law.problem.scale)
-            examples = 1 / np.mean(seen * law.noise / (1 - np.minimum(seen, 1 - 1e-9)))
+        if law.tests is not None:
+            examples = 1 / np.mean(1 / law.tests)
             variance = variance + log_error_variance(np.exp(np.minimum(centre, -1e-9)), examples)
     if law.degrees_of_freedom < 1:
         return np.zeros(len(centre)), np.full(len(centre), np.inf)
@@ -182,17 +182,26 @@ def _check_spread(problem: Problem) -> None:
         )
 
 
-def _weighted_fit(problem: Problem, noise: Floats, huber: float | None) -> tuple[Floats, Floats, float]:
-    """Parameters, weights of mean 1 and cost; where noise is known, weights and fit are found in turn."""
+def _weighted_fit(problem: Problem, tests: Floats | None, huber: float | None) -> tuple[Floats, Floats, float]:
+    """Parameters, weights of mean 1 and cost; where the tests are known, weights and fit are found in turn."""
     weights = np.ones(len(problem.log_y))
     found = solve(problem, weights=weights[None, :], huber=huber)
-    for _ in range(0 if not noise.any() else 6):
-        gap = problem.log_y - log_curve(problem, found.params)[0]
-        between = _between_runs(gap, noise, len(gap) - problem.size)
+    for _ in range(0 if tests is None else 6):
+        log_e = log_curve(problem, found.params)[0]
+        noise = _sampling(problem, log_e, tests)
+        between = _between_runs(problem.log_y - log_e, noise, len(log_e) - problem.size)
         weights = 1 / (between + noise + 1e-300)
         weights = weights / weights.mean()
         found = solve(problem, weights=weights[None, :], starts=found.params, huber=huber)
     return found.params[0], weights, float(found.cost[0])
+
+
+def _sampling(problem: Problem, log_e: Floats, tests: Floats | None) -> Floats:
+    """Sampling variance of log y (n,) at the errors of the law, or halfway from those seen to 1: a law may pass 1."""
+    if tests is None:
+        return np.zeros(len(log_e))
+    highest = (1 + np.exp(problem.log_y + problem.scale)) / 2
+    return log_error_variance(np.minimum(np.exp(log_e + problem.scale), highest), tests)
 
 
 def _between_runs(gap: Floats, noise: Floats, degrees_of_freedom: int) -> float:
@@ -215,7 +224,7 @@ def _described(
     params: Floats,
     weights: Floats,
     cost: float,
-    noise: Floats,
+    tests: Floats | None,
     clusters: NDArray[np.intp],
     huber: float | None,
 ) -> Law:
@@ -245,11 +254,11 @@ def _described(
         problem=problem,
         params=params,
         weights=weights,
-        noise=noise,
+        tests=tests,
         clusters=clusters,
         huber=huber,
         cost=cost,
-        spread=_spread(gap, weights, noise, len(gap) - size),
+        spread=_spread(gap, weights, _sampling(problem, log_e[0], tests), len(gap) - size),
         degrees_of_freedom=freedom,
         covariance=covariance,
         condition=condition,

@@ -56,9 +56,10 @@ class Predictions:
 def read_predictions(path: Path | str, columns: PredictionColumns) -> Predictions:
     """Read a file of predictions, of any kind that `surefoot.tables` reads.
 
-    `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true, and
-    so may scores be. Rows without a label, score or weight are left out and said. Raises `SurefootError` for a missing
-    file or column, other labels, scores that are not between 0 and 1, or weights that are not above 0.
+    `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true,
+    and so may scores be; with it they may be labels. Rows without a label, score or weight are left out and said.
+    Raises `SurefootError` for a missing file or column, other labels, scores that are not between 0 and 1, or
+    weights that are not above 0.
     """
     _check_names(columns)
     notes: list[str] = []
@@ -70,6 +71,7 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         kept = [columns.label, *add_sides(connection, "raw", columns.sensitive)]
         scores = [columns.score, *([columns.other] if columns.other else [])]
         for name in scores:
+            _read_classes(connection, name, columns)
             _read_words(connection, name)
         remarks = type_columns(connection, loaded, keep=kept)
         asked = {*columns.named().values(), *columns.sensitive, *(f"{name}__group" for name in columns.sensitive)}
@@ -104,6 +106,19 @@ def _check_names(columns: PredictionColumns) -> None:
                 f"The column '{name}' is named twice, as {first[name]} and as {role}: give each its own."
             )
         first[name] = role
+
+
+def _read_classes(connection: DuckDBPyConnection, name: str, columns: PredictionColumns) -> None:
+    """Decisions that bear the names of the labels, if those are words: the positive label counts as 1, others as 0."""
+    score, label = f"lower({quote(name)}::VARCHAR)", f"lower({quote(columns.label)}::VARCHAR)"
+    if columns.label and columns.positive:
+        labels = f"SELECT {label} FROM raw WHERE {label} IS NOT NULL"
+        other = f"TRY_CAST({score} AS DOUBLE) IS NOT NULL OR {score} NOT IN ({labels})"
+        ((others,),) = connection.execute(f"SELECT count(*) FROM raw WHERE {other}").fetchall()
+        if not others:
+            connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
+            sql = f"UPDATE raw SET {quote(name)} = ({score} = lower(?))::INTEGER WHERE {quote(name)} IS NOT NULL"
+            connection.execute(sql, [columns.positive])
 
 
 def _read_words(connection: DuckDBPyConnection, name: str) -> None:
