@@ -11,6 +11,7 @@ from laboratory import ZeroShot, accuracy, publish, study_in
 
 from surefoot.core import Figure, Measurement, Results, Store, Study, SurefootError, Unit, Verdict, plan, walk
 from surefoot.report import METHOD_NOTES, effect_text, interval_text, open_in_browser, write_report
+from surefoot.report._tables import measurement_table
 
 
 def text_of(page: str) -> str:
@@ -136,6 +137,27 @@ def test_no_number_is_rounded_to_none_to_all_or_to_its_neighbour(
 ) -> None:
     verdict = Verdict(status="undecided", effect=effect, low=low, high=0.5, n=9, unit=unit)
     assert (effect_text(verdict), interval_text(verdict)) == (shown, interval)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "stderr", "interval"),
+    [
+        ("accuracy", 1.0, 0.0, (0.8865, 1.0)),
+        ("shift_top1", 0.95, (0.95 * 0.05 / 30) ** 0.5, (0.8095, 0.9884)),
+        ("accuracy_gain", 0.95, 0.04, (0.8716, 1.0284)),
+        ("loss", 0.5, 0.1, (0.3040, 0.6960)),
+    ],
+)
+def test_the_interval_of_a_share_with_an_error_only_stays_within_it_and_has_a_width(
+    metric: str, value: float, stderr: float, interval: tuple[float, float], tmp_path: Path
+) -> None:
+    study, results = study_in(tmp_path / "store")
+    step = next(step for step in walk(study.steps) if isinstance(step, ZeroShot))
+    publish(results.store, step, [Measurement(metric=metric, value=value, stderr=stderr, n=30)])
+    observations = Results(results.store, (step,)).observations
+    columns, row = (measurement_table(observations, 1).columns, measurement_table(observations, 1).rows[0])
+    known = dict(zip((name for name, _ in columns), row, strict=True))
+    assert (known["low"], known["high"]) == pytest.approx(interval, abs=1e-4)
 
 
 def test_a_study_that_was_never_run_is_a_page_that_says_so(written: tuple[Study, Results], tmp_path: Path) -> None:

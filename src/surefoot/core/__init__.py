@@ -22,6 +22,7 @@ from surefoot.core._lease import alone as alone
 from surefoot.core._lease import claim as claim
 from surefoot.core._lease import holder_is_alive as holder_is_alive
 from surefoot.core._measurement import Measurement as Measurement
+from surefoot.core._measurement import is_share as is_share
 from surefoot.core._plan import Difference as Difference
 from surefoot.core._plan import Pace as Pace
 from surefoot.core._plan import Plan as Plan

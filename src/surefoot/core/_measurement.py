@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -48,8 +49,17 @@ class Measurement:
 
 
 _MOST = 1 << 63
+SHARES = "(^|_)(accuracy|recall|precision|exact_match|top[0-9]+|share|f1)(@[0-9]+)?$"
+CHANGES = "diff|fall|drop|gain|chang|less|delta|gap|effect"
+"""Regular expressions of the names of metrics that are shares of examples, and of those that are changes of such."""
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 COLUMNS = tuple(field.name for field in fields(Measurement))
+
+
+def is_share(measurement: Measurement) -> bool:
+    """Whether it is a share of examples, by its value and the name of its metric."""
+    named = re.search(SHARES, measurement.metric) and not re.search(CHANGES, measurement.metric)
+    return bool(named) and 0 <= measurement.value <= 1
 
 
 def dump_measurements(measurements: Iterable[Measurement]) -> str:

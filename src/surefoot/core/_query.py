@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
 from surefoot.core._files import full_disk_is_said
-from surefoot.core._measurement import COLUMNS
+from surefoot.core._measurement import CHANGES, COLUMNS, SHARES
 from surefoot.core._plan import flatten_spec
 from surefoot.core._step import held_keys
 from surefoot.core._store import EXAMPLES, RECORD, Artifact, DamagedError, Store, undamaged
@@ -35,9 +35,8 @@ _IS_SHARE = (  # a share of examples has the interval of one, and the error that
     "bool_and(coalesce(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, "
     "'accuracy|recall|precision|exact_match|top[0-9]|(^|_)(share|rate|f1)$') OR "
     "abs(m.stderr - sqrt(m.value * (1 - m.value) / m.n)) < 1e-9), m.low IS NULL AND m.high IS NULL AND "
-    "m.value BETWEEN 0 AND 1 AND "
-    "regexp_matches(m.metric, '(^|_)(accuracy|recall|precision|exact_match|top[0-9]+|share|f1)(@[0-9]+)?$') AND NOT "
-    "regexp_matches(m.metric, 'diff|fall|drop|gain|chang|less|delta|gap|effect'), false))"
+    f"m.value BETWEEN 0 AND 1 AND regexp_matches(m.metric, '{SHARES}') AND NOT regexp_matches(m.metric, '{CHANGES}'), "
+    "false))"
 )
 _TYPES = {"BIGINT": "HUGEINT", "UBIGINT": "HUGEINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN"}
 _WHOLE = 1 << 64  # from which DuckDB reads whole numbers of JSON as floats

@@ -57,7 +57,7 @@ def measurement_findings(observations: Sequence[Observation]) -> Iterator[Findin
     count = len(observations)
     yield from _tally(small, count, "M1", "warning", f"rest on fewer than {SMALL_N} examples or points")
     yield from _tally(bare, count, "M2", "warning", "have no interval")
-    yield from _tally(approximate, count, "M3", "note", "have a standard error only and get a normal approximation")
+    yield from _tally(approximate, count, "M3", "note", "have a standard error only and get an interval from that")
 
 
 def figure_findings(figures: Iterable[tuple[str, Figure]]) -> Iterator[Finding]:

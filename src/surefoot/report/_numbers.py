@@ -3,15 +3,19 @@
 import math
 from statistics import NormalDist
 
-from surefoot.core import Measurement, Unit, Verdict
+from surefoot.core import Measurement, Unit, Verdict, is_share
+from surefoot.stats import share_interval
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
-    """The 95 percent interval: as measured, else the normal one of its standard error, else unknown."""
+    """The 95 percent interval: as measured, else that of its standard error (Wilson's of a share), else unknown."""
     if measurement.low is not None and measurement.high is not None:
         return measurement.low, measurement.high
+    if measurement.stderr is not None and is_share(measurement) and measurement.n:
+        found = share_interval(measurement.value, measurement.stderr, measurement.n)
+        return found.low, found.high
     if measurement.stderr is not None:
         half = NormalDist().inv_cdf(0.975) * measurement.stderr
         return measurement.value - half, measurement.value + half
