@@ -94,6 +94,11 @@ def test_what_the_title_asks_is_decided(results: Results, found: dict[str, Verdi
         "footing-is-lost": "supported",
         "sources-differ": "undecided",
     }
+    assert {claim.name: (found[claim.name].n, claim.counted) for claim in STUDY.claims} == {
+        "error-falls": (12, "models"),
+        "footing-is-lost": (12, "models"),
+        "sources-differ": (12, "pairs of models"),
+    }
     falls = {
         source: (by_run(models, SOURCES[source]) - by_run(models, UNSEEN)).mean()
         for source, models in models_of(results).items()

@@ -138,7 +138,7 @@ CLAIMS = (
         sentence="Accuracy falls when the drawing style changes, whatever the training source.",
         check=_footing_is_lost,
         effect="fall of accuracy",
-        counted="pictures",
+        counted="models",
         source="arXiv 2007.00644, abstract",
     ),
     Claim(
