@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from surefoot.cli._claims import verdict_lines, verdict_table
+from surefoot.core import Claim, verdict_below
+
 Verb = Callable[..., Any]
 STUDY = Path(__file__).with_name("gate_study.py")
 
@@ -70,3 +73,13 @@ def test_what_is_there_is_judged_in_part_only_where_something_is(surefoot: Verb,
     surefoot("run", STUDY, "-o", "steps=1", "--pool", "here")
     assert (check(*asked), errors()) == (0, "0")
     assert check("supported", "-o", "steps=3") == 2
+
+
+def test_a_pipe_gets_fractions_and_is_told_so() -> None:
+    claim = Claim(name="fall", sentence="It falls.", check=lambda results: verdict)
+    verdict = verdict_below(-0.05, -0.08, -0.02, 9, bound=-0.01, unit="points")
+    (row,) = verdict_table([(claim, verdict)]).records()
+    assert verdict_lines([(claim, verdict)]) == "✓ supported: It falls. −5.0 points [−8.0 to −2.0], n = 9\n"
+    assert [row[name] for name in ("effect", "low", "high", "bound", "unit")] == [
+        -0.05, -0.08, -0.02, -0.01, "difference of shares",
+    ]  # fmt: skip

@@ -22,6 +22,7 @@ MARKS: dict[Status, str] = {
     "unmeasured": "-",
     "broken": "!",
 }
+_UNITS = {"points": "difference of shares"}  # points are what people read
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -38,11 +39,12 @@ def verdict_lines(decided: Decided) -> str:
 
 
 def verdict_table(decided: Decided) -> Table:
+    """For pipes, with all digits: shares and their differences as fractions, which `unit` says."""
     columns = ("claim", "verdict", "effect", "low", "high", "bound", "unit", "n", "sentence", "detail", "source")
     rows = (
         (
             claim.name, verdict.status, verdict.effect, verdict.low, verdict.high,
-            *((None, "") if verdict.effect is None else (verdict.bound, verdict.unit)),
+            *((None, "") if verdict.effect is None else (verdict.bound, _UNITS.get(verdict.unit, verdict.unit))),
             verdict.n, claim.sentence, verdict.detail, claim.source,
         )
         for claim, verdict in decided
