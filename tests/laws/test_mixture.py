@@ -1,16 +1,21 @@
 """Laws of mixtures: the Gaussian model against simulation, and the law against scores made by it."""
 
 import json
-from dataclasses import replace
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import multivariate_t, norm, t
 
 from surefoot.cli import app
-from surefoot.core import SurefootError
+from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.laws import (
+    MixtureFit,
     best_shares,
     fit_mixture,
     log_share_scores,
@@ -143,24 +148,61 @@ def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
     assert (found.low <= found.shares).all() and (found.shares <= found.high).all()
 
 
-def test_the_gain_has_95_percent_and_the_shares_have_90_of_laws_drawn_around_the_fit() -> None:
+@pytest.mark.parametrize("runs", [[*range(32)], [0, 3, 4, 7, 8, 11, 15, 19, 23, 31]])
+def test_the_gain_has_95_percent_and_the_shares_have_90_of_laws_drawn_around_the_fit(runs: list[int]) -> None:
+    """Drawn with Student's distribution: of ten runs three degrees of freedom are left."""
     generator = np.random.default_rng(6)
-    shares, sizes = design()
+    shares, sizes = (part[runs] for part in design())
     law = fit_mixture(("a", "b", "c"), shares, sizes, made(generator, shares, sizes, 0.05), chance=0.5)
+    assert law.freedom == len(runs) - 7
     found = best_shares(law, 1000)
     first = np.linspace(0, 1, 21)
     grid = np.array([(a, b, 1 - a - b) for a in first for b in first if a + b <= 1 + 1e-9]).clip(0)
     asked = np.concatenate([grid, [found.shares, np.full(3, 1 / 3)]])
-    parameters = generator.multivariate_normal(law.parameters, law.covariance, 1000)
-    drawn = [
-        predict_mixture(replace(law, parameters=one), asked, np.full(len(asked), 1000.0)).value for one in parameters
-    ]
+    around: Any = multivariate_t(loc=law.parameters, shape=law.covariance.tolist(), df=law.freedom, seed=generator)
+    drawn = [predict_mixture(replace(law, parameters=one), asked, np.full(len(asked), 1000.0)).value
+             for one in around.rvs(2000) if one[-1] > 0]  # fmt: skip
     scores = np.array(drawn)
     gains = np.quantile(scores[:, -2] - scores[:, -1], [0.025, 0.975])
     assert (found.gain.low, found.gain.high) == pytest.approx(gains, abs=0.1 * np.ptp(gains))
     best = np.quantile(grid[scores[:, :-2].argmax(axis=1)], [0.05, 0.95], axis=0)
     assert np.array([found.low, found.high]) == pytest.approx(best, abs=0.06)
     assert np.ptp(best, axis=0).max() > 0.15
+
+
+def draws_of(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shares, sizes, seeds and scores of three seeds: all runs of one seed saw the same draw of each source."""
+    shares, sizes = (np.concatenate([part] * 3) for part in design())
+    seeds = np.repeat(range(3), len(sizes) // 3)
+    drawn = (shares * generator.normal(scale=0.08, size=(3, 3))[seeds]).sum(axis=1)
+    scores = made(generator, shares, sizes, 0.01)
+    return shares, sizes, seeds, norm.cdf(norm.ppf(scores) + drawn)
+
+
+def test_the_gain_of_runs_that_share_draws_covers_as_it_says_where_they_are_named() -> None:
+    generator, inside = np.random.default_rng(1), list[list[bool]]()
+    for _ in range(40):
+        shares, sizes, seeds, scores = draws_of(generator)
+        held = list[bool]()
+        for draws in (None, seeds):
+            law = fit_mixture(("a", "b", "c"), shares, sizes, scores, chance=0.5, draws=draws)
+            found = best_shares(law, 1000)
+            best, equal = made(generator, np.array([found.shares, np.full(3, 1 / 3)]), np.full(2, 1000.0), 0)
+            held.append(found.gain.low <= best - equal <= found.gain.high)
+        inside.append(held)
+    alone, by_seed = np.mean(inside, axis=0)
+    assert alone < 0.85 and by_seed > 0.9
+
+
+def test_draws_that_share_nothing_are_independent_runs_and_one_draw_tells_no_error() -> None:
+    shares, sizes, seeds, scores = draws_of(np.random.default_rng(2))
+    known = ("a", "b", "c"), shares, sizes, scores
+    apart, none = (fit_mixture(*known, chance=0.5, draws=draws) for draws in (np.arange(96), None))
+    assert apart.covariance == pytest.approx(none.covariance) and apart.freedom == none.freedom == 89
+    named = np.array(["first", "second", "third"])[seeds]
+    assert fit_mixture(*known, chance=0.5, draws=named).freedom == 2
+    with pytest.raises(SurefootError, match="One draw alone tells the law of a source"):
+        fit_mixture(*known, chance=0.5, draws=np.where(shares[:, 2] > 0, 3, seeds))
 
 
 def test_the_interval_of_a_mixture_is_the_delta_methods_with_the_error_of_runs_left_out() -> None:
@@ -193,6 +235,49 @@ def test_the_interval_of_a_mixture_is_the_delta_methods_with_the_error_of_runs_l
     half = t.ppf(0.975, 5) * (variance[1] + row @ law.covariance @ row) ** 0.5
     found, middle = predict_mixture(law, mix, counts), place(law.parameters, mix, counts)[0]
     assert (found.low[0], found.high[0]) == pytest.approx((norm.cdf(middle - half), norm.cdf(middle + half)), rel=1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Step):
+    """A run, whose score is read from a list."""
+
+    number: int
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("even", [(125, 400, 900), (400, 400), ()])
+def test_the_step_predicts_beside_runs_of_equal_shares_and_without(even: tuple[int, ...]) -> None:
+    """Those are a line in log size of these runs alone (of one size their mean), whatever shares are asked for."""
+    generator = np.random.default_rng(9)
+    shares, sizes = design()
+    shares, sizes = np.concatenate([shares, np.full((len(even), 3), 1 / 3)]), np.concatenate([sizes, even])
+    scores = made(generator, shares, sizes, 0.05)
+    asked, counts = [(0.9, 0.1, 0.0), (0.2, 0.2, 0.6)], [300.0, 800.0]
+    step = MixtureFit(
+        sources=("a", "b", "c"), results=tuple(Run(number=place) for place in range(len(scores))),
+        shares=tuple(map(tuple, shares.tolist())), sizes=tuple(sizes.tolist()), asked=tuple(asked),
+        asked_sizes=tuple(counts), shifts=("fog",), metric="accuracy", chance=0.5,
+    )  # fmt: skip
+    told = {"accuracy": scores, "other": 1 - scores}
+    inputs: Any = SimpleNamespace(measurements=lambda run: [
+        Measurement(metric=metric, value=float(each[run.number]), n=9, shift=shift)
+        for metric, each in told.items() for shift in ("fog", "snow") if (metric, shift) != ("accuracy", "snow")
+    ])  # fmt: skip
+    found: dict[str, list[float]] = {}
+    for one in step.make(Path(), inputs):
+        found.setdefault(one.metric, []).append(one.value)
+    law = fit_mixture(("a", "b", "c"), shares, sizes, scores, chance=0.5)
+    assert found["likeness"] == [law.likeness]
+    assert found["predicted"] == pytest.approx(predict_mixture(law, asked, counts).value)
+    known = (shares, sizes, scores)
+    assert found["log_share"] == pytest.approx(log_share_scores(known, asked, counts, chance=0.5))
+    if even:
+        line = np.polyfit(np.log(even), norm.ppf(scores[-len(even) :]), min(1, len(even) - 2))
+        assert found["equal_shares"] == pytest.approx(norm.cdf(np.polyval(line, np.log(counts))))
+    else:
+        assert "equal_shares" not in found
 
 
 def test_runs_that_do_not_say_what_is_asked_are_refused() -> None:
@@ -319,6 +404,37 @@ def test_amounts_are_read_as_people_write_them_and_odd_sums_are_said(
     table.write_text("\n".join(map(",".join, lines)), encoding="utf-8")
     fit_table(table, "--mix", "web=1")
     assert "row 3 has shares that sum to none of 1, 100 and 'examples'" in capsys.readouterr().err
+
+
+def test_the_command_takes_rows_of_one_value_in_the_named_columns_for_one_draw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shares, sizes, seeds, scores = draws_of(np.random.default_rng(3))
+    cells = np.column_stack([shares, sizes, seeds, scores]).tolist()
+    table = tmp_path / "runs.csv"
+    header = "web,books,photos,examples,seed,accuracy\n"
+    table.write_text(header + "\n".join(",".join(map(repr, row)) for row in cells), encoding="utf-8")
+    named = ("--shares", "web", "books", "photos", "--size", "examples", "--score", "accuracy", "--chance", ".5")
+
+    def fit(*columns: str) -> None:
+        draw = ("--draw", *columns) if columns else ()
+        app(["fit", "mixture", str(table), *named, *draw], result_action="return_value", exit_on_error=False)
+
+    found = []
+    for columns, told in (((), None), (("seed",), 3), (("seed", "web", "books", "photos"), 24)):
+        fit(*columns)
+        said = capsys.readouterr().err
+        assert (f"60 of the runs are mixtures, in {told} draws." in said) == (told is not None)
+        gain = re.search(r"The gain is .+ points \[(.+), (.+)\];", said)
+        assert gain
+        found.append(float(gain[2]) - float(gain[1]))
+    law = fit_mixture(("web", "books", "photos"), shares, sizes, scores, chance=0.5, draws=seeds)
+    own = best_shares(law, 1000).gain
+    assert found[1] == pytest.approx(100 * (own.high - own.low), abs=0.11)
+    assert found[1] > 2 * found[0] and found[2] > 1.4 * found[0]
+    table.write_text(table.read_text(encoding="utf-8") + "\n1,0,0,500,,.7\n", encoding="utf-8")
+    with pytest.raises(SurefootError, match="no value in the column 'seed', to group by"):
+        fit("seed")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from surefoot.stats import clustered_mean, mean_crossed, paired_difference, runs_to_see, t_quantile
+from surefoot.stats import (
+    clustered_mean,
+    jackknife_covariance,
+    jackknife_freedom,
+    mean_crossed,
+    moved_without,
+    paired_difference,
+    runs_to_see,
+    t_quantile,
+)
 
 
 def by_matrices(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[float, float]:
@@ -139,3 +148,33 @@ def test_no_number_of_runs_sees_what_the_examples_leave_open() -> None:
     generator = np.random.default_rng(7)
     table = generator.normal(size=50) + 0.1 * generator.normal(size=(5, 50))
     assert runs_to_see(table, 0.2) is None
+
+
+def test_a_jackknife_over_clusters_is_that_of_refits_without_each() -> None:
+    """Exact for least squares; the freedom is Satterthwaite's of the variance as a quadratic form, with its matrix."""
+    generator = np.random.default_rng(11)
+    slopes, clusters = generator.normal(size=(23, 3)), np.sort(generator.integers(0, 6, 23))
+    y = slopes @ [1.0, 2.0, 3.0] + generator.normal(size=23)
+
+    def without(one: int, of: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.linalg.lstsq(slopes[clusters != one], of[clusters != one])[0]
+
+    whole = np.linalg.lstsq(slopes, y)[0]
+    refits = np.array([whole - without(one, y) for one in range(6)])
+    moved = moved_without(slopes, y - slopes @ whole, clusters)
+    assert moved == pytest.approx(refits)
+    assert jackknife_covariance(moved) == pytest.approx(5 / 6 * sum(np.outer(one, one) for one in refits))
+    contrast = np.array([1.0, -1.0, 0.5])
+    each = np.array([(np.linalg.lstsq(slopes, unit)[0] - without(one, unit)) @ contrast
+                     for one in range(6) for unit in np.eye(23)]).reshape(6, 23)  # fmt: skip
+    matrix = each.T @ each
+    assert jackknife_freedom(slopes, clusters, contrast) == pytest.approx(np.trace(matrix) ** 2 / (matrix**2).sum())
+
+
+def test_equal_clusters_have_a_degree_of_freedom_less_than_they_are_and_a_lone_one_tells_nothing() -> None:
+    clusters, slopes = np.repeat(np.arange(5), 4), np.ones((20, 1))
+    assert jackknife_freedom(slopes, clusters, np.ones(1)) == pytest.approx(4)
+    assert jackknife_freedom(slopes, clusters, np.zeros(1)) == np.inf
+    two = np.column_stack([slopes, clusters == 4])
+    moved = moved_without(two, np.linspace(-1, 1, 20), clusters)
+    assert np.isinf(moved[4]).all() and np.isfinite(moved[:4]).all()

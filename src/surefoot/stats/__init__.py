@@ -10,7 +10,10 @@ from surefoot.stats._auc import group_auc as group_auc
 from surefoot.stats._clusters import ClusteredMean as ClusteredMean
 from surefoot.stats._clusters import clustered_mean as clustered_mean
 from surefoot.stats._clusters import crossed_error as crossed_error
+from surefoot.stats._clusters import jackknife_covariance as jackknife_covariance
+from surefoot.stats._clusters import jackknife_freedom as jackknife_freedom
 from surefoot.stats._clusters import mean_crossed as mean_crossed
+from surefoot.stats._clusters import moved_without as moved_without
 from surefoot.stats._clusters import runs_to_see as runs_to_see
 from surefoot.stats._clusters import seen_with as seen_with
 from surefoot.stats._clusters import smallest_seen as smallest_seen

@@ -112,6 +112,45 @@ def smallest_seen(stderr: float, freedom: float, *, level: float = 0.95, power: 
     return (t_quantile(level, freedom) + t_quantile(2 * power - 1, freedom)) * stderr
 
 
+def moved_without(slopes: Floats, gap: Floats, clusters: NDArray[np.intp]) -> Floats:
+    """The parameters of least squares less those without each cluster (clusters, p), to first order.
+
+    `slopes` (n, p) are derivatives of the n points by the parameters, `gap` what the fit leaves of them, `clusters`
+    numbers from 0. Infinite for a cluster that alone determines a parameter.
+    """
+    norm = np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
+    curvature = _curvature(slopes / norm, clusters)
+    left = curvature.sum(axis=0) - curvature
+    scores = np.stack([np.bincount(clusters, weights=column * gap) for column in (slopes / norm).T], axis=1)
+    told, moved = np.linalg.cond(left) < 1e12, np.full(scores.shape, np.inf)
+    moved[told] = np.linalg.solve(left[told], scores[told][..., None])[..., 0] / norm
+    return moved
+
+
+def jackknife_covariance(moved: Floats) -> Floats:
+    """The cluster-robust covariance CR3 (Bell and McCaffrey 2002) of parameters that move so without each cluster."""
+    return (len(moved) - 1) / len(moved) * moved.T @ moved
+
+
+def jackknife_freedom(slopes: Floats, clusters: NDArray[np.intp], contrast: Floats) -> float:
+    """Degrees of freedom of the variance of a `contrast` (p) of parameters by `jackknife_covariance`.
+
+    Those of Bell and McCaffrey (2002), for points of equal and independent errors: few clusters that decide a contrast
+    are not taken for the many that do not. Infinite where the contrast is none.
+    """
+    curvature = _curvature(slopes, clusters)
+    whole = curvature.sum(axis=0)
+    weight = np.linalg.solve(whole - curvature, contrast[:, None])[..., 0]
+    pull = np.einsum("gij,gj->gi", curvature, weight)
+    products = np.diag(np.einsum("gi,gi->g", weight, pull)) - pull @ np.linalg.pinv(whole) @ pull.T
+    return float(np.trace(products) ** 2 / (products**2).sum()) if products.any() else np.inf
+
+
+def _curvature(slopes: Floats, clusters: NDArray[np.intp]) -> Floats:
+    parts = np.split(slopes[np.argsort(clusters, kind="stable")], np.bincount(clusters).cumsum()[:-1])
+    return np.array([part.T @ part for part in parts])
+
+
 def _crossed(values: ArrayLike) -> tuple[Floats, Floats]:
     """Mean squares of rows, columns and rest, and their degrees of freedom."""
     table = np.asarray(values, dtype=np.float64)

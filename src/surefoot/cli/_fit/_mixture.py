@@ -32,6 +32,10 @@ def mixture(
     chance: Annotated[float, Parameter(help="What guessing scores: 1 / classes.")],
     shift: Annotated[str | None, Parameter(help="The column of the test that a row is of.")] = None,
     target: Annotated[str | None, Parameter(help="The test to choose shares for, a value of --shift.")] = None,
+    draw: Annotated[
+        tuple[str, ...],
+        Parameter(help="Columns whose rows of one value share a draw: a seed, the data.", consume_multiple=True),
+    ] = (),
     plan: Annotated[str | None, Parameter(help="For how many examples, as 1M. Default: the largest size.")] = None,
     mix: Annotated[
         tuple[str, ...], Parameter(help="Mixtures to predict instead: noto=3,twemoji=1.", consume_multiple=True)
@@ -47,7 +51,7 @@ def mixture(
     from surefoot.laws import best_shares, places_of
 
     asked = places_of((plan,), ("--plan",)).item() if plan else 0.0
-    laws = _laws(table, where, shares, size, score, chance=chance, shift=shift)
+    laws = _laws(table, where, shares, size, score, chance=chance, shift=shift, draw=draw)
     sizes = [size for law in laws.values() for size in law.sizes]
     counts = asked or max(sizes)
     if not min(sizes) <= counts <= max(sizes):
@@ -68,7 +72,15 @@ def mixture(
 
 
 def _laws(
-    table: Path, where: _Names, shares: _Names, size: str, score: str, *, chance: float, shift: str | None
+    table: Path,
+    where: _Names,
+    shares: _Names,
+    size: str,
+    score: str,
+    *,
+    chance: float,
+    shift: str | None,
+    draw: _Names,
 ) -> "dict[str, MixtureLaw]":
     """The law of each test, by its name."""
     from surefoot.laws import fit_mixture
@@ -77,9 +89,10 @@ def _laws(
     faults: dict[str, str] = {}
     columns = (*shares, size, score)
     for name, runs in _by_test(table, where, columns, shift).items():
-        numbers = _usable(runs, columns, chance, table)
+        numbers, used = _usable(runs, columns, chance, table)
+        known = (numbers[:, :-2], numbers[:, -2], numbers[:, -1])
         try:
-            laws[name] = fit_mixture(shares, *numbers, chance=chance)
+            laws[name] = fit_mixture(shares, *known, chance=chance, draws=_draws(used, draw))
         except SurefootError as error:
             faults[name] = f"{f'{name}: ' if shift else ''}{error}"
     if not laws:
@@ -104,11 +117,24 @@ def _by_test(table: Path, where: _Names, columns: _Names, shift: str | None) -> 
     return {name: keep_rows(runs, named == name) for name in dict.fromkeys(named.tolist())}
 
 
-def _usable(runs: "ResultTable", columns: _Names, chance: float, table: Path) -> "tuple[Floats, Floats, Floats]":
-    """Shares (n, sources), sizes and scores (n,) of the runs that have them; what is odd is said by row."""
+def _draws(runs: "ResultTable", columns: _Names) -> list[int] | None:
+    """Numbers of the draws of the runs (n), by these columns; None: all are independent."""
+    from surefoot.laws import check_groups, text_of
+
+    if not columns:
+        return None
+    named = [text_of(runs, column) for column in columns]
+    for column, values in zip(columns, named, strict=True):
+        check_groups(runs.source, column, values, runs.rows)
+    numbers: dict[tuple[str, ...], int] = {}
+    return [numbers.setdefault(one, len(numbers)) for one in zip(*named, strict=True)]
+
+
+def _usable(runs: "ResultTable", columns: _Names, chance: float, table: Path) -> "tuple[Floats, ResultTable]":
+    """Shares, size and score (n, columns) of the runs that have them, and these; what is odd is said by row."""
     import numpy as np
 
-    from surefoot.laws import whole_numbers_of
+    from surefoot.laws import keep_rows, whole_numbers_of
     from surefoot.tables import rows_text
 
     def warn(which: "NDArray[np.bool_]", what: str) -> None:
@@ -123,7 +149,7 @@ def _usable(runs: "ResultTable", columns: _Names, chance: float, table: Path) ->
     warn(lost, "no share, size or score above 0, or a score of 1: left out.")
     warn(~lost & (scores < chance), f"a score below chance ({chance:g}), which weighs much in probit.")
     warn(odd, f"shares that sum to none of 1, 100 and '{columns[-2]}': taken in proportion.")
-    return parts[~lost], counts[~lost], scores[~lost]
+    return numbers[~lost], keep_rows(runs, ~lost)
 
 
 def _predicted(laws: "dict[str, MixtureLaw]", counts: float, mixes: tuple[str, ...]) -> Table:
@@ -160,13 +186,14 @@ def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
     score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
                     for one in (found.score, found.equal))  # fmt: skip
     single = f", that it is better than {found.single} alone {found.over_single:.0%}" if max(found.shares) < 1 else ""
+    draws = f", in {law.draws.max() + 1} draws" if len(law.draws) > law.draws.max() + 1 else ""
     say(
         f"With {counts:,.0f} examples the best shares score {score[0]:.1f} % [{score[1]:.1f}, {score[2]:.1f}], equal "
         f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "
         f"{100 * found.gain.estimate:.1f} points [{100 * found.gain.low:.1f}, {100 * found.gain.high:.1f}]; that there "
         f"is one has a probability of {found.sure:.0%}{single}. Likeness of the sources {law.likeness:.2f} (1: a "
-        f"weighted mean). {law.mixed} of the runs are mixtures. low and high: shares that are the best for 90 % of "
-        "equally good fits."
+        f"weighted mean). {law.mixed} of the runs are mixtures{draws}. low and high: shares that are the best for 90 % "
+        "of equally good fits."
     )
 
 

@@ -10,7 +10,15 @@ from scipy.optimize import minimize_scalar
 
 from surefoot.core import SurefootError
 from surefoot.laws._results._checks import check_draws, check_once
-from surefoot.stats import Interval, from_axis, t_quantile, to_axis
+from surefoot.stats import (
+    Interval,
+    from_axis,
+    jackknife_covariance,
+    jackknife_freedom,
+    moved_without,
+    t_quantile,
+    to_axis,
+)
 
 Floats = NDArray[np.float64]
 _LEAST, _MOST = 0.02, 4.0  # of the likeness of sources
@@ -26,7 +34,8 @@ class MixtureLaw:
     pairs. This is the Gaussian model of sources whose class means have the cosine k, their `likeness`: 1 is a weighted
     mean, less is what unlike sources gain together. `parameters` are all a, then b (one a source, or one for all, or
     none where all runs have one size), then k, with their `covariance`; `error` is the standard deviation of a run,
-    with `freedom`. `centre` is the mean log N, from which N counts.
+    with `freedom`. `centre` is the mean log N, from which N counts. `slopes` (runs, parameters) are the derivatives of
+    the runs, `draws` (runs) number what is independent.
     """
 
     sources: tuple[str, ...]
@@ -38,6 +47,8 @@ class MixtureLaw:
     centre: float
     sizes: tuple[float, float]
     mixed: int
+    slopes: Floats
+    draws: NDArray[np.intp]
 
     @property
     def likeness(self) -> float:
@@ -58,8 +69,8 @@ class MixturePrediction:
 class BestShares:
     """The shares that score highest: of each source the share and the bounds of 90 percent of equally good fits.
 
-    `gain` is the predicted score less that of equal shares, `sure` how often, over draws of the parameters, it is
-    above 0; `over_single` the same against the best single source.
+    `gain` is the predicted score less that of equal shares, `sure` how often, over Student draws of the parameters, it
+    is above 0; `over_single` the same against the best single source.
     """
 
     shares: Floats
@@ -74,13 +85,20 @@ class BestShares:
 
 
 def fit_mixture(
-    sources: Sequence[str], shares: ArrayLike, sizes: ArrayLike, scores: ArrayLike, *, chance: float
+    sources: Sequence[str],
+    shares: ArrayLike,
+    sizes: ArrayLike,
+    scores: ArrayLike,
+    *,
+    chance: float,
+    draws: ArrayLike | None = None,
 ) -> MixtureLaw:
     """The law of runs with `shares` (n, sources), `sizes` (n) and `scores` (n, shares of right answers).
 
     Least squares in probit; for a given likeness all else is linear. The error of a new run is the greater of that of
-    all runs and that of the mixtures, each left out. Raises `SurefootError` where a source or mixtures are missing, or
-    the runs are too few.
+    all runs and that of the mixtures, each draw left out. Runs with one label in `draws` (n) share a seed or data: the
+    covariance is then the jackknife's over draws. Raises `SurefootError` where a source or mixtures are missing, or the
+    runs or draws are too few.
     """
     check_once("A law of mixtures", *sources)
     mix, logs = _normal(shares, len(sources)), _logs(sizes)
@@ -108,19 +126,28 @@ def fit_mixture(
     freedom = len(z) - jacobian.shape[1]
     if freedom < 1:
         raise SurefootError(f"{len(z)} runs are too few for a law with {jacobian.shape[1]} parameters.")
-    inverse = np.linalg.pinv(jacobian.T @ jacobian)
-    left = (z - design @ weights) / (1 - np.einsum("ij,jk,ik->i", jacobian, inverse, jacobian)).clip(1e-6)
+    labels = np.arange(len(z)) if draws is None else np.unique(np.asarray(draws), return_inverse=True)[1].ravel()
+    gap = z - design @ weights
+    moved = moved_without(jacobian, gap, labels)
+    left = gap + np.einsum("ij,ij->i", jacobian, np.where(np.isfinite(moved), moved, 0)[labels])
     variance = max(squares(likeness) / freedom, float((left[mixed] ** 2).mean()))
+    covariance = variance * np.linalg.pinv(jacobian.T @ jacobian)
+    if len(moved) < len(z):
+        if not np.isfinite(moved).all():
+            raise SurefootError("One draw alone tells the law of a source: give that source runs of another draw.")
+        freedom, covariance = len(moved) - 1, jackknife_covariance(moved)
     return MixtureLaw(
         sources=tuple(sources),
         chance=chance,
         parameters=np.append(weights, likeness),
-        covariance=variance * inverse,
+        covariance=covariance,
         error=variance**0.5,
         freedom=freedom,
         centre=centre,
         sizes=(float(np.min(sizes)), float(np.max(sizes))),
         mixed=int(mixed.sum()),
+        slopes=jacobian,
+        draws=labels,
     )
 
 
@@ -150,6 +177,13 @@ def log_share_scores(
     return _score(design(shares, sizes) @ weights, chance)
 
 
+def size_line_scores(sizes: ArrayLike, scores: ArrayLike, asked: ArrayLike, *, chance: float) -> Floats:
+    """What runs of these sizes and scores give at the sizes that are asked: a line in log size, or one size's mean."""
+    logs = _logs(sizes)
+    line = np.polyfit(logs, _place(scores, chance), int(np.ptp(logs) > 0))
+    return _score(np.polyval(line, _logs(asked)), chance)
+
+
 def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
     """The shares that the law says score highest with so many pairs, among an even grid, and how sure that is."""
     check_draws(seed)
@@ -158,8 +192,7 @@ def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
     every = np.concatenate([grid, equal, np.eye(len(law.sources))])
     place, jacobian = _predicted(law, every, np.full(len(every), size))
     chosen, single = int(place[: len(grid)].argmax()), int(place[len(grid) + 1 :].argmax())
-    generator = np.random.default_rng(seed)
-    drawn = place + generator.multivariate_normal(np.zeros(len(law.parameters)), law.covariance, _DRAWS) @ jacobian.T
+    drawn = place + _student(law, jacobian[chosen] - jacobian[len(grid)], seed) @ jacobian.T
     best = grid[drawn[:, : len(grid)].argmax(axis=1)]
     low, high = np.quantile(best, [0.05, 0.95], axis=0)
     scores = _score(drawn[:, [chosen, len(grid)]], law.chance)
@@ -176,6 +209,15 @@ def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
         single=law.sources[single],
         over_single=float((drawn[:, chosen] > drawn[:, len(grid) + 1 + single]).mean()),
     )
+
+
+def _student(law: MixtureLaw, contrast: Floats, seed: int) -> Floats:
+    """Draws of the parameters around the fit, with the degrees of freedom that a contrast of them has."""
+    shared = len(law.draws) > law.draws.max() + 1
+    freedom = jackknife_freedom(law.slopes, law.draws, contrast) if shared else law.freedom
+    generator = np.random.default_rng(seed)
+    drawn = generator.multivariate_normal(np.zeros(len(law.parameters)), law.covariance, _DRAWS)
+    return drawn / np.sqrt(generator.chisquare(freedom, (_DRAWS, 1)) / freedom)
 
 
 def _predicted(law: MixtureLaw, shares: ArrayLike, sizes: ArrayLike) -> tuple[Floats, Floats]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
-from surefoot.laws._mixture._fit import fit_mixture, log_share_scores, predict_mixture
+from surefoot.laws._mixture._fit import fit_mixture, log_share_scores, predict_mixture, size_line_scores
 
 
 @final
@@ -20,9 +20,10 @@ class MixtureFit(Step):
     mixtures to predict. `metric` is a share of right answers, of which `chance` is what guessing gives. Measures, under
     each shift, `likeness`, and of each mixture that is asked for (`replicate` is its number) `predicted` with the 95
     percent interval of one run, `log_share` (a regression on log shares), and `equal_shares` (what runs of equal shares
-    of all sources give at its size), from the same results.
+    of all sources give at its size, a line in its logarithm, where there are some), from the same results.
     """
 
+    version: ClassVar[int] = 2
     sources: tuple[str, ...]
     results: tuple[Step, ...]
     shares: tuple[tuple[float, ...], ...]
@@ -55,11 +56,12 @@ def _of_shift(step: MixtureFit, shift: str, scores: list[float]) -> Iterable[Mea
     found = predict_mixture(law, step.asked, step.asked_sizes)
     regressed = log_share_scores(known, step.asked, step.asked_sizes, chance=step.chance)
     even = np.ptp(np.array(step.shares), axis=1) < 1e-9
-    parts = [np.array(part)[even] for part in known]
-    equal = log_share_scores((parts[0], parts[1], parts[2]), step.asked, step.asked_sizes, chance=step.chance)
-    rows = zip(found.value, found.low, found.high, regressed, equal if even.any() else [], strict=False)
-    for number, (value, low, high, log_share, equal_shares) in enumerate(rows):
+    known_even = np.array(step.sizes)[even], np.array(scores)[even]
+    equal = size_line_scores(*known_even, step.asked_sizes, chance=step.chance) if even.any() else None
+    rows = zip(found.value, found.low, found.high, regressed, strict=True)
+    for number, (value, low, high, log_share) in enumerate(rows):
         place = {"n": len(scores), "shift": shift, "replicate": number}
         yield Measurement(metric="predicted", value=float(value), low=float(low), high=float(high), **place)
         yield Measurement(metric="log_share", value=float(log_share), **place)
-        yield Measurement(metric="equal_shares", value=float(equal_shares), **place)
+        if equal is not None:
+            yield Measurement(metric="equal_shares", value=float(equal[number]), **place)

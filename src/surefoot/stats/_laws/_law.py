@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from surefoot.core import SurefootError, counted
+from surefoot.stats._clusters import jackknife_covariance, moved_without
 from surefoot.stats._intervals import t_quantile
 from surefoot.stats._laws._checks import UNEVEN, LawChecks, check_fit
 from surefoot.stats._laws._engine import Problem, jacobian, log_curve, natural, pose, solve, vanished
@@ -299,23 +300,10 @@ def _bread(slopes: Floats, weights: Floats, moving: NDArray[np.bool_]) -> tuple[
 
 
 def _clustered(bread: Floats, slopes: Floats, weights: Floats, gap: Floats, clusters: NDArray[np.intp]) -> Floats:
-    """Cluster-robust covariance (p, p) of the parameters of `bread` that move: the jackknife over runs, to first order.
-
-    CR3 (Bell and McCaffrey 2002), by how much the parameters move without each run. Infinite where one run alone
-    determines a parameter.
-    """
-    runs, moving = int(clusters.max()) + 1, np.diag(bread) > 0
-    used = slopes[:, moving] / (norm := np.maximum(np.linalg.norm(slopes[:, moving], axis=0), 1e-300))
-    parts = [np.flatnonzero(clusters == run) for run in range(runs)]
-    curvature = np.array([used[rows].T @ (used[rows] * weights[rows, None]) for rows in parts])
-    scores = np.array([used[rows].T @ (weights * gap)[rows] for rows in parts])
-    left = curvature.sum(axis=0) - curvature
-    out = np.zeros_like(bread)
-    if (np.linalg.cond(left) > 1e12).any():
-        out[np.ix_(moving, moving)] = np.inf
-        return out
-    moved = np.linalg.solve(left, scores[..., None])[..., 0] / norm
-    out[np.ix_(moving, moving)] = (runs - 1) / runs * moved.T @ moved
+    """Cluster-robust covariance (p, p) of the parameters of `bread` that move; infinite where a run determines one."""
+    moving, root, out = np.diag(bread) > 0, np.sqrt(weights), np.zeros_like(bread)
+    moved = moved_without(slopes[:, moving] * root[:, None], gap * root, clusters)
+    out[np.ix_(moving, moving)] = jackknife_covariance(moved) if np.isfinite(moved).all() else np.inf
     return out
 
 
