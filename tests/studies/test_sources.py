@@ -204,7 +204,8 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, worlds: World
 
 def test_where_sources_are_alike_nothing_of_them_is_supported(study: Study, worlds: World) -> None:
     found = verdicts(study, worlds("alike"))
-    named = ("sources-differ", "ranking-changes", "dilution", "not-below", "more-not-better", "filter-moves")
+    named = ("sources-differ", "ranking-changes", "dilution", "not-below", "more-not-better", "filter-moves",
+             "filter-over-chance")  # fmt: skip
     assert {found[name].status for name in named} <= {"undecided", "contradicted"}
     assert abs(found["dilution"].effect or 0) < 0.01
     assert all(abs(found[name].effect or 0) < 0.005 for name in ("mediant", "output-as-input"))
@@ -315,3 +316,23 @@ def test_what_a_seed_measures_is_chosen_on_the_other_seeds_and_on_all_pictures()
     parts[plan.single(STYLES_SEEN[-1], 100, 1).key, SHIFTS[0]][0, 0] = 0  # a block of which all answers are wrong
     harmed = Footing(plan, parts).ranked(SHIFTS[0], 0)
     assert harmed == Footing(plan, parts, without=0).ranked(SHIFTS[0], 0) != found.ranked(SHIFTS[0], 1)[::-1]
+
+
+def test_what_a_judge_keeps_is_compared_with_the_other_and_with_as_many_at_random() -> None:
+    """All are equal in the reference, so that differences in robustness are those in accuracy."""
+    plan, parts = planned(0, 1), dict[tuple[str, str], np.ndarray]()
+
+    def put(test: Step, place: float, shifts: tuple[str, ...] = UNSEEN) -> None:
+        for shift in shifts:
+            own = 0.7 if shift == REFERENCE else place
+            parts[test.key, shift] = np.array([[100 * own] * 20, [100.0] * 20])
+
+    for style, (seed, size) in product(STYLES_SEEN, plan.by_size):
+        put(plan.single(style, size, seed), 0.8 if style == JUDGES[1] else 0.6)
+    for mix in plan.filtered:
+        put(plan.tested(mix), {JUDGES[1]: 0.75, JUDGES[0]: 0.61, "": 0.7}[mix.judge] + 0.01 * mix.seed)
+    found = Footing(plan, parts)
+    assert _claims._kept_less(0, found) == pytest.approx([0.14, 0.14])
+    assert _claims._kept_less(None, found) == pytest.approx([0.05, 0.05])
+    put(plan.tested(next(mix for mix in plan.filtered if not mix.judge and mix.seed == 1)), 0.5)
+    assert _claims._kept_less(None, Footing(plan, parts)) == pytest.approx([0.05, 0.26])

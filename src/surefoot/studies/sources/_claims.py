@@ -196,15 +196,20 @@ def _best_less_all(found: Footing) -> list[float]:
     return [fmean(gap(*each, shift) for shift in SHIFTS) for each in found.plan.by_size]
 
 
-def _toward_the_judge(found: Footing) -> list[float]:
-    """Of each seed and threshold: what the more robust judge keeps less what the other keeps, mean over shifts."""
-    kept = {(mix.seed, mix.kept, mix.judge): found.plan.tested(mix) for mix in found.plan.filtered if mix.judge}
+def _kept_less(other: int | None, found: Footing) -> list[float]:
+    """Of each seed and threshold: what the more robust judge keeps less as many of `other` (0: the less; None: chance).
 
-    def gap(seed: int, share: float, shift: str) -> float:
-        worse, better = (kept[seed, share, judge] for judge in found.ranked(shift, seed, JUDGES))
-        return found.robustness(better, shift) - found.robustness(worse, shift)
+    Mean over shifts; all keep as many pairs of one mixture.
+    """
+    kept = {(mix.seed, round(mix.size * mix.kept), mix.judge): found.plan.tested(mix) for mix in found.plan.filtered}
 
-    thresholds = dict.fromkeys((seed, share) for seed, share, _ in kept)
+    def gap(seed: int, size: int, shift: str) -> float:
+        judges = found.ranked(shift, seed, JUDGES)
+        second = "" if other is None else judges[other]
+        better, worse = (found.robustness(kept[seed, size, judge], shift) for judge in (judges[-1], second))
+        return better - worse
+
+    thresholds = dict.fromkeys((seed, size) for seed, size, _ in kept)
     return [fmean(gap(*each, shift) for shift in SHIFTS) for each in thresholds]
 
 
@@ -292,8 +297,13 @@ def hypotheses(plan: Plan) -> Iterator[Hypothesis]:
          f"Accuracy less that of the line, mean over shifts; {pairs}", MARGIN),
         ("more-not-better", "All sources together are less robust than the best of them.", PAPER, _best_less_all,
          f"{one}best single source (on other seeds) less all together; {sizes}", 0),
-        ("filter-moves", "Filtering moves the line toward that of the model that filters.", PAPER, _toward_the_judge,
+        ("filter-moves", "Filtering moves the line toward that of the model that filters.", PAPER,
+         partial(_kept_less, 0),
          f"{one}what the more robust of two judges keeps less what the other keeps of one pool, as many pairs", 0),
+        ("filter-over-chance", "What the more robust judge keeps is more robust than as many pairs at random.", OURS,
+         partial(_kept_less, None),
+         f"{one}what the judge keeps of one pool less as many at random of its mixture; first asked after five seeds "
+         "had been seen", 0),
         ("output-as-input", "Averaged logits are as robust as one model of the mixture, within a point.", PAPER,
          _output_less_input, f"{one}averaged logits less one model; {pairs}", MARGIN),
         ("merge-as-mixture", "The mean of two models' weights scores as one model of the mixture, within a point.",
