@@ -160,6 +160,19 @@ def test_the_interval_of_a_share_with_an_error_only_stays_within_it_and_has_a_wi
     assert (known["low"], known["high"]) == pytest.approx(interval, abs=1e-4)
 
 
+def test_seeds_of_64_bits_are_shown_to_the_last_digit(tmp_path: Path) -> None:
+    study, results = study_in(tmp_path / "store")
+    first = next(step for step in walk(study.steps) if isinstance(step, ZeroShot))
+    seeds = (1 << 60, (1 << 60) + 1)
+    steps = tuple(replace(first, model=replace(first.model, seed=seed)) for seed in seeds)
+    for step in steps:
+        publish(results.store, step, [Measurement(metric="accuracy", value=0.5, n=64)])
+    found = Results(results.store, steps)
+    page = write_report(replace(study, steps=steps, figures=(), claims=()), found, tmp_path / "page.html")
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', page.read_text("utf-8"))[0], parse_int=float)
+    assert all(str(seed) in json.dumps(data["measurements"]["rows"]) for seed in seeds)
+
+
 def test_a_study_that_was_never_run_is_a_page_that_says_so(written: tuple[Study, Results], tmp_path: Path) -> None:
     store = Store(tmp_path / "empty")
     study = replace(written[0], figures=())

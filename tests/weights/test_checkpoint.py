@@ -289,10 +289,11 @@ def test_an_edit_is_written_into_a_torch_model_in_place() -> None:
 def test_statistics_are_those_of_the_flattened_vectors(tmp_path: Path) -> None:
     checkpoints = [open_checkpoint(write(tmp_path / f"{number}.safetensors", model(number))) for number in range(3)]
     vectors = [TaskVector(checkpoints[0], one) for one in checkpoints[1:]]
-    found = statistics([*vectors, 0.5 * (vectors[0] - vectors[1])])
+    found = statistics([*vectors, 0.5 * (vectors[0] - vectors[1]), -0.7 * (vectors[0] + vectors[1])])
     states = [state(TaskVector(one)) for one in checkpoints]
     flat = [np.concatenate([one[name].reshape(-1) for name in one if name != "steps"]).astype(float) for one in states]
-    deltas = np.stack([flat[1] - flat[0], flat[2] - flat[0], 0.5 * (flat[1] - flat[2])])
+    first, second = flat[1] - flat[0], flat[2] - flat[0]
+    deltas = np.stack([first, second, 0.5 * (first - second), -0.7 * (first + second)])
     assert np.allclose(found.gram, deltas @ deltas.T, rtol=1e-4)
     assert found.base_norm == pytest.approx(np.linalg.norm(flat[0]))
     assert np.allclose(sum(found.layers.values()), found.gram)

@@ -13,6 +13,7 @@ from surefoot.weights import (
     forgetting,
     from_state,
     greedy_soup,
+    guarding,
     learning,
     patching,
     search,
@@ -112,6 +113,24 @@ def test_a_greedy_soup_is_that_of_the_model_soups_recipe() -> None:
             soup.append(one)
     assert found.members == tuple(soup) and len(soup) > 1
     assert len(found.table) == 5 + 4 and found.table[0][1].value == pytest.approx(-loss([0]))
+
+
+def test_a_soup_keeps_out_what_changes_no_score() -> None:
+    checkpoints = [from_state({"w": np.array([float(one)])}, label=str(one)) for one in range(3)]
+    found = greedy_soup(checkpoints, lambda state: 0.5 + 0.1 * bool(state["w"][0] > 1.6))
+    assert found.members == (2,) and [members for members, _ in found.table[3:]] == [(2, 0), (2, 1)]
+    assert greedy_soup(checkpoints, lambda _: 0.5).members == (0,)
+
+
+def test_a_guarded_control_falls_by_points_and_not_by_a_share_of_itself() -> None:
+    def best(fall: float) -> tuple[float, ...] | None:
+        found = search(-FIRST, GRID, accuracies, lambda s: -s["target"].value, guarding("control", fall))
+        return found.chosen and found.chosen.coefficients
+
+    assert best(0.0301) == (0.3,)  # 0.6 - 0.03; three percent of 0.6 would end at 0.15
+    assert best(0.0) == (0.0,)
+    with pytest.raises(SurefootError, match="no score of 'contrl'"):
+        search(FIRST, GRID, accuracies, lambda s: s["target"].value, guarding("contrl", 0.1))
 
 
 def test_the_table_of_a_soup_has_an_interval_where_the_number_of_examples_is_known() -> None:

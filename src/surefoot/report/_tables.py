@@ -46,7 +46,7 @@ def choose(observations: Sequence[Observation], limit: int) -> list[Observation]
 def measurement_table(chosen: Sequence[Observation], total: int) -> PageTable:
     """The measurements with the Step behind each and the fields in which those Steps differ."""
     steps = {item.step.key: item.step for item in chosen}
-    fields = {key: flatten(step) for key, step in steps.items()}
+    fields = {key: {name: _exact(value) for name, value in flatten(step).items()} for key, step in steps.items()}
     varying = varying_fields(fields.values())
     rows = [
         (
@@ -111,6 +111,11 @@ def _measured(item: Observation) -> tuple[Any, ...]:
     low, high = bounds(item.measurement)
     found = {"low": low, "high": high}
     return tuple(found[name] if name in found else getattr(item.measurement, name) for name in _MEASURED)
+
+
+def _exact(value: Any) -> Any:
+    """A whole number that a browser would round (a long seed) as text."""
+    return str(value) if type(value) is int and abs(value) > 1 << 53 else value
 
 
 def _column(name: str, values: Iterable[Any]) -> Column:

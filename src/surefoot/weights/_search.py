@@ -229,7 +229,7 @@ def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
 
 def guarding(control: str, fall: float) -> Constraint:
     """A constraint for any objective: the control's score falls by at most `fall` below the base's."""
-    return lambda scores, base: scores[control].value >= base[control].value - fall
+    return lambda scores, base: _score(scores, control) >= _score(base, control) - fall
 
 
 @dataclass(frozen=True, kw_only=True)
