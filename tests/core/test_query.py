@@ -448,9 +448,12 @@ def test_an_artifact_that_was_made_anew_is_read_anew(store: Store, make: Make, s
     values(store)
     store.remove(store.path(steps[2]))
     make(steps[2])
-    (store.path(steps[2]) / "record.json").unlink()
-    write_record(store.path(steps[2]), steps[2], [Measurement(metric="value", value=2.5, n=1)])
-    assert values(store) == [0, 1, 2.5, 3, 4]
+    record = store.path(steps[2]) / "record.json"
+    for value, time in ((2.5, None), (2.7, (1e9, 1e9))):  # a copy keeps the time of an older one
+        record.unlink()
+        write_record(store.path(steps[2]), steps[2], [Measurement(metric="value", value=value, n=1)])
+        os.utime(record, time)
+        assert values(store) == [0, 1, value, 3, 4]
 
 
 def test_a_store_that_cannot_be_written_is_still_answered(

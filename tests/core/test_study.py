@@ -144,6 +144,11 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: verdict_above(float("nan"), 0.0, 1.0, 3), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, low=float("nan"), high=2.0), "not a number"),
         (lambda found: Verdict(status="supported", effect=1.0, bound=float("nan")), "not a number"),
+        (lambda found: Verdict(status="contradicted", effect=1.0, low=math.nan, high=2.0, n=3), "not a number"),
+        (
+            lambda found: Verdict(status="contradicted", effect=1.0, low=2.0, high=1.0, n=3),
+            "a low end above the high one",
+        ),
         (lambda found: verdict_above(0.5, 0.9, 0.1, 5), "a low end above the high one"),
         (lambda found: verdict_above(0.5, 0.5, 0.5, 36), "no width: 36 equal numbers"),
         (lambda found: verdict_below(-0.5, -0.5, -0.5, 3), "no width: 3 equal numbers"),
