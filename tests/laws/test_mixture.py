@@ -368,6 +368,15 @@ def test_a_test_that_tells_no_law_is_left_out_and_rows_of_no_test_are_refused(
         fit_table(table, "--target", "photo")
 
 
+def test_tests_that_are_taken_for_one_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_runs(tmp_path / "runs.csv")
+    named = ("--shares", "web", "books", "photos", "--size", "examples", "--score", "accuracy", "--chance", ".5")
+    app(["fit", "mixture", str(table), *named], result_action="return_value", exit_on_error=False)
+    assert "note: 32 runs have the shares and the size of another and count as" in capsys.readouterr().err
+    fit_table(table, "--target", "photo")
+    assert "of another" not in capsys.readouterr().err
+
+
 def test_copies_of_a_run_count_once_and_scores_below_chance_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -425,6 +434,7 @@ def test_the_command_takes_rows_of_one_value_in_the_named_columns_for_one_draw(
         fit(*columns)
         said = capsys.readouterr().err
         assert (f"60 of the runs are mixtures, in {told} draws." in said) == (told is not None)
+        assert ("note: 64 runs have the shares and the size of another" in said) == (told is None)
         gain = re.search(r"The gain is .+ points \[(.+), (.+)\];", said)
         assert gain
         found.append(float(gain[2]) - float(gain[1]))

@@ -87,16 +87,24 @@ def _laws(
 
     laws: dict[str, MixtureLaw] = {}
     faults: dict[str, str] = {}
+    repeats = 0
     columns = (*shares, size, score)
     for name, runs in _by_test(table, where, columns, shift).items():
         numbers, used = _usable(runs, columns, chance, table)
         known = (numbers[:, :-2], numbers[:, -2], numbers[:, -1])
+        draws = _draws(used, draw)
+        repeats = max(repeats, _repeats(numbers[:, :-1], draws))
         try:
-            laws[name] = fit_mixture(shares, *known, chance=chance, draws=_draws(used, draw))
+            laws[name] = fit_mixture(shares, *known, chance=chance, draws=draws)
         except SurefootError as error:
             faults[name] = f"{f'{name}: ' if shift else ''}{error}"
     if not laws:
         raise SurefootError(next(iter(faults.values())))
+    if repeats:
+        say(
+            f"note: {repeats} runs{' of a test' if shift else ''} have the shares and the size of another and count as "
+            "independent runs of one test: --shift names the column of tests, --draw those of what runs share."
+        )
     for fault in faults.values():
         say(f"warning: {fault} The test was left out.")
     return laws
@@ -115,6 +123,15 @@ def _by_test(table: Path, where: _Names, columns: _Names, shift: str | None) -> 
     if shift:
         check_groups(runs.source, shift, named, runs.rows)
     return {name: keep_rows(runs, named == name) for name in dict.fromkeys(named.tolist())}
+
+
+def _repeats(runs: "Floats", draws: list[int] | None) -> int:
+    """How many of the runs (n, shares and size) repeat another, within a draw where these are named."""
+    import numpy as np
+
+    parts = runs[:, :-1] / runs[:, :-1].sum(axis=1, keepdims=True)
+    rows = np.column_stack([parts.round(6), runs[:, -1], np.zeros(len(runs)) if draws is None else draws])
+    return len(rows) - len(np.unique(rows, axis=0))
 
 
 def _draws(runs: "ResultTable", columns: _Names) -> list[int] | None:
