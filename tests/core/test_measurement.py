@@ -65,7 +65,12 @@ def test_n_and_replicate_are_counts_that_a_table_can_hold(name: str, count: Any)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "said"), [({"low": 0.6, "high": 0.4}, "low = 0.6 above high = 0.4"), ({"stderr": -0.1}, "stderr = -0.1")]
+    ("bounds", "said"),
+    [
+        ({"low": 0.6, "high": 0.4}, "low = 0.6 above high = 0.4"),
+        ({"low": 0.40001, "high": 0.4}, "low = 0.40001 above high = 0.4"),
+        ({"stderr": -0.1}, "stderr = -0.1"),
+    ],
 )
 def test_no_interval_is_turned_round_and_no_error_below_zero(bounds: dict[str, Any], said: str) -> None:
     with pytest.raises(SurefootError, match=said):
