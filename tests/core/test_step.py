@@ -415,6 +415,14 @@ def test_a_value_of_another_type_is_refused_in_one_clear_message(defined: Any, h
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("hint", "value"), [(tuple, ()), (list, []), (dict[str, int], {}), (Path, Path("a")), (Any, 1)]
+)
+def test_an_annotation_that_no_field_may_have_is_told_from_a_wrong_value(defined: Any, hint: Any, value: Any) -> None:
+    with pytest.raises(SurefootError, match=r"as tuple\[int, \.\.\.\] \(its annotation .* is none\), got "):
+        defined("Typed", [("held", hint)])(held=value).key
+
+
 def test_a_value_too_large_to_show_is_shown_in_part(defined: Any) -> None:
     with pytest.raises(SurefootError) as caught:
         defined("Typed", [("held", int)])(held=[0] * 100_000).key

@@ -382,12 +382,20 @@ def _hints(cls: type[Step]) -> dict[str, Any]:
         ) from error
 
 
+_PLAIN = (float, int, str, bool, None, type(None))
+_COMPOSED = (typing.Union, types.UnionType, Literal, tuple)
+
+
 def _check_type(step: Step, name: str, value: Any) -> None:
     hint = _hints(type(step))[name]
-    if not _fits(value, hint):
-        plain = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-        shown = "a finite number" if hint is float else plain
-        raise SurefootError(f"{kind_of(type(step))}: field '{name}' must be {shown}, got {value!r:.100}.")
+    if _fits(value, hint):
+        return
+    step_kind = isinstance(hint, type) and not typing.get_args(hint) and issubclass(hint, Step)
+    plain = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+    if not (step_kind or hint in _PLAIN or typing.get_origin(hint) in _COMPOSED):
+        plain = f"a plain value, a Step, or a tuple of them as tuple[int, ...] (its annotation {plain} is none)"
+    shown = "a finite number" if hint is float else plain
+    raise SurefootError(f"{kind_of(type(step))}: field '{name}' must be {shown}, got {value!r:.100}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
