@@ -239,6 +239,12 @@ def low_rank(folder: Path, modules: dict[str, tuple[int, int]], **config: object
     return products
 
 
+def test_attention_that_peft_wraps_whole_is_named_with_its_cure(tmp_path: Path) -> None:
+    low_rank(tmp_path, {"attn": (6, 2), "attn.base_layer.out_proj": (2, 2)}, target_modules=["attn"])
+    with pytest.raises(SurefootError, match=r"wraps whole \(nn\.MultiheadAttention\)\. Merge it into its base"):
+        open_checkpoint(tmp_path)
+
+
 def test_patterns_are_of_names_as_they_were_before_a_wrapper_is_taken_off(tmp_path: Path) -> None:
     base = {f"{name}.weight": np.zeros((3, 3), np.float32) for name in ("layers.0.q", "layers.1.q")}
     modules = {f"_orig_mod.layers.{layer}.q": (3, 3) for layer in (0, 1)}

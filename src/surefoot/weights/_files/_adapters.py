@@ -51,6 +51,10 @@ def adapter_changes(opened: Checkpoint, config: Path) -> Checkpoint:
         module = _OURS.sub("", stem)
         if f"{module}.weight" in tensors:
             raise SurefootError(f"{opened.label}: It holds several adapters of {module}: save the one that is meant.")
+        if ".base_layer." in module:
+            raise SurefootError(
+                f"{opened.label}: {name!r} is of a layer that PEFT wraps whole (nn.MultiheadAttention). {_CURE}."
+            )
         if setting := _leaving_out(config, options, module):
             raise SurefootError(
                 f"{config}: By {setting} {module} is not adapted, and PEFT would leave it as it is, but the adapter "
