@@ -128,6 +128,7 @@ def test_a_large_study_lists_a_bounded_number_of_rows_fairly_and_names_the_expor
     [
         ("points", 0.00004, 0.000001, "+0.004 points", "+0.0001 to +50.0"),
         ("share", 0.9997, 0.0, "99.97%", "0.00% to 50.0%"),
+        ("points", 3e-17, -2e-13, "+0.00 points", "−0.00 to +50.0"),  # the rounding of equal numbers
         ("share", 1.0, 0.99999, "100.0%", "99.999% to 50.0%"),
         ("number", 1234567.0, 1234566.0, "1,234,567", "1,234,566 to 0.5"),
     ],

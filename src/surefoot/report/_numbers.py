@@ -60,7 +60,7 @@ def _in_unit(value: float | None, unit: Unit) -> str:
         return number(value)
     ends = {0.0, 100.0} - {abs(100 * value)}  # what is not zero, or not all, is not rounded to it
     least = 1 if abs(value) >= 0.005 else 2
-    decimals = next((one for one in range(least, 9) if round(abs(100 * value), one) not in ends), 9)
+    decimals = next((one for one in range(least, 9) if round(abs(100 * value), one) not in ends), least)
     text = f"{100 * value:+.{decimals}f}" if unit == "points" else f"{100 * value:.{decimals}f}%"
     return text.replace("-", "−")
 
