@@ -414,7 +414,7 @@ def test_two_runs_do_not_share_a_folder(web: Web, tmp_path: Path) -> None:
 
     web.routes["/ok.jpg"] = meanwhile
     assert asked(tmp_path, given).kept == 1
-    assert "Another run downloads into" in failed[0]
+    assert "Another run works in" in failed[0]
 
 
 def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:

@@ -10,18 +10,21 @@ import duckdb
 import pyarrow.parquet
 import pytest
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, alone
 from surefoot.pairs import (
     PAIR_TYPES,
     DuplicateRules,
     PairColumns,
     Recipe,
+    RemovalRequest,
     Source,
+    build_index,
     deduplicate,
     make_parts,
     pair_schema,
     pairs_from_tables,
     read_manifest,
+    remove_pairs,
     sources_in,
     sources_of,
     subset,
@@ -191,3 +194,27 @@ def test_a_folder_is_read_as_it_is_named_not_as_a_pattern(tmp_path: Path, name: 
 def test_a_list_of_reasons_in_json_lines_is_read_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"url": "http://a", "text": "b", "reasons": ["gone", "a \\"b\\""]}\n')
     assert pairs_from_tables([tmp_path / "a.jsonl"], tmp_path / "out").reasons == {"gone": 1, 'a "b"': 1}
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_one_works(tmp_path: Path) -> None:
+    """Two would write the same parts, and what one adds to an index the other would not know."""
+    (tmp_path / "in").mkdir()
+    given, out = sources(tmp_path / "in", "cat at a"), tmp_path / "out"
+    refused = list[str]()
+
+    def make(source: Source, path: Path) -> dict[str, int]:
+        with pytest.raises(SurefootError, match="Another run works in") as said:
+            make_parts("words", RECIPE, given, out, partial(by_words, []))
+        refused.append(str(said.value))
+        by_words([], source, path)
+        return {}
+
+    made = make_parts("words", RECIPE, given, out, make)
+    assert len(refused) == 1 and made == make_parts("words", RECIPE, given, out, partial(by_words, []))
+    index = tmp_path / "index"
+    index.mkdir()
+    with alone(out, ""), alone(index, ""):
+        with pytest.raises(SurefootError, match="Another run works in"):
+            remove_pairs([out], RemovalRequest(where="true"))
+        with pytest.raises(SurefootError, match="Another run works in"):
+            build_index(out, index)

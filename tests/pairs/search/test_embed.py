@@ -22,7 +22,16 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from surefoot.contrastive import LoadedModel, ModelDescription, Pixels, build, embed_images, embed_texts, save_model
+from surefoot.contrastive import (
+    LoadedModel,
+    ModelDescription,
+    Pixels,
+    build,
+    captioned_pictures,
+    embed_images,
+    embed_texts,
+    save_model,
+)
 from surefoot.core import Inputs, Measurement, Step, Store, SurefootError, digest_of, run
 from surefoot.pairs import (
     Embed,
@@ -48,7 +57,7 @@ from surefoot.pairs import (
     subset,
     uid_of,
 )
-from surefoot.pairs._serve._pictures import picture_of
+from surefoot.pairs._search._pictures import picture_of
 
 Png = Callable[..., bytes]
 Shard = Callable[[Path, dict[str, bytes]], Path]
@@ -383,6 +392,20 @@ def test_thresholds_are_moved_after_the_fact(
         subset(tmp_path / "e", "width IN (FROM read_csv('/etc/passwd'))", tmp_path / "none.npy")
     with pytest.raises(SurefootError, match="--where"):  # it would bring back the rows that a rule dropped
         subset(tmp_path / "e", "false) OR (true", tmp_path / "none.npy")
+
+
+def test_a_subset_is_a_shard_that_models_are_trained_on(
+    folder: Path, tmp_path: Path, colour_model: PairEncoder
+) -> None:
+    """The pictures of the chosen rows alone, byte by byte, each with its text."""
+    embed_pairs(folder, tmp_path / "e", colour_model, template="{} paint", rows=4)
+    with pytest.raises(SurefootError, match="--pictures"):  # a folder of the user is not told by the stage
+        subset(tmp_path / "e", "width >= 9", tmp_path / "some.tar")
+    assert not (tmp_path / "some.tar").exists()
+    subset(tmp_path / "e", "width >= 9 AND text <> 'red paint'", tmp_path / "some.tar", pictures=folder)
+    found = [(one.captions, one.read()) for one in captioned_pictures(tmp_path / "some.tar", None)]
+    assert found == [((f"{colour} paint",), (folder / colour / f"{number}.png").read_bytes())
+                     for colour in ("blue", "green") for number in (1, 2)]  # fmt: skip
 
 
 def test_a_similarity_that_is_no_number_passes_no_threshold(tmp_path: Path) -> None:

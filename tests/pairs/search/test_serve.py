@@ -31,8 +31,8 @@ from surefoot.pairs import (
     search_pairs,
     search_server,
 )
+from surefoot.pairs._search._pictures import picture_of
 from surefoot.pairs._serve._facets import safe_condition
-from surefoot.pairs._serve._pictures import picture_of
 from surefoot.report import page_style
 
 Png = Callable[..., bytes]
@@ -369,7 +369,7 @@ def test_thumbnails_are_decoded_anew_and_paths_lead_nowhere(
 )
 def test_a_row_that_names_a_place_outside_its_folder_has_no_picture(tmp_path: Path, place: str, png: Png) -> None:
     from surefoot.core import SurefootError
-    from surefoot.pairs._serve._pictures import picture_of
+    from surefoot.pairs._search._pictures import picture_of
 
     inside = tmp_path / "inside"
     inside.mkdir()

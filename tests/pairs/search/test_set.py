@@ -50,7 +50,7 @@ from surefoot.pairs import (
     sources_in,
     subset,
 )
-from surefoot.pairs._serve._pictures import picture_of
+from surefoot.pairs._search._pictures import picture_of
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "pairs-chain.md"
 COLOURS = ("red", "green", "blue")

@@ -49,7 +49,8 @@ pairs.command(
     "surefoot.cli._pairs._search:subset",
     name="subset",
     help="Write the pairs for which a condition over their columns holds: thresholds after the fact.\n\n"
-    "OUT is uids.npy (u8,u8, sorted, as DataComp's), rows.parquet, or a folder that pairs index takes.\n\n"
+    "OUT is uids.npy (u8,u8, sorted, as DataComp's), rows.parquet, shard.tar (the pictures with their texts, to train "
+    "on), or a folder that pairs index takes.\n\n"
     'Example: surefoot pairs subset embedded --where "similarity >= 0.28 AND width > 256" --out uids.npy',
 )
 pairs.command(

@@ -104,12 +104,13 @@ def subset(
     balance: Annotated[Path | None, Parameter(help="Entries, one a line: of captions with common ones fewer.")] = None,
     most: Annotated[int, Parameter(help="Captions that an entry of the balance draws, in expectation.")] = 20_000,
     seed: Annotated[int, Parameter(help="Of the draw of the balance.")] = 0,
-    out: Annotated[Path | None, Parameter(help="uids.npy, rows.parquet, or a new folder; without it none.")] = None,
+    out: Annotated[Path | None, Parameter(help="uids.npy, rows.parquet, shard.tar, a new folder; else none.")] = None,
+    pictures: Annotated[Path | None, Parameter(help="Where pictures of a .tar lie, if the stage cannot tell.")] = None,
     format: Format | None = None,
 ) -> None:  # fmt: skip
     """See the help of the app."""
     drawn = Balance(entries=read_entries(balance), most=most, seed=seed) if balance else None
-    emit(write_subset(directory, where, out, balance=drawn), format)
+    emit(write_subset(directory, where, out, balance=drawn, pictures=pictures), format)
 
 
 def index(

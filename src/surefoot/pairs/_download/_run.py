@@ -38,7 +38,7 @@ from surefoot.pairs._stages._manifest import (
     sources_in,
     write_manifest,
 )  # fmt: skip
-from surefoot.pairs._stages._work import WORK, Progress, begin, check_same, headed, keep
+from surefoot.pairs._stages._work import BUSY, WORK, Progress, begin, check_same, headed, keep
 
 _Told = TypeVar("_Told")
 
@@ -62,8 +62,7 @@ def download(
     recipe = Recipe(name="download", rules=asdict(form))
     lists = read_hash_lists(manners.hash_list)
     out.mkdir(parents=True, exist_ok=True)
-    busy = f"Another run downloads into {out}: wait for it, or name another folder."
-    with full_disk_is_said(out), alone(out, busy):
+    with full_disk_is_said(out), alone(out, BUSY.format(out)):
         if not _begun(out, asdict(manifest_of("download", recipe, inputs, ())), sources, form):
             return read_manifest(out)
         parts = _completed(Engine(out, form, manners, lists, progress).parts(sources))

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, Table, digest_of, full_disk_is_said, write_text
+from surefoot.core import SurefootError, Table, alone, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._extract._page import spellings
 from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, tables_of
 from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
 from surefoot.pairs._search._index import INDEX, read_index, shrink_index, sweep
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
 from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
-from surefoot.pairs._stages._work import described_part
+from surefoot.pairs._stages._work import BUSY, described_part
 
 
 @dataclass
@@ -48,9 +49,15 @@ def remove_pairs(places: Sequence[Path], request: RemovalRequest) -> Table:
     `removed.json` (when, how many rows, digests of files before and after, keyed digests of what went) and the key,
     `removed.key`, which is to be kept to yourself. Stopped at any moment, it is finished, or undone and begun again,
     by the next call. It warns of URLs that name no row and were not removed before. Raises `SurefootError` where no row
-    is named, or a file is of no kind that can be written anew.
+    is named, or a file is of no kind that can be written anew, and while another run works in a folder.
     """
-    folders = folders_of(places)
+    with ExitStack() as held:
+        for folder in (folders := folders_of(places)):
+            held.enter_context(alone(folder, BUSY.format(folder)))
+        return _removed_from(places, folders, request)
+
+
+def _removed_from(places: Sequence[Path], folders: Sequence[Path], request: RemovalRequest) -> Table:
     finished = [folder for folder in folders if finish_removal(folder)]
     gone, uids, unknown = doomed(folders, request)
     if not any(gone.values()):

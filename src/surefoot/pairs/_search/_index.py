@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from surefoot.core import SurefootError, digest_of, full_disk_is_said, write_text
+from surefoot.core import SurefootError, alone, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._search._embed import IMAGES, TEXTS, has_direction
 from surefoot.pairs._stages._manifest import read_manifest, sources_in
 from surefoot.pairs._stages._tombs import TOMBS, digest, tombs
+from surefoot.pairs._stages._work import BUSY
 
 if TYPE_CHECKING:
     import pyarrow
@@ -95,19 +96,21 @@ def build_index(
     """
     if not 0 < recall <= 1:
         raise SurefootError(f"recall is {recall:g}: it must be above 0 and at most 1.")
-    manifest, before = read_manifest(embedded), checked_index(out) if (out / INDEX).is_file() else None
+    manifest, made = read_manifest(embedded), digest_of(embedded / "manifest.json")
     told = dict(model or {}) | {name: manifest.recipe.rules.get(name) for name in ("model", "digest")}
-    if before and before.model.get("digest") != told["digest"]:
-        raise SurefootError(f"{out} was made with the model {before.model['model']}: name another folder with --out.")
-    made = digest_of(embedded / "manifest.json")
-    if before:
-        sweep(out, before)
-    if before and made in before.inputs:
-        return before
     out.mkdir(parents=True, exist_ok=True)
-    if not before and any(not one.name.startswith(("embedded", "vectors-0", "rows-0")) for one in out.iterdir()):
-        raise SurefootError(f"{out} holds other files and no index: name an empty or a new folder with --out.")
-    with full_disk_is_said(out), _one_thread():
+    with full_disk_is_said(out), alone(out, BUSY.format(out)), _one_thread():
+        before = checked_index(out) if (out / INDEX).is_file() else None
+        if before and before.model.get("digest") != told["digest"]:
+            raise SurefootError(
+                f"{out} was made with the model {before.model['model']}: name another folder with --out."
+            )
+        if before:
+            sweep(out, before)
+        if before and made in before.inputs:
+            return before
+        if not before and any(not one.name.startswith(("embedded", "vectors-0", "rows-0")) for one in out.iterdir()):
+            raise SurefootError(f"{out} holds other files and no index: name an empty or a new folder with --out.")
         table, images, texts, skipped = _new_rows(embedded, out, before, root)
         index, table, images, queries, trained_on = _grown(
             out, before, table, images=images, texts=texts, kind=kind, seed=seed)  # fmt: skip

@@ -11,6 +11,7 @@ from functools import partial
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy as np
 from surefoot.core import SurefootError, Table, full_disk_is_said, without_nan
 from surefoot.pairs._search._balance import Balance
 from surefoot.pairs._search._embed import IMAGES, TEXTS
+from surefoot.pairs._search._pictures import picture_of, shard_of
+from surefoot.pairs._set import pictures_of_stage
 from surefoot.pairs._stages._manifest import Recipe, Source, read_manifest, sources_in
 from surefoot.pairs._stages._work import make_parts
 from surefoot.tables import literal, quote
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 KEPT = "len(reasons) = 0"
 _NUMBERS = ("similarity", "width", "height", "length(text)")
 _SHARES = (0.05, 0.5, 0.95)
+_FILES = (".npy", ".parquet", ".tar")
 _KINDS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 
 
@@ -90,13 +94,17 @@ def select(connection: DuckDBPyConnection, columns: str, where: str) -> list[tup
         raise SurefootError(f"--where '{where}' cannot be used: {str(error).splitlines()[0].rstrip('.')}.") from error
 
 
-def subset(directory: Path, where: str, out: Path | None = None, *, balance: Balance | None = None) -> Table:
+def subset(
+    directory: Path, where: str, out: Path | None = None, *, balance: Balance | None = None,
+    pictures: Path | None = None,
+) -> Table:  # fmt: skip
     """Write the rows without a reason for which a condition holds, and give their number and statistics.
 
     `out` is a file `.npy` of sorted uids as two unsigned 64-bit numbers, upper half first (`u8,u8`, as DataComp's
-    subsets), a file `.parquet` of the rows, or a folder: a stage's directory with the embeddings, as `embed_pairs`
-    writes it; without it nothing is written. `balance` draws from the rows by their captions. Nothing is embedded
-    again. Raises `SurefootError` for a condition that is none, and when no row is left.
+    subsets), a file `.parquet` of the rows, a file `.tar` of them with their pictures as they lie in `pictures`
+    (WebDataset, to train on; by default where the stage tells), or a folder: a stage's directory with the embeddings,
+    as `embed_pairs` writes it; without it nothing is written. `balance` draws from the rows by their captions.
+    Nothing is embedded again. Raises `SurefootError` for a condition that is none, and when no row is left.
     """
     sources = sources_in(directory)
     rules = dict(read_manifest(directory).recipe.rules) | {"where": where}  # an index asks which model it was
@@ -117,9 +125,11 @@ def subset(directory: Path, where: str, out: Path | None = None, *, balance: Bal
         told = _statistics(connection, chosen)
         if not told.rows[1][1]:
             raise SurefootError(f"No row of {directory} is left by {by}: move the threshold.")
-        if out and out.suffix in (".npy", ".parquet"):
+        if out and out.suffix == ".tar":
+            _write_shard(connection, chosen, out, pictures or pictures_of_stage(directory))
+        elif out and out.suffix in _FILES:
             write_rows(connection, chosen, out)
-    if out and out.suffix not in (".npy", ".parquet"):
+    if out and out.suffix not in _FILES:
         make = partial(_subset, chosen=chosen, draws=draws)
         make_parts("subset", Recipe(name="where", rules=rules), sources, out, make)
     more = ((f"entries {name}", n, *(None,) * (1 + len(_SHARES))) for name, n in sizes.items())
@@ -134,6 +144,16 @@ def write_rows(connection: DuckDBPyConnection, chosen: str, out: Path) -> None:
         np.save(out, _uids(connection, chosen))
     else:
         pyarrow.parquet.write_table(connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_table(), out)
+
+
+def _write_shard(connection: DuckDBPyConnection, chosen: str, out: Path, pictures: Path | None) -> None:
+    """The chosen rows with their pictures, in one rename. Raises `SurefootError` for a picture that is not there."""
+    found = connection.sql(f"SELECT * FROM rows WHERE {chosen}").to_arrow_reader(1_000)
+    rows = (row for batch in found for row in batch.to_pylist())
+    with TemporaryDirectory(dir=out.parent) as place:
+        with (draft := Path(place, out.name)).open("wb") as tar:
+            tar.writelines(shard_of((row, picture_of(row, pictures)) for row in rows))
+        draft.replace(out)
 
 
 def _uids(connection: DuckDBPyConnection, chosen: str) -> np.ndarray:

@@ -24,11 +24,10 @@ from starlette.routing import Route
 from surefoot.core import SurefootError
 from surefoot.pairs._download._address import Ended
 from surefoot.pairs._download._decoders import Decoders
-from surefoot.pairs._download._part import sample
+from surefoot.pairs._search._pictures import picture_of, plain, shard_of
 from surefoot.pairs._search._query import as_opened
 from surefoot.pairs._search._where import write_rows
-from surefoot.pairs._serve._ask import PairSet, answer, plain, read_ask, read_client, read_ids, rows_by_id
-from surefoot.pairs._serve._pictures import picture_of
+from surefoot.pairs._serve._ask import PairSet, answer, read_ask, read_client, read_ids, rows_by_id
 
 LARGEST_BODY = 16 << 20
 _PAGE = Path(__file__).with_name("page")
@@ -134,7 +133,9 @@ class _Server:
             raise SurefootError("There is no result to export.")
         headers = {"content-disposition": f'attachment; filename="subset.{form}"'}
         if form == "tar":
-            return StreamingResponse(self._shard([one.row for one in found]), 200, headers, "application/x-tar")
+            return StreamingResponse(
+                shard_of(self._pictured([one.row for one in found])), 200, headers, "application/x-tar"
+            )
         data = await self._apart(_table, self._pairs, [one.id for one in found], form)
         return Response(data, 200, headers, "application/octet-stream")
 
@@ -177,15 +178,13 @@ class _Server:
         except Ended as ended:
             raise SurefootError(f"The picture cannot be used: {ended.reason} ({ended.detail}).") from None
 
-    def _shard(self, rows: list[Mapping[str, Any]]) -> Iterator[bytes]:
-        """A tar of samples as they lie in our own shards; a row whose picture is not there has none."""
-        for number, row in enumerate(rows):
+    def _pictured(self, rows: list[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+        """Rows with their pictures; one whose picture is not there has none."""
+        for row in rows:
             picture = b""
             with suppress(SurefootError):
                 picture = picture_of(row, self._pairs.pictures)
-            suffix = "png" if picture[:4] == b"\x89PNG" else "webp" if picture[8:12] == b"WEBP" else "jpg"
-            yield sample(f"{number:09d}", str(row.get("text") or ""), plain(row), picture, suffix)
-        yield bytes(1024)
+            yield row, picture
 
 
 def _table(pairs: PairSet, ids: list[int], form: str) -> bytes:

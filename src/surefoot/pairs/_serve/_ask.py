@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,19 +119,6 @@ def rows_by_id(pairs: PairSet, ids: Sequence[int], columns: str = "*") -> dict[i
     found = pairs.index.rows.execute(f"SELECT id AS at, {columns} FROM rows WHERE id IN ({listed})")
     names = [column[0] for column in found.description or ()]
     return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in found.fetchall()}
-
-
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON can hold it: no bytes, no NaN, other types as texts; without its place on this machine."""
-    return {name: _plain(value) for name, value in row.items() if name != "root" and not isinstance(value, bytes)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _vectors(pairs: PairSet, ask: Ask) -> np.ndarray | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surefoot.core import SurefootError, check_installed
+from surefoot.pairs._search._pictures import picture_of
 from surefoot.pairs._search._query import PairIndex
 from surefoot.pairs._serve._ask import PairSet
 from surefoot.pairs._serve._facets import checked, facets_of, safe_columns
-from surefoot.pairs._serve._pictures import picture_of
 
 if TYPE_CHECKING:
     from uvicorn import Server

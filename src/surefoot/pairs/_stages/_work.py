@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
-from surefoot.core import Measurement, SurefootError, digest_of, full_disk_is_said, write_text
+from surefoot.core import Measurement, SurefootError, alone, digest_of, full_disk_is_said, write_text
 from surefoot.pairs._stages._manifest import (
     MANIFEST,
     Manifest,
@@ -31,6 +31,7 @@ or a `functools.partial` of one."""
 Progress = Callable[[int, int], None]
 """Is called with the parts done and the parts in all."""
 WORK = ".unfinished"
+BUSY = "Another run works in {}: wait for it to end, or name another folder."
 MEMORY = "400MB"  # of the tables of a stage; above it they spill to the disk
 
 
@@ -41,14 +42,15 @@ def make_parts(
     """Make a part of each source in `out`, in workers of `pool` or here, and write the manifest last.
 
     What an earlier call finished is not made again: a part, or all. Raises `SurefootError` when `out` holds anything
-    else: other files, or the output of another stage, of other rules or sources.
+    else: other files, or the output of another stage, of other rules or sources; and while another run works there.
     """
     inputs = {source.path.name: source.sha256 for source in sources}
     head = asdict(manifest_of(stage, recipe, inputs, ()))
-    if (out / MANIFEST).exists():
-        check_same(out, asdict(headed(read_manifest(out))), head)
-        return read_manifest(out)
-    with full_disk_is_said(out):
+    out.mkdir(parents=True, exist_ok=True)
+    with full_disk_is_said(out), alone(out, BUSY.format(out)):
+        if (out / MANIFEST).exists():
+            check_same(out, asdict(headed(read_manifest(out))), head)
+            return read_manifest(out)
         begin(out, head)
         parts: dict[int, Part] = {}
         for number, part in _made(sources, out, make, pool):
@@ -116,7 +118,7 @@ def headed(manifest: Manifest) -> Manifest:
 
 def begin(out: Path, head: Mapping[str, object]) -> None:
     work = out / WORK
-    if out.is_dir() and any(out.iterdir()) and not (work / "stage.json").is_file():
+    if any(out.iterdir()) and not (work / "stage.json").is_file():
         raise SurefootError(f"{out} holds other files already: name an empty or a new folder with --out.")
     work.mkdir(parents=True, exist_ok=True)
     if (work / "stage.json").is_file():
