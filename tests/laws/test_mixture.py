@@ -148,6 +148,16 @@ def test_the_best_shares_are_those_of_the_truth_with_how_sure_that_is() -> None:
     assert (found.low <= found.shares).all() and (found.shares <= found.high).all()
 
 
+def test_where_mixing_loses_the_best_single_source_is_not_beaten_whatever_its_place() -> None:
+    shares, sizes = design()
+    place = (shares * [0.9, 0.5, 0.2]).sum(axis=1) / np.sqrt(1.8 - 0.8 * (shares**2).sum(axis=1))
+    scores = norm.cdf(place + np.random.default_rng(5).normal(0, 0.005, len(place)))
+    for order in ([0, 1, 2], [2, 1, 0]):
+        found = best_shares(fit_mixture([*"abc"[:: 1 - order[0]]], shares[:, order], sizes, scores, chance=0.5), 1000)
+        assert found.single == "a" and found.shares[order.index(0)] == 1
+        assert found.over_single == 0
+
+
 @pytest.mark.parametrize("runs", [[*range(32)], [0, 3, 4, 7, 8, 11, 15, 19, 23, 31]])
 def test_the_gain_has_95_percent_and_the_shares_have_90_of_laws_drawn_around_the_fit(runs: list[int]) -> None:
     """Drawn with Student's distribution: of ten runs three degrees of freedom are left."""

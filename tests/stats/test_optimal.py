@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from surefoot.core import SurefootError
 from surefoot.stats import FORMS, compute_optimal, exponent_difference, fit_law, intervals, predict, restricted
@@ -105,6 +105,16 @@ def test_bounds_of_few_runs_and_of_differences_are_students() -> None:
     assert p == pytest.approx(2 * t.sf(abs(found.estimate) / (a + b) ** 0.5, welch))
     back, _ = exponent_difference(many, few)
     assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_bootstrapped_bounds_of_few_runs_lie_as_far_out_as_students() -> None:
+    law = fit_law(*losses(n=12, seed=1), "two-variable")
+    found = intervals(law, method="pairs", replicates=200)
+    plan = compute_optimal(law, found, [1e22])
+    alpha, beta = (found.draws[:, law.names.index(name)] for name in ("alpha", "beta"))
+    tail = norm.cdf(-t.ppf(0.975, 7))
+    drawn = np.quantile(beta / (alpha + beta), [tail, 1 - tail])
+    assert (plan.exponent.low, plan.exponent.high) == pytest.approx(tuple(drawn))
 
 
 def test_only_a_law_of_size_and_data_has_a_best_size() -> None:

@@ -137,6 +137,11 @@ def test_relative_robustness_is_newcombes_difference_of_two_shares() -> None:
     peer = confint_proportions_2indep(620, 1000, 550, 1000, compare="diff", method="newcomb")
     assert points == pytest.approx([7.0])
     assert (low[0] / 100, high[0] / 100) == pytest.approx(peer, rel=1e-3)
+    # An accuracy of exactly 1 stands for as many examples, too.
+    exact, n = {"after_stderr": binomial_stderr([1.0], 50), "before_stderr": binomial_stderr([0.9], 1000)}, 50
+    _, low, high = relative_robustness([1.0], [0.9], **exact)
+    peer = confint_proportions_2indep(n, n, 900, 1000, compare="diff", method="newcomb")
+    assert (low[0] / 100, high[0] / 100) == pytest.approx(peer, abs=1e-3)
 
 
 def test_group_means_and_their_draws_follow_the_models_drawn() -> None:

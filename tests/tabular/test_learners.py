@@ -1,5 +1,7 @@
 """Every learner by name fits, is the same twice, and shares work without changing what comes out."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from drawn import random_configurations
@@ -17,6 +19,7 @@ from surefoot.tabular import (
     fit_many,
     full_grid,
 )
+from surefoot.tabular._learners._fair import _held_out
 from surefoot.tabular._learners._fit import NETWORKS
 from surefoot.tabular._learners._representation import _group_means, fit_representation, representation_loss, transform
 from surefoot.tabular.estimators import RobustBoostingClassifier
@@ -99,6 +102,13 @@ def test_thresholds_are_learned_on_rows_that_the_base_did_not_see() -> None:
     (found,) = fit_many("threshold-gbm", [by_heart], train, [test], seed=0)
     metrics = group_metrics(test.y, found.scores[0], test.g, probabilities=False)
     assert disparities(metrics)["equalised_odds"][0] < 0.1
+
+
+def test_thresholds_are_learned_on_a_third_of_each_group_and_label() -> None:
+    g, y = np.arange(1200) % 2, np.arange(1200) % 8 > 2
+    held = _held_out(y, g, 0)
+    for group, label in product((0, 1), (False, True)):
+        assert held[(g == group) & (y == label)].mean() == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_thresholds_need_both_labels_in_each_group() -> None:

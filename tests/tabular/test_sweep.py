@@ -129,6 +129,21 @@ def test_differences_between_families_have_the_value_of_their_parts(compared: tu
     assert gap.stderr < (trees.stderr**2 + linear.stderr**2) ** 0.5
 
 
+def test_what_a_choice_by_cvar_loses_is_the_choice_by_accuracy_less_it(compared: tuple[Store, TableComparison]) -> None:
+    store, comparison = compared
+    kept = read(store.path(comparison) / "configurations.parquet")
+    lost = []
+    for family, learner in (("trees", "lightgbm"), ("linear", "logistic")):
+        rows = np.flatnonzero((kept["learner"] == learner) & (kept["share"] == 1))
+        accuracy, cvar, worst = (
+            kept[name][rows] for name in ("validation_accuracy", "validation_cvar", "test_worst_group_accuracy")
+        )
+        (found,) = measured(compared, metric="lost by choosing CVaR", group=f"family: {family}")
+        assert_allclose(found.value, worst[np.argmax(accuracy)] - worst[np.argmin(cvar)], atol=1e-9)
+        lost.append(found.value)
+    assert max(map(abs, lost)) > 0.005
+
+
 def test_no_rule_of_choice_looks_at_the_test_rows() -> None:
     full = {"goal_accuracy": np.array([0.9, 0.8, 0.7]), "test_accuracy": np.array([0.6, 0.7, 0.9])}
     full |= {"goal_worst_group_accuracy": np.array([0.5, 0.7, 0.6])}
@@ -269,13 +284,14 @@ def test_differences_of_worst_groups_hold_whichever_they_are_and_follow_the_fold
     assert_allclose(found.stderr, max(drawn.stderr, (expected.high - expected.low) / 2 / 1.959964), rtol=1e-6)
 
 
-def test_only_configurations_that_learned_are_near_the_best() -> None:
+@pytest.mark.parametrize("positives", [7, 3])
+def test_only_configurations_that_learned_are_near_the_best(positives: int) -> None:
     """Of eight configurations four are better than the more frequent label; two of those are near their best."""
     accuracy = np.array([0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.6, 0.5])
     full = {"validation_accuracy": accuracy, "validation_worst_group_accuracy": accuracy - 0.2}
     full |= {"test_worst_group_accuracy": np.array([0.6, 0.585, 0.55, 0.5, 0.9, 0.89, 0.3, 0.2])}
     full |= {"fold": np.zeros(8, int), "learner": np.array(["mlp"] * 8, dtype=object)}
-    part = GroupedRows(x=np.zeros((10, 1), np.float32), y=np.arange(10) < 7, g=np.zeros(10, np.uint16))  # type: ignore[arg-type]
+    part = GroupedRows(x=np.zeros((10, 1), np.float32), y=np.arange(10) < positives, g=np.zeros(10, np.uint16))  # type: ignore[arg-type]
     parts = OpenedDesign(train=part, validation=part, test=part, features=("a",), groups=("g",), notes=())
     found = {each.metric: each for each in _sensitivity(full, [parts]) if each.group == "mlp"}
     assert found["share that learned"].value == 0.5
