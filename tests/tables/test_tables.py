@@ -181,6 +181,9 @@ def test_a_workbook_is_read_as_it_is_seen(tmp_path: Path) -> None:
     assert "the sheet 's2' is read, the first that is not hidden; not read: 's0' (hidden), 's1'." in said
     assert "1 cell holds an error, read as empty: D4 #N/A." in said and "hidden rows are read" in said
     assert [remark.rows for remark in remarks if remark.code == "percent-sign"] == [(1,)]
+    notes = '<row r="1"><c r="A1" t="inlineStr"><is><t>Notes</t></is></c></row>'
+    with pytest.raises(SurefootError, match=r"no rows of data.*not read: 's0'"):
+        _read(_workbook(tmp_path / "v.xlsx", notes))
     whole = _workbook(tmp_path / "u.xlsx", _SHEET.replace("<v>44.5</v>", "").replace("#N/A", "#REF!"))
     assert _read(whole)[1][0][2] == 0.381
     shown = '<numFmt numFmtId="10" formatCode="0.0%_);(0.0%);\\-"/>'  # as accountants have it

@@ -81,7 +81,7 @@ def load_table(
         connection.execute(sql, source.values)
         columns = _without_empty(connection, name, source.columns, file.shown)
         if not (rows := _count(connection, quote(name), [])):
-            raise SurefootError(f"{file.shown} has no rows of data.")
+            raise SurefootError(" ".join((f"{file.shown} has no rows of data.", *file.notes)))
         return LoadedTable(
             name=name,
             source=file.shown,
