@@ -798,6 +798,14 @@ def test_every_orientation_is_shown_as_it_is_meant(form: str) -> None:
             assert np.abs(np.asarray(seen, float) - np.asarray(meant, float)).mean() < 8, orientation
 
 
+def test_the_largest_picture_and_the_longest_are_those_of_the_limits() -> None:
+    for width, state in ((200, ""), (201, "aspect"), (210, "pixels")):
+        out = io.BytesIO()
+        Image.new("RGB", (width, 10)).save(out, "PNG")
+        told = _decode.answer(out.getvalue(), OPTIONS | {"size": 10, "resize": "keep_ratio", "most": 2010})[0]
+        assert told.get("reason", "") == state
+
+
 def test_sixteen_bits_are_scaled_and_transparency_is_white() -> None:
     grey = Image.fromarray(np.full((64, 64), 32768, np.uint16))
     clear = Image.new("RGBA", (64, 64), (255, 0, 0, 0))

@@ -27,6 +27,7 @@ from surefoot.pairs import (
     uid_of,
 )
 from surefoot.pairs._extract._page import _PLAIN, resolve
+from surefoot.pairs._extract._rules import reasons_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import WebPage, chunked, record, response, wat, write_archive
@@ -482,3 +483,13 @@ def test_the_commands_give_files_a_summary_and_sentences(tmp_path: Path) -> None
     assert {one["reason"]: one["count"] for one in json.loads(unique.stdout)}["duplicate_url"] == 10
     wrong = told("extract", str(file), "--recipe", "laion", "--out", "other")
     assert (wrong.returncode, wrong.stderr.startswith("surefoot: There is no recipe 'laion'")) == (2, True)
+
+
+def test_a_value_at_the_very_threshold_passes_every_rule() -> None:
+    rules = CandidateRules(name="own", shortest_text=7, longest_text=7, fewest_words=2, most_words=2, longest_host=5,
+                           languages=("de",), reliable=0.7)  # fmt: skip
+    assert reasons_of(rules, "http://a.org/" + "x" * 1987, "der Hut", "de", 0.7) == []
+    assert reasons_of(rules, "http://b.info/" + "x" * 1987, "ein Hut b", "de", 0.6999) == [
+        "url_long", "host_long", "text_long", "words_many", "language",
+    ]  # fmt: skip
+    assert reasons_of(rules, "http://a.org/", "Hut", "en", 0.9) == ["text_short", "words_few", "language"]
