@@ -267,6 +267,13 @@ def test_a_duplicate_names_a_row_that_is_kept_also_where_a_later_key_or_stage_dr
     assert {of for _, of, _ in result(tmp_path / "clean")} == {"t"}
 
 
+def test_a_duplicate_goes_on_to_name_a_uid_of_which_a_row_is_kept(tmp_path: Path) -> None:
+    given = [row("u", "1", duplicate_of=None), row("v", "2", duplicate_of=None), row("u", "2", duplicate_of=None)]
+    given.append(row("x", "9", duplicate_of="u") | {"reasons": ["duplicate_text"]})
+    deduplicate(stage(tmp_path / "in", given), tmp_path / "out", DuplicateRules())
+    assert [one[1] for one in result(tmp_path / "out")] == [None, None, "v", "u"]
+
+
 def test_near_duplicates_are_those_of_a_kept_row_and_not_of_a_dropped_one(tmp_path: Path) -> None:
     """a and b differ in 3 bits, b and c in 3, a and c in 6: c is no near duplicate of any row that is kept."""
     given = [row(uid, uid, phash=f"{bits:016x}") for uid, bits in (("a", 0), ("b", 0b111), ("c", 0b111111))]
