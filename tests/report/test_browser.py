@@ -255,3 +255,24 @@ def test_a_study_of_one_step_without_claims_or_figures_is_a_page_too(opened: Ope
     assert shown.complaints == []
     assert shown.page.locator(f"{TABLE} tbody tr").count() == 1
     assert len(evaluations()) == 120
+
+
+def test_a_legend_of_long_names_is_not_cut_on_a_telephone(opened: Open, tmp_path: Path) -> None:
+    store, step = Store(tmp_path / "store"), Source(name="people")
+    publish(store, step, [Measurement(metric="rows", value=2105, n=2105)])
+    names = ["kept by a model of fluent-emoji-high-contrast", "as many at random", "kept by a model of twemoji"]
+    rows: list[dict[str, Any]] = [{"label": "1,000 pairs of things", "value": place, "family": name, "group": "a shift"}
+            for place, name in enumerate(names)]  # fmt: skip
+    points: list[dict[str, Any]] = [{"x": 1.0 + place, "y": 0.5, "family": name} for place, name in enumerate(names)]
+    figures = (
+        interval_plot(rows, name="a", title="a", caption="a", x_title="Effect", families=names),
+        scaling_curve(points, name="b", title="b", caption="b", x_title="x", y_title="y"),
+    )
+    study = Study(
+        name="s", title="s", summary="s", steps=(step,), figures=tuple(lambda _, one=one: one for one in figures)
+    )
+    shown = opened(write_report(study, Results(store=store, steps=(step,)), tmp_path / "long.html"), width=390)
+    beyond = """[...document.querySelectorAll('.live svg .role-legend-label text')].map(one =>
+        one.getBoundingClientRect().right - one.closest('svg').getBoundingClientRect().right)"""
+    found = shown.page.evaluate(beyond)
+    assert len(found) == 6 and max(found) <= 0.5

@@ -23,7 +23,17 @@ from surefoot.studies.pairs import Photographs
 from surefoot.studies.pairs._steps import THINGS
 from surefoot.studies.sources import TwoWay, _claims, _steps
 from surefoot.studies.sources._claims import Footing, footing
-from surefoot.studies.sources._steps import DRAWN, JUDGES, PHOTOS, REFERENCE, SHIFTS, SOURCES, STYLES_SEEN, UNSEEN
+from surefoot.studies.sources._steps import (
+    DRAWN,
+    JUDGES,
+    PHOTOS,
+    RATIOS,
+    REFERENCE,
+    SHIFTS,
+    SOURCES,
+    STYLES_SEEN,
+    UNSEEN,
+)
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 PICTURES = 200
@@ -336,3 +346,31 @@ def test_what_a_judge_keeps_is_compared_with_the_other_and_with_as_many_at_rando
     assert _claims._kept_less(None, found) == pytest.approx([0.05, 0.05])
     put(plan.tested(next(mix for mix in plan.filtered if not mix.judge and mix.seed == 1)), 0.5)
     assert _claims._kept_less(None, Footing(plan, parts)) == pytest.approx([0.05, 0.26])
+
+
+def test_dilution_is_the_mean_over_all_ratios_of_the_parent_less_the_mixture() -> None:
+    plan, parts = planned(0, 1), dict[tuple[str, str], np.ndarray]()
+
+    def put(test: Step, place: float) -> None:
+        for shift in UNSEEN:
+            own = 0.7 if shift == REFERENCE else place
+            parts[test.key, shift] = np.array([[100 * own] * 20, [100.0] * 20])
+
+    for (place, style), (seed, size) in product(enumerate(STYLES_SEEN), plan.by_size):
+        put(plan.single(style, size, seed), 0.6 + 0.02 * place)
+    for seed, couple in plan.by_couple:
+        for ratio in RATIOS:
+            put(plan.mixed(couple, ratio, seed), 0.5 + 0.2 * ratio**2)
+    found, mixture = Footing(plan, parts), 0.5 + 0.2 * np.mean(np.square(RATIOS))
+    parents = [[0.6 + 0.02 * STYLES_SEEN.index(one) for one in couple] for _, couple in plan.by_couple]
+    assert _claims._dilution(1, found) == pytest.approx([max(pair) - mixture for pair in parents])
+    assert _claims._dilution(-1, found) == pytest.approx([mixture - min(pair) for pair in parents])
+
+
+def test_an_interval_holds_what_lies_between_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = np.array([[0.5, 0.61, 0.6, 0.55], [0.49, 0.7, 0.5, 0.52]])
+    told = {"measured": measured, "low": np.full((2, 4), 0.5), "high": np.full((2, 4), 0.6)}
+    monkeypatch.setattr(_claims, "forecasts", lambda *_: told)
+    found, said = _claims._covered(planned(0, 1), Results(Store(Path("none")), ()))
+    assert (found.value, found.n) == (pytest.approx(5 / 8), 2)
+    assert said == "5 of 8 intervals hold; their mean half width is 5.0 points"

@@ -63,12 +63,24 @@
   // Figures. Expressions are interpreted, not compiled, so the page needs no permission to evaluate code.
   const views = new Map();
   const widths = new Map();
-  const configFor = (width) => {
+  // A legend begins where the plot does: right of the labels of rows.
+  const legendFor = (width, spec) => {
+    let [longest, left] = [0, 36];
+    JSON.stringify(spec, (key, value) => {
+      const names = (key === "color" && value?.legend && value.scale?.domain) || [];
+      longest = Math.max(longest, ...names.map((name) => String(name).length));
+      if (key === "y" && value?.type === "ordinal") left = 136;
+      return value;
+    });
+    const columns = 5 * longest > (width - left) / 2 - 25 ? 1 : 2;
+    return { columns, labelLimit: (width - left) / columns - 25 };
+  };
+  const configFor = (width, spec) => {
     const config = structuredClone(data.themes[dark() ? "dark" : "light"]);
     config.background = null;
     if (width < NARROW) {
       Object.assign(config.axis, { labelFontSize: 11, titleFontSize: 12, labelLimit: 130, titleLimit: width - 20 });
-      Object.assign(config.legend, { columns: 2, labelLimit: width / 2 - 30 });
+      Object.assign(config.legend, legendFor(width, spec));
       config.axisX = { tickCount: 5 };
       config.point.size = 50;
       config.text = { ...config.text, fontSize: 9 };
@@ -79,7 +91,7 @@
     const place = document.querySelector(`#${CSS.escape(figure.id)} .live`);
     const width = place.parentElement.clientWidth;
     widths.set(figure.id, width);
-    const options = { ast: true, actions: false, renderer: "svg", config: configFor(width), mode: "vega-lite" };
+    const options = { ast: true, actions: false, renderer: "svg", config: configFor(width, figure.spec), mode: "vega-lite" };
     const drawing = await vegaEmbed(place, structuredClone(figure.spec), options);
     views.get(figure.id)?.finalize();
     views.set(figure.id, drawing);

@@ -109,7 +109,7 @@ def _dilution(plan: Plan, results: Results) -> Figure:
 
 def _filters(plan: Plan, results: Results) -> Figure:
     found, rows = footing(results, plan), list[Row]()
-    names = {judge: f"kept by a model of {judge}" for judge in JUDGES} | {"": "as many at random"}
+    names = {judge: judge for judge in JUDGES} | {"": "chance"}
     sizes = dict.fromkeys(round(mix.size * mix.kept) for mix in plan.filtered)
     for shift, size, judge in product(SHIFTS, sizes, names):
         mixes = [mix for mix in plan.filtered if (mix.judge, round(mix.size * mix.kept)) == (judge, size)]
@@ -118,8 +118,8 @@ def _filters(plan: Plan, results: Results) -> Figure:
     return interval_plot(
         rows, name="filters", title="Filtering moves the line toward the judge's",
         caption="Effective robustness of models of what a judge, a model of one source, keeps of a pool of "
-        f"{' and '.join(JUDGES)} in equal parts. Bars: 95 percent over seeds.",
-        x_title="Effective robustness", families=list(names.values()), family_title="Filter",
+        f"{' and '.join(JUDGES)} in equal parts; chance keeps as many at random. Bars: 95 percent over seeds.",
+        x_title="Effective robustness", families=list(names.values()), family_title="Kept by the model of",
     )  # fmt: skip
 
 
