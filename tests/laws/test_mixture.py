@@ -423,6 +423,25 @@ def test_amounts_are_read_as_people_write_them_and_odd_sums_are_said(
     table.write_text("\n".join(map(",".join, lines)), encoding="utf-8")
     fit_table(table, "--mix", "web=1")
     assert "row 3 has shares that sum to none of 1, 100 and 'examples'" in capsys.readouterr().err
+    for mix, total in (("web=70%,books=70%", "1.4"), ("web=70%,books=30", "30.7")):
+        fit_table(table, "--mix", mix)
+        assert f"the shares of '{mix}' sum to {total}, not 1: taken in proportion" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("likeness", "said"), [(0.5, ""), (9.0, "4.00"), (0.005, "0.02")])
+def test_a_likeness_at_the_end_of_its_search_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], likeness: float, said: str
+) -> None:
+    shares, sizes = design()
+    squares = (shares**2).sum(axis=1)
+    scores = norm.cdf(shares @ [0.9, 0.7, 0.5] / np.sqrt(likeness + (1 - likeness) * squares))
+    lines = [f"{a},{b},{c},{n},sketch,{score}" for (a, b, c), n, score in zip(shares, sizes, scores, strict=True)]
+    table = tmp_path / "runs.csv"
+    table.write_text("\n".join(["web,books,photos,examples,test,accuracy", *lines]), encoding="utf-8")
+    for asked in (("--mix", "web=1,books=1"), ()):
+        fit_table(table, *asked)
+        found = re.findall(r"sketch: no likeness .*: (.+) is the end of the search", capsys.readouterr().err)
+        assert found == [said] * bool(said)
 
 
 def test_the_command_takes_rows_of_one_value_in_the_named_columns_for_one_draw(

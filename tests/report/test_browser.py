@@ -187,7 +187,7 @@ def test_in_print_figures_are_still_pictures_on_white_even_from_the_dark_theme(o
 def hostile_figures(results: Results) -> tuple[Figure, ...]:
     points = [{"x": 1.0 + index, "y": 0.5, "family": f"{HOSTILE}{index}", "label": HOSTILE} for index in range(3)]
     picture = {"image": "data:image/png;base64,AAAA", "label": HOSTILE, "section": HOSTILE}
-    texts = {"title": HOSTILE, "caption": HOSTILE}
+    texts: dict[str, Any] = {"title": HOSTILE, "caption": HOSTILE}
     return (
         scaling_curve(points, name=HOSTILE, x_title=HOSTILE, y_title=HOSTILE, **texts),
         interval_plot([{"label": HOSTILE, "value": 1.0, "group": HOSTILE}], name="b", x_title=HOSTILE, **texts),

@@ -69,6 +69,16 @@ def test_the_penalty_is_the_best_of_the_grid_on_the_validation_pictures() -> Non
     assert (probe.trained, probe.validated) == (360, 300)  # then on both, as CLIP does
 
 
+def test_of_penalties_that_score_alike_the_strongest_is_taken() -> None:
+    train, validation = labelled(1, 60, spread=0.1), labelled(2, 90, spread=0.1)
+    assert fit_probe(train, validation).strength == STRENGTHS[0]
+    for strength in STRENGTHS[::48]:  # indeed all are right
+        labels = torch.tensor([CLASSES.index(label) for label in train.labels])
+        weights, bias = fit_logistic(train.features, labels, 3, strength)
+        right = (validation.features.double() @ weights.T + bias).argmax(dim=1).numpy()
+        assert [CLASSES[place] for place in right] == list(validation.labels)
+
+
 @pytest.mark.parametrize("shots", [None, 5])
 def test_without_validation_the_penalty_is_chosen_on_pictures_that_are_held_out(shots: int | None) -> None:
     train = labelled(11, 60, spread=1.6)

@@ -107,6 +107,11 @@ def _laws(
         )
     for fault in faults.values():
         say(f"warning: {fault} The test was left out.")
+    for name in (name for name, law in laws.items() if law.at_end):
+        say(
+            f"warning: {f'{name}: ' if shift else ''}no likeness of the sources describes these mixtures: "
+            f"{laws[name].likeness:.2f} is the end of the search. What is said of mixtures may be too sure."
+        )
     return laws
 
 
@@ -187,15 +192,15 @@ def _shares(text: str, sources: tuple[str, ...]) -> list[float]:
     from surefoot.tables import parse_numbers
 
     parts = [part.rpartition("=") for part in text.split(",")]
-    names, numbers = (
-        [name.strip() for name, _, _ in parts],
-        parse_numbers([share for *_, share in parts], magnitudes=True),
-    )
-    if not set(names) <= set(sources) or len({*names}) < len(names) or not (numbers.values >= 0).all():
-        raise SurefootError(
-            f"'{text}' must have the form SOURCE=SHARE,SOURCE=SHARE of {', '.join(sources)}, each once."
-        )
-    given = dict(zip(names, (numbers.values / np.where(numbers.percent, 100, 1)).tolist(), strict=True))
+    names = [name.strip() for name, _, _ in parts]
+    numbers = parse_numbers([share for *_, share in parts], magnitudes=True)
+    values = numbers.values / np.where(numbers.percent, 100, 1)
+    if not set(names) <= set(sources) or len({*names}) < len(names) or not (values >= 0).all():
+        form = f"SOURCE=SHARE,SOURCE=SHARE of {', '.join(sources)}, each once"
+        raise SurefootError(f"'{text}' must have the form {form}.")
+    if numbers.percent.any() and abs(values.sum() - 1) > _ROUNDED:
+        say(f"warning: the shares of '{text}' sum to {values.sum():.4g}, not 1: taken in proportion.")
+    given = dict(zip(names, values.tolist(), strict=True))
     return [given.get(name, 0.0) for name in sources]
 
 

@@ -55,6 +55,11 @@ class MixtureLaw:
         """How alike the sources' directions are."""
         return float(self.parameters[-1])
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the likeness is the end of what is searched: no likeness describes these mixtures well."""
+        return min(self.likeness - _LEAST, _MOST - self.likeness) < 1e-4
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixturePrediction:
