@@ -109,7 +109,8 @@ def test_each_method_at_its_own_rate_is_compared_over_seeds_and_clusters(
         found = verdicts[claim]
         assert (found.effect, found.low, found.high) == pytest.approx(expected(pair, sets)), claim
         assert found.status == "supported", claim
-        assert f"lo-fi at 0.0001 and {pair[1]} at {'0.0001' if 'alone' in pair[1] else '0.001'}" in found.detail
+        rate = "0.0001, the lowest offered" if "alone" in pair[1] else "0.001, the highest offered"
+        assert f"lo-fi at 0.0001, the lowest offered and {pair[1]} at {rate}" in found.detail
 
 
 def test_workers_share_a_start_and_no_data_and_see_together_what_one_training_sees(tmp_path: Path) -> None:

@@ -220,7 +220,10 @@ def _effect(kind: Written, pair: tuple[str, str], sets: Sequence[str], results: 
     table *= table.shape[1]  # so that the mean of all is the mean of the sets' means
     error, freedom = crossed_error(table)
     doubt = "" if len(table) >= LEAST_SEEDS else f"{len(table)} seeds decide nothing, {LEAST_SEEDS} are the least."
-    said = " and ".join(f"{method} at {rate:g}" for method, rate in rates.items())
+    ends = {min(kind.trials[0].lofi): "the lowest offered", max(kind.trials[0].lofi): "the highest offered"}
+    said = " and ".join(
+        f"{method} at {rate:g}{f', {ends[rate]}' if rate in ends else ''}" for method, rate in rates.items()
+    )
     found = Pooled(value=float(table.mean()), stderr=error, n=len(table), freedom=freedom, doubt=doubt)
     return found, f"Rates chosen on other data: {said}"
 
