@@ -245,10 +245,10 @@ def test_the_cost_is_read_where_the_gain_is_first_reached() -> None:
         cost_at_gain(curve, 0.5)
 
 
-@pytest.mark.parametrize("seeds", ["", "1,1,2"])
-@pytest.mark.parametrize("name", ["patching", "arithmetic", "local"])
-def test_no_seed_and_one_seed_twice_are_refused(name: str, seeds: str) -> None:
-    with pytest.raises(SurefootError, match="give different numbers, as 0,1,2,3,4"):
+@pytest.mark.parametrize("seeds", ["", "1,1,2", "-1,0"])
+@pytest.mark.parametrize("name", ["patching", "arithmetic", "local", "pairs", "sources", "quickstart"])
+def test_no_seed_one_seed_twice_and_one_below_zero_are_refused(name: str, seeds: str) -> None:
+    with pytest.raises(SurefootError, match="give different numbers of 0 or above, as 0,1,2,3,4"):
         load_study(name, {"seeds": seeds})
 
 

@@ -227,8 +227,11 @@ def test_before_anything_ran_claims_say_what_is_missing(study: Study, tmp_path: 
 
 
 def test_sizes_that_do_not_fit_are_refused(photos: Path) -> None:
-    for options in ({"sizes": "100,50"}, {"pairs": "300"}, {"sizes": "100"}):
+    for options in ({"sizes": one} for one in ("100,50", "100", "50,50,100", "-50,50,100", "0,50,100", "50,101", "")):
         with pytest.raises(SurefootError, match="increasing order, with that of pairs and half of it"):
+            load_study("sources", {"photos": str(photos), **TINY, **options})
+    for options in ({"seeds": "999,1000"}, {"held_out": "1"}, {"samples": "2"}):
+        with pytest.raises(SurefootError, match="seeds must be below 1000, held_out 2 or more, and samples 3 or more"):
             load_study("sources", {"photos": str(photos), **TINY, **options})
 
 

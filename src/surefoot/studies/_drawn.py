@@ -277,6 +277,7 @@ class SeedClaims(Generic[Trial]):
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise `SurefootError` where a study has no seed, or one twice."""
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise SurefootError(f"seeds is {','.join(map(str, seeds)) or 'empty'}: give different numbers, as 0,1,2,3,4.")
+    """Raise `SurefootError` where a study has no seed, one twice, or one below 0."""
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        given = ",".join(map(str, seeds)) or "empty"
+        raise SurefootError(f"seeds is {given}: give different numbers of 0 or above, as 0,1,2,3,4.")

@@ -112,6 +112,13 @@ def test_a_caption_of_two_pictures_is_no_rival_to_itself_and_ties_count_against(
     assert rivals.text_ranks.tolist()[2] == 3  # both captions "cat" come before
 
 
+def test_other_captions_that_a_model_cannot_tell_from_the_right_one_count_against_it() -> None:
+    words = Words({"cat": [1.0, 0.0], "puss": [1.0, 0.0], "dog": [0.0, 1.0]})
+    images = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    found = retrieve(words, images, [["cat"], ["puss", "cat"], ["dog"]])  # type: ignore[arg-type]
+    assert found.text_ranks.tolist() == [2, 1, 1]  # "puss" is not the first picture's; both are the second's
+
+
 def test_the_interval_of_captions_is_over_pictures() -> None:
     pictures = np.repeat(np.arange(40), 5)
     ranks = np.where(pictures % 4 == 0, 1, 99)

@@ -14,7 +14,7 @@ from itertools import product
 
 from surefoot.contrastive import ImageFolder, ZeroShot
 from surefoot.core import Study
-from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, credits_of, drawings
+from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, check_seeds, credits_of, drawings
 from surefoot.studies._folder import photo_archives
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs._claims import figures, hypotheses
@@ -41,6 +41,7 @@ def study(
     the folder of the photographs of CIFAR-10: `train` and `test` with a folder a class, or archives of these,
     `cifar10_train.tar.gz` and `cifar10_test.tar.gz` (default: `SUREFOOT_DATA`/photos).
     """
+    check_seeds(seeds)
     train, test = photo_archives(photos)
     crawl = Photographs(path=train, count=candidates, right=right).pinned()
     held_out = Photographs(path=test, count=tested).pinned()

@@ -13,6 +13,7 @@ from itertools import product
 from surefoot.contrastive import STYLES, Pretrain
 from surefoot.core import Study
 from surefoot.laws import ShiftFit
+from surefoot.studies._drawn import check_seeds
 from surefoot.studies.quickstart._claims import CLAIMS
 from surefoot.studies.quickstart._figures import FIGURES
 from surefoot.studies.quickstart._steps import REFERENCE, SHIFTS, SOURCES, TASK, law, measured, new_model, styles
@@ -30,7 +31,8 @@ def study(
 ) -> Study:
     """The study. `sizes` are names on the ladder of models; `samples` is how many pairs each model sees."""
     # The longest first, so that no core is idle at the end, but for the very first: a number is there in seconds.
-    cells = list(product(seeds, sorted(samples, reverse=True), reversed(sizes), SOURCES))
+    check_seeds(seeds)
+    cells = list(dict.fromkeys(product(seeds, sorted(samples, reverse=True), reversed(sizes), SOURCES)))
     models = {cell: new_model(*cell) for cell in cells}
     first = cells.index((seeds[0], min(samples), sizes[0], next(iter(SOURCES))))
     cells.insert(0, cells.pop(first))

@@ -14,13 +14,13 @@ single style and a mixture of four lay 4 points apart.
 """
 
 from surefoot.core import Study, SurefootError
-from surefoot.studies._drawn import credits_of
+from surefoot.studies._drawn import check_seeds, credits_of
 from surefoot.studies._folder import photo_archives
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs import Photographs
 from surefoot.studies.sources._claims import hypotheses
 from surefoot.studies.sources._figures import figures
-from surefoot.studies.sources._steps import STYLES_SEEN, UNSEEN, Plan
+from surefoot.studies.sources._steps import HELD_OUT_SEEDS, STYLES_SEEN, UNSEEN, Plan
 from surefoot.studies.sources._steps import TwoWay as TwoWay
 
 SUMMARY = """Small contrastive models are trained on drawings in one of six styles, on photographs, on pairs of these at
@@ -40,7 +40,10 @@ def study(
     `tested` photographs and drawings of ten things are a test, too. `photos` is the folder of CIFAR-10 as for the study
     `pairs`: `train` and `test` with a folder a class, or archives of these.
     """
-    if len(sizes) < 2 or sorted(sizes) != list(sizes) or not {pairs, pairs // 2} <= set(sizes):
+    check_seeds(seeds)
+    if max(seeds) >= HELD_OUT_SEEDS or held_out < 2 or samples < 3:
+        raise SurefootError(f"seeds must be below {HELD_OUT_SEEDS}, held_out 2 or more, and samples 3 or more.")
+    if min(sizes, default=0) < 1 or sorted({*sizes}) != [*sizes] or not {pairs, pairs // 2} <= {*sizes}:
         raise SurefootError("sizes must be two or more in increasing order, with that of pairs and half of it.")
     train, test = photo_archives(photos)
     shown = Photographs(path=train, count=max(sizes)).pinned(), Photographs(path=test, count=tested).pinned()

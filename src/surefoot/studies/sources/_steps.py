@@ -44,6 +44,7 @@ JUDGES = ("twemoji", "fluent-emoji-high-contrast")
 RATIOS = (0.25, 0.5, 0.75)
 CHANCE = 0.5
 METRIC = "two_way"
+HELD_OUT_SEEDS = 1000  # and above: those of the mixtures that are held out
 _TIE = 1e-9  # between logits: classes of the same words
 _ALL_THINGS = 993  # of the classes: styles are held out, not things
 
@@ -188,7 +189,7 @@ class Plan:
             shares = np.zeros(len(SOURCES))
             shares[chosen] = generator.dirichlet(np.ones(len(chosen)))
             size = round(float(np.exp(generator.uniform(*np.log([self.sizes[1], self.sizes[-1]])))))
-            found.append(Mix(tuple(shares.round(3).tolist()), size, 1000 + number))
+            found.append(Mix(tuple(shares.round(3).tolist()), size, HELD_OUT_SEEDS + number))
         return found
 
     @cached_property
@@ -210,7 +211,7 @@ class Plan:
     def trained(self, mix: Mix, start: Pretrain | None = None) -> Pretrain:
         """The model of a mixture; from a `start` it goes on a third as long."""
         judge = self.trained(Mix(only(mix.judge), max(self.sizes), mix.seed)) if mix.judge else None
-        after = (self.forecast,) if mix.seed >= 1000 else ()
+        after = (self.forecast,) if mix.seed >= HELD_OUT_SEEDS else ()
         there = [(self.pool[name], count) for name, count in zip(SOURCES, mix.counts, strict=True) if count]
         sources, counts = zip(*there, strict=True)
         data = MixedPairs(sources=sources, counts=counts, seed=mix.seed, judge=judge, kept=mix.kept, after=after)
