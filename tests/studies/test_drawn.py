@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from surefoot.contrastive import ZeroShot
 from surefoot.core import Measurement, Results, Step, Store, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import mean_crossed, mean_t
-from surefoot.studies._drawn import TaskAccuracies, crossed_interval, drawn_task, start_model
+from surefoot.studies._drawn import TaskAccuracies, compared_rows, crossed_interval, drawn_task, seeds_row, start_model
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS, THINGS = range(5), 240
@@ -73,3 +74,15 @@ def test_one_seed_and_equal_numbers_decide_nothing(publish: Publish, tmp_path: P
         crossed_interval(lambda found: gap(found)[:1], results)
     with pytest.raises(SurefootError, match=r"All 3 seeds gave 0\.5: equal values give no interval"):
         crossed_interval(lambda _: [0.5, 0.5, 0.5], results)
+
+
+def test_the_interval_of_a_share_over_seeds_stays_within_0_and_1() -> None:
+    values = [0.31, 0.16, 0.46]
+    low, high = student.interval(0.95, 2, loc=np.mean(values), scale=np.std(values, ddof=1) / np.sqrt(3))
+    assert low < 0
+    row = seeds_row(values, shares=True)
+    assert (row["low"], row["high"]) == (0.0, pytest.approx(high))
+    assert seeds_row([1 - one for one in values], shares=True)["high"] == 1.0
+    assert seeds_row(values)["low"] == pytest.approx(low)  # a loss may be below 0
+    rows = compared_rows(values, {"a": lambda value: value}, {"b": lambda value, _: value})
+    assert rows[0]["low"] == 0.0

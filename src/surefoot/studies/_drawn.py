@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isnan
+from math import inf, isnan
 from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
@@ -204,10 +204,13 @@ def crossed_interval(number: Callable[[TaskAccuracies], Sequence[float]], result
     return Interval(mean.value, mean.value - half, mean.value + half)
 
 
-def seeds_row(values: Sequence[float], *, mean: str = "value", **named: float | str) -> Row:
-    """A row of a figure: what is `named`, then the mean over seeds under `mean`, Student's interval, and the count."""
-    student = mean_t(values)
-    low, high = (None if isnan(bound) else bound for bound in (student.low, student.high))
+def seeds_row(values: Sequence[float], *, mean: str = "value", shares: bool = False, **named: float | str) -> Row:
+    """A row of a figure: what is `named`, then the mean over seeds under `mean`, Student's interval, and the count.
+
+    That of `shares` of a whole ends at 0 and 1.
+    """
+    student, ends = mean_t(values), (0.0, 1.0) if shares else (-inf, inf)
+    low, high = (None if isnan(bound) else min(max(bound, ends[0]), ends[1]) for bound in (student.low, student.high))
     return {**named, mean: student.estimate, "low": low, "high": high, "n": len(values)}
 
 
@@ -215,10 +218,12 @@ def compared_rows(
     trials: Sequence[Trial],
     models: Mapping[str, Callable[[Trial], Model]],
     measures: Mapping[str, Callable[[Trial, Model], float]],
+    *,
+    shares: bool = True,
 ) -> list[Row]:
     """The rows of a figure that compares models, each of them measured in some ways: `seeds_row` of each."""
     return [
-        seeds_row([value(trial, model(trial)) for trial in trials], label=name, group=group, family=name)
+        seeds_row([value(trial, model(trial)) for trial in trials], label=name, group=group, family=name, shares=shares)
         for group, value in measures.items()
         for name, model in models.items()
     ]

@@ -93,7 +93,7 @@ def _bytes(trials: Sequence[LocalSeed], settings: LocalSettings, results: Result
     rows: list[Row] = []
     for name, moved in bytes_moved(sent_once(trials, results), settings).items():
         values = [mean_accuracy(found, trial, trial.methods()[name], shifted=False) for trial in trials]
-        rows.append(seeds_row(values, mean="y", x=moved / 1e6, label=name, family=name))
+        rows.append(seeds_row(values, mean="y", x=moved / 1e6, label=name, family=name, shares=True))
     return scaling_curve(
         rows,
         name="bytes",

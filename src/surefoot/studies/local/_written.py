@@ -245,7 +245,9 @@ def written_figure(kind: Written) -> Callable[[Results], Figure]:
         models |= {method: [trial.methods()[method][rate] for trial in kind.trials] for method, rate in rates.items()}
         rows = [
             seeds_row(
-                [_value(results, kind, one, data, name) for one in found], label=method, group=name, family=method
+                [_value(results, kind, one, data, name) for one in found],
+                shares=kind.unit == "points",
+                **{"label": method, "group": name, "family": method},
             )
             for name, data in kind.tests.items()
             for method, found in models.items()

@@ -38,7 +38,7 @@ def _drawn(draw: Callable[[Any, Results], Figure], own: object) -> Callable[[Res
 def _rows(results: Results, own: Sequence[FactModel], step: int, where: Where, **named: float | str) -> Iterator[Row]:
     """A row over the seeds that have this number: a gap may be undefined."""
     values = [found for one in own if (found := value_of(results, one, step, where)) is not None]
-    yield from [seeds_row(values, mean="y", **named)] if values else []
+    yield from [seeds_row(values, mean="y", shares=True, **named)] if values else []
 
 
 def _gap_against_size(sizes: _Sizes, results: Results) -> Figure:
@@ -64,7 +64,7 @@ def _accuracy_while_training(largest: Sequence[FactModel], results: Results) -> 
     points: list[Row] = []
     for step in largest[0].asked_at:
         alone = [one_hop(results, one, step) for one in largest]
-        points.append(seeds_row(alone, mean="y", x=step, family="one hop"))
+        points.append(seeds_row(alone, mean="y", x=step, family="one hop", shares=True))
         for kind, (name, part) in _KINDS.items():
             points += _rows(results, largest, step, ("accuracy", part, name), x=step, family=kind)
     return coefficient_curve(

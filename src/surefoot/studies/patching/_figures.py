@@ -67,7 +67,7 @@ def _curve(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         for trial in trials
     ]
     rows: list[Row] = [
-        seeds_row([curve[point][kind] for curve in curves], mean="y", x=point, family=family)
+        seeds_row([curve[point][kind] for curve in curves], mean="y", x=point, family=family, shares=True)
         for kind, family in names.items()
         for point in curves[0]
     ]
@@ -122,7 +122,7 @@ def _several(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     patches = [trial.middle.patches for trial in trials]
     specialists = [fmean(found.value(patch.tuned, patch.task.test) for patch in each) for each in patches]
     name = "each task's own tuned model"
-    rows.append(seeds_row(specialists, label=name, group="mean over the patched tasks", family=name))
+    rows.append(seeds_row(specialists, label=name, group="mean over the patched tasks", family=name, shares=True))
     return interval_plot(
         rows,
         name="several",
@@ -162,7 +162,7 @@ def _sizes(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         "fine-tuned": lambda patch: patch.tuned,
     }
     measures = {name: lambda trial, rung, model=model: lost(found, trial, rung, model) for name, model in kinds.items()}
-    rows = compared_rows(trials, _rungs(trials), measures)
+    rows = compared_rows(trials, _rungs(trials), measures, shares=False)
     rows = [row | {"family": row["group"]} for row in rows]
     return interval_plot(
         rows,

@@ -65,7 +65,7 @@ def _lines(plan: Plan, shift: str, results: Results) -> Figure:
 def _cells(plan: Plan, results: Results) -> Figure:
     found, size, cells = footing(results, plan), max(plan.sizes), list[Row]()
     for name, test in product((*SOURCES, _ALL), (*UNSEEN, PHOTOS, DRAWN)):
-        own = seeds_row([found.accuracy(_of(plan, name, size, seed), test) for seed in plan.seeds])
+        own = seeds_row([found.accuracy(_of(plan, name, size, seed), test) for seed in plan.seeds], shares=True)
         cells.append(own | {"row": name, "column": test})
     return heat_table(
         cells, name="cells", title="Where each source works",
