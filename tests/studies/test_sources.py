@@ -102,7 +102,7 @@ def test_merges_are_of_models_that_continue_from_one_start_as_the_mixture_does(s
         assert {getattr(one, "start", None) for one in merge.plus} == {merge.base} == {mixture.start}
         both = np.mean([shares_of(data_of(one)) for one in merge.plus], axis=0)
         assert both == pytest.approx(shares_of(data_of(mixture)))
-        assert {getattr(one, "samples", 0) for one in merge.plus} == {mixture.samples}
+        assert {getattr(one, "samples", 0) for one in merge.plus} == {mixture.samples} == {64 // 3}  # of the start's
 
 
 def test_held_out_mixtures_stand_on_the_predictions_about_them(study: Study) -> None:
