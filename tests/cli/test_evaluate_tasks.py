@@ -159,7 +159,7 @@ def test_what_a_task_lacks_is_said(hub: Path, folders: dict[str, Path], tmp_path
         "A probe needs labelled pictures to train on: give --train": (hub, "--task", "probe"),
         "--baseline compares zero-shot accuracy": (hub, "--task", "retrieval", "--baseline", hub),
         "timm has no model 'resnet_of_mine'": ("timm:resnet_of_mine", "--task", "probe", "--train", folders["train"]),
-        "gives no model: No module named 'nowhere'": (
+        r"gives no model \(ModuleNotFoundError: No module named 'nowhere'\)": (
             "torch:nowhere:f",
             "--task",
             "probe",

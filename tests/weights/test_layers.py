@@ -139,6 +139,21 @@ def test_a_layer_range_of_a_model_is_refused(tmp_path: Path) -> None:
         merge(stacked((entry["model"], 0, 3)), tmp_path / "out")
 
 
+def test_of_an_unlisted_base_the_layers_are_those_of_the_sources_where_these_are_the_same(tmp_path: Path) -> None:
+    names = [f"model.layers.{layer}.w" for layer in range(3)]
+    base, one, two = (model(tmp_path / name, value, names) for name, value in (("b", 1.0), ("c", 2.0), ("d", 4.0)))
+    content = {"merge_method": "task_arithmetic", "base_model": base, "parameters": {"weight": 1}}
+    for last, said in ((2, None), (3, "The layer_range of sources differ, and .*b is not among them")):
+        sources = [{"model": one, "layer_range": [0, 2]}, {"model": two, "layer_range": [last - 2, last]}]
+        merged = {**content, "slices": [{"sources": sources}]}
+        if said:
+            with pytest.raises(SurefootError, match=said):
+                merge(merged, tmp_path / "out")
+            continue
+        made = load_file(merge(merged, tmp_path / "same.safetensors").path)
+        assert made == {name: np.float32([5]) for name in names[:2]}
+
+
 NAMES = ["model.embed_tokens.weight", *(f"model.layers.{layer}.w" for layer in range(8)), "model.norm.weight"]
 LISTS = {"layer_types": [f"a{layer}" for layer in range(8)], "mlp_only_layers": [1, 6], "eos_token_id": list(range(8))}
 

@@ -149,6 +149,11 @@ def fill(model: "torch.nn.Module", state: State, path: Path, name: str) -> None:
             for key, value in wanted.items()
             if key in state and state[key].shape != value.shape
         ),
+        *(
+            f"{key} is {state[key].dtype}, the model's is {value.dtype}"  # quantised, without what scales it
+            for key, value in wanted.items()
+            if key in state and value.is_floating_point() and not state[key].is_floating_point()
+        ),
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

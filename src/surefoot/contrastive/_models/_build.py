@@ -16,7 +16,7 @@ Config = dict[str, Any]
 Tokenizer = Callable[..., "torch.Tensor"]  # (texts, context_length=None): ids (texts, length)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
 _TOWER = "hf_model_name"
-ENCODER = "encoder"
+ENCODER, ENCODER_ARGUMENTS = "encoder", "encoder_arguments"
 
 
 def build(config: Config, tokenizer: Path | None = None) -> "CLIP | CustomTextCLIP | CoCa":
@@ -28,7 +28,7 @@ def build(config: Config, tokenizer: Path | None = None) -> "CLIP | CustomTextCL
     if encoder := config.get(ENCODER):
         from surefoot.contrastive._models._tower import build_tower
 
-        tower: Any = build_tower(encoder)
+        tower: Any = build_tower(encoder, config.get(ENCODER_ARGUMENTS, {}))
         return tower
     from open_clip import CLIP, CoCa, CustomTextCLIP
 

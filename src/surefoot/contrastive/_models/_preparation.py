@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.contrastive._models._pixels import Pixels
-from surefoot.core import SurefootError, digest_of
+from surefoot.core import SurefootError, digest_of, missing_module
 
 Config = dict[str, Any]
 Published = Mapping[str, Any]
@@ -173,7 +173,7 @@ def _pixels(config: Config, preprocessing: Published) -> Pixels:
 
     merged = merge_preprocess_dict(PreprocessCfg(), dict(preprocessing))
     size = config["vision_cfg"].get("image_size", 224)
-    mean, std = (_three(merged[field]) for field in ("mean", "std"))
+    mean, std = (three(merged[field]) for field in ("mean", "std"))
     sides = size if isinstance(size, Sequence) and len(size) == 2 else [size]
     if not all(type(side) is int and side > 0 for side in sides):
         raise SurefootError(f"The model's image_size is {size!r}: it must be a number of pixels, or height and width.")
@@ -207,7 +207,8 @@ def _checked(preprocessing: Published, path: Path) -> Published:
     return preprocessing
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def three(values: Any) -> tuple[float, float, float]:
+    """A number a channel, from three or from one for all."""
     red, green, blue = values if isinstance(values, (list, tuple)) else (values,) * 3
     return float(red), float(green), float(blue)
 
@@ -239,3 +240,13 @@ def _hash_in(url: str) -> str:
 
 def _clean(text: str) -> str:
     return text.lower().replace("-", "_")
+
+
+def check_timm(name: str) -> None:
+    """Raise where there is no such model of timm."""
+    try:
+        from timm import is_model
+    except ModuleNotFoundError as error:
+        raise missing_module("timm") from error
+    if not is_model(name):
+        raise SurefootError(f"timm has no model '{name}': timm.list_models() names them all.")

@@ -250,6 +250,8 @@ def _slice(
             said = f"The base_model {base} is not among the models: mergekit counts it as one more of them"
             raise SurefootError(f"{said}. List it there, or take base_model out.")
         return _Slice(tuple(models), False, settings)
+    if not listed and len({one.layers for one in models}) > 1:
+        raise SurefootError(f"The layer_range of sources differ, and {base} is not among them: list it with its own.")
     first = listed or _Model(base, shelf.open(base, {}), {}, models[0].layers)
     if moved := next((one for one in models if one.checkpoint.is_adapter and one.layers != first.layers), None):
         raise SurefootError(
