@@ -185,3 +185,15 @@ def test_of_a_wrapped_module_the_checkpoint_is_read_wrapped_or_not_and_one_in_wh
     save_file({name: (one * 99).to(torch.int8) for name, one in bare.state_dict().items()}, file)
     with pytest.raises(SurefootError, match=r"visual\.module\.0\.weight is torch.int8, the model's is torch.float32"):
         load_encoder("torch:torch:own_network", file, size=8)
+
+
+def test_a_classifier_of_several_parts_is_left_out_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network: Any = timm.create_model("efficientvit_m0", pretrained=False)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    loaded = load_encoder("timm:efficientvit_m0", tmp_path / "w.safetensors")
+    assert "head.bn.bias, head.bn.num_batches_tracked" in loaded.description.source
+    network.reset_classifier(0)
+    given = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(loaded.model.encode_image(given), network.eval()(given))

@@ -115,7 +115,10 @@ def _is_classifier(name: str, told: dict[str, Any] | None, own: Iterable[str]) -
     if not told:
         return name.partition(".")[0] not in {one.partition(".")[0] for one in own}
     heads = told.get("classifier") or ()
-    return name.startswith(tuple(f"{one}." for one in ([heads] if isinstance(heads, str) else heads)))
+    heads = [heads] if isinstance(heads, str) else heads
+    parents = [one.rpartition(".")[0] for one in heads]  # of head.linear: without a classifier all of it may be gone
+    gone = [one for one in parents if one and not any(kept.startswith(f"{one}.") for kept in own)]
+    return name.startswith(tuple(f"{one}." for one in (*heads, *gone)))
 
 
 def _timm_beside(checkpoint: Path) -> Path | None:
