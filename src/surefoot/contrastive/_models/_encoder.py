@@ -88,15 +88,8 @@ def load_encoder(
     found = _timm_pixels(told, size) if told else Pixels(size=size or 224)
     pixels = replace(found, **options.given)
     source = f"{', '.join(options.given)} as given, else {source}" if options.given else source
-    if checkpoint:
-        wanted, state = model.state_dict(), read_state(checkpoint, key=key)
-        own = {one.removeprefix("visual.") for one in wanted if one != "logit_scale"}
-        if all(one.startswith(_WRAPPED) for one in own):  # which is taken off what is read
-            state = {f"{_WRAPPED}{one}": value for one, value in state.items()}
-        left = sorted(one for one in state if one not in own and _is_classifier(one, told, own))
-        kept = {f"visual.{one}": value for one, value in state.items() if one not in left}
-        fill(model, {"logit_scale": wanted["logit_scale"]} | kept, checkpoint, name)
-        source += f". Left out of the checkpoint: {', '.join(left)}" if left else ""
+    if checkpoint and (left := _fill_from(model, checkpoint, key, told, name)):
+        source += f". Left out of the checkpoint: {', '.join(left)}"
     description = ModelDescription(
         name=name,
         config=config,
@@ -109,6 +102,18 @@ def load_encoder(
     )
     tokenizer = open_tokenizer(config, None)
     return LoadedModel(model=model.eval(), tokenizer=tokenizer, pixels=pixels, name=name, description=description)
+
+
+def _fill_from(model: Any, checkpoint: Path, key: str | None, told: dict[str, Any] | None, name: str) -> list[str]:
+    """Put the tensors of a checkpoint into the tower; those of its classifier are left out and named."""
+    wanted, state = model.state_dict(), read_state(checkpoint, key=key)
+    own = {one.removeprefix("visual.") for one in wanted if one != "logit_scale"}
+    if all(one.startswith(_WRAPPED) for one in own):  # which is taken off what is read
+        state = {f"{_WRAPPED}{one}": value for one, value in state.items()}
+    left = sorted(one for one in state if one not in own and _is_classifier(one, told, own))
+    kept = {f"visual.{one}": value for one, value in state.items() if one not in left}
+    fill(model, {"logit_scale": wanted["logit_scale"]} | kept, checkpoint, name)
+    return left
 
 
 def _is_classifier(name: str, told: dict[str, Any] | None, own: Iterable[str]) -> bool:
