@@ -209,8 +209,8 @@ def seeds_row(values: Sequence[float], *, mean: str = "value", shares: bool = Fa
 
     That of `shares` of a whole ends at 0 and 1.
     """
-    student, ends = mean_t(values), (0.0, 1.0) if shares else (-inf, inf)
-    low, high = (None if isnan(bound) else min(max(bound, ends[0]), ends[1]) for bound in (student.low, student.high))
+    student, (least, most) = mean_t(values), (0.0, 1.0) if shares else (-inf, inf)
+    low, high = (None if isnan(bound) else min(max(bound, least), most) for bound in (student.low, student.high))
     return {**named, mean: student.estimate, "low": low, "high": high, "n": len(values)}
 
 

@@ -208,7 +208,7 @@ def _say(law: "MixtureLaw", found: "BestShares", counts: float) -> None:
     score, equal = ([100 * float(part[0]) for part in (one.value, one.low, one.high)]
                     for one in (found.score, found.equal))  # fmt: skip
     single = f", that it is better than {found.single} alone {found.over_single:.0%}" if max(found.shares) < 1 else ""
-    draws = f", in {law.draws.max() + 1} draws" if len(law.draws) > law.draws.max() + 1 else ""
+    draws = f", in {law.shared_draws} draws" if law.shared_draws else ""
     say(
         f"With {counts:,.0f} examples the best shares score {score[0]:.1f} % [{score[1]:.1f}, {score[2]:.1f}], equal "
         f"shares {equal[0]:.1f} % [{equal[1]:.1f}, {equal[2]:.1f}] (95 %, a new run). The gain is "

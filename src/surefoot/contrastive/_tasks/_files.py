@@ -84,14 +84,15 @@ def name_pictures(
     )
     names = [listing.pictures[row].name for row in rows]
     beside = {"content": [*found.contents, *[""] * (len(rows) - n)], "task": ["zero-shot"] * len(rows)}
-    ends = [(models[place].loaded, heads[place].prompts) for place in (0, -1)]  # others differ in the preparation
+    ends = {0, len(models) - 1}  # others differ in the preparation
+    cut = (said for place in sorted(ends) for said in cut_said(models[place].loaded, heads[place].prompts))
     told = (
         *_repeated_said(found, listing, labels.keys),
         _refused_said(refused, len(stored), count_refused),
         listing.unread_said,
         listing.repeated_said,
         *labels.notes,
-        *dict.fromkeys(said for loaded, prompts in ends for said in cut_said(loaded, prompts)),
+        *dict.fromkeys(cut),
         *_alike_said((places for head in heads for places in head.alike), keys),
     )
     return NamedPictures(

@@ -21,6 +21,7 @@ from surefoot.stats import (
 )
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 _LEAST, _MOST = 0.02, 4.0  # of the likeness of sources
 _FLOOR = 0.01  # under the shares whose logarithm is taken
 _CANDIDATES, _DRAWS = 10_000, 1_000
@@ -54,6 +55,12 @@ class MixtureLaw:
     def likeness(self) -> float:
         """How alike the sources' directions are."""
         return float(self.parameters[-1])
+
+    @property
+    def shared_draws(self) -> int | None:
+        """How many draws the runs share; None where each run has its own."""
+        count = int(self.draws.max()) + 1
+        return count if count < len(self.draws) else None
 
     @property
     def at_end(self) -> bool:
@@ -128,19 +135,8 @@ def fit_mixture(
     design = linear(likeness)
     weights = np.linalg.lstsq(design, z)[0]
     jacobian = np.column_stack([design, _by_likeness(mix, likeness) * (design @ weights)])
-    freedom = len(z) - jacobian.shape[1]
-    if freedom < 1:
-        raise SurefootError(f"{len(z)} runs are too few for a law with {jacobian.shape[1]} parameters.")
     labels = np.arange(len(z)) if draws is None else np.unique(np.asarray(draws), return_inverse=True)[1].ravel()
-    gap = z - design @ weights
-    moved = moved_without(jacobian, gap, labels)
-    left = gap + np.einsum("ij,ij->i", jacobian, np.where(np.isfinite(moved), moved, 0)[labels])
-    variance = max(squares(likeness) / freedom, float((left[mixed] ** 2).mean()))
-    covariance = variance * np.linalg.pinv(jacobian.T @ jacobian)
-    if len(moved) < len(z):
-        if not np.isfinite(moved).all():
-            raise SurefootError("One draw alone tells the law of a source: give that source runs of another draw.")
-        freedom, covariance = len(moved) - 1, jackknife_covariance(moved)
+    variance, covariance, freedom = _errors(jacobian, z - design @ weights, labels, mixed)
     return MixtureLaw(
         sources=tuple(sources),
         chance=chance,
@@ -154,6 +150,21 @@ def fit_mixture(
         slopes=jacobian,
         draws=labels,
     )
+
+
+def _errors(jacobian: Floats, gap: Floats, draws: NDArray[np.intp], mixed: Bools) -> tuple[float, Floats, int]:
+    """Variance of a new run, covariance of the parameters and degrees of freedom; `gap` (n) is what the law leaves."""
+    freedom = len(gap) - jacobian.shape[1]
+    if freedom < 1:
+        raise SurefootError(f"{len(gap)} runs are too few for a law with {jacobian.shape[1]} parameters.")
+    moved = moved_without(jacobian, gap, draws)
+    left = gap + np.einsum("ij,ij->i", jacobian, np.where(np.isfinite(moved), moved, 0)[draws])
+    variance = max(float((gap**2).sum()) / freedom, float((left[mixed] ** 2).mean()))
+    if len(moved) == len(gap):
+        return variance, variance * np.linalg.pinv(jacobian.T @ jacobian), freedom
+    if not np.isfinite(moved).all():
+        raise SurefootError("One draw alone tells the law of a source: give that source runs of another draw.")
+    return variance, jackknife_covariance(moved), len(moved) - 1
 
 
 def predict_mixture(law: MixtureLaw, shares: ArrayLike, sizes: ArrayLike, *, level: float = 0.95) -> MixturePrediction:
@@ -218,8 +229,7 @@ def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
 
 def _student(law: MixtureLaw, contrast: Floats, seed: int) -> Floats:
     """Draws of the parameters around the fit, with the degrees of freedom that a contrast of them has."""
-    shared = len(law.draws) > law.draws.max() + 1
-    freedom = jackknife_freedom(law.slopes, law.draws, contrast) if shared else law.freedom
+    freedom = jackknife_freedom(law.slopes, law.draws, contrast) if law.shared_draws else law.freedom
     generator = np.random.default_rng(seed)
     drawn = generator.multivariate_normal(np.zeros(len(law.parameters)), law.covariance, _DRAWS)
     return drawn / np.sqrt(generator.chisquare(freedom, (_DRAWS, 1)) / freedom)

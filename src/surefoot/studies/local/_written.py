@@ -247,7 +247,9 @@ def written_figure(kind: Written) -> Callable[[Results], Figure]:
             seeds_row(
                 [_value(results, kind, one, data, name) for one in found],
                 shares=kind.unit == "points",
-                **{"label": method, "group": name, "family": method},
+                label=method,
+                group=name,
+                family=method,
             )
             for name, data in kind.tests.items()
             for method, found in models.items()

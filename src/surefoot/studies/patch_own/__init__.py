@@ -115,18 +115,19 @@ def study(
     )
     tests = {name: _pictures(one, "test", size) for name, one in zip(names, (task, *keep), strict=True)}
     patch = OwnPatch(base=base, tuned=tuned, edit=edit, tests=tests, templates=(template,))
+    expected = _expected_costs()
     return Study(
         name="patch_own",
         title=f"{model}, patched for {Path(task).name}",
-        summary=f"{SUMMARY} {expected_costs()}",
-        notice=expected_costs(),
+        summary=f"{SUMMARY} {expected}",
+        notice=expected,
         steps=tuple(patch.measured()),
         claims=_claims(patch, margin),
         figures=tuple(lambda results, draw=draw: draw(patch, results) for draw in (_curve, _accuracies, _wrong)),
     )
 
 
-def expected_costs() -> str:
+def _expected_costs() -> str:
     """What a patch may cost a start that was not measured: the interval of one more start like those that were.
 
     With few starts, most of them alike, this is wide: nothing that is known of a start before tuning narrows it yet.
@@ -134,9 +135,7 @@ def expected_costs() -> str:
     said = []
     for gain, costs in COSTS.items():
         mean = mean_t(costs)
-        half = (mean.high - mean.estimate) * (
-            len(costs) + 1
-        ) ** 0.5  # of a new one, where `mean_t` has that of the mean
+        half = (mean.high - mean.estimate) * (len(costs) + 1) ** 0.5  # of one more, where `mean_t` has the mean's
         said.append(f"{mean.estimate:z.1f} [{mean.estimate - half:z.1f}, {mean.estimate + half:z.1f}] where {gain}")
     return (
         f"To expect, by the {len(COSTS[5])} starts that the study `patching` compared: what is kept loses "

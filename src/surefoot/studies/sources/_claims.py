@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surefoot.core import Results, Step, SurefootError, in_memory
+from surefoot.examples import EXAMPLES
 from surefoot.laws import MixtureFit, mixture_slope
 from surefoot.stats import mean_t
 from surefoot.studies._drawn import BLOCKS
@@ -100,7 +101,7 @@ Rows = Callable[[Footing], Sequence[float]]
 def footing(results: Results, plan: Plan) -> Footing:
     """All that was measured."""
     found: dict[tuple[str, str], Floats] = {}
-    tests = {str(results.store.file(step, "examples.parquet")): step.key
+    tests = {str(results.store.file(step, EXAMPLES)): step.key
              for step in results.steps if isinstance(step, steps.TwoWay) and results.store.has(step)}  # fmt: skip
     if not tests:
         raise SurefootError("No model was tested yet.")
