@@ -14,7 +14,7 @@ from surefoot.contrastive import DrawnTask, Finetune, Typographic, WeightEdit, Z
 from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
 from surefoot.studies import load_study
 from surefoot.studies._drawn import PHOTOGRAPHS, TaskAccuracies
-from surefoot.studies.patching._claims import above_chord, cost_at_gain, words_said
+from surefoot.studies.patching._claims import above_chord, cost_at_gain, gain_at_cost, words_said
 from surefoot.studies.patching._steps import (
     GRID,
     PARALLEL,
@@ -218,7 +218,18 @@ def test_every_figure_is_drawn_from_its_rows(study: Study, results: Results) -> 
     figures = {
         figure.name: figure for figure in (make(results) for make in study.figures[:-1])
     }  # the last shows pictures
-    assert set(figures) == {"curve", "singles", "several", "transfer", "sizes", "moved", "starts", "words", "attacked"}
+    assert set(figures) == {
+        "curve",
+        "singles",
+        "several",
+        "transfer",
+        "sizes",
+        "moved",
+        "price",
+        "starts",
+        "words",
+        "attacked",
+    }
     assert all(figure.spec()["data"]["values"] for name, figure in figures.items() if name != "attacked")
     at_one = {row["family"]: row["y"] for row in figures["curve"].table() if row["x"] == 1.0}
     assert at_one["patched task"] == pytest.approx(0.601)
@@ -243,6 +254,9 @@ def test_the_cost_is_read_where_the_gain_is_first_reached() -> None:
     assert cost_at_gain(curve, 0.2) == pytest.approx(0.05 + 0.15 / 3)
     with pytest.raises(SurefootError, match=r"No patch on the line gains 50 points, 40\.0 at most"):
         cost_at_gain(curve, 0.5)
+    assert gain_at_cost(curve, 0.025) == pytest.approx(0.05)
+    assert gain_at_cost(curve, 0.1) == pytest.approx(0.1 + 0.3 / 3)
+    assert gain_at_cost(curve, 0.3) == pytest.approx(0.4), "never lost: the most that is gained"
 
 
 @pytest.mark.parametrize("seeds", ["", "1,1,2", "-1,0"])

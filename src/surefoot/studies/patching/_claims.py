@@ -287,13 +287,38 @@ def cost_at_gain(curve: Mapping[float, Mapping[str, float]], gain: float = GAIN)
 
     Raises `SurefootError` where they never do.
     """
+    if (lost := _first(*_moves(curve), gain)) is None:
+        raise SurefootError(
+            f"No patch on the line gains {100 * gain:g} points, {100 * largest_gain(curve):.1f} at most."
+        )
+    return lost
+
+
+def gain_at_cost(curve: Mapping[float, Mapping[str, float]], cost: float = POINT) -> float:
+    """What patched tasks have gained where the supported ones first lose so much; the most they gain if never."""
+    gained, lost = _moves(curve)
+    reached = _first(lost, gained, cost)
+    return largest_gain(curve) if reached is None else reached
+
+
+def largest_gain(curve: Mapping[float, Mapping[str, float]]) -> float:
+    """The most that patched tasks gain at a point of the line."""
+    return max(_moves(curve)[0])
+
+
+def _moves(curve: Mapping[float, Mapping[str, float]]) -> tuple[list[float], list[float]]:
+    """What patched tasks have gained, and supported ones lost, at each point from the start on."""
     start, points = curve[min(curve)], sorted(curve)
     gained = [curve[point]["target"] - start["target"] for point in points]
-    lost = [start["control"] - curve[point]["control"] for point in points]
-    for place, (low, high) in enumerate(pairwise(gained)):
-        if low < gain <= high:
-            return lost[place] + (gain - low) / (high - low) * (lost[place + 1] - lost[place])
-    raise SurefootError(f"No patch on the line gains {100 * gain:g} points, {100 * max(gained):.1f} at most.")
+    return gained, [start["control"] - curve[point]["control"] for point in points]
+
+
+def _first(along: Sequence[float], beside: Sequence[float], level: float) -> float | None:
+    """`beside` where `along` first reaches a level above its beginning, on straight lines between points."""
+    for (low, left), (high, right) in pairwise(zip(along, beside, strict=True)):
+        if low < level <= high:
+            return left + (level - low) / (high - low) * (right - left)
+    return None
 
 
 def said(found: TaskAccuracies, model: Step, data: Step) -> list[tuple[str, str]]:

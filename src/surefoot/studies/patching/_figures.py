@@ -12,8 +12,10 @@ from surefoot.figures import coefficient_curve, contact_sheet, interval_plot
 from surefoot.stats import wilson
 from surefoot.studies._drawn import TOP1, Row, accuracies_of, compared_rows, seeds_row
 from surefoot.studies.patching._claims import (
-    GAIN,
+    POINT,
     cost_at_gain,
+    gain_at_cost,
+    largest_gain,
     lost,
     mean_curve,
     moved,
@@ -48,7 +50,7 @@ def _models(patch: Callable[[PatchingSeed], PatchedTask]) -> dict[str, Callable[
 
 def figures(trials: Sequence[PatchingSeed]) -> tuple[Callable[[Results], Figure], ...]:
     """The figures over these seeds."""
-    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _starts, _words, _sheet, _wrong)
+    makers = (_curve, _singles, _several, _transfer, _sizes, _moved, _price, _starts, _words, _sheet, _wrong)
     return tuple(lambda results, make=make: make(trials, results) for make in makers)
 
 
@@ -179,24 +181,50 @@ def _rungs(trials: Sequence[PatchingSeed]) -> dict[str, Callable[[PatchingSeed],
     return {size: lambda trial, size=size: trial.rungs[size] for size in trials[0].rungs}
 
 
+def _price(trials: Sequence[PatchingSeed], results: Results) -> Figure:
+    """What is paid along the line from each start, up to the gain that every seed of it reaches."""
+    rows: list[Row] = []
+    for name, rungs in _all_starts(trials).items():
+        curves = [mean_curve(results, rung) for rung in rungs]
+        most = min(largest_gain(curve) for curve in curves)
+        for gain in (percent / 100 for percent in range(1, int(100 * most) + 1)):
+            costs = [cost_at_gain(curve, gain) for curve in curves]
+            rows.append(seeds_row(costs, mean="y", x=gain, family=name))
+    return coefficient_curve(
+        rows,
+        name="price",
+        title="What a gain costs, by the start",
+        caption="Supported validation accuracy that is lost where the patched tasks have first gained so much, on the "
+        "line from start to tuned model, mean over tasks, with Student's 95 percent band over "
+        f"{len(trials)} seeds. A line ends where one seed gains no more. The paper has {100 * POINT:g} point at most.",
+        x_title="Accuracy gained on the patched task",
+        y_title="Supported accuracy lost",
+        families=list(_all_starts(trials)),
+    )
+
+
 def _starts(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     found, rows = accuracies_of(results), list[Row]()
-    for name in (*trials[0].starts, *trials[0].rungs):
-        rungs = [(trial.starts | trial.rungs)[name] for trial in trials]
+    for name, rungs in _all_starts(trials).items():
         before = fmean(supported(found, trial, rung.base) for trial, rung in zip(trials, rungs, strict=True))
         far = fmean(moved(results, rung) for rung in rungs)
-        costs = [cost_at_gain(mean_curve(results, rung)) for rung in rungs]
-        rows.append(seeds_row(costs, label=f"{name}: starts at {before:.0%}, moves {far:.2g}"))
+        gains = [gain_at_cost(mean_curve(results, rung)) for rung in rungs]
+        rows.append(seeds_row(gains, label=f"{name}: starts at {before:.0%}, moves {far:.2g}"))
     return interval_plot(
         rows,
         name="starts",
-        title=f"What a gain of {100 * GAIN:g} points costs, by the start",
-        caption="Supported validation accuracy that is lost where the patched tasks have gained so much, on the line "
-        "from start to tuned model, mean over tasks. Each start is named with its accuracy on the supported tasks and "
-        "with how far tuning moved its weights, relative to their length. Student's intervals over "
-        f"{len(trials)} seeds.",
-        x_title="Supported accuracy lost",
+        title=f"Up to which gain a patch costs less than {100 * POINT:g} point",
+        caption="Validation accuracy that the patched tasks have gained where the supported ones first lose a point, "
+        "on the line from start to tuned model, mean over tasks; where they never do, the most gained on it. Each "
+        "start is named with its accuracy on the supported tasks and with how far tuning moved its weights, relative "
+        f"to their length. Student's intervals over {len(trials)} seeds.",
+        x_title="Accuracy gained on the patched task",
     )
+
+
+def _all_starts(trials: Sequence[PatchingSeed]) -> dict[str, list[Rung]]:
+    """Every start by its name, a rung a seed: of other training first, then by size."""
+    return {name: [(one.starts | one.rungs)[name] for one in trials] for name in (*trials[0].starts, *trials[0].rungs)}
 
 
 def _moved(trials: Sequence[PatchingSeed], results: Results) -> Figure:
