@@ -104,6 +104,8 @@ def test_a_world_like_the_papers_supports_its_claims(study: Study, results: Resu
         "addition-helps": (0.54 - 0.40) / 0.60,
         "addition-thins": (0.54 - 0.42) / 0.60,
         "joint-above": (0.56 - 0.42) / 0.60,
+        "ties-above": (0.57 - 0.42) / 0.60,
+        "dare-above": (0.57 - 0.42) / 0.60,
         "analogy-beats-base": 0.10,
         "analogy-beats-alone": 0.08,
         "near-orthogonal": 0.05,

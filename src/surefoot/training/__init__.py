@@ -1,6 +1,6 @@
 """What all trainings share: the loop, its schedule, determinism, and workers that do not communicate.
 
-Begin with `Schedule` and `train`, `reproducible`, and for workers `Average` and `OuterStep`.
+Begin with `Schedule` and `train`, `reproducible`, and for models tuned alone `Average`, `Merge` and `OuterStep`.
 """
 
 from surefoot.training._deterministic import generator_for as generator_for
@@ -10,6 +10,7 @@ from surefoot.training._deterministic import rows_of_batch as rows_of_batch
 from surefoot.training._deterministic import seed_for as seed_for
 from surefoot.training._deterministic import shard_of as shard_of
 from surefoot.training._local import Average as Average
+from surefoot.training._local import Merge as Merge
 from surefoot.training._local import OuterStep as OuterStep
 from surefoot.training._loop import Decay as Decay
 from surefoot.training._loop import Schedule as Schedule

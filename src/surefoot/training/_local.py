@@ -1,4 +1,4 @@
-"""Workers that train alone: their average, and the outer step of rounds (lo-fi, local SGD, DiLoCo)."""
+"""Models that were tuned alone: their average, their merge, and the outer step of rounds (lo-fi, local SGD, DiLoCo)."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.training._vectors import WEIGHTS
-from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, open_checkpoint
+from surefoot.weights import Checkpoint, EditRules, TaskVector, apply, from_state, mean, merge, open_checkpoint
 
 DESCRIPTION, VELOCITY = "model.json", "momentum.safetensors"
 _TOKENIZER = "tokenizer"  # the folder of a tokenizer that OpenCLIP does not bring
@@ -42,6 +42,37 @@ class Average(Step):
         apply(mean(opened).filter(*self.only), out / WEIGHTS, rules=EditRules(accumulate="float64"), threads=1)
         _describe(out, [inputs[model] for model in self.models], inputs[self.base] if self.base else None)
         return _sent(opened, self.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(Step):
+    """Models tuned from `base`, merged into one by a method of `surefoot weights merge`, as a model artifact.
+
+    `settings` are the method's for the whole merge and `of_each` those of every model, by name: `density` 0.2 for TIES
+    (2306.01708), for instance. Whole numbers are the base's. `WeightEdit(plus=(merge,))` chooses how far to go on the
+    line from `base` to the merge. Measures `bytes` and `models`, as `Average`.
+    """
+
+    base: Step
+    models: tuple[Step, ...]
+    method: str
+    of_each: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, float | bool], ...] = ()
+    requires: ClassVar[tuple[str, ...]] = ("safetensors", "yaml")
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        """Stream the merge to disk."""
+        base, *tuned = (str(inputs[model] / WEIGHTS) for model in (self.base, *self.models))
+        configuration = {
+            "merge_method": self.method,
+            "base_model": base,
+            "models": [{"model": one, "parameters": {"weight": 1.0, **dict(self.of_each)}} for one in tuned],
+            "parameters": dict(self.settings),
+            "integers": "base",
+        }
+        merge(configuration, out / WEIGHTS, threads=1)
+        _describe(out, [inputs[model] for model in self.models], inputs[self.base])
+        return _sent([open_checkpoint(one) for one in tuned], ())
 
 
 @dataclass(frozen=True, kw_only=True)

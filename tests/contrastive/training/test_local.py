@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from surefoot.contrastive import Drawings, DrawnTask, Finetune, Pretrain, load_model, read_description
 from surefoot.contrastive._training._finetune import finetuning_loss, read_labelled
 from surefoot.core import Measurement, Step, SurefootError
-from surefoot.training import Average, OuterStep
+from surefoot.training import Average, Merge, OuterStep
 from surefoot.weights import EditRules, mean, open_checkpoint, state
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
@@ -55,6 +55,28 @@ def test_an_average_is_the_exact_mean_rounded_once(made: Made, workers: tuple[Fi
         parts = [one[name].ravel()[:5].tolist() for one in models]
         exact = [float(sum(map(Fraction, values)) / WORKERS) for values in zip(*parts, strict=True)]
         assert averaged[name].ravel()[:5].tolist() == [float(np.float32(value)) for value in exact]
+
+
+def test_a_merge_of_ties_is_trimmed_elected_and_summed(
+    made: Made, start: Pretrain, workers: tuple[Finetune, ...]
+) -> None:
+    settings = {"of_each": (("density", 0.2),), "settings": (("normalize", False),)}
+    merge = Merge(base=start, models=workers, method="ties", **settings)  # type: ignore[arg-type]
+    base, merged, models = weights(made, start), weights(made, merge), [weights(made, one) for one in workers]
+    for name, value in base.items():
+        changes = [(one[name] - value).astype(np.float64) for one in models]
+        if value.dtype != np.float32 or not any(change.any() for change in changes):
+            assert merged[name].tobytes() == value.tobytes(), "what no model changed, and whole numbers, are the base's"
+            continue
+        kept = [_largest(change, max(1, int(0.2 * value.size))) for change in changes]
+        sign = np.where(sum(kept) >= 0, 1, -1)
+        wanted = value + sum(np.where(change * sign > 0, change, 0) for change in kept)
+        np.testing.assert_allclose(merged[name], wanted, rtol=1e-5, atol=1e-7)
+    assert load_model(made(merge)[0]).description.samples == start.samples + 64 * WORKERS
+
+
+def _largest(change: np.ndarray, count: int) -> np.ndarray:
+    return np.where(np.abs(change) >= np.sort(np.abs(change).ravel())[-count], change, 0)
 
 
 def test_an_average_is_the_mean_of_the_weights_room(made: Made, workers: tuple[Finetune, ...]) -> None:

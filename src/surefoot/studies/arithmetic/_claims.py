@@ -94,6 +94,18 @@ def _of_addition(trials: Sequence[ArithmeticSeed]) -> tuple[Hypothesis, ...]:
             "Normalised accuracy of joint training less that of the sum of all vectors.",
             f"{PAPER}, section 4",
         ),
+        *(
+            claim(
+                f"{name.lower()}-above",
+                f"Merging all tasks by {name} is above adding their vectors.",
+                lambda found, trial, name=name: (
+                    merged_normalised(found, trial, name) - added_normalised(found, trial, largest),
+                ),
+                "Normalised accuracy of the merge less that of the sum of all vectors, each with its own coefficient.",
+                source,
+            )
+            for name, source in (("TIES", "2306.01708, table 1"), ("DARE", "2311.03099, section 4"))
+        ),
     )
 
 
@@ -144,6 +156,11 @@ def by_size(trial: ArithmeticSeed) -> dict[int, list[tuple[str, ...]]]:
 def added_normalised(found: TaskAccuracies, trial: ArithmeticSeed, size: int) -> float:
     """Normalised accuracy of the sums of `size` vectors, mean over the subsets of that size."""
     return fmean(normalised(found, trial, trial.added[groups], groups) for groups in by_size(trial)[size])
+
+
+def merged_normalised(found: TaskAccuracies, trial: ArithmeticSeed, name: str) -> float:
+    """Normalised accuracy over all tasks of their models, merged by the method of that name."""
+    return normalised(found, trial, trial.merged[name], tuple(trial.tuned))
 
 
 def _forgets(found: TaskAccuracies, trial: ArithmeticSeed) -> Numbers:

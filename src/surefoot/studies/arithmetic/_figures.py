@@ -7,7 +7,7 @@ from surefoot.contrastive import DirectionAngles, wrong_sheet
 from surefoot.core import Figure, Results, Step
 from surefoot.figures import coefficient_curve, heat_table, interval_plot
 from surefoot.studies._drawn import SHORT, TOP1, accuracies_of, compared_rows, search_scores, seeds_row
-from surefoot.studies.arithmetic._claims import added_normalised, by_size, control, normalised, own
+from surefoot.studies.arithmetic._claims import added_normalised, by_size, control, merged_normalised, normalised, own
 from surefoot.studies.arithmetic._steps import ALONE, ANALOGY, TASKS, Analogy, ArithmeticSeed
 
 
@@ -88,6 +88,10 @@ def _addition(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
             (f"{size} vectors added", "addition", lambda trial, size=size: added_normalised(found, trial, size))
             for size in by_size(trials[0])
         ),
+        *(
+            (f"all by {name}", "other merges", lambda trial, name=name: merged_normalised(found, trial, name))
+            for name in trials[0].merged
+        ),
         ("trained jointly", "joint training", lambda trial: normalised(found, trial, trial.joint, everything)),
     ]
     rows = [seeds_row([value(trial) for trial in trials], label=name, family=family) for name, family, value in bars]
@@ -100,7 +104,7 @@ def _addition(trials: Sequence[ArithmeticSeed], results: Results) -> Figure:
         x_title="Normalised accuracy",
         unit="share",
         reference=1.0,
-        families=["start", "addition", "joint training"],
+        families=["start", "addition", "other merges", "joint training"],
     )
 
 

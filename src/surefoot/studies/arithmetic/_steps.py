@@ -1,7 +1,7 @@
 """The Steps of the study of task vectors, by seed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 from typing import Literal
@@ -18,6 +18,7 @@ from surefoot.contrastive import (
 )
 from surefoot.core import Step
 from surefoot.studies._drawn import SHORT, drawings, drawn_task, start_model
+from surefoot.training import Merge
 
 TASKS = ("food-drink", "animals-nature", "travel-places", "smileys-emotion", "people-body", "activities")
 """The groups that models are tuned on; all eight groups are measured."""
@@ -25,6 +26,13 @@ TASKS = ("food-drink", "animals-nature", "travel-places", "smileys-emotion", "pe
 ANALOGY_GROUPS = TASKS[:3]
 ANALOGY_STYLES = ("emojione", "emojione-monotone")
 """A design in colour, and the same design as silhouettes."""
+
+METHODS = {
+    "TIES": ("ties", (("density", 0.2),), (("normalize", False),)),
+    "DARE": ("dare_linear", (("density", 0.5),), ()),
+}
+"""Merges beside the plain sum: the largest fifth of each vector, summed where signs agree (2306.01708), and a random
+half of each, doubled (2311.03099). Both are sums, so that one line of coefficients serves all three."""
 
 ALONE, ANALOGY = "the known task alone", "analogy"
 
@@ -70,6 +78,7 @@ class ArithmeticSeed:
     random: Mapping[str, WeightEdit]
     ascended: Mapping[str, Finetune]
     added: Mapping[tuple[str, ...], WeightEdit]
+    merged: Mapping[str, WeightEdit]
     joint: Finetune
     analogies: tuple[Analogy, ...]
     angles: DirectionAngles
@@ -86,7 +95,7 @@ class ArithmeticSeed:
     def measured(self) -> Iterator[ZeroShot]:
         """Every model on every group's test set, and the analogies on theirs."""
         many: list[Step] = [self.base, self.joint]
-        for models in (self.tuned, self.negated, self.random, self.ascended, self.added):
+        for models in (self.tuned, self.negated, self.random, self.ascended, self.added, self.merged):
             many += models.values()
         for model in many:
             for group, test in self.tests.items():
@@ -102,6 +111,7 @@ def trial(seed: int, settings: ArithmeticSettings) -> ArithmeticSeed:
     train = {group: drawn_task(group, "train", seed) for group in TASKS}
     validation = {group: drawn_task(group, "validation", seed) for group in GROUPS}
     tuned = {group: _tuned(base, (train[group],), settings, seed) for group in TASKS}
+    added = {groups: _added(base, groups, tuned, validation, settings) for groups in _subsets(seed)}
     random = {group: RandomDirection(base=base, like=model, seed=seed) for group, model in tuned.items()}
     return ArithmeticSeed(
         seed=seed,
@@ -111,7 +121,8 @@ def trial(seed: int, settings: ArithmeticSettings) -> ArithmeticSeed:
         negated={group: _negated(base, model, group, validation, settings) for group, model in tuned.items()},
         random={group: _negated(base, model, group, validation, settings) for group, model in random.items()},
         ascended={group: _tuned(base, (train[group],), settings, seed, ascent=True) for group in TASKS},
-        added={groups: _added(base, groups, tuned, validation, settings) for groups in _subsets(seed)},
+        added=added,
+        merged=dict(_merged(max(added.values(), key=lambda edit: len(edit.plus)))),
         joint=_tuned(base, tuple(train.values()), settings, seed),
         analogies=tuple(_analogies(base, seed, settings)),
         angles=DirectionAngles(base=base, models=tuple(tuned.values()), names=tuple(SHORT[group] for group in TASKS)),
@@ -144,6 +155,13 @@ def _added(
     models = tuple(tuned[group] for group in groups)
     target = tuple(validation[group] for group in groups)
     return WeightEdit(base=base, plus=models, objective="add", target=target, alone=models, grid=settings.grid)
+
+
+def _merged(added: WeightEdit) -> Iterator[tuple[str, WeightEdit]]:
+    """A sum of vectors with a merge of the same models for the sum."""
+    for name, (method, each, whole) in METHODS.items():
+        merge = Merge(base=added.base, models=added.plus, method=method, of_each=each, settings=whole)
+        yield name, replace(added, plus=(merge,))
 
 
 def _subsets(seed: int) -> list[tuple[str, ...]]:
