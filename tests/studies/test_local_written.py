@@ -134,6 +134,10 @@ def test_workers_share_a_start_and_no_data_and_see_together_what_one_training_se
 
 def test_what_a_rate_is_chosen_on_is_neither_trained_nor_tested_on(tmp_path: Path) -> None:
     kind = readers((0,), 30, RATES, folder(tmp_path))
+    longer = readers((0,), 30, RATES, folder(tmp_path), start=200).trials[0]
+    assert isinstance(longer.base, SpanReader)
+    assert longer.base.steps == 200
+    assert longer.lofi[RATES[0]] != kind.trials[0].lofi[RATES[0]]
     base = kind.trials[0].base
     assert isinstance(base, SpanReader)
     trained, chosen, test = base.questions, kind.chosen_on, kind.tests["SQuAD"]

@@ -33,6 +33,7 @@ def study(
     batch: int = 32,
     rounds: int = 4,
     learning_rate: float = 5e-4,
+    reader_start: int = 40,
     reader_steps: int = 30,
     text_steps: int = 12,
     rates: tuple[float, ...] = (1e-4, 3e-4),
@@ -42,14 +43,16 @@ def study(
     With `size` "photographs" the start is EfficientNet-Lite0 as ImageNet left it: some three hours on two cores, with
     `seeds` 0,1,2 and 32 `steps` forty minutes. Else it is that of `patching`; a weaker one, which saw `weaker_samples`,
     is there to be compared with. Of `parts` "readers" are span readers on SQuAD, tested on three shifts (the files are
-    read from `SUREFOOT_DATA`/reading), and "texts" a language model, each method at the best of `rates`.
+    read from `SUREFOOT_DATA`/reading), from a common training of `reader_start` steps, and "texts" a language model,
+    each method at the best of `rates`.
     """
     check_seeds(seeds)
     given = locals()
+    questions = data_folder("", "reading", _NEEDED) if "readers" in parts else None
     settings = LocalSettings(**{field.name: given[field.name] for field in fields(LocalSettings)})
     trials = [trial(seed, settings) for seed in seeds] if "drawings" in parts else []
     read = [
-        *([readers(seeds, reader_steps, rates, data_folder("", "reading", _NEEDED))] if "readers" in parts else ()),
+        *([readers(seeds, reader_steps, rates, questions, reader_start)] if questions else ()),
         *([texts(seeds, text_steps, rates)] if "texts" in parts else ()),
     ]
     shown = (*SEEN_STYLES, *TUNED_STYLES, *chain.from_iterable(SHIFTS.values())) if trials else ()

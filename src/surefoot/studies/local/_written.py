@@ -114,8 +114,8 @@ class Written:
         )
 
 
-def readers(seeds: Sequence[int], steps: int, rates: Sequence[float], folder: Path) -> Written:
-    """Span readers on SQuAD from a common short training of MiniLM's lowest four layers: `steps` of 16 a worker."""
+def readers(seeds: Sequence[int], steps: int, rates: Sequence[float], folder: Path, start: int = 40) -> Written:
+    """Span readers on SQuAD of MiniLM's lowest four layers: `start` steps of 16 in common, then `steps` a worker."""
     squad = QuestionFile(path=str(folder / "squad_v1.1_dev.json.gz")).pinned()
     known = QuestionSample(questions=squad, part="train")
     every, chosen_on = (QuestionSample(questions=known, part=part, split_seed=1) for part in ("train", "held-out"))
@@ -123,7 +123,7 @@ def readers(seeds: Sequence[int], steps: int, rates: Sequence[float], folder: Pa
 
     def trial(seed: int) -> WrittenSeed:
         base = SpanReader(
-            encoder=MiniLM(), questions=every, steps=40, layers=4, learning_rate=3e-4, max_tokens=256, seed=seed
+            encoder=MiniLM(), questions=every, steps=start, layers=4, learning_rate=3e-4, max_tokens=256, seed=seed
         )
         return _trial(base, replace(base, encoder=base, layers=0, steps=steps, seed=100 * seed), rates)
 
