@@ -95,6 +95,24 @@ def test_what_was_used_is_said_and_kept(
     assert last[0][1:4] == ("cat", "", 0.0)
 
 
+def test_a_folder_may_say_the_model_of_which_another_file_has_the_weights(
+    hub: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").mkdir()
+    shutil.copy(hub / "open_clip_config.json", tmp_path / "config")
+    shutil.copytree(tmp_path / "config", tmp_path / "whole")
+    for place in (tmp_path / "whole" / "open_clip_model.safetensors", tmp_path / "e.safetensors"):
+        shutil.copy(hub / "other.safetensors", place)
+    found: list[Any] = []
+    for words in ((tmp_path / "whole",), (tmp_path / "config", "--pretrained", tmp_path / "e.safetensors")):
+        evaluate(words[0], photos, *words[1:], "--format", "json")
+        found.append(json.loads((printed := capsys.readouterr()).out))
+        assert "mean 0.25 0.25 0.25" in printed.err
+    assert found[0] == found[1]
+    with pytest.raises(SurefootError, match="has its own weights: leave out --pretrained"):
+        evaluate(hub, photos, "--pretrained", tmp_path / "whole")
+
+
 def test_precision_batch_and_workers_change_no_answer(
     hub: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -350,6 +350,15 @@ def test_a_file_of_examples_that_is_damaged_is_a_sentence_and_no_trace(tmp_path:
         except SurefootError:
             said += 1
     assert said > 20
+    write_examples(tmp_path, {"example": [f"q{row}" for row in range(N)], "score": BASE}, {"classes": ["cat", "dog"]})
+    noted = (tmp_path / "examples.parquet").read_bytes()
+    damaged.write_bytes(noted.replace(b'"cat"', b'"\xb4\xff\xb4"'))
+    with pytest.raises(SurefootError, match=r"damaged\.parquet is damaged: what it notes under '.*' is no JSON"):
+        read_examples({"a": whole, "b": damaged})
+    parquet = pytest.importorskip("pyarrow.parquet")
+    foreign = parquet.read_table(whole).replace_schema_metadata({b"\xff\xfe": b"\xb4"})
+    parquet.write_table(foreign, damaged)
+    assert len(read_examples({"a": whole, "b": damaged}).examples) == N  # what other programs note may be no text
 
 
 def test_a_constant_difference_is_said_without_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

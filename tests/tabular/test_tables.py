@@ -283,7 +283,11 @@ def test_the_index_of_a_parquet_or_arrow_file_is_no_feature(tmp_path: Path) -> N
     indexed = frame.set_index([pandas.Index([row % 5 for row in range(80)], name="state"), frame.index[::-1]])
     indexed.to_parquet(tmp_path / "t.parquet")
     feather.write_feather(arrow.Table.from_pandas(indexed), str(tmp_path / "t.arrow"))
-    for name in ("t.parquet", "t.arrow"):
+    foreign = {**arrow.Table.from_pandas(indexed).schema.metadata, b"\xff": b"\xb4"}  # a note that is no text
+    pytest.importorskip("pyarrow.parquet").write_table(
+        arrow.Table.from_pandas(indexed).replace_schema_metadata(foreign), tmp_path / "noted.parquet"
+    )
+    for name in ("t.parquet", "noted.parquet", "t.arrow"):
         features, notes = read(tmp_path / name, label="y", sensitive=("g",))
         assert set(features) == {"g", "x"}
         assert "(state, __index_level_1__) is no feature" in notes

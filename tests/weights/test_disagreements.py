@@ -160,6 +160,23 @@ def test_verify_compares_the_numbers_of_the_report(tmp_path: Path, shard: str | 
     assert verify(tmp_path / "out").disagreeing == (recipe.name,)
 
 
+@pytest.mark.parametrize("shard", [None, "100B"])
+def test_verify_compares_the_warnings_of_the_report(tmp_path: Path, shard: str | None) -> None:
+    one, two = _model(tmp_path / "one", 1), _model(tmp_path / "two", 2, config={"num_attention_heads": 8})
+    vector = TaskVector(open_checkpoint(one), open_checkpoint(two))
+    made = apply(vector, tmp_path / "out", 1e-3, rules=EditRules(dtype="BF16"), shard=shard)
+    recipe = made.path.with_name(made.path.name + ".recipe.json")
+    said = json.loads(recipe.read_text("utf-8"))
+    assert len(made.warnings) > 1 and any("of the edit was lost" in one for one in made.warnings)
+    assert verify(tmp_path / "out").holds and [*made.warnings] == said["warnings"]
+    for warning in made.warnings:
+        recipe.write_text(json.dumps(said | {"warnings": [*{*said["warnings"]} - {warning}]}), "utf-8")
+        assert verify(tmp_path / "out").disagreeing == (recipe.name,)
+    recipe.write_text(json.dumps(said), "utf-8")
+    two.rename(tmp_path / "moved")  # the warning names the place where it was
+    assert verify(tmp_path / "out", moved={str(two): str(tmp_path / "moved")}).holds
+
+
 def test_patterns_are_texts(tmp_path: Path) -> None:
     vector = TaskVector(*(open_checkpoint(_model(tmp_path / str(seed), seed)) for seed in (1, 2)))
     with pytest.raises(SurefootError, match=r"Patterns of names are texts, each for itself"):

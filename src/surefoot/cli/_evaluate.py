@@ -102,9 +102,9 @@ class ModelFlags:
         is_model = folder is not None and any((folder / name).is_file() for name in _MODEL_FILES)
         if folder and (not folder.is_dir() or (weights and not is_model)):  # a folder may bear the name of a model
             folder = None
-        place = folder or weights
-        if folder and weights:
+        if folder and weights and (weights.is_dir() or not (folder / "open_clip_config.json").is_file()):
             raise SurefootError(f"{folder} is a directory and has its own weights: leave out --pretrained.")
+        place = weights or folder
         if place is None:
             raise SurefootError(f"Give the checkpoint of {self.model} with --pretrained: nothing is downloaded.")
         options = self._options

@@ -147,13 +147,13 @@ def literal(text: object) -> str:
 
 
 def parquet_note(connection: DuckDBPyConnection, path: Path, key: str) -> Any:
-    """What a Parquet file notes as JSON under a key; None where there is no such note."""
-    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
+    """What a Parquet file notes as JSON under a key, None without such a note. Raises for one that is damaged."""
+    query = "SELECT value FROM parquet_kv_metadata(?) WHERE key = encode(?)"  # other notes may be no text
     found = connection.execute(query, [escape(str(path)), key]).fetchone()
     try:
         return json.loads(found[0]) if found else None
-    except ValueError:
-        return None
+    except (ValueError, RecursionError):
+        raise SurefootError(f"{path} is damaged: what it notes under '{key}' is no JSON.") from None
 
 
 _EMPTY = "\0"

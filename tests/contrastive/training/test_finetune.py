@@ -18,16 +18,18 @@ from surefoot.contrastive import (
     Drawings,
     DrawnTask,
     Finetune,
+    ImageEncoder,
     Pretrain,
     classify,
     load_model,
     normalized,
     read_captions,
     read_pairs,
+    resized,
 )
 from surefoot.contrastive._training._finetune import _batch, finetuning_loss, read_labelled
 from surefoot.core import Measurement, Step, SurefootError
-from surefoot.training import generator_for
+from surefoot.training import generator_for, seed_for
 
 Made = Callable[[Step], tuple[Path, list[Measurement]]]
 WARM = DrawnTask(drawings=(Drawings(style="twemoji"),), groups=("food-drink",), least=1, part="all")
@@ -173,3 +175,38 @@ def test_settings_that_fit_no_training_are_refused(
 ) -> None:
     with pytest.raises(SurefootError, match=message):
         made(replace(warm, **wrong))
+
+
+def network(width: int = 4, dropout: float = 0.3) -> torch.nn.Module:
+    """A network of a user, with statistics that are not those of any pictures, and with dropout."""
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(width)
+    norm.running_mean.fill_(0.3)  # pyright: ignore[reportOptionalMemberAccess]
+    pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Dropout(dropout))
+    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), norm, torch.nn.GELU(), *pooled)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_an_encoder_of_the_user_is_tuned_towards_its_features_before_any_training(
+    made: Made, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "own_network", lambda: network(dropout=dropout), raising=False)
+    encoder = ImageEncoder(model="torch:torch:own_network", size=32, digest=str(dropout))
+    tuned = Finetune(model=encoder, data=(WARM,), samples=8, batch=8, augmentation="none")
+    before, after = (load_file(made(step)[0] / "model.safetensors") for step in (encoder, tuned))
+    assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == {
+        *("logit_scale", "visual.1.num_batches_tracked", "visual.1.running_mean", "visual.1.running_var")
+    }
+    loaded, place = load_model(made(encoder)[0]), made(WARM)[0]
+    prepared = normalized(resized(np.load(place / "images.npy"), loaded.pixels), loaded.pixels)
+    labels = torch.from_numpy(np.load(place / "labels.npy")).long()
+    with torch.inference_mode():
+        features = loaded.model.encode_image(prepared, normalize=True)
+        head = torch.stack([features[labels == one].mean(dim=0) for one in range(int(labels.max()) + 1)])
+        rows = _batch(len(labels), tuned, 0, 0)
+        torch.manual_seed(seed_for("step", 0))
+        loaded.model.visual.train()[1].eval()  # pyright: ignore[reportIndexIssue]
+        images = loaded.model.encode_image(prepared[rows], normalize=True)
+    logits = np.exp(3.0) * images @ torch.nn.functional.normalize(head, dim=-1).T
+    expected = float(torch.nn.functional.cross_entropy(logits, labels[rows]))
+    assert {one.metric: one.value for one in made(tuned)[1]}["loss"] == pytest.approx(expected, rel=1e-4)

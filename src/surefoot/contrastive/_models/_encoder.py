@@ -32,7 +32,7 @@ class ImageEncoder(Step):
     checkpoint: str = unkeyed("")
     digest: str = ""
     size: int | None = None
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4  # of what Finetune makes of it: its classes' features were those of a training
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def pinned(self) -> Self:

@@ -43,6 +43,7 @@ class OpenClipModel(Step):
     std: tuple[float, float, float] | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     resize_mode: Literal["shortest", "longest", "squash"] | None = None
+    version: ClassVar[int] = 2  # of what Finetune makes of it: a text tower with dropout was in training for the head
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     def pinned(self) -> Self:

@@ -136,13 +136,13 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     from safetensors.torch import load_file, save_file
 
     loaded = load_model(inputs[step.model])
-    model: torch.nn.Module = loaded.model.train().to(memory_format=torch.channels_last)
     sets = [
         read_pairs(inputs[one], read_captions(inputs[one]), loaded.tokenizer, loaded.pixels)
         if has_captions(inputs[one])
         else read_labelled(inputs[one], loaded, step.templates)
         for one in step.data
-    ]
+    ]  # heads are of the model as it is used: without dropout, and with its own statistics
+    model: torch.nn.Module = loaded.model.train().to(memory_format=torch.channels_last)
     choose_parameters(model, step.trained)
     steps = math.ceil(step.samples / step.batch) * len(sets)
     schedule = Schedule(

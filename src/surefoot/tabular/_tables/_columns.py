@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.tables import is_number, quote
+from surefoot.tables import is_number, parquet_note, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -159,10 +159,9 @@ def read_times(connection: DuckDBPyConnection, table: str, keep: Sequence[str]) 
 
 def index_levels(connection: DuckDBPyConnection, path: Path) -> list[str]:
     """The columns of a Parquet or Arrow file that pandas wrote as the index of its rows."""
-    said: Any = b""
+    said: Any = None
     if path.suffix.lower() == ".parquet":
-        sql = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'pandas'"
-        said = (connection.execute(sql, [str(path)]).fetchone() or ("",))[0]
+        said = parquet_note(connection, path, "pandas")
     elif path.suffix.lower() in (".arrow", ".feather"):
         from pyarrow import ArrowInvalid, ipc
 
@@ -170,5 +169,6 @@ def index_levels(connection: DuckDBPyConnection, path: Path) -> list[str]:
             schema = ipc.open_file(path).schema
         except ArrowInvalid:
             schema = ipc.open_stream(path).schema
-        said = (schema.metadata or {}).get(b"pandas", b"")
-    return [level for level in json.loads(said or "{}").get("index_columns", []) if isinstance(level, str)]
+        said = json.loads((schema.metadata or {}).get(b"pandas", b"null"))
+    levels = said.get("index_columns") if isinstance(said, dict) else None
+    return [level for level in levels or () if isinstance(level, str)]

@@ -20,11 +20,18 @@ from surefoot.weights._files._safetensors import Tensor
 from surefoot.weights._mergekit._configuration import plan_merge, read_configuration
 from surefoot.weights._output._companions import companions_of
 from surefoot.weights._output._disagreements import differing_settings, untied
-from surefoot.weights._output._recipe import digests, files_of, measured, provenance_of, replan, said_by, worst
+from surefoot.weights._output._recipe import (
+    digests,
+    files_of,
+    measured,
+    provenance_of,
+    replan,
+    rounding_said,
+    said_by,
+    worst,
+)
 from surefoot.weights._output._shards import INDEX, shard_bytes, write_shards
 from surefoot.weights._output._writing import write
-
-LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,15 +212,6 @@ def _written(plan: MergePlan, outs: Sequence[Path], companions: Path | None, how
 
 def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen: Sequence[str]) -> EditReport:
     found: dict[str, Any] = measured(rows, output)
-    warnings = list(seen)
-    if (lost := found["lost"]) >= LOSSY:
-        wide = all(one.dtype in ("F32", "F64") for one in plan.assignments if one.method)
-        more = "64-bit floats (accumulate float64, dtype F64)" if wide else "32-bit floats (dtype F32)"
-        warnings.append(f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write {more} to keep it")
-    if not found["edit_norm"] and (moved := sum(row.lost[output] for row in rows)):
-        warnings.append(f"no value was edited, and rounding to the output's type moved them by norm {moved**0.5:.3g}")
-    if found["nonfinite"]:
-        warnings.append(f"{found['nonfinite']} values are NaN or infinite")
     return EditReport(
         path=path,
         bytes=sum(file.stat().st_size for file in files_of(path)),
@@ -222,7 +220,7 @@ def _report(plan: MergePlan, path: Path, output: int, rows: Sequence[Row], seen:
         **found,
         worst=worst(rows, output),
         inputs=digests(plan, rows),
-        warnings=tuple(warnings),
+        warnings=(*seen, *rounding_said(plan, output, rows)),
     )
 
 

@@ -21,6 +21,7 @@ from surefoot.weights._mergekit._configuration import plan_merge
 from surefoot.weights._output._shards import INDEX
 
 KEY = "surefoot"  # of the metadata
+LOSSY = 0.1  # share of an edit lost to rounding from which a report warns
 
 
 def said_by(path: Path) -> dict[str, Any]:
@@ -94,6 +95,20 @@ def measured(rows: Sequence[Row], output: int) -> dict[str, float]:
     """What a report says of an output's numbers, by its fields."""
     norm, bad = sqrt(sum(row.edit[output] for row in rows)), sum(row.nonfinite[output] for row in rows)
     return {"lost": lost_share(rows, output), "edit_norm": norm, "nonfinite": bad}
+
+
+def rounding_said(plan: MergePlan, output: int, rows: Sequence[Row]) -> list[str]:
+    """The warnings of a report that follow from an output's numbers."""
+    found, said = measured(rows, output), []
+    if (lost := found["lost"]) >= LOSSY:
+        wide = all(one.dtype in ("F32", "F64") for one in plan.assignments if one.method)
+        more = "64-bit floats (accumulate float64, dtype F64)" if wide else "32-bit floats (dtype F32)"
+        said.append(f"{min(lost, 1):.0%} of the edit was lost when it was rounded; write {more} to keep it")
+    if not found["edit_norm"] and (moved := sum(row.lost[output] for row in rows)):
+        said.append(f"no value was edited, and rounding to the output's type moved them by norm {moved**0.5:.3g}")
+    if found["nonfinite"]:
+        said.append(f"{found['nonfinite']} values are NaN or infinite")
+    return said
 
 
 def lost_share(rows: Sequence[Row], output: int) -> float:

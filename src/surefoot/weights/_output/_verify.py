@@ -12,7 +12,18 @@ from surefoot.weights._arithmetic._engine import compare
 from surefoot.weights._arithmetic._plan import MergePlan, Row
 from surefoot.weights._files._opening import open_checkpoint
 from surefoot.weights._files._safetensors import read_header
-from surefoot.weights._output._recipe import KEY, digests, files_of, measured, provenance_of, replan, said_by, worst
+from surefoot.weights._output._disagreements import differing_settings, untied
+from surefoot.weights._output._recipe import (
+    KEY,
+    digests,
+    files_of,
+    measured,
+    provenance_of,
+    replan,
+    rounding_said,
+    said_by,
+    worst,
+)
 from surefoot.weights._output._shards import INDEX
 
 
@@ -38,8 +49,8 @@ def verify(path: Path | str, *, threads: int | None = None, moved: Mapping[str, 
     """Replay the recipe in a file's metadata and compare every bit and what it says of itself; writes nothing.
 
     Compared are the tensors, the digests of the inputs, the share lost in rounding, the recipe beside the file with the
-    numbers of its report, and the configuration and tokenizer files that were written with it. With `moved`, path to
-    path, inputs are looked for where they lie now.
+    numbers and warnings of its report, and the configuration and tokenizer files that were written with it. With
+    `moved`, path to path, inputs are looked for where they lie now, and warnings that name their places are let be.
     Raises SurefootError when the file has no recipe, or when the inputs are gone or no longer fit it.
     """
     files = files_of(Path(path))
@@ -50,7 +61,9 @@ def verify(path: Path | str, *, threads: int | None = None, moved: Mapping[str, 
     changed = tuple(sorted({label for one in found for label in one.changed}))
     wrong = [name for one in found for name in one.disagreeing]
     wrong += _incomplete(whole, files, checked[0][1]) if whole else []
-    wrong += _beside(whole or files[0], checked[0][1], rows, known=not changed)
+    plan = checked[0][1]
+    warned = [] if moved else differing_settings(plan)  # which names the places of the inputs
+    wrong += _beside(whole or files[0], plan, rows, warned, known=not changed)
     return Verification(
         path=files[0] if len(files) == 1 else Path(path),
         differing=sum(one.differing for one in found),
@@ -96,7 +109,7 @@ def _incomplete(index: Path, files: Sequence[Path], plan: MergePlan) -> list[str
     return odd or ([f"{index.name}, without {min(missing)}"] if missing else [])
 
 
-def _beside(file: Path, plan: MergePlan, rows: Sequence[Row], *, known: bool) -> list[str]:
+def _beside(file: Path, plan: MergePlan, rows: Sequence[Row], warned: Sequence[str], *, known: bool) -> list[str]:
     recipe = file.with_name(file.name + ".recipe.json")
     if not recipe.exists():
         return []
@@ -110,6 +123,7 @@ def _beside(file: Path, plan: MergePlan, rows: Sequence[Row], *, known: bool) ->
         now |= {f"worst {name}": share for name, share in worst(rows, 0).items()}
         told = {**outside, **{f"worst {name}": share for name, share in outside["worst"].items()}}
         same &= all(isclose(told[key], value, rel_tol=0.0015) for key, value in now.items())
+        same &= {*warned, *untied(plan, file, rows), *rounding_said(plan, 0, rows)} <= {*outside["warnings"]}
         files = outside.get("files", {}).items()  # not of those that were written before these were kept
         others = [name for name, said in files if not _is_still(file.with_name(name), said)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
