@@ -1,5 +1,6 @@
 """An engineer's own pictures: folders, tables of classes, WebDataset shards; hostile and broken files are listed."""
 
+import gzip
 import io
 import json
 import re
@@ -7,6 +8,7 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 from surefoot.contrastive import ImageFolder, load_images
 from surefoot.core import Step, Store, StoredInputs, SurefootError
+from surefoot.registry import whole_members
 
 Made = Callable[[Step], Path]
 
@@ -215,6 +218,35 @@ def test_what_is_no_shard_is_said(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(SurefootError, match=r"a\.tar (is not a readable \.tar file|holds no pictures)"):
         image_folder(path)
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda whole: whole[:1024] + bytes(512) + whole[1536:], "cannot be read from byte 1,024 on: it is damaged"),
+        (lambda whole: whole[:1100] + b"x" + whole[1101:], "cannot be read from byte 1,024 on: it is damaged"),
+        (lambda whole: whole[:1500], "cannot be read from byte 1,024 on: it is damaged"),
+        (lambda whole: whole + whole, "several archives were put one behind the other"),
+        (lambda whole: whole[:1024], "has no mark of its end: it was cut short"),
+    ],
+)
+def test_a_shard_that_ends_before_its_end_is_refused(
+    damage: Callable[[bytes], bytes], message: str, ending: str, tmp_path: Path
+) -> None:
+    """To Python's reader it ends there, with the pictures before: accuracy was told of those alone."""
+    whole = shard(tmp_path / "whole.tar", [(f"{number}.png", plain("red")) for number in range(3)]).read_bytes()
+    path = tmp_path / f"a{ending}"
+    for content, said in ((whole, ""), (damage(whole), message)):
+        path.write_bytes(gzip.compress(content) if ending == ".tar.gz" else content)
+        with ExitStack() as stack:
+            if said:
+                stack.enter_context(pytest.raises(SurefootError, match=said))
+            with tarfile.open(path) as archive:
+                assert len([*whole_members(archive)]) == 3
+    if ending == ".tar":
+        with pytest.raises(SurefootError, match=message):
+            image_folder(path)
 
 
 def png_of_size(width: int, height: int) -> bytes:

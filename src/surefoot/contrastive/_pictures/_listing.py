@@ -13,6 +13,7 @@ from typing import Literal
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, whole_file
 from surefoot.contrastive._pictures._table import labelled_rows
 from surefoot.core import SurefootError, counted, digest_of, files_below
+from surefoot.registry import whole_members
 
 SHARDS = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20
@@ -165,7 +166,7 @@ def _read_shard(path: Path) -> Iterator[Labelled | str]:
 
 def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
     """The samples of an open shard, and the names of members that were not read. Raises for two pictures of one."""
-    members = [member for member in archive if member.isreg()]
+    members = [member for member in whole_members(archive) if member.isreg()]
     split = _splitting([member.name for member in members])
     sample = Sample(base="")
     for member in members:

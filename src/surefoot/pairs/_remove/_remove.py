@@ -24,6 +24,7 @@ from surefoot.pairs._search._index import INDEX, read_index, shrink_index, sweep
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
 from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
 from surefoot.pairs._stages._work import BUSY, described_part
+from surefoot.registry import whole_members
 
 
 @dataclass
@@ -196,7 +197,7 @@ def _beside(old: Path, new: Path, keys: set[str], kept: Sequence[int], removed: 
         removed.note((row.tobytes() for row in vectors[kept]), False)
     elif old.suffix == ".tar":
         with tarfile.open(old, "r:") as archive, old.open("rb") as read, new.open("wb") as write:
-            for member in archive:
+            for member in whole_members(archive):
                 goes = member.name.partition(".")[0] in keys
                 read.seek(member.offset)
                 whole = read.read(member.offset_data - member.offset + -(-member.size // 512) * 512)
