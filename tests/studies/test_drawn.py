@@ -13,6 +13,7 @@ from surefoot.core import Measurement, Results, Step, Store, SurefootError
 from surefoot.examples import write_examples
 from surefoot.stats import mean_crossed, mean_t
 from surefoot.studies._drawn import TaskAccuracies, compared_rows, crossed_interval, drawn_task, seeds_row, start_model
+from surefoot.studies._hypotheses import pooled
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 SEEDS, THINGS = range(5), 240
@@ -74,6 +75,8 @@ def test_one_seed_and_equal_numbers_decide_nothing(publish: Publish, tmp_path: P
         crossed_interval(lambda found: gap(found)[:1], results)
     with pytest.raises(SurefootError, match=r"All 3 seeds gave 0\.5: equal values give no interval"):
         crossed_interval(lambda _: [0.5, 0.5, 0.5], results)
+    with pytest.raises(SurefootError, match=r"All 2 gave 0\.25: equal values give no interval"):
+        pooled(mean_t([0.25, 0.25]), 2)
 
 
 def test_the_interval_of_a_share_over_seeds_stays_within_0_and_1() -> None:

@@ -93,6 +93,13 @@ def _second(step: object) -> str:
 
 
 @needs_tables
+def test_the_summary_speaks_of_our_own_grid_where_there_is_one() -> None:
+    found = {how: load_study("scaling", dict([how.split("=")])).summary for how in ("own=no", "own=yes", "full=yes")}
+    assert "Our own grid" not in found["own=no"]
+    assert "Our own grid: 3 sizes" in found["own=yes"] and "Our own grid: 4 sizes" in found["full=yes"]
+
+
+@needs_tables
 def test_every_figure_is_drawn_from_the_artifacts(results: Results) -> None:
     figures = [make(results) for make in load_study("scaling", {"own": "false"}).figures]
     assert [figure.name for figure in figures][-3:] == ["exponents", "sensitivity", "residuals"]

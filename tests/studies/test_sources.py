@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from surefoot.contrastive import MixedPairs, Pretrain, WeightEdit, png_of
 from surefoot.core import Measurement, Results, Step, Store, StoredInputs, Study, SurefootError, Verdict, decide, walk
@@ -19,6 +20,7 @@ from surefoot.examples import write_examples
 from surefoot.laws import MixtureFit
 from surefoot.registry import write_json
 from surefoot.studies import load_study
+from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.pairs import Photographs
 from surefoot.studies.pairs._steps import THINGS
 from surefoot.studies.sources import TwoWay, _claims, _steps
@@ -37,7 +39,7 @@ from surefoot.studies.sources._steps import (
 
 Publish = Callable[[Store, Step, list[Measurement]], Path]
 PICTURES = 200
-TINY = {"seeds": "0,1", "sizes": "50,100", "pairs": "100", "held_out": "8", "tested": "8", "samples": "64"}
+TINY = {"seeds": "0,1", "sizes": "50,100", "pairs": "100", "held_out": "8", "tested": "100", "samples": "64"}
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +232,8 @@ def test_sizes_that_do_not_fit_are_refused(photos: Path) -> None:
     for options in ({"sizes": one} for one in ("100,50", "100", "50,50,100", "-50,50,100", "0,50,100", "50,101", "")):
         with pytest.raises(SurefootError, match="increasing order, with that of pairs and half of it"):
             load_study("sources", {"photos": str(photos), **TINY, **options})
-    for options in ({"seeds": "999,1000"}, {"held_out": "1"}, {"samples": "2"}):
-        with pytest.raises(SurefootError, match="seeds must be below 1000, held_out 2 or more, and samples 3 or more"):
+    for options in ({"seeds": "999,1000"}, {"held_out": "1"}, {"samples": "2"}, {"tested": "0"}, {"tested": "99"}):
+        with pytest.raises(SurefootError, match="below 1000, held_out 2 or more, samples 3 or more, and tested 100"):
             load_study("sources", {"photos": str(photos), **TINY, **options})
 
 
@@ -377,3 +379,20 @@ def test_an_interval_holds_what_lies_between_its_ends(monkeypatch: pytest.Monkey
     found, said = _claims._covered(planned(0, 1), Results(Store(Path("none")), ()))
     assert (found.value, found.n) == (pytest.approx(5 / 8), 2)
     assert said == "5 of 8 intervals hold; their mean half width is 5.0 points"
+
+
+def test_where_every_interval_holds_the_share_is_as_uncertain_as_one_interval_a_mixture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = {"measured": 0.5, "low": 0.4, "high": 0.6, "predicted": 0.5, "log_share": 0.5, "equal_shares": 0.5}
+    told = {name: np.full((30, 4), number) for name, number in numbers.items()}
+    monkeypatch.setattr(_claims, "forecasts", lambda *_: told)
+    plan, none = planned(0, 1), Results(Store(Path("none")), ())
+    found, _ = _claims._covered(plan, none)
+    assert (found.low, found.high) == (pytest.approx(0.025 ** (1 / 30)), 1.0)  # Clopper-Pearson of 30 of 30
+    (claim,) = (one for one in claims_of(_claims.hypotheses(plan)) if one.name == "intervals-hold")
+    assert claim.check(none).status == "undecided"
+    told["measured"][0, 0] = 0.7
+    found, _ = _claims._covered(plan, none)
+    half = student.ppf(0.975, 29) * 0.25 / 30
+    assert (found.low, found.high) == (pytest.approx(1 - 0.25 / 30 - half), 1.0)  # no share is above one

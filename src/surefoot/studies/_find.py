@@ -80,6 +80,17 @@ def load_study(name: str, options: Mapping[str, str] | None = None) -> Study:
     return made
 
 
+def refuse_idle(study: Callable[..., Study], given: Mapping[str, object], *idle: tuple[bool, str, str]) -> None:
+    """Raise `SurefootError` for an option that is not at its default and would do nothing beside another.
+
+    `idle` are: whether it is so now, what the other option is then, and the names of the idle ones, with spaces.
+    """
+    parameters = inspect.signature(study).parameters
+    for now, beside, names in idle:
+        if now and (void := [name for name in names.split() if given[name] != parameters[name].default]):
+            raise SurefootError(f"With {beside} {' and '.join(void)} would do nothing: leave one or the other out.")
+
+
 def _maker(name: str) -> Callable[..., Any]:
     try:
         make = getattr(_module(name), "study", None)

@@ -46,7 +46,12 @@ class Pooled:
 
 
 def pooled(mean: Interval, n: int) -> Pooled:
-    """A mean over `n` values with its interval, and the degrees of freedom of these alone: few rather than many."""
+    """A mean over `n` values with its interval, and the degrees of freedom of these alone: few rather than many.
+
+    Raises `SurefootError` where several are equal.
+    """
+    if n > 1 and isnan(mean.low):
+        raise SurefootError(f"All {n} gave {mean.estimate:.4g}: equal values give no interval.")
     error = error_of_bounds(mean.low, mean.high, level=mean.level, freedom=max(n - 1, 1))
     return Pooled(value=mean.estimate, stderr=error, n=n, freedom=n - 1)
 

@@ -3,7 +3,8 @@
 from dataclasses import fields
 
 from surefoot.core import Study, SurefootError
-from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, check_seeds, credits_of
+from surefoot.studies._drawn import PHOTOGRAPHS, SEEN_STYLES, TASK_STYLES, check_seeds, credits_of
+from surefoot.studies._find import refuse_idle
 from surefoot.studies.arithmetic._claims import claims
 from surefoot.studies.arithmetic._figures import figures
 from surefoot.studies.arithmetic._language import language, language_claims, language_figure
@@ -40,7 +41,7 @@ def study(
     check_seeds(seeds)
     if points < 1:
         raise SurefootError(f"points is {points}: coefficients are tried in at least one step from 0 to 1.")
-    given = locals()
+    refuse_idle(study, given := locals(), (size == PHOTOGRAPHS, "size=photographs", "pretrain_samples"))
     settings = ArithmeticSettings(**{field.name: given[field.name] for field in fields(ArithmeticSettings)})
     trials = [trial(seed, settings) for seed in seeds]
     texts = language(language_steps) if language_steps else None

@@ -4,8 +4,9 @@ from dataclasses import fields
 from itertools import chain
 from typing import Literal
 
-from surefoot.core import Study
-from surefoot.studies._drawn import SEEN_STYLES, check_seeds, credits_of
+from surefoot.core import Study, SurefootError
+from surefoot.studies._drawn import PHOTOGRAPHS, SEEN_STYLES, check_seeds, credits_of
+from surefoot.studies._find import refuse_idle
 from surefoot.studies._folder import data_folder
 from surefoot.studies.local._claims import claims
 from surefoot.studies.local._figures import figures
@@ -47,7 +48,16 @@ def study(
     each method at the best of `rates`.
     """
     check_seeds(seeds)
-    given = locals()
+    if not parts:
+        raise SurefootError("parts is empty: give one or more of drawings, readers and texts.")
+    given, starts = locals(), "pretrain_samples weaker_samples"
+    refuse_idle(
+        study, given, (size == PHOTOGRAPHS, "size=photographs", starts),
+        ("drawings" not in parts, "parts without drawings", f"size {starts} steps batch rounds learning_rate"),
+        ("readers" not in parts, "parts without readers", "reader_start reader_steps"),
+        ("texts" not in parts, "parts without texts", "text_steps"),
+        ({*parts} <= {"drawings"}, "parts without readers and texts", "rates"),
+    )  # fmt: skip
     questions = data_folder("", "reading", _NEEDED) if "readers" in parts else None
     settings = LocalSettings(**{field.name: given[field.name] for field in fields(LocalSettings)})
     trials = [trial(seed, settings) for seed in seeds] if "drawings" in parts else []

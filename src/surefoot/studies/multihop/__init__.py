@@ -20,8 +20,9 @@ from math import inf, sqrt
 from pathlib import Path
 from typing import Literal
 
-from surefoot.core import Study
+from surefoot.core import Study, SurefootError
 from surefoot.stats import t_quantile
+from surefoot.studies._find import refuse_idle
 from surefoot.studies._folder import data_folder
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.multihop._claims import own_claims, published_claims
@@ -37,7 +38,8 @@ SUMMARY = """Small causal transformers learn facts (who was born where; a countr
 some questions that join two of them, asked directly and with follow-up questions. Held out are pairs, a person and a
 relation that no question joined, and harder, bridges: countries that no question passed through. {n} models are asked
 while they train, at most {asked} questions a part: that leaves the gap of one model a standard error of {error:.1f}
-points at most, and {seen:.0f} points would be seen four times of five. Beside them the gaps of published models."""
+points at most, and {seen:.0f} points would be seen four times of five."""
+_PUBLISHED = "The gaps of published models, by their transcripts."
 _CREDITS = (
     "Countries: world-countries (ODbL 1.0)",
     "Compositional Celebrities, Bamboogle and transcripts (no licence stated; quoted, not redistributed)",
@@ -78,15 +80,19 @@ def study(
     With `people` above 0 the world is drawn, of so many people, in place of 387 real ones and their 116 countries.
     Without `own` there are the published gaps alone, without `published` the study's own models.
     """
+    if not own and not published:
+        raise SurefootError("Without own and published nothing is left: leave one of own=no and published=no out.")
+    refuse_idle(study, locals(), (not own, "own=no", "budget people"), (people > 0 and not published, "people", "data"))
     chosen = BUDGETS[budget]
     models = own_models(chosen, data, people) if own else []
     theirs = (PublishedGaps(folder=str(_folder(data))).pinned(),) if published else ()
     error = 100 * sqrt(0.25 / chosen.asked)
     seen = (t_quantile(0.95, inf) + t_quantile(0.6, inf)) * error
+    told = SUMMARY.format(n=len(models), asked=chosen.asked, error=error, seen=seen)
     return Study(
         name="multihop",
         title="Two facts known, the question of both lost: the compositionality gap",
-        summary=SUMMARY.format(n=len(models), asked=chosen.asked, error=error, seen=seen),
+        summary=" ".join([told] * own + [_PUBLISHED] * published),
         steps=(*reversed(models), *(FactGaps(model=one) for one in models), *theirs),
         claims=claims_of([*(own_claims(models) if own else ()), *(published_claims() if published else ())]),
         figures=(*(own_figures(models) if own else ()), *((published_gaps,) if published else ())),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import product
 
 from surefoot.contrastive import ImageFolder, ZeroShot
-from surefoot.core import Study
+from surefoot.core import Study, SurefootError
 from surefoot.studies._drawn import SEEN_STYLES, TASK_STYLES, check_seeds, credits_of, drawings
 from surefoot.studies._folder import photo_archives
 from surefoot.studies._hypotheses import claims_of
@@ -42,6 +42,8 @@ def study(
     `cifar10_train.tar.gz` and `cifar10_test.tar.gz` (default: `SUREFOOT_DATA`/photos).
     """
     check_seeds(seeds)
+    if min(candidates, tested, samples) < 1 or not shares or not all(0 < one <= 1 for one in (right, *shares)):
+        raise SurefootError("candidates, tested and samples must be 1 or more, right and shares above 0, to 1.")
     train, test = photo_archives(photos)
     crawl = Photographs(path=train, count=candidates, right=right).pinned()
     held_out = Photographs(path=test, count=tested).pinned()

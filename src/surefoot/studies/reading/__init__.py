@@ -15,6 +15,7 @@ from dataclasses import replace
 from surefoot.core import Study
 from surefoot.laws import ShiftFit
 from surefoot.stats import AXES
+from surefoot.studies._find import refuse_idle
 from surefoot.studies._hypotheses import claims_of
 from surefoot.studies.reading._card import PUBLISHED_SIZES as PUBLISHED_SIZES
 from surefoot.studies.reading._card import LostQuestion as LostQuestion
@@ -32,8 +33,9 @@ from surefoot.studies.reading._published import published_fit as published_fit
 from surefoot.studies.reading._published import published_folder as published_folder
 
 SUMMARY = """Readers of a paragraph, adapted in different ways, in distribution (SQuAD) and under shift. The published
-evaluations (192 of 207 readers, as the paper's own page shows them) and {n} readers trained and asked here go through
-the same fit: a line of fully fine-tuned readers on logit axes, and what every adaptation has over it. {seen}"""
+evaluations (192 of 207 readers, as the paper's own page shows them) go through a fit: a line of fully fine-tuned
+readers on logit axes, and what every adaptation has over it."""
+_OWN = "So do {n} readers trained and asked here. {seen}"
 _CREDITS = (
     "Published evaluations: arXiv 2210.12517 (no licence stated; quoted, not redistributed)",
     "SQuAD 1.1 (CC BY-SA 4.0); SquadShifts (CC BY 4.0); Natural Questions: lost-in-the-middle (MIT)",
@@ -45,6 +47,7 @@ def study(*, budget: BudgetName = "small", published: str = "", own: bool = True
 
     `published` is the folder of the published evaluations and of the question files (default: `SUREFOOT_DATA`/reading).
     """
+    refuse_idle(study, locals(), (not own, "own=no", "budget"))
     folder = published_folder(published)
     main = PublishedLandscape(folder=str(folder)).pinned()
     variants = [replace(main, axis=axis) for axis in AXES if axis != main.axis]
@@ -59,7 +62,7 @@ def study(*, budget: BudgetName = "small", published: str = "", own: bool = True
     return Study(
         name="reading",
         title="Who reads as well elsewhere: the landscape of robustness in question answering",
-        summary=SUMMARY.format(n=len(readers), seen=seen_beforehand(BUDGETS[budget])),
+        summary=f"{SUMMARY} {_OWN.format(n=len(readers), seen=seen_beforehand(BUDGETS[budget]))}" if own else SUMMARY,
         steps=(main, *variants, replace(main, cluster=True), *fits),
         claims=claims_of(hypotheses),
         figures=(*landscape_figures(PublishedLandscape), *own_figures),

@@ -41,8 +41,9 @@ def study(
     `pairs`: `train` and `test` with a folder a class, or archives of these.
     """
     check_seeds(seeds)
-    if max(seeds) >= HELD_OUT_SEEDS or held_out < 2 or samples < 3:
-        raise SurefootError(f"seeds must be below {HELD_OUT_SEEDS}, held_out 2 or more, and samples 3 or more.")
+    if max(seeds) >= HELD_OUT_SEEDS or held_out < 2 or samples < 3 or tested < 100:
+        least = "held_out 2 or more, samples 3 or more, and tested 100 or more, so that all ten things are among these"
+        raise SurefootError(f"seeds must be below {HELD_OUT_SEEDS}, {least}.")
     if min(sizes, default=0) < 1 or sorted({*sizes}) != [*sizes] or not {pairs, pairs // 2} <= {*sizes}:
         raise SurefootError("sizes must be two or more in increasing order, with that of pairs and half of it.")
     train, test = photo_archives(photos)

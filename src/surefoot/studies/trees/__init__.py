@@ -23,6 +23,7 @@ Stated before it was run:
 from collections.abc import Callable
 
 from surefoot.core import Figure, Results, Study, SurefootError
+from surefoot.studies._find import refuse_idle
 from surefoot.studies._hypotheses import Pooled, claims_of
 from surefoot.studies.trees._beside import papers_table, single_configurations
 from surefoot.studies.trees._claims import PAPER_CLAIMS, RIVALS, difference_claims
@@ -67,6 +68,12 @@ def study(
     if unknown := [name for name in tables if name not in RECIPES]:
         raise SurefootError(f"There is no public table named '{unknown[0]}'. Known: {', '.join(RECIPES)}.")
     _check(budget=budget, repeats=repeats, folds=folds, updates=updates, rows=min(rows, default=0))
+    families = {LEARNERS[name].family for name in learners if name in LEARNERS}
+    refuse_idle(
+        study, locals(), ({*tables} <= {*SMALL}, "small tables alone", "rows"),
+        ({*tables}.isdisjoint(SMALL), "large tables alone", "repeats"),
+        (families.isdisjoint({"network", "robust"}), "learners that are no networks", "updates"),
+    )  # fmt: skip
     first = min(rows, default=0)
 
     def compared(table: str, seed: int, count: int, limit: int, names: tuple[str, ...]) -> TableComparison:
