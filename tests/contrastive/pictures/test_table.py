@@ -163,6 +163,9 @@ def test_files_of_several_splits_in_a_folder_are_not_read_as_one_set(place: Path
             [*captioned_pictures(folder, "{}")]
     (folder / f"{names[2]}{suffix}").unlink()
     assert read() == (["cat", "dog"] if suffix == ".parquet" else ["x", "y"])
+    (folder / f"{names[1]}{suffix}").unlink()
+    with pytest.warns(UserWarning, match=rf"{folder} has 1 of the 2 files of train: the others are left out\."):
+        assert read() == (["cat"] if suffix == ".parquet" else ["x"])
 
 
 def test_files_that_number_their_classes_otherwise_are_not_read_as_one_set(place: Path) -> None:

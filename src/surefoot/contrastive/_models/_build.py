@@ -116,4 +116,4 @@ def open_tokenizer(config: Config, directory: Path | None) -> Tokenizer:
 
 
 def _no_words(texts: list[str], context_length: int | None = None) -> NoReturn:
-    raise SurefootError("An image encoder knows no words: measure it with --task probe, few-shot or fine-tune.")
+    raise SurefootError("An image encoder knows no words: measure it with --task probe or few-shot, or tune it.")

@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ SHARDS = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first of them that says a class decides
 _JSON_KEYS = ("cls", "class", "label", "class_name", "caption")
+_PART = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<of>\d+)\.")
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
@@ -92,7 +94,10 @@ def content_digest(path: Path, classes: Path | None) -> str:
 
 
 def of_one_split(path: Path, files: Sequence[Path]) -> list[Path]:
-    """The files of a folder. Raises where their names begin with those of several splits, as hubs write them."""
+    """The files of a folder. Raises where their names begin with those of several splits, as hubs write them.
+
+    Warns where names such as `train-00000-of-00003` say that there are more.
+    """
     words = (re.split("[^a-z]+", file.name.lower())[0] for file in files)
     splits = sorted({word for word in words if word in _SPLITS})
     if len(splits) > 1:
@@ -100,6 +105,13 @@ def of_one_split(path: Path, files: Sequence[Path]) -> list[Path]:
             f"{path} holds the files of several splits ({', '.join(splits)}): name a file of one, or a folder with the "
             "files of one (links do)."
         )
+    numbered = [found for file in files if (found := _PART.match(file.name))]
+    for name, of in dict.fromkeys(found.group("name", "of") for found in numbered):
+        there = {int(found["number"]) for found in numbered if found.group("name", "of") == (name, of)}
+        if len(there) < int(of):
+            warnings.warn(
+                f"{path} has {len(there)} of the {int(of)} files of {name}: the others are left out.", stacklevel=2
+            )
     return [*files]
 
 

@@ -26,8 +26,8 @@ def unpacked(path: Path | None) -> Iterator[Path | None]:
     """
     import duckdb
 
-    files = [] if path is None else [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
-    files = files and of_one_split(files[0].parent, files)
+    files = [path] if path and path.suffix == ".parquet" else []
+    files = files or (of_one_split(path, sorted(path.glob("*.parquet"))) if path else [])
     try:
         told = duckdb.read_parquet(escape(str(files[0]))) if files else None
     except duckdb.Error as error:

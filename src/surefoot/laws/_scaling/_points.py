@@ -31,6 +31,8 @@ Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 Bools = NDArray[np.bool_]
 _FEW = 10
 """Below so many errors of a point their log is off by 5 percent and more."""
+_MOST = 1e12
+"""Test examples of a point: of more, it outweighs others by more than a float holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +156,13 @@ def _usable(
     missing = ~(np.isfinite(inputs).all(axis=1) & np.isfinite(values))
     with np.errstate(invalid="ignore"):
         without_log = ~missing & ((inputs <= 0).any(axis=1) | (values <= 0))
-        untested = np.zeros(len(values), dtype=bool) if tests is None else ~missing & ~without_log & ~(tests >= 1)
+        counted = np.ones(len(values), dtype=bool) if tests is None else (tests >= 1) & (tests <= _MOST)
+    untested = ~missing & ~without_log & ~counted
     remarks, where = [], f"in {', '.join(options.x)} or '{options.y}'"
     for mask, code, why in (
         (missing, "missing", f"no number {where}"),
         (without_log, "no-logarithm", f"a value of 0 or below, which has no logarithm, {where}"),
-        (untested, "no-examples", f"no number of test examples of 1 or more in '{options.n_test}'"),
+        (untested, "no-examples", f"no number of test examples from 1 to {_MOST:g} in '{options.n_test}'"),
     ):
         if mask.any():
             rows = tuple(table.rows[mask].tolist())
@@ -172,6 +175,6 @@ def _tests(table: ResultTable, n_test: str) -> Floats:
     number = parse_numbers([n_test], magnitudes=True).values[0]
     if n_test in table.columns or np.isnan(number):
         return numbers_of(table, n_test)
-    if number < 1:
-        raise SurefootError(f"The test examples behind each y must be 1 or more; got {n_test}.")
+    if not 1 <= number <= _MOST:
+        raise SurefootError(f"The test examples behind each y must be 1 to {_MOST:g}; got {n_test}.")
     return np.full(len(table), number)
