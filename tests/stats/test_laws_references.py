@@ -92,6 +92,43 @@ def test_where_the_noise_grows_a_curve_and_a_floor_are_tested_by_the_weighted_li
         assert found == pytest.approx(p if side == 1 else p / 2 if one.params[2] > 0 else 1 - p / 2)
 
 
+def robust_t(y: np.ndarray, design: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """t of the last column with HC2's error, and Bell and McCaffrey's degrees of freedom, by their definitions."""
+    root = np.sqrt(weights)
+    x, target = design * root[:, None], np.log(y) * root
+    inverse = np.linalg.inv(x.T @ x)
+    away = np.eye(len(y)) - x @ inverse @ x.T
+    per_point = (inverse @ x.T)[-1] ** 2 / np.diag(away)
+    moved = (per_point[:, None] * away) @ away
+    freedom = np.trace(moved) ** 2 / np.trace(moved @ moved)
+    return float((inverse @ x.T @ target)[-1] / (per_point @ (away @ target) ** 2) ** 0.5), float(freedom)
+
+
+@pytest.mark.parametrize(("n", "grows", "seed"), [(12, 0.2, 9), (6, 0.0, 0)])
+def test_of_few_points_a_curve_and_a_floor_are_tested_with_errors_that_allow_for_uneven_noise(
+    n: int, grows: float, seed: int
+) -> None:
+    """Weights are one over the variance where noise is surely uneven; below eight points it cannot be tested."""
+    x = np.geomspace(1, 1e4, n)
+    y = 3 * x**-0.2 * np.exp(np.random.default_rng(seed).normal(0, 0.05, n) * (x / 100) ** grows)
+    z, law = np.log(x), fit_law(x, y)
+    assert not law.checks.noise_p > 0.3
+    if law.checks.noise_slope == 0:
+        theirs = sm.OLS(np.log(y), sm.add_constant(np.column_stack([z, z**2]))).fit(cov_type="HC2")
+        assert theirs.tvalues[2] == pytest.approx(robust_t(y, theirs.model.exog, np.ones(n))[0])
+    even = np.exp(-law.checks.noise_slope * (z - z.mean()))
+    for added, found, sides in ((z**2, law.checks.curve_p, 2), (1 / predict(law, x), law.checks.floor_p, 1)):
+        t, freedom = robust_t(y, np.column_stack([np.ones(n), z, added]), even)
+        assert found == pytest.approx(2 * stats.t.sf(abs(t), freedom) if sides == 2 else stats.t.sf(t, freedom))
+
+
+def test_growing_noise_of_few_points_is_rarely_taken_for_a_curve() -> None:
+    """Of power laws of eight points whose noise grows hundredfold the F test called 18 of 100 curved."""
+    x, generator = np.geomspace(1, 1e4, 8), np.random.default_rng(7)
+    noisy = [x**-0.25 * np.exp(0.003 * x**0.5 * generator.normal(size=8)) for _ in range(200)]
+    assert sum(fit_law(x, y).checks.curve_p < 0.05 for y in noisy) <= 24
+
+
 def test_where_the_noise_grows_the_error_is_hc3() -> None:
     y = points(1, grows=0.4)
     law = fit_law(X, y)

@@ -290,14 +290,35 @@ def test_the_answer_that_counts_is_taken_by_name(tmp_path: Path) -> None:
 def test_decisions_may_bear_the_names_of_the_labels(tmp_path: Path) -> None:
     """As `predict` of scikit-learn gives them; the positive label is the one that is asked for."""
     called, y, g = np.arange(240) % 3 > 0, np.arange(240) % 2, np.arange(240) // 120
-    for no, yes, positive in (("yes", "no", "no"), ("True", "False", "False"), ("denied", "granted", "granted")):
+    cases = (("yes", "no", "no"), ("True", "False", "False"), ("denied", "granted", "granted"), ("1", "0", "0"))
+    for no, yes, positive in (*cases, ("-1", "1", "1"), ("2", "1", "1.0"), ("0", "1", "1")):
         words = {"y": np.where(y, yes, no), "p": np.where(called, yes, no), "g": g}
         found = audit_predictions(write(tmp_path / "p.csv", words), replace(COLUMNS, positive=positive))
         plain = audit_predictions(write(tmp_path / "p.csv", {"y": y, "p": called.astype(int), "g": g}), COLUMNS)
         assert found.groups == plain.groups and named(found)["all rows"]["selection_rate"] == 2 / 3
-    odd = {**words, "p": np.where(called, "maybe", "denied")}
-    with pytest.raises(SurefootError, match="scores are numbers, or no and yes"):
-        audit_predictions(write(tmp_path / "p.csv", odd), replace(COLUMNS, positive="granted"))
+        assert f"p has the values of y: '{positive}' counts as yes, any other as no." in found.notes
+    words = {"y": np.where(y, "granted", "denied"), "p": called.astype(int), "g": g}
+    found = audit_predictions(write(tmp_path / "p.csv", words), replace(COLUMNS, positive="granted"))
+    assert found.groups == plain.groups and "1 or yes in p is for y = 'granted'." in found.notes
+    for other, rest, expected in (("maybe", "denied", "are numbers, or no and yes"), ("2", "0", "must be from 0 to 1")):
+        odd = {"y": np.where(y, "granted", "denied"), "p": np.where(called, other, rest), "g": g}
+        with pytest.raises(SurefootError, match=expected):
+            audit_predictions(write(tmp_path / "p.csv", odd), replace(COLUMNS, positive="granted"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "decisions"),
+    [("01", "0", ("no", "yes")), ("01", "0", ("False", "True")), (("no", "yes"), "no", "01"), ("012", "2", "01")],
+)
+def test_a_yes_that_may_be_of_either_label_is_refused(
+    tmp_path: Path, labels: Sequence[str], positive: str, decisions: Sequence[str]
+) -> None:
+    rows = range(240)
+    data = {"y": [labels[row % len(labels)] for row in rows], "p": [decisions[row % 3 > 0] for row in rows]}
+    with pytest.raises(SurefootError, match=f"whether the yes of column 'p' means that y is '{positive}'"):
+        audit_predictions(
+            write(tmp_path / "p.csv", {**data, "g": [row // 120 for row in rows]}), replace(COLUMNS, positive=positive)
+        )
 
 
 @pytest.mark.parametrize("decided", [False, True])

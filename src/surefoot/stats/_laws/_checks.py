@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtrc
+from scipy.special import fdtrc, stdtr
 
 from surefoot.stats._paired import t_p_value
 
 Floats = NDArray[np.float64]
 UNEVEN = 0.05
 """The p of the test of even noise below which the noise of a law is taken to change with x."""
-_LIKELY = 0.1
-_FEWEST, _MOST_DRAWN, _DRAWS = 8, 200, 999
+_LIKELY, _PERHAPS = 0.1, 0.3
+_FEWEST, _MANY, _MOST_DRAWN, _DRAWS = 8, 20, 200, 999
 """Below eight points the size of residuals has no trend that could be told from chance; up to 200 its test is drawn."""
 
 
@@ -21,8 +21,10 @@ class LawChecks:
     """What the residuals of a law say of it; p values are NaN where nothing can be tested.
 
     `curve_p`: F test of the squares of log x added to the law (Ramsey 1969, to first order). `floor_p`: one-sided
-    score test of a floor under the law (of a power law exact, as Tukey's of 1949). `noise_p`: test of a trend of the
-    size of residuals in log x (Glejser 1969), up to 200 points against normal noise seen through the same law.
+    score test of a floor under the law (of a power law exact, as Tukey's of 1949). Below 20
+    points both have errors that allow for uneven noise (HC2, with Bell and McCaffrey's degrees of freedom), unless
+    `noise_p` is above .3. `noise_p`: test of a trend of the size of residuals in log x (Glejser 1969), up to 200
+    points against normal noise seen through the same law.
     `noise_slope`: by how much the log of the noise variance grows with log x (Harvey 1976), 0 where the test sees no
     trend; `z_low` to
     `z_high` is the range of x, in centred logs, and `level` the mean of what the slope makes of it. `leverage` (n,) of
@@ -63,8 +65,9 @@ def check_fit(z: Floats, gap: Floats, slopes: Floats, weights: Floats, floor: Fl
         slope = 0.0
     even = np.exp(-slope * (along - along.mean()) / 2)
     steady = np.linalg.qr(slopes * (root * even)[:, None])[0]
-    curve_p, _ = _added_p(z**2, gap * even, steady, root * even)
-    floor_p, way = _added_p(floor[:, None], gap * even, steady, root * even)
+    trusted = noise_p >= _PERHAPS or len(gap) >= _MANY
+    curve_p, _ = _added_p(z**2, gap * even, steady, root * even, trusted)
+    floor_p, way = _added_p(floor[:, None], gap * even, steady, root * even, trusted)
     return LawChecks(
         curve_p=curve_p,
         floor_p=floor_p / 2 if way > 0 else 1 - floor_p / 2,
@@ -77,8 +80,12 @@ def check_fit(z: Floats, gap: Floats, slopes: Floats, weights: Floats, floor: Fl
     )
 
 
-def _added_p(columns: Floats, gap: Floats, basis: Floats, weight: Floats) -> tuple[float, float]:
-    """F test of what columns explain of the residuals, beyond what the law could take up itself; sign of their pull."""
+def _added_p(columns: Floats, gap: Floats, basis: Floats, weight: Floats, even: bool) -> tuple[float, float]:
+    """Test of what columns explain of the residuals, beyond what the law could take up itself; sign of their pull.
+
+    Of `even` noise, or where a point has no residual of its own, an F test; else the smallest p of single columns
+    (`_robust_p`) times their number.
+    """
     n, p = basis.shape
     columns = columns * weight[:, None]
     free = columns - basis @ (basis.T @ columns)
@@ -91,7 +98,24 @@ def _added_p(columns: Floats, gap: Floats, basis: Floats, weight: Floats) -> tup
     left = float(gap @ gap) - gain
     if left <= 1e-24:
         return float("nan"), 0.0
-    return float(fdtrc(kept.shape[1], freedom, gain / kept.shape[1] / (left / freedom))), float(kept[:, 0] @ gap)
+    pull = float(kept[:, 0] @ gap)
+    leverage = (np.column_stack([basis, extra]) ** 2).sum(axis=1)
+    if even or leverage.max() > 1 - 1e-6:
+        return float(fdtrc(kept.shape[1], freedom, gain / kept.shape[1] / (left / freedom))), pull
+    each = [_robust_p(column / np.linalg.norm(column), gap, basis) for column in kept.T]
+    return min(1.0, len(each) * min(each)), pull
+
+
+def _robust_p(column: Floats, gap: Floats, basis: Floats) -> float:
+    """t test of a column (of length 1, orthogonal to the basis) whose error is HC2, unbiased where noise is even.
+
+    Its degrees of freedom are those of this error under even noise (Bell and McCaffrey 2002).
+    """
+    whole = np.column_stack([basis, column])
+    rest = 1 - (whole**2).sum(axis=1)
+    left, share = gap - whole @ (whole.T @ gap), column**2 / rest
+    spread = ((whole.T * share @ whole) ** 2).sum() + (share**2 * (rest**2 - (1 - rest) ** 2)).sum()
+    return 2 * float(stdtr(1 / spread, -abs(column @ gap) / (share @ left**2) ** 0.5))
 
 
 def _noise(along: Floats, gap: Floats, basis: Floats, stretch: Floats) -> tuple[float, float]:

@@ -57,9 +57,9 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
     """Read a file of predictions, of any kind that `surefoot.tables` reads.
 
     `positive` is the label's value that counts as yes; left out, labels are 0 and 1, no and yes, or false and true,
-    and so may scores be; with it they may be labels. Rows without a label, score or weight are left out and said.
-    Raises `SurefootError` for a missing file or column, other labels, scores that are not between 0 and 1, or
-    weights that are not above 0.
+    and so may scores be; with it they may be labels, also 0 and 1: those of `positive` are the yes. Rows without a
+    label, score or weight are left out and said. Raises `SurefootError` for a missing file or column, other labels,
+    scores that are not between 0 and 1, or weights that are not above 0.
     """
     _check_names(columns)
     notes: list[str] = []
@@ -71,7 +71,7 @@ def read_predictions(path: Path | str, columns: PredictionColumns) -> Prediction
         kept = [columns.label, *add_sides(connection, "raw", columns.sensitive)]
         scores = [columns.score, *([columns.other] if columns.other else [])]
         for name in scores:
-            _read_classes(connection, name, columns)
+            notes += _read_classes(connection, name, columns, loaded.source)
             _read_words(connection, name)
         remarks = type_columns(connection, loaded, keep=kept)
         asked = {*columns.named().values(), *columns.sensitive, *(f"{name}__group" for name in columns.sensitive)}
@@ -108,17 +108,35 @@ def _check_names(columns: PredictionColumns) -> None:
         first[name] = role
 
 
-def _read_classes(connection: DuckDBPyConnection, name: str, columns: PredictionColumns) -> None:
-    """Decisions that bear the names of the labels, if those are words: the positive label counts as 1, others as 0."""
-    score, label = f"lower({quote(name)}::VARCHAR)", f"lower({quote(columns.label)}::VARCHAR)"
-    if columns.label and columns.positive:
-        labels = f"SELECT {label} FROM raw WHERE {label} IS NOT NULL"
-        other = f"TRY_CAST({score} AS DOUBLE) IS NOT NULL OR {score} NOT IN ({labels})"
-        ((others,),) = connection.execute(f"SELECT count(*) FROM raw WHERE {other}").fetchall()
-        if not others:
-            connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
-            sql = f"UPDATE raw SET {quote(name)} = ({score} = lower(?))::INTEGER WHERE {quote(name)} IS NOT NULL"
-            connection.execute(sql, [columns.positive])
+def _read_classes(connection: DuckDBPyConnection, name: str, columns: PredictionColumns, source: str) -> list[str]:
+    """Decisions that bear the names of the labels: the positive label counts as 1, others as 0, which is said.
+
+    Raises where it cannot be told if a decision such as 1 or yes is for the positive label or for another.
+    """
+    if not columns.label or not columns.positive:
+        return []
+    score, label, positive = map(_same, (quote(name), quote(columns.label), "$positive"))
+    labels = f"SELECT {label} FROM raw WHERE {quote(columns.label)} IS NOT NULL"
+    sql = f"""SELECT count(*) FILTER (WHERE {score} NOT IN ({labels})) = 0, list_contains($words, {positive}),
+        count(*) FILTER (WHERE NOT list_contains($words, {score})) = 0, list_contains($no, {positive}) FROM raw"""
+    values = {"positive": columns.positive, "no": _NO, "words": [*_YES, *_NO]}
+    ((classes, plain, decisions, against),) = connection.execute(sql, values).fetchall()
+    if decisions and (against if not classes else not plain):
+        raise SurefootError(
+            f"{source}: it cannot be told whether the yes of column '{name}' means that {columns.label} is "
+            f"'{columns.positive}' or that it is not. Write decisions as {columns.label} is written."
+        )
+    if not classes:
+        return [f"1 or yes in {name} is for {columns.label} = '{columns.positive}'."] if decisions else []
+    connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
+    sql = f"UPDATE raw SET {quote(name)} = ({score} = {positive})::INTEGER WHERE {quote(name)} IS NOT NULL"
+    connection.execute(sql, {"positive": columns.positive})
+    return [f"{name} has the values of {columns.label}: '{columns.positive}' counts as yes, any other as no."]
+
+
+def _same(text: str) -> str:
+    """What is equal where two values are the same number, or the same word in whatever case."""
+    return f"coalesce(TRY_CAST({text}::VARCHAR AS DOUBLE)::VARCHAR, lower({text}::VARCHAR))"
 
 
 def _read_words(connection: DuckDBPyConnection, name: str) -> None:
