@@ -20,6 +20,7 @@ from surefoot.contrastive import (
     Finetune,
     ImageEncoder,
     Pretrain,
+    WeightEdit,
     classify,
     load_model,
     normalized,
@@ -210,3 +211,5 @@ def test_an_encoder_of_the_user_is_tuned_towards_its_features_before_any_trainin
     logits = np.exp(3.0) * images @ torch.nn.functional.normalize(head, dim=-1).T
     expected = float(torch.nn.functional.cross_entropy(logits, labels[rows]))
     assert {one.metric: one.value for one in made(tuned)[1]}["loss"] == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(SurefootError, match="own_network knows no words to name classes by: WeightEdit is for models"):
+        made(WeightEdit(base=encoder, plus=(tuned,), objective="transfer", target=(WARM,)))

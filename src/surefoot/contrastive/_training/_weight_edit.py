@@ -124,6 +124,8 @@ class _Editor:
     @staticmethod
     def of(step: WeightEdit, out: Path, inputs: Inputs) -> "_Editor":
         model = load_model(inputs[step.base])
+        if not hasattr(model.model, "encode_text"):  # its heads would be of the very pictures that are scored
+            raise SurefootError(f"{model.name} knows no words to name classes by: WeightEdit is for models with words.")
         named = {f"{TARGET}/{index}": one for index, one in enumerate(step.target)}
         named |= {f"{CONTROL}/{index}": one for index, one in enumerate(step.control)}
         sets = {name: read_labelled(inputs[one], model, step.templates) for name, one in named.items()}
