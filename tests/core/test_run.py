@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from core_helpers import ended
 from core_steps import Beholder, Curious, Filling, Fragile, Located, Needy, Number, Slow, Total, Trained, Wave
 
-from surefoot.core import Event, Step, Store, SurefootError, run, write_record
+from surefoot.core import Event, Results, Step, Store, SurefootError, open_pool, run, walk, write_record
 from surefoot.core import _run as running
 from surefoot.core import _worker as worker
 
@@ -46,6 +47,25 @@ def test_inputs_are_made_before_their_users_and_each_once(store: Store, make: Ma
     assert [event.step.key for event in events][-2:] == [middle.key, top.key]
     assert sorted(log.read_text().split()) == ["1.0", "2.0", "total", "total"]
     assert store.measurements(top)[0].value == 40.0
+
+
+def test_the_memory_of_a_chain_grows_with_its_links_and_not_with_their_square(tmp_path: Path) -> None:
+    def peak(links: int) -> int:
+        step: Step = Number(value=0)
+        for name in range(links):
+            step = Slow(name=name, seconds=0, after=step)
+        store = Store(tmp_path / str(links))
+        tracemalloc.start()
+        with open_pool("here") as pool:
+            assert all(event.kind != "failed" for event in run([step], store, pool))
+        assert len(Results(store, tuple(walk([step]))).observations) > links
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(100), peak(400)
+    assert many < 6 * few
+    assert many * 10_000 / 400 < 1e9
 
 
 def test_a_second_run_keeps_everything_and_touches_nothing(store: Store, make: Make, log: Path) -> None:
