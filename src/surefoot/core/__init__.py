@@ -16,6 +16,7 @@ from surefoot.core._files import file_place as file_place
 from surefoot.core._files import files_below as files_below
 from surefoot.core._files import full_disk_is_said as full_disk_is_said
 from surefoot.core._files import is_stream as is_stream
+from surefoot.core._files import whole_members as whole_members
 from surefoot.core._files import write_bytes as write_bytes
 from surefoot.core._files import write_text as write_text
 from surefoot.core._lease import alone as alone

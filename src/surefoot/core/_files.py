@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Protocol, Self
+from typing import IO, Protocol, Self, cast
 from uuid import uuid4
 
 from surefoot.core._errors import SurefootError
@@ -136,6 +137,25 @@ def files_below(folder: Path) -> Iterator[Path]:
         above = {here.resolve(), *here.resolve().parents, *(one.resolve() for one in here.parents)}
         names[:] = (name for name in names if Path(place, name).resolve() not in above)
         yield from (Path(place, name) for name in files)
+
+
+def whole_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of an open tar, which Python takes to end at the first header that is damaged or cut short.
+
+    Raises `SurefootError` there, and for one that ends without the blocks of zeros that every writer puts at the end.
+    """
+    yield from archive
+    stream, empty = cast(IO[bytes], archive.fileobj), True
+    stream.seek(archive.offset)
+    while rest := stream.read(1 << 20):
+        empty = False
+        if rest.count(0) < len(rest):
+            raise SurefootError(
+                f"{archive.name} cannot be read from byte {archive.offset:,} on: it is damaged there, or several "
+                "archives were put one behind the other (join them with tar --concatenate)."
+            )
+    if empty:
+        raise SurefootError(f"{archive.name} has no mark of its end: it was cut short. Copy or write it again.")
 
 
 def digest_of(path: Path) -> str:

@@ -4,7 +4,6 @@ Begin with `Package`, `fetch` and `read_members`.
 """
 
 from surefoot.registry._archive import read_members as read_members
-from surefoot.registry._archive import whole_members as whole_members
 from surefoot.registry._package import Package as Package
 from surefoot.registry._package import cache_directory as cache_directory
 from surefoot.registry._package import fetch as fetch

@@ -4,7 +4,7 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, cast
 
@@ -28,25 +28,6 @@ def read_members(path: Path, names: Iterable[str], *, max_bytes: int = MAX_BYTES
     if missing := sorted(wanted - found.keys()):
         raise SurefootError(f"{path} has no file named {missing[0]}.")
     return found
-
-
-def whole_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of an open tar, which Python takes to end at the first header that is damaged or cut short.
-
-    Raises `SurefootError` there, and for one that ends without the blocks of zeros that every writer puts at the end.
-    """
-    yield from archive
-    stream, empty = cast(IO[bytes], archive.fileobj), True
-    stream.seek(archive.offset)
-    while rest := stream.read(1 << 20):
-        empty = False
-        if rest.count(0) < len(rest):
-            raise SurefootError(
-                f"{archive.name} cannot be read from byte {archive.offset:,} on: it is damaged there, or several "
-                "archives were put one behind the other (join them with tar --concatenate)."
-            )
-    if empty:
-        raise SurefootError(f"{archive.name} has no mark of its end: it was cut short. Copy or write it again.")
 
 
 class _Limited:

@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 
 from surefoot.contrastive import ImageFolder, load_images
-from surefoot.core import Step, Store, StoredInputs, SurefootError
-from surefoot.registry import whole_members
+from surefoot.core import Step, Store, StoredInputs, SurefootError, whole_members
 
 Made = Callable[[Step], Path]
 

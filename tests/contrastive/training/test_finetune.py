@@ -213,3 +213,5 @@ def test_an_encoder_of_the_user_is_tuned_towards_its_features_before_any_trainin
     assert {one.metric: one.value for one in made(tuned)[1]}["loss"] == pytest.approx(expected, rel=1e-4)
     with pytest.raises(SurefootError, match="own_network knows no words to name classes by: WeightEdit is for models"):
         made(WeightEdit(base=encoder, plus=(tuned,), objective="transfer", target=(WARM,)))
+    with pytest.raises(SurefootError, match=r"features before any training, which a part that goes on does not know"):
+        made(replace(tuned, model=tuned, first_step=1, whole_steps=2))

@@ -13,8 +13,7 @@ from typing import Literal
 
 from surefoot.contrastive._pictures._photos import SUFFIXES, Stored, whole_file
 from surefoot.contrastive._pictures._table import labelled_rows
-from surefoot.core import SurefootError, counted, digest_of, files_below
-from surefoot.registry import whole_members
+from surefoot.core import SurefootError, counted, digest_of, files_below, whole_members
 
 SHARDS = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20

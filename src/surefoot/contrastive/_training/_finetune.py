@@ -136,6 +136,11 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     from safetensors.torch import load_file, save_file
 
     loaded = load_model(inputs[step.model])
+    if step.first_step and not hasattr(loaded.model, "encode_text"):
+        raise SurefootError(
+            f"{loaded.name} knows no words: it is tuned towards its features before any training, which a part that "
+            "goes on does not know. Train it in one part."
+        )
     sets = [
         read_pairs(inputs[one], read_captions(inputs[one]), loaded.tokenizer, loaded.pixels)
         if has_captions(inputs[one])

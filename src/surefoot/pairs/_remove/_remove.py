@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.core import SurefootError, Table, alone, digest_of, full_disk_is_said, write_text
+from surefoot.core import SurefootError, Table, alone, digest_of, full_disk_is_said, whole_members, write_text
 from surefoot.pairs._extract._page import spellings
 from surefoot.pairs._remove._find import LEDGER, WORK, RemovalRequest, doomed, folders_of, tables_of
 from surefoot.pairs._remove._proof import cells, vectors_in, verify_removal
@@ -24,7 +24,6 @@ from surefoot.pairs._search._index import INDEX, read_index, shrink_index, sweep
 from surefoot.pairs._stages._manifest import MANIFEST, Part, manifest_of, read_manifest, sources_in, write_manifest
 from surefoot.pairs._stages._tombs import KEY, TOMBS, digest, tombs
 from surefoot.pairs._stages._work import BUSY, described_part
-from surefoot.registry import whole_members
 
 
 @dataclass
