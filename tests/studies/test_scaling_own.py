@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,8 @@ def test_forecasts_are_counted_against_what_came(verdicts: dict[str, Verdict], r
     verdict = verdicts["forecasts hold"]
     assert verdict.effect == pytest.approx(8 / 12)  # of each model one error came above the band, one below it
     assert "8 of 12 forecasts hold" in verdict.detail
-    assert (verdict.status, verdict.bound) == ("undecided", 0.9)
     models = len(GRID.held_out)
+    assert (verdict.status, verdict.bound, verdict.n) == ("undecided", 0.9, models)
     count = 8 / 12 * models  # forecasts of one model are not a sample
     assert verdict.low == pytest.approx(beta.ppf(0.025, count, models - count + 1))
     assert verdict.high == pytest.approx(1.0 if count == models else beta.ppf(0.975, count + 1, models - count))
@@ -203,6 +204,46 @@ def test_a_forecast_reads_the_band_at_the_compute_that_it_counts(
         base = 0.8 if one.shift == SEEN else 0.9
         assert one.value == pytest.approx(base * gmacs**-exponent, rel=0.03)
         assert one.low is not None and one.high is not None and one.low < one.value < one.high
+
+
+def test_beyond_the_curves_of_the_laws_nothing_is_forecast_and_no_grid_asks_for_it(
+    publish: Publish, results: Results, tmp_path: Path
+) -> None:
+    forecast = replace(GRID.held_out[0][0], samples=2_000_000)
+    (results.store.path(forecast.data) / "captions.json").write_text(json.dumps([["cat"]]))
+    publish(results.store, forecast.data, [])
+    with pytest.raises(SurefootError, match=r"rn-24 at 2\.\d+e\+04 GMACs is out of what the laws say, to \d+"):
+        list(forecast.make(tmp_path, StoredInputs(results.store)))
+    for grid in (BUDGET, FULL):
+        in_laws = [(model, samples) for model in grid.sizes for samples, _ in grid.cells]
+        most, asked = (
+            max(samples * count_gmacs(ladder_config(model, vocabulary_size=3_000)) for model, samples in cells)
+            for cells in (in_laws, grid.largest)
+        )
+        assert asked < 10 * most
+
+
+@pytest.mark.parametrize(
+    ("rows", "status", "effect"),
+    [
+        (((0.05, 0.01, 0.09), (-0.2, -0.3, -0.1)), "supported", 0.05),  # at least one style, whatever the other is
+        (((0.05, -0.01, 0.11), (-0.2, -0.3, -0.1)), "undecided", 0.05),
+        (((-0.05, -0.09, -0.01), (-0.2, -0.3, -0.1)), "contradicted", -0.05),
+    ],
+)
+def test_one_unseen_style_is_enough_to_slow_the_law(
+    publish: Publish, tmp_path: Path, rows: tuple[tuple[float, float, float], ...], status: str, effect: float
+) -> None:
+    store, step = Store(tmp_path / "store"), GRID.shift_of_exponents
+    where: dict[str, Any] = {"metric": "exponent_difference", "n": 30}
+    publish(
+        store,
+        step,
+        [Measurement(value=value, low=low, high=high, task=f"{value}", **where) for value, low, high in rows],
+    )
+    (claim,) = (one for one in own_claims(GRID, claimed) if one.name == "shift changes the exponent")
+    verdict = claim.check(Results(store, tuple(walk([step]))))
+    assert (verdict.status, verdict.effect) == (status, effect)
 
 
 def test_the_largest_are_measured_after_their_forecast_and_nothing_is_tested_on_that_was_trained() -> None:

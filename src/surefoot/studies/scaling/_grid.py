@@ -29,7 +29,7 @@ from surefoot.contrastive import (
     retrieve,
     vocabulary_of,
 )
-from surefoot.core import Inputs, Measurement, Step
+from surefoot.core import Inputs, Measurement, Step, SurefootError
 from surefoot.examples import write_examples
 from surefoot.laws import ExponentDifference, ScalingFit
 from surefoot.stats import shuffled, wilson
@@ -104,7 +104,8 @@ class Forecast(Step):
     """What laws say of a training that was not begun: `model` on the ladder, `samples` of the pairs of `data`.
 
     `laws` are of one amount of data, over the compute of smaller models. Compute is counted without training. Measures
-    `gmacs`, and `error` by task and shift, with the 95 percent interval of a new run.
+    `gmacs`, and `error` by task and shift, with the 95 percent interval of a new run. Raises `SurefootError` beyond the
+    curves of the laws, ten times the compute of their models.
     """
 
     laws: tuple[ScalingFit, ...]
@@ -121,6 +122,9 @@ class Forecast(Step):
         for law in self.laws:
             record = json.loads((inputs[law] / "law.json").read_text(encoding="utf-8"))
             columns = {name: np.log([row[name] for row in record["curve"]]) for name in ("x", "y", "low", "high")}
+            if not columns["x"][0] <= np.log(gmacs) <= columns["x"][-1]:
+                most = np.exp(columns["x"][-1])
+                raise SurefootError(f"{self.model} at {gmacs:.3g} GMACs is out of what the laws say, to {most:.3g}.")
             at = {name: float(np.exp(np.interp(np.log(gmacs), columns["x"], columns[name]))) for name in columns}
             where = {"n": record["n"], "task": law.task, "shift": law.shift}
             yield Measurement(metric="error", value=at["y"], low=at["low"], high=min(1.0, at["high"]), **where)
@@ -241,5 +245,5 @@ BUDGET = Grid()
 FULL = Grid(
     sizes=("rn-4", "rn-8", "rn-16", "rn-24"),
     cells=((1_000, 3), (4_000, 3), (16_000, 3), (64_000, 2)),
-    largest=(("rn-24", 256_000), ("rn-32", 256_000), ("rn-44", 256_000)),
+    largest=(("rn-24", 256_000), ("rn-32", 256_000), ("rn-44", 192_000)),
 )

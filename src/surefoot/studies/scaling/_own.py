@@ -67,7 +67,7 @@ def _shift(grid: Grid) -> Callable[[Results], Verdict]:
         if not found:
             raise SurefootError("The exponents of our own models were not compared.")
         bounded = [(one, one.low or 0.0, one.high or 0.0) for one in found]
-        one, low, high = max(bounded, key=lambda row: abs(row[0].value) / (row[2] - row[1]))
+        one, low, high = max(bounded, key=lambda row: row[0].value / (row[2] - row[1]))
         listed = ", ".join(f"{each.task} {each.value:+.3f}" for each in found)
         detail = f"{listed}. The verdict is that of the surest, {one.task}, at Bonferroni's level for {len(found)}."
         return verdict_above(one.value, low, high, one.n, detail=detail)
@@ -100,7 +100,7 @@ def _forecasts(grid: Grid) -> Callable[[Results], Verdict]:
             f"points off on average, and errors were {100 * (np.exp(np.mean(off)) - 1):+.0f} percent off them. "
             f"Forecasts of one model hang together: the interval is that of {models} forecasts, one a model."
         )
-        return verdict_above(bounds.estimate, bounds.low, bounds.high, len(rows), bound=0.9, detail=detail)
+        return verdict_above(bounds.estimate, bounds.low, bounds.high, models, bound=0.9, detail=detail)
 
     return check
 

@@ -99,7 +99,7 @@ def _dilution(plan: Plan, results: Results) -> Figure:
         rows.append(seeds_row(own, mean="y", x=ratio, family=name))
         rows.append({"x": ratio, "y": float(np.mean(own) - np.mean(off)), "family": f"{name}: mediant", "n": len(own)})
     return coefficient_curve(
-        rows, name="dilution", title="Dilution: a mixture lies between its parents",
+        rows, name="dilution", title="Dilution: mixtures beside their parents",
         caption=f"Effective robustness of models of {plan.pairs:,} pairs of two sources, for the three pairs whose "
         f"parents differ most ({told}). Bands: 95 percent over seeds. The mediant is what the Gaussian model predicts "
         "from the two parents alone, at the mixture's accuracy in the reference.",
@@ -116,7 +116,7 @@ def _filters(plan: Plan, results: Results) -> Figure:
         own = [found.robustness(plan.tested(mix), shift) for mix in mixes]
         rows.append(seeds_row(own, label=f"{size:,} pairs", group=shift, family=names[judge]))
     return interval_plot(
-        rows, name="filters", title="Filtering moves the line toward the judge's",
+        rows, name="filters", title="What each judge keeps, and chance",
         caption="Effective robustness of models of what a judge, a model of one source, keeps of a pool of "
         f"{' and '.join(JUDGES)} in equal parts; chance keeps as many at random. Bars: 95 percent over seeds.",
         x_title="Effective robustness", families=list(names.values()), family_title="Kept by the model of",
