@@ -97,6 +97,27 @@ def test_a_law_without_noise_is_found_and_predicts_mixtures_of_more_sources_exac
     assert predict_mixture(law, mix, counts).value == pytest.approx(made(generator, mix, counts, 0), abs=1e-3)
 
 
+def test_a_source_added_later_needs_runs_of_its_own_and_one_mixture_alone() -> None:
+    """The old runs stand as they are, and mixtures of the new source with any other are told, closed form."""
+
+    def score(mix: np.ndarray, counts: np.ndarray, likeness: float = 0.6) -> np.ndarray:
+        alone = np.array([0.9, 0.5, 0.2, 0.7]) + np.array([0.1, 0.2, 0.05, 0.3]) * np.log(counts / 400)[:, None]
+        spread = np.sqrt(likeness + (1 - likeness) * (mix**2).sum(axis=1))
+        return norm.cdf((mix * alone).sum(axis=1) / spread)
+
+    shares, sizes = (np.asarray(each, dtype=float) for each in design())
+    first = fit_mixture(("a", "b", "c"), shares, sizes, score(np.pad(shares, ((0, 0), (0, 1))), sizes), chance=0.5)
+    added = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [0.5, 0, 0, 0.5]])
+    every = np.concatenate([np.pad(shares, ((0, 0), (0, 1))), added])
+    counts = np.append(sizes, [125, 1000, 500])
+    law = fit_mixture(("a", "b", "c", "d"), every, counts, score(every, counts), chance=0.5)
+    assert law.likeness == pytest.approx(first.likeness, abs=1e-3)
+    asked, many = np.array([[0.2, 0.3, 0, 0.5], [0, 0, 0.9, 0.1], [0.1, 0.5, 0.4, 0]]), np.array([300.0, 900, 400])
+    assert predict_mixture(law, asked, many).value == pytest.approx(score(asked, many), abs=1e-4)
+    without = predict_mixture(first, asked[2:, :3], many[2:]).value
+    assert predict_mixture(law, asked[2:], many[2:]).value == pytest.approx(without, abs=1e-4)
+
+
 def test_the_intervals_of_held_out_mixtures_cover_as_they_say() -> None:
     generator, inside = np.random.default_rng(2), list[float]()
     shares, sizes = design()
