@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from surefoot.contrastive import ImageFolder, load_images
+from surefoot.contrastive._pictures._listing import list_pictures
 from surefoot.core import Step, Store, StoredInputs, SurefootError, whole_members
 
 Made = Callable[[Step], Path]
@@ -359,3 +360,8 @@ def test_a_class_that_is_a_link_to_a_folder_is_read_and_a_link_that_leads_back_i
     before = rows(made(image_folder(pets)), "items")
     assert [row["name"] for row in before] == ["cat/d.PNG", "cat/deep/er/c.webp", "hot_dog/a.jpg", "hot_dog/b.png"]
     assert rows(made(image_folder(linked)), "items") == before
+    (pets / "owl").symlink_to(tmp_path / "gone")
+    assert list_pictures(pets).unread == ("cat/notes.txt", "owl")
+    (pets / "cat" / "e.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(SurefootError, match=r"There is no picture .*/cat/e\.png \(a link that leads nowhere: copy"):
+        list_pictures(pets)

@@ -117,7 +117,7 @@ def of_one_split(path: Path, files: Sequence[Path]) -> list[Path]:
 def shown_files(folder: Path) -> list[Path]:
     found = files_below(folder) if folder.is_dir() else ()
     shown = (file for file in found if "/." not in f"/{file.relative_to(folder).as_posix()}")
-    return sorted(file for file in shown if file.is_file())
+    return sorted(file for file in shown if file.is_file() or not file.exists())  # a link that leads nowhere is told
 
 
 def _folder(path: Path, files: list[Path]) -> Iterator[Labelled]:

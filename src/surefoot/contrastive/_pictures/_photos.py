@@ -106,7 +106,8 @@ def _in_eight_bits(picture: "Image.Image", opened: "Image.Image") -> "Image.Imag
 def whole_file(path: Path) -> Stored:
     """A picture that is a file of its own. Raises `SurefootError` where there is none."""
     if not path.is_file():
-        raise SurefootError(f"There is no picture {path}.")
+        why = " (a link that leads nowhere: copy what it leads to, or remove it)" if path.is_symlink() else ""
+        raise SurefootError(f"There is no picture {path}{why}.")
     return Stored(file=str(path.resolve()), offset=0, size=path.stat().st_size)
 
 
