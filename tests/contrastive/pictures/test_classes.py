@@ -264,7 +264,8 @@ def test_a_label_without_a_picture_is_not_left_out_in_silence(tmp_path: Path) ->
     found = list_pictures(shard(tmp_path / "s.tar", members))
     assert found.unread == ("s.tar/a/4.cls", "s.tar/a/5.json", "s.tar/a/5.txt")
     assert found.unread_said == (
-        "Not read, since by their names they are no pictures: 3 files (.cls 1, .json 1, .txt 1), such as s.tar/a/4.cls."
+        "Not read, since by their names, or as links, they are no pictures: "
+        "3 files (.cls 1, .json 1, .txt 1), such as s.tar/a/4.cls."
     )
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from surefoot.contrastive import ImageFolder, load_images
 from surefoot.contrastive._pictures._listing import list_pictures
+from surefoot.contrastive._pictures._photos import read_stored
 from surefoot.core import Step, Store, StoredInputs, SurefootError, whole_members
 
 Made = Callable[[Step], Path]
@@ -210,6 +211,24 @@ def test_links_in_a_shard_are_not_followed(tmp_path: Path) -> None:
         archive.addfile(link)
     with pytest.raises(SurefootError, match=r"a\.tar holds no pictures"):
         image_folder(path)
+
+
+def test_of_equal_files_that_tar_keeps_once_each_is_read(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    for number, colour in enumerate(("red", "blue")):
+        (tmp_path / "s" / f"{number}.png").write_bytes(plain(colour))
+    (tmp_path / "s" / "0.cls").write_text("7")
+    (tmp_path / "s" / "1.cls").hardlink_to(tmp_path / "s" / "0.cls")
+    (tmp_path / "s" / "2.png").hardlink_to(tmp_path / "s" / "0.png")
+    (tmp_path / "s" / "3.png").symlink_to(tmp_path / "s" / "0.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for path in sorted((tmp_path / "s").iterdir()):
+            archive.add(path, path.name)
+        assert [member.islnk() for member in archive] == [False, False, True, False, True, False]
+    found = list_pictures(tmp_path / "a.tar")
+    assert [(one.name, one.label) for one in found.pictures] == [("a/0", "7"), ("a/1", "7"), ("a/2", "")]
+    assert read_stored(found.pictures[2].stored) == plain("red")
+    assert found.unread == ("a.tar/3.png (a link)",)
 
 
 @pytest.mark.parametrize("content", [b"not a tar file" * 99, b""])

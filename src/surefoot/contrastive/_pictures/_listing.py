@@ -5,7 +5,8 @@ import re
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -46,8 +47,10 @@ class Listing:
         """How many files were not read, of which kinds, and the first; empty when all were."""
         kinds = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in self.unread)
         told = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(5))
-        first = f"Not read, since by their names they are no pictures: {counted(len(self.unread), 'file')} ({told}), "
-        return f"{first}such as {self.unread[0]}." if self.unread else ""
+        first = (
+            f"Not read, since by their names, or as links, they are no pictures: {counted(len(self.unread), 'file')}"
+        )
+        return f"{first} ({told}), such as {self.unread[0]}." if self.unread else ""
 
 
 def list_pictures(path: Path) -> Listing:
@@ -177,7 +180,11 @@ def _read_shard(path: Path) -> Iterator[Labelled | str]:
 
 def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
     """The samples of an open shard, and the names of members that were not read. Raises for two pictures of one."""
-    members = [member for member in whole_members(archive) if member.isreg()]
+    every = [member for member in whole_members(archive) if not member.isdir()]
+    files = {member.name: member for member in every if member.isreg()}
+    every = [_led_to(member, files) if member.islnk() else member for member in every]
+    yield from (f"{member.name} (a link)" for member in every if not member.isreg())
+    members = [member for member in every if member.isreg()]
     split = _splitting([member.name for member in members])
     sample = Sample(base="")
     for member in members:
@@ -201,6 +208,15 @@ def samples_of(path: Path, archive: tarfile.TarFile) -> Iterator[Sample | str]:
         else:
             yield member.name
     yield sample
+
+
+def _led_to(link: tarfile.TarInfo, files: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo:
+    """What a hard link within a shard leads to (of two equal files tar keeps one), under the link's name."""
+    if link.linkname not in files:
+        return link
+    found = copy(files[link.linkname])
+    found.name = link.name
+    return found
 
 
 def _splitting(names: list[str]) -> Callable[[str], tuple[str, str]]:
