@@ -97,7 +97,7 @@ def test_a_learner_that_fails_is_left_out_and_said(command: Callable[..., Answer
     code, out, err = command(*arguments, "--learners", "logistic,threshold-gbm", "--pool", "here")
     assert code == 1
     assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["Logistic regression", "the more frequent answer"]
-    assert "Thresholds by group need rows of both labels" in err
+    assert "Thresholds by group need rows of both labels in each group, and 1 group lacks two of each." in err
     assert "Left out, because a fit failed (the reason is above): threshold-gbm." in err
 
 

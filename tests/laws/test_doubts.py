@@ -381,8 +381,10 @@ def test_exact_points_are_said_to_have_no_noise_everywhere(capsys: pytest.Captur
     record = law_record(laws.fits[0])
     assert record["parameters"]["exponent"]["low"] is None and json.dumps(record, allow_nan=False)
     both = {name: np.tile(column, 2) for name, column in simulated(noise=0.0).items()}
-    compared = fitted(both | {"f": ["a"] * 30 + ["b"] * 30}, family="f").comparisons["a against b"]
-    assert "no noise" in compared.words and np.isnan(compared.p)
+    for form in ("power", "auto"):
+        compared = fitted(both | {"f": ["a"] * 30 + ["b"] * 30}, family="f", form=form).comparisons["a against b"]
+        assert "no noise" in compared.words and np.isnan(compared.p)
+    assert "the interval" not in fitted(simulated(noise=0.0), form="auto").fits[0].verdict
     file = tmp_path / "exact.csv"
     x = np.geomspace(1e8, 1e10, 5)
     rows = [f"{n},{d},{float(1.8 + 400 * n**-0.34 + 400 * d**-0.28)!r}" for n in x for d in 20 * x]

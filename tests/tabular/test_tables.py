@@ -312,8 +312,9 @@ def test_ages_with_a_few_words_are_cut_at_their_median(tmp_path: Path) -> None:
     path.write_text("y,age,x\n" + "\n".join(lines) + "\n", encoding="utf-8")
     step = file_table(path, label="y", sensitive=("age",))
     made(step, Store(tmp_path))
-    names = open_table(Store(tmp_path).path(step)).group_names
-    assert names == ("age <= 42.5", "age > 42.5", "age missing")
+    table = open_table(Store(tmp_path).path(step))
+    assert table.group_names == ("age <= 42.5", "age > 42.5", "age missing")
+    assert sum("cells without a number" in note for note in table.notes) == 1
 
 
 @pytest.mark.parametrize("kind", ["category", "number", "band", "missing"])

@@ -247,7 +247,10 @@ def _comparisons(
         message = f"{len(fits):,} families are not compared two by two: above {_MOST_COMPARED} name some with --where."
         return MappingProxyType({}), (Remark(code="not-compared", severity="warning", message=message),)
     remarks: tuple[Remark, ...] = ()
-    common = next((form for form in (WIDER, "power") if all(form in fit.laws for fit in fits)), "")
+    # A law that is exact has no noise; what else is fitted to its points seems to have some, of rounding.
+    exact = {fit.law.form for fit in fits if fit.law.exact}
+    shared = [form for form in (WIDER, "power") if all(form in fit.laws for fit in fits) and exact <= {form}]
+    common = shared[0] if shared else ""
     auto = options.form == "auto" and common
     if auto and len(fits) > 1 and any(fit.law.form != common for fit in fits):
         message = (

@@ -76,7 +76,7 @@ def _noise(fit: FamilyLaw) -> Iterator[str]:
 
 def _choice(fit: FamilyLaw) -> Iterator[str]:
     if fit.options.form == "auto" and fit.choice is not None and len(fit.choice.held_out) > 1:
-        spans = "exponent" in fit.law.names and fit.law.form != WIDER and WIDER in fit.laws
+        spans = "exponent" in fit.law.names and not fit.law.exact and fit.law.form != WIDER and WIDER in fit.laws
         held = f"; the interval of the exponent spans that of {WIDER} too" if spans else ""
         yield f"the form was chosen among {len(fit.choice.held_out)} by held-out error{held}"
     if fit.options.selection != "all":

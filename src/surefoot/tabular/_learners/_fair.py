@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surefoot.core import SurefootError
+from surefoot.core import SurefootError, counted
 from surefoot.tabular._learners._boosting import fit_lightgbm
 from surefoot.tabular._learners._representation import fit_representation, transform
 
@@ -98,7 +98,8 @@ def _held_out(y: NDArray[Any], g: NDArray[Any], seed: int) -> NDArray[np.bool_]:
     few = np.flatnonzero((counts.sum(1) > 0) & (counts.min(1) < 2))
     if len(few):
         raise SurefootError(
-            f"Thresholds by group need rows of both labels in each group, and {len(few)} groups have not two of each."
+            "Thresholds by group need rows of both labels in each group, and "
+            f"{counted(len(few), 'group', 'lack')} two of each."
         )
     order = np.lexsort((np.random.default_rng(seed).random(len(strata)), strata))
     starts = np.cumsum(counts.ravel()) - counts.ravel()

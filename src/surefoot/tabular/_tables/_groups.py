@@ -54,8 +54,8 @@ def add_sides(connection: DuckDBPyConnection, table: str, sensitive: Sequence[st
 
 
 def said_of(remarks: Sequence[Remark]) -> list[str]:
-    """What was said of columns, each by its name in the file."""
-    return [remark.message.replace("__group'", "'") for remark in remarks]
+    """What was said of columns, each by its name in the file, and once."""
+    return list(dict.fromkeys(remark.message.replace("__group'", "'") for remark in remarks))
 
 
 def written(connection: DuckDBPyConnection, column: str, value: str) -> str:
