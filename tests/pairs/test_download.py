@@ -52,11 +52,13 @@ from surefoot.pairs import (
     failing_hosts,
     outcomes,
     pairs_from_tables,
+    read_manifest,
     sources_in,
 )  # fmt: skip
 from surefoot.pairs._download import _decode, _decoders, _fetch, _options, _part, _transfer
 from surefoot.pairs._download._address import Ended, address_of, is_public
 from surefoot.pairs._download._decoders import Decoders
+from surefoot.pairs._download._fetch import DoNotAsk
 
 MARKUP = "<script>alert('caption')</script> \u00e9 \U0001f600"
 HOP = ("Location", "/ok.jpg")
@@ -581,6 +583,32 @@ def test_a_host_that_reserves_its_pictures_is_left_for_good(web: Web, tmp_path: 
     other = tmp_path / "other"
     asked(other, candidates(other, [web.base + "/ok.jpg"]), do_not_ask=str(listed))
     assert not web.asked and {row["state"] for row in rows_of(other / "out").values()} == {"opted_out"}
+
+
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        ("\ufeffExample.org.\t2026-12-01\tnoai", "example.org"), ("a.org, by letter", "a.org"), ("a.org:8080", "a.org"),
+        ("https://a.org/pictures/", "a.org"), ("m\u00fcnchen.de", "xn--mnchen-3ya.de"),
+        ("2001:DB8:0::1", "2001:db8::1"), ("[2001:db8::1]:80", "2001:db8::1"), ("# a.org", None), ("", None),
+    ],
+)  # fmt: skip
+def test_hosts_of_a_list_are_known_however_they_are_written(tmp_path: Path, line: str, host: str | None) -> None:
+    (tmp_path / "never.txt").write_text(line + "\n", encoding="utf-8")
+    listed = DoNotAsk(tmp_path / "never.txt")
+    assert listed.hosts == ({host} if host else set())
+    listed.add("2001:db8::2", "noai")
+    assert DoNotAsk(tmp_path / "never.txt").hosts == listed.hosts
+
+
+def test_a_list_with_what_is_no_host_is_refused_before_anything_is_touched(web: Web, tmp_path: Path) -> None:
+    web.routes["/a"] = reply(b"", 503)
+    given = candidates(tmp_path, [web.base + "/a"])
+    asked(tmp_path, given)
+    (tmp_path / "never.txt").write_text("example.org\n*.example.org\n")
+    with pytest.raises(SurefootError, match=r"never.txt: \*.example.org is no host"):
+        asked(tmp_path, given, do_not_ask=str(tmp_path / "never.txt"))
+    assert read_manifest(tmp_path / "out").reasons == {"download_retryable": 1}
 
 
 @pytest.mark.parametrize(("status", "state"), [(500, "retryable"), (429, "retryable"), (404, "ok"), (403, "ok")])

@@ -28,9 +28,9 @@ class ReleaseTable:
 
 
 def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable, ...]:
-    """Write `manifest.json` and `datasheet.md` of a set into `out`, and give the tables of the datasheet.
+    """Write `release.json` and `datasheet.md` of a set into `out`, and give the tables of the datasheet.
 
-    The manifest has each stage's recipe, counts and the SHA-256 of its own manifest, which has those of all files.
+    `release.json` has each stage's recipe, counts and the SHA-256 of its own manifest, which has those of all files.
     `about` stands first in the datasheet: purpose, licence, contact, which nobody else can know.
     """
     stages = places_of(path).stages
@@ -49,7 +49,7 @@ def release_set(path: Path, out: Path, *, about: str = "") -> tuple[ReleaseTable
     )
     out.mkdir(parents=True, exist_ok=True)
     listed = [{"folder": at.name, "manifest_sha256": digest_of(at / MANIFEST)} | asdict(one) for at, one in stages]
-    write_text(out / MANIFEST, json.dumps({"format": 1, "stages": listed}, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "release.json", json.dumps({"format": 1, "stages": listed}, indent=1, ensure_ascii=False) + "\n")
     lines = [f"# Datasheet of {path.resolve().name}", "", about or "Purpose, licence and contact: to be written.", ""]
     for table in tables:
         lines += [f"## {table.title}", "", table.sentence, "", *_markdown([table.columns, *table.rows]), ""]

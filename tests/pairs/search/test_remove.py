@@ -444,5 +444,5 @@ def test_a_release_has_no_key_of_a_removal(whole: Path, tmp_path: Path) -> None:
     remove_pairs([whole], RemovalRequest(urls=(url_of(5),)))
     release_set(whole, tmp_path / "release")
     keys = {one.read_text() for one in whole.rglob("removed.key")}
-    assert keys and sorted(one.name for one in (tmp_path / "release").iterdir()) == ["datasheet.md", "manifest.json"]
+    assert keys and sorted(one.name for one in (tmp_path / "release").iterdir()) == ["datasheet.md", "release.json"]
     assert not any(key in one.read_text(encoding="utf-8") for key in keys for one in (tmp_path / "release").iterdir())

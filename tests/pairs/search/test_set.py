@@ -121,7 +121,7 @@ def test_the_recipe_of_the_guide_goes_from_a_crawl_to_the_right_picture_and_goes
     told = ("extract | text_short | 1", "deduplicate | duplicate_url | 1", "download | download_gone | 1")
     assert all(sheet.count(f"| {line} |") == 1 for line in told) and "| 256 | 3 | 100.0% |" in sheet
     assert sheet.count("text_short") == sheet.count("duplicate_url") == 1
-    stages = json.loads(Path("release/manifest.json").read_text(encoding="utf-8"))["stages"]
+    stages = json.loads(Path("release/release.json").read_text(encoding="utf-8"))["stages"]
     assert [one["manifest_sha256"] for one in stages] == [
         digest_of(path / "manifest.json") for path, _ in places_of(Path("set")).stages
     ]
@@ -158,6 +158,15 @@ def test_a_run_that_is_killed_keeps_the_step_that_was_made(tmp_path: Path) -> No
     assert {file: file.stat().st_mtime_ns for file in made} == made
     told = {row["stage"]: (row["rows"], row["kept"]) for row in json.loads(again.stdout)}
     assert told == {"read": (3, 3), "deduplicate": (3, 2)}
+
+
+def test_a_release_can_lie_in_the_set_or_the_stage_that_it_describes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("url,text\nu,t\n")
+    pairs_from_tables([tmp_path / "a.csv"], tmp_path / "set" / "read")
+    for out in ("set/release", "set", "set/read", "set/release"):
+        release_set(tmp_path / "set", tmp_path / out)
+    assert [one.stage for _, one in places_of(tmp_path / "set").stages] == ["read"]
+    remove_pairs([tmp_path / "set"], RemovalRequest(urls=("u",)))
 
 
 def test_shares_of_a_release_are_those_of_the_kept_rows(embedded: Callable[..., Any], tmp_path: Path) -> None:

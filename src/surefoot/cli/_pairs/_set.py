@@ -36,7 +36,7 @@ def run(
 
 def release(
     directory: Annotated[Path, Parameter(name="SET", help="What pairs run wrote, or the folder of a stage.")], /, *,
-    out: Annotated[Path, Parameter(help="A folder for manifest.json, datasheet.md and datasheet.html.")],
+    out: Annotated[Path, Parameter(help="A folder for release.json, datasheet.md and datasheet.html.")],
     about: Annotated[Path | None, Parameter(help="A text of yours: purpose, licence, contact.")] = None,
     format: Format | None = None,
 ) -> None:  # fmt: skip
@@ -48,7 +48,7 @@ def release(
         out / "datasheet.html", kind="datasheet", source=name, opening=f"{last.kept:,} pairs are kept of {name}.",
         leads=words.split("\n\n") if words else (), facts=(f"{last.rows:,} rows", f"{len(places.stages)} stages"),
         sections=[_section(number, table) for number, table in enumerate(tables)], notes=(),
-        method=("Each stage's manifest has the SHA-256 of all its files; manifest.json has those of the manifests.",),
+        method=("Each stage's manifest has the SHA-256 of all its files; release.json has those of the manifests.",),
     )  # fmt: skip
     emit(_stages(places), format)
     say(f"Written: {out / 'datasheet.html'}")

@@ -65,6 +65,12 @@ def address_of(url: str, ports: Iterable[int] = PORTS) -> Address:
     return Address(origin + rest, origin, named, port)
 
 
+def host_of(word: str) -> str:
+    """The host of a URL, or that is named with or without a port, as it is asked. Raises `Ended` for what is none."""
+    bare = f"[{word}]" if word.count(":") > 1 and "[" not in word else word
+    return address_of(word if "://" in word else f"http://{bare}", range(1, 65536)).host
+
+
 def is_public(text: str) -> bool:
     """Whether an address is one of the public internet; what is mapped, embedded or tunnelled is looked at inside."""
     address = ip_address(text.partition("%")[0])

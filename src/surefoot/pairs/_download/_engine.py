@@ -31,18 +31,18 @@ class Engine:
     """The engine of one call: its fetcher, its decoders, what waits between them."""
 
     def __init__(
-        self, out: Path, form: PictureForm, manners: Manners, lists: HashLists,
+        self, out: Path, form: PictureForm, manners: Manners, lists: HashLists, *, listed: DoNotAsk,
         progress: Callable[[int, int], None] | None,
     ) -> None:  # fmt: skip
         self._out, self._form, self._manners, self._lists, self._progress = out, form, manners, lists, progress
+        self._listed = listed
         self._waiting = self._done = self._begun = 0
 
     async def parts(self, sources: Sequence[Source]) -> list[Part]:
         """Make all parts that are not recorded yet."""
-        listed = DoNotAsk(Path(self._manners.do_not_ask or self._out / "do-not-ask.txt"))
         options = {"size": self._form.size, "resize": self._form.resize, "quality": self._form.quality}
         options |= {"exact": self._form.exact, "most": self._form.max_pixels}
-        self._fetcher = Fetcher(self._manners, listed, self._form.max_bytes)
+        self._fetcher = Fetcher(self._manners, self._listed, self._form.max_bytes)
         self._decoders = Decoders(self._manners.decoders or os.cpu_count() or 1, options)
         self._window = asyncio.Semaphore(_WINDOW)
         made: dict[int, Part] = {}

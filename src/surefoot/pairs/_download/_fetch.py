@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from surefoot import __version__
-from surefoot.pairs._download._address import Address, Ended, address_of, is_public
+from surefoot.core import SurefootError
+from surefoot.pairs._download._address import Address, Ended, address_of, host_of, is_public
 from surefoot.pairs._download._options import Manners
 from surefoot.pairs._download._robots import LARGEST_ROBOTS, PRODUCT, Robots, parse_robots, reservation
 from surefoot.pairs._download._transfer import Answer, Client, Headers, Judge
@@ -84,8 +85,15 @@ class DoNotAsk:
 
     def __post_init__(self) -> None:
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-            self.hosts |= {line.split()[0].lower() for line in lines if line.strip() and not line.startswith("#")}
+            lines = self.path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            words = {re.split(r"[\s,;]", line.strip(), maxsplit=1)[0] for line in lines}
+            self.hosts |= {self._host(word) for word in words if word and not word.startswith("#")}
+
+    def _host(self, word: str) -> str:
+        try:
+            return host_of(word)
+        except Ended:
+            raise SurefootError(f"{self.path}: {word:.80} is no host. Give one a line, as example.org.") from None
 
     def add(self, host: str, reason: str) -> None:
         """Never again, in this run or another."""

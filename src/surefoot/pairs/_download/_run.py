@@ -55,17 +55,18 @@ def download(
     """
     check_installed(("pycurl", "simplejpeg", "PIL"))
     from surefoot.pairs._download._engine import Engine
+    from surefoot.pairs._download._fetch import DoNotAsk
     from surefoot.pairs._download._hashes import read_hash_lists
 
     form, manners = form or PictureForm(), manners or Manners()
     inputs = {source.path.name: source.sha256 for source in sources}
     recipe = Recipe(name="download", rules=asdict(form))
-    lists = read_hash_lists(manners.hash_list)
+    lists, listed = read_hash_lists(manners.hash_list), DoNotAsk(Path(manners.do_not_ask or out / "do-not-ask.txt"))
     out.mkdir(parents=True, exist_ok=True)
     with full_disk_is_said(out), alone(out, BUSY.format(out)):
         if not _begun(out, asdict(manifest_of("download", recipe, inputs, ())), sources, form):
             return read_manifest(out)
-        parts = _completed(Engine(out, form, manners, lists, progress).parts(sources))
+        parts = _completed(Engine(out, form, manners, lists, listed=listed, progress=progress).parts(sources))
         manifest = manifest_of("download", recipe, inputs, parts)
         write_manifest(out, manifest)
         shutil.rmtree(out / WORK, ignore_errors=True)
