@@ -594,7 +594,7 @@ def test_a_host_that_reserves_its_pictures_is_left_for_good(web: Web, tmp_path: 
     ],
 )  # fmt: skip
 def test_hosts_of_a_list_are_known_however_they_are_written(tmp_path: Path, line: str, host: str | None) -> None:
-    (tmp_path / "never.txt").write_text(line + "\n", encoding="utf-8")
+    (tmp_path / "never.txt").write_text(line, encoding="utf-8")
     listed = DoNotAsk(tmp_path / "never.txt")
     assert listed.hosts == ({host} if host else set())
     listed.add("2001:db8::2", "noai")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import time
@@ -99,8 +100,10 @@ class DoNotAsk:
         """Never again, in this run or another."""
         if host not in self.hosts:
             self.hosts.add(host)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"{host}\t{datetime.now(UTC):%Y-%m-%d}\t{reason}\n")
+            with self.path.open("ab+") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+                start = "\n" * (file.read() not in (b"", b"\n"))  # a last line that somebody left without its end
+                file.write(f"{start}{host}\t{datetime.now(UTC):%Y-%m-%d}\t{reason}\n".encode())
 
 
 def _seconds(retry_after: str, otherwise: float) -> float:
