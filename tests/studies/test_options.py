@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.core import SurefootError
+from surefoot.core import Store, SurefootError, plan
 from surefoot.studies import load_study
 
 
@@ -19,6 +19,7 @@ from surefoot.studies import load_study
         ("local", "size=photographs weaker_samples=64", "weaker_samples"),
         ("local", "parts=readers size=rn-4 steps=9", "size and steps"),
         ("local", "parts=texts reader_steps=9", "reader_steps"),
+        ("local", "parts=texts reader_start=9", "reader_start"),
         ("local", "parts=drawings,readers text_steps=9", "text_steps"),
         ("local", "rates=1e-4", "rates"),
         ("trees", "tables=german,compas rows=4000", "rows"),
@@ -50,3 +51,8 @@ def test_options_that_leave_nothing_to_judge_are_refused(study: str, options: st
     given = dict(one.split("=") for one in options.split())
     with pytest.raises(SurefootError, match=said):
         load_study(study, given | ({"photos": str(tmp_path)} if study == "pairs" else {}))
+
+
+@pytest.mark.parametrize("study", ["arithmetic", "local", "patching", "pairs", "quickstart", "scaling", "sources"])
+def test_how_long_a_study_takes_is_known_before_any_of_it_was_made(study: str, tmp_path: Path) -> None:
+    assert plan(load_study(study, {}).steps, Store(tmp_path)).unknown == 0
