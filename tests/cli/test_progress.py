@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from surefoot.cli._progress import TimeLeft, duration_range, time_of
-from surefoot.core import Event, Inputs, Pace, Plan, Seconds, Step, Store, plan
+from surefoot.cli._progress import TimeLeft, duration_range, follow, time_of
+from surefoot.core import Event, Inputs, Measurement, Pace, Plan, Seconds, Step, Store, plan
 from surefoot.core._store import write_record
 
 Verb = Callable[..., Any]
@@ -154,3 +154,12 @@ def test_plan_gives_a_range_for_a_study_that_never_ran_here(surefoot: Verb) -> N
     assert " to " in said.partition("to make,")[2]
     assert "on 2 workers" in said
     assert "never ran" not in said
+
+
+def test_the_first_number_has_both_bounds(works: tuple[Step, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A law may be bounded on one side only."""
+    one = Measurement(metric="gain", value=0.3, n=9, low=0.1)
+    both = Measurement(metric="accuracy", value=0.5, n=9, low=0.2, high=0.8)
+    made = [Event(kind="made", step=works[0], seconds=1.0)]
+    follow(made, left(*works, work=[2.0]).plan, 1, lambda step: [one, both])
+    assert "A first number: accuracy 0.5 [0.2, 0.8] of " in capsys.readouterr().err

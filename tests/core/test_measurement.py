@@ -52,7 +52,15 @@ def test_measurements_written_and_read_are_the_same_to_the_last_bit(found: list[
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, np.float64("nan")])
 def test_what_is_not_finite_was_not_measured(name: str, bad: float) -> None:
     numbers: dict[str, Any] = {"value": 1.0, "n": 1} | {name: bad}
-    with pytest.raises(SurefootError, match=f"Measurement 'accuracy' has {name} = .*: it must be finite"):
+    with pytest.raises(SurefootError, match=f"Measurement 'accuracy' has {name} = .*: it must be a finite number"):
+        Measurement(metric="accuracy", **numbers)
+
+
+@pytest.mark.parametrize("bad", [None, "0.5", [0.5], 1 + 0j, pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize("name", ["value", "n", "replicate"])
+def test_what_is_no_number_was_not_measured(name: str, bad: Any) -> None:
+    numbers: dict[str, Any] = {"value": 1.0, "n": 1} | {name: bad}
+    with pytest.raises(SurefootError, match=f"has {name} = .*: it must be a finite number"):
         Measurement(metric="accuracy", **numbers)
 
 

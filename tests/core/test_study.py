@@ -154,6 +154,7 @@ def test_a_part_that_a_design_leaves_out_is_unmeasured_with_what_is_there(result
         (lambda found: verdict_below(-0.5, -0.5, -0.5, 3), "no width: 3 equal numbers"),
         (lambda found: sys.exit(0), "SystemExit: 0 (test_study.py, line "),
         (lambda found: Verdict(status="yes", effect=1.0, n=3), "Its status is 'yes': one of supported, "),  # type: ignore[arg-type]
+        (lambda found: Verdict(status="supported", effect=1.0, n=3, unit="percent"), "Its unit is 'percent': one of "),  # type: ignore[arg-type]
         (lambda found: Verdict(status="supported", effect="1", n=3), "not a number: '1'"),  # type: ignore[arg-type]
         (lambda found: Verdict(status="supported", effect=math.inf, n=3), "Its effect is infinite"),
         (lambda found: Verdict(status="supported", effect=1.0, low=0.5, high=2.0), "supported, and rests on n = 0."),

@@ -40,6 +40,8 @@ def observed(step: ZeroShot = STEP, **changed: Any) -> Observation:
         (Verdict(status="undecided", effect=0.1, low=-0.5, high=0.6, n=9), ["C1"]),
         (Verdict(status="undecided", detail="no measurement"), ["C2"]),
         (Verdict(status="supported", effect=1.0, n=9), ["C3"]),
+        (Verdict(status="supported", effect=1.0, low=0.5, n=9), []),
+        (Verdict(status="undecided", effect=1.0, high=1.5, n=9), ["C1"]),
     ],
 )
 def test_claims_within_noise_unchecked_or_without_an_interval(verdict: Verdict, expected: list[str]) -> None:
@@ -113,6 +115,8 @@ def test_failed_and_missing_steps_are_told_apart() -> None:
         ((0.939, 0.919, 0.958, 0.95, "share"), "93.9%", "91.9% to 95.8%", "95.0%"),
         ((0.0602, 0.049, 0.071, 0.2, "number"), "0.0602", "0.049 to 0.071", "0.2"),
         ((None, None, None, 0.0, "points"), "", "", "0"),
+        ((0.3, 0.1, None, 0.0, "number"), "0.3", "0.1 to ∞", "0"),
+        ((0.3, None, 0.4, 0.0, "points"), "+30.0 points", "−∞ to +40.0", "0"),
     ],
 )
 def test_an_effect_is_read_in_its_unit(values: tuple[Any, ...], effect: str, interval: str, bound: str) -> None:

@@ -32,7 +32,7 @@ def verdict_lines(decided: Decided) -> str:
     lines = []
     for claim, verdict in decided:
         effect = "" if verdict.effect is None else f" {effect_text(verdict)}"
-        interval = "" if verdict.low is None else f" [{interval_text(verdict)}], n = {verdict.n:,}"
+        interval = f" [{shown}], n = {verdict.n:,}" if (shown := interval_text(verdict)) else ""
         lines += [f"{MARKS[verdict.status]} {verdict.status}: {claim.sentence}{effect}{interval}"]
         lines += [f"    {verdict.detail}"] if verdict.detail else []
     return "".join(f"{line}\n" for line in lines)

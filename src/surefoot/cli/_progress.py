@@ -98,7 +98,7 @@ def follow(
             if event.kind == "failed":
                 say(f"failed {describe(event.step)}: {event.error}", console)
             known = measured(event.step) if measured and event.kind == "made" else ()
-            for one in [one for one in known if one.low is not None][:1]:
+            for one in [one for one in known if None not in (one.low, one.high)][:1]:
                 measured = None
                 numbers = f"{one.value:.4g} [{one.low:.4g}, {one.high:.4g}]"
                 say(f"A first number: {one.metric} {numbers} of {describe(event.step)}", console)

@@ -31,13 +31,14 @@ class Measurement:
     replicate: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("value", "n", "stderr", "low", "high"):
+        for name in ("value", "n", "replicate", "stderr", "low", "high"):
             number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be finite.")
+            unknown = number is None and name in ("stderr", "low", "high")
+            if not (unknown or _is_finite(number)):
+                raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be a finite number.")
         for name in ("n", "replicate"):
             number = getattr(self, name)
-            if int(number) != number or not 0 <= number < _MOST:
+            if int(number) != number or not 0 <= int(number) < _MOST:
                 raise SurefootError(f"Measurement '{self.metric}' has {name} = {number}: it must be a count.")
         if self.stderr is not None and self.stderr < 0:
             raise SurefootError(f"Measurement '{self.metric}' has stderr = {self.stderr}: no error is below 0.")
@@ -54,6 +55,14 @@ CHANGES = "diff|fall|drop|gain|chang|less|delta|gap|effect"
 """Regular expressions of the names of metrics that are shares of examples, and of those that are changes of such."""
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 COLUMNS = tuple(field.name for field in fields(Measurement))
+
+
+def _is_finite(number: Any) -> bool:
+    """Whether it is a number that a float holds, of whatever library."""
+    try:
+        return math.isfinite(number)
+    except (TypeError, OverflowError):
+        return False
 
 
 def is_share(measurement: Measurement) -> bool:

@@ -286,6 +286,8 @@ def _what_is_wrong(verdict: Verdict) -> str:
     """Why a verdict of a user's own making says nothing; a gate must not be green on it."""
     if verdict.status not in get_args(Status):
         return f"Its status is {verdict.status!r:.40}: one of {', '.join(get_args(Status))} is."
+    if verdict.unit not in get_args(Unit):
+        return f"Its unit is {verdict.unit!r:.40}: one of {', '.join(get_args(Unit))} is."
     numbers = [one for one in (verdict.effect, verdict.low, verdict.high, verdict.bound, verdict.n) if one is not None]
     if wrong := [one for one in numbers if not isinstance(one, Real) or math.isnan(one)]:
         return f"Its effect, interval, bound or n is not a number: {wrong[0]!r:.40}."

@@ -1,5 +1,6 @@
 """Checks on the method: what a careful reader would object to, found in the measurements and said with a code."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,11 +33,12 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
         if verdict.effect is None:
             text = f"The claim '{claim.name}' could not be checked: {verdict.detail or 'its check gave no effect'}"
             yield Finding(code="C2", level="warning", text=_sentence(text), anchor=anchor)
-        elif verdict.low is None or verdict.high is None:
+        elif verdict.low is None and verdict.high is None:
             text = f"The effect of the claim '{claim.name}' has no interval: how sure it is cannot be said."
             yield Finding(code="C3", level="warning", text=text, anchor=anchor)
         elif verdict.status in ("undecided", "imprecise"):
-            held = verdict.low <= verdict.bound <= verdict.high
+            low = -math.inf if verdict.low is None else verdict.low
+            held = low <= verdict.bound <= (math.inf if verdict.high is None else verdict.high)
             text = (
                 f"The claim '{claim.name}' is not decided: {effect_text(verdict)}, and the interval "
                 f"{interval_text(verdict)} {'holds' if held else 'leaves out'} {bound_text(verdict)}; "
@@ -47,13 +49,12 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
 
 def measurement_findings(observations: Sequence[Observation]) -> Iterator[Finding]:
     """M1: small n. M2: no interval. M3: a standard error only. An exact count (n of 1, no error) is none of these."""
-    bare = [item for item in observations if item.measurement.low is None and item.measurement.stderr is None]
+    unbounded = [item for item in observations if item.measurement.low is None and item.measurement.high is None]
+    bare = [item for item in unbounded if item.measurement.stderr is None]
     exact = {id(item) for item in bare if item.measurement.n <= 1}
     bare = [item for item in bare if id(item) not in exact]
     small = [item for item in observations if item.measurement.n < SMALL_N and id(item) not in exact]
-    approximate = [
-        item for item in observations if item.measurement.low is None and item.measurement.stderr is not None
-    ]
+    approximate = [item for item in unbounded if item.measurement.stderr is not None]
     count = len(observations)
     yield from _tally(small, count, "M1", "warning", f"rest on fewer than {SMALL_N} examples or points")
     yield from _tally(bare, count, "M2", "warning", "have no interval")

@@ -11,7 +11,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def bounds(measurement: Measurement) -> tuple[float | None, float | None]:
     """The 95 percent interval: as measured, else that of its standard error (Wilson's of a share), else unknown."""
-    if measurement.low is not None and measurement.high is not None:
+    if measurement.low is not None or measurement.high is not None:
         return measurement.low, measurement.high
     if measurement.stderr is not None and is_share(measurement) and measurement.n:
         found = share_interval(measurement.value, measurement.stderr, measurement.n)
@@ -44,10 +44,12 @@ def effect_text(verdict: Verdict) -> str:
 
 
 def interval_text(verdict: Verdict) -> str:
-    """The interval of a verdict in its unit, `+10.1 to +11.7`; empty where there is none."""
-    if verdict.low is None or verdict.high is None:
+    """The interval of a verdict in its unit, `+10.1 to +11.7`; a bound that is not given is infinite, none: empty."""
+    if verdict.low is None and verdict.high is None:
         return ""
-    return f"{_in_unit(verdict.low, verdict.unit)} to {_in_unit(verdict.high, verdict.unit)}"
+    low = -math.inf if verdict.low is None else verdict.low
+    high = math.inf if verdict.high is None else verdict.high
+    return f"{_in_unit(low, verdict.unit)} to {_in_unit(high, verdict.unit)}"
 
 
 def bound_text(verdict: Verdict) -> str:
@@ -56,7 +58,7 @@ def bound_text(verdict: Verdict) -> str:
 
 
 def _in_unit(value: float | None, unit: Unit) -> str:
-    if value is None or unit == "number":
+    if value is None or unit == "number" or not math.isfinite(value):
         return number(value)
     ends = {0.0, 100.0} - {abs(100 * value)}  # what is not zero, or not all, is not rounded to it
     least = 1 if abs(value) >= 0.005 else 2

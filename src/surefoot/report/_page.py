@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -226,6 +227,8 @@ def still(figure: Figure) -> str:
 def _strip(verdict: Verdict) -> tuple[float, float, float, float | None] | None:
     """Places from 0 to 100 of low, effect, high, and of the bound where it is near enough to be seen."""
     if verdict.effect is None or verdict.low is None or verdict.high is None:
+        return None
+    if math.isinf(verdict.high - verdict.low):
         return None
     span = (verdict.high - verdict.low) or abs(verdict.effect) or 1.0
     near = verdict.low - 3 * span <= verdict.bound <= verdict.high + 3 * span
