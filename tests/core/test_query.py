@@ -229,6 +229,7 @@ class Counted(Step):
 
     n: int
     task: str = "own"
+    wall_seconds: float = 7.5
 
     def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
         return ()
@@ -243,6 +244,8 @@ def test_a_field_that_a_column_hides_is_said_and_has_a_name_of_its_own(store: St
     with pytest.warns(UserWarning, match=r"the field of the Step is 'step.task'"):
         assert len(pivot(store, rows=["task", "step.n"]).rows) == 2
     assert pivot(store, rows=["step.n", "step.task"]).rows == ((3, "own", 0.3), (4, "own", 0.4))
+    with pytest.warns(UserWarning, match=r"the field of the Step is 'step.wall_seconds'"):
+        assert pivot(store, rows=["wall_seconds"], values=["step.wall_seconds"]).rows == ((None, 7.5),)
     with pytest.raises(SurefootError, match=r"'step\.log'"):
         pivot(store, rows=["step.log"])
 

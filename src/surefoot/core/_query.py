@@ -30,6 +30,7 @@ PARQUET = "read_parquet(?, hive_partitioning=false)"
 """A file whose folders may be named `lr=0.1`: to DuckDB that is a column, in the place of the file's own."""
 COMPACT_ABOVE = 2000
 _OF_ONE = ("n", "stderr", "low", "high")  # what speaks of one measurement, and has no mean
+_OF_RUN = ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")
 _ROUNDING = 1e-12
 _IS_SHARE = (  # a share of examples has the interval of one, and the error that its value and n give; or only its name
     "bool_and(coalesce(m.low >= 0 AND m.high <= 1 AND (m.value IN (0, 1) OR regexp_matches(m.metric, "
@@ -264,7 +265,7 @@ def _column(connection: "DuckDBPyConnection", name: str) -> str:
     """The expression for a name. A field has the type that all its values have: numbers compare as numbers."""
     if name in COLUMNS or name == "step":
         return f"m.{_quoted(name)}"
-    if name in ("kind", "started", "wall_seconds", "cpu_seconds", "peak_memory_bytes"):
+    if name in ("kind", *_OF_RUN):
         return f"s.{name}"
     path, found, types = _field(connection, name)
     if not types and name.startswith("step."):
@@ -305,7 +306,9 @@ def _field(connection: "DuckDBPyConnection", name: str) -> tuple[str, list[Any],
 def _said_column(connection: "DuckDBPyConnection", name: str) -> str:
     """The expression for a name, and a warning where a column that tells nothing hides a Step's own field."""
     column = _column(connection, name)
-    if name in COLUMNS and name not in ("metric", "value") and _field(connection, name)[2]:
+    if name in (*_OF_RUN, "step") and _field(connection, name)[2]:
+        warnings.warn(f"'{name}' is of every Step; the field of the Step is 'step.{name}'.", stacklevel=3)
+    elif name in COLUMNS and name not in ("metric", "value") and _field(connection, name)[2]:
         blank = f"SELECT count(*) = 0 FROM measurements m WHERE {column}::VARCHAR <> ''"
         if name not in ("task", "shift", "group") or connection.execute(blank).fetchall()[0][0]:
             told = f"'{name}' is a column of the measurements; the field of the Step is 'step.{name}'."
@@ -371,7 +374,7 @@ def _rows(
             else:
                 damaged.append(str(error))
             continue
-        timed = {name: provenance.get(name) for name in ("started", "wall_seconds", "cpu_seconds", "peak_memory_bytes")}
+        timed = {name: provenance.get(name) for name in _OF_RUN}
         yield "artifacts", {"step": artifact.key, "stamp": stamp}
         fields = {name: _exact(value) for name, value in flatten_spec(spec, spec_of).items()}
         yield "steps", {"step": artifact.key, "kind": artifact.kind, "fields": fields, **timed}
