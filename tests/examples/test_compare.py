@@ -155,6 +155,16 @@ def test_a_label_is_the_same_number_in_a_column_of_either_kind(tmp_path: Path) -
         read_examples({"a": whole, "b": half})
 
 
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_no_label_is_not_the_label_0(kind: type, tmp_path: Path) -> None:
+    labels = [kind(row % 2) for row in range(N)]
+    whole = examples(tmp_path / "whole", BASE, label=labels)
+    some = examples(tmp_path / "some", BASE, label=[None, *labels[1:]])
+    with pytest.raises(SurefootError, match=r"'q0' has label '(0|0.0|False)' in one and 'None' in the other \(1 such\)"):
+        read_examples({"a": whole, "b": some})
+    assert len(read_examples({"a": some, "b": some}).examples) == N
+
+
 def test_questions_of_one_article_are_not_independent(tmp_path: Path) -> None:
     """A reader that fails whole articles: the questions alone say three times more than they know."""
     generator = np.random.default_rng(4)

@@ -180,7 +180,7 @@ def _read_columns(
     chosen += [quote(name) for name in wanted if name in columns]
     source, values = _part(connection, path, columns, only)
     found = connection.execute(f"SELECT {', '.join(chosen)} FROM {source}", values).fetchnumpy()
-    plain = {name: np.ma.getdata(cells) for name, cells in found.items()}
+    plain = {name: _known(cells) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
     if nameless := int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum()):
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
@@ -253,9 +253,23 @@ def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArr
             )
 
 
+def _known(cells: NDArray[Any]) -> NDArray[Any]:
+    """What a column says, None where it says nothing: the 0 that stands there for it is no label."""
+    missing = np.ma.getmaskarray(np.ma.asarray(cells))
+    if cells.dtype.kind == "f":
+        missing = missing | np.isnan(np.ma.getdata(cells))
+    if not missing.any():
+        return np.ma.getdata(cells)
+    known = _text(np.ma.getdata(cells)).astype(object)
+    known[missing] = None
+    return known
+
+
 def _text(values: NDArray[Any]) -> NDArray[Any]:
-    whole = values.dtype.kind == "f" and (np.abs(values) < 2**53).all() and (values == np.trunc(values)).all()
-    return (values.astype(np.int64) if whole else values).astype(str)  # 3.0 is 3, as in the id of an example
+    if values.dtype.kind != "f":
+        return values.astype(str)
+    whole = (np.abs(values) < 2**53) & (values == np.trunc(values))  # 3.0 is 3, as in the id of an example
+    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str), values.astype(str))
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
