@@ -180,7 +180,7 @@ def _read_columns(
     chosen += [quote(name) for name in wanted if name in columns]
     source, values = _part(connection, path, columns, only)
     found = connection.execute(f"SELECT {', '.join(chosen)} FROM {source}", values).fetchnumpy()
-    plain = {name: _known(cells) for name, cells in found.items()}
+    plain = {name: _known(np.ma.asarray(cells)) for name, cells in found.items()}
     scores = np.ma.filled(found["score"].astype(np.float64), np.nan)
     if nameless := int(np.ma.getmaskarray(np.ma.asarray(found["example"])).sum()):
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
@@ -253,14 +253,14 @@ def _check_same(column: str, examples: Sequence[str], cells: "Mapping[str, NDArr
             )
 
 
-def _known(cells: NDArray[Any]) -> NDArray[Any]:
+def _known(cells: "np.ma.MaskedArray[Any, Any]") -> NDArray[Any]:
     """What a column says, None where it says nothing: the 0 that stands there for it is no label."""
-    missing = np.ma.getmaskarray(np.ma.asarray(cells))
-    if cells.dtype.kind == "f":
-        missing = missing | np.isnan(np.ma.getdata(cells))
+    missing, values = np.ma.getmaskarray(cells), np.ma.getdata(cells)
+    if values.dtype.kind == "f":
+        missing = missing | np.isnan(values)
     if not missing.any():
-        return np.ma.getdata(cells)
-    known = _text(np.ma.getdata(cells)).astype(object)
+        return values
+    known = _text(values).astype(object)
     known[missing] = None
     return known
 
