@@ -318,7 +318,7 @@ def test_a_question_without_an_answer_is_trained_towards_no_answer(store: Store,
     place.mkdir(parents=True)
     write_record(place, mixed, ())
     write_questions(place, [*FACTS, *unanswerable])
-    reader = replace(STEP, questions=mixed, steps=100)
+    reader = replace(STEP, questions=mixed, steps=160)
     published(reader, store)
     out, values = made(ReaderAnswers(reader=reader, questions=mixed, max_tokens=128, stride=16), store, tmp_path)
     found = read_predictions(out)

@@ -114,7 +114,7 @@ def test_thresholds_are_learned_on_a_third_of_each_group_and_label() -> None:
 def test_thresholds_need_both_labels_in_each_group() -> None:
     rows = data()
     one = GroupedRows(x=rows.x, y=np.where(rows.g == 1, 1, rows.y), g=rows.g)
-    with pytest.raises(SurefootError, match="both labels in each group, and 1 groups have not"):
+    with pytest.raises(SurefootError, match="both labels in each group, and 1 group lacks two"):
         list(fit_many("threshold-gbm", [dict(DEFAULTS["threshold-gbm"])], one, [one], seed=0))
 
 

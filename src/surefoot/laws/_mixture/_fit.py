@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _LEAST, _MOST = 0.02, 4.0  # of the likeness of sources
 _FLOOR = 0.01  # under the shares whose logarithm is taken
+_ROUNDING = 1e-9  # by which places and scores of one mixture may differ
 _CANDIDATES, _DRAWS = 10_000, 1_000
 
 
@@ -221,9 +222,9 @@ def best_shares(law: MixtureLaw, size: float, *, seed: int = 0) -> BestShares:
         score=predict_mixture(law, grid[[chosen]], [size]),
         equal=predict_mixture(law, equal, [size]),
         gain=Interval(point, *map(float, np.quantile(gains, [0.025, 0.975]))),
-        sure=float((gains > 0).mean()),
+        sure=float((gains > _ROUNDING).mean()),
         single=law.sources[single],
-        over_single=float((drawn[:, chosen] > drawn[:, len(grid) + 1 + single]).mean()),
+        over_single=float((drawn[:, chosen] - drawn[:, len(grid) + 1 + single] > _ROUNDING).mean()),
     )
 
 
