@@ -352,6 +352,38 @@ def test_codes_that_begin_with_a_zero_stay_as_they_are_written(tmp_path: Path) -
         assert table.columns["x"].tolist() == [0.5, 0.0, 1000.0]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.tsv", "size\tloss\tshare\n1.300\t1,612\t0,5\n30.000\t1,411\t2,25\n"),
+        ("t.md", "| size | loss | share |\n|---|---|---|\n| 1.300 | 1,612 | 0,5 |\n| 30.000 | 1,411 | 2,25 |\n"),
+        ("t.csv", 'size,loss,share\n1.300,"1,612","0,5 ± 0,1"\n30.000,"1,411","2,25 %"\n'),
+    ],
+)
+def test_one_column_with_a_clear_decimal_comma_settles_what_the_others_leave_open(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    _, cells, _ = _read(_written(tmp_path, name, text))
+    assert cells == [(1300.0, 1.612, 0.5), (30000.0, 1.411, 2.25)]
+    text = text.replace("0,5", "1,500").replace("2,25", "2,250")
+    assert [row[1] for row in _read(_written(tmp_path, name, text))[1]] == [1612.0, 1411.0]
+
+
+def test_a_list_of_numbers_does_not_make_the_commas_of_other_columns_decimal(tmp_path: Path) -> None:
+    _, cells, _ = _read(_written(tmp_path, "t.tsv", "gpus\ttokens\n0,1\t1,300\n0,1,2\t2,600\n2,3\t5,200\n"))
+    assert [row[1] for row in cells] == [1300.0, 2600.0, 5200.0]
+
+
+def test_all_rows_of_a_markdown_table_are_read_and_further_tables_are_said(tmp_path: Path) -> None:
+    head = "| x | y |\n|---|---|\n"
+    rows = "| 1 | 2 |\n" * 500_000 + "| - | - |\n"
+    _, cells, remarks = _read(_written(tmp_path, "long.md", head + rows))
+    assert len(cells) == 500_001 and not remarks
+    _, cells, remarks = _read(_written(tmp_path, "two.md", f"{head}| 1 | 2 |\n| - | - |\n\nMore:\n\n{head}| 3 | 4 |\n"))
+    assert cells == [(1.0, 2.0), (None, None)]
+    assert "the first of 2 Markdown tables was read" in remarks[0].message
+
+
 def test_dots_between_thousands_are_read_where_other_columns_have_decimal_commas(tmp_path: Path) -> None:
     from surefoot.laws import read_table
 

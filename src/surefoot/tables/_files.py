@@ -63,8 +63,10 @@ def opened(path: Path | str, largest_bytes: int) -> Iterator[TableFile]:
         if kind == "excel":
             sheet = read_sheet(file, shown)
             yield replace(_as_csv(sheet.rows, Path(folder), sheet.shown), notes=sheet.notes)
-        elif kind == "text" and (rows := _markdown(file)):
-            yield _as_csv(rows, Path(folder), shown)
+        elif kind == "text" and (tables := _markdown(file)):
+            others = f"{shown}: the first of {len(tables)} Markdown tables was read; the others were not."
+            notes = (others,) if len(tables) > 1 else ()
+            yield replace(_as_csv(tables[0], Path(folder), shown), notes=notes)
         elif kind == "json":
             yield TableFile(path=_records(file, Path(folder), shown), kind="json", shown=shown)
         else:
@@ -117,14 +119,29 @@ def _guessed(file: Path) -> FileKind:
     return kinds[0] if kinds else "text"
 
 
-def _markdown(file: Path) -> list[list[str]]:
-    """The rows of the first Markdown table in a text, or none."""
+def _markdown(file: Path) -> list[list[list[str]]]:
+    """The rows of each Markdown table in a text; none where none begins in its first 4 MiB."""
     with file.open("rb") as stream:
-        text = stream.read(_BLOCK).decode("utf-8-sig", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    under = next((place for place, line in enumerate(lines) if place and _RULE.fullmatch(line) and "|" in line), 0)
-    body = list(takewhile(lambda line: "|" in line, lines[under + 1 :]))
-    return [_cells(line) for line in (lines[under - 1], *body)] if under else []
+        start = stream.read(_BLOCK)
+        if not any(_is_rule(line) for line in _lines(start)):
+            return []
+        lines = _lines(start + stream.read())
+    tables: list[list[list[str]]] = []
+    end = 0
+    for place, line in enumerate(lines):
+        if place > end and _is_rule(line) and "|" in lines[place - 1]:
+            body = list(takewhile(lambda line: "|" in line, lines[place + 1 :]))
+            tables.append([_cells(row) for row in (lines[place - 1], *body)])
+            end = place + len(body)  # a row of dashes alone lacks its values
+    return tables
+
+
+def _lines(text: bytes) -> list[str]:
+    return [line.strip() for line in text.decode("utf-8-sig", errors="replace").splitlines()]
+
+
+def _is_rule(line: str) -> bool:
+    return "|" in line and _RULE.fullmatch(line) is not None
 
 
 def _cells(line: str) -> list[str]:

@@ -29,11 +29,12 @@ def type_columns(
     """
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
     texts = [name for name, kind, *_ in described if kind == "VARCHAR" and name not in keep]
-    grouped = _grouped_by_dots(connection, table, texts)
+    decimal = has_decimal_commas(connection, table)
+    grouped = _grouped_by_dots(connection, table, texts) if decimal else []
     remarks = [Remark(code="workbook", severity="warning", message=note) for note in table.notes]
     remarks += [_ungrouped(connection, table, name) for name in grouped]
     for name in texts:
-        remarks += _typed(connection, table, name, magnitudes=name in magnitudes)
+        remarks += _typed(connection, table, name, decimal=decimal, magnitudes=name in magnitudes)
     described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
     return (*remarks, *_blank_words(table, [name for name, kind, *_ in described if kind == "VARCHAR"]))
 
@@ -47,17 +48,40 @@ def _blank_words(table: LoadedTable, texts: Sequence[str]) -> Iterator[Remark]:
             yield Remark(code="blank-words", severity="note", message=message, columns=(name,))
 
 
+def has_decimal_commas(connection: DuckDBPyConnection, table: LoadedTable) -> bool:
+    """Whether a comma is decimal in a loaded table, also in a column that alone leaves it open ("1,300").
+
+    It is where semicolons part its cells, or some column is of numbers with commas of which one can be nothing else.
+    """
+    if table.semicolons:
+        return True
+    described = connection.execute(f"DESCRIBE {quote(table.name)}").fetchall()
+    texts = [name for name, kind, *_ in described if kind == "VARCHAR"]
+    asked = ", ".join(f"coalesce(bool_or(contains({quote(name)}, ',')), false)" for name in texts)
+    some = connection.execute(f"SELECT {asked or 'false'} FROM {quote(table.name)}").fetchall()[0]
+    return any(_clearly_decimal(connection, table, name) for name, commas in zip(texts, some, strict=False) if commas)
+
+
+def _clearly_decimal(connection: DuckDBPyConnection, table: LoadedTable, name: str) -> bool:
+    around = "[+−-]?({})([eE][+-]?[0-9]+)?( *%)?( *(±|[+]/-) *[0-9,]+)?"
+    clear = around.format("0*,[0-9]+|[0-9]+,([0-9]{1,2}|[0-9]{4,})")
+    if not _count(connection, table, name, clear):
+        return False
+    return _count(connection, table, name, around.format("[0-9]*,?[0-9]+")) == _count(connection, table, name, ".*")
+
+
+def _count(connection: DuckDBPyConnection, table: LoadedTable, name: str, pattern: str) -> int:
+    query = f"SELECT count(*) FROM {quote(table.name)} WHERE regexp_full_match({quote(name)}, ?)"
+    return int(connection.execute(query, [pattern]).fetchall()[0][0])
+
+
 def _grouped_by_dots(connection: DuckDBPyConnection, table: LoadedTable, texts: Sequence[str]) -> list[str]:
     """The columns whose dots group thousands ("10.000"): all dots could, and another column has decimal commas."""
-
-    def count(name: str, pattern: str) -> int:
-        query = f"SELECT count(*) FROM {quote(table.name)} WHERE regexp_full_match({quote(name)}, ?)"
-        return int(connection.execute(query, [pattern]).fetchall()[0][0])
-
-    if not table.semicolons or not any(count(name, "[+-]?[0-9]+,[0-9]+") for name in texts):
+    if not any(_count(connection, table, name, "[+-]?[0-9]+,[0-9]+") for name in texts):
         return []
-    dotted = {name: count(name, "[+-]?[0-9]+[.][0-9.]+") for name in texts}
-    return [name for name, dots in dotted.items() if dots and dots == count(name, "[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+")]
+    dotted = {name: _count(connection, table, name, "[+-]?[0-9]+[.][0-9.]+") for name in texts}
+    thousands = "[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+"
+    return [name for name, dots in dotted.items() if dots and dots == _count(connection, table, name, thousands)]
 
 
 def _ungrouped(connection: DuckDBPyConnection, table: LoadedTable, column: str) -> Remark:
@@ -109,7 +133,9 @@ def _remark(code: str, severity: Any, message: str, places: Any, column: str) ->
     return Remark(code=code, severity=severity, message=message, rows=rows, columns=(column,))
 
 
-def _typed(connection: DuckDBPyConnection, table: LoadedTable, column: str, *, magnitudes: bool) -> tuple[Remark, ...]:
+def _typed(
+    connection: DuckDBPyConnection, table: LoadedTable, column: str, *, decimal: bool, magnitudes: bool
+) -> tuple[Remark, ...]:
     name, home = quote(column), quote(table.name)
     plain = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)) AND NOT contains({name}, '_') "
     plain += f"AND NOT regexp_full_match({name}, '0[0-9]+'), false)"
@@ -125,7 +151,7 @@ def _typed(connection: DuckDBPyConnection, table: LoadedTable, column: str, *, m
     if odd > max(0.1 * filled, 1) and few.bad.mean() > 0.5:
         return ()
     cells = [text for (text,) in connection.execute(f"SELECT {name} FROM {home}").fetchall()]
-    numbers = parse_numbers(cells, semicolons=table.semicolons, magnitudes=magnitudes)
+    numbers = parse_numbers(cells, semicolons=decimal, magnitudes=magnitudes)
     if not numbers.obvious:
         return ()
 
