@@ -468,4 +468,4 @@ def test_a_floor_is_said_of_one_pure_law_in_twenty_at_most_and_uneven_noise_too(
 def test_families_written_in_two_ways_are_said() -> None:
     table = simulated(n=12) | {"f": np.array(["A", "a ", "b"] * 4)}
     said = [one.message for one in fitted(table, family="f").remarks if one.code == "alike"]
-    assert len(said) == 1 and "differ in case, spaces or Unicode form alone, kept apart: 'A' and 'a" in said[0]
+    assert len(said) == 1 and "differ in case, spaces, zeros or Unicode alone, kept apart: 'A' and 'a" in said[0]

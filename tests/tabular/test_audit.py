@@ -306,6 +306,27 @@ def test_decisions_may_bear_the_names_of_the_labels(tmp_path: Path) -> None:
             audit_predictions(write(tmp_path / "p.csv", odd), replace(COLUMNS, positive="granted"))
 
 
+def test_a_predicted_class_that_is_no_label_of_these_rows_counts_as_no_and_is_said(tmp_path: Path) -> None:
+    y, p = np.array(["cat", "dog", "owl"] * 80), np.array(["cat", "cat", "dog", "fox"] * 60)
+    data = {"y": y, "p": p, "g": np.arange(240) // 120}
+    found = audit_predictions(write(tmp_path / "p.csv", data), replace(COLUMNS, positive="cat"))
+    assert named(found)["all rows"]["accuracy"] == np.mean((p == "cat") == (y == "cat"))
+    assert "p has the values of y: 'cat' counts as yes, any other as no ('fox' is no y)." in found.notes
+    for scores in (["1", "7"], ["1", "0,7"], ["1", "7%"]):  # percentages, and a decimal comma, are no classes
+        data |= {"y": np.arange(240) % 2, "p": np.array(scores * 120)}
+        try:
+            notes = audit_predictions(write(tmp_path / "p.csv", data), replace(COLUMNS, positive="1")).notes
+        except SurefootError as error:
+            notes = (str(error),)
+        assert not any("has the values of y" in note for note in notes)
+
+
+def test_groups_that_are_one_number_written_in_two_ways_are_said(tmp_path: Path) -> None:
+    data = {"y": [0, 1] * 120, "p": [0, 1, 1] * 80, "g": ["1", "1.0", "2", "10"] * 60}
+    said = audit_predictions(write(tmp_path / "p.csv", data), COLUMNS).notes
+    assert any(note.endswith("zeros or Unicode alone, kept apart: '1' and '1.0'.") for note in said)
+
+
 @pytest.mark.parametrize(
     ("labels", "positive", "decisions"),
     [("01", "0", ("no", "yes")), ("01", "0", ("False", "True")), (("no", "yes"), "no", "01"), ("012", "2", "01")],
@@ -364,7 +385,7 @@ def test_groups_written_in_two_ways_and_groups_without_weight_are_named(tmp_path
     found = audit_predictions(write(tmp_path / "a.csv", data), replace(COLUMNS, weight="w"))
     assert [line["group"] for line in found.groups] == ["all rows", "g F", "g M", "g f", "g m"]
     assert (
-        "Column g has values that differ in case, spaces or Unicode form alone, kept apart: 'F' and 'f'; 'M' and 'm'."
+        "Column g has values that differ in case, spaces, zeros or Unicode alone, kept apart: 'F' and 'f'; 'M' and 'm'."
         in (found.notes)
     )
     assert "No row is left of X: nothing is said of it." in found.notes

@@ -1,11 +1,15 @@
 """What a reader of a table must know."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from surefoot.core import agreed
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +32,21 @@ def rows_text(rows: Iterable[int], verb: str = "") -> str:
 
 
 def alike(column: str, values: Iterable[str]) -> Iterator[Remark]:
-    """Names values that differ in case, spaces or Unicode form alone, and may be one value written in two ways."""
+    """Names values that differ in case, spaces, zeros or Unicode alone, and may be one value written in two ways."""
     written: dict[str, list[str]] = {}
     for value in dict.fromkeys(values):
         written.setdefault(_plain(value), []).append(_shown(value))
     if twice := [same for same in written.values() if len(same) > 1]:
         shown = "; ".join(" and ".join(same) for same in twice)
-        message = f"Column {column} has values that differ in case, spaces or Unicode form alone, kept apart: {shown}."
+        message = (
+            f"Column {column} has values that differ in case, spaces, zeros or Unicode alone, kept apart: {shown}."
+        )
         yield Remark(code="alike", severity="warning", message=message, columns=(column,))
 
 
 def _plain(value: str) -> str:
+    if _NUMBER.fullmatch(value):
+        return str(Decimal(value).normalize())  # 1 and 1.0, of any length
     seen = "".join(one for one in value if unicodedata.category(one) != "Cf")  # a space of no width, a mark of order
     return " ".join(unicodedata.normalize("NFC", seen.casefold()).split())
 

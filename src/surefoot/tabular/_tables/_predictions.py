@@ -117,21 +117,27 @@ def _read_classes(connection: DuckDBPyConnection, name: str, columns: Prediction
         return []
     score, label, positive = map(_same, (quote(name), quote(columns.label), "$positive"))
     labels = f"SELECT {label} FROM raw WHERE {quote(columns.label)} IS NOT NULL"
-    sql = f"""SELECT count(*) FILTER (WHERE {score} NOT IN ({labels})) = 0, list_contains($words, {positive}),
-        count(*) FILTER (WHERE NOT list_contains($words, {score})) = 0, list_contains($no, {positive}) FROM raw"""
+    name_of_none = f"{score} NOT IN ({labels})"
+    sql = f"""SELECT count(*) FILTER (WHERE {name_of_none}) = 0, list_contains($words, {positive}),
+        count(*) FILTER (WHERE NOT list_contains($words, {score})) = 0, list_contains($no, {positive}),
+        bool_or({score} = {positive}) AND count(*) FILTER (WHERE {name_of_none}
+            AND (list_contains($words, {score}) OR NOT regexp_matches({score}, '^\\p{{L}}'))) = 0 FROM raw"""
     values = {"positive": columns.positive, "no": _NO, "words": [*_YES, *_NO]}
-    ((classes, plain, decisions, against),) = connection.execute(sql, values).fetchall()
+    ((classes, plain, decisions, against, named),) = connection.execute(sql, values).fetchall()
     if decisions and (against if not classes else not plain):
         raise SurefootError(
             f"{source}: it cannot be told whether the yes of column '{name}' means that {columns.label} is "
             f"'{columns.positive}' or that it is not. Write decisions as {columns.label} is written."
         )
-    if not classes:
+    if not classes and not named:
         return [f"1 or yes in {name} is for {columns.label} = '{columns.positive}'."] if decisions else []
+    query = f"SELECT DISTINCT {quote(name)}::VARCHAR FROM raw WHERE {name_of_none} ORDER BY 1 LIMIT 5"
+    others = [] if classes else [other for (other,) in connection.execute(query).fetchall()]
+    strange = f" ({', '.join(map(repr, others))} {agreed(len(others), 'are')} no {columns.label})" if others else ""
     connection.execute(f"ALTER TABLE raw ALTER {quote(name)} TYPE VARCHAR")
     sql = f"UPDATE raw SET {quote(name)} = ({score} = {positive})::INTEGER WHERE {quote(name)} IS NOT NULL"
     connection.execute(sql, {"positive": columns.positive})
-    return [f"{name} has the values of {columns.label}: '{columns.positive}' counts as yes, any other as no."]
+    return [f"{name} has the values of {columns.label}: '{columns.positive}' counts as yes, any other as no{strange}."]
 
 
 def _same(text: str) -> str:
