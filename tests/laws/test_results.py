@@ -190,5 +190,5 @@ def test_a_long_table_refuses_a_value_of_no_evaluation_set() -> None:
 def test_one_word_in_two_unicode_forms_is_said_with_what_differs() -> None:
     (remark,) = alike("city", ["Z\u00fcrich", "Zu\u0308rich", "Bern", "Bern\u200b", "Basel"])
     assert remark.message.endswith(
-        r"Unicode form alone, kept apart: 'Zürich' and 'Zu\u0308rich'; 'Bern' and 'Bern\u200b'."
+        r"zeros or Unicode alone, kept apart: 'Zürich' and 'Zu\u0308rich'; 'Bern' and 'Bern\u200b'."
     )
