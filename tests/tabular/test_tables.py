@@ -459,6 +459,16 @@ def test_features_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert "c = a" not in columns
 
 
+def test_a_category_of_which_every_value_is_rare_is_left_out_and_said(tmp_path: Path) -> None:
+    lines = [f"{row},z{row % 300},{'ab'[row % 3 > 0]},{'FM'[row % 2]},{row // 2 % 2}" for row in range(900)]
+    (tmp_path / "t.csv").write_text("n,zip,c,g,y\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    store, design = Store(tmp_path), Design(table=file_table(tmp_path / "t.csv", label="y", sensitive=("g",)))
+    made(design, store)
+    found = open_design(store.path(design))
+    assert "c = a" in found.features and not any("zip" in name for name in found.features)
+    assert "where each of its 300 values is rare: it was left out" in next(n for n in found.notes if "zip" in n)
+
+
 def test_splits_are_disjoint_stratified_and_follow_the_seed(tmp_path: Path) -> None:
     table = file_table(write(tmp_path / "people.csv", 1000), label="hired", sensitive=("sex",))
     shares = []

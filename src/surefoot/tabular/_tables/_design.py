@@ -202,6 +202,9 @@ def _category(row: int, column: Column, train: NDArray[np.float32], rare: float)
         places[levels] = len(names)
         names.append(f"{column.name} is missing")
     notes = [f"Column {column.name}: {len(pooled)} rare values are pooled."] if len(pooled) > 1 else []
+    if len(names) == 1:
+        all_rare = f"each of its {len(pooled)} values is rare" if pooled else "it is constant"
+        notes = [f"Column {column.name} says nothing in the training rows, where {all_rare}: it was left out."]
     return _Encoder(row=row, names=tuple(names[1:]), notes=tuple(notes), places=np.maximum(places - 1, -1))
 
 
