@@ -466,7 +466,7 @@ def test_a_category_of_which_every_value_is_rare_is_left_out_and_said(tmp_path: 
     made(design, store)
     found = open_design(store.path(design))
     assert "c = a" in found.features and not any("zip" in name for name in found.features)
-    assert "where each of its 300 values is rare: it was left out" in next(n for n in found.notes if "zip" in n)
+    assert "values is rare: it was left out" in next(n for n in found.notes if "zip" in n)
 
 
 def test_splits_are_disjoint_stratified_and_follow_the_seed(tmp_path: Path) -> None:
