@@ -1,11 +1,92 @@
 """Options of studies: one that another makes void is refused, and so is one that leaves nothing to judge."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from surefoot.core import Store, SurefootError, plan
-from surefoot.studies import load_study
+from surefoot.studies import load_study, study_options
+
+OWN = """
+from enum import Enum
+from pathlib import Path
+from typing import Literal, Optional, Sequence, Union
+from surefoot.core import Study
+
+class Colour(Enum):
+    RED = "red"
+
+def study(
+    *, samples=5, fast=False, rate=1e-3, names=("a", "b"), rates=(1, 0.5), place=Path("."), colour: Colour = Colour.RED,
+    seed: Optional[int] = 3, width: Union[int, float] = 1, depth: float | int = 1, kind: str | None = "x",
+    sizes: list[int] = [1], pair: tuple[str, int] = ("a", 1), two: Literal[1, "x"] = 1, words: tuple = (),
+    told: dict = {}, some: set = set(), nested: tuple[tuple[int, ...], ...] = (), row: Sequence[int] = (),
+) -> Study:
+    return Study(name="own", title="Own", summary=repr(locals()), steps=())
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A study file whose summary holds its options."""
+    path = tmp_path_factory.mktemp("own") / "study_with_options.py"
+    path.write_text(OWN)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "value"),
+    [
+        ("samples", "10", 10),
+        ("fast", "False", False),
+        ("fast", "yes", True),
+        ("rate", "0.5", 0.5),
+        ("names", "x", ("x",)),
+        ("rates", "2,0.25", (2, 0.25)),
+        ("place", "here", Path("here")),
+        ("seed", "7", 7),
+        ("seed", "None", None),
+        ("width", "0.5", 0.5),
+        ("width", "2", 2),
+        ("depth", "2", 2),
+        ("kind", "None", None),
+        ("kind", "3", "3"),
+        ("sizes", "1,22", [1, 22]),
+        ("pair", "b,3", ("b", 3)),
+        ("two", "x", "x"),
+        ("words", "ab, cd", ("ab", "cd")),
+    ],
+)
+def test_an_option_has_the_type_of_its_annotation_or_its_default(own: str, option: str, text: str, value: Any) -> None:
+    made = load_study(own, {option: text}).summary
+    assert f"'{option}': {value!r}" in made
+
+
+def test_an_enum_is_given_and_shown_by_its_value(own: str) -> None:
+    assert "'colour': <Colour.RED: 'red'>" in load_study(own, {"colour": "red"}).summary
+    shown = {one.name: (one.type, one.default) for one in study_options(own)}
+    assert shown["colour"] == ("Colour", "red")
+    assert shown["fast"] == ("bool", "False")
+    assert shown["sizes"] == ("list[int]", "1")
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("fast", "perhaps", "fast must be bool, got 'perhaps'"),
+        ("seed", "x", "seed must be int or None, got 'x'"),
+        ("colour", "blue", "colour must be Colour, got 'blue'"),
+        ("pair", "b", "pair must be 2 values, with commas between, got 'b'"),
+        ("told", "a", "told is dict, which no text can give"),
+        ("some", "a", "some is set, which no text can give"),
+        ("row", "1,2", r"row is Sequence\[int\], which no text can give"),
+        ("nested", "1,2", "nested is a list of lists, which no text can give"),
+    ],
+)
+def test_an_option_that_its_type_does_not_hold_is_refused(own: str, option: str, text: str, said: str) -> None:
+    with pytest.raises(SurefootError, match=said):
+        load_study(own, {option: text})
 
 
 @pytest.mark.parametrize(

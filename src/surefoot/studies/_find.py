@@ -4,9 +4,11 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import Enum
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -145,10 +147,20 @@ def _typed(name: str, make: Callable[..., Any], options: Mapping[str, str]) -> d
 
 
 def _hints(name: str, make: Callable[..., Any]) -> dict[str, Any]:
+    """The type of each option: as annotated, else that of its default."""
     try:
-        return typing.get_type_hints(make)
+        said = typing.get_type_hints(make)
     except NameError as error:
         raise SurefootError(f"The study {name} has an option whose type cannot be found: {error}.") from error
+    parameters = inspect.signature(make).parameters
+    return {option: _type_of(parameter.default) for option, parameter in parameters.items()} | said
+
+
+def _type_of(default: Any) -> Any:
+    if isinstance(default, tuple | list) and default:
+        inner = typing.Union[tuple(map(type, default))]  # noqa: UP007
+        return tuple[inner, ...] if isinstance(default, tuple) else list[inner]
+    return str if default is None or default is inspect.Parameter.empty else type(default)
 
 
 def _type_name(hint: Any) -> str:
@@ -156,24 +168,34 @@ def _type_name(hint: Any) -> str:
 
 
 def _text_of(default: Any) -> str:
-    """A default as it would be given: a tuple with commas."""
-    if isinstance(default, tuple):
+    """A default as it would be given: a tuple with commas, the value of an enum."""
+    if isinstance(default, Enum):
+        return str(default.value)
+    if isinstance(default, tuple | list):
         return ",".join(map(str, default))
     return "" if default is inspect.Parameter.empty else str(default)
 
 
 def _convert(option: str, text: str, hint: Any) -> Any:
-    """Text as an int, float, bool, str, one of them or None, or a comma-separated tuple of one of them."""
-    if isinstance(hint, types.UnionType):
-        return _convert(option, text, next(one for one in typing.get_args(hint) if one is not type(None)))
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        return tuple(_convert(option, part.strip(), inner) for part in text.split(",") if part.strip())
-    if typing.get_origin(hint) is typing.Literal:
-        allowed = {str(value): value for value in typing.get_args(hint)}
+    """Text as an int, float, bool, str, one of them or None, a choice, or a tuple or list of these with commas.
+
+    Of several types the narrowest that can be; other classes are called with the text (`Path`, an enum by its value).
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _one_of(option, text, arguments)
+    if tuple in (hint, origin) or list in (hint, origin):
+        return _several(option, text, arguments, list if list in (hint, origin) else tuple)
+    if origin is typing.Literal:
+        allowed = {str(value): value for value in arguments}
         if text not in allowed:
             raise SurefootError(f"Option {option} must be one of {', '.join(allowed)}, got '{text}'.")
         return allowed[text]
+    if origin or not isinstance(hint, type) or (issubclass(hint, Collection) and not issubclass(hint, str)):
+        raise SurefootError(
+            f"Option {option} is {_type_name(hint)}, which no text can give: let it be int, float, bool, str, Literal, "
+            "one of them or None, or a tuple of one."
+        )
     if hint is float and text.strip().lower().lstrip("+-") == "nan":
         raise SurefootError(f"Option {option} must be a number, got '{text}'.")
     try:
@@ -181,4 +203,31 @@ def _convert(option: str, text: str, hint: Any) -> Any:
             return {"true": True, "yes": True, "false": False, "no": False}[text.lower()]
         return hint(text)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise SurefootError(f"Option {option} must be {getattr(hint, '__name__', hint)}, got '{text}'.") from error
+        raise SurefootError(f"Option {option} must be {_type_name(hint)}, got '{text}'.") from error
+
+
+def _one_of(option: str, text: str, hints: Sequence[Any]) -> Any:
+    if type(None) in hints and text.lower() == "none":
+        return None
+    for hint in sorted((one for one in hints if one is not type(None)), key=_width):
+        with suppress(SurefootError):
+            return _convert(option, text, hint)
+    names = " or ".join(map(_type_name, hints)).replace("NoneType", "None")
+    raise SurefootError(f"Option {option} must be {names}, got '{text}'.")
+
+
+def _width(hint: Any) -> int:
+    """A text is the last that something may be, and a whole number is no fraction."""
+    return {str: 3, float: 1}.get(hint, 2 if isinstance(hint, type) and hint not in (bool, int) else 0)
+
+
+def _several(option: str, text: str, hints: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
+    """The parts between commas: of one type, or of one each where as many are named."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    inner = hints or (str,)
+    if any(typing.get_origin(one) in (tuple, list) or one in (tuple, list) for one in inner):
+        raise SurefootError(f"Option {option} is a list of lists, which no text can give: let it be a tuple of texts.")
+    each = list(inner) if kind is tuple and hints and hints[-1] is not ... else [inner[0]] * len(parts)
+    if len(parts) != len(each):
+        raise SurefootError(f"Option {option} must be {len(each)} values, with commas between, got '{text}'.")
+    return kind(_convert(option, part, one) for part, one in zip(parts, each, strict=True))
