@@ -29,6 +29,7 @@ from surefoot.core import (
     why,
     write_record,
 )
+from surefoot.core._plan import source_fingerprint
 
 Make = Callable[..., list[Event]]
 
@@ -345,6 +346,48 @@ def test_what_other_code_made_is_told_from_what_the_code_makes_now(
         steps = [importlib.import_module("study_of_a_user").Edited(size=size) for size in (1, 2)]
         assert made_otherwise(steps, store) == steps[:other]
     del sys.modules["study_of_a_user"]
+
+
+@pytest.mark.parametrize(
+    ("study", "asked", "helper", "others"),
+    [
+        ("study_alone.py", "from aside import twice", "aside.py", {}),
+        ("study_far.py", "import between", "aside.py", {"between.py": "from aside import twice"}),
+        ("study_deep.py", "from tools import twice", "tools/more.py", {"tools/__init__.py": "from .more import twice"}),
+        ("study_late.py", "def late():\n    import tools.more", "tools/more.py", {"tools/__init__.py": ""}),
+        (
+            "own_package/study.py",
+            "from .sub import aside",
+            "own_package/sub/aside.py",
+            {"own_package/sub/__init__.py": ""},
+        ),
+        ("own_package/__init__.py", "from . import aside", "own_package/aside.py", {}),
+    ],
+)
+def test_a_module_of_the_user_that_a_step_imports_is_its_code(
+    *, study: str, asked: str, helper: str, others: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of it is told, as one of the module of the Step; that of a library, or of what is not used, is not."""
+    files = {study: f"{asked}\n{CODE}", helper: "def twice(x):\n    return 2 * x", **others}
+    for name, text in {"own_package/__init__.py": "", "unused.py": "x = 1", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = study.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def fingerprint() -> str:
+        ours = (module.split(".")[0], "aside", "tools", "between")
+        for name in [one for one in sys.modules if one.split(".")[0] in ours]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        return source_fingerprint(importlib.import_module(module).Edited)
+
+    first = fingerprint()
+    (tmp_path / "unused.py").write_text("x = 2")
+    (tmp_path / helper).write_text("def twice(x):  # twice\n    return 2 * x")
+    assert fingerprint() == first
+    (tmp_path / helper).write_text("def twice(x):\n    return 3 * x")
+    assert fingerprint() != first
 
 
 def test_stale_is_a_report_and_recomputes_nothing(edited: Callable[[str], list[str]], store: Store) -> None:

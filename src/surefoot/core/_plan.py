@@ -28,6 +28,7 @@ _ENOUGH = 4  # timings for a range of their own
 _TOGETHER = 0.3  # of the spread between Steps of a kind, what they share: it does not average out
 _SPREAD = 1.5  # of fewer timings
 _SPREAD_OF_MACHINES = 2.0  # of a reference while nothing was timed here
+_CHANGED = "the source of its module changed, or that of a module that it imports"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +235,7 @@ def stale(store: Store) -> list[tuple[Artifact, str]]:
 
 
 def made_otherwise(steps: Iterable[Step], store: Store) -> list[Step]:
-    """The Steps of a user's own kinds that were made by other code of their module than is there now."""
+    """The Steps of a user's own kinds that were made by other code than is there now, see `source_fingerprint`."""
     own = (step for step in walk(steps) if not step.kind.startswith("surefoot."))
     return [step for step in own if _source_of(store.path(step)) not in ("", source_fingerprint(type(step)))]
 
@@ -250,15 +251,53 @@ _ONE_AT_A_TIME = Lock()  # two threads that parse at once raise a SystemError in
 
 @cache
 def source_fingerprint(cls: type[Step]) -> str:
-    """A hash of the code of the module that defines a Step, or '' without its source; comments do not count."""
+    """A hash of the code of the module that defines a Step, or '' without its source; comments do not count.
+
+    Of a user's module that of the modules of the user that it imports is in it: those beside a file, or of one package.
+    """
     try:
-        source = Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8")
-        with _ONE_AT_A_TIME:
-            tree = ast.parse(source)
+        file, module = Path(inspect.getsourcefile(cls) or "").absolute(), cls.__module__
+        trees = {file: _parsed(file)}
     except (OSError, TypeError, ValueError, SyntaxError):  # being edited just now
         return ""
+    waiting = [] if module.startswith("surefoot.") else [(file, module)]
+    while waiting:
+        for path, name in _imported(*(one := waiting.pop()), trees[one[0]]):
+            if path not in trees and path.is_file():
+                with suppress(OSError, ValueError, SyntaxError):
+                    trees[path] = _parsed(path)
+                    waiting.append((path, name))
+    texts = [ast.unparse(trees.pop(file)), *sorted(map(ast.unparse, trees.values()))]
     # The text and not the tree: what `ast.dump` writes differs between versions of Python.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _parsed(path: Path) -> ast.Module:
+    source = path.read_text(encoding="utf-8")
+    with _ONE_AT_A_TIME:
+        return ast.parse(source)
+
+
+def _imported(file: Path, module: str, tree: ast.Module) -> Iterator[tuple[Path, str]]:
+    """Where the modules that a module imports would lie, and their names: in its own package, or beside it."""
+    package = module.split(".") if file.stem == "__init__" else module.split(".")[:-1]
+    root = file.parents[len(package)]
+    if not package and root.name in ("site-packages", "dist-packages"):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            names = [start, *(f"{start}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            first, *below = name.split(".")
+            if first and first != "surefoot" and first in (package or [first])[:1]:
+                place = root.joinpath(first, *below)
+                yield from ((one, name) for one in (place.with_name(f"{place.name}.py"), place / "__init__.py"))
 
 
 def _stale_reason(artifact: Artifact, steps: Rebuilt) -> str:
@@ -270,7 +309,7 @@ def _stale_reason(artifact: Artifact, steps: Rebuilt) -> str:
     except SurefootError as error:
         lost = str(error).startswith("No module") and not artifact.kind.startswith("surefoot.")
         return f"{error} Name its study file: surefoot stale FILE.py" if lost else str(error)
-    return "the source of its module changed" if artifact.provenance.get("source") != source_fingerprint(cls) else ""
+    return _CHANGED if artifact.provenance.get("source") != source_fingerprint(cls) else ""
 
 
 def _own_differences(made: Spec, asked: Spec) -> int:
