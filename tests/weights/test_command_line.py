@@ -95,7 +95,7 @@ def test_a_soup_is_scored_by_a_command(files: list[Path], tmp_path: Path, capsys
         values(Path("soup.safetensors")), np.mean([values(path) for path in files[1:]], axis=0), atol=1e-7
     )
     with pytest.raises(SurefootError, match="must print a number"):
-        run("soup", *files[1:], "--score", f"{sys.executable} -c pass", "--out", "soup2.safetensors")
+        run("soup", *files[1:], "--score", f"{sys.executable} -c pass {{}}", "--out", "soup2.safetensors")
 
 
 def test_inspect_and_diff_say_what_is_there(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,8 @@ def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path]
         f"{sys.executable} {script} {{}}": "ended with 1: no data",
         "no-such-command {}": "cannot be run",
         "'": "cannot be run",
-        f"{sys.executable} -c \"print('nan')\"": "finite number",
+        f"{sys.executable} -c \"print('nan')\" {{}}": "finite number",
+        f"{sys.executable} -c \"print(0.5)\"": "it needs {} where the file of each candidate stands",
     }
     for command, message in cases.items():
         with pytest.raises(SurefootError, match=message):

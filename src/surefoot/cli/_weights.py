@@ -245,6 +245,8 @@ def _scored(command: str, path: Path) -> Any:
     from surefoot.weights import EditScore
 
     try:
+        if "{}" not in command:
+            raise ValueError("it needs {} where the file of each candidate stands, else all have one score")
         words = [word.replace("{}", str(path)) for word in shlex.split(command)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except (OSError, ValueError, IndexError) as error:
