@@ -412,6 +412,19 @@ def test_rows_are_chosen_before_the_line_is_fitted() -> None:
         keep_where(_table(), ("how=none",))
 
 
+def test_an_exclusion_that_leaves_nothing_out_is_said_and_numbers_are_met_however_they_are_written() -> None:
+    table = make_table({"size": [1000.0, 32.0, 32.0], "how": ["plain", "clip", "bit"], "code": ["007", "7", "x"]})
+    for conditions, rows in ((("size!=32.0",), 1), (("size=1e3",), 1), (("size=1,000", "how=plain"), 1)):
+        kept = keep_where(table, conditions)
+        assert len(kept) == rows and not kept.remarks
+    assert keep_where(table, ("code=007",)).columns["code"].tolist() == ["007"]
+    kept = keep_where(table, ("how!=CLIP",))
+    assert len(kept) == 3 and "never is 'CLIP', so that 'how!=CLIP' leaves nothing out" in kept.remarks[-1].message
+    scores = wide_accuracies(_table(), n={"clean": 10_000, "fog": 5_000, "snow": 5_000})
+    said = shift_data(scores, x="clean", baseline=("how!=PLAIN",)).remarks
+    assert [remark.code for remark in said if "'how!=PLAIN' leaves nothing out" in remark.message] == ["never"]
+
+
 def test_whole_families_are_drawn_and_lines_of_few_families_are_wider() -> None:
     data = shift_data(_scores(), x="clean", baseline=("how=plain",), group="how", family="family")
     alone, clustered = (fit_shift(data, replicates=50, cluster=cluster) for cluster in (False, True))

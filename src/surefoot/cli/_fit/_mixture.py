@@ -121,9 +121,8 @@ def _by_test(table: Path, where: _Names, columns: _Names, shift: str | None) -> 
 
     from surefoot.laws import check_groups, keep_rows, keep_where, number_remarks, read_table, text_of, without_copies
 
-    whole = read_table(table)
-    runs, copies = without_copies(keep_where(whole, where), columns[-1])
-    say_remarks((*whole.remarks, *copies, *number_remarks(runs, columns)))
+    runs, copies = without_copies(keep_where(read_table(table), where), columns[-1])
+    say_remarks((*runs.remarks, *copies, *number_remarks(runs, columns)))
     named = text_of(runs, shift) if shift else np.full(len(runs), "")
     if shift:
         check_groups(runs.source, shift, named, runs.rows)

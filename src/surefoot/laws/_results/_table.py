@@ -144,32 +144,46 @@ def keep_rows(table: ResultTable, mask: NDArray[np.bool_]) -> ResultTable:
 
 
 def keep_where(table: ResultTable, conditions: Sequence[str]) -> ResultTable:
-    """The rows that meet all conditions (`meets`). Raises SurefootError, with the values there are, if none does."""
-    mask = meets(conditions, lambda column: text_of(table, column), len(table), table.source)
-    return keep_rows(table, mask) if conditions else table
+    """The rows that meet all conditions (`meets`), with its remarks. Raises SurefootError if there are none."""
+    mask, said = meets(conditions, lambda column: text_of(table, column), len(table), table.source)
+    return replace(keep_rows(table, mask), remarks=(*table.remarks, *said)) if conditions else table
 
 
 def meets(
     conditions: Sequence[str], values: Callable[[str], Sequence[str] | Cells], n: int, source: str
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], list[Remark]]:
     """Which of n rows meet all conditions `column=pattern` or `column!=pattern`, where a pattern may hold `*`.
 
-    `values` gives a column as texts (n,). Raises SurefootError where no row meets a condition, or all of them.
+    `values` gives a column as texts (n,). A remark says where a column never is what rows were to be without. Raises
+    SurefootError, with the values there are, where it never is what rows were to have, or no row meets all.
     """
-    member = np.ones(n, dtype=np.bool_)
+    member, said = np.ones(n, dtype=np.bool_), []
     for condition in conditions:
         column, sign, pattern = (part.strip() for part in condition.partition("!=" if "!=" in condition else "="))
         if not sign or not column:
             raise SurefootError(f"Rows are chosen by 'column=pattern' or 'column!=pattern'; got '{condition}'.")
         cells = list(values(column))
-        fits = np.array([cell == pattern or fnmatchcase(cell, pattern) for cell in cells], dtype=np.bool_)
-        if sign == "=" and not fits.any():
+        fits = _fitting(cells, pattern)
+        if not fits.any():
             some = ", ".join(repr(cell) for cell in list(dict.fromkeys(cells))[:12])
-            raise SurefootError(f"{source}: column '{column}' never is '{pattern}'. It has: {some}.")
+            message = f"{source}: column '{column}' never is '{pattern}'. It has: {some}."
+            if sign == "=":
+                raise SurefootError(message)
+            message = message.replace(". It has", f", so that '{condition}' leaves nothing out. It has", 1)
+            said.append(Remark(code="never", severity="warning", message=message, columns=(column,)))
         member &= ~fits if sign == "!=" else fits
     if not member.any():
         raise SurefootError(f"{source}: no row has {' and '.join(conditions)}.")
-    return member
+    return member, said
+
+
+def _fitting(cells: Sequence[str], pattern: str) -> NDArray[np.bool_]:
+    """Which cells are the pattern, or, where none is, the number that it is written in another way: 1e9, 32.0."""
+    fits = np.array([cell == pattern or fnmatchcase(cell, pattern) for cell in cells], dtype=np.bool_)
+    number = parse_numbers([pattern]).values[0]
+    if fits.any() or not math.isfinite(number):
+        return fits
+    return np.array([cell == f"{number:.15g}" for cell in cells], dtype=np.bool_)
 
 
 def plain_cell(value: Any) -> Any:

@@ -106,7 +106,7 @@ def scaling_points(
         _points(kept, options, name, usable & (groups == name), (inputs, values, tests)) for name in families
     )
     twice = [remark for name in names for remark in alike(name, text_of(kept, name).tolist())]
-    return points, (*whole.remarks, *copies, *unit_remarks, *written, *moved, *dropped, *twice)
+    return points, (*kept.remarks, *copies, *unit_remarks, *written, *moved, *dropped, *twice)
 
 
 def _points(

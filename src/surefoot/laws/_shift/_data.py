@@ -84,7 +84,8 @@ def shift_data(
     x_names, said = _x_names(scores, axes, chosen, matched=matched)
     places = np.array([[scores.sets.index(name) for name in names] for names in x_names])
     columns = [scores.sets.index(name) for name in chosen]
-    member = meets(baseline, lambda column: _labels(scores, column, []), len(scores.models), scores.source)
+    member, never = meets(baseline, lambda column: _labels(scores, column, []), len(scores.models), scores.source)
+    said = (*said, *never)
     if not baseline:
         message = (
             "No baseline is named: the line is fitted on all models, so it cannot say what is beyond the ordinary."
