@@ -152,6 +152,36 @@ def test_a_table_of_any_format_becomes_parts(tmp_path: Path, ending: str) -> Non
     assert list(made.inputs) == [file.name]
 
 
+def test_our_columns_are_ours_in_any_case_and_no_other_column_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("URL,TEXT,Language,img,alt\nhttp://page,title,de,http://a/1,a cat\n")
+    pairs_from_tables([tmp_path / "a.csv"], tmp_path / "out", columns=PairColumns(url="img", text="alt"))
+    (row,) = pyarrow.parquet.read_table(tmp_path / "out" / "part-00000.parquet").to_pylist()
+    told = {name: row.pop(name) for name in ("url", "text", "language", "candidate_url", "candidate_text")}
+    assert [*told.values()] == ["http://a/1", "a cat", "de", "http://page", "title"]
+    assert row.keys() == {"uid", "page_url", "license", "language_reliable", "reasons"}
+
+
+def test_plain_numbers_of_a_csv_file_are_numbers_and_others_stay_as_they_are_written(tmp_path: Path) -> None:
+    columns = {"whole": ("9007199254740993", ""), "real": (".25", "3e-2"), "code": ("007", "12"), "some": ("1", "x")}
+    columns |= {"big": ("1" * 32, "2"), "comma": ("0,5", "0,7"), "link": ("http://a/1", "http://a/2")}
+    lines = [";".join(columns), *(";".join(cells) for cells in zip(*columns.values(), strict=True))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    duckdb.sql(f"COPY (SELECT '5' AS some, '5' AS word, 'http://b' AS link) TO '{tmp_path}/b.parquet'")
+    files = [tmp_path / "a.csv", tmp_path / "b.parquet"]
+    pairs_from_tables(files, tmp_path / "out", columns=PairColumns(url="link", text=""))
+    rows = pyarrow.parquet.read_table(tmp_path / "out" / "part-00000.parquet").to_pydict()
+    assert {name: rows[name] for name in (*columns, "word") if name != "link"} == {
+        "whole": [9007199254740993, None, None], "real": [0.25, 0.03, None], "code": ["007", "12", None],
+        "some": ["1", "x", "5"], "big": ["1" * 32, "2", None], "comma": ["0,5", "0,7", None], "word": [None, None, "5"],
+    }  # fmt: skip
+
+
+def test_texts_that_are_words_for_no_text_are_counted(tmp_path: Path) -> None:
+    duckdb.sql(f"COPY (SELECT 'http://a' AS url, unnest(['None', 'NA', 'a', NULL]) AS text) TO '{tmp_path}/a.parquet'")
+    made = pairs_from_tables([tmp_path / "a.parquet"], tmp_path / "out", rows=1)
+    assert (made.faults, made.rows) == ({"text_missing_word": 2}, 4)
+
+
 def test_own_uid_and_reasons_are_kept_and_parts_can_be_read_again(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     duckdb.sql(f"COPY (SELECT 'ab' AS uid, 'http://a/1' AS url, ['gone'] AS reasons) TO '{file}'")

@@ -81,6 +81,7 @@ class PairTables(Step):
     digest: str = ""
     url: str = "url"
     text: str = "text"
+    version: ClassVar[int] = 2  # 1: LANGUAGE was another column than `language`, numbers of CSV files were texts
 
     def pinned(self) -> Self:
         """With whole paths and the digest of the files as they are now."""

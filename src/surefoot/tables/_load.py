@@ -31,8 +31,9 @@ _MOST_PEEKED_ROWS = 200
 class LoadedTable:
     """What `load_table` read: the DuckDB table, its file, its columns in order, and its number of rows.
 
-    `semicolons`: whether semicolons part its cells, so that a comma in a number is decimal. `blanks`: by column, how
-    many of its cells hold which word of `MISSING`. `notes`: what a reader must know of the file.
+    `semicolons`: whether semicolons part its cells, so that a comma in a number is decimal. `typed`: whether the file
+    itself says which columns are texts. `blanks`: by column, how many of its cells hold which word of `MISSING`.
+    `notes`: what a reader must know of the file.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LoadedTable:
     columns: tuple[str, ...]
     rows: int
     semicolons: bool = False
+    typed: bool = False
     blanks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -88,6 +90,7 @@ def load_table(
             columns=columns,
             rows=rows,
             semicolons=source.delimiter == ";",
+            typed=not source.delimiter,
             blanks=_blanks(connection, source, name),
             notes=file.notes,
         )

@@ -43,7 +43,9 @@ def download(
         stage = candidates
         if not pairs_directory(candidates):
             stage = Path(place, "candidates")
-            pairs_from_tables([candidates], stage, columns=PairColumns(url=url, text=text), rows=_ROWS)
+            read = pairs_from_tables([candidates], stage, columns=PairColumns(url=url, text=text), rows=_ROWS)
+            if words := read.faults.get("text_missing_word"):
+                say(f"surefoot: {words:,} texts of {candidates} are words such as NA or None: read as no text.")
         _report(
             out,
             download_pictures(sources_in(stage), out, form=form, manners=manners, progress=counter("rows begun")),
