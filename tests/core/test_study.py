@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from core_steps import Number, Slow, Total, Wave
@@ -228,6 +229,38 @@ def test_a_study_names_its_outermost_steps() -> None:
     study = Study(name="s", title="S", summary="x", steps=(Total(parts=(Number(value=1.0),)),))
     assert [type(step).__name__ for step in walk(study.steps)] == ["Number", "Total"]
     assert (study.claims, study.figures, study.credits) == ((), (), ())
+
+
+def test_what_can_be_gone_through_once_alone_is_there_for_all_who_come(results: Results) -> None:
+    """A comprehension in round brackets is a generator, and not a tuple: the second reader found nothing."""
+    claims = [
+        Claim(name=f"c{number}", sentence="It rises.", check=lambda found: Verdict(status="undecided"))
+        for number in range(2)
+    ]
+    study = Study(
+        name="s",
+        title="S",
+        summary="",
+        steps=(one for one in results.steps),  # type: ignore[arg-type]
+        claims=(one for one in claims),  # type: ignore[arg-type]
+        credits=["A. Painter"],  # type: ignore[arg-type]
+    )
+    figure = Figure(name="f", title="F", caption="", rows=({"x": x} for x in range(3)))  # type: ignore[arg-type]
+    again = Results(results.store, (one for one in results.steps))  # type: ignore[arg-type]
+    for _ in range(2):
+        assert walk(study.steps) == [*results.steps]
+        assert [*study.claims] == claims
+        assert [*study.credits] == ["A. Painter"]
+        assert len(figure.table()) == 3
+        assert len(again.observations) == 4
+        assert again.missing == results.missing
+
+
+@pytest.mark.parametrize("name", ["steps", "claims", "figures", "credits"])
+def test_one_thing_in_the_place_of_several_is_a_sentence(name: str) -> None:
+    given: dict[str, Any] = {"steps": ()} | {name: "A. Painter" if name == "credits" else 3}
+    with pytest.raises(SurefootError, match=rf"Study 's': its {name} must be a tuple, got "):
+        Study(name="s", title="S", summary="", **given)
 
 
 def test_an_effect_that_rests_on_nothing_has_no_verdict() -> None:

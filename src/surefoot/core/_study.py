@@ -75,6 +75,9 @@ class Results:
     steps: tuple[Step, ...]
     _asked: _Asked = field(default_factory=_Asked, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+
     @cached_property
     def missing(self) -> tuple[Step, ...]:
         """The Steps that are not in the store."""
@@ -170,6 +173,9 @@ class Figure:
     rows: tuple[Mapping[str, Any], ...]
     vega_lite: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        _as_tuples(self, "rows")
+
     def table(self) -> list[dict[str, Any]]:
         """The rows that the figure shows."""
         return [dict(row) for row in self.rows]
@@ -196,6 +202,19 @@ class Study:
 
     notice: str = ""
     """What is said before anything is made: what to expect of it."""
+
+    def __post_init__(self) -> None:
+        _as_tuples(self, "steps", "claims", "figures", "credits")
+
+
+def _as_tuples(item: Any, *names: str) -> None:
+    """What may be gone through once alone (a generator) is kept, so that whoever comes second finds it, too."""
+    for name in names:
+        value = getattr(item, name)
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+            kind = type(item).__name__
+            raise SurefootError(f"{kind} '{item.name}': its {name} must be a tuple, got {value!r:.80}.")
+        object.__setattr__(item, name, tuple(value))
 
 
 @dataclass(frozen=True)
