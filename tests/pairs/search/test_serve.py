@@ -287,6 +287,20 @@ def test_facets_are_of_columns_that_group_rows(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_number_of_32_bits_meets_the_bound_that_is_written_as_it_is_shown(tmp_path: Path) -> None:
+    from surefoot.pairs._search._where import rows_of, select
+    from surefoot.pairs._serve._facets import condition_of, facets_of
+
+    values = pyarrow.array([0.1, 0.26, 0.3], pyarrow.float32())  # as 64 bits .1 is above the .1 that is written
+    table = pyarrow.table({"id": [0, 1, 2], "similarity": values, "punsafe": values})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with rows_of([tmp_path / "rows.parquet"]) as connection:
+        asked = condition_of({"similarity": {"min": 0.26}, "punsafe": {"max": 0.3}}, facets_of(connection))
+        written = "similarity >= 0.26 AND punsafe <= 0.3"
+        assert select(connection, "id", asked) == select(connection, "id", written) == [(1,), (2,)]
+        assert select(connection, "id", safe_condition([("punsafe", "FLOAT")], 0.1)) == [(0,)]
+
+
 HOSTILE: dict[str, object] = {
     "nothing": {}, "no object": [], "a number": 3, "unknown": {"evil": 1}, "k 0": {"texts": ["a"], "k": 0},
     "k of truth": {"texts": ["a"], "k": True}, "large k": {"texts": ["a"], "k": 10**400}, "deep": None, "cut": None,

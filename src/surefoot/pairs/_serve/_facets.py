@@ -25,12 +25,16 @@ _SAFE_WORDS = "('unlikely', 'safe', 'sfw', 'no', 'false', '0')"
 
 @dataclass(frozen=True, kw_only=True)
 class Facet:
-    """A column: numbers from `low` to `high`, a few `values` with the rows of each, or a text of many values."""
+    """A column: numbers from `low` to `high`, a few `values` with the rows of each, or a text of many values.
+
+    `single` numbers have 32 bits: a bound is rounded as they are, as it is in a condition, so that .26 is at least .26.
+    """
 
     column: str
     kind: Literal["number", "choice", "text"]
     low: float | None = None
     high: float | None = None
+    single: bool = False
     values: tuple[tuple[str | None, int], ...] = ()
 
 
@@ -43,7 +47,8 @@ def facets_of(rows: DuckDBPyConnection) -> tuple[Facet, ...]:
             number = f"{column}::DOUBLE"
             asked = f"SELECT min({number}), max({number}) FROM rows WHERE isfinite({number})"
             ((low, high),) = rows.execute(asked).fetchall()
-            found += [Facet(column=name, kind="number", low=low, high=high)] if low != high else []
+            facet = Facet(column=name, kind="number", low=low, high=high, single=kind == "FLOAT")
+            found += [facet] if low != high else []
         elif kind in ("VARCHAR", "BOOLEAN") and name not in _INTERNAL:
             counted = f"SELECT {column}::VARCHAR, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1"
             values = tuple(rows.execute(f"{counted} LIMIT {_MOST_VALUES + 1}").fetchall())
@@ -62,6 +67,7 @@ def condition_of(asked: Mapping[str, Any], facets: Sequence[Facet]) -> str:
     Raises `SurefootError` for a column that is none of these, and for other values.
     """
     numbers = {one.column: one.kind == "number" for one in facets}
+    single = {one.column for one in facets if one.single}
     parts: list[str] = []
     for name, want in asked.items():
         known = ({"min", "max"}, {"min"}, {"max"}) if numbers.get(name) else ({"is"}, {"has"})
@@ -76,8 +82,8 @@ def condition_of(asked: Mapping[str, Any], facets: Sequence[Facet]) -> str:
                 words = ", ".join(literal(checked(name, one, str)) for one in listed if one is not None) or "NULL"
                 parts.append(f"({column} IN ({words}){f' OR {column} IS NULL' if None in listed else ''})")
             else:
-                bound = checked(name, value, float, -1e30, 1e30)
-                parts.append(f"{column} {'>=' if end == 'min' else '<='} ({bound!r}::DOUBLE)")
+                bound, kind = checked(name, value, float, -1e30, 1e30), "FLOAT" if name in single else "DOUBLE"
+                parts.append(f"{column} {'>=' if end == 'min' else '<='} ({bound!r}::{kind})")
     return " AND ".join(parts)
 
 
@@ -92,7 +98,8 @@ def safe_condition(columns: Sequence[tuple[str, str]], threshold: float) -> str:
     """
     parts = []
     for name, kind in columns:
-        number = f"try_cast({quote(name)} AS DOUBLE) <= {threshold!r}, " if kind != "BOOLEAN" else ""
+        as_type = kind if kind == "FLOAT" else "DOUBLE"
+        number = f"try_cast({quote(name)} AS {as_type}) <= {threshold!r}::{as_type}, " if kind != "BOOLEAN" else ""
         parts.append(f"coalesce({number}lower({quote(name)}::VARCHAR) IN {_SAFE_WORDS}, false)")
     return " AND ".join(parts)
 
