@@ -1,10 +1,15 @@
 """A Study reads its Measurements through Results; a Claim gives a Verdict by an interval."""
 
+import json
 import math
 import sys
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from core_steps import Number, Slow, Total, Wave
 
@@ -223,6 +228,28 @@ def test_a_figure_is_its_table_and_the_drawing_of_it() -> None:
     assert len(figure.table()) == 2
     with pytest.raises(SurefootError, match="Figure 'sheet' is a contact sheet"):
         Figure(name="sheet", title="S", caption="c", rows=()).spec()
+
+
+@pytest.mark.parametrize(
+    ("cell", "plain"),
+    [
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.float32(0.5), 0.5),
+        (np.array([1, 2]), [1, 2]),
+        (np.datetime64("2020-02-01"), "2020-02-01"),
+        (datetime(2020, 2, 1, 3), "2020-02-01T03:00:00"),
+        (Decimal("1.5"), 1.5),
+        (Path("a", "b"), "a/b"),
+        (2**60 + 1, 2**60 + 1),
+        ("nan", "nan"),
+        (None, None),
+    ],
+)
+def test_a_cell_of_a_figure_is_one_that_json_holds(cell: Any, plain: Any) -> None:
+    figure = Figure(name="f", title="F", caption="c", rows=({"x": cell},), vega_lite={"mark": "point"})
+    assert figure.table() == [{"x": plain}]
+    assert json.loads(json.dumps(figure.spec(), allow_nan=False))["data"]["values"] == [{"x": plain}]
 
 
 def test_a_study_names_its_outermost_steps() -> None:

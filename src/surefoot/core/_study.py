@@ -6,11 +6,14 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, time
+from decimal import Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import cached_property
 from importlib import import_module
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
 from surefoot.core._errors import SurefootError
@@ -164,6 +167,8 @@ class Claim:
 class Figure:
     """A figure that is data first: `rows` is its table, and `vega_lite` draws it (the data are put in by `spec`).
 
+    Numbers of numpy, dates and paths in it become what JSON holds.
+
     With `vega_lite` None it is a contact sheet: each row has `image` (a data URI), `label` and `section`.
     """
 
@@ -175,6 +180,8 @@ class Figure:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "rows")
+        rows = tuple({str(name): _plain(value) for name, value in row.items()} for row in self.rows)
+        object.__setattr__(self, "rows", rows)
 
     def table(self) -> list[dict[str, Any]]:
         """The rows that the figure shows."""
@@ -205,6 +212,16 @@ class Study:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "steps", "claims", "figures", "credits")
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON holds it: built-in numbers for numpy's, a text for a date or a path."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, Decimal | Fraction):
+        return float(plain)
+    if isinstance(plain, date | time):
+        return plain.isoformat()
+    return str(plain) if isinstance(plain, PurePath) else plain
 
 
 def _as_tuples(item: Any, *names: str) -> None:
