@@ -83,6 +83,12 @@ def test_a_recipe_is_applied_again_at_many_coefficients_in_one_reading(files: li
     assert run("verify", "at-1.safetensors") == 0
 
 
+def test_the_help_applies_the_recipe_that_patch_leaves(files: list[Path]) -> None:
+    told = str(app["weights"]["apply"].help)
+    run("patch", *files[:2], "--alpha", "0.4", "--out", "patched.safetensors")
+    assert Path(told.partition("surefoot weights apply ")[2].split()[0]).is_file()
+
+
 def test_a_soup_is_scored_by_a_command(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "score.py"
     script.write_text(

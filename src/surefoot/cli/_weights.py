@@ -408,9 +408,9 @@ def apply(
     shard: Shard = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Write again what NAME.recipe.json says, at other coefficients if asked: all of them in one reading.
+    """Write again what NAME.safetensors.recipe.json says, at other coefficients if asked: all of them in one reading.
 
-    Example: surefoot weights apply patched.recipe.json 'alpha-{}.safetensors' --coefficient 0.2 --coefficient 0.4
+    Example: surefoot weights apply patched.safetensors.recipe.json 'a-{}.safetensors' --coefficient 0 --coefficient 1
     """
     from surefoot.weights import replan, rewrite
 
