@@ -29,12 +29,7 @@ def places_of(path: Path) -> SetPlaces:
     """What a set holds: `path` is the folder of a stage, an index, or a folder of such. Raises for one of none."""
     inner = [path, *(sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else [])]
     stages = [(one, read_manifest(one)) for one in inner if pairs_directory(one)]
-    stages.sort(key=lambda one: _ORDER.index(one[1].stage) if one[1].stage in _ORDER else len(_ORDER))
-    placed = list[tuple[Path, Manifest]]()
-    while stages:  # one may come twice, as deduplicate: it stands behind what it was made of
-        ready = (one for one in stages if not any(made_of(one[1], other) for _, other in stages))
-        placed.append(next(ready, stages[0]))
-        stages.remove(placed[-1])
+    placed = in_order(stages)
     index = next((one for one in inner if (one / INDEX).is_file()), None)
     if not (placed or index):
         raise SurefootError(f"{path} holds no output of a stage and no index: 'surefoot pairs run' makes a set.")
@@ -43,6 +38,17 @@ def places_of(path: Path) -> SetPlaces:
     pictures = [linked[0]] if linked[0].is_symlink() or (path / "pictures").is_dir() else pictures
     model = linked[1] if linked[1].is_symlink() else None
     return SetPlaces(stages=tuple(placed), index=index, pictures=pictures[-1] if pictures else None, model=model)
+
+
+def in_order(stages: Sequence[tuple[Path, Manifest]]) -> list[tuple[Path, Manifest]]:
+    """Stages in the order of the way: by their kinds, and one that comes twice behind what it was made of."""
+    stages = sorted(stages, key=lambda one: _ORDER.index(one[1].stage) if one[1].stage in _ORDER else len(_ORDER))
+    placed = list[tuple[Path, Manifest]]()
+    while stages:
+        ready = (one for one in stages if not any(made_of(one[1], other) for _, other in stages))
+        placed.append(next(ready, stages[0]))
+        stages.remove(placed[-1])
+    return placed
 
 
 def made_of(one: Manifest, other: Manifest) -> bool:

@@ -238,3 +238,20 @@ def test_a_url_is_known_as_it_is_written_and_as_a_browser_asks_for_it(tmp_path: 
     ]  # fmt: skip
     assert remove_pairs([place], RemovalRequest(urls=(pasted,))).rows[0][1] == 1
     assert verdicts(pasted, kept[1]) == [(kept[0], "removed"), (kept[1], "kept")]
+
+
+def _measured(source: Source, path: Path) -> dict[str, int]:
+    table = pq.read_table(source.path)
+    place = table.column_names.index("similarity")
+    pq.write_table(table.set_column(place, "similarity", pyarrow.array([0.1, 0.9], pyarrow.float32())), path)
+    return {}
+
+
+def test_a_removal_by_a_condition_goes_by_the_last_stage_with_its_columns(tmp_path: Path) -> None:
+    """The user's own table has a similarity, too, which says the contrary."""
+    table = pyarrow.table({"url": ["u", "v"], "text": ["", ""], "similarity": [0.9, 0.1]})
+    pq.write_table(table, tmp_path / "own.parquet")
+    pairs_from_tables([tmp_path / "own.parquet"], first := tmp_path / "set" / "z")
+    make_parts("embed", Recipe(name="embed"), sources_in(first), last := tmp_path / "set" / "a", _measured)
+    remove_pairs([tmp_path / "set"], RemovalRequest(where="similarity < 0.5"))
+    assert [pq.read_table(one / "part-00000.parquet")["url"].to_pylist() for one in (first, last)] == [["v"], ["v"]]

@@ -31,7 +31,7 @@ def remove(
     places: _Places, /, *,
     url: Annotated[tuple[str, ...], Parameter(help="The URL of a picture.", negative=())] = (),
     hash_list: _Lists = (),
-    where: Annotated[str, Parameter(help="An SQL condition over the columns of a row.")] = "",
+    where: Annotated[str, Parameter(help="An SQL condition, in the last stage with its columns.")] = "",
     verify: Annotated[bool, Parameter(help="Remove nothing: look again for what was removed.", negative=())] = False,
     format: Format | None = None,
 ) -> int:  # fmt: skip

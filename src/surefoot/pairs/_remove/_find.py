@@ -11,6 +11,7 @@ from surefoot.pairs._download._hashes import HashLists, read_hash_lists
 from surefoot.pairs._extract._page import spellings
 from surefoot.pairs._search._index import INDEX, read_index
 from surefoot.pairs._search._where import rows_of, select
+from surefoot.pairs._set import in_order
 from surefoot.pairs._stages._manifest import MANIFEST, read_manifest
 
 WORK = ".removal"
@@ -21,7 +22,9 @@ _SAME = ("uid", "url", "sha256", "md5")
 
 @dataclass(frozen=True, kw_only=True)
 class RemovalRequest:
-    """What is to go: rows of these URLs, rows that hash lists name, and rows for which an SQL condition holds."""
+    """What is to go: rows of these URLs, rows that hash lists name, and rows for which an SQL condition holds, in the
+    last stage that has its columns.
+    """
 
     urls: tuple[str, ...] = ()
     hash_lists: tuple[str, ...] = ()
@@ -64,7 +67,7 @@ def doomed(folders: Sequence[Path], request: RemovalRequest) -> tuple[dict[Path,
     """
     known = {file: list(_identities(file)) for folder in folders for file in tables_of(folder)}
     lists, urls = read_hash_lists(request.hash_lists), {one for url in request.urls for one in spellings(url)}
-    chosen = _chosen([*known], request.where)
+    chosen = _chosen(folders, request.where)
     gone = {
         file: {at for at, one in enumerate(rows) if one[0] in chosen or one[1] in urls or _listed(lists, one)}
         for file, rows in known.items()
@@ -95,15 +98,23 @@ def _listed(lists: HashLists, row: tuple[str | None, ...]) -> bool:
     return bool(url and lists.name_url(url)) or any(lists.holds(one) for one in digests if one)
 
 
-def _chosen(files: Sequence[Path], where: str) -> set[str | None]:
-    """The uids of rows for which a condition holds, in the tables that have its columns."""
+def _chosen(folders: Sequence[Path], where: str) -> set[str | None]:
+    """The uids of rows for which a condition holds, each by the last stage that has its columns: the `similarity` or
+    `width` of a table of candidates is another than what was measured.
+    """
+    if not where:
+        return set()
+    indexes = [one for one in folders if (one / INDEX).exists()]
+    stages = in_order([(one, read_manifest(one)) for one in folders if one not in indexes])
+    tables = [files for one in (*(one for one, _ in stages), *indexes) if (files := tables_of(one))]
     found, refused = set[str | None](), list[SurefootError]()
-    for file in files if where else ():
-        with rows_of([file]) as connection:
+    for files in tables:
+        with rows_of(files) as connection:
             try:
-                found |= {uid for (uid,) in select(connection, "uid", where)}
+                chosen = {uid for (uid,) in select(connection, "uid", where)}
+                found = (found - {uid for (uid,) in select(connection, "uid", "true")}) | chosen
             except SurefootError as error:
                 refused.append(error)
-    if refused and len(refused) == len(files):
+    if refused and len(refused) == len(tables):
         raise refused[0]
     return found
