@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from surefoot.core import SurefootError
@@ -81,3 +82,22 @@ def test_what_cannot_be_tested_is_no_comparison_for_holm() -> None:
     assert found["one"].p_holm == pytest.approx(alone.p) and found["one"].words == alone.words
     both = compare_tasks({"one": tested, "other": tested, "short": two_points})
     assert "by Holm over 2 comparisons" in both["one"].words
+
+
+def test_a_small_corner_of_huber_makes_no_law_surer_than_least_squares() -> None:
+    """As many points as parameters lie next to such a law by the fit itself: taken for density, most pairs differed."""
+    generator, told = np.random.default_rng(0), 0
+    for n in (5, 12):
+        x, errors = np.logspace(0, 3, n), []
+        for _ in range(8):
+            tables = [2 * x**-0.25 * np.exp(0.03 * generator.standard_normal(n)) for _ in range(2)]
+            first, second = (fit_law(x, y, huber=1e-3) for y in tables)
+            told += compare_exponents(first, second).p < 0.05
+            errors.append(float(first.covariance[0, 0] / fit_law(x, tables[0]).covariance[0, 0]))
+        assert 1 < float(np.median(errors)) ** 0.5 < 2.5  # of least absolute deviations 1.25
+    assert told <= 2
+    x = np.logspace(0, 3, 12)
+    y = 2 * x**-0.25 * np.exp(0.03 * generator.standard_normal(12))
+    assert_allclose(fit_law(x, y, huber=10.0).covariance, fit_law(x, y).covariance, rtol=1e-5)
+    y[4] *= 2
+    assert fit_law(x, y, huber=0.02).covariance[0, 0] < fit_law(x, y).covariance[0, 0] / 4

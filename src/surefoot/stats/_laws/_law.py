@@ -240,13 +240,13 @@ def _described(
     floor = np.exp(log_e[0].min() - log_e[0])
     checks = check_fit(*_means((problem.z, gap, slopes[0][:, moving], weights, floor), runs))
     if clustered:
-        covariance = _clustered(bread, slopes[0], weights, gap, clusters)
+        covariance = _clustered(bread, slopes[0], weights, _influence(gap, freedom, huber), clusters)
         freedom = int(clusters.max()) if np.isfinite(covariance).all() else 0
     elif checks.noise_p < UNEVEN and huber is None:
         pull = weights * gap / (1 - checks.leverage)
         covariance = bread @ (slopes[0].T @ (slopes[0] * pull[:, None] ** 2)) @ bread
     else:
-        covariance = bread * _variance(gap, weights, freedom, huber)
+        covariance = bread * _variance(_influence(gap, freedom, huber), weights, freedom)
     p = p_against_constant(problem, gap, weights, size)
     if clustered and problem.straight:
         p = t_p_value(float(params[0]), float(covariance[0, 0]) ** 0.5, freedom)
@@ -307,15 +307,22 @@ def _clustered(bread: Floats, slopes: Floats, weights: Floats, gap: Floats, clus
     return out
 
 
-def _variance(gap: Floats, weights: Floats, freedom: int, huber: float | None) -> float:
-    if freedom < 1:
-        return float("nan")
-    if huber is None:
-        return float((weights * gap**2).sum() / freedom)
-    # Asymptotic variance of an M-estimator (Huber 1981, chapter 7).
-    pull = np.clip(gap, -huber, huber)
-    inside = max(float((weights * (np.abs(gap) <= huber)).mean()), 1 / len(gap))
-    return float((weights * pull**2).sum() / freedom) / inside**2
+def _variance(influence: Floats, weights: Floats, freedom: int) -> float:
+    return float((weights * influence**2).sum() / freedom) if freedom >= 1 else float("nan")
+
+
+def _influence(gap: Floats, freedom: int, huber: float | None) -> Floats:
+    """What each residual (n,) moves an M-estimator by: its pull over the share within the corner (Huber 1981, 7.6).
+
+    Of a corner below the usual residual that share is from the density there, as of least absolute deviations. As many
+    residuals as there are parameters are next to 0 by the fit itself, and no sign of a density.
+    """
+    if huber is None or freedom < 1:
+        return gap
+    size = np.sort(np.abs(gap))[len(gap) - freedom :]
+    usual = max(float(np.median(size)), 1e-300)
+    inside = float((size <= max(huber, usual)).mean()) * min(1.0, huber / usual)
+    return np.clip(gap, -huber, huber) / inside
 
 
 def p_against_constant(problem: Problem, gap: Floats, weights: Floats, parameters: int) -> float:
