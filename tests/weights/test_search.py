@@ -133,6 +133,14 @@ def test_a_guarded_control_falls_by_points_and_not_by_a_share_of_itself() -> Non
         search(FIRST, GRID, accuracies, lambda s: s["target"].value, guarding("contrl", 0.1))
 
 
+@pytest.mark.parametrize(("was", "fall", "left"), [(0.9, 0.2, 0.7), (0.98, 0.41, 0.57)])
+def test_a_fall_of_just_what_is_allowed_is_allowed(was: float, fall: float, left: float) -> None:
+    before, after, lower = ({"c": EditScore(value=value)} for value in (was, left, left - 1e-3))
+    assert guarding("c", fall)(after, before)
+    assert not guarding("c", fall)(lower, before)
+    assert forgetting("t", "c", left / was)[1](after, before)
+
+
 def test_the_table_of_a_soup_has_an_interval_where_the_number_of_examples_is_known() -> None:
     checkpoints = [from_state({"w": np.array([value])}, label=str(value)) for value in (0.2, 0.6)]
     found = greedy_soup(checkpoints, lambda state: EditScore(value=float(state["w"][0]), n=50))

@@ -15,6 +15,7 @@ from surefoot.weights._arithmetic._memory import state
 from surefoot.weights._files._checkpoint import Checkpoint
 
 State = Mapping[str, np.ndarray]
+_ROUNDING = 1e-12  # of a bound: .9 - .2 is above .7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +208,7 @@ def forgetting(target: str, control: str, keep: float = 0.95) -> tuple[Objective
     """Negation (arXiv 2212.04089, section 3): lowest target score that keeps a share of the base's control score."""
     return (
         lambda scores: -_score(scores, target),
-        lambda scores, base: _score(scores, control) >= keep * _score(base, control),
+        lambda scores, base: _score(scores, control) >= keep * _score(base, control) - _ROUNDING,
     )
 
 
@@ -229,7 +230,7 @@ def patching(patched: Sequence[str], supported: Sequence[str]) -> Objective:
 
 def guarding(control: str, fall: float) -> Constraint:
     """A constraint for any objective: the control's score falls by at most `fall` below the base's."""
-    return lambda scores, base: _score(scores, control) >= _score(base, control) - fall
+    return lambda scores, base: _score(scores, control) >= _score(base, control) - fall - _ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ class WeightEdit(Step):
     templates: tuple[str, ...] = ("{}",)
     seed: int = 0
     threads: int = 1
-    version: ClassVar[int] = 2  # the interval of a mean over sets is that of their sizes
+    version: ClassVar[int] = 3  # a fall of just what is allowed is allowed, whatever rounding says
     requires: ClassVar[tuple[str, ...]] = ("torch", "open_clip", "safetensors")
 
     @cached_property
