@@ -1,8 +1,10 @@
 """Embedding pictures of users, thresholds after the fact, and search by what the pictures show."""
 
+import io
 import json
 import os
 import runpy
+import shutil
 import signal
 import struct
 import subprocess
@@ -236,6 +238,34 @@ def test_rows_beside_a_shard_are_kept_with_all_they_know(
     assert images[int(str(rows[3]["vector"]))] == pytest.approx(colour_model.texts(["blue"])[0], abs=0.1)
 
 
+def _in_tar(source: Source, path: Path, *, pixels: bytes) -> dict[str, int]:
+    table = pq.read_table(source.path)
+    with tarfile.open(path.with_suffix(".tar"), "w") as tar:
+        for key in range(len(table)):
+            member = tarfile.TarInfo(f"{key}.png")
+            member.size = len(pixels)
+            tar.addfile(member, io.BytesIO(pixels))
+    pq.write_table(table.append_column("key", pyarrow.array([*map(str, range(len(table)))])), path)
+    return {}
+
+
+def test_pictures_of_a_download_must_be_those_of_its_rows(tmp_path: Path, png: Png, colour_model: PairEncoder) -> None:
+    """Else a picture would have the text of another one, and the rows of a part that is gone would go with it."""
+    (tmp_path / "urls.csv").write_text("url,text\nu,red\nv,green\nw,blue\n")
+    pairs_from_tables([tmp_path / "urls.csv"], tmp_path / "candidates", rows=2)
+    for name in ("red", "blue"):
+        make = partial(_in_tar, pixels=png(name))
+        make_parts("download", Recipe(name="download"), sources_in(tmp_path / "candidates"), tmp_path / name, make)
+    embed_pairs(tmp_path / "red", tmp_path / "out", colour_model)
+    tar = tmp_path / "red" / "part-00001.tar"
+    tar.write_bytes((tmp_path / "blue" / tar.name).read_bytes())
+    with pytest.raises(SurefootError, match=r"part-00001\.tar is not the file of manifest\.json"):
+        embed_pairs(tmp_path / "red", tmp_path / "again", colour_model)
+    tar.unlink()
+    with pytest.raises(SurefootError, match=r"part-00001\.tar is not the file"):
+        embed_pairs(tmp_path / "red", tmp_path / "again", colour_model)
+
+
 def test_a_download_as_files_keeps_what_its_table_knows(tmp_path: Path, png: Png, colour_model: PairEncoder) -> None:
     """Else the pictures are found under names of their own, and `why` and `remove` do not know their URLs any more."""
     place = tmp_path / "in"
@@ -246,6 +276,10 @@ def test_a_download_as_files_keeps_what_its_table_knows(tmp_path: Path, png: Png
                partial(_single_files, place=place, picture=png))  # fmt: skip
     told = embed_pairs(place, tmp_path / "out", colour_model)
     assert (told.rows, told.kept, dict(told.reasons)) == (3, 2, {"download_gone": 1})
+    shutil.copytree(place, tmp_path / "part of" / "in")
+    shutil.rmtree(tmp_path / "part of" / "in" / "part-00001")
+    with pytest.raises(SurefootError, match="lacks the folder of a part"):
+        embed_pairs(tmp_path / "part of" / "in", tmp_path / "part of" / "out", colour_model)
     rows = [row for part in told.parts for row in pq.read_table(tmp_path / "out" / part.file).to_pylist()]
     assert [(row["url"], row["license"], row["uid"]) for row in rows] == [
         (url, license, uid_of(url, text)) for url, text, license in

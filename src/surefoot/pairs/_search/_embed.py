@@ -18,7 +18,7 @@ import numpy as np
 
 from surefoot.core import SurefootError, digest_of, write_bytes
 from surefoot.pairs._stages._columns import pair_schema, uid_of
-from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, read_manifest
+from surefoot.pairs._stages._manifest import Manifest, Recipe, Source, check_file, files_of, read_manifest
 from surefoot.pairs._stages._tables import pairs_directory
 from surefoot.pairs._stages._work import Progress, make_parts
 from surefoot.tables import database, load_table
@@ -91,24 +91,26 @@ def has_direction(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 def _shards(path: Path, template: str | None, rows: int) -> Iterator[_Shard]:
     from surefoot.contrastive import captioned_pictures
 
-    if pairs_directory(path):
-        read_manifest(path)
+    known = files_of(read_manifest(path).parts) if pairs_directory(path) else {}
     tars = sorted(one for one in (path.iterdir() if path.is_dir() else [path]) if one.name.endswith(SHARDS))
+    # Pictures or rows that are missing, or of another download, would go or be mixed up without a word.
+    digests = {path / name: check_file(path / name, digest) for name, digest in known.items()}
     for tar in tars:
         beside = tar.with_name(f"{tar.name.partition('.')[0]}.parquet")
         table = beside if beside.is_file() else None
-        digest = "".join(digest_of(one) for one in (tar, *([table] if table else [])))
+        digest = "".join(digests.get(one) or digest_of(one) for one in (tar, table) if one)
         pictures = partial(captioned_pictures, tar, template)
         yield _Shard(source=Source(path=tar, sha256=digest), pictures=pictures, table=table, tar=tar)
     tables = sorted(path.glob("*.parquet")) if pairs_directory(path) else []
-    tables = [one for one in tables if one.with_suffix("").is_dir()]
-    for table in tables:  # a download as files
-        folder = table.with_suffix("")
-        inside = captioned_pictures(folder, template)
+    folders = [one.with_suffix("") for one in tables if one.with_suffix("").is_dir()]
+    if 0 < len(folders) < len(tables):
+        raise SurefootError(f"{path} lacks the folder of a part: put it back, or make it all anew.")
+    for folder in folders:  # a download as files
+        table, inside = folder.with_suffix(".parquet"), captioned_pictures(folder, template)
         some = [replace(one, name=f"{folder.name}/{Path(one.name).stem}") for one in inside]
-        source = Source(path=folder, sha256=_digest(some) + digest_of(table))
+        source = Source(path=folder, sha256=_digest(some) + (digests.get(table) or digest_of(table)))
         yield _Shard(source=source, pictures=partial(iter, some), table=table, tar=folder)
-    for number, some in enumerate(() if tars or tables else _batches(captioned_pictures(path, template), rows)):
+    for number, some in enumerate(() if tars or folders else _batches(captioned_pictures(path, template), rows)):
         source = Source(path=path / f"{path.name}-{number:05d}", sha256=_digest(some))
         yield _Shard(source=source, pictures=partial(iter, some), table=path if path.is_file() else None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,22 @@ def sources_in(directory: Path) -> tuple[Source, ...]:
     parts = read_manifest(directory).parts
     if not parts:
         raise SurefootError(f"{directory} has no parts: there is nothing to work on.")
-    files = {name: one for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()}
-    for name, digest in files.items():
-        if name.endswith((".parquet", ".npy")) and digest_of(directory / name) != digest:
-            raise SurefootError(
-                f"{directory / name} is not the file of {MANIFEST}: put that back, or make it all anew."
-            )
+    for name, digest in files_of(parts).items():
+        if name.endswith((".parquet", ".npy")):
+            check_file(directory / name, digest)
     return tuple(Source(path=directory / part.file, sha256=part.sha256) for part in parts)
+
+
+def files_of(parts: Iterable[Part]) -> dict[str, str]:
+    """The files of parts by name, each with its SHA-256."""
+    return {name: one for part in parts for name, one in {**part.beside, part.file: part.sha256}.items()}
+
+
+def check_file(file: Path, known: str) -> str:
+    """The SHA-256 of a file. Raises where it is missing, and for another one than the manifest has."""
+    if not file.is_file() or digest_of(file) != known:
+        raise SurefootError(f"{file} is not the file of {MANIFEST}: put that back, or make it all anew.")
+    return known
 
 
 def sources_of(files: Sequence[Path]) -> tuple[Source, ...]:
