@@ -589,7 +589,7 @@ def test_a_host_that_reserves_its_pictures_is_left_for_good(web: Web, tmp_path: 
     ("line", "host"),
     [
         ("\ufeffExample.org.\t2026-12-01\tnoai", "example.org"), ("a.org, by letter", "a.org"), ("a.org:8080", "a.org"),
-        ("https://a.org/pictures/", "a.org"), ("m\u00fcnchen.de", "xn--mnchen-3ya.de"),
+        ("https://a.org/pictures/", "a.org"), ("fa\u00df.de", "xn--fa-hia.de"),
         ("2001:DB8:0::1", "2001:db8::1"), ("[2001:db8::1]:80", "2001:db8::1"), ("# a.org", None), ("", None),
     ],
 )  # fmt: skip

@@ -132,7 +132,7 @@ def test_a_score_command_that_fails_is_told_and_leaves_nothing(files: list[Path]
         "no-such-command {}": "cannot be run",
         "'": "cannot be run",
         f"{sys.executable} -c \"print('nan')\" {{}}": "finite number",
-        f"{sys.executable} -c \"print(0.5)\"": "it needs {} where the file of each candidate stands",
+        f'{sys.executable} -c "print(0.5)"': "it needs {} where the file of each candidate stands",
     }
     for command, message in cases.items():
         with pytest.raises(SurefootError, match=message):

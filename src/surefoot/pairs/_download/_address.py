@@ -48,7 +48,7 @@ def address_of(url: str, ports: Iterable[int] = PORTS) -> Address:
     try:
         parts = urlsplit(url.strip())
         host, port = (parts.hostname or "").rstrip("."), parts.port
-        named = str(IPv6Address(host)) if ":" in host else host.encode("idna").decode().lower()
+        named = str(IPv6Address(host)) if ":" in host else _ascii(host)
         rest = quote((parts.path or "/") + ("?" + parts.query if parts.query else ""), safe=_KEPT)
     except ValueError:  # UnicodeError, too
         raise Ended("blocked", "bad URL", "malformed") from None
@@ -63,6 +63,15 @@ def address_of(url: str, ports: Iterable[int] = PORTS) -> Address:
         raise Ended("blocked", "port", f"{port} is not asked")
     origin = f"{parts.scheme}://{f'[{named}]' if ':' in named else named}:{port}"
     return Address(origin + rest, origin, named, port)
+
+
+def _ascii(host: str) -> str:
+    """A name as browsers write it (UTS 46): by the older rules of Python straße.de is another host, strasse.de."""
+    if not host.isascii():
+        from ada_url import idna_to_ascii
+
+        host = idna_to_ascii(host).decode()
+    return host.encode("idna").decode().lower()  # raises for labels that are empty or too long
 
 
 def host_of(word: str) -> str:

@@ -53,7 +53,7 @@ def download(
     same parts. Raises `SurefootError` when `out` holds something else, or another run works in it. `progress` is told
     the rows done and begun.
     """
-    check_installed(("pycurl", "simplejpeg", "PIL"))
+    check_installed(("pycurl", "simplejpeg", "PIL", "ada_url"))
     from surefoot.pairs._download._engine import Engine
     from surefoot.pairs._download._fetch import DoNotAsk
     from surefoot.pairs._download._hashes import read_hash_lists
@@ -137,8 +137,8 @@ class Download(Step):
     deadline: float = unkeyed(3600.0)
     do_not_ask: str = unkeyed("")
     allow_private: bool = unkeyed(False)
-    version: ClassVar[int] = 3  # 2: robots.txt by all of RFC 9309; 3: pictures stored as in a mirror are turned
-    requires: ClassVar[tuple[str, ...]] = ("pycurl", "simplejpeg", "PIL", "pyarrow")
+    version: ClassVar[int] = 4  # 2: all of RFC 9309; 3: mirrored pictures are turned; 4: hosts with ß and the like
+    requires: ClassVar[tuple[str, ...]] = ("pycurl", "simplejpeg", "PIL", "ada_url", "pyarrow")
 
     def pinned(self) -> Self:
         """With whole paths of the hash lists, and the digest of what they hold now."""
