@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from surefoot.contrastive import DrawnTask, Finetune, Typographic, WeightEdit, ZeroShot
+from surefoot.contrastive._pictures._directory import write_classes
 from surefoot.core import Measurement, Results, Step, Store, Study, SurefootError, decide, walk
 from surefoot.studies import load_study
 from surefoot.studies._drawn import PHOTOGRAPHS, TaskAccuracies
@@ -119,7 +120,7 @@ def plant_answers(store: Store, world: PatchingSeed, publish: Publish) -> None:
     """Twelve pictures: before the patch half of the wrong words are said, afterwards none, or one of unseen classes."""
     for attack in (world.reading.own, world.reading.unseen):
         place = publish(store, attack.attacked, [])
-        (place / "classes.json").write_text(json.dumps(CLASSES))
+        write_classes(place, [*map(str, range(12))], [CLASSES[0]] * 12, {key: f"a {key}" for key in CLASSES})
         np.save(place / "attacks.npy", np.arange(12) % 3)
         np.save(place / "images.npy", np.zeros((12, 4, 4, 3), np.uint8))
         for name, model in world.reading.models().items():

@@ -334,9 +334,9 @@ def words_said(found: TaskAccuracies, attack: Attack, model: Step) -> float:
 
 
 def words_written(results: Results, attack: Attack) -> list[str]:
-    """The name of the class that is written over each attacked picture."""
-    names, numbers = (results.store.file(attack.attacked, name) for name in ("classes.json", "attacks.npy"))
-    classes: list[str] = json.loads(names.read_text(encoding="utf-8"))
+    """The key of the class that is written over each attacked picture, as predictions name classes."""
+    keys, numbers = (results.store.file(attack.attacked, name) for name in ("class_keys.json", "attacks.npy"))
+    classes: list[str] = json.loads(keys.read_text(encoding="utf-8"))
     return [classes[number] for number in np.load(numbers)]
 
 
