@@ -187,9 +187,9 @@ def _price(trials: Sequence[PatchingSeed], results: Results) -> Figure:
     for name, rungs in _all_starts(trials).items():
         curves = [mean_curve(results, rung) for rung in rungs]
         most = min(largest_gain(curve) for curve in curves)
-        for gain in (percent / 100 for percent in range(1, int(100 * most) + 1)):
-            costs = [cost_at_gain(curve, gain) for curve in curves]
-            rows.append(seeds_row(costs, mean="y", x=gain, family=name))
+        for points in range(1, int(100 * most) + 1):
+            costs = [cost_at_gain(curve, points / 100) for curve in curves]
+            rows.append(seeds_row(costs, mean="y", x=points, family=name))
     return coefficient_curve(
         rows,
         name="price",
@@ -197,7 +197,7 @@ def _price(trials: Sequence[PatchingSeed], results: Results) -> Figure:
         caption="Supported validation accuracy that is lost where the patched tasks have first gained so much, on the "
         "line from start to tuned model, mean over tasks, with Student's 95 percent band over "
         f"{len(trials)} seeds. A line ends where one seed gains no more. The paper has {100 * POINT:g} point at most.",
-        x_title="Accuracy gained on the patched task",
+        x_title="Points of accuracy gained on the patched task",
         y_title="Supported accuracy lost",
         families=list(_all_starts(trials)),
     )
