@@ -162,3 +162,14 @@ def test_a_card_of_a_published_system(surefoot: Callable[..., object], tmp_path:
         assert card["in_distribution"][0] == pytest.approx(f1, abs=1e-5)
         how = "left out" if rule else "wrong"
         assert card["remarks"][-1] == f"13 questions of 'squad' have no prediction: they are {how}."
+
+
+def test_answers_that_are_all_right_say_nothing_certain_of_other_articles(
+    surefoot: Callable[..., object], tmp_path: Path
+) -> None:
+    columns = {"example": [f"q{at}" for at in range(9)], "article": ["x", "y", "z"] * 3}
+    write_examples(tmp_path, columns | {"score": [1.0] * 9})
+    told = surefoot("reading", "enough", tmp_path / "examples.parquet", "--of", 1000, "--format", "json")
+    (row,) = json.loads(told.out)
+    assert row["effect"] == 1.0
+    assert "other_articles_low" not in row

@@ -65,6 +65,14 @@ class Several(Step):
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trials(Step):
+    """Finds the same number in each of three trials, and another in a fourth."""
+
+    def make(self, out: Path, inputs: Inputs) -> Iterable[Measurement]:
+        return [Measurement(metric="top1", value=value, n=50) for value in (1.0, 1.0, 1.0, 0.0)]
+
+
 @pytest.fixture
 def filled(store: Store, make: Make) -> list[Step]:
     steps: list[Step] = [
@@ -78,6 +86,13 @@ def filled(store: Store, make: Make) -> list[Step]:
 
 
 # --- tables of the store
+
+
+def test_a_list_of_measurements_has_equal_ones_too(store: Store, make: Make) -> None:
+    make(Trials())
+    listed = pivot(store, rows=["metric", "value", "n"], values=()).rows
+    assert listed == (("top1", 0.0, 50), *[("top1", 1.0, 50)] * 3)
+    assert pivot(store, rows=["metric"]).rows == (("top1", 0.75),)
 
 
 def test_the_interval_of_one_measurement_is_none_of_their_mean(store: Store, make: Make) -> None:

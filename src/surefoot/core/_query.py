@@ -138,6 +138,7 @@ def pivot(
     shows its own numbers. One of several is the mean over its Steps (of the mean within each); `low` and `high` are
     then Student's 95 percent interval over the Steps, of shares within 0 and 1, beside their number in the column
     `Steps`. Without spread between them, or with one Step, there is no interval, and of several there is no `n`.
+    Without `values` there is a line for each measurement, equal ones too.
     `where` is an SQL condition over the same names in double quotes; it can read nothing but the store. `steps` limits
     the keys, `damaged` is as in `connect`. Raises for a name that no Step has, a text in a cell, and a cell in which
     several metrics would be averaged.
@@ -169,15 +170,17 @@ def pivot(
             for at, name in enumerate(asked)
         ]
         over = ["avg(mean)", "stddev_samp(mean) / sqrt(count(*))", "count(*)", "list_distinct(flatten(list(metrics)))"]
-        over += ["bool_and(share)", "list(texts)"]
+        over += ["bool_and(share)", "list(texts)", "sum(size)"]
         sql = (
             f"SELECT {', '.join([*group, *shown, *over])} FROM ({inner}) {'GROUP BY ALL ORDER BY ALL' if names else ''}"
         )
         hint = f" Columns are step, kind, {', '.join(COLUMNS)}; a field of a Step is quoted: '\"seed\" > 0'."
         found = _answer(connection, sql, keys, hint if where else "").rows
-    several = "value" in values and any(row[-4] > 1 for row in found)
+    several = "value" in values and any(row[-5] > 1 for row in found)
     shown = [*asked, "Steps"] if several else values
     lines = [(*row[: len(names)], *_told(row, names, asked, shown)) for row in found]
+    if not values:
+        lines = [line for line, row in zip(lines, found, strict=True) for _ in range(int(row[-1]))]
     return _spread(Table((*names, *shown), tuple(lines)), shown, len(rows), len(names))
 
 
@@ -185,7 +188,7 @@ def _told(
     row: tuple[Any, ...], names: Sequence[str], asked: Sequence[str], shown: Sequence[str]
 ) -> Iterator[float | None]:
     """What one cell shows: the interval is of one measurement, or over several Steps."""
-    mean, stderr, size, metrics, share, texts = row[-6:]
+    mean, stderr, size, metrics, share, texts, _ = row[-7:]
     if text := [(name, seen) for one in texts for name, seen in zip(asked, one, strict=True) if seen is not None]:
         raise SurefootError(
             f"Cells show numbers, and '{text[0][0]}' is the text '{text[0][1]:.40}': put it in the rows or columns."
@@ -196,7 +199,7 @@ def _told(
             f"The cell {where} would be a mean over the metrics {', '.join(sorted(metrics))}: add 'metric' to the rows "
             f"or columns, or a condition, such as \"metric\" = '{min(metrics)}'."
         )
-    cells = dict(zip(asked, row[len(names) : -6], strict=True)) | {"Steps": size}
+    cells = dict(zip(asked, row[len(names) : -7], strict=True)) | {"Steps": size}
     if size > 1 and stderr > _ROUNDING * abs(mean):
         half = _t_quantile(size - 1) * stderr
         low, high = (max(mean - half, 0), min(mean + half, 1)) if share else (mean - half, mean + half)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surefoot.stats._arrays import verdicts
 from surefoot.stats._intervals import Interval
 
 _DRAWS = 20_000
@@ -15,7 +16,7 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> 
     Dirichlet(counts + 1/2), Jeffreys' prior: it has a width where all agree, too. The estimate is NaN where agreement
     by chance is certain (both raters say one thing alone). Raises ValueError for unequal or empty arrays.
     """
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    a, b = verdicts(first), verdicts(second)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"agreement needs two 1-d arrays of one length, got {a.shape} and {b.shape}")
     counts = np.bincount(2 * a + b, minlength=4).astype(np.float64)

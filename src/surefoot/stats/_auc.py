@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
+from surefoot.stats._groups import checked, checked_weights
+
 Floats = NDArray[np.float64]
 
 
@@ -26,10 +28,13 @@ def group_auc(
 
     `labels` (n,) 0 or 1, `scores` (n,), `codes` (n,) from 0, `weights` (n,) above 0. Bounds by Newcombe's fifth method
     (2006, Statistics in Medicine 25), which stay inside 0 to 1 and are never of no width; with weights by the effective
-    numbers of rows.
+    numbers of rows. Raises ValueError for another label, a score that is NaN, and a weight that is not above 0.
     """
-    truth, values, group = np.asarray(labels), np.asarray(scores, np.float64), np.asarray(codes, np.intp)
-    weight = np.ones(len(truth)) if weights is None else np.asarray(weights, np.float64)
+    truth, table, group = checked(labels, scores, codes)
+    values, weight = np.ravel(table).astype(np.float64), np.ones(len(truth))
+    weight = weight if weights is None else checked_weights(weights, truth)
+    if values.shape != truth.shape or np.isnan(values).any():
+        raise ValueError(f"scores must be {len(truth)} numbers")
     parts = [np.flatnonzero(group == place) for place in range(int(group.max()) + 1)] + [np.arange(len(group))]
     found = np.array([_area(truth[rows], values[rows], weight[rows], level) for rows in parts])
     return GroupAuc(value=found[:, 0], low=found[:, 1], high=found[:, 2])

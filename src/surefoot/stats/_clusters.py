@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surefoot.stats._arrays import finite_numbers, numbers, places
 from surefoot.stats._intervals import Interval, are_alike, t_quantile
 
 Floats = NDArray[np.float64]
@@ -32,17 +33,18 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike, *, sizes: ArrayLike |
     The error is CR2, unbiased where values are independent after all; the degrees of freedom are those of Bell and
     McCaffrey (2002), so that few or unequal clusters are not taken for many. Equal clusters give Student's t over their
     means. With `sizes` the values are totals over so many (tokens of a text), and the mean is total by size. Raises
-    ValueError below two clusters.
+    ValueError below two clusters, and for a value or a label that is missing.
     """
-    sample, weight = np.asarray(values, dtype=np.float64), np.ones(np.shape(values))
-    weight = weight if sizes is None else np.asarray(sizes, dtype=np.float64)
-    labels, member = np.unique(np.asarray(clusters), return_inverse=True)
+    sample, weight = finite_numbers(values), finite_numbers(np.ones(np.shape(values)) if sizes is None else sizes)
+    labels, member = places(clusters)
     if len(labels) < 2 or len(member) != len(sample):
         raise ValueError(
             f"whole clusters are the sample, so that two at least are needed, and a label for each of {len(sample)} "
             f"values: there are {len(labels)} and {len(member)}"
         )
-    total, size = np.bincount(member.ravel(), weights=sample), np.bincount(member.ravel(), weights=weight)
+    total, size = np.bincount(member, weights=sample), np.bincount(member, weights=weight)
+    if (weight < 0).any() or (size > 0).sum() < 2:
+        raise ValueError("sizes must not be below 0, and above 0 in two clusters at least")
     n = float(size.sum())
     estimate = float(total.sum()) / n
     spared = 1 - size / n
@@ -66,7 +68,7 @@ def mean_crossed(values: ArrayLike, *, level: float = 0.95) -> Interval:
     The bounds are NaN where all values are equal, see `mean_t`. Raises ValueError for fewer than two rows or columns.
     """
     error, freedom = crossed_error(values)
-    mean, half = float(np.asarray(values, dtype=np.float64).mean()), t_quantile(level, freedom) * error
+    mean, half = float(numbers(values).mean()), t_quantile(level, freedom) * error
     return Interval(mean, mean - half, mean + half, level=level)
 
 
@@ -83,7 +85,7 @@ def crossed_error(values: ArrayLike) -> tuple[float, float]:
     freedom = variance**2 / (squares**2 / free).sum() if variance > 0 else 1.0
     if variance < squares[:2].max():
         variance, freedom = squares[:2].max(), free[int(squares[:2].argmax())]
-    table = np.asarray(values, dtype=np.float64)
+    table = numbers(values)
     return float("nan") if are_alike(table) else float(variance / table.size) ** 0.5, float(freedom)
 
 
@@ -153,7 +155,7 @@ def _curvature(slopes: Floats, clusters: NDArray[np.intp]) -> Floats:
 
 def _crossed(values: ArrayLike) -> tuple[Floats, Floats]:
     """Mean squares of rows, columns and rest, and their degrees of freedom."""
-    table = np.asarray(values, dtype=np.float64)
+    table = numbers(values)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(f"a crossed mean needs finite values (rows, columns), two of each at least: {table.shape}")
     runs, examples = table.shape

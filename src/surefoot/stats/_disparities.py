@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from surefoot.stats._groups import GroupMetrics
+from surefoot.stats._arrays import places, verdicts
+from surefoot.stats._groups import GroupMetrics, checked_weights
 from surefoot.stats._intervals import Interval, clopper_pearson_bounds
 from surefoot.stats._paired import share_difference
 
@@ -155,9 +156,9 @@ def worst_group_difference(
     (Bonferroni): Tango's within a group, where rows are paired, and those of `disparity_bounds` between groups. With
     `weights` (n,) rows count as the effective ones of their group.
     """
-    right = np.stack([np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)])
-    heavy = np.ones(right.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
-    code = np.unique(np.asarray(codes), return_inverse=True)[1].ravel()
+    right = np.stack([verdicts(first), verdicts(second)])
+    heavy = np.ones(right.shape[1]) if weights is None else checked_weights(weights, right[0])
+    code = places(codes)[1]
     total, squares = np.bincount(code, heavy), np.bincount(code, heavy**2)
     n = total**2 / squares
     each = 1 - (1 - level) / len(n)
@@ -180,7 +181,7 @@ def disparity_difference(
 
     The difference of the highest shares minus that of the lowest, each with `worst_group_difference`'s bounds.
     """
-    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    one, other = verdicts(first), verdicts(second)
     lowest = worst_group_difference(one, other, codes, weights=weights, level=level)
     highest = worst_group_difference(~other, ~one, codes, weights=weights, level=level)
     value = highest.estimate - lowest.estimate

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surefoot.stats._arrays import numbers, verdicts
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
@@ -18,6 +20,7 @@ CVAR_SHARE = 0.2
 OUTLIER_SHARE = 0.005
 CALIBRATION_BINS = 10
 _CLIP = 1e-7
+_ROUNDING = 1e-6
 _BLOCK_SCORES = 131_072
 _NORMAL_ROWS = 5000
 
@@ -89,16 +92,17 @@ def group_metrics(
     the binary cross-entropy of a row: its mean, its variance, CVaR at share 0.2, CVaR-DORO at 0.2 with 0.005 outliers
     (Zhai et al. 2021, arXiv 2106.06142), and the expected calibration error in ten equal bins. `weights` (n,) above 0
     weigh the rates; losses are not weighted and are left out with them. Raises ValueError when the shapes differ,
-    labels are not 0 or 1, a weight is not above 0, or nothing is there.
+    labels are not 0 or 1, a weight is not above 0, probabilities are beyond 0 or 1, or nothing is there.
     """
-    truth, values, group = _checked(labels, scores, codes)
+    truth, values, group = checked(labels, scores, codes)
     count = int(group.max()) + 1 if groups is None else len(groups)
     if group.max() >= count or group.min() < 0:
         raise ValueError(f"group codes must be from 0 to {count - 1}")
     cell = 2 * group + truth
     # A small type sorts by radix, and must hold the number of the last cell.
     order = np.argsort(cell.astype(np.min_scalar_type(2 * count - 1)), kind="stable")
-    shared = _Shared.of(truth[order], group[order], count, None if weights is None else _weights(weights, truth)[order])
+    heavy = None if weights is None else checked_weights(weights, truth)[order]
+    shared = _Shared.of(truth[order], group[order], count, heavy)
     losses = probabilities and weights is None
     # A few classifiers at a time: what is computed of them stays in the processor's cache, and memory is bounded.
     step = max(1, _BLOCK_SCORES // len(truth))
@@ -145,6 +149,8 @@ def _block(shared: _Shared, scores: NDArray[Any], order: Codes, threshold: float
     values = np.take(scores, order, axis=1).astype(np.float64, copy=False)
     if np.isnan(values).any():
         raise ValueError("scores must be numbers; some are NaN")
+    if losses and (values.min() < -_ROUNDING or values.max() > 1 + _ROUNDING):
+        raise ValueError("probabilities lie from 0 to 1: of other scores, give probabilities=False")
     sums = {"called": _called(shared, values >= threshold)}
     n = shared.rows[0, :-1].sum(1).astype(np.int64)
     return sums | (_losses(shared.truth, values, shared.group, n) if losses else {})
@@ -167,9 +173,13 @@ def _tail(values: Floats, n: int, share: float, dropped: int) -> Floats:
     return (above[..., 1:].sum(axis=-1) + (weight - whole) * above[..., 0]) / weight
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Codes, NDArray[Any], Codes]:
+def checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Codes, NDArray[Any], Codes]:
     truth, group = np.asarray(labels), np.asarray(codes)
     values = np.atleast_2d(np.asarray(scores))
+    if any(map(np.ma.is_masked, (labels, scores, codes))):
+        raise ValueError("some labels, scores or codes are masked: give those rows alone that count")
+    if not (group == np.floor(group)).all() or (group < 0).any():
+        raise ValueError("group codes must be whole numbers from 0")
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
     if truth.ndim != 1 or truth.shape != group.shape or values.ndim != 2 or values.shape[1] != len(truth):
@@ -179,8 +189,8 @@ def _checked(labels: ArrayLike, scores: ArrayLike, codes: ArrayLike) -> tuple[Co
     return truth.astype(np.intp), values, group.astype(np.intp)
 
 
-def _weights(weights: ArrayLike, truth: Codes) -> Floats:
-    values = np.asarray(weights, dtype=np.float64)
+def checked_weights(weights: ArrayLike, truth: Codes) -> Floats:
+    values = numbers(weights)
     if values.shape != truth.shape or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"weights must be {len(truth)} numbers above 0")
     return values
@@ -284,7 +294,7 @@ def resample_accuracies(
     rows with one pattern of answers are drawn as one multinomial cell, so the cost is of patterns, not of rows. Groups
     of more than 5,000 rows are drawn from the normal distribution of the same means and covariances.
     """
-    right, code = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
+    right, code = np.atleast_2d(verdicts(correct)), np.asarray(codes, dtype=np.intp)
     generator = np.random.default_rng(seed)
     total = np.zeros((replicates, len(right)))
     by_group = np.full((replicates, len(right), groups), np.nan)
@@ -322,7 +332,7 @@ def resample_disparities(
     its label. A difference of extremes is drawn too large on average, the more so the noisier the groups are: use the
     spread of the draws, and `disparity_bounds` for an interval.
     """
-    right, group = np.atleast_2d(np.asarray(correct, dtype=bool)), np.asarray(codes, dtype=np.intp)
+    right, group = np.atleast_2d(verdicts(correct)), np.asarray(codes, dtype=np.intp)
     large = np.asarray(kept, dtype=bool)
     named: dict[str, Any] = {"replicates": replicates, "seed": seed}
     _, accuracy = resample_accuracies(right, group, len(large), **named)
@@ -357,7 +367,7 @@ def calibration_bounds(
     What a bin misses by is a sum over rows, close to normal. The error cannot be wrong by more than its bins are
     together, which the lower bound allows for; bootstrap draws of it lie above it, so that they give the upper one.
     """
-    truth, values, _ = _checked(labels, scores, np.zeros(np.shape(np.asarray(labels))))
+    truth, values, _ = checked(labels, scores, np.zeros(np.shape(np.asarray(labels))))
     generator = np.random.default_rng(seed)
     bins = np.clip(values * CALIBRATION_BINS, 0, CALIBRATION_BINS - 0.5).astype(np.intp)
     bins += np.arange(len(values))[:, None] * CALIBRATION_BINS

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
 
+from surefoot.stats._arrays import finite_numbers, numbers, places
+
 Floats = NDArray[np.float64]
 
 
@@ -55,13 +57,13 @@ def clopper_pearson_bounds(successes: ArrayLike, n: ArrayLike, *, level: float =
 
 def wilson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     """Wilson score interval of one share; the default for accuracies (mean coverage close to nominal)."""
-    low, high = wilson_bounds(successes, n, level=level)
+    low, high = wilson_bounds(*_one_share(successes, n), level=level)
     return Interval(float(successes) / float(n), float(low), float(high), level=level)
 
 
 def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Interval:
     """Exact binomial interval of one share; use it where the nominal level must never be missed."""
-    low, high = clopper_pearson_bounds(successes, n, level=level)
+    low, high = clopper_pearson_bounds(*_one_share(successes, n), level=level)
     return Interval(float(successes) / float(n), float(low), float(high), level=level)
 
 
@@ -79,9 +81,10 @@ def mean_of_shares(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -
 
     Of each share the variance is (p (1 - p) + m (1 - m) / n) / n, m the mean of all: one draw from the mean keeps a
     share of one or two draws from seeming certain. In simulations it covered 92 to 100 percent at 1 to 50 draws a share
-    and 3 to 100 shares, alike or not (three shares of one draw: 90, as Wilson's own at n = 3). Both arguments are (K,).
+    and 3 to 100 shares, alike or not (three shares of one draw: 90, as Wilson's own at n = 3). Both arguments are (K,);
+    one n for all may be a number.
     """
-    k, size = _counts(successes, n)
+    k, size = np.broadcast_arrays(*_counts(finite_numbers(successes), finite_numbers(n)))
     share, mean, weight = k / size, float((k / size).mean()), len(k) ** 2
     spread = mean * (1 - mean)
     variance = float(((share * (1 - share) + spread / size) / size).sum()) / weight
@@ -127,10 +130,10 @@ def resample_counts(n: int, replicates: int, *, seed: int, clusters: ArrayLike |
     generator = np.random.default_rng(seed)
     if clusters is None:
         return _counts_of_draws(generator, n, replicates)
-    labels, member = np.unique(np.asarray(clusters), return_inverse=True)
+    labels, member = places(clusters)
     if len(member) != n:
         raise ValueError(f"clusters has {len(member)} labels for {n} values")
-    return _counts_of_draws(generator, len(labels), replicates)[:, member.ravel()]
+    return _counts_of_draws(generator, len(labels), replicates)[:, member]
 
 
 def _counts_of_draws(generator: np.random.Generator, n: int, replicates: int) -> Floats:
@@ -144,15 +147,21 @@ def _counts_of_draws(generator: np.random.Generator, n: int, replicates: int) ->
     return out
 
 
+def _one_share(successes: float, n: float) -> tuple[float, float]:
+    if not np.isfinite([successes, n]).all():
+        raise ValueError(f"a share needs finite counts, got {successes} of {n}")
+    return successes, n
+
+
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    k, size = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    k, size = numbers(successes), numbers(n)
     if np.any(size <= 0) or np.any(k < 0) or np.any(k > size):
         raise ValueError("a share needs n > 0 and 0 <= successes <= n")
     return k, size
 
 
 def _sample(values: ArrayLike) -> Floats:
-    sample = np.asarray(values, dtype=np.float64)
+    sample = numbers(values)
     if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
         raise ValueError("an interval needs a 1-d array of at least one finite value")
     return sample

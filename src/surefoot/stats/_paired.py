@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import bdtr, stdtr
 
+from surefoot.stats._arrays import finite_numbers, numbers, verdicts
 from surefoot.stats._clusters import POWER, ClusteredMean, clustered_mean, smallest_seen
 from surefoot.stats._intervals import Interval, t_quantile
 
@@ -51,9 +52,9 @@ def paired_difference(
     are equal its bounds are NaN, and p is that of the sign test, 2^(1 - n), or 1 where the scores are equal. With
     `clusters` (n labels: paragraphs, articles) the error is that of `clustered_mean`; answers have their score interval
     and test at the n which that error stands for, at most n and, without a difference, the number of clusters. Raises
-    ValueError for unequal lengths or fewer than two pairs or clusters.
+    ValueError for unequal lengths, a score that is missing, or fewer than two pairs or clusters.
     """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    a, b = finite_numbers(first), finite_numbers(second)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"paired scores need two 1-d arrays of one length, got {a.shape} and {b.shape}")
     if len(a) < 2:
@@ -117,6 +118,7 @@ def share_difference(
     each side), nearest to nominal of those tried: exact coverage 93 to 100 percent at 10 to 300 pairs. Counts may be
     fractional (at the n that a clustered error stands for), then with `freedom` of that error.
     """
+    _check_pairs(only_first, only_second, n)
     b, c, estimate = float(only_first), float(only_second), (only_first - only_second) / n
     limit = t_quantile(level, freedom)
 
@@ -132,6 +134,12 @@ def share_difference(
     return Interval(estimate, low, high, level=level)
 
 
+def _check_pairs(only_first: ArrayLike, only_second: ArrayLike, n: ArrayLike) -> None:
+    b, c, size = map(finite_numbers, (only_first, only_second, n))
+    if not ((size > 0) & (b >= 0) & (c >= 0) & (b + c <= size * (1 + 1e-9))).all():
+        raise ValueError("pairs need n > 0, and counts of 0 and more that are n at most together")
+
+
 def mean_share_difference(
     only_first: ArrayLike, only_second: ArrayLike, n: ArrayLike, *, level: float = 0.95
 ) -> Interval:
@@ -139,7 +147,8 @@ def mean_share_difference(
 
     The score interval at the n that the variance of the mean stands for, which `mean_of_shares` explains.
     """
-    b, c, size = (np.asarray(each, dtype=np.float64) for each in (only_first, only_second, n))
+    b, c, size = np.broadcast_arrays(*map(finite_numbers, (only_first, only_second, n)))
+    _check_pairs(b, c, size)
     differing, gap, weight = (b + c) / size, (b - c) / size, len(size) ** 2
     either, mean = float(differing.mean()), float(gap.mean())
     spread = either - mean**2
@@ -163,7 +172,7 @@ def smallest_share_seen(
 
 def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
     """McNemar's exact test on two boolean arrays (n,) over the same examples (McNemar 1947)."""
-    first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
+    first, second = verdicts(first_correct), verdicts(second_correct)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"paired answers need two 1-d arrays of one length, got {first.shape}, {second.shape}")
     b, c = int((first & ~second).sum()), int((~first & second).sum())
@@ -177,7 +186,9 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down adjusted p values in the order given; NaN (no test) stays NaN and is not counted."""
-    p = np.asarray(p_values, dtype=np.float64)
+    p = numbers(p_values)
+    if p.ndim != 1 or (p < 0).any() or (p > 1 + 1e-9).any():
+        raise ValueError("p values must be from 0 to 1, in one array (n,)")
     adjusted = np.full(p.shape, np.nan)
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from surefoot.stats._arrays import numbers
 from surefoot.stats._intervals import Interval
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,7 @@ class Asked:
     most: float = 1.0
 
     def __post_init__(self) -> None:
-        scores = np.asarray(self.scores, dtype=np.float64)
+        scores = numbers(self.scores)
         inside = bool(np.all((scores >= self.least) & (scores <= self.most)))
         if scores.ndim != 1 or not 1 <= len(scores) <= self.of or not inside:
             raise ValueError(

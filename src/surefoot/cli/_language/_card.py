@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _AGAIN: dict[str, Any] = {"negative": (), "consume_multiple": True}
 _FILES = "Question files as SET=FILE. Default: $SUREFOOT_DATA/reading."
+_ROUNDING = 1e-12
 _PUBLISHED = "The folder of the published evaluations. Default: $SUREFOOT_DATA/reading."
 
 
@@ -87,12 +88,14 @@ def _answered(
 
 
 def _other_articles(scores: "NDArray[np.float64]", articles: list[str], least: float) -> dict[str, float]:
-    """What other articles would say, as far as a mean from `least` to 1 can go; nothing of one article."""
+    """What other articles would say, as far as a mean from `least` to 1 can go; nothing of one or of alike ones."""
     from surefoot.stats import clustered_mean, t_quantile
 
     if len(set(articles)) < 2:
         return {}
     mean = clustered_mean(scores, articles)
+    if mean.stderr <= _ROUNDING:
+        return {}
     half = t_quantile(0.95, mean.freedom) * mean.stderr
     low, high = max(least, mean.estimate - half), min(1.0, mean.estimate + half)
     return {"other_articles_low": low, "other_articles_high": high}

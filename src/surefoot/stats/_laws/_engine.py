@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surefoot.core import SurefootError
+from surefoot.stats._arrays import numbers
 from surefoot.stats._laws._forms import Form
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ class Problem:
 
 def pose(form: Form, x: ArrayLike, y: ArrayLike) -> Problem:
     """The problem of fitting `form` to positive `x` (n,) or (n, variables) and positive `y` (n,)."""
-    inputs, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    inputs, target = numbers(x), numbers(y)
     if not len(target) or len(inputs) != len(target):
         raise SurefootError(f"A law needs points: {len(inputs)} values of x and {len(target)} of y were given.")
     inputs = inputs.reshape(len(target), -1)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from surefoot.core import SurefootError, counted
+from surefoot.stats._arrays import places
 from surefoot.stats._clusters import jackknife_covariance, moved_without
 from surefoot.stats._intervals import t_quantile
 from surefoot.stats._laws._checks import UNEVEN, LawChecks, check_fit
@@ -109,7 +110,7 @@ def fit_law(
         raise SurefootError(f"The form '{chosen.name}' has {problem.size} parameters and there are only {n} points.")
     _check_spread(problem)
     sizes = None if tests is None else np.broadcast_to(np.asarray(tests, dtype=np.float64), n)
-    labels = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    labels = np.arange(n) if clusters is None else places(clusters)[1]
     params, weights, cost = _weighted_fit(problem, sizes, huber)
     return _described(
         problem,

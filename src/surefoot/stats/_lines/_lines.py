@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
 from surefoot.core import SurefootError
+from surefoot.stats._arrays import numbers, places
 
 Floats = NDArray[np.float64]
 FEWEST_FOR_BOOTSTRAP = 50
@@ -78,7 +79,7 @@ def fit_lines(
     if clusters is None:
         covariance = _hc3(points, residuals)
     else:
-        covariance, units = _jackknife(points, coefficients, np.asarray(clusters))
+        covariance, units = _jackknife(points, coefficients, places(clusters)[1])
         freedom = np.maximum(np.minimum(units - 1, freedom), 1)
     half = stdtrit(freedom, 0.5 + level / 2)[:, None] * np.sqrt(np.einsum("spp->sp", covariance))
     weights = np.empty((0, len(points.used))) if counts is None else np.asarray(counts, dtype=np.float64)
@@ -121,7 +122,7 @@ def predict_lines(lines: Lines, x: ArrayLike) -> tuple[Floats, Floats]:
 
 def as_regressors(x: ArrayLike, n_shifts: int) -> Floats:
     """`x` as (models, S, K), whether it was given as (models,), (models, S) or (models, S or 1, K)."""
-    values = np.asarray(x, dtype=np.float64)
+    values = numbers(x)
     values = values.reshape(*values.shape, *(1,) * (3 - values.ndim))
     return np.broadcast_to(values, (values.shape[0], n_shifts, values.shape[2]))
 
@@ -166,7 +167,7 @@ class _Points:
 
 
 def _points(x: ArrayLike, y: ArrayLike, baseline: ArrayLike | None) -> _Points:
-    target = np.asarray(y, dtype=np.float64)
+    target = numbers(y)
     target = target[:, None] if target.ndim == 1 else target
     regressor = as_regressors(x, target.shape[1])
     if len(regressor) != len(target):
@@ -235,7 +236,7 @@ def _hc3(points: _Points, residuals: Floats) -> Floats:
     return back @ inverse @ middle @ inverse @ np.swapaxes(back, 1, 2)
 
 
-def _jackknife(points: _Points, coefficients: Floats, clusters: NDArray[np.str_]) -> tuple[Floats, NDArray[np.int64]]:
+def _jackknife(points: _Points, coefficients: Floats, clusters: NDArray[np.intp]) -> tuple[Floats, NDArray[np.int64]]:
     """CR3: covariance (S, 1 + K, 1 + K) of fits without each cluster, and the number of clusters in each line (S).
 
     NaN where a line is lost without one of its clusters.

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
 from surefoot.core import SurefootError
+from surefoot.stats._arrays import places
 from surefoot.stats._intervals import wilson_bounds
 from surefoot.stats._lines._axes import Axis, axis_slope, from_axis, inside_shares
 from surefoot.stats._lines._lines import Lines, as_regressors, column_quantiles, expansion, predict_lines
@@ -162,7 +163,7 @@ def group_robustness(
         raise SurefootError(f"The lines hold {len(lines.draws)} replicates and counts has {len(weights)}.")
     accuracy = _columns(y)
     regressor = as_regressors(x, accuracy.shape[1])
-    labels, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    labels, member = places(groups)
     one_hot = (member[:, None] == np.arange(len(labels))).astype(np.float64)
     known = np.isfinite(effective.points)
     size = one_hot.T @ known
@@ -174,14 +175,14 @@ def group_robustness(
         line, place, seen = lines.draws[:, shift], regressor[:, shift], accuracy[:, shift]
         drawn = _group_draws(line, place, seen, weights=weights, one_hot=one_hot, axis=axis)
         bounds.append(column_quantiles(drawn, tails))
-    units = size if clusters is None else _families_in(np.asarray(clusters), one_hot, known)
+    units = size if clusters is None else _families_in(places(clusters)[1], one_hot, known)
     units = units if clusters is None else np.where(lines.freedom >= 2, units, 0.0)
     low, high = mean + (np.stack(bounds, axis=2) - mean) * np.where(
         units > 1, expansion(units, np.maximum(units - 1, 1), lines.level), np.nan
     )
     return GroupMeans(
         level=lines.level,
-        groups=tuple(labels.tolist()),
+        groups=tuple(labels.astype(str).tolist()),
         points=mean,
         low=low,
         high=high,
@@ -190,7 +191,7 @@ def group_robustness(
     )
 
 
-def _families_in(clusters: NDArray[np.str_], one_hot: Floats, known: Bools) -> Floats:
+def _families_in(clusters: NDArray[np.intp], one_hot: Floats, known: Bools) -> Floats:
     labels, member = np.unique(clusters, return_inverse=True)
     rows = [member.ravel() == place for place in range(len(labels))]
     found = ((one_hot[own].T @ known[own] > 0).astype(np.float64) for own in rows)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from surefoot.core import SurefootError
+from surefoot.stats._arrays import places
 from surefoot.stats._intervals import Interval
 from surefoot.stats._lines._lines import fit_lines
 
@@ -99,7 +100,8 @@ def fit_families(x: ArrayLike, y: ArrayLike, families: ArrayLike, *, level: floa
     """Fit y on x (both (n,), axis units, NaN left out) in each family, and test whether the families differ."""
     place, target = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     known = np.isfinite(place) & np.isfinite(target)
-    labels = np.asarray(families).astype(str)
+    distinct, place_of = places(families)
+    labels = distinct.astype(str)[place_of]
     fitted = [name for name in np.unique(labels).tolist() if _has_line(place[known & (labels == name)])]
     kept = known & np.isin(labels, fitted)
     lines = tuple(_family_line(name, place, target, kept & (labels == name), level) for name in fitted)
