@@ -446,6 +446,25 @@ def test_examples_without_an_id_are_refused(tmp_path: Path) -> None:
         read_examples({name: tmp_path / f"{name}.parquet" for name in ("a", "b")})
 
 
+def test_nan_is_no_id_and_no_cluster(tmp_path: Path) -> None:
+    """A table from pandas or polars has NaN where a number is missing: it was an example or cluster of that name."""
+    import duckdb
+
+    rows = "(VALUES (1.0, 'nan'::DOUBLE, 1.0), ('nan'::DOUBLE, 2.0, 0.0), (3.0, 2.0, 1.0)) AS t(example, page, score)"
+    files = {name: tmp_path / f"{name}.parquet" for name in ("a", "b")}
+    for path in files.values():
+        duckdb.sql(f"COPY (SELECT example, page, score FROM {rows}) TO '{path}'")
+    with pytest.raises(SurefootError, match="1 examples have no id"):
+        read_examples(files)
+    for path in files.values():
+        duckdb.sql(f"COPY (SELECT row_number() OVER () AS example, page, score FROM {rows}) TO '{path}'")
+    with pytest.raises(SurefootError, match="1 examples have no value in the column 'page'"):
+        read_examples(files, cluster="page")
+    for path in files.values():
+        duckdb.sql(f"COPY (SELECT example::VARCHAR AS example, score FROM {rows}) TO '{path}'")
+    assert set(read_examples(files).examples) == {"1.0", "3.0", "nan"}  # texts are what they are
+
+
 def test_other_content_under_one_id_and_other_units_are_refused(tmp_path: Path) -> None:
     ids = [str(row) for row in range(8)]
     right = np.arange(8) % 2

@@ -24,9 +24,10 @@ Asked = Mapping[str, Sequence[str]]
 _NOTE = "surefoot.asked"
 _PERCENT = 20  # scores above it beside those of another model that all lie from 0 to 1 are percent, or logits
 _CHOICES = ("classes", "candidates")
-_ID = """coalesce(CASE WHEN regexp_matches(typeof(example), '^(FLOAT|DOUBLE|DECIMAL)') AND TRY_CAST(example AS DOUBLE) =
-    trunc(TRY_CAST(example AS DOUBLE)) THEN TRY_CAST(example AS HUGEINT)::VARCHAR END, example::VARCHAR)"""
-"""The id of an example as text: 3.0 is 3, since a column of numbers is as often of the one kind as of the other."""
+_ID = """CASE WHEN regexp_matches(typeof(example), '^(FLOAT|DOUBLE|DECIMAL)') THEN nullif(coalesce(CASE WHEN
+    TRY_CAST(example AS DOUBLE) = trunc(TRY_CAST(example AS DOUBLE)) THEN TRY_CAST(example AS HUGEINT)::VARCHAR END,
+    example::VARCHAR), 'nan') ELSE example::VARCHAR END"""
+"""The id of an example as text: 3.0 is 3, as columns of numbers are of either kind. NaN is none."""
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -186,7 +187,8 @@ def _read_columns(
         raise SurefootError(f"{path}: {nameless} examples have no id in the column 'example': give each its own.")
     for name in set(wanted) - set(SAME):
         said = np.ma.asarray(found[name]) if name in found else np.ma.ones(0)
-        if without := int((np.ma.getmaskarray(said) | (said.data.astype(str) == "")).sum()):
+        blank = np.isnan(said.data) if said.dtype.kind == "f" else said.data.astype(str) == ""
+        if without := int((np.ma.getmaskarray(said) | blank).sum()):
             raise SurefootError(f"{path}: {without} examples have no value in the column '{name}', to cluster by.")
     for example, count in Counter(plain["example"].tolist()).items():
         if count > 1:
