@@ -1,6 +1,7 @@
 """The robust learners keep scikit-learn's contract: clone, pipelines, probabilities of both classes, plain errors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -85,5 +86,39 @@ def test_mistakes_are_said(model: Classifier | FairRepresentation) -> None:
 def test_prediction_needs_a_fit_and_the_same_features() -> None:
     with pytest.raises(NotFittedError):
         RobustBoostingClassifier().predict(X)
-    with pytest.raises(SurefootError, match="has 2 features; this was fitted on 3"):
+    with pytest.raises(ValueError, match="has 2 features, but RobustBoostingClassifier is expecting 3"):
         RobustBoostingClassifier(n_estimators=2).fit(X, Y, groups=GROUPS).predict(X[:, :2])
+
+
+@pytest.mark.parametrize("model", [RobustBoostingClassifier(n_estimators=2), FairRepresentation(iterations=2)])
+def test_columns_in_another_order_are_refused(model: Classifier | FairRepresentation) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    fitted = clone(model).fit(frame, Y, groups=GROUPS)
+    used = getattr(fitted, "transform" if isinstance(model, FairRepresentation) else "predict")
+    with pytest.raises(ValueError, match="same order"):
+        used(frame[["c", "b", "a"]])
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (RobustBoostingClassifier("groupdro"), "no objective 'groupdro': it is one of group-dro, constrained"),  # type: ignore[arg-type]
+        (RobustBoostingClassifier(library="catboost"), "no library 'catboost': it is one of lightgbm, xgboost"),  # type: ignore[arg-type]
+        (RobustNetworkClassifier("dro"), "no objective 'dro': it is one of mlp, group-dro"),  # type: ignore[arg-type]
+        (RobustNetworkClassifier(epochs=0), "epochs is 0: it must be at least 1"),
+        (MarginalDroClassifier(epochs=0), "epochs is 0: it must be at least 1"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused(model: Classifier, words: str) -> None:
+    with pytest.raises(SurefootError, match=words):
+        model.fit(X, Y, groups=GROUPS)
+
+
+def test_groups_are_one_name_a_row() -> None:
+    model = RobustBoostingClassifier(n_estimators=5, step=0.5)
+    plain = model.fit(X, Y, groups=GROUPS).predict_proba(X)
+    assert_array_equal(model.fit(X, Y, groups=pd.DataFrame({"group": GROUPS})).predict_proba(X), plain)
+    with pytest.raises(SurefootError, match="one name or number a row"):
+        model.fit(X, Y, groups=np.column_stack([GROUPS, GROUPS]))
+    with pytest.raises(SurefootError, match="give missing ones a name"):
+        model.fit(X, Y, groups=[None if name == "a" else name for name in GROUPS])

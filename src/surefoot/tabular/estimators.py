@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from surefoot.core import SurefootError
 from surefoot.tabular._learners._boosting import Library, objective_maker, train_booster
 from surefoot.tabular._learners._representation import fit_representation, transform
 
 NetworkObjective = Literal["mlp", "group-dro", "chi-square-dro", "cvar-dro", "chi-square-doro", "cvar-doro", "mwld"]
+BoostingObjective = Literal["group-dro", "constrained"]
 
 
 class _Classifier(ClassifierMixin, BaseEstimator, ABC):
@@ -70,6 +71,8 @@ class RobustNetworkClassifier(_Classifier):
         """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,); Group DRO needs them."""
         from surefoot.tabular._learners._networks import train_networks
 
+        _check("objective", self.objective, get_args(NetworkObjective))
+        _check_epochs(self.epochs)
         if self.objective == "group-dro" and groups is None:
             raise SurefootError("Group DRO needs the groups of the rows: fit(X, y, groups=...).")
         x, truth, codes = _checked(self, X, y, groups)
@@ -113,6 +116,7 @@ class MarginalDroClassifier(_Classifier):
 
         from surefoot.tabular._learners._marginal import drawn_rows, train_marginal
 
+        _check_epochs(self.epochs)
         x, truth, _ = _checked(self, X, y, groups)
         train, kept = _held_out(len(x), self.validation, self.seed)
         watched = (torch.from_numpy(x[kept]), torch.from_numpy(truth[kept].astype(np.float32)))
@@ -132,7 +136,7 @@ class RobustBoostingClassifier(_Classifier):
     `step` is how fast weights or multipliers of groups grow, `allowed` the violation that is tolerated.
     """
 
-    objective: Literal["group-dro", "constrained"] = "group-dro"
+    objective: BoostingObjective = "group-dro"
     _: KW_ONLY
     library: Library = "lightgbm"
     n_estimators: int = 100
@@ -145,6 +149,8 @@ class RobustBoostingClassifier(_Classifier):
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RobustBoostingClassifier:
         """Fit on rows X (n, features), labels y (n,) of two classes, and groups (n,)."""
+        _check("objective", self.objective, get_args(BoostingObjective))
+        _check("library", self.library, get_args(Library))
         if groups is None:
             raise SurefootError("Robust boosting needs the groups of the rows: fit(X, y, groups=...).")
         x, truth, codes = _checked(self, X, y, groups)
@@ -186,19 +192,41 @@ class FairRepresentation(TransformerMixin, BaseEstimator):
         return transform(self.representation_, x)
 
 
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SurefootError(f"There is no {name} '{value}': it is one of {', '.join(known)}.")
+
+
+def _check_epochs(epochs: int) -> None:
+    if epochs < 1:
+        raise SurefootError(f"epochs is {epochs}: it must be at least 1.")
+
+
 def _checked(
     estimator: Any, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.intp]]:
     """Rows, labels 0 or 1 and group numbers; raises for labels that are not of two classes."""
-    x, labels = check_X_y(X, y, dtype="float32")
+    x, labels = map(np.asarray, validate_data(estimator, X, y, dtype="float32"))  # type: ignore[arg-type]
     estimator.classes_, truth = np.unique(labels, return_inverse=True)
-    estimator.n_features_in_ = x.shape[1]
     if len(estimator.classes_) != 2:
         raise SurefootError(f"The labels must be of two classes, and have {len(estimator.classes_)}.")
-    codes = np.zeros(len(x), np.intp) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    codes = np.zeros(len(x), np.intp) if groups is None else _numbered(groups)
     if len(codes) != len(x):
         raise SurefootError(f"There are {len(codes)} groups for {len(x)} rows.")
     return x, truth.astype(np.uint8), codes.astype(np.intp)
+
+
+def _numbered(groups: ArrayLike) -> NDArray[np.intp]:
+    """The number of each row's group; a frame of one column is that column."""
+    names = np.asarray(groups)
+    if names.ndim == 2 and names.shape[1] == 1:
+        names = names[:, 0]
+    if names.ndim != 1:
+        raise SurefootError("groups must be one name or number a row: of several columns, join those of a row to one.")
+    try:
+        return np.unique(names, return_inverse=True)[1]
+    except TypeError:
+        raise SurefootError("groups must be all texts or all numbers: give missing ones a name of their own.") from None
 
 
 def _held_out(rows: int, share: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -218,8 +246,6 @@ def _network_scores(estimator: Any, X: ArrayLike) -> NDArray[Any]:
 
 
 def _rows(estimator: Any, X: ArrayLike, fitted: str) -> NDArray[np.float32]:
+    """The rows; raises ValueError, as scikit-learn does, for features of another number, name or order."""
     check_is_fitted(estimator, fitted)
-    x = check_array(X, dtype="float32")
-    if x.shape[1] != estimator.n_features_in_:
-        raise SurefootError(f"X has {x.shape[1]} features; this was fitted on {estimator.n_features_in_}.")
-    return x
+    return np.asarray(validate_data(estimator, X, reset=False, dtype="float32"))  # type: ignore[arg-type]
