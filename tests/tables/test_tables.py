@@ -189,6 +189,8 @@ def test_a_workbook_is_read_as_it_is_seen(tmp_path: Path) -> None:
     shown = '<numFmt numFmtId="10" formatCode="0.0%_);(0.0%);\\-"/>'  # as accountants have it
     other = _workbook(tmp_path / "w.xlsx", _SHEET, formats=shown)
     assert _read(other)[1][0][2] == 38.1
+    hours = _workbook(tmp_path / "h.xlsx", _SHEET, formats='<numFmt numFmtId="20" formatCode="[h]"/>')
+    assert _read(hours)[1][0][4] == "01:30:00"  # not the sixteenth of a day that Excel keeps
     late = _workbook(tmp_path / "v.xlsx", _SHEET, before='<workbookPr date1904="1"/>')  # of Excel for Mac, once
     assert [row[1] for row in _read(late)[1]] == ["2028-01-02", "2028-02-02 12:00:00"]
 

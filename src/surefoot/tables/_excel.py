@@ -14,7 +14,7 @@ _LARGEST_MEMBER = 512 << 20
 _TRUTH = {"1": "true", "0": "false"}
 _BUILT_IN = {9: "0%", 10: "0%"} | dict.fromkeys((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)), "d")
 """Excel's own formats of shares and of times, which no file spells out."""
-_NO_CODE = re.compile(r'"[^"]*"|\[[^\]]*\]|[\\_*].')
+_NO_CODE = re.compile(r'"[^"]*"|\[(?![hms]+\])[^\]]*\]|[\\_*].', re.IGNORECASE)
 _ABOVE_ONE = re.compile(r"[+-]?[\d.,]+%|[+-]?0*(?:[2-9]|1[.,]?0*[1-9]|[1-9]\d)[\d.,]*(?:[eE]\+?\d+)?")
 Place = tuple[int, int]
 
