@@ -234,6 +234,14 @@ def test_every_method_sees_the_same_number_of_pictures() -> None:
         assert {step.whole_steps for step in trained} == {72}
 
 
+def test_the_baseline_is_varied_in_its_batch_and_in_its_steps() -> None:
+    world = trial(0, SETTINGS)
+    one, longer, together = world.single, world.longer, world.together[MAIN]
+    assert (one.shard, one.batch, one.samples) == ((0, 1), SETTINGS.batch, SETTINGS.steps * SETTINGS.batch)
+    assert (longer.batch, longer.samples, longer.whole_steps) == (one.batch, together.samples, MAIN * SETTINGS.steps)
+    assert (together.batch, together.whole_steps) == (MAIN * one.batch, one.whole_steps)
+
+
 def test_rounds_follow_each_other_through_the_whole_schedule() -> None:
     outer: Step = trial(0, SETTINGS).diloco
     first_steps = []

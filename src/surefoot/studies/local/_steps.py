@@ -49,7 +49,8 @@ class Start:
 class LocalSeed:
     """All models of one seed; by number of workers: `alone`, their average `lofi`, and `together`, the baseline.
 
-    `weaker` is the same from a start that saw less.
+    `single` is one worker on all data, and `longer` the same with the pictures of all workers, in as many more steps:
+    the baseline's larger batch and its number of pictures, told apart. `weaker` is from a start that saw less.
     """
 
     seed: int
@@ -59,6 +60,8 @@ class LocalSeed:
     alone: Mapping[int, tuple[Finetune, ...]]
     lofi: Mapping[int, Average]
     together: Mapping[int, Finetune]
+    single: Finetune
+    longer: Finetune
     lost: Average
     partly: Average
     local: OuterStep
@@ -80,6 +83,8 @@ class LocalSeed:
             "local SGD": (self.local,),
             "DiLoCo": (self.diloco,),
             "together at each step": (self.together[MAIN],),
+            "one worker on all data": (self.single,),
+            f"one worker on all data, {MAIN} times the steps": (self.longer,),
         }
 
     def measured(self) -> Iterator[ZeroShot]:
@@ -116,6 +121,8 @@ def trial(seed: int, settings: LocalSettings) -> LocalSeed:
         alone=alone,
         lofi={count: Average(models=models, base=base) for count, models in alone.items()},
         together={count: _together(whole, count) for count in COUNTS},
+        single=whole,
+        longer=replace(whole, samples=whole.samples * MAIN, whole_steps=settings.steps * MAIN),
         lost=Average(models=alone[MAIN][:-1], base=base),
         partly=_partly(whole, settings),
         local=_rounds(whole, settings, rate=1.0, momentum=0.0),
