@@ -32,8 +32,8 @@ def _methods(trials: Sequence[LocalSeed], settings: LocalSettings, results: Resu
         title=f"{MAIN} workers, from no communication to all",
         caption=f"Test accuracy after {settings.steps} steps of {settings.batch} pictures for each of {MAIN} workers; "
         f"rounds: {settings.rounds}. Together, batches are {MAIN} times as large; one worker on all data has its own. "
-        f"All use the learning rate {settings.learning_rate:g}. Intervals are over {len(trials)} seeds, each with its own "
-        "start and split; under shift over the things that are shown, too.",
+        f"All use the learning rate {settings.learning_rate:g}. Intervals are over {len(trials)} seeds, each with its "
+        "own start and split; under shift over the things that are shown, too.",
         **TOP1,
         families=names,
     )
