@@ -376,7 +376,7 @@ def test_a_step_reads_only_what_was_made(store: Store, make: Make) -> None:
     [
         ("record", "may not write a file named record.json"),
         ("link", "may only leave files and directories: link is a link"),
-        ("nan", "'bad' has value = nan: it must be finite"),
+        ("nan", "'bad' has value = nan: it must be a finite number"),
         ("none", r"must return Measurements \(or an empty tuple\), got None"),
         ("text", "must return Measurements .* got 'a text'"),
         ("module", r"'resvg_py' is not installed. Install it with: python -m pip install 'surefoot\[data\]'"),
