@@ -1,13 +1,12 @@
 """Checks on the method: what a careful reader would object to, found in the measurements and said with a code."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from surefoot.core import Claim, Figure, Observation, Step, Verdict, agreed, counted, flatten
-from surefoot.report._numbers import bound_text, effect_text, interval_text, number
+from surefoot.report._numbers import bound_text, effect_text, ends, interval_text, number
 
 SMALL_N = 50
 _NAMED = 3
@@ -37,8 +36,8 @@ def claim_findings(decided: Iterable[tuple[Claim, Verdict]]) -> Iterator[Finding
             text = f"The effect of the claim '{claim.name}' has no interval: how sure it is cannot be said."
             yield Finding(code="C3", level="warning", text=text, anchor=anchor)
         elif verdict.status in ("undecided", "imprecise"):
-            low = -math.inf if verdict.low is None else verdict.low
-            held = low <= verdict.bound <= (math.inf if verdict.high is None else verdict.high)
+            low, high = ends(verdict)
+            held = low <= verdict.bound <= high
             text = (
                 f"The claim '{claim.name}' is not decided: {effect_text(verdict)}, and the interval "
                 f"{interval_text(verdict)} {'holds' if held else 'leaves out'} {bound_text(verdict)}; "

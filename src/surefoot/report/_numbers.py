@@ -43,12 +43,17 @@ def effect_text(verdict: Verdict) -> str:
     )
 
 
+def ends(verdict: Verdict) -> tuple[float, float]:
+    """The bounds of a verdict's interval; one that is not given is infinite."""
+    low = -math.inf if verdict.low is None else verdict.low
+    return low, math.inf if verdict.high is None else verdict.high
+
+
 def interval_text(verdict: Verdict) -> str:
     """The interval of a verdict in its unit, `+10.1 to +11.7`; a bound that is not given is infinite, none: empty."""
     if verdict.low is None and verdict.high is None:
         return ""
-    low = -math.inf if verdict.low is None else verdict.low
-    high = math.inf if verdict.high is None else verdict.high
+    low, high = ends(verdict)
     return f"{_in_unit(low, verdict.unit)} to {_in_unit(high, verdict.unit)}"
 
 

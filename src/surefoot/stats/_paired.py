@@ -118,8 +118,8 @@ def share_difference(
     each side), nearest to nominal of those tried: exact coverage 93 to 100 percent at 10 to 300 pairs. Counts may be
     fractional (at the n that a clustered error stands for), then with `freedom` of that error.
     """
-    _check_pairs(only_first, only_second, n)
-    b, c, estimate = float(only_first), float(only_second), (only_first - only_second) / n
+    b, c, n = map(float, _pairs(only_first, only_second, n))
+    estimate = (b - c) / n
     limit = t_quantile(level, freedom)
 
     def off(difference: float, side: float) -> float:
@@ -134,10 +134,11 @@ def share_difference(
     return Interval(estimate, low, high, level=level)
 
 
-def _check_pairs(only_first: ArrayLike, only_second: ArrayLike, n: ArrayLike) -> None:
-    b, c, size = map(finite_numbers, (only_first, only_second, n))
+def _pairs(only_first: ArrayLike, only_second: ArrayLike, n: ArrayLike) -> tuple[Floats, ...]:
+    b, c, size = np.broadcast_arrays(*map(finite_numbers, (only_first, only_second, n)))
     if not ((size > 0) & (b >= 0) & (c >= 0) & (b + c <= size * (1 + 1e-9))).all():
         raise ValueError("pairs need n > 0, and counts of 0 and more that are n at most together")
+    return b, c, size
 
 
 def mean_share_difference(
@@ -147,8 +148,7 @@ def mean_share_difference(
 
     The score interval at the n that the variance of the mean stands for, which `mean_of_shares` explains.
     """
-    b, c, size = np.broadcast_arrays(*map(finite_numbers, (only_first, only_second, n)))
-    _check_pairs(b, c, size)
+    b, c, size = _pairs(only_first, only_second, n)
     differing, gap, weight = (b + c) / size, (b - c) / size, len(size) ** 2
     either, mean = float(differing.mean()), float(gap.mean())
     spread = either - mean**2

@@ -57,6 +57,11 @@ class LoadedModel:
     device: str = "cpu"
     precision: InferencePrecision = "float32"
 
+    @property
+    def knows_words(self) -> bool:
+        """Whether it has a text tower; an encoder of pictures alone has none."""
+        return hasattr(self.model, "encode_text")
+
 
 def placed(loaded: LoadedModel, device: str, precision: InferencePrecision) -> LoadedModel:
     """The model on a device ("cuda", "mps"), embedding by automatic mixed precision unless in 32 bits.

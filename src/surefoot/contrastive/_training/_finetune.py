@@ -122,7 +122,7 @@ def read_labelled(directory: Path, loaded: LoadedModel, templates: Sequence[str]
 
     classes = read_classes(directory)
     labels = torch.from_numpy(classes.labels)
-    if hasattr(loaded.model, "encode_text"):
+    if loaded.knows_words:
         head = class_head(loaded, classes.names, templates).embeddings.clone()
     else:
         features = embed_images(loaded, open_images(directory)).clone()
@@ -136,7 +136,7 @@ def _finetune(step: Finetune, out: Path, inputs: Inputs) -> list[Measurement]:
     from safetensors.torch import load_file, save_file
 
     loaded = load_model(inputs[step.model])
-    if step.first_step and not hasattr(loaded.model, "encode_text"):
+    if step.first_step and not loaded.knows_words:
         raise SurefootError(
             f"{loaded.name} knows no words: it is tuned towards its features before any training, which a part that "
             "goes on does not know. Train it in one part."

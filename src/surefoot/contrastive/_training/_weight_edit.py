@@ -124,7 +124,7 @@ class _Editor:
     @staticmethod
     def of(step: WeightEdit, out: Path, inputs: Inputs) -> "_Editor":
         model = load_model(inputs[step.base])
-        if not hasattr(model.model, "encode_text"):  # its heads would be of the very pictures that are scored
+        if not model.knows_words:  # its heads would be of the very pictures that are scored
             raise SurefootError(f"{model.name} knows no words to name classes by: WeightEdit is for models with words.")
         named = {f"{TARGET}/{index}": one for index, one in enumerate(step.target)}
         named |= {f"{CONTROL}/{index}": one for index, one in enumerate(step.control)}

@@ -166,10 +166,10 @@ def meets(
         fits = _fitting(cells, pattern)
         if not fits.any():
             some = ", ".join(repr(cell) for cell in list(dict.fromkeys(cells))[:12])
-            message = f"{source}: column '{column}' never is '{pattern}'. It has: {some}."
+            never = f"{source}: column '{column}' never is '{pattern}'"
             if sign == "=":
-                raise SurefootError(message)
-            message = message.replace(". It has", f", so that '{condition}' leaves nothing out. It has", 1)
+                raise SurefootError(f"{never}. It has: {some}.")
+            message = f"{never}, so that '{condition}' leaves nothing out. It has: {some}."
             said.append(Remark(code="never", severity="warning", message=message, columns=(column,)))
         member &= ~fits if sign == "!=" else fits
     if not member.any():

@@ -241,8 +241,7 @@ def _jackknife(points: _Points, coefficients: Floats, clusters: NDArray[np.intp]
 
     NaN where a line is lost without one of its clusters.
     """
-    labels, member = np.unique(clusters, return_inverse=True)
-    one_hot = (member.ravel()[:, None] == np.arange(len(labels))).astype(np.float64)
+    one_hot = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
     present = (one_hot.T @ points.used) > 0
     number = present.sum(axis=0)
     without, _ = _weighted_fits(points, 1 - one_hot.T)

@@ -192,8 +192,7 @@ def group_robustness(
 
 
 def _families_in(clusters: NDArray[np.intp], one_hot: Floats, known: Bools) -> Floats:
-    labels, member = np.unique(clusters, return_inverse=True)
-    rows = [member.ravel() == place for place in range(len(labels))]
+    rows = [clusters == place for place in range(int(clusters.max()) + 1)]
     found = ((one_hot[own].T @ known[own] > 0).astype(np.float64) for own in rows)
     return sum(found, np.zeros((one_hot.shape[1], known.shape[1])))
 
